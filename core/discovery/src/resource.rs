@@ -1,0 +1,86 @@
+//! Resources and the view that a session answers from.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+/// One resource, as it stands in a snapshot. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resource {
+    /// Its type URL.
+    pub type_url: Arc<str>,
+    /// Its name within the type.
+    pub name: Arc<str>,
+    /// Derived from content, so that it is the same after a restart.
+    pub version: Arc<str>,
+    /// The encoded payload.
+    pub body: Bytes,
+}
+
+impl Resource {
+    /// A resource whose version is the hash of its body (the first 16 bytes of SHA-256, hex).
+    pub fn hashed(type_url: &str, name: &str, body: Bytes) -> Self {
+        let version = hex::encode(&Sha256::digest(&body)[..16]);
+        Self::versioned(type_url, name, &version, body)
+    }
+
+    /// A resource with a version of its own, such as a certificate's serial.
+    pub fn versioned(type_url: &str, name: &str, version: &str, body: Bytes) -> Self {
+        Self {
+            type_url: type_url.into(),
+            name: name.into(),
+            version: version.into(),
+            body,
+        }
+    }
+}
+
+/// Which state an answer was made from. A restore from backup starts a new epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Stamp {
+    /// The epoch of the state.
+    pub epoch: u64,
+    /// The sequence within it.
+    pub sequence: u64,
+}
+
+impl std::fmt::Display for Stamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.epoch, self.sequence)
+    }
+}
+
+impl std::str::FromStr for Stamp {
+    type Err = std::num::ParseIntError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (epoch, sequence) = text.split_once('.').unwrap_or((text, ""));
+        Ok(Self {
+            epoch: epoch.parse()?,
+            sequence: sequence.parse()?,
+        })
+    }
+}
+
+/// How a name stands for one consumer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is there.
+    Present(Resource),
+    /// It was taken away: a tombstone. Only this removes a resource from a consumer.
+    Removed,
+    /// Nothing is known of it, or this consumer may not have it: nothing is said.
+    Absent,
+}
+
+/// What one consumer may see, at one moment.
+pub trait View {
+    /// The state that this view shows.
+    fn stamp(&self) -> Stamp;
+    /// How `name` stands.
+    fn standing(&self, type_url: &str, name: &str) -> Standing;
+    /// Every name of a type that is present or removed: what a wildcard subscribes to.
+    fn names(&self, type_url: &str) -> Vec<Arc<str>>;
+    /// Whether the stream serves this type at all.
+    fn serves(&self, type_url: &str) -> bool;
+}

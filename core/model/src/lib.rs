@@ -1,0 +1,19 @@
+//! The domain of Countersign: plain types and pure decisions.
+//!
+//! Both daemons speak in these types. Nothing here awaits, reads a file, a socket or a clock:
+//! whatever depends on time takes `now`. A value that exists has passed its own rules, so a
+//! [`SpiffeId`] is always valid and a [`SelectorSet`] is never empty by accident.
+
+pub mod entitlement;
+pub mod registration;
+pub mod schedule;
+pub mod selector;
+pub mod serial;
+pub mod spiffe_id;
+
+pub use entitlement::{Entitlement, EntitlementId, EntitlementKind};
+pub use registration::{Criticality, Hint, HintError, Registration, RegistrationKey};
+pub use schedule::{Lifetime, RenewalWindow};
+pub use selector::{Claimed, Selector, SelectorError, SelectorSet};
+pub use serial::{Serial, SerialError};
+pub use spiffe_id::{IdRule, SpiffeId, SpiffeIdError, TrustDomain};

@@ -1,0 +1,22 @@
+//! Generates the wire types from our own protos, without protoc.
+
+use std::path::Path;
+
+const PROTOS: [&str; 4] = [
+    "countersign/v1/mesh.proto",
+    "countersign/admin/v1/admin.proto",
+    "envoy_lean/sds.proto",
+    "workload/workload.proto",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let root = Path::new("proto");
+    println!("cargo::rerun-if-changed={}", root.display());
+    let descriptors = protox::compile(PROTOS, [root])?;
+    tonic_prost_build::configure()
+        .bytes(".envoy.service.discovery.v3")
+        .build_transport(false)
+        .include_file("mod.rs")
+        .compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! What goes over the wire: our protos, the code generated from them, and the conversions
+//! between wire types and the types of `core/`.
+//!
+//! Wire types never pass an RPC handler: a handler converts first, and what does not convert is
+//! refused there with a reason.
+
+#[allow(
+    missing_docs,
+    unused_qualifications,
+    unreachable_pub,
+    clippy::all,
+    clippy::restriction,
+    clippy::pedantic,
+    reason = "generated code; the protos carry the documentation"
+)]
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/mod.rs"));
+}
+
+/// The operator's API (`admin.proto`).
+pub use generated::countersign::admin::v1 as admin;
+/// The sidecar API (`mesh.proto`).
+pub use generated::countersign::v1 as mesh;
+/// The reduced xDS discovery messages.
+pub use generated::envoy::service::discovery::v3 as discovery;
+/// Envoy's secret discovery service over those messages.
+pub use generated::envoy::service::secret::v3 as sds;
+/// The SPIFFE Workload API, X.509 profile.
+pub mod workload {
+    pub use super::generated::{
+        X509BundlesRequest, X509BundlesResponse, X509svid, X509svidRequest, X509svidResponse,
+        spiffe_workload_api_client, spiffe_workload_api_server,
+    };
+}
+
+/// The protocol version that this build speaks.
+pub const PROTOCOL_VERSION: u32 = 1;
+/// Type URL of an entitlement resource.
+pub const ENTITLEMENT_TYPE: &str = "type.googleapis.com/countersign.v1.Entitlement";
+/// TLS exporter label that binds a key proof to its session.
+pub const KEY_PROOF_EXPORTER: &[u8] = b"EXPORTER-countersign-key-proof";

@@ -1,0 +1,140 @@
+//! What this node holds: the one place that every consumer reads from.
+//!
+//! `install` writes; `proxy`, `sds`, `workload_api` and `status` read an immutable [`Snapshot`]
+//! and wait for the next generation. Nothing older ever replaces something newer here, and a
+//! failure never replaces a good credential.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use countersign_discovery::Stamp;
+use countersign_model::{Claimed, Entitlement, EntitlementId, Lifetime, Serial, SpiffeId};
+use countersign_verify::TrustBundle;
+use rustls_pki_types::CertificateDer;
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+/// One verified X.509-SVID with its private key.
+pub struct Svid {
+    /// The identity.
+    pub id: SpiffeId,
+    /// Leaf first, root not included.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// PKCS#8 DER.
+    pub key: Zeroizing<Vec<u8>>,
+    /// The serial of the leaf.
+    pub serial: Serial,
+    /// From issue to NotAfter.
+    pub lifetime: Lifetime,
+}
+
+impl fmt::Debug for Svid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Svid")
+            .field("id", &self.id)
+            .field("serial", &self.serial)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One entitlement and what is held for it.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The right.
+    pub entitlement: Arc<Entitlement>,
+    /// The credential, once installed.
+    pub svid: Option<Arc<Svid>>,
+    /// Why there is none, or why the last renewal failed; for `status`.
+    pub problem: Option<Arc<str>>,
+}
+
+/// Everything that is held, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Rises with every change.
+    pub generation: u64,
+    /// The state of the control plane that this was last brought up to.
+    pub stamp: Stamp,
+    /// The bundle of our own trust domain; `None` before the first attestation.
+    pub bundle: Option<Arc<TrustBundle>>,
+    /// By entitlement. The node's own is among them.
+    pub entries: Arc<BTreeMap<EntitlementId, Held>>,
+}
+
+impl Snapshot {
+    /// What a caller with these attributes may be handed, the default first.
+    pub fn admitted<'a>(&'a self, caller: &Claimed) -> Vec<&'a Held> {
+        let mut held: Vec<_> = self
+            .entries
+            .values()
+            .filter(|held| held.entitlement.admits(caller))
+            .collect();
+        held.sort_by(|a, b| a.entitlement.rank().cmp(&b.entitlement.rank()));
+        held
+    }
+
+    /// What this node's own proxy may present as `id`: any workload entitlement of that identity,
+    /// the default first.
+    pub fn for_proxy(&self, id: &SpiffeId) -> Option<&Held> {
+        let workload = |held: &&Held| {
+            held.entitlement.spiffe_id == *id && held.entitlement.id != EntitlementId::node()
+        };
+        self.entries
+            .values()
+            .filter(workload)
+            .min_by(|a, b| a.entitlement.rank().cmp(&b.entitlement.rank()))
+    }
+}
+
+/// The cell that holds the newest snapshot.
+#[derive(Debug)]
+pub struct Holdings {
+    snapshot: ArcSwap<Snapshot>,
+    generation: watch::Sender<u64>,
+    demand: watch::Sender<std::collections::BTreeSet<EntitlementId>>,
+}
+
+impl Holdings {
+    /// Nothing is held yet.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            snapshot: ArcSwap::from_pointee(Snapshot::default()),
+            generation: watch::channel(0).0,
+            demand: watch::channel(std::collections::BTreeSet::new()).0,
+        })
+    }
+
+    /// The newest snapshot.
+    pub fn load(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Changes with every new snapshot.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    /// Publishes the snapshot that `change` makes of the newest one. There is one writer: the
+    /// control task. The generation is raised here.
+    pub fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
+        let mut next = Snapshot::clone(&self.snapshot.load());
+        change(&mut next);
+        next.generation += 1;
+        let generation = next.generation;
+        self.snapshot.store(Arc::new(next));
+        self.generation.send_replace(generation);
+    }
+
+    /// Somebody wants this identity now: it is enrolled even beyond the cap ahead of demand.
+    pub fn demand(&self, id: &EntitlementId) {
+        self.demand
+            .send_if_modified(|wanted| wanted.insert(id.clone()));
+    }
+
+    /// The entitlements that were ever demanded.
+    pub fn demanded(&self) -> watch::Receiver<std::collections::BTreeSet<EntitlementId>> {
+        self.demand.subscribe()
+    }
+}
