@@ -1,10 +1,28 @@
 //! Trust bundles: the roots of one trust domain each, never merged.
+//!
+//! A bundle that exists can be trusted: it holds at least one root, and each is a CA certificate
+//! that passed the rules of an issuer. A certificate that is no CA is no trust anchor, however it
+//! came to be listed.
 
-use std::collections::BTreeMap;
+mod pem;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use countersign_model::TrustDomain;
-use rustls_pki_types::CertificateDer;
+use jiff::Timestamp;
+use rustls_pki_types::{CertificateDer, TrustAnchor};
+use sha2::{Digest, Sha256};
+
+use crate::certificate::Certificate;
+use crate::{Refusal, svid};
+
+/// Most roots of one trust domain.
+pub const MAX_ROOTS: usize = 32;
+/// Most bytes of one root.
+pub const MAX_ROOT_BYTES: usize = 8 * 1024;
+/// Most bytes of PEM that are looked at: [`MAX_ROOTS`] of the largest, base64 and line ends.
+pub const MAX_PEM_BYTES: usize = 512 * 1024;
 
 /// A bundle that cannot be trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,6 +31,37 @@ pub enum BundleError {
     /// No root in it: it would refuse everybody, or, at an Envoy, admit everybody.
     #[error("the bundle holds no root certificate")]
     Empty,
+    /// More than [`MAX_ROOTS`].
+    #[error("the bundle holds more than {MAX_ROOTS} root certificates")]
+    TooMany,
+    /// A root longer than [`MAX_ROOT_BYTES`].
+    #[error("root {index} has {bytes} bytes, more than {MAX_ROOT_BYTES}")]
+    RootTooLarge {
+        /// Its place in the bundle, from 0.
+        index: usize,
+        /// Its length.
+        bytes: usize,
+    },
+    /// A root that may not issue SVIDs of this trust domain, or is no certificate.
+    #[error("root {index} cannot be trusted: {reason}")]
+    Root {
+        /// Its place in the bundle, from 0.
+        index: usize,
+        /// The rule it breaks; the index inside is that of the root.
+        reason: Box<Refusal>,
+    },
+    /// PEM longer than [`MAX_PEM_BYTES`].
+    #[error("the PEM text has {bytes} bytes, more than {MAX_PEM_BYTES}")]
+    PemTooLarge {
+        /// Its length.
+        bytes: usize,
+    },
+    /// Something that is no CERTIFICATE block: other text, another label, a block without end.
+    #[error("line {line} of the PEM text is no part of a CERTIFICATE block (RFC 7468)")]
+    Pem {
+        /// The line, from 1.
+        line: usize,
+    },
 }
 
 /// The root certificates of one trust domain.
@@ -20,11 +69,22 @@ pub enum BundleError {
 pub struct TrustBundle {
     trust_domain: TrustDomain,
     roots: Vec<CertificateDer<'static>>,
+    anchors: Vec<TrustAnchor<'static>>,
+    facts: Vec<Root>,
     version: String,
 }
 
+/// What a trust anchor does not say about its certificate.
+#[derive(Debug)]
+pub(crate) struct Root {
+    pub(crate) not_before: Timestamp,
+    pub(crate) not_after: Timestamp,
+    pub(crate) path_len: Option<u32>,
+    pub(crate) may_sign_crls: bool,
+}
+
 impl TrustBundle {
-    /// Builds a bundle of CA certificates.
+    /// Builds a bundle of CA certificates. A repeated certificate counts once.
     ///
     /// # Errors
     /// No root, too many, or one that is no CA certificate.
@@ -35,20 +95,34 @@ impl TrustBundle {
         if roots.is_empty() {
             return Err(BundleError::Empty);
         }
+        if roots.len() > MAX_ROOTS {
+            return Err(BundleError::TooMany);
+        }
+        let mut seen = BTreeSet::new();
+        let mut roots = roots;
+        roots.retain(|root| seen.insert(root.to_vec()));
+        let mut facts = Vec::with_capacity(roots.len());
+        let mut anchors = Vec::with_capacity(roots.len());
+        for (index, der) in roots.iter().enumerate() {
+            let (root, anchor) = read_root(index, der, &trust_domain)?;
+            facts.push(root);
+            anchors.push(anchor);
+        }
         Ok(Self {
+            version: version_of(&seen),
             trust_domain,
             roots,
-            version: String::new(),
+            anchors,
+            facts,
         })
     }
 
-    /// Reads PEM blocks.
+    /// Reads PEM: `CERTIFICATE` blocks and blank lines, nothing else.
     ///
     /// # Errors
     /// As [`TrustBundle::new`], and text that is no PEM.
     pub fn from_pem(trust_domain: TrustDomain, pem: &[u8]) -> Result<Self, BundleError> {
-        let _ = pem;
-        Self::new(trust_domain, Vec::new())
+        Self::new(trust_domain, pem::decode(pem)?)
     }
 
     /// Whose roots these are.
@@ -63,7 +137,7 @@ impl TrustBundle {
 
     /// The roots as PEM blocks.
     pub fn to_pem(&self) -> String {
-        String::new()
+        self.roots.iter().map(|root| pem::encode(root)).collect()
     }
 
     /// The roots as concatenated DER, the form of the Workload API.
@@ -78,7 +152,53 @@ impl TrustBundle {
     pub fn version(&self) -> &str {
         &self.version
     }
+
+    pub(crate) fn anchors(&self) -> &[TrustAnchor<'static>] {
+        &self.anchors
+    }
+
+    /// The facts of an anchor of this bundle.
+    pub(crate) fn root_of(&self, anchor: &TrustAnchor<'_>) -> Option<&Root> {
+        let is_it = |ours: &&TrustAnchor<'static>| std::ptr::eq::<TrustAnchor<'_>>(*ours, anchor);
+        let index = self.anchors.iter().position(|ours| is_it(&ours))?;
+        self.facts.get(index)
+    }
 }
+
+fn read_root(
+    index: usize,
+    der: &CertificateDer<'static>,
+    trust_domain: &TrustDomain,
+) -> Result<(Root, TrustAnchor<'static>), BundleError> {
+    let bytes = der.len();
+    if bytes > MAX_ROOT_BYTES {
+        return Err(BundleError::RootTooLarge { index, bytes });
+    }
+    let refused = |reason| BundleError::Root {
+        index,
+        reason: Box::new(reason),
+    };
+    let root = Certificate::parse(index, der).map_err(refused)?;
+    svid::check_issuer(&root, trust_domain).map_err(refused)?;
+    let anchor = webpki::anchor_from_trusted_cert(der)
+        .map_err(|_| refused(Refusal::Malformed { index }))?
+        .to_owned();
+    let facts = Root {
+        not_before: root.not_before(),
+        not_after: root.not_after(),
+        path_len: root.path_len(),
+        may_sign_crls: root.key_usage().is_some_and(|(usage, _)| usage.crl_sign()),
+    };
+    Ok((facts, anchor))
+}
+
+/// DER says where it ends, so concatenation in order is unambiguous.
+fn version_of(roots: &BTreeSet<Vec<u8>>) -> String {
+    let hash = roots.iter().fold(Sha256::new(), Sha256::chain_update);
+    hex::encode(&hash.finalize()[..VERSION_BYTES])
+}
+
+const VERSION_BYTES: usize = 16;
 
 /// Bundles by trust domain. A chain is judged by the bundle of its own trust domain alone.
 #[derive(Clone, Debug, Default)]
@@ -97,6 +217,7 @@ impl BundleSet {
 }
 
 impl FromIterator<Arc<TrustBundle>> for BundleSet {
+    /// Where a trust domain occurs twice, the last bundle replaces the first: they never merge.
     fn from_iter<I: IntoIterator<Item = Arc<TrustBundle>>>(bundles: I) -> Self {
         Self(
             bundles
@@ -106,3 +227,6 @@ impl FromIterator<Arc<TrustBundle>> for BundleSet {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

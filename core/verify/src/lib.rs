@@ -5,6 +5,11 @@
 //! configuration is made: TLS 1.3, X25519MLKEM768 first, no resumption of any kind.
 
 pub mod bundle;
+mod certificate;
+mod path;
+#[cfg(test)]
+mod pki;
+pub mod proof;
 pub mod refusal;
 pub mod svid;
 pub mod tls;

@@ -1,62 +1,27 @@
 //! The rustls adapter: verifiers, certificate resolvers and the two TLS configurations.
+//!
+//! Every handshake is judged by [`verify_svid`](crate::verify_svid) and then by a [`PeerRule`].
+//! A resumed session would be judged by neither, so there is none: no tickets, no session
+//! storage, no early data.
+
+mod cell;
+mod verifier;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
 use countersign_model::{SpiffeId, TrustDomain};
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::NoServerSessionStorage;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, ServerConfig};
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use crate::{BundleSet, VerifiedSvid};
-
-/// The bundles that verifiers judge by, replaced while handshakes go on.
-#[derive(Debug, Default)]
-pub struct TrustCell(ArcSwap<BundleSet>);
-
-impl TrustCell {
-    /// A cell that trusts these bundles.
-    pub fn new(bundles: BundleSet) -> Arc<Self> {
-        Arc::new(Self(ArcSwap::from_pointee(bundles)))
-    }
-
-    /// Handshakes that begin from now on are judged by these bundles.
-    pub fn install(&self, bundles: BundleSet) {
-        self.0.store(Arc::new(bundles));
-    }
-
-    /// The bundles at this moment.
-    pub fn load(&self) -> Arc<BundleSet> {
-        self.0.load_full()
-    }
-}
-
-/// The certificate and key that a listener or dialler presents, replaced while handshakes go on.
-#[derive(Debug, Default)]
-pub struct IdentityCell(ArcSwapOption<CertifiedKey>);
-
-impl IdentityCell {
-    /// A cell that presents nothing yet: handshakes fail until something is installed.
-    pub fn empty() -> Arc<Self> {
-        Arc::new(Self::default())
-    }
-
-    /// Handshakes that begin from now on present this.
-    pub fn install(&self, key: CertifiedKey) {
-        self.0.store(Some(Arc::new(key)));
-    }
-
-    /// Handshakes that begin from now on fail: the right to this identity was removed.
-    pub fn withdraw(&self) {
-        self.0.store(None);
-    }
-
-    /// What is presented at this moment.
-    pub fn load(&self) -> Option<Arc<CertifiedKey>> {
-        self.0.load_full()
-    }
-}
+pub use self::cell::{IdentityCell, TrustCell};
+use self::verifier::SvidVerifier;
+pub use self::verifier::{PeerRefused, handshake_code};
+use crate::{VerifiedSvid, svid};
 
 /// Whom a handshake accepts, after the chain itself was accepted.
 #[derive(Clone, Debug)]
@@ -86,45 +51,87 @@ pub enum ClientAuth {
     Required,
 }
 
-/// A server configuration: TLS 1.3, no tickets, no session storage.
+/// A server configuration: TLS 1.3, no tickets, no session storage. A rule that many
+/// configurations share is given as an [`Arc`].
 pub fn server_config(
     identity: Arc<IdentityCell>,
     trust: Arc<TrustCell>,
-    rule: PeerRule,
+    rule: impl Into<Arc<PeerRule>>,
     auth: ClientAuth,
     alpn: &[&[u8]],
 ) -> Arc<ServerConfig> {
-    let _ = (identity, trust, rule, auth, alpn);
-    panic!("skeleton")
+    let verifier = SvidVerifier::of_clients(trust, rule.into(), auth);
+    let mut config = ServerConfig::builder_with_provider(provider().clone())
+        .with_protocol_versions(TLS_VERSIONS)
+        .expect("the provider has cipher suites of TLS 1.3")
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_cert_resolver(identity);
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config.max_early_data_size = 0;
+    config.alpn_protocols = owned(alpn);
+    Arc::new(config)
 }
 
 /// A client configuration: TLS 1.3, no resumption. The server is recognised by `rule` alone: its
-/// host name is not looked at. Without `identity` no client certificate is presented.
+/// host name is not looked at. Without `identity` no client certificate is presented; with an
+/// empty [`IdentityCell`] the handshake fails.
 pub fn client_config(
     identity: Option<Arc<IdentityCell>>,
     trust: Arc<TrustCell>,
-    rule: PeerRule,
+    rule: impl Into<Arc<PeerRule>>,
     alpn: &[&[u8]],
 ) -> Arc<ClientConfig> {
-    let _ = (identity, trust, rule, alpn);
-    panic!("skeleton")
+    let verifier = SvidVerifier::of_servers(trust, rule.into(), identity.clone());
+    let builder = ClientConfig::builder_with_provider(provider().clone())
+        .with_protocol_versions(TLS_VERSIONS)
+        .expect("the provider has cipher suites of TLS 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match identity {
+        Some(identity) => builder.with_client_cert_resolver(identity),
+        None => builder.with_no_client_auth(),
+    };
+    config.resumption = Resumption::disabled();
+    config.enable_early_data = false;
+    config.alpn_protocols = owned(alpn);
+    Arc::new(config)
 }
 
 /// A chain (leaf first, root not included) and its PKCS#8 key as rustls presents them.
 ///
 /// # Errors
-/// A key that does not load or does not match the leaf.
+/// An empty chain, a key that does not load or one that does not match the leaf.
 pub fn certified_key(
     chain: Vec<CertificateDer<'static>>,
     pkcs8: &[u8],
 ) -> Result<CertifiedKey, rustls::Error> {
-    let _ = (chain, pkcs8);
-    Err(rustls::Error::General("skeleton".into()))
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pkcs8));
+    let key = aws_lc_rs::sign::any_supported_type(&key)?;
+    let certified = CertifiedKey::new(chain, key);
+    certified.keys_match()?;
+    Ok(certified)
 }
 
 /// What the leaf of a finished handshake says. The handshake itself verified it, by the verifier
 /// of this module; this only reads it again.
 pub fn peer_of(certificates: &[CertificateDer<'_>]) -> Option<VerifiedSvid> {
-    let _ = certificates;
-    None
+    svid::read_leaf(certificates.first()?).ok()
 }
+
+/// The one crypto provider: aws-lc-rs, its key exchange groups in their default order with
+/// X25519MLKEM768 first.
+pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+        LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
+    &PROVIDER
+}
+
+fn owned(alpn: &[&[u8]]) -> Vec<Vec<u8>> {
+    alpn.iter().map(|protocol| protocol.to_vec()).collect()
+}
+
+const TLS_VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
+
+#[cfg(test)]
+mod tests;
