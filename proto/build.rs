@@ -9,12 +9,23 @@ const PROTOS: [&str; 4] = [
     "workload/workload.proto",
 ];
 
+/// Messages that can hold a secret: `src/redacted.rs` writes their `Debug`.
+const REDACTED: [&str; 6] = [
+    ".envoy.service.discovery.v3.ErrorDetail",
+    ".envoy.service.discovery.v3.Resource",
+    ".envoy.service.discovery.v3.DiscoveryResponse",
+    ".countersign.v1.JoinTokenEvidence",
+    ".countersign.admin.v1.CreateTokenResponse",
+    ".X509SVID",
+];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = Path::new("proto");
     println!("cargo::rerun-if-changed={}", root.display());
     let descriptors = protox::compile(PROTOS, [root])?;
     tonic_prost_build::configure()
         .bytes(".envoy.service.discovery.v3")
+        .skip_debug(REDACTED)
         .build_transport(false)
         .include_file("mod.rs")
         .compile_fds(descriptors)?;

@@ -33,6 +33,11 @@ pub mod workload {
     };
 }
 
+pub mod convert;
+mod redacted;
+
+pub use convert::ConvertError;
+
 /// The protocol version that this build speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
 /// Type URL of an entitlement resource.

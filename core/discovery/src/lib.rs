@@ -12,7 +12,10 @@ pub mod client;
 pub mod delta;
 pub mod nack;
 pub mod resource;
+mod server;
 pub mod state_of_the_world;
+mod subscription;
+mod topic;
 pub mod unary;
 
 pub use client::{Change, ClientError, DeltaClient, Received};
@@ -100,3 +103,8 @@ impl Default for Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod convergence;
+#[cfg(test)]
+mod testing;

@@ -1,12 +1,14 @@
 //! Resources and the view that a session answers from.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-/// One resource, as it stands in a snapshot. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One resource, as it stands in a snapshot. Cheap to clone. Its body can hold a private key, so
+/// [`Debug`](fmt::Debug) shows the length alone.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Resource {
     /// Its type URL.
     pub type_url: Arc<str>,
@@ -36,6 +38,17 @@ impl Resource {
     }
 }
 
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resource")
+            .field("type_url", &self.type_url)
+            .field("name", &self.name)
+            .field("version", &self.version)
+            .field("body_bytes", &self.body.len())
+            .finish()
+    }
+}
+
 /// Which state an answer was made from. A restore from backup starts a new epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp {
@@ -45,8 +58,8 @@ pub struct Stamp {
     pub sequence: u64,
 }
 
-impl std::fmt::Display for Stamp {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.epoch, self.sequence)
     }
 }
@@ -83,4 +96,39 @@ pub trait View {
     fn names(&self, type_url: &str) -> Vec<Arc<str>>;
     /// Whether the stream serves this type at all.
     fn serves(&self, type_url: &str) -> bool;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_content_has_equal_versions() {
+        let version =
+            |body: &'static [u8]| Resource::hashed("t", "n", Bytes::from_static(body)).version;
+        assert_eq!(version(b"a"), version(b"a"));
+        assert_ne!(version(b"a"), version(b"b"));
+        assert_eq!(&*version(b""), "e3b0c44298fc1c149afbf4c8996fb924");
+    }
+
+    #[test]
+    fn debug_keeps_the_body_to_itself() {
+        let resource = Resource::hashed("t", "n", Bytes::from_static(b"private"));
+        let shown = format!("{resource:?}");
+        assert!(
+            shown.contains("body_bytes: 7") && !shown.contains("private"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn stamps_order_by_epoch_first() {
+        let stamp = |text: &str| text.parse::<Stamp>().unwrap();
+        assert!(stamp("2.0") > stamp("1.9"));
+        assert!(stamp("1.10") > stamp("1.9"));
+        assert_eq!(stamp("3.4").to_string(), "3.4");
+        for text in ["", "1", "1.", ".1", "1.2.3", "-1.0"] {
+            assert!(text.parse::<Stamp>().is_err(), "{text}");
+        }
+    }
 }

@@ -1,5 +1,9 @@
 //! The state-of-the-world dialect, server side.
 
+use std::collections::BTreeSet;
+
+use crate::server::{Response, Server};
+use crate::topic::Filling;
 use crate::{Limits, Nack, Outcome, Resource, SessionError, View};
 
 /// One state-of-the-world request.
@@ -22,7 +26,8 @@ pub struct StateRequest {
 pub struct StateResponse {
     /// Type URL of its resources.
     pub type_url: String,
-    /// Hash over what the consumer holds once it has installed this.
+    /// The version of the resource in it, which is derived from content: what an operator reads
+    /// in Envoy's `version_text`, and what a consumer of one name proves on reconnect.
     pub version_info: String,
     /// Unique within the stream.
     pub nonce: String,
@@ -33,38 +38,102 @@ pub struct StateResponse {
 /// One consumer's stream in the state-of-the-world dialect.
 #[derive(Debug)]
 pub struct StateSession {
-    limits: Limits,
+    server: Server,
 }
 
 impl StateSession {
     /// A session with no subscription.
     pub fn new(limits: Limits) -> Self {
-        Self { limits }
+        Self {
+            server: Server::new(limits),
+        }
     }
 
-    /// Takes one request in. A stale or empty nonce is no error.
+    /// Takes one request in. A stale or empty nonce is no error; its list of names counts all the
+    /// same, since requests arrive in order.
     ///
     /// # Errors
-    /// A request that ends the stream.
+    /// A request that ends the stream; it has changed nothing.
     pub fn handle(
         &mut self,
         request: &StateRequest,
         view: &impl View,
     ) -> Result<Vec<Outcome>, SessionError> {
-        let _ = (self.limits, request, view);
-        Ok(Vec::new())
+        let type_url = request.type_url.as_str();
+        let wanted: BTreeSet<&str> = request.names.iter().map(String::as_str).collect();
+        let had = self.server.named(type_url);
+        let dropped = had.iter().map(AsRef::as_ref).collect::<BTreeSet<&str>>();
+        let dropped = dropped.difference(&wanted).copied().collect();
+        self.server.admit(type_url, &wanted, &dropped, view)?;
+
+        let nack = request.nack.as_ref();
+        let mut outcomes = self.server.answer(type_url, &request.response_nonce, nack);
+        for name in &dropped {
+            outcomes.extend(self.server.unsubscribe(type_url, name));
+        }
+        let held = self.proof(request, &wanted);
+        self.server.topic(type_url);
+        for name in wanted.iter().filter(|name| !had.contains(**name)) {
+            outcomes.extend(self.server.subscribe(type_url, name, held));
+        }
+        Ok(outcomes)
+    }
+
+    /// What `version_info` proves. On the first request for one name it is the version of that
+    /// name, so a consumer that reconnects with unchanged content hears nothing. With several
+    /// names it is the version of whichever came last; what else the consumer holds it does not
+    /// say, so everything is sent again.
+    fn proof<'a>(&self, request: &'a StateRequest, wanted: &BTreeSet<&str>) -> Option<&'a str> {
+        let first = !self.server.knows(&request.type_url);
+        (first && wanted.len() == 1).then_some(request.version_info.as_str())
     }
 
     /// The next response, one changed resource at a time (one bad secret must not refuse the
-    /// good ones beside it), or `None`.
+    /// good ones beside it), or `None`. Call after [`handle`](Self::handle) and after each change
+    /// of the view until `None`.
+    ///
+    /// Always right, and looks at every subscription once before it says `None`. On a stream with
+    /// many names prefer [`touch`](Self::touch) and [`poll_touched`](Self::poll_touched).
     pub fn poll(&mut self, view: &impl View) -> Option<StateResponse> {
-        let _ = view;
-        None
+        self.server.poll(FILLING, view).and_then(word)
     }
 
-    /// The version of the named resource that the consumer acknowledged last.
+    /// Says that a name changed, for [`poll_touched`](Self::poll_touched).
+    pub fn touch(&mut self, type_url: &str, name: &str) {
+        self.server.touch(type_url, name);
+    }
+
+    /// As [`poll`](Self::poll), but looks only at names that a request or [`touch`](Self::touch)
+    /// named since. The caller must touch every name that changed.
+    pub fn poll_touched(&mut self, view: &impl View) -> Option<StateResponse> {
+        self.server.poll_touched(FILLING, view).and_then(word)
+    }
+
+    /// The version of the named resource that the consumer acknowledged last, or proved to hold
+    /// when it connected.
     pub fn acknowledged(&self, type_url: &str, name: &str) -> Option<&str> {
-        let _ = (type_url, name);
-        None
+        self.server.acknowledged(type_url, name)
     }
 }
+
+fn word(response: Response) -> Option<StateResponse> {
+    let version_info = response.batch.resources.first()?.version.to_string();
+    Some(StateResponse {
+        type_url: response.type_url,
+        version_info,
+        nonce: response.nonce,
+        resources: response.batch.resources,
+    })
+}
+
+/// One resource a response, and one response a type until it is answered: a consumer may answer
+/// two with one request, and then only one of them would be known to be installed. A removal cannot be said in this dialect: the consumer keeps what it
+/// has until the credential ends.
+const FILLING: Filling = Filling {
+    resources: 1,
+    pipelined: false,
+    removals: false,
+};
+
+#[cfg(test)]
+mod tests;

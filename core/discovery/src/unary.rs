@@ -1,8 +1,13 @@
 //! The unary dialect: one request, one answer, no session.
 
-use crate::{Limits, SessionError, StateRequest, StateResponse, View};
+use std::collections::BTreeSet;
 
-/// Answers a fetch with every named resource that is there.
+use sha2::{Digest, Sha256};
+
+use crate::{Limits, Resource, SessionError, Standing, StateRequest, StateResponse, View};
+
+/// Answers a fetch with every named resource that is there. A name that is not there is left
+/// out; the version is derived from what is in the answer, and empty for an empty answer.
 ///
 /// # Errors
 /// A request that breaks a bound.
@@ -11,11 +16,118 @@ pub fn fetch(
     limits: Limits,
     view: &impl View,
 ) -> Result<StateResponse, SessionError> {
-    let _ = limits;
+    let type_url = request.type_url.as_str();
+    if !view.serves(type_url) {
+        return Err(SessionError::UnknownType);
+    }
+    let names: BTreeSet<&str> = request.names.iter().map(String::as_str).collect();
+    if names.len() > limits.names {
+        let limit = limits.names;
+        return Err(SessionError::TooManyNames { limit });
+    }
+    if names.iter().any(|name| name.len() > limits.name_bytes) {
+        let limit = limits.name_bytes;
+        return Err(SessionError::NameTooLong { limit });
+    }
+    let present = |name: &str| match view.standing(type_url, name) {
+        Standing::Present(resource) => Some(resource),
+        Standing::Removed | Standing::Absent => None,
+    };
+    let resources: Vec<_> = names.into_iter().filter_map(present).collect();
     Ok(StateResponse {
         type_url: request.type_url.clone(),
-        version_info: view.stamp().to_string(),
+        version_info: version_of(&resources),
         nonce: String::new(),
-        resources: Vec::new(),
+        resources,
     })
+}
+
+/// The version of a single resource, or the hash over all names and versions.
+fn version_of(resources: &[Resource]) -> String {
+    match resources {
+        [] => String::new(),
+        [one] => one.version.to_string(),
+        many => {
+            let mut hash = Sha256::new();
+            for text in many.iter().flat_map(|r| [&r.name, &r.version]) {
+                hash.update(text.as_bytes());
+                hash.update([0]);
+            }
+            hex::encode(&hash.finalize()[..16])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{SECRET, World};
+
+    fn ask(names: &[&str]) -> StateRequest {
+        StateRequest {
+            type_url: SECRET.into(),
+            names: names.iter().map(ToString::to_string).collect(),
+            ..StateRequest::default()
+        }
+    }
+
+    #[test]
+    fn absent_names_are_left_out() {
+        let mut world = World::default();
+        world.put("a", "1");
+        world.remove("gone");
+        let answer = fetch(
+            &ask(&["nobody", "a", "gone", "a"]),
+            Limits::default(),
+            &world,
+        )
+        .unwrap();
+        assert_eq!(answer.version_info, "1");
+        assert_eq!(answer.resources.len(), 1);
+        let nothing = fetch(&ask(&["nobody"]), Limits::default(), &world).unwrap();
+        assert_eq!(
+            (nothing.version_info.as_str(), nothing.resources.len()),
+            ("", 0)
+        );
+    }
+
+    #[test]
+    fn version_follows_content_and_not_order() {
+        let mut world = World::default();
+        world.put("a", "1");
+        world.put("b", "1");
+        let version = |world: &World, names: &[&str]| {
+            fetch(&ask(names), Limits::default(), world)
+                .unwrap()
+                .version_info
+        };
+        let before = version(&world, &["a", "b"]);
+        assert_eq!(before, version(&world, &["b", "a"]));
+        world.put("b", "2");
+        assert_ne!(before, version(&world, &["a", "b"]));
+    }
+
+    #[test]
+    fn bounds_hold_for_a_fetch() {
+        let world = World::default();
+        let limits = Limits {
+            names: 1,
+            name_bytes: 3,
+            ..Limits::default()
+        };
+        let refused = |request: &StateRequest| fetch(request, limits, &world).unwrap_err();
+        assert_eq!(
+            refused(&ask(&["a", "b"])),
+            SessionError::TooManyNames { limit: 1 }
+        );
+        assert_eq!(
+            refused(&ask(&["long"])),
+            SessionError::NameTooLong { limit: 3 }
+        );
+        let foreign = StateRequest {
+            type_url: "foreign".into(),
+            ..StateRequest::default()
+        };
+        assert_eq!(refused(&foreign), SessionError::UnknownType);
+    }
 }

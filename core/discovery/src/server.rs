@@ -1,0 +1,287 @@
+//! The server core that the streaming dialects share: subscriptions by type, and the responses
+//! that still wait for an answer.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::subscription::Offer;
+use crate::topic::{Batch, Filling, Topic, WILDCARD};
+use crate::{Limits, Nack, Outcome, SessionError, View};
+
+/// One stream's state, whatever its dialect.
+#[derive(Debug)]
+pub(crate) struct Server {
+    limits: Limits,
+    topics: BTreeMap<String, Topic>,
+    unanswered: VecDeque<Sent>,
+    last_nonce: u64,
+}
+
+/// A response that the consumer has not answered.
+#[derive(Debug)]
+struct Sent {
+    nonce: u64,
+    type_url: String,
+    offers: Vec<(Arc<str>, Offer)>,
+}
+
+/// A response before its dialect words it.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) type_url: String,
+    pub(crate) nonce: String,
+    pub(crate) batch: Batch,
+}
+
+impl Server {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            topics: BTreeMap::new(),
+            unanswered: VecDeque::new(),
+            last_nonce: 0,
+        }
+    }
+
+    /// Whether this stream has asked for anything of this type before.
+    pub(crate) fn knows(&self, type_url: &str) -> bool {
+        self.topics.contains_key(type_url)
+    }
+
+    /// The names of a type that were asked for one by one.
+    pub(crate) fn named(&self, type_url: &str) -> BTreeSet<Arc<str>> {
+        let names = self.topics.get(type_url).into_iter();
+        names
+            .flat_map(|topic| &topic.names)
+            .filter(|(_, state)| state.named)
+            .map(|(name, _)| name.clone())
+            .collect()
+    }
+
+    /// Refuses a request before it has changed anything.
+    pub(crate) fn admit(
+        &self,
+        type_url: &str,
+        added: &BTreeSet<&str>,
+        dropped: &BTreeSet<&str>,
+        view: &impl View,
+    ) -> Result<(), SessionError> {
+        let Limits {
+            names, name_bytes, ..
+        } = self.limits;
+        if !view.serves(type_url) {
+            return Err(SessionError::UnknownType);
+        }
+        if added.iter().any(|name| name.len() > name_bytes) {
+            return Err(SessionError::NameTooLong { limit: name_bytes });
+        }
+        // An acknowledgement adds nothing, and must not cost a look at every subscription.
+        if !added.is_empty() && self.named_after(type_url, added, dropped) > names {
+            return Err(SessionError::TooManyNames { limit: names });
+        }
+        Ok(())
+    }
+
+    /// How many names the stream would have asked for.
+    fn named_after(
+        &self,
+        type_url: &str,
+        added: &BTreeSet<&str>,
+        dropped: &BTreeSet<&str>,
+    ) -> usize {
+        let topic = self.topics.get(type_url);
+        let stays = |name: &&&str| {
+            let named = |topic: &Topic| topic.names.get(**name).is_some_and(|state| state.named);
+            topic.is_some_and(named)
+        };
+        let now: usize = self.topics.values().map(Topic::named).sum();
+        let leaving = dropped.iter().filter(stays).count();
+        let there = added.difference(dropped).filter(stays).count();
+        now - leaving + added.len() - there
+    }
+
+    /// Settles the response that `nonce` names. Any other nonce is stale and says nothing.
+    pub(crate) fn answer(
+        &mut self,
+        type_url: &str,
+        nonce: &str,
+        nack: Option<&Nack>,
+    ) -> Vec<Outcome> {
+        let is_answered =
+            |sent: &Sent| sent.type_url == type_url && sent.nonce.to_string() == nonce;
+        let Some(at) = self.unanswered.iter().position(is_answered) else {
+            return Vec::new();
+        };
+        let Some(sent) = self.unanswered.remove(at) else {
+            return Vec::new();
+        };
+        match nack {
+            None => self.accept(&sent),
+            Some(nack) => vec![self.refuse(sent, nack)],
+        }
+    }
+
+    fn accept(&mut self, sent: &Sent) -> Vec<Outcome> {
+        let Some(topic) = self.topics.get_mut(&sent.type_url) else {
+            return Vec::new();
+        };
+        let mut outcomes = Vec::new();
+        for (name, offer) in &sent.offers {
+            topic.answered(name, sent.nonce);
+            let state = topic.names.get_mut(name);
+            let news = state.is_some_and(|state| state.accept(sent.nonce, offer));
+            if let (true, Offer::Version(version)) = (news, offer) {
+                outcomes.push(acknowledged(&sent.type_url, name, version));
+            }
+        }
+        outcomes
+    }
+
+    fn refuse(&mut self, sent: Sent, nack: &Nack) -> Outcome {
+        let in_company = sent.offers.len() > 1;
+        if let Some(topic) = self.topics.get_mut(&sent.type_url) {
+            for (name, offer) in &sent.offers {
+                topic.answered(name, sent.nonce);
+                if let Some(state) = topic.names.get_mut(name) {
+                    state.refuse(sent.nonce, offer, in_company);
+                }
+                topic.touch(name);
+            }
+        }
+        Outcome::Refused {
+            type_url: sent.type_url,
+            names: sent.offers.iter().map(|(n, _)| n.to_string()).collect(),
+            nack: nack.clone(),
+        }
+    }
+
+    /// Adds a name, or starts it afresh; `held` is the version the consumer says it has.
+    pub(crate) fn subscribe(
+        &mut self,
+        type_url: &str,
+        name: &str,
+        held: Option<&str>,
+    ) -> Vec<Outcome> {
+        let held = held.filter(|version| is_plausible(version));
+        let last_nonce = self.last_nonce;
+        self.topic(type_url).subscribe(name, last_nonce, held);
+        let mut outcomes = vec![subscribed(type_url, name)];
+        outcomes.extend(held.map(|version| acknowledged(type_url, name, version)));
+        outcomes
+    }
+
+    /// Adds every name of a type, of which the consumer says that it has `held`.
+    pub(crate) fn subscribe_all(
+        &mut self,
+        type_url: &str,
+        held: &BTreeMap<String, String>,
+        view: &impl View,
+    ) -> Vec<Outcome> {
+        let topic = self.topic(type_url);
+        topic.wildcard = true;
+        let mut outcomes = vec![subscribed(type_url, WILDCARD)];
+        for (name, version) in held.iter().filter(|(_, version)| is_plausible(version)) {
+            let state = topic.names.entry(name.as_str().into()).or_default();
+            if !state.named {
+                state.hold(version);
+                outcomes.push(acknowledged(type_url, name, version));
+            }
+        }
+        topic.touch_all(type_url, view);
+        outcomes
+    }
+
+    /// Drops a name or the wildcard.
+    pub(crate) fn unsubscribe(&mut self, type_url: &str, name: &str) -> Option<Outcome> {
+        let topic = self.topics.get_mut(type_url)?;
+        let dropped = match name {
+            WILDCARD => topic.unsubscribe_all(),
+            name => topic.unsubscribe(name),
+        };
+        dropped.then(|| Outcome::Unsubscribed {
+            type_url: type_url.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+
+    /// Remembers that a type was asked for.
+    pub(crate) fn topic(&mut self, type_url: &str) -> &mut Topic {
+        self.topics.entry(type_url.to_owned()).or_default()
+    }
+
+    /// Looks at one name at the next poll.
+    pub(crate) fn touch(&mut self, type_url: &str, name: &str) {
+        if let Some(topic) = self.topics.get_mut(type_url) {
+            topic.touch(name);
+        }
+    }
+
+    /// The next response out of what was touched, else out of everything.
+    pub(crate) fn poll(&mut self, filling: Filling, view: &impl View) -> Option<Response> {
+        if self.unanswered.len() >= self.limits.unanswered {
+            return None;
+        }
+        self.poll_touched(filling, view).or_else(|| {
+            for (type_url, topic) in &mut self.topics {
+                topic.touch_all(type_url, view);
+            }
+            self.poll_touched(filling, view)
+        })
+    }
+
+    /// The next response out of what was touched.
+    pub(crate) fn poll_touched(&mut self, filling: Filling, view: &impl View) -> Option<Response> {
+        if self.unanswered.len() >= self.limits.unanswered {
+            return None;
+        }
+        let nonce = self.last_nonce + 1;
+        let unanswered = &self.unanswered;
+        let (type_url, batch) = self.topics.iter_mut().find_map(|(type_url, topic)| {
+            if !filling.pipelined && unanswered.iter().any(|sent| sent.type_url == *type_url) {
+                return None;
+            }
+            let batch = topic.next_batch(type_url, nonce, filling, view);
+            (!batch.is_empty()).then(|| (type_url.clone(), batch))
+        })?;
+        self.last_nonce = nonce;
+        self.unanswered.push_back(Sent {
+            nonce,
+            type_url: type_url.clone(),
+            offers: batch.offers(),
+        });
+        Some(Response {
+            type_url,
+            nonce: nonce.to_string(),
+            batch,
+        })
+    }
+
+    /// The version of a name that the consumer proved to hold.
+    pub(crate) fn acknowledged(&self, type_url: &str, name: &str) -> Option<&str> {
+        let state = self.topics.get(type_url)?.names.get(name)?;
+        state.held().map(AsRef::as_ref)
+    }
+}
+
+/// A version that cannot be one of ours proves nothing, and is not worth its memory.
+fn is_plausible(version: &str) -> bool {
+    (1..=MAX_VERSION_BYTES).contains(&version.len())
+}
+
+fn subscribed(type_url: &str, name: &str) -> Outcome {
+    Outcome::Subscribed {
+        type_url: type_url.to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+fn acknowledged(type_url: &str, name: &str, version: &str) -> Outcome {
+    Outcome::Acknowledged {
+        type_url: type_url.to_owned(),
+        name: name.to_owned(),
+        version: version.to_owned(),
+    }
+}
+
+/// Longest version that is believed. Ours are hashes and serials of 32 hex digits.
+const MAX_VERSION_BYTES: usize = 128;

@@ -1,0 +1,215 @@
+//! The subscriptions of one stream to one type, and which of them are to be looked at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::subscription::{Before, Due, Offer, Subscription};
+use crate::{Resource, View};
+
+/// Every name of a type (delta dialect).
+pub(crate) const WILDCARD: &str = "*";
+
+/// One type on one stream.
+#[derive(Debug, Default)]
+pub(crate) struct Topic {
+    pub(crate) wildcard: bool,
+    pub(crate) names: BTreeMap<Arc<str>, Subscription>,
+    /// Names whose standing may differ from what was told.
+    dirty: BTreeSet<Arc<str>>,
+    /// Names that were given up while something was under way: the consumer may install it after
+    /// all, if it asks again. Never more than the unanswered responses hold.
+    departed: BTreeMap<Arc<str>, u64>,
+}
+
+/// How a dialect fills a response.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Filling {
+    /// Most resources in one response.
+    pub(crate) resources: usize,
+    /// Whether a response may follow another of its type before that is answered.
+    pub(crate) pipelined: bool,
+    /// Whether the dialect can say that a name was removed.
+    pub(crate) removals: bool,
+}
+
+/// What one response is made of.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) resources: Vec<Resource>,
+    pub(crate) removed: Vec<Arc<str>>,
+    bytes: usize,
+}
+
+impl Topic {
+    /// How many names were asked for one by one.
+    pub(crate) fn named(&self) -> usize {
+        self.names.values().filter(|state| state.named).count() + usize::from(self.wildcard)
+    }
+
+    /// Looks at this name at the next poll, if anybody asked for it.
+    pub(crate) fn touch(&mut self, name: &str) {
+        if let Some((name, _)) = self.names.get_key_value(name) {
+            self.dirty.insert(name.clone());
+        } else if self.wildcard {
+            self.dirty.insert(name.into());
+        }
+    }
+
+    /// Looks at every name at the next poll.
+    pub(crate) fn touch_all(&mut self, type_url: &str, view: &impl View) {
+        self.dirty.extend(self.names.keys().cloned());
+        if self.wildcard {
+            self.dirty.extend(view.names(type_url));
+        }
+    }
+
+    /// Starts a name afresh: whoever asks again may have forgotten what it had.
+    pub(crate) fn subscribe(&mut self, name: &str, last_nonce: u64, held: Option<&str>) {
+        let before = self.before(name).filter(|_| held.is_none());
+        let mut state = Subscription::begin(last_nonce, held, before);
+        state.named = true;
+        let name: Arc<str> = name.into();
+        self.names.insert(name.clone(), state);
+        self.dirty.insert(name);
+    }
+
+    /// What a consumer that asks for this name may have of it.
+    fn before(&mut self, name: &str) -> Option<Before> {
+        let departed = self.departed.remove(name).map(Before::UnderWay);
+        departed.or(self.names.get(name).and_then(Subscription::before))
+    }
+
+    /// Drops a name; whether it was asked for.
+    pub(crate) fn unsubscribe(&mut self, name: &str) -> bool {
+        let named = self.names.get(name).is_some_and(|state| state.named);
+        match self.names.get_mut(name) {
+            Some(state) if self.wildcard => state.named = false,
+            _ => {
+                let state = self.names.remove_entry(name);
+                self.departed.extend(state.and_then(under_way));
+            }
+        }
+        named
+    }
+
+    /// Drops the wildcard and what only it had asked for.
+    pub(crate) fn unsubscribe_all(&mut self) -> bool {
+        let (named, wild) = std::mem::take(&mut self.names)
+            .into_iter()
+            .partition(|(_, state)| state.named);
+        self.names = named;
+        let wild: BTreeMap<_, Subscription> = wild;
+        self.departed.extend(wild.into_iter().filter_map(under_way));
+        std::mem::take(&mut self.wildcard)
+    }
+
+    /// Response `nonce`, which had this name in it, was answered.
+    pub(crate) fn answered(&mut self, name: &str, nonce: u64) {
+        if self
+            .departed
+            .get(name)
+            .is_some_and(|newest| *newest <= nonce)
+        {
+            self.departed.remove(name);
+        }
+    }
+
+    /// Takes out of the dirty names what is due, as much as fits one response, and notes it as
+    /// sent in response `nonce`.
+    pub(crate) fn next_batch(
+        &mut self,
+        type_url: &str,
+        nonce: u64,
+        filling: Filling,
+        view: &impl View,
+    ) -> Batch {
+        let mut batch = Batch::default();
+        while let Some(name) = self.dirty.pop_first() {
+            let Some((due, alone)) = self.look(type_url, &name, filling, view) else {
+                continue;
+            };
+            if !batch.is_empty() && (alone || !batch.has_room_for(&due, filling)) {
+                self.dirty.insert(name);
+                break;
+            }
+            if let Some(state) = self.names.get_mut(&name) {
+                state.send(nonce, due.offer());
+            }
+            batch.push(name, due);
+            if alone {
+                break;
+            }
+        }
+        batch
+    }
+
+    /// What is due for one name, and whether it must travel alone.
+    fn look(
+        &mut self,
+        type_url: &str,
+        name: &Arc<str>,
+        filling: Filling,
+        view: &impl View,
+    ) -> Option<(Due, bool)> {
+        if self.wildcard && !self.names.contains_key(name) {
+            let before = self.before(name);
+            let state = Subscription::begin(0, None, before);
+            self.names.insert(name.clone(), state);
+        }
+        let state = self.names.get_mut(name)?;
+        let due = state.due(view.standing(type_url, name))?;
+        let sayable = filling.removals || !matches!(due, Due::Removal);
+        sayable.then_some((due, state.alone))
+    }
+}
+
+fn under_way((name, state): (Arc<str>, Subscription)) -> Option<(Arc<str>, u64)> {
+    match state.before()? {
+        Before::UnderWay(nonce) => Some((name, nonce)),
+        Before::Installed => None,
+    }
+}
+
+impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.resources.is_empty() && self.removed.is_empty()
+    }
+
+    fn len(&self) -> usize {
+        self.resources.len() + self.removed.len()
+    }
+
+    /// What this batch tells the consumer, name by name.
+    pub(crate) fn offers(&self) -> Vec<(Arc<str>, Offer)> {
+        let versions = self.resources.iter();
+        versions
+            .map(|r| (r.name.clone(), Offer::Version(r.version.clone())))
+            .chain(self.removed.iter().map(|n| (n.clone(), Offer::Removal)))
+            .collect()
+    }
+
+    fn has_room_for(&self, due: &Due, filling: Filling) -> bool {
+        self.len() < filling.resources && self.bytes + weight(due) <= MAX_RESPONSE_BYTES
+    }
+
+    fn push(&mut self, name: Arc<str>, due: Due) {
+        self.bytes += weight(&due);
+        match due {
+            Due::Resource(resource) => self.resources.push(resource),
+            Due::Removal => self.removed.push(name),
+        }
+    }
+}
+
+fn weight(due: &Due) -> usize {
+    match due {
+        Due::Resource(resource) => resource.body.len() + resource.name.len() + ENVELOPE_BYTES,
+        Due::Removal => ENVELOPE_BYTES,
+    }
+}
+
+/// Most bytes of resources in one response, well under gRPC's usual 4 MiB. A single resource
+/// beyond it travels alone.
+pub(crate) const MAX_RESPONSE_BYTES: usize = 1 << 20;
+/// What a resource weighs beside its body and name: type URL, version, field tags.
+const ENVELOPE_BYTES: usize = 192;
