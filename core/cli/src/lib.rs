@@ -1,8 +1,15 @@
 //! What each of our binaries owes its user: a strict configuration file, one shape for errors,
 //! exit codes that scripts can rely on.
+//!
+//! A `main` reads its arguments with [`arguments`], its file with a [`Reader`], and runs inside
+//! [`guard`], so that a usage error, a mistake in the file and a bug of ours all end in the same
+//! shape and with the exit code that the contract promises.
 
+pub mod completions;
 pub mod config;
+pub mod duration;
 pub mod outcome;
 
+pub use completions::completions;
 pub use config::{ConfigError, Mistake, Reader};
-pub use outcome::{Exit, Failure};
+pub use outcome::{Exit, Failure, arguments, guard};

@@ -4,9 +4,28 @@ use tonic::transport::Server;
 use tower::layer::util::{Identity, Stack};
 
 use crate::deadline::DeadlineLayer;
+use crate::limits::{
+    CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_CONCURRENT_CALLS,
+    MAX_CONCURRENT_STREAMS, MAX_HEADER_BYTES, MAX_RESET_STREAMS, STREAM_WINDOW_BYTES,
+};
 
 /// A builder whose every bound is set and whose requests end at their `grpc-timeout`. Message
 /// sizes are set on each generated service (`max_decoding_message_size`).
 pub fn server() -> Server<Stack<DeadlineLayer, Identity>> {
-    Server::builder().layer(DeadlineLayer)
+    Server::builder()
+        .accept_http1(false)
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .http2_max_pending_accept_reset_streams(Some(MAX_RESET_STREAMS))
+        .http2_max_local_error_reset_streams(Some(MAX_RESET_STREAMS))
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+        .concurrency_limit_per_connection(MAX_CONCURRENT_CALLS)
+        .layer(DeadlineLayer)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,14 +4,23 @@
 //! on connections, streams, headers and messages, and an accept loop that outlives running out
 //! of descriptors. [`harden_process`] keeps keys out of core dumps and from other uids.
 
+pub mod accept;
+pub mod counters;
 pub mod deadline;
+mod greeting;
 pub mod grpc;
 pub mod limits;
 pub mod ops;
 pub mod process;
+pub mod shutdown;
 pub mod tcp;
+#[cfg(test)]
+mod testing;
 pub mod tls;
+pub mod turnstile;
 pub mod unix;
 
-pub use process::{HardenError, harden_process};
+pub use counters::{Counters, ListenerSeries};
+pub use limits::Limits;
+pub use process::{HardenError, harden_process, raise_descriptor_limit};
 pub use tcp::{BindError, bind_tcp};

@@ -4,16 +4,41 @@ use std::time::Duration;
 
 /// A TLS handshake is finished in this time or cut.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
-/// A connection that never says its first byte (HTTP/2 preface, HTTP/1 head) is cut.
+/// A connection whose greeting (HTTP/2 preface, HTTP/1 head) is not there in this time is cut.
 pub const FIRST_BYTE_DEADLINE: Duration = Duration::from_secs(10);
 /// HTTP/2 keepalive: a ping is sent after this much silence.
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// A peer that does not answer a ping in this time is gone.
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Handshakes under way at once on one listener.
+/// Connections that the kernel holds for one listener until they are accepted: a fleet that comes
+/// back at once is not turned away (the standard library asks for 128 on TCP).
+pub const LISTEN_BACKLOG: i32 = 4_096;
+/// TCP keepalive: the first probe is sent after this much silence.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// TCP keepalive: between two probes.
+pub const KEEPALIVE_PROBE_INTERVAL: Duration = Duration::from_secs(15);
+/// TCP keepalive: so many unanswered probes end the connection.
+pub const KEEPALIVE_PROBES: u32 = 4;
+/// Handshakes under way at once on one listener; one more cuts the oldest, which is a stalled one.
 pub const MAX_PENDING_HANDSHAKES: usize = 1_024;
 /// Connections open at once on one listener.
 pub const MAX_CONNECTIONS: usize = 16_384;
+/// Connections open at once of one uid on a Unix listener: one user cannot take them all.
+pub const MAX_CONNECTIONS_PER_UID: usize = 1_024;
+/// Connections that are ready and wait for the server to take them.
+pub const MAX_READY_CONNECTIONS: usize = 64;
+/// Calls of one HTTP/2 connection whose handlers have not answered yet; more wait their turn.
+pub const MAX_CONCURRENT_CALLS: usize = 256;
+/// Bytes of one stream that a peer may send before they are read.
+pub const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+/// Bytes of one connection that a peer may send before they are read.
+pub const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Streams that a peer may reset before they were accepted (rapid reset).
+pub const MAX_RESET_STREAMS: usize = 20;
+/// Connections open at once on the operations listener.
+pub const MAX_OPS_CONNECTIONS: usize = 256;
+/// An exchange on the operations listener is finished in this time or cut.
+pub const OPS_EXCHANGE_DEADLINE: Duration = Duration::from_secs(30);
 /// Streams open at once on one HTTP/2 connection (an Envoy opens one for each secret).
 pub const MAX_CONCURRENT_STREAMS: u32 = 4_096;
 /// Header bytes of one request.
@@ -22,3 +47,32 @@ pub const MAX_HEADER_BYTES: u32 = 16 * 1024;
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 /// How long the accept loop waits after `accept` failed for want of descriptors or memory.
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
+/// The process warns at most this often that `accept` failed: want of descriptors lasts, and each
+/// descriptor that comes free ends one failure and begins the next.
+pub const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
+/// The bounds of a listener that tests set lower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// See [`HANDSHAKE_DEADLINE`].
+    pub handshake_deadline: Duration,
+    /// See [`FIRST_BYTE_DEADLINE`].
+    pub first_byte_deadline: Duration,
+    /// See [`MAX_PENDING_HANDSHAKES`].
+    pub max_pending_handshakes: usize,
+    /// See [`MAX_CONNECTIONS`].
+    pub max_connections: usize,
+    /// See [`MAX_CONNECTIONS_PER_UID`].
+    pub max_connections_per_uid: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshake_deadline: HANDSHAKE_DEADLINE,
+            first_byte_deadline: FIRST_BYTE_DEADLINE,
+            max_pending_handshakes: MAX_PENDING_HANDSHAKES,
+            max_connections: MAX_CONNECTIONS,
+            max_connections_per_uid: MAX_CONNECTIONS_PER_UID,
+        }
+    }
+}

@@ -1,12 +1,27 @@
 //! Unix sockets with peer credentials.
 
+mod authority;
+mod bind;
+
+use std::collections::HashMap;
 use std::io;
-use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
 use tokio_stream::Stream;
+use tonic::transport::server::Connected;
 
-use crate::BindError;
+use crate::accept::{Ready, accept_unix};
+use crate::counters::Counters;
+use crate::greeting::Greeting;
+use crate::limits::Limits;
+
+use authority::AuthorityMender;
+pub use bind::{SocketModes, bind_unix};
 
 /// Who opened a Unix connection, by the kernel's word at `connect`: the `ConnectInfo` of a
 /// [`UnixConnection`].
@@ -20,30 +35,23 @@ pub struct UnixPeer {
     pub pid: Option<u32>,
 }
 
-/// How a socket and a directory that is made for it are protected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SocketModes {
-    /// Mode of the socket file.
-    pub socket: u32,
-    /// Mode of its directory where it has to be made.
-    pub directory: u32,
-}
-
-/// Binds a socket file. A stale file is unlinked only if nobody listens on it.
-///
-/// # Errors
-/// Somebody listens, the path is no socket, or the directory cannot be written.
-pub fn bind_unix(
-    path: &Path,
-    modes: SocketModes,
-    setting: &str,
-) -> Result<UnixListener, BindError> {
-    let _ = modes;
-    UnixListener::bind(path).map_err(|source| BindError {
-        setting: setting.to_owned(),
-        address: path.display().to_string(),
-        source,
-    })
+impl UnixPeer {
+    /// Whom the kernel names at the other end.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn of(stream: &UnixStream) -> io::Result<Self> {
+        let credentials = stream.peer_cred()?;
+        Ok(Self {
+            uid: credentials.uid(),
+            gid: credentials.gid(),
+            // A process outside of our PID namespace is 0 here.
+            pid: credentials
+                .pid()
+                .and_then(|pid| u32::try_from(pid).ok())
+                .filter(|pid| *pid != 0),
+        })
+    }
 }
 
 /// The connections of a Unix listener, for [`tonic`]'s `serve_with_incoming`. `admit` is asked
@@ -52,8 +60,93 @@ pub fn incoming(
     listener: UnixListener,
     admit: impl Fn(&UnixPeer) -> bool + Send + 'static,
 ) -> impl Stream<Item = io::Result<UnixConnection>> + Send + 'static {
-    let _ = (listener, admit);
-    tokio_stream::empty()
+    incoming_within(listener, admit, Limits::default(), Arc::default())
+}
+
+/// [`incoming`] with other limits, and counted.
+pub fn incoming_within(
+    listener: UnixListener,
+    admit: impl Fn(&UnixPeer) -> bool + Send + 'static,
+    limits: Limits,
+    counters: Arc<Counters>,
+) -> impl Stream<Item = io::Result<UnixConnection>> + Send + 'static {
+    Ready::spawn(move |ready| run(listener, admit, limits, counters, ready))
+}
+
+async fn run(
+    listener: UnixListener,
+    admit: impl Fn(&UnixPeer) -> bool + Send + 'static,
+    limits: Limits,
+    counters: Arc<Counters>,
+    ready: mpsc::Sender<UnixConnection>,
+) {
+    let open = Arc::new(OpenByUid::default());
+    loop {
+        let stream = accept_unix(&listener).await;
+        let Ok(peer) = UnixPeer::of(&stream) else {
+            continue; // gone already
+        };
+        let place = admit(&peer).then(|| OpenByUid::take(&open, peer.uid, &limits));
+        let Some(place) = place.flatten() else {
+            counters.refused.increment();
+            tracing::debug!(uid = peer.uid, pid = peer.pid, "connection refused");
+            continue;
+        };
+        let connection = UnixConnection {
+            stream,
+            peer,
+            greeting: Greeting::within(limits.first_byte_deadline),
+            authority: AuthorityMender::default(),
+            _place: place,
+        };
+        if ready.send(connection).await.is_err() {
+            return; // the server is gone
+        }
+        counters.served.increment();
+    }
+}
+
+/// How many connections each user has open.
+#[derive(Debug, Default)]
+struct OpenByUid(Mutex<HashMap<u32, usize>>);
+
+/// The place of one connection, given back when it is dropped.
+#[derive(Debug)]
+struct Place {
+    open: Arc<OpenByUid>,
+    uid: u32,
+}
+
+impl OpenByUid {
+    /// A place for one more connection of this user, if the limits leave one.
+    fn take(open: &Arc<Self>, uid: u32, limits: &Limits) -> Option<Place> {
+        let mut counts = open.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let total: usize = counts.values().sum();
+        let own = counts.entry(uid).or_default();
+        if total >= limits.max_connections || *own >= limits.max_connections_per_uid {
+            if *own == 0 {
+                counts.remove(&uid);
+            }
+            return None;
+        }
+        *own += 1;
+        Some(Place {
+            open: Arc::clone(open),
+            uid,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.open.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = counts.get_mut(&self.uid) {
+            *own -= 1;
+            if *own == 0 {
+                counts.remove(&self.uid);
+            }
+        }
+    }
 }
 
 /// An accepted Unix connection with a first-byte deadline.
@@ -61,43 +154,47 @@ pub fn incoming(
 pub struct UnixConnection {
     stream: UnixStream,
     peer: UnixPeer,
+    greeting: Greeting,
+    authority: AuthorityMender,
+    _place: Place,
 }
 
-impl tonic::transport::server::Connected for UnixConnection {
+impl Connected for UnixConnection {
     type ConnectInfo = UnixPeer;
     fn connect_info(&self) -> UnixPeer {
         self.peer
     }
 }
 
-impl tokio::io::AsyncRead for UnixConnection {
+impl AsyncRead for UnixConnection {
     fn poll_read(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        buf: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        std::pin::Pin::new(&mut self.stream).poll_read(cx, buf)
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        let read = this.greeting.poll_read(Pin::new(&mut this.stream), cx, buf);
+        this.authority.mend(&mut buf.filled_mut()[before..]);
+        read
     }
 }
 
-impl tokio::io::AsyncWrite for UnixConnection {
+impl AsyncWrite for UnixConnection {
     fn poll_write(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
         buf: &[u8],
-    ) -> std::task::Poll<io::Result<usize>> {
-        std::pin::Pin::new(&mut self.stream).poll_write(cx, buf)
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
-    fn poll_flush(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        std::pin::Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
-    fn poll_shutdown(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        std::pin::Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,28 @@
 //! Spans are made by the daemons (`attest`, `authorize`, `sign`, `publish`, `install`); here they
 //! are only sent. Metrics live with what they count, in each daemon.
 
+mod one_line;
+
+use std::io::{Write, stderr};
+use std::time::Duration;
+
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::{SpanExporter, WithExportConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::Subscriber;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
+
+use crate::one_line::OneLine;
+
+/// How long the last spans may take to leave when a process ends.
+pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(2);
+/// How long one export may take.
+pub const EXPORT_DEADLINE: Duration = Duration::from_secs(5);
+
 /// How a process logs and traces.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -23,7 +45,9 @@ pub struct TelemetryError(String);
 
 /// Flushes and ends the exporter when asked.
 #[derive(Debug)]
-pub struct Telemetry {}
+pub struct Telemetry {
+    provider: Option<SdkTracerProvider>,
+}
 
 impl Telemetry {
     /// Installs the global subscriber; inside the tokio runtime, once.
@@ -31,10 +55,77 @@ impl Telemetry {
     /// # Errors
     /// A filter that does not parse, an exporter that cannot be built, a second call.
     pub fn install(settings: &Settings) -> Result<Self, TelemetryError> {
-        let _ = settings;
-        Ok(Self {})
+        let filter = EnvFilter::try_new(&settings.filter).map_err(failed)?;
+        let provider = match &settings.otlp_endpoint {
+            Some(endpoint) => Some(exporting(settings.service, endpoint)?),
+            None => None,
+        };
+        let traces = provider
+            .as_ref()
+            .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("")));
+        Registry::default()
+            .with(filter)
+            .with(lines(settings.json, stderr))
+            .with(traces)
+            .try_init()
+            .map_err(failed)?;
+        Ok(Self { provider })
     }
 
-    /// Sends what is left, within a bound.
-    pub async fn shutdown(self) {}
+    /// Sends what is left, within [`SHUTDOWN_DEADLINE`].
+    pub async fn shutdown(self) {
+        let Some(provider) = self.provider else {
+            return;
+        };
+        // Ending the exporter blocks; on a runtime thread it could wait for itself.
+        let end = move || provider.shutdown_with_timeout(SHUTDOWN_DEADLINE);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(end).await {
+            tracing::warn!(%error, "the last traces were not sent");
+        }
+    }
 }
+
+/// Whether a filter parses, without installing anything: for a check of a configuration.
+///
+/// # Errors
+/// A filter that does not parse.
+pub fn check_filter(filter: &str) -> Result<(), TelemetryError> {
+    EnvFilter::try_new(filter).map(drop).map_err(failed)
+}
+
+fn exporting(service: &'static str, endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {
+    let exporter = SpanExporter::builder()
+        .with_tonic()
+        .with_endpoint(endpoint)
+        .with_timeout(EXPORT_DEADLINE)
+        .build()
+        .map_err(failed)?;
+    let resource = Resource::builder().with_service_name(service).build();
+    Ok(SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_resource(resource)
+        .build())
+}
+
+fn lines<S, W: Write + 'static>(
+    json: bool,
+    writer: impl Fn() -> W + Send + Sync + 'static,
+) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(move || OneLine(writer()));
+    if json {
+        let lines = lines.json().flatten_event(true);
+        lines.with_current_span(false).with_span_list(false).boxed()
+    } else {
+        lines.with_ansi(false).boxed()
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> TelemetryError {
+    TelemetryError(error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+use std::time::Duration;
+
+use rustix::process::{getegid, geteuid, getpid};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_stream::StreamExt as _;
+
+use super::*;
+use crate::limits::MAX_READY_CONNECTIONS;
+use crate::testing::{closed, eventually, soon};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+struct Server {
+    path: std::path::PathBuf,
+    counters: Arc<Counters>,
+    connections: Pin<Box<dyn Stream<Item = io::Result<UnixConnection>> + Send>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Server {
+    fn start(limits: Limits, admit: impl Fn(&UnixPeer) -> bool + Send + 'static) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let counters = Arc::<Counters>::default();
+        let connections = incoming_within(listener, admit, limits, Arc::clone(&counters));
+        Self {
+            path,
+            counters,
+            connections: Box::pin(connections),
+            _folder: folder,
+        }
+    }
+
+    async fn dial(&self) -> UnixStream {
+        UnixStream::connect(&self.path).await.unwrap()
+    }
+
+    async fn next(&mut self) -> UnixConnection {
+        soon(self.connections.next()).await.unwrap().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn peer_is_named_by_the_kernel() {
+    let mut server = Server::start(Limits::default(), |_| true);
+    let _client = server.dial().await;
+    let peer = server.next().await.connect_info();
+    assert_eq!(peer.uid, geteuid().as_raw());
+    assert_eq!(peer.gid, getegid().as_raw());
+    let pid = u32::try_from(getpid().as_raw_nonzero().get()).unwrap();
+    assert_eq!(peer.pid, Some(pid));
+}
+
+#[tokio::test]
+async fn refused_peer_is_closed_unheard() {
+    let own = geteuid().as_raw();
+    let server = Server::start(Limits::default(), move |peer| peer.uid != own);
+    let mut client = server.dial().await;
+    let _ = client.write_all(PREFACE).await;
+    closed(&mut client).await;
+    assert_eq!(server.counters.refused.value(), 1);
+    assert_eq!(server.counters.served.value(), 0);
+}
+
+#[tokio::test]
+async fn one_user_cannot_take_all_places() {
+    let limits = Limits {
+        max_connections_per_uid: 2,
+        ..Limits::default()
+    };
+    let mut server = Server::start(limits, |_| true);
+    let _first = (server.dial().await, server.next().await);
+    let second = (server.dial().await, server.next().await);
+    closed(&mut server.dial().await).await;
+    assert_eq!(server.counters.refused.value(), 1);
+    drop(second);
+    let _third = (server.dial().await, server.next().await);
+}
+
+#[tokio::test]
+async fn connections_end_at_their_cap() {
+    let limits = Limits {
+        max_connections: 1,
+        ..Limits::default()
+    };
+    let mut server = Server::start(limits, |_| true);
+    let held = (server.dial().await, server.next().await);
+    closed(&mut server.dial().await).await;
+    drop(held);
+    let _next = (server.dial().await, server.next().await);
+}
+
+#[tokio::test]
+async fn vanished_callers_leave_no_trace() {
+    let limits = Limits {
+        max_connections_per_uid: 4,
+        ..Limits::default()
+    };
+    let mut server = Server::start(limits, |_| true);
+    for _ in 0..300 {
+        drop(server.dial().await);
+        let mut connection = server.next().await;
+        assert_eq!(soon(connection.read(&mut [0; 8])).await.unwrap(), 0);
+    }
+    assert_eq!(server.counters.served.value(), 300);
+    assert_eq!(server.counters.refused.value(), 0);
+}
+
+#[tokio::test]
+async fn silent_and_dripping_callers_are_cut() {
+    let limits = Limits {
+        first_byte_deadline: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let mut server = Server::start(limits, |_| true);
+    for said in [&PREFACE[..0], &PREFACE[..1], &PREFACE[..23]] {
+        let mut client = server.dial().await;
+        client.write_all(said).await.unwrap();
+        let mut heard = Vec::new();
+        let mut connection = server.next().await;
+        let error = soon(connection.read_to_end(&mut heard)).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(heard, said);
+    }
+}
+
+#[tokio::test]
+async fn greeted_connection_may_stay_silent() {
+    let limits = Limits {
+        first_byte_deadline: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let mut server = Server::start(limits, |_| true);
+    let mut client = server.dial().await;
+    client.write_all(PREFACE).await.unwrap();
+    let mut connection = server.next().await;
+    let mut preface = [0; PREFACE.len()];
+    soon(connection.read_exact(&mut preface)).await.unwrap();
+    let waited = tokio::time::timeout(Duration::from_millis(150), connection.read(&mut preface));
+    assert!(waited.await.is_err(), "it was cut");
+    client.write_all(b"x").await.unwrap();
+    assert_eq!(soon(connection.read(&mut preface)).await.unwrap(), 1);
+    eventually(|| server.counters.served.value() == 1).await;
+}
+
+/// The listener is closed even while every place in it is taken.
+#[tokio::test]
+async fn full_listener_ends_with_its_server() {
+    let limits = Limits {
+        max_connections: 1,
+        ..Limits::default()
+    };
+    let mut server = Server::start(limits, |_| true);
+    let _held = (server.dial().await, server.next().await);
+    server.connections = Box::pin(tokio_stream::empty());
+    soon(async { while UnixStream::connect(&server.path).await.is_ok() {} }).await;
+}
+
+/// Nor does a server that takes no connection any more keep it open.
+#[tokio::test]
+async fn blocked_listener_ends_with_its_server() {
+    let mut server = Server::start(Limits::default(), |_| true);
+    let ready = u64::try_from(MAX_READY_CONNECTIONS).unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..=MAX_READY_CONNECTIONS {
+        waiting.push(server.dial().await);
+    }
+    eventually(|| server.counters.served.value() == ready).await;
+    server.connections = Box::pin(tokio_stream::empty());
+    soon(async { while UnixStream::connect(&server.path).await.is_ok() {} }).await;
+}
