@@ -2,6 +2,23 @@
 //!
 //! The one-way flow of a credential: `attest` → `registry::authorize` → `issue` (template, lint)
 //! → `ca` (log, sign) → `publish` → `discovery`. [`authority`] is the one place through which
-//! state changes; the RPC handlers (`discovery`, `admin`) only convert and call it.
+//! state changes; the RPC handlers (`discovery`, `admin`) only convert and call it. [`app`] wires
+//! the parts, `plane` is what they share while they run.
 
+mod admin;
+pub mod app;
+mod attest;
 pub mod authority;
+mod ca;
+pub mod cli;
+pub mod clock;
+pub mod config;
+mod discovery;
+mod fleet;
+mod issue;
+pub mod lifecycle;
+mod plane;
+mod publish;
+mod registry;
+mod store;
+mod telemetry;

@@ -1,0 +1,210 @@
+//! The operator's API, on a Unix socket that only the control plane's own user and root may use.
+//!
+//! Handlers convert, call the authority and convert back. A refusal carries a stable code and a
+//! remedy in its metadata.
+
+mod convert;
+mod rotate;
+mod status;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use countersign_model::SpiffeId;
+use countersign_proto::admin as wire;
+use countersign_proto::admin::admin_server::{Admin, AdminServer};
+use countersign_proto::convert::time::{read_duration, timestamp};
+use countersign_serve::limits::MAX_MESSAGE_BYTES;
+use countersign_serve::unix::UnixPeer;
+use tokio_stream::Stream;
+use tonic::metadata::MetadataValue;
+use tonic::{Request, Response, Status};
+
+use crate::authority::AuthorityError;
+use crate::plane::Plane;
+
+/// Metadata key of a refusal's stable code.
+pub(crate) const CODE_KEY: &str = "countersign-code";
+/// Metadata key of what mends a refusal.
+pub(crate) const REMEDY_KEY: &str = "countersign-remedy";
+
+/// Answers operators.
+#[derive(Debug)]
+pub(crate) struct AdminService {
+    plane: Arc<Plane>,
+}
+
+/// The service as the socket serves it.
+pub(crate) fn service(plane: &Arc<Plane>) -> AdminServer<AdminService> {
+    let service = AdminService {
+        plane: plane.clone(),
+    };
+    AdminServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES)
+}
+
+/// Whether a process may use the socket: by the kernel's word, root or the server's own user.
+pub(crate) fn admits(peer: &UnixPeer) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    let admitted = peer.uid == 0 || peer.uid == own;
+    if !admitted {
+        tracing::warn!(uid = peer.uid, pid = peer.pid, "admin connection refused");
+    }
+    admitted
+}
+
+#[tonic::async_trait]
+impl Admin for AdminService {
+    async fn show_bundle(
+        &self,
+        _: Request<wire::ShowBundleRequest>,
+    ) -> Result<Response<wire::ShowBundleResponse>, Status> {
+        let (bundle, sequence) = self.plane.authority.bundle();
+        Ok(Response::new(wire::ShowBundleResponse {
+            trust_domain: bundle.trust_domain().to_string(),
+            roots: bundle.roots().iter().map(|der| der.to_vec()).collect(),
+            sequence,
+            version: bundle.version().to_owned(),
+        }))
+    }
+
+    async fn create_token(
+        &self,
+        request: Request<wire::CreateTokenRequest>,
+    ) -> Result<Response<wire::CreateTokenResponse>, Status> {
+        let request = request.into_inner();
+        let node = spiffe_id("node", &request.node)?;
+        let ttl = read_duration("ttl", request.ttl);
+        let ttl = ttl.map_err(|error| invalid("invalid_ttl", error.to_string()))?;
+        let now = self.plane.clock.now();
+        let made = self.plane.authority.create_token(&node, ttl, now).await;
+        let (token, expires_at) = made.map_err(|error| status(&error))?;
+        Ok(Response::new(wire::CreateTokenResponse {
+            token,
+            expires_at: Some(timestamp(expires_at)),
+        }))
+    }
+
+    async fn register(
+        &self,
+        request: Request<wire::RegisterRequest>,
+    ) -> Result<Response<wire::RegisterResponse>, Status> {
+        let asked = request.into_inner().registration.unwrap_or_default();
+        let asked = convert::registration_request(asked)?;
+        let registered = self.plane.authority.register(asked, self.plane.clock.now());
+        let (registration, updated) = registered.await.map_err(|error| status(&error))?;
+        Ok(Response::new(wire::RegisterResponse {
+            registration: Some(convert::registration(&registration)),
+            updated,
+        }))
+    }
+
+    async fn unregister(
+        &self,
+        request: Request<wire::UnregisterRequest>,
+    ) -> Result<Response<wire::UnregisterResponse>, Status> {
+        let request = request.into_inner();
+        let id = spiffe_id("id", &request.id)?;
+        let node = match request.node.as_str() {
+            "" => None,
+            node => Some(spiffe_id("node", node)?),
+        };
+        let now = self.plane.clock.now();
+        let removed = self.plane.authority.unregister(&id, node.as_ref(), now);
+        let removed = removed.await.map_err(|error| status(&error))?;
+        Ok(Response::new(wire::UnregisterResponse {
+            removed: removed
+                .registrations
+                .iter()
+                .map(convert::registration)
+                .collect(),
+            valid_until: removed.valid_until.map(timestamp),
+        }))
+    }
+
+    async fn list(
+        &self,
+        _: Request<wire::ListRequest>,
+    ) -> Result<Response<wire::ListResponse>, Status> {
+        let registrations = self.plane.authority.registrations();
+        Ok(Response::new(wire::ListResponse {
+            items: registrations.iter().map(convert::registration).collect(),
+        }))
+    }
+
+    async fn status(
+        &self,
+        _: Request<wire::StatusRequest>,
+    ) -> Result<Response<wire::StatusResponse>, Status> {
+        Ok(Response::new(status::of(&self.plane)))
+    }
+
+    async fn ca_status(
+        &self,
+        _: Request<wire::CaStatusRequest>,
+    ) -> Result<Response<wire::CaStatusResponse>, Status> {
+        let (roots, issuing) = self.plane.authority.authorities();
+        Ok(Response::new(wire::CaStatusResponse {
+            roots: roots.iter().map(convert::authority).collect(),
+            issuing: issuing.iter().map(convert::authority).collect(),
+            bundle_version: self.plane.authority.bundle().0.version().to_owned(),
+            waiting_for: self.plane.waiting_for(),
+        }))
+    }
+
+    type RotateIssuingStream = Progress;
+
+    async fn rotate_issuing(
+        &self,
+        request: Request<wire::RotateRequest>,
+    ) -> Result<Response<Progress>, Status> {
+        rotate::issuing(&self.plane, request.into_inner().wait).await
+    }
+
+    type RotateRootStream = Progress;
+
+    async fn rotate_root(
+        &self,
+        request: Request<wire::RotateRequest>,
+    ) -> Result<Response<Progress>, Status> {
+        rotate::root(&self.plane, request.into_inner().wait).await
+    }
+}
+
+/// The steps of a rotation.
+pub(crate) type Progress = Pin<Box<dyn Stream<Item = Result<wire::RotateProgress, Status>> + Send>>;
+
+/// The one mapping from the authority's errors to gRPC.
+fn status(error: &AuthorityError) -> Status {
+    match error {
+        AuthorityError::Denied(denied) => described(
+            Status::permission_denied(&denied.message),
+            denied.code,
+            denied.remedy,
+        ),
+        other => described(
+            Status::unavailable(other.to_string()),
+            "unavailable",
+            "try again; the log of the control plane says more",
+        ),
+    }
+}
+
+/// A request that does not read.
+fn invalid(code: &'static str, message: impl Into<String>) -> Status {
+    let status = Status::invalid_argument(message);
+    described(status, code, "see --help of this verb")
+}
+
+fn described(mut status: Status, code: &'static str, remedy: &'static str) -> Status {
+    for (key, value) in [(CODE_KEY, code), (REMEDY_KEY, remedy)] {
+        // A value that is no header text is left out: the message still says what happened.
+        if let Ok(value) = MetadataValue::try_from(value) {
+            status.metadata_mut().insert(key, value);
+        }
+    }
+    status
+}
+
+fn spiffe_id(field: &str, text: &str) -> Result<SpiffeId, Status> {
+    SpiffeId::new(text).map_err(|error| invalid(error.rule.code(), format!("{field}: {error}")))
+}

@@ -1,0 +1,163 @@
+//! Rotations: started here, completed by the fleet, told step by step to whoever waits.
+//!
+//! A caller that goes away changes nothing: the root is activated by the gatekeeper of
+//! [`lifecycle`](crate::lifecycle), whoever asked for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_model::EntitlementId;
+use countersign_proto::admin::RotateProgress;
+use rustls_pki_types::CertificateDer;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Response, Status};
+
+use super::{Progress, status};
+use crate::authority::{AuthorityInfo, SlotState};
+use crate::plane::Plane;
+
+/// Steps that wait for a slow reader.
+const MAX_QUEUED_STEPS: usize = 16;
+/// What time alone changes is looked at this often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Prepares a new root; activation follows when the gate opens.
+pub(super) async fn root(plane: &Arc<Plane>, wait: bool) -> Result<Response<Progress>, Status> {
+    let prepared = plane.authority.prepare_root(plane.clock.now()).await;
+    let prepared = prepared.map_err(|error| status(&error))?;
+    plane.fleet.touch();
+    Ok(follow(plane, prepared, ROOT, wait))
+}
+
+/// Makes a new issuing CA that signs from now on.
+pub(super) async fn issuing(plane: &Arc<Plane>, wait: bool) -> Result<Response<Progress>, Status> {
+    let made = plane.authority.rotate_issuing(plane.clock.now()).await;
+    let made = made.map_err(|error| status(&error))?;
+    Ok(follow(plane, made, ISSUING, wait))
+}
+
+/// How a kind of rotation is told.
+#[derive(Clone, Copy)]
+struct Rotation {
+    /// The state that it begins in.
+    first: &'static str,
+    /// How far it is: whom it waits for, `None` once nobody is waited for any more.
+    step: fn(&Plane, &AuthorityInfo) -> Option<Vec<String>>,
+    /// The states that it ends with.
+    last: &'static [&'static str],
+}
+
+const ROOT: Rotation = Rotation {
+    first: "prepared",
+    step: root_step,
+    last: &["activated", "complete"],
+};
+const ISSUING: Rotation = Rotation {
+    first: "activated",
+    step: issuing_step,
+    last: &["complete"],
+};
+
+fn root_step(plane: &Plane, root: &AuthorityInfo) -> Option<Vec<String>> {
+    let (roots, _) = plane.authority.authorities();
+    let now = roots.iter().find(|slot| slot.key_id == root.key_id);
+    let pending = now.is_some_and(|slot| slot.state == SlotState::Prepared);
+    pending.then(|| plane.waiting_for())
+}
+
+/// Every connected node has acknowledged chains under the new issuing CA for all its workloads.
+/// The node's own credential follows in its own window: nobody but us validates it.
+fn issuing_step(plane: &Plane, issuing: &AuthorityInfo) -> Option<Vec<String>> {
+    let successors = successors(plane, issuing);
+    let connected = plane.hub.connected();
+    let mut behind: Vec<_> = connected
+        .iter()
+        .flat_map(|node| {
+            let state = plane.fleet.node(node);
+            let entitlements = plane.authority.entitlements(node).into_iter();
+            let workloads = entitlements.filter(|it| it.id != EntitlementId::node());
+            let successors = &successors;
+            workloads.filter_map(move |it| {
+                let svid = plane.authority.published(node, &it.id)?;
+                let current = svid.chain.iter().any(|ca| successors.contains(ca));
+                let acknowledged = state.acknowledged.get(&it.id);
+                let installed = acknowledged.is_some_and(|held| *held == svid.serial.to_string());
+                let expired = svid.lifetime.is_expired(plane.clock.now());
+                let behind = !expired && (!current || !installed);
+                behind.then(|| format!("{node} {}", it.spiffe_id))
+            })
+        })
+        .collect();
+    behind.sort();
+    (!behind.is_empty()).then_some(behind)
+}
+
+/// The issuing CA and those made after it: who renews under a newer one has left the old ones too.
+fn successors(plane: &Plane, issuing: &AuthorityInfo) -> Vec<CertificateDer<'static>> {
+    let (_, all) = plane.authority.authorities();
+    all.into_iter()
+        .filter(|it| it.serial.index() >= issuing.serial.index())
+        .map(|it| it.certificate)
+        .collect()
+}
+
+fn follow(
+    plane: &Arc<Plane>,
+    authority: AuthorityInfo,
+    rotation: Rotation,
+    wait: bool,
+) -> Response<Progress> {
+    let (steps, stream) = mpsc::channel(MAX_QUEUED_STEPS);
+    let plane = plane.clone();
+    let stopping = plane.stopping.clone();
+    plane.tasks.clone().spawn(async move {
+        let tell = tell(&plane, &authority, rotation, wait, &steps);
+        tokio::select! {
+            _ = tell => {}
+            () = steps.closed() => {}
+            () = stopping.cancelled() => {
+                let _ = steps.try_send(Err(Status::unavailable("the control plane is stopping")));
+            }
+        }
+    });
+    Response::new(Box::pin(ReceiverStream::new(stream)))
+}
+
+/// Tells each step that differs from the last one, until the rotation is complete or the caller
+/// went away.
+async fn tell(
+    plane: &Plane,
+    authority: &AuthorityInfo,
+    Rotation { first, step, last }: Rotation,
+    wait: bool,
+    steps: &mpsc::Sender<Result<RotateProgress, Status>>,
+) -> Option<()> {
+    let progress = |state: &str, waiting_for| RotateProgress {
+        state: state.to_owned(),
+        key_id: authority.key_id.clone(),
+        waiting_for,
+    };
+    let mut changes = plane.fleet.changes();
+    let waiting = step(plane, authority).unwrap_or_default();
+    steps.send(Ok(progress(first, waiting))).await.ok()?;
+    if !wait {
+        return Some(());
+    }
+    let mut told = None;
+    loop {
+        let Some(waiting) = step(plane, authority) else {
+            for state in last {
+                steps.send(Ok(progress(state, Vec::new()))).await.ok()?;
+            }
+            return Some(());
+        };
+        if told.as_ref() != Some(&waiting) {
+            let step = progress("waiting", waiting.clone());
+            steps.send(Ok(step)).await.ok()?;
+            told = Some(waiting);
+        }
+        // Changed by the fleet, or by time and the authority.
+        let _ = tokio::time::timeout(LOOK_EVERY, changes.changed()).await;
+    }
+}

@@ -1,0 +1,216 @@
+//! The wiring: from a configuration to listeners that serve, and down again. The only place where
+//! the parts meet.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use countersign_cli::{Exit, Failure};
+use countersign_proto::KEY_PROOF_EXPORTER;
+use countersign_serve::unix::{SocketModes, bind_unix};
+use countersign_serve::{BindError, Limits, bind_tcp, grpc, ops, tls, unix};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::authority::{Authority, AuthorityError};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::discovery::ServerTls;
+use crate::fleet::Fleet;
+use crate::plane::Plane;
+use crate::publish::Hub;
+use crate::telemetry::{Metrics, Readiness};
+use crate::{admin, discovery, lifecycle};
+
+const ADMIN_MODES: SocketModes = SocketModes {
+    socket: 0o600,
+    directory: 0o700,
+};
+
+/// Why the control plane did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port or socket cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// An address cannot be told.
+    #[error("a listener has no address: {0}")]
+    Address(#[from] io::Error),
+    /// State or keys cannot be used.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+}
+
+/// The ports and sockets, bound before anything is served.
+struct Listeners {
+    api: TcpListener,
+    admin: UnixListener,
+    telemetry: TcpListener,
+}
+
+/// A running control plane.
+#[derive(Debug)]
+pub struct Running {
+    plane: Arc<Plane>,
+    abandon: CancellationToken,
+}
+
+/// Opens the state, binds, and serves.
+///
+/// # Errors
+/// Nothing serves then.
+pub async fn start(config: &Config, clock: Clock) -> Result<Running, StartError> {
+    let now = clock.now();
+    let authority = Authority::open(config.authority(), now).await?;
+    let listeners = Listeners::bind(config)?;
+    let changes = authority.changes();
+    let tls = ServerTls::new(authority.clone(), clock.clone());
+    let tls_changes = authority.changes();
+    let lifetime = tls.renew().await?;
+    let plane = Arc::new(Plane {
+        authority,
+        hub: Arc::new(Hub::default()),
+        fleet: Fleet::default(),
+        metrics: Metrics::default(),
+        clock,
+        started_at: now,
+        api_address: listeners.api.local_addr()?,
+        telemetry_address: listeners.telemetry.local_addr()?,
+        stopping: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+    });
+    let running = Running {
+        plane: plane.clone(),
+        abandon: CancellationToken::new(),
+    };
+    let hub = plane.hub.clone();
+    running.background(async move { hub.relay(changes).await });
+    let server = tls.config();
+    running.background(tls.keep(lifetime, tls_changes));
+    running.background(lifecycle::keep_time(plane.clone()));
+    running.background(lifecycle::keep_gate(plane.clone()));
+    running.serve(listeners, server, config);
+    Ok(running)
+}
+
+impl Listeners {
+    fn bind(config: &Config) -> Result<Self, BindError> {
+        Ok(Self {
+            api: bind_tcp(config.api.listen, "api.listen")?,
+            admin: bind_unix(&config.admin.socket, ADMIN_MODES, "admin.socket")?,
+            telemetry: bind_tcp(config.telemetry.listen, "telemetry.listen")?,
+        })
+    }
+}
+
+impl Running {
+    /// Where the sidecar API listens.
+    pub fn api_address(&self) -> SocketAddr {
+        self.plane.api_address
+    }
+
+    /// Where probes and metrics are served.
+    pub fn telemetry_address(&self) -> SocketAddr {
+        self.plane.telemetry_address
+    }
+
+    /// Ends: no new calls, streams are closed with UNAVAILABLE, then whatever is left is cut.
+    pub async fn drain(self) {
+        self.plane.stopping.cancel();
+        self.plane.tasks.close();
+        let ended = tokio::time::timeout(lifecycle::DRAIN_DEADLINE, self.plane.tasks.wait());
+        if ended.await.is_err() {
+            let count = self.plane.tasks.len();
+            tracing::warn!(count, "tasks cut at the end of the drain");
+        }
+        self.abandon.cancel();
+        if let Err(error) = self.plane.authority.flush().await {
+            tracing::error!(error = %error, "state not flushed");
+        }
+    }
+
+    fn serve(&self, listeners: Listeners, server: Arc<rustls::ServerConfig>, config: &Config) {
+        let plane = &self.plane;
+        let Listeners {
+            api,
+            admin,
+            telemetry,
+        } = listeners;
+        listening("api", plane.api_address);
+        let (mesh, attestation) = discovery::services(plane);
+        let router = grpc::server().add_service(mesh).add_service(attestation);
+        let counters = plane.metrics.api.clone();
+        let limits = Limits::default();
+        let incoming = tls::incoming_within(api, server, KEY_PROOF_EXPORTER, limits, counters);
+        let stop = plane.stopping.clone().cancelled_owned();
+        self.until_drained("api", router.serve_with_incoming_shutdown(incoming, stop));
+
+        listening("admin", config.admin.socket.display());
+        let router = grpc::server().add_service(admin::service(plane));
+        let counters = plane.metrics.admin.clone();
+        let incoming = unix::incoming_within(admin, admin::admits, limits, counters);
+        let stop = plane.stopping.clone().cancelled_owned();
+        self.until_drained("admin", router.serve_with_incoming_shutdown(incoming, stop));
+
+        listening("telemetry", plane.telemetry_address);
+        self.background(ops::serve(telemetry, Arc::new(Readiness(plane.clone()))));
+    }
+
+    /// A server that is waited for at the end.
+    fn until_drained(
+        &self,
+        name: &'static str,
+        server: impl Future<Output = Result<(), tonic::transport::Error>> + Send + 'static,
+    ) {
+        let abandon = self.abandon.clone();
+        self.plane.tasks.spawn(async move {
+            tokio::select! {
+                ended = server => if let Err(error) = ended {
+                    tracing::error!(name, error = %error, "server ended");
+                },
+                () = abandon.cancelled() => {}
+            }
+        });
+    }
+
+    /// A task that is simply cut at the end.
+    fn background(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let abandon = self.abandon.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = task => {}
+                () = abandon.cancelled() => {}
+            }
+        });
+    }
+}
+
+fn listening(name: &str, address: impl std::fmt::Display) {
+    tracing::info!(name, %address, "listening");
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let message = error.to_string();
+        match &error {
+            StartError::Bind(bind) => {
+                let remedy = format!("stop what uses it, or change {}", bind.setting);
+                Self::new(Exit::Usage, "cannot_listen", message, remedy)
+            }
+            StartError::Authority(AuthorityError::Denied(denied)) => {
+                Self::new(Exit::Usage, denied.code, message, denied.remedy)
+            }
+            StartError::Authority(_) => Self::new(
+                Exit::Usage,
+                "data_dir_unusable",
+                message,
+                "check data_dir: its owner, its permissions, free space, and that no other \
+                 control plane uses it",
+            ),
+            StartError::Address(_) => {
+                Self::new(Exit::Unreachable, "no_address", message, "try again")
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Nodes that attested, and by which of their keys they are recognised.
+//!
+//! A node is recognised by its newest key, or by the one before while the change is under way.
+//! An attestation begins a new lineage: keys from before it recognise nobody.
+
+use std::collections::HashMap;
+
+use countersign_model::SpiffeId;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::AttestedNode;
+
+/// How many of a node's newest keys are recognised.
+const KEYS: usize = 2;
+
+/// What is stored of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredNode {
+    pub(crate) attested_at: Timestamp,
+    /// Node keys certified at earlier log indexes belong to an earlier lineage.
+    pub(crate) lineage_from: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Node {
+    stored: StoredNode,
+    /// Newest last: log index and SHA-256 of the SubjectPublicKeyInfo.
+    keys: Vec<(u64, [u8; 32])>,
+    credential_not_after: Timestamp,
+}
+
+/// Every node, by ID.
+#[derive(Debug, Default)]
+pub(crate) struct Nodes(HashMap<SpiffeId, Node>);
+
+impl Nodes {
+    /// A node attested: keys of an earlier lineage go.
+    pub(crate) fn attested(&mut self, id: &SpiffeId, stored: StoredNode) -> AttestedNode {
+        let end = stored.attested_at;
+        let node = self.0.entry(id.clone()).or_insert_with(|| Node {
+            stored: stored.clone(),
+            keys: Vec::new(),
+            credential_not_after: end,
+        });
+        node.keys.retain(|(index, _)| *index >= stored.lineage_from);
+        node.stored = stored;
+        AttestedNode::new(id.clone())
+    }
+
+    /// A node key was certified at a log index.
+    pub(crate) fn certified(&mut self, id: &SpiffeId, index: u64, spki_sha256: [u8; 32]) {
+        let Some(node) = self.0.get_mut(id) else {
+            return;
+        };
+        if index < node.stored.lineage_from {
+            return;
+        }
+        node.keys.push((index, spki_sha256));
+        node.keys.sort_unstable();
+        let excess = node.keys.len().saturating_sub(KEYS);
+        node.keys.drain(..excess);
+    }
+
+    /// A certificate for a node or one of its workloads was issued.
+    pub(crate) fn credited(&mut self, id: &SpiffeId, not_after: Timestamp) {
+        if let Some(node) = self.0.get_mut(id) {
+            node.credential_not_after = node.credential_not_after.max(not_after);
+        }
+    }
+
+    /// The node that a handshake has shown, where this is one of its current keys.
+    pub(crate) fn recognise(&self, id: &SpiffeId, spki_sha256: &[u8; 32]) -> Option<AttestedNode> {
+        let node = self.0.get(id)?;
+        let known = node.keys.iter().any(|(_, key)| key == spki_sha256);
+        known.then(|| AttestedNode::new(id.clone()))
+    }
+
+    /// Whether this ID is a node's.
+    pub(crate) fn contains(&self, id: &SpiffeId) -> bool {
+        self.0.contains_key(id)
+    }
+
+    /// ID, last attestation and end of the newest credential.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&SpiffeId, Timestamp, Timestamp)> {
+        self.0
+            .iter()
+            .map(|(id, node)| (id, node.stored.attested_at, node.credential_not_after))
+    }
+
+    /// When a node attested last.
+    pub(crate) fn attested_at(&self, id: &SpiffeId) -> Option<Timestamp> {
+        Some(self.0.get(id)?.stored.attested_at)
+    }
+}

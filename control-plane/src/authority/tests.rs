@@ -1,0 +1,154 @@
+//! The authority as its callers see it, with real keys, a real store and a clock of our own.
+
+mod certificates;
+mod first_start;
+mod nodes;
+mod registrations;
+mod rotation;
+mod signing;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_model::{
+    Criticality, EntitlementId, Registration, RegistrationKey, RenewalWindow, Selector,
+    SelectorSet, SpiffeId, TrustDomain,
+};
+use countersign_verify::proof;
+use jiff::{SignedDuration, Timestamp};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SigningKey};
+
+use super::{
+    AttestedNode, Authority, AuthorityError, ProvenKey, PublishedSvid, RegistrationRequest,
+    Settings,
+};
+
+const ECDSA_P256: u16 = 0x0403;
+const EXPORTER: [u8; 32] = [7; 32];
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn start() -> Timestamp {
+    "2026-11-21T12:00:00.25Z".parse().unwrap()
+}
+
+fn after(secs: i64) -> Timestamp {
+    start() + SignedDuration::from_secs(secs)
+}
+
+fn id(path: &str) -> SpiffeId {
+    SpiffeId::new(&format!("spiffe://example.org{path}")).unwrap()
+}
+
+fn settings(data_dir: &Path) -> Settings {
+    Settings {
+        trust_domain: TrustDomain::new("example.org").unwrap(),
+        data_dir: data_dir.to_owned(),
+        x509_ttl: Duration::from_secs(3_600),
+        renew: RenewalWindow::default(),
+        root_ttl: Duration::from_secs(3_650 * 86_400),
+        issuing_ttl: Duration::from_secs(86_400),
+    }
+}
+
+fn registration(workload: &str, node: &str) -> Registration {
+    Registration {
+        key: RegistrationKey {
+            id: id(workload),
+            node: id(node),
+            selectors: SelectorSet::new([Selector::UnixUid(1000)]).unwrap(),
+        },
+        owner: "team-web".to_owned(),
+        criticality: Criticality::default(),
+        x509_ttl: None,
+        dns: Vec::new(),
+        hint: None,
+        is_default: false,
+        created_at: Timestamp::UNIX_EPOCH,
+        created_seq: 0,
+    }
+}
+
+/// A control plane in a directory of its own.
+struct Plane {
+    dir: tempfile::TempDir,
+    authority: Arc<Authority>,
+}
+
+impl Plane {
+    async fn new() -> Self {
+        Self::with(|_| ()).await
+    }
+
+    async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = settings(&dir.path().join("cp"));
+        change(&mut settings);
+        let authority = Authority::open(settings, start()).await.unwrap();
+        Self { dir, authority }
+    }
+
+    /// Ends this process' hold on the directory and opens it again.
+    async fn restart(self, now: Timestamp) -> Self {
+        let Self { dir, authority } = self;
+        let settings = authority.settings.clone();
+        authority.flush().await.unwrap();
+        drop(authority);
+        let authority = Authority::open(settings, now).await.unwrap();
+        Self { dir, authority }
+    }
+
+    async fn attest(&self, node: &str) -> AttestedNode {
+        let (token, _) = self
+            .authority
+            .create_token(&id(node), 10 * MINUTE, start())
+            .await
+            .unwrap();
+        self.authority
+            .attest_join_token(&token, &|_| false, start())
+            .await
+            .unwrap()
+    }
+
+    async fn register(&self, registration: Registration) -> EntitlementId {
+        let request = RegistrationRequest { registration };
+        let (kept, _) = self.authority.register(request, start()).await.unwrap();
+        kept.key.entitlement_id()
+    }
+
+    async fn refused(&self, registration: Registration) -> &'static str {
+        let request = RegistrationRequest { registration };
+        code(self.authority.register(request, start()).await)
+    }
+
+    async fn enrol(&self, node: &AttestedNode, entitlement: &EntitlementId) -> Arc<PublishedSvid> {
+        let key = proven(&fresh_key(), entitlement);
+        self.authority
+            .enrol(node, entitlement, &key, start())
+            .await
+            .unwrap()
+    }
+}
+
+/// Why a call was denied.
+fn code<T: std::fmt::Debug>(outcome: Result<T, AuthorityError>) -> &'static str {
+    match outcome {
+        Err(AuthorityError::Denied(denied)) => denied.code,
+        other => panic!("not denied: {other:?}"),
+    }
+}
+
+fn fresh_key() -> KeyPair {
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap()
+}
+
+fn proven(pair: &KeyPair, entitlement: &EntitlementId) -> ProvenKey {
+    proven_as(pair, ECDSA_P256, entitlement)
+}
+
+fn proven_as(pair: &KeyPair, scheme: u16, entitlement: &EntitlementId) -> ProvenKey {
+    let spki = pair.subject_public_key_info();
+    let message = proof::message(&EXPORTER, entitlement.as_str(), &spki);
+    let signature = pair.sign(&message).unwrap();
+    ProvenKey::check(&spki, scheme, &signature, &EXPORTER, entitlement).unwrap()
+}

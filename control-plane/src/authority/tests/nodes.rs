@@ -1,0 +1,199 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::task::JoinSet;
+
+use futures_util::FutureExt;
+
+use super::super::Change;
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_many_attestations_wins() {
+    let plane = Plane::new().await;
+    for round in 0..20 {
+        let node = id(&format!("/node/{round}"));
+        let created = plane.authority.create_token(&node, MINUTE, start()).await;
+        let (token, _) = created.unwrap();
+        let mut attempts = JoinSet::new();
+        for _ in 0..64 {
+            let (authority, token) = (plane.authority.clone(), token.clone());
+            attempts.spawn(async move {
+                authority
+                    .attest_join_token(&token, &|_| false, start())
+                    .await
+            });
+        }
+        let outcomes = attempts.join_all().await;
+        let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+        assert_eq!(won.len(), 1);
+        for outcome in lost {
+            assert_eq!(code(outcome), "token_used");
+        }
+    }
+}
+
+#[tokio::test]
+async fn token_outcomes_are_told_apart_inside() {
+    let plane = Plane::new().await;
+    let attest = async |token: &str, secs| {
+        let authority = &plane.authority;
+        authority
+            .attest_join_token(token, &|_| false, after(secs))
+            .await
+    };
+    let node = id("/node/a");
+    let (token, expires_at) = plane
+        .authority
+        .create_token(&node, MINUTE, start())
+        .await
+        .unwrap();
+    assert!(token.len() <= 64 && token.bytes().all(|b| b.is_ascii_alphanumeric()));
+    assert_eq!(expires_at, after(60));
+    assert_eq!(code(attest(&token, 61).await), "token_expired");
+    attest(&token, 60).await.unwrap();
+    assert_eq!(code(attest(&token, 60).await), "token_used");
+    for guess in [
+        "",
+        "../../etc/passwd",
+        &"a".repeat(64),
+        &"a".repeat(1 << 20),
+        "ü",
+    ] {
+        assert_eq!(code(attest(guess, 1).await), "token_unknown");
+    }
+    let plane = plane.restart(after(5)).await;
+    let replay = plane
+        .authority
+        .attest_join_token(&token, &|_| false, after(5))
+        .await;
+    assert_eq!(code(replay), "token_used", "also after a restart");
+}
+
+#[tokio::test]
+async fn token_is_kept_only_as_a_hash() {
+    let plane = Plane::new().await;
+    let (token, _) = plane
+        .authority
+        .create_token(&id("/node/a"), MINUTE, start())
+        .await
+        .unwrap();
+    for file in plane.dir.path().join("cp").read_dir().unwrap() {
+        let path = file.unwrap().path();
+        if path.is_file() {
+            let bytes = std::fs::read(&path).unwrap();
+            let found = bytes
+                .windows(token.len())
+                .any(|window| window == token.as_bytes());
+            assert!(!found, "{}", path.display());
+        }
+    }
+}
+
+#[tokio::test]
+async fn tokens_have_bounds() {
+    let plane = Plane::new().await;
+    let create = async |node: SpiffeId, secs| {
+        let ttl = Duration::from_secs(secs);
+        code(plane.authority.create_token(&node, ttl, start()).await)
+    };
+    assert_eq!(create(id("/node/a"), 9).await, "token_ttl_out_of_bounds");
+    assert_eq!(
+        create(id("/node/a"), 86_401).await,
+        "token_ttl_out_of_bounds"
+    );
+    assert_eq!(create(id("/countersign/x"), 60).await, "id_reserved");
+    assert_eq!(create(id(""), 60).await, "id_without_path");
+    let foreign = SpiffeId::new("spiffe://other.org/node").unwrap();
+    assert_eq!(create(foreign, 60).await, "foreign_trust_domain");
+    plane.register(registration("/web", "/node/a")).await;
+    assert_eq!(create(id("/web"), 60).await, "node_is_workload");
+}
+
+#[tokio::test]
+async fn connected_node_is_not_attested_again() {
+    let plane = Plane::new().await;
+    let node = id("/node/a");
+    let (token, _) = plane
+        .authority
+        .create_token(&node, MINUTE, start())
+        .await
+        .unwrap();
+    let connected = AtomicBool::new(true);
+    let is_connected = |asked: &SpiffeId| *asked == node && connected.load(Ordering::Relaxed);
+    let attest = || {
+        plane
+            .authority
+            .attest_join_token(&token, &is_connected, start())
+    };
+    assert_eq!(code(attest().await), "node_connected");
+    connected.store(false, Ordering::Relaxed);
+    assert_eq!(
+        attest().await.unwrap().id(),
+        &node,
+        "the token was not burnt"
+    );
+}
+
+#[tokio::test]
+async fn a_workload_svid_authenticates_nothing_at_the_control_plane() {
+    let plane = Plane::new().await;
+    let web = plane.register(registration("/web", "/node/a")).await;
+    let node = plane.attest("/node/a").await;
+    let own = plane.enrol(&node, &EntitlementId::node()).await;
+    let svid = plane.enrol(&node, &web).await;
+    let recognise = |svid: &PublishedSvid| {
+        let seen = certificates::verify(&plane, &svid.chain, after(1));
+        plane.authority.recognise(&seen.id, &seen.spki_sha256)
+    };
+    assert_eq!(recognise(&own), Some(node));
+    assert_eq!(recognise(&svid), None);
+    let web_key = certificates::verify(&plane, &svid.chain, after(1)).spki_sha256;
+    assert_eq!(plane.authority.recognise(&id("/node/a"), &web_key), None);
+}
+
+#[tokio::test]
+async fn node_is_known_by_its_newest_keys() {
+    let plane = Plane::new().await;
+    let node = plane.attest("/node/a").await;
+    let mut keys = Vec::new();
+    for _ in 0..3 {
+        let svid = plane.enrol(&node, &EntitlementId::node()).await;
+        keys.push(certificates::verify(&plane, &svid.chain, after(1)).spki_sha256);
+    }
+    let known = |plane: &Plane| {
+        let known = |key| plane.authority.recognise(&id("/node/a"), key).is_some();
+        keys.iter().map(known).collect::<Vec<_>>()
+    };
+    assert_eq!(known(&plane), [false, true, true]);
+    let plane = plane.restart(after(1)).await;
+    assert_eq!(known(&plane), [false, true, true]);
+    plane.attest("/node/a").await;
+    assert_eq!(
+        known(&plane),
+        [false; 3],
+        "an attestation begins a new lineage"
+    );
+    let plane = plane.restart(after(2)).await;
+    assert_eq!(known(&plane), [false; 3]);
+}
+
+#[tokio::test]
+async fn abandoned_enrolment_goes_on_to_its_end() {
+    let plane = Plane::new().await;
+    let node = plane.attest("/node/a").await;
+    let own = EntitlementId::node();
+    let key = proven(&fresh_key(), &own);
+    let mut changes = plane.authority.changes();
+    let enrol = plane.authority.enrol(&node, &own, &key, start());
+    assert!(enrol.now_or_never().is_none(), "its caller hangs up");
+    let change = tokio::time::timeout(MINUTE, changes.recv()).await;
+    let published = Change::Svid(id("/node/a"), own.clone());
+    assert_eq!(change.unwrap().unwrap(), published);
+    let issued = plane.authority.issued_total();
+    plane
+        .authority
+        .enrol(&node, &own, &key, start())
+        .await
+        .unwrap();
+    assert_eq!(plane.authority.issued_total(), issued, "found, not issued");
+}

@@ -1,0 +1,106 @@
+//! The control plane: arguments, configuration, build, run, drain.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use countersign_cli::{Exit, Failure};
+use countersign_control_plane::config::{Config, LogFormat};
+use countersign_control_plane::{app, clock::Clock, config, lifecycle};
+use countersign_serve::{harden_process, raise_descriptor_limit};
+use countersign_telemetry::{Settings, Telemetry};
+
+/// Attests nodes, signs SVIDs and streams them to sidecars.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Arguments {
+    /// Print errors, and the result of `config check`, as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Serve until SIGTERM or SIGINT
+    #[command(after_help = "Example:\n  countersign-control-plane run --config control-plane.toml")]
+    Run(File),
+    /// The configuration file
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Print a completion script
+    Completions {
+        /// For which shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigVerb {
+    /// Read the file, report every mistake, start nothing
+    #[command(
+        after_help = "Example:\n  countersign-control-plane config check --config control-plane.toml"
+    )]
+    Check(File),
+}
+
+#[derive(Debug, Args)]
+struct File {
+    /// The configuration file; paths in it are relative to its folder
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let arguments: Arguments = match countersign_cli::arguments() {
+        Ok(arguments) => arguments,
+        Err(exit) => return exit,
+    };
+    let json = arguments.json;
+    countersign_cli::guard(json, || match arguments.verb {
+        Verb::Run(file) => run(&file),
+        Verb::Config(ConfigVerb::Check(file)) => config::check(&file.config, json),
+        Verb::Completions { shell } => {
+            // A reader that went away wants no more of it.
+            let _ = countersign_cli::completions::<Arguments>(shell, &mut std::io::stdout());
+            Ok(Exit::Yes)
+        }
+    })
+}
+
+fn run(file: &File) -> Result<Exit, Failure> {
+    harden_process()
+        .and_then(|()| raise_descriptor_limit())
+        .map_err(|error| failure("not_hardened", &error))?;
+    let config = Config::read(&file.config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| failure("no_runtime", &error))?;
+    runtime.block_on(serve(&config))
+}
+
+async fn serve(config: &Config) -> Result<Exit, Failure> {
+    let telemetry = Telemetry::install(&Settings {
+        service: "countersign-control-plane",
+        json: config.log.format == LogFormat::Json,
+        filter: config.log.filter.clone(),
+        otlp_endpoint: config.telemetry.otlp_endpoint.clone(),
+    });
+    let telemetry = telemetry.map_err(|error| failure("telemetry", &error))?;
+    let running = app::start(config, Clock::wall()).await?;
+    let signal = lifecycle::signalled()
+        .await
+        .map_err(|error| failure("no_signals", &error))?;
+    tracing::info!(signal, "stopping");
+    running.drain().await;
+    telemetry.shutdown().await;
+    Ok(Exit::Yes)
+}
+
+fn failure(code: &str, error: &dyn std::error::Error) -> Failure {
+    let remedy = "check the limits and permissions of this process, and [log] and [telemetry]";
+    Failure::new(Exit::Usage, code, error.to_string(), remedy)
+}

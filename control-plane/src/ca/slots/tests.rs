@@ -1,0 +1,182 @@
+//! Random runs of the machine, every invariant checked after every step.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// One thing that may happen.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    PrepareRoot,
+    /// Whether the gate was opened for the present bundle.
+    ActivateRoot(bool),
+    ActivateIssuing,
+    /// A leaf of so many seconds under the active issuing CA.
+    Leaf(i64),
+    /// So many seconds pass, then the dead are dropped.
+    Time(i64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        Just(Step::PrepareRoot),
+        any::<bool>().prop_map(Step::ActivateRoot),
+        Just(Step::ActivateIssuing),
+        (20i64..3_600).prop_map(Step::Leaf),
+        (1i64..2_000).prop_map(Step::Time),
+    ];
+    prop::collection::vec(step, 1..80)
+}
+
+/// The machine, its clock, and what a careful observer remembers of it.
+struct Run {
+    slots: Slots,
+    now: Timestamp,
+    made: usize,
+    acknowledged: BTreeSet<String>,
+    signed_by: BTreeSet<String>,
+    leaves: BTreeMap<String, Vec<Timestamp>>,
+    root_of: BTreeMap<String, String>,
+}
+
+impl Run {
+    fn new() -> Self {
+        let mut run = Self {
+            slots: Slots::default(),
+            now: Timestamp::from_second(1_800_000_000).unwrap(),
+            made: 0,
+            acknowledged: BTreeSet::from(["ca-1".to_owned()]),
+            signed_by: BTreeSet::new(),
+            leaves: BTreeMap::new(),
+            root_of: BTreeMap::new(),
+        };
+        let root = run.name();
+        run.slots.found(&root, Timestamp::MAX).unwrap();
+        run.activate_issuing();
+        run
+    }
+
+    fn name(&mut self) -> String {
+        self.made += 1;
+        format!("ca-{}", self.made)
+    }
+
+    fn activate_issuing(&mut self) {
+        let key_id = self.name();
+        let root = self.slots.active(Tier::Root).unwrap().to_owned();
+        let done = self.slots.activate_issuing(&key_id, &root, Timestamp::MAX);
+        if done.is_ok() {
+            self.signed_by.insert(root.clone());
+            self.root_of.insert(key_id, root);
+        }
+    }
+
+    fn apply(&mut self, step: Step) {
+        match step {
+            Step::PrepareRoot => {
+                let key_id = self.name();
+                let _ = self.slots.prepare_root(&key_id, Timestamp::MAX);
+            }
+            Step::ActivateRoot(is_present) => {
+                let prepared = self.slots.prepared_root().map(str::to_owned);
+                let version = if is_present { "present" } else { "older" };
+                let done = self.slots.activate_root(version, "present");
+                assert!(is_present || done.is_err(), "a gate of another bundle");
+                if done.is_ok() {
+                    self.acknowledged.extend(prepared);
+                    self.activate_issuing();
+                }
+            }
+            Step::ActivateIssuing => self.activate_issuing(),
+            Step::Leaf(secs) => {
+                let issuer = self.slots.active(Tier::Issuing).unwrap().to_owned();
+                let end = self.now + SignedDuration::from_secs(secs);
+                self.slots.note_leaf(&issuer, end);
+                self.leaves.entry(issuer).or_default().push(end);
+            }
+            Step::Time(secs) => {
+                self.now += SignedDuration::from_secs(secs);
+                self.slots.drop_dead(self.now);
+            }
+        }
+    }
+
+    fn invariant_at_most_one_is_active(&self) {
+        for tier in [Tier::Root, Tier::Issuing] {
+            let is_active = |slot: &&Slot| slot.tier == tier && slot.state == SlotState::Active;
+            let count = self.slots.0.values().filter(is_active).count();
+            assert_eq!(count, 1, "{tier:?}");
+        }
+    }
+
+    fn invariant_issuing_is_under_the_active_root(&self) {
+        let issuing = self.slots.active(Tier::Issuing).unwrap();
+        let issuer = &self.slots.get(issuing).unwrap().issued_by;
+        assert_eq!(Some(issuer.as_str()), self.slots.active(Tier::Root));
+    }
+
+    fn invariant_roots_sign_after_their_gate(&self) {
+        assert!(self.signed_by.is_subset(&self.acknowledged));
+    }
+
+    fn invariant_what_lives_is_trusted(&self) {
+        let trusted: BTreeSet<_> = self.slots.trusted_roots().collect();
+        for (issuing, ends) in &self.leaves {
+            if ends.iter().any(|end| *end >= self.now) {
+                assert!(trusted.contains(self.root_of[issuing].as_str()));
+                assert!(self.slots.get(issuing).is_some());
+            }
+        }
+    }
+
+    fn check(&self) {
+        self.invariant_at_most_one_is_active();
+        self.invariant_issuing_is_under_the_active_root();
+        self.invariant_roots_sign_after_their_gate();
+        self.invariant_what_lives_is_trusted();
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_root_signs_nothing_before_every_live_consumer_acknowledged_it(steps in steps()) {
+        let mut run = Run::new();
+        run.check();
+        for step in steps {
+            run.apply(step);
+            run.check();
+        }
+    }
+
+    #[test]
+    fn refused_steps_change_nothing(steps in steps()) {
+        let mut run = Run::new();
+        for step in steps {
+            run.apply(step);
+            let before = run.slots.clone();
+            prop_assert!(run.slots.activate_root("older", "present").is_err());
+            prop_assert!(run.slots.activate_issuing("new", "no root", Timestamp::MAX).is_err());
+            prop_assert!(run.slots.found("new", Timestamp::MAX).is_err());
+            prop_assert_eq!(&run.slots, &before);
+        }
+    }
+}
+
+#[test]
+fn roots_have_a_bound() {
+    let mut run = Run::new();
+    for _ in 0..2 * MAX_ROOTS {
+        run.apply(Step::Leaf(3_600));
+        run.apply(Step::PrepareRoot);
+        run.apply(Step::ActivateRoot(true));
+    }
+    assert_eq!(run.slots.trusted_roots().count(), MAX_ROOTS);
+    assert_eq!(
+        run.slots.prepare_root("new", Timestamp::MAX),
+        Err(SlotError::Full)
+    );
+    run.apply(Step::Time(3_600 + 61));
+    assert_eq!(run.slots.trusted_roots().count(), 1);
+}

@@ -1,0 +1,132 @@
+//! The operator's command line, `countersign`: one file a group of verbs.
+//!
+//! A verb asks the control plane over its admin socket, or judges files offline. What it found
+//! goes to stdout, as a table or with `--json` as one JSON value; what went wrong goes to stderr.
+//! Exit codes: 0 yes, 1 a judged no, 2 usage, 3 denied or not found, 4 unreachable, 70 a bug.
+
+mod bundle;
+mod ca;
+mod client;
+mod id;
+mod jwk;
+mod output;
+mod registration;
+mod status;
+mod token;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use countersign_cli::{Exit, Failure};
+
+use client::Client;
+use output::Output;
+
+const SOCKET_VARIABLE: &str = "COUNTERSIGN_ADMIN_SOCKET";
+const DEFAULT_SOCKET: &str = "./cp/admin.sock";
+
+/// Operates a Countersign control plane.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// The control plane's admin socket [env: COUNTERSIGN_ADMIN_SOCKET] [default: ./cp/admin.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    admin_socket: Option<PathBuf>,
+    /// Print JSON: results on stdout, errors on stderr
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// The trust bundle
+    #[command(subcommand)]
+    Bundle(bundle::Verb),
+    /// One-time join tokens
+    #[command(subcommand)]
+    Token(token::Verb),
+    /// Let a node hand an identity to callers that satisfy all selectors
+    #[command(after_help = registration::REGISTER_EXAMPLES)]
+    Register(registration::Register),
+    /// Take an identity away; says until when what was issued stays valid
+    #[command(after_help = registration::UNREGISTER_EXAMPLES)]
+    Unregister(registration::Unregister),
+    /// All registrations
+    #[command(after_help = registration::LIST_EXAMPLES)]
+    List,
+    /// Nodes, what they hold and what they acknowledged
+    #[command(after_help = status::EXAMPLES)]
+    Status,
+    /// Roots and issuing CAs
+    #[command(subcommand)]
+    Ca(ca::Verb),
+    /// SPIFFE IDs, offline
+    #[command(subcommand)]
+    Id(id::Verb),
+    /// Judge a certificate chain as an X.509-SVID, offline
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(verify::Verify),
+    /// Print a completion script for a shell
+    #[command(
+        after_help = "Example:\n  countersign completions bash > /etc/bash_completion.d/countersign"
+    )]
+    Completions {
+        /// bash, elvish, fish, powershell or zsh
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Parses the arguments of this process, runs the verb, reports and gives the exit code.
+pub fn main() -> ExitCode {
+    let cli: Cli = match countersign_cli::arguments() {
+        Ok(cli) => cli,
+        Err(exit) => return exit,
+    };
+    countersign_cli::guard(cli.json, || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.map_err(|error| {
+            let remedy = "raise the limits on descriptors and threads";
+            Failure::new(Exit::Unreachable, "no_runtime", error.to_string(), remedy)
+        })?;
+        runtime.block_on(cli.run())
+    })
+}
+
+impl Cli {
+    async fn run(self) -> Result<Exit, Failure> {
+        let client = Client::new(self.admin_socket.unwrap_or_else(default_socket));
+        let output = Output::new(self.json);
+        match self.verb {
+            Verb::Bundle(verb) => verb.run(&client, output).await,
+            Verb::Token(verb) => verb.run(&client, output).await,
+            Verb::Register(register) => register.run(&client, output).await,
+            Verb::Unregister(unregister) => unregister.run(&client, output).await,
+            Verb::List => registration::list(&client, output).await,
+            Verb::Status => status::run(&client, output).await,
+            Verb::Ca(verb) => verb.run(&client, output).await,
+            Verb::Id(verb) => verb.run(output),
+            Verb::Verify(verify) => verify.run(output),
+            Verb::Completions { shell } => completions(shell, output),
+        }
+    }
+}
+
+fn default_socket() -> PathBuf {
+    std::env::var_os(SOCKET_VARIABLE).map_or_else(|| DEFAULT_SOCKET.into(), PathBuf::from)
+}
+
+fn completions(shell: clap_complete::Shell, output: Output) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    countersign_cli::completions::<Cli>(shell, &mut script).expect("a vector takes every byte");
+    output.bytes(&script)?;
+    Ok(Exit::Yes)
+}
+
+#[cfg(test)]
+mod tests;

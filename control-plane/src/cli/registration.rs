@@ -1,0 +1,214 @@
+//! `countersign register`, `unregister` and `list`.
+
+use std::time::Duration;
+
+use clap::Args;
+use countersign_cli::{Exit, Failure};
+use countersign_model::{Criticality, Selector, SpiffeId};
+use countersign_proto::admin::{ListRequest, RegisterRequest, Registration, UnregisterRequest};
+use serde::Serialize;
+
+use super::client::{Client, failure, request, time};
+use super::output::{Items, Output, cell, table};
+
+pub(super) const REGISTER_EXAMPLES: &str = "Examples:\n  \
+    countersign register --id spiffe://example.org/web --node spiffe://example.org/node/a \\\n      \
+    --selector unix:uid:1000 --owner team-web\n  \
+    countersign register --id spiffe://example.org/db --node spiffe://example.org/node/a \\\n      \
+    --selector unix:uid:999 --selector unix:path:/usr/bin/db --owner team-db --x509-ttl 20m --default";
+pub(super) const UNREGISTER_EXAMPLES: &str = "Examples:\n  \
+    countersign unregister --id spiffe://example.org/web\n  \
+    countersign unregister --id spiffe://example.org/web --node spiffe://example.org/node/a --json";
+pub(super) const LIST_EXAMPLES: &str =
+    "Examples:\n  countersign list\n  countersign list --json | jq '.items[].id'";
+
+#[derive(Debug, Args)]
+pub(super) struct Register {
+    /// The SPIFFE ID to hand out
+    #[arg(long)]
+    id: SpiffeId,
+    /// The node that may hold it
+    #[arg(long)]
+    node: SpiffeId,
+    /// What a caller must show; several mean all of them
+    #[arg(long = "selector", required = true, value_name = "TYPE:KEY:VALUE")]
+    selectors: Vec<Selector>,
+    /// Who answers for it
+    #[arg(long)]
+    owner: String,
+    /// low, standard or critical
+    #[arg(long, default_value = "standard")]
+    criticality: Criticality,
+    /// Lifetime of its certificates [default: svid.x509_ttl of the control plane]
+    #[arg(long, value_parser = countersign_cli::duration::parse, value_name = "DURATION")]
+    x509_ttl: Option<Duration>,
+    /// A DNS name in its certificates; may be repeated
+    #[arg(long, value_name = "NAME")]
+    dns: Vec<String>,
+    /// The name by which a workload tells its identities apart
+    #[arg(long)]
+    hint: Option<String>,
+    /// The identity that the SDS name `default` stands for
+    #[arg(long)]
+    default: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Unregister {
+    /// The SPIFFE ID to take away
+    #[arg(long)]
+    id: SpiffeId,
+    /// On this node alone [default: on every node]
+    #[arg(long)]
+    node: Option<SpiffeId>,
+}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    id: String,
+    node: String,
+    selectors: Vec<String>,
+    owner: String,
+    criticality: String,
+    x509_ttl_secs: Option<u64>,
+    dns: Vec<String>,
+    hint: Option<String>,
+    default: bool,
+    entitlement: String,
+    created_at: Option<jiff::Timestamp>,
+}
+
+#[derive(Debug, Serialize)]
+struct Registered {
+    #[serde(flatten)]
+    registration: Shown,
+    updated: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Removed {
+    items: Vec<Shown>,
+    valid_until: Option<jiff::Timestamp>,
+}
+
+impl Register {
+    pub(super) async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
+        let mut admin = client.connect().await?;
+        let asked = request(RegisterRequest {
+            registration: Some(self.registration()),
+        });
+        let answer = admin.register(asked).await.map_err(failure)?.into_inner();
+        let registered = Registered {
+            registration: Shown::from(answer.registration.unwrap_or_default()),
+            updated: answer.updated,
+        };
+        output.show(&registered, |it| {
+            let done = if it.updated { "updated" } else { "registered" };
+            format!("{done} {} on {}", it.registration.id, it.registration.node)
+        })?;
+        Ok(Exit::Yes)
+    }
+
+    fn registration(self) -> Registration {
+        Registration {
+            id: self.id.to_string(),
+            node: self.node.to_string(),
+            selectors: self.selectors.iter().map(Selector::to_string).collect(),
+            owner: self.owner,
+            criticality: self.criticality.as_str().to_owned(),
+            x509_ttl: self.x509_ttl.and_then(|ttl| ttl.try_into().ok()),
+            dns: self.dns,
+            hint: self.hint.unwrap_or_default(),
+            is_default: self.default,
+            ..Registration::default()
+        }
+    }
+}
+
+impl Unregister {
+    pub(super) async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
+        let mut admin = client.connect().await?;
+        let asked = request(UnregisterRequest {
+            id: self.id.to_string(),
+            node: self.node.map_or_else(String::new, |node| node.to_string()),
+        });
+        let answer = admin.unregister(asked).await.map_err(failure)?.into_inner();
+        let removed = Removed {
+            items: answer.removed.into_iter().map(Shown::from).collect(),
+            valid_until: time(answer.valid_until),
+        };
+        output.show(&removed, removed_text)?;
+        Ok(Exit::Yes)
+    }
+}
+
+fn removed_text(removed: &Removed) -> String {
+    let lines = removed.items.iter();
+    let mut lines: Vec<_> = lines
+        .map(|it| format!("unregistered {} on {}", it.id, it.node))
+        .collect();
+    lines.push(match removed.valid_until {
+        Some(until) => format!("what was issued for it stays valid until {until}"),
+        None => "no certificate issued for it is still valid".to_owned(),
+    });
+    lines.join("\n")
+}
+
+/// `countersign list`.
+pub(super) async fn list(client: &Client, output: Output) -> Result<Exit, Failure> {
+    let mut admin = client.connect().await?;
+    let answer = admin.list(request(ListRequest {})).await.map_err(failure)?;
+    let items = answer.into_inner().items.into_iter();
+    let list = Items {
+        items: items.map(Shown::from).collect(),
+    };
+    output.show(&list, |list| {
+        table(
+            [
+                "ID",
+                "NODE",
+                "SELECTORS",
+                "OWNER",
+                "CRITICALITY",
+                "TTL",
+                "DEFAULT",
+            ],
+            list.items.iter().map(row),
+            "nothing is registered",
+        )
+    })?;
+    Ok(Exit::Yes)
+}
+
+fn row(shown: &Shown) -> [String; 7] {
+    [
+        shown.id.clone(),
+        shown.node.clone(),
+        shown.selectors.join(" "),
+        shown.owner.clone(),
+        shown.criticality.clone(),
+        cell(shown.x509_ttl_secs.map(|secs| format!("{secs}s"))),
+        if shown.default { "yes" } else { "-" }.to_owned(),
+    ]
+}
+
+impl From<Registration> for Shown {
+    fn from(wire: Registration) -> Self {
+        let ttl = wire
+            .x509_ttl
+            .and_then(|ttl| u64::try_from(ttl.seconds).ok());
+        Self {
+            id: wire.id,
+            node: wire.node,
+            selectors: wire.selectors,
+            owner: wire.owner,
+            criticality: wire.criticality,
+            x509_ttl_secs: ttl,
+            dns: wire.dns,
+            hint: Some(wire.hint).filter(|hint| !hint.is_empty()),
+            default: wire.is_default,
+            entitlement: wire.entitlement,
+            created_at: time(wire.created_at),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The configuration file, one section a file.
+//!
+//! Reading touches nothing but the file: no port is bound, no directory made. All mistakes come in
+//! one report. Paths are relative to the folder of the file.
+
+mod admin;
+mod api;
+mod ca;
+mod check;
+mod log;
+mod svid;
+mod telemetry;
+
+use std::path::{Path, PathBuf};
+
+use countersign_cli::{ConfigError, Reader};
+use countersign_model::TrustDomain;
+use serde::Serialize;
+
+pub use admin::Admin;
+pub use api::Api;
+pub use ca::{CaLifetimes, LIFETIMES_PER_ISSUING_CA};
+pub use check::check;
+pub use log::{Log, LogFormat};
+pub use svid::Svid;
+pub use telemetry::Telemetry;
+
+use crate::authority::Settings;
+
+/// Everything the control plane can be told. Serialises to what `config check --json` shows.
+#[derive(Clone, Debug, Serialize)]
+pub struct Config {
+    /// `trust_domain`: whose identities are issued; fixed at first start.
+    pub trust_domain: TrustDomain,
+    /// `data_dir`: state and keys.
+    pub data_dir: PathBuf,
+    /// `[api]`.
+    pub api: Api,
+    /// `[admin]`.
+    pub admin: Admin,
+    /// `[telemetry]`.
+    pub telemetry: Telemetry,
+    /// `[log]`.
+    pub log: Log,
+    /// `[svid]`.
+    pub svid: Svid,
+    /// `[ca]`.
+    pub ca: CaLifetimes,
+}
+
+impl Config {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let mut reader = Reader::open(file)?;
+        let config = Self::sections(&mut reader);
+        reader.finish()?;
+        Ok(config.expect("a required key that is missing is a mistake that finish reports"))
+    }
+
+    fn sections(reader: &mut Reader) -> Option<Self> {
+        let trust_domain = reader.required(
+            "trust_domain",
+            "write a name such as \"example.org\"",
+            |text| TrustDomain::new(text).map_err(|error| error.to_string()),
+        );
+        let data_dir = reader.path("data_dir", Some("./cp"));
+        let api = Api::read(reader);
+        let admin = Admin::read(reader);
+        let telemetry = Telemetry::read(reader);
+        let log = Log::read(reader);
+        let svid = Svid::read(reader);
+        let ca = CaLifetimes::read(reader, svid.x509_ttl);
+        Some(Self {
+            trust_domain: trust_domain?,
+            data_dir: data_dir?,
+            api: api?,
+            admin: admin?,
+            telemetry: telemetry?,
+            log,
+            svid,
+            ca,
+        })
+    }
+
+    /// The part that the authority is built from.
+    pub fn authority(&self) -> Settings {
+        Settings {
+            trust_domain: self.trust_domain.clone(),
+            data_dir: self.data_dir.clone(),
+            x509_ttl: self.svid.x509_ttl,
+            renew: self.svid.renew_at,
+            root_ttl: self.ca.root_ttl,
+            issuing_ttl: self.ca.issuing_ttl,
+        }
+    }
+}
+
+/// Durations as integer seconds, for JSON.
+pub(crate) fn whole_secs<S: serde::Serializer>(
+    duration: &std::time::Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(duration.as_secs())
+}
+
+#[cfg(test)]
+mod tests;

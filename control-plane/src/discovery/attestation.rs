@@ -1,0 +1,141 @@
+//! The first contact of a node: evidence for a node SVID.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use countersign_model::EntitlementId;
+use countersign_proto::convert::time::timestamp;
+use countersign_proto::mesh::attest_node_request::Evidence;
+use countersign_proto::mesh::node_attestation_server::NodeAttestation;
+use countersign_proto::mesh::{AttestNodeRequest, AttestNodeResponse, KeyProof};
+use countersign_serve::tls::TlsPeer;
+use tonic::{Request, Response, Status};
+use tracing::Instrument;
+
+use super::hello;
+use crate::authority::{AttestedNode, AuthorityError, Denied, ProvenKey, PublishedSvid};
+use crate::plane::Plane;
+use crate::telemetry::{Alarm, Outcome, Phase};
+
+/// Attests nodes.
+#[derive(Debug)]
+pub(crate) struct AttestationService {
+    plane: Arc<Plane>,
+}
+
+impl AttestationService {
+    pub(super) fn new(plane: Arc<Plane>) -> Self {
+        Self { plane }
+    }
+
+    async fn attest(
+        &self,
+        peer: &TlsPeer,
+        key: KeyProof,
+        evidence: Evidence,
+    ) -> Result<(AttestedNode, Arc<PublishedSvid>), AuthorityError> {
+        let own = EntitlementId::node();
+        let key = proven_key(&key, peer, &own)?;
+        let Evidence::JoinToken(evidence) = evidence;
+        let node = self.burn(&evidence.token).await?;
+        let authority = &self.plane.authority;
+        let now = self.plane.clock.now();
+        let svid = authority.enrol(&node, &own, &key, now);
+        Ok((node.clone(), svid.await?))
+    }
+
+    /// Burns the token. A node whose holder is connected is not attested again: somebody else has
+    /// a token for it, which is an alarm.
+    async fn burn(&self, token: &str) -> Result<AttestedNode, AuthorityError> {
+        let held = AtomicBool::new(false);
+        let is_connected = |node: &_| {
+            let connected = self.plane.hub.is_connected(node);
+            held.fetch_or(connected, Ordering::Relaxed);
+            connected
+        };
+        let now = self.plane.clock.now();
+        let authority = &self.plane.authority;
+        let attested = authority.attest_join_token(token, &is_connected, now).await;
+        if attested.is_err() && held.load(Ordering::Relaxed) {
+            self.plane.authority.metrics().alarm(Alarm::NodeConnected);
+        }
+        attested
+    }
+
+    fn answer(&self, node: &AttestedNode, svid: &PublishedSvid) -> AttestNodeResponse {
+        let (bundle, _) = self.plane.authority.bundle();
+        AttestNodeResponse {
+            hello: Some(hello::ours()),
+            node_id: node.id().to_string(),
+            chain: svid.chain.iter().map(|der| der.to_vec()).collect(),
+            issued_at: Some(timestamp(svid.lifetime.issued_at)),
+            bundle: bundle.roots().iter().map(|der| der.to_vec()).collect(),
+        }
+    }
+
+    /// The caller learns nothing of a refusal; operators find reason and address in the log.
+    fn refuse(&self, peer: &TlsPeer, error: &AuthorityError) -> Status {
+        if let AuthorityError::Denied(denied) = error {
+            self.plane.metrics.attested(Outcome::Refused);
+            tracing::warn!(
+                peer = %peer.address,
+                code = denied.code,
+                reason = %denied,
+                "attestation refused"
+            );
+            return Status::permission_denied("attestation refused");
+        }
+        self.plane.metrics.attested(Outcome::Failed);
+        tracing::error!(peer = %peer.address, error = %error, "attestation failed");
+        Status::unavailable("the control plane cannot attest now; try again")
+    }
+}
+
+#[tonic::async_trait]
+impl NodeAttestation for AttestationService {
+    async fn attest_node(
+        &self,
+        request: Request<AttestNodeRequest>,
+    ) -> Result<Response<AttestNodeResponse>, Status> {
+        let peer = request.extensions().get::<TlsPeer>().cloned();
+        let peer = peer.ok_or_else(|| Status::internal("the connection has no peer"))?;
+        let request = request.into_inner();
+        hello::check(request.hello.as_ref())?;
+        let key = request
+            .key
+            .ok_or_else(|| Status::invalid_argument("no key proof"))?;
+        let evidence = request
+            .evidence
+            .ok_or_else(|| Status::invalid_argument("no evidence"))?;
+        let started = Instant::now();
+        let span = tracing::info_span!("attest", peer = %peer.address);
+        let attested = self.attest(&peer, key, evidence).instrument(span).await;
+        let (node, svid) = attested.map_err(|error| self.refuse(&peer, &error))?;
+        self.plane.metrics.attested(Outcome::Granted);
+        let metrics = self.plane.authority.metrics();
+        metrics.took(Phase::Attest, started.elapsed());
+        tracing::info!(peer = %peer.address, node = %node.id(), serial = %svid.serial, "node attested");
+        Ok(Response::new(self.answer(&node, &svid)))
+    }
+}
+
+/// The key whose possession this session proves.
+///
+/// # Errors
+/// A proof that proves nothing.
+pub(super) fn proven_key(
+    key: &KeyProof,
+    peer: &TlsPeer,
+    entitlement: &EntitlementId,
+) -> Result<ProvenKey, Denied> {
+    // A scheme beyond 16 bits is none: 0 is reserved and never accepted.
+    let scheme = u16::try_from(key.signature_scheme).unwrap_or(0);
+    ProvenKey::check(
+        &key.spki,
+        scheme,
+        &key.signature,
+        &peer.exporter,
+        entitlement,
+    )
+}

@@ -1,0 +1,126 @@
+//! What a recognised node may ask: a certificate for a key, and its discovery stream.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use countersign_model::{EntitlementId, Lifetime};
+use countersign_proto::convert::serial_bytes;
+use countersign_proto::convert::time::timestamp;
+use countersign_proto::mesh::mesh_server::Mesh;
+use countersign_proto::mesh::{ControlMessage, EnrolRequest, EnrolResponse, KeyProof, NodeMessage};
+use countersign_serve::tls::TlsPeer;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::attestation::proven_key;
+use super::session::{Session, Sessions};
+use super::status;
+use super::stream::{self, MAX_QUEUED_RESPONSES};
+use crate::authority::{AuthorityError, PublishedSvid};
+use crate::plane::Plane;
+use crate::telemetry::{Outcome, Phase};
+
+/// Enrolment and discovery.
+#[derive(Debug)]
+pub(crate) struct MeshService {
+    plane: Arc<Plane>,
+    sessions: Arc<Sessions>,
+}
+
+impl MeshService {
+    pub(super) fn new(plane: Arc<Plane>, sessions: Arc<Sessions>) -> Self {
+        Self { plane, sessions }
+    }
+
+    async fn certify(
+        &self,
+        peer: &TlsPeer,
+        session: &Session,
+        entitlement: &EntitlementId,
+        key: &KeyProof,
+    ) -> Result<Arc<PublishedSvid>, AuthorityError> {
+        let proven = proven_key(key, peer, entitlement)?;
+        let now = self.plane.clock.now();
+        let authority = &self.plane.authority;
+        let enrolled = authority.enrol(&session.node, entitlement, &proven, now);
+        let svid = enrolled.await?;
+        if *entitlement == EntitlementId::node() {
+            let spki_sha256 = Sha256::digest(&key.spki).into();
+            self.sessions
+                .renew(session, spki_sha256, svid.lifetime.not_after);
+        }
+        Ok(svid)
+    }
+
+    fn refuse(&self, session: &Session, error: &AuthorityError) -> Status {
+        let outcome = match error {
+            AuthorityError::Denied(_) => Outcome::Refused,
+            _ => Outcome::Failed,
+        };
+        self.plane.metrics.enrolled(outcome);
+        tracing::warn!(node = %session.node.id(), error = %error, "enrolment refused");
+        status(error)
+    }
+}
+
+#[tonic::async_trait]
+impl Mesh for MeshService {
+    async fn enrol(
+        &self,
+        request: Request<EnrolRequest>,
+    ) -> Result<Response<EnrolResponse>, Status> {
+        let session = self.sessions.recognise(&request)?;
+        let peer = request.extensions().get::<TlsPeer>().cloned();
+        let peer = peer.ok_or_else(|| Status::internal("the connection has no peer"))?;
+        let request = request.into_inner();
+        let entitlement = EntitlementId::parse(&request.entitlement)
+            .ok_or_else(|| Status::invalid_argument("not the name of an entitlement"))?;
+        let key = request
+            .key
+            .ok_or_else(|| Status::invalid_argument("no key proof"))?;
+        let started = Instant::now();
+        let certified = self.certify(&peer, &session, &entitlement, &key).await;
+        let svid = certified.map_err(|error| self.refuse(&session, &error))?;
+        self.plane.metrics.enrolled(Outcome::Granted);
+        let metrics = self.plane.authority.metrics();
+        metrics.took(Phase::Enrol, started.elapsed());
+        let Lifetime {
+            issued_at,
+            not_after,
+        } = svid.lifetime;
+        tracing::info!(
+            node = %svid.node,
+            spiffe_id = %svid.id,
+            serial = %svid.serial,
+            %issued_at,
+            %not_after,
+            "certificate issued",
+        );
+        Ok(Response::new(EnrolResponse {
+            serial: serial_bytes(&svid.serial),
+            issued_at: Some(timestamp(svid.lifetime.issued_at)),
+            not_after: Some(timestamp(svid.lifetime.not_after)),
+        }))
+    }
+
+    type DiscoverStream = ReceiverStream<Result<ControlMessage, Status>>;
+
+    async fn discover(
+        &self,
+        request: Request<Streaming<NodeMessage>>,
+    ) -> Result<Response<Self::DiscoverStream>, Status> {
+        let session = self.sessions.recognise(&request)?;
+        let (out, responses) = mpsc::channel(MAX_QUEUED_RESPONSES);
+        let stream = stream::run(
+            self.plane.clone(),
+            self.sessions.clone(),
+            session,
+            request.into_inner(),
+            out,
+        );
+        self.plane.tasks.spawn(stream);
+        Ok(Response::new(ReceiverStream::new(responses)))
+    }
+}

@@ -1,0 +1,49 @@
+//! The sidecar API: attestation, enrolment and the one discovery stream of each node.
+//!
+//! [`attestation`] needs no client certificate. Everything else ([`mesh`]) asks [`session`] on
+//! every call which node it speaks to: a workload's SVID authenticates nothing. What a node may
+//! see is its [`view`]; [`stream`] pushes it and takes acknowledgements in.
+
+mod attestation;
+mod hello;
+mod mesh;
+mod server_identity;
+mod session;
+mod stream;
+mod view;
+
+use std::sync::Arc;
+
+use countersign_proto::mesh::mesh_server::MeshServer;
+use countersign_proto::mesh::node_attestation_server::NodeAttestationServer;
+use countersign_serve::limits::MAX_MESSAGE_BYTES;
+
+pub(crate) use server_identity::ServerTls;
+
+use crate::authority::AuthorityError;
+use crate::plane::Plane;
+use session::Sessions;
+
+/// The two services of the sidecar API.
+pub(crate) fn services(
+    plane: &Arc<Plane>,
+) -> (
+    MeshServer<mesh::MeshService>,
+    NodeAttestationServer<attestation::AttestationService>,
+) {
+    let sessions = Arc::new(Sessions::new(plane.clone()));
+    let mesh = MeshServer::new(mesh::MeshService::new(plane.clone(), sessions));
+    let attestation = attestation::AttestationService::new(plane.clone());
+    (
+        mesh.max_decoding_message_size(MAX_MESSAGE_BYTES),
+        NodeAttestationServer::new(attestation).max_decoding_message_size(MAX_MESSAGE_BYTES),
+    )
+}
+
+/// What a recognised node is told about a failed call.
+fn status(error: &AuthorityError) -> tonic::Status {
+    match error {
+        AuthorityError::Denied(denied) => tonic::Status::permission_denied(denied.to_string()),
+        _ => tonic::Status::unavailable("the control plane cannot do this now; try again"),
+    }
+}

@@ -1,0 +1,129 @@
+//! Which node a call comes from.
+//!
+//! A node authenticates by its own SVID in the handshake. While its connection lives it may renew
+//! that proof: an enrolment of its node key on the same TLS session is bound to the session's
+//! exporter, so the session goes on under the new certificate instead of being cut.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use countersign_model::SpiffeId;
+use countersign_serve::tls::TlsPeer;
+use jiff::Timestamp;
+use tonic::{Request, Status};
+
+use crate::authority::AttestedNode;
+use crate::plane::Plane;
+
+/// The certificate that a session rests on.
+#[derive(Clone, Copy, Debug)]
+struct Proof {
+    spki_sha256: [u8; 32],
+    not_after: Timestamp,
+}
+
+/// A TLS session of a recognised node.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    /// The node.
+    pub(super) node: AttestedNode,
+    /// Binds key proofs to this session.
+    pub(super) exporter: [u8; 32],
+    /// What the handshake proved.
+    proof: Proof,
+}
+
+/// Recognises callers.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    plane: Arc<Plane>,
+    /// The newest renewed proof of each node, for the session it was made on.
+    renewed: Mutex<HashMap<SpiffeId, ([u8; 32], Proof)>>,
+}
+
+impl Sessions {
+    pub(super) fn new(plane: Arc<Plane>) -> Self {
+        Self {
+            plane,
+            renewed: Mutex::default(),
+        }
+    }
+
+    /// The node that makes this call.
+    ///
+    /// # Errors
+    /// No certificate, an expired one, or one that is not a node's own: the caller learns no more
+    /// than that, the log says why.
+    pub(super) fn recognise<T>(&self, request: &Request<T>) -> Result<Session, Status> {
+        let peer = request.extensions().get::<TlsPeer>();
+        let peer = peer.ok_or_else(|| Status::internal("the connection has no peer"))?;
+        self.judge(peer).map_err(|reason| {
+            let id = peer.svid.as_ref().map(|svid| svid.id.as_str());
+            tracing::warn!(peer = %peer.address, spiffe_id = id, reason, "caller refused");
+            refused()
+        })
+    }
+
+    fn judge(&self, peer: &TlsPeer) -> Result<Session, &'static str> {
+        let svid = peer.svid.as_ref().ok_or("no client certificate")?;
+        let handshake = Proof {
+            spki_sha256: svid.spki_sha256,
+            not_after: svid.not_after,
+        };
+        let proof = self.newest(&svid.id, &peer.exporter, handshake);
+        Ok(Session {
+            node: self.judge_proof(&svid.id, proof)?,
+            exporter: peer.exporter,
+            proof: handshake,
+        })
+    }
+
+    fn judge_proof(&self, id: &SpiffeId, proof: Proof) -> Result<AttestedNode, &'static str> {
+        if self.plane.clock.now() > proof.not_after {
+            return Err("expired");
+        }
+        let node = self.plane.authority.recognise(id, &proof.spki_sha256);
+        node.ok_or("not the SVID of a node")
+    }
+
+    /// Until when the session is good, as things stand.
+    ///
+    /// # Errors
+    /// The node's credential expired, or it is no longer recognised.
+    pub(super) fn good_until(&self, session: &Session) -> Result<Timestamp, Status> {
+        let id = session.node.id();
+        let proof = self.newest(id, &session.exporter, session.proof);
+        match self.judge_proof(id, proof) {
+            Ok(_) => Ok(proof.not_after),
+            Err(reason) => {
+                tracing::warn!(node = %id, reason, "session ended");
+                Err(refused())
+            }
+        }
+    }
+
+    /// The node proved on this session that it holds a newly certified node key.
+    pub(super) fn renew(&self, session: &Session, spki_sha256: [u8; 32], not_after: Timestamp) {
+        let proof = Proof {
+            spki_sha256,
+            not_after,
+        };
+        let id = session.node.id().clone();
+        self.lock().insert(id, (session.exporter, proof));
+    }
+
+    fn newest(&self, id: &SpiffeId, exporter: &[u8; 32], handshake: Proof) -> Proof {
+        match self.lock().get(id) {
+            Some((session, renewed)) if session == exporter => *renewed,
+            _ => handshake,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SpiffeId, ([u8; 32], Proof)>> {
+        self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn refused() -> Status {
+    Status::unauthenticated("a node's own, unexpired X.509-SVID is needed")
+}

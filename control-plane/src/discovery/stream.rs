@@ -1,0 +1,235 @@
+//! The discovery stream of one node: greet, then push what changes and take acknowledgements in.
+//!
+//! The stream ends with the node's credential, when the node is no longer recognised, when a newer
+//! stream of the same node takes over, and when the control plane stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_discovery::{DeltaRequest, DeltaSession, Limits, Outcome, View};
+use countersign_envoy::SECRET_TYPE;
+use countersign_model::EntitlementId;
+use countersign_proto::ENTITLEMENT_TYPE;
+use countersign_proto::convert::serial;
+use countersign_proto::mesh::{
+    ControlMessage, Hello, NodeMessage, ServedReport, control_message, node_message,
+};
+use tokio::sync::mpsc::Sender;
+use tokio::time::timeout;
+use tonic::{Status, Streaming};
+
+use super::hello;
+use super::session::{Session, Sessions};
+use super::view::NodeView;
+use crate::fleet::Reported;
+use crate::plane::Plane;
+use crate::publish::{News, Subscriber};
+
+/// Responses that wait for the network on one stream.
+pub(super) const MAX_QUEUED_RESPONSES: usize = 16;
+/// A node says hello in this time or its stream ends.
+const HELLO_DEADLINE: Duration = Duration::from_secs(10);
+/// A node that reads nothing for this long loses its stream.
+const SEND_DEADLINE: Duration = Duration::from_secs(10);
+/// The longest a timer is set for; then the credential is looked at again.
+const LONGEST_TIMER: Duration = Duration::from_secs(3_600);
+
+type Out = Sender<Result<ControlMessage, Status>>;
+
+/// Serves the stream to its end.
+pub(super) async fn run(
+    plane: Arc<Plane>,
+    sessions: Arc<Sessions>,
+    session: Session,
+    inbound: Streaming<NodeMessage>,
+    out: Out,
+) {
+    let node = session.node.id().clone();
+    let subscriber = plane.hub.join(&node);
+    plane.fleet.joined(&node);
+    tracing::info!(node = %node, "stream opened");
+    let mut stream = NodeStream {
+        plane: &plane,
+        sessions: &sessions,
+        session: &session,
+        discovery: DeltaSession::new(Limits::default()),
+        out: &out,
+    };
+    let ended = stream.serve(inbound, &subscriber).await;
+    drop(subscriber);
+    plane.fleet.touch();
+    match ended {
+        Ok(()) => tracing::info!(node = %node, "stream closed"),
+        Err(status) => {
+            let (code, reason) = (status.code(), status.message());
+            tracing::info!(node = %node, ?code, reason, "stream ended");
+            // A node that reads nothing sees the end of the stream alone.
+            let _ = timeout(Duration::from_secs(1), out.send(Err(status))).await;
+        }
+    }
+}
+
+struct NodeStream<'a> {
+    plane: &'a Plane,
+    sessions: &'a Sessions,
+    session: &'a Session,
+    discovery: DeltaSession,
+    out: &'a Out,
+}
+
+impl NodeStream<'_> {
+    async fn serve(
+        &mut self,
+        mut inbound: Streaming<NodeMessage>,
+        subscriber: &Subscriber,
+    ) -> Result<(), Status> {
+        self.send(control_message::Message::Hello(hello::ours()))
+            .await?;
+        let greeting = timeout(HELLO_DEADLINE, first_hello(&mut inbound)).await;
+        let greeting = greeting.map_err(|_| Status::deadline_exceeded("no hello in time"))?;
+        hello::check(greeting?.as_ref())?;
+        loop {
+            let timer = self.until_expiry()?;
+            tokio::select! {
+                message = inbound.message() => match message? {
+                    Some(message) => self.handle(message)?,
+                    None => return Ok(()),
+                },
+                news = subscriber.news() => self.look_at(&news),
+                () = subscriber.superseded() => {
+                    return Err(Status::aborted("another stream of this node took over"));
+                }
+                () = self.plane.stopping.cancelled() => {
+                    return Err(Status::unavailable("the control plane is stopping"));
+                }
+                () = tokio::time::sleep(timer) => continue,
+            }
+            self.push().await?;
+        }
+    }
+
+    fn until_expiry(&self) -> Result<Duration, Status> {
+        let good_until = self.sessions.good_until(self.session)?;
+        let left = good_until.duration_since(self.plane.clock.now());
+        // One second past NotAfter, so that the next look finds it expired.
+        let left = Duration::try_from(left).unwrap_or_default() + Duration::from_secs(1);
+        Ok(left.min(LONGEST_TIMER))
+    }
+
+    fn handle(&mut self, message: NodeMessage) -> Result<(), Status> {
+        match message.message {
+            Some(node_message::Message::Delta(request)) => self.delta(&request.into()),
+            Some(node_message::Message::Consumers(report)) => {
+                let reported = Reported::read(report, self.plane.clock.now());
+                let reported = reported.map_err(|e| Status::invalid_argument(e.to_string()))?;
+                self.plane.fleet.reported(self.session.node.id(), reported);
+                Ok(())
+            }
+            Some(node_message::Message::Served(report)) => self.served(&report),
+            Some(node_message::Message::Hello(_)) => {
+                Err(Status::invalid_argument("a hello comes first and once"))
+            }
+            // A message of a newer version: not understood, not harmful.
+            None => Ok(()),
+        }
+    }
+
+    fn delta(&mut self, request: &DeltaRequest) -> Result<(), Status> {
+        let view = NodeView::of(&self.plane.authority, self.session.node.id());
+        let outcomes = self.discovery.handle(request, &view);
+        let outcomes = outcomes.map_err(|e| Status::invalid_argument(e.to_string()))?;
+        outcomes.into_iter().for_each(|outcome| self.note(outcome));
+        Ok(())
+    }
+
+    fn note(&self, outcome: Outcome) {
+        let node = self.session.node.id();
+        match outcome {
+            Outcome::Acknowledged {
+                type_url,
+                name,
+                version,
+            } if type_url == SECRET_TYPE => {
+                if name == self.plane.authority.trust_domain().id().as_str() {
+                    self.plane.fleet.bundle_acknowledged(node, &version);
+                } else if let Some(entitlement) = EntitlementId::parse(&name) {
+                    self.plane
+                        .fleet
+                        .svid_acknowledged(node, entitlement, &version);
+                }
+            }
+            Outcome::Refused {
+                type_url,
+                names,
+                nack,
+            } => {
+                self.plane.metrics.nack(nack.reason);
+                let count = names.len();
+                tracing::warn!(node = %node, type_url, count, nack = %nack, "update refused by node");
+            }
+            _ => {}
+        }
+    }
+
+    fn served(&self, report: &ServedReport) -> Result<(), Status> {
+        let wrong = |_| Status::invalid_argument("not a serial of ours");
+        let serial = serial("served.serial", &report.serial).map_err(wrong)?;
+        if let Some(entitlement) = EntitlementId::parse(&report.entitlement) {
+            let node = self.session.node.id();
+            self.plane
+                .fleet
+                .served(node, entitlement, &serial.to_string());
+        }
+        Ok(())
+    }
+
+    /// Touches what changed; where anything may have changed, every name that the node may see.
+    fn look_at(&mut self, news: &News) {
+        if news.bundle {
+            let bundle = self.plane.authority.trust_domain().id();
+            self.discovery.touch(SECRET_TYPE, bundle.as_str());
+        }
+        for id in &news.entitlements {
+            self.discovery.touch(ENTITLEMENT_TYPE, id.as_str());
+        }
+        // What takes an entitlement away takes its chain away.
+        for id in news.entitlements.union(&news.svids) {
+            self.discovery.touch(SECRET_TYPE, id.as_str());
+        }
+        if news.everything {
+            let view = NodeView::of(&self.plane.authority, self.session.node.id());
+            for type_url in [ENTITLEMENT_TYPE, SECRET_TYPE] {
+                for name in view.names(type_url) {
+                    self.discovery.touch(type_url, &name);
+                }
+            }
+        }
+    }
+
+    async fn push(&mut self) -> Result<(), Status> {
+        loop {
+            let view = NodeView::of(&self.plane.authority, self.session.node.id());
+            let Some(response) = self.discovery.poll_touched(&view) else {
+                return Ok(());
+            };
+            self.send(control_message::Message::Delta(response.into()))
+                .await?;
+        }
+    }
+
+    async fn send(&self, message: control_message::Message) -> Result<(), Status> {
+        let message = ControlMessage {
+            message: Some(message),
+        };
+        let sent = timeout(SEND_DEADLINE, self.out.send(Ok(message))).await;
+        let sent = sent.map_err(|_| Status::deadline_exceeded("the node reads nothing"))?;
+        sent.map_err(|_| Status::cancelled("the node went away"))
+    }
+}
+
+async fn first_hello(inbound: &mut Streaming<NodeMessage>) -> Result<Option<Hello>, Status> {
+    match inbound.message().await?.and_then(|message| message.message) {
+        Some(node_message::Message::Hello(hello)) => Ok(Some(hello)),
+        _ => Ok(None),
+    }
+}

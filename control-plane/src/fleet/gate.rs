@@ -1,0 +1,158 @@
+//! The gate before a root signs: a pure decision over consumers, a bundle version and `now`.
+//!
+//! It opens when every live consumer has the bundle. A consumer is live while its stream is open
+//! or the last credential that it was given is unexpired: one that is away for a moment keeps
+//! validating with its old bundle, and would refuse what the new root signs.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::has_passed;
+
+/// How long after its delivery a bundle counts as installed where nothing acknowledges it.
+pub(crate) const DELIVERY_GRACE: Duration = Duration::from_secs(10);
+
+/// How a consumer shows that it has a bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Evidence {
+    /// Nothing is known of it.
+    Nothing,
+    /// It acknowledged this version.
+    Acknowledged(String),
+    /// This version was delivered to it then; it cannot acknowledge.
+    Delivered(String, Timestamp),
+}
+
+/// Something that validates with a bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Consumer {
+    /// What operators know it by.
+    pub name: String,
+    /// Which bundle it has.
+    pub evidence: Evidence,
+    /// Whether its stream is open.
+    pub connected: bool,
+    /// NotAfter of the newest credential that it can hold.
+    pub credential_not_after: Option<Timestamp>,
+}
+
+impl Consumer {
+    /// Whether it still counts.
+    pub(crate) fn is_live(&self, now: Timestamp) -> bool {
+        self.connected || self.credential_not_after.is_some_and(|end| now <= end)
+    }
+
+    /// Whether it certainly validates with this version.
+    pub(crate) fn has(&self, version: &str, now: Timestamp) -> bool {
+        match &self.evidence {
+            Evidence::Nothing => false,
+            Evidence::Acknowledged(held) => held == version,
+            Evidence::Delivered(held, at) => {
+                held == version && has_passed(*at, DELIVERY_GRACE, now)
+            }
+        }
+    }
+}
+
+/// The names of the live consumers that do not have the bundle: the gate is open when there is
+/// none.
+pub(crate) fn waiting_for(consumers: &[Consumer], version: &str, now: Timestamp) -> Vec<String> {
+    let waiting = consumers.iter();
+    let waiting = waiting.filter(|it| it.is_live(now) && !it.has(version, now));
+    waiting.map(|it| it.name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn consumer(evidence: Evidence, connected: bool, end: Option<i64>) -> Consumer {
+        Consumer {
+            name: "it".to_owned(),
+            evidence,
+            connected,
+            credential_not_after: end.map(at),
+        }
+    }
+
+    fn waits(consumer: Consumer, now: i64) -> bool {
+        !waiting_for(&[consumer], "new", at(now)).is_empty()
+    }
+
+    #[test]
+    fn an_absent_node_is_waited_for_until_it_expires() {
+        let away = consumer(Evidence::Nothing, false, Some(100));
+        assert!(waits(away.clone(), 100));
+        assert!(!waits(away, 101));
+    }
+
+    #[test]
+    fn an_open_stream_is_waited_for_without_end() {
+        let old = Evidence::Acknowledged("old".to_owned());
+        assert!(waits(consumer(old, true, Some(100)), 1_000));
+    }
+
+    #[test]
+    fn delivery_counts_after_its_grace() {
+        let delivered = Evidence::Delivered("new".to_owned(), at(100));
+        let stream = consumer(delivered, true, None);
+        assert!(waits(stream.clone(), 109));
+        assert!(!waits(stream, 110));
+    }
+
+    fn evidence() -> impl Strategy<Value = Evidence> {
+        let version = prop_oneof![Just("old".to_owned()), Just("new".to_owned())];
+        prop_oneof![
+            Just(Evidence::Nothing),
+            version.clone().prop_map(Evidence::Acknowledged),
+            (version, 0i64..200).prop_map(|(v, s)| Evidence::Delivered(v, at(s))),
+        ]
+    }
+
+    fn consumers() -> impl Strategy<Value = Vec<Consumer>> {
+        let one = (evidence(), any::<bool>(), proptest::option::of(0i64..200))
+            .prop_map(|(evidence, connected, end)| consumer(evidence, connected, end));
+        proptest::collection::vec(one, 0..8)
+    }
+
+    proptest! {
+        /// An independent reading of the rule: the open gate leaves no live consumer behind.
+        #[test]
+        fn a_root_signs_nothing_before_every_live_consumer_acknowledged_it(
+            consumers in consumers(), now in 0i64..220,
+        ) {
+            if waiting_for(&consumers, "new", at(now)).is_empty() {
+                for it in &consumers {
+                    let expired = it.credential_not_after.is_none_or(|end| end < at(now));
+                    let has = match &it.evidence {
+                        Evidence::Nothing => false,
+                        Evidence::Acknowledged(v) => v == "new",
+                        Evidence::Delivered(v, t) => v == "new" && t.as_second() + 10 <= now,
+                    };
+                    prop_assert!(has || (!it.connected && expired));
+                }
+            }
+        }
+
+        /// Every consumer can get out of the way: nobody blocks the gate by having it.
+        #[test]
+        fn acknowledging_never_closes_the_gate(
+            consumers in consumers(), now in 0i64..220, which in any::<prop::sample::Index>(),
+        ) {
+            let before = waiting_for(&consumers, "new", at(now)).len();
+            let mut after = consumers;
+            if !after.is_empty() {
+                let index = which.index(after.len());
+                after[index].evidence = Evidence::Acknowledged("new".to_owned());
+                prop_assert!(waiting_for(&after, "new", at(now)).len() <= before);
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The fleet: what each node acknowledged and what was seen served there.
+//!
+//! Kept in memory alone: after a restart nothing counts as acknowledged until a node says so, and
+//! a node that is still away keeps the [`gate`] shut while a credential of it is unexpired.
+
+pub(crate) mod gate;
+mod report;
+mod roster;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use countersign_model::{EntitlementId, SpiffeId};
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+pub(crate) use report::{Reported, ReportedKind};
+pub(crate) use roster::Roster;
+
+/// Most entitlements of one node whose acknowledgement is remembered.
+const MAX_ENDPOINTS: usize = 16_384;
+
+/// What one node told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NodeState {
+    /// The bundle that its own proxy installed.
+    pub bundle: Option<String>,
+    /// The serial that it installed, by entitlement.
+    pub acknowledged: BTreeMap<EntitlementId, String>,
+    /// The serial last seen in a handshake, by entitlement.
+    pub served: BTreeMap<EntitlementId, String>,
+    /// The consumers behind it, as last reported.
+    pub consumers: Vec<Reported>,
+}
+
+/// What every node told.
+#[derive(Debug, Default)]
+pub(crate) struct Fleet {
+    nodes: Mutex<HashMap<SpiffeId, NodeState>>,
+    changed: watch::Sender<()>,
+}
+
+impl Fleet {
+    /// A new stream of a node: what it holds it says again. The consumers behind it stay until
+    /// it reports them anew, so that the gate cannot slip through between.
+    pub(crate) fn joined(&self, node: &SpiffeId) {
+        self.update(node, |state| {
+            state.bundle = None;
+            state.acknowledged.clear();
+        });
+    }
+
+    /// The node's own proxy installed a bundle. A version that cannot be one of ours is not kept:
+    /// operators read it.
+    pub(crate) fn bundle_acknowledged(&self, node: &SpiffeId, version: &str) {
+        if !report::is_printable(version) {
+            return;
+        }
+        self.update(node, |state| state.bundle = Some(version.to_owned()));
+    }
+
+    /// The node installed a chain.
+    pub(crate) fn svid_acknowledged(
+        &self,
+        node: &SpiffeId,
+        entitlement: EntitlementId,
+        serial: &str,
+    ) {
+        if !report::is_printable(serial) {
+            return;
+        }
+        self.update(node, |state| {
+            remember(&mut state.acknowledged, entitlement, serial);
+        });
+    }
+
+    /// A serial was seen in a handshake.
+    pub(crate) fn served(&self, node: &SpiffeId, entitlement: EntitlementId, serial: &str) {
+        self.update(node, |state| {
+            remember(&mut state.served, entitlement, serial);
+        });
+    }
+
+    /// The consumers behind a node, all of them.
+    pub(crate) fn reported(&self, node: &SpiffeId, consumers: Vec<Reported>) {
+        self.update(node, |state| state.consumers = consumers);
+    }
+
+    /// Says that somebody connected or left.
+    pub(crate) fn touch(&self) {
+        self.changed.send_replace(());
+    }
+
+    /// What a node told.
+    pub(crate) fn node(&self, node: &SpiffeId) -> NodeState {
+        self.lock().get(node).cloned().unwrap_or_default()
+    }
+
+    /// Marked changed by everything that could open the gate.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    fn update(&self, node: &SpiffeId, what: impl FnOnce(&mut NodeState)) {
+        what(self.lock().entry(node.clone()).or_default());
+        self.touch();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SpiffeId, NodeState>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn remember(
+    serials: &mut BTreeMap<EntitlementId, String>,
+    entitlement: EntitlementId,
+    serial: &str,
+) {
+    if serials.len() < MAX_ENDPOINTS || serials.contains_key(&entitlement) {
+        serials.insert(entitlement, serial.to_owned());
+    }
+}
+
+/// A moment as a wait that is over: whether `since` is at least `wait` before `now`.
+fn has_passed(since: Timestamp, wait: std::time::Duration, now: Timestamp) -> bool {
+    since.checked_add(wait).is_ok_and(|end| end <= now)
+}

@@ -1,0 +1,185 @@
+//! Everybody who validates with the trust bundle, from three sources: the nodes that attested,
+//! their open streams, and what they reported about the consumers behind them.
+
+use jiff::Timestamp;
+
+use super::gate::{Consumer, Evidence};
+use super::{Fleet, NodeState, Reported, ReportedKind};
+use crate::authority::NodeRecord;
+use crate::publish::Hub;
+
+/// The consumers at one moment.
+#[derive(Debug)]
+pub(crate) struct Roster {
+    consumers: Vec<Consumer>,
+}
+
+impl Roster {
+    /// Takes stock. A node that attested but said nothing since is there without evidence.
+    pub(crate) fn take(nodes: &[NodeRecord], hub: &Hub, fleet: &Fleet) -> Self {
+        let consumers = nodes.iter().flat_map(|record| {
+            let connected = hub.is_connected(&record.id);
+            of_node(record, connected, fleet.node(&record.id))
+        });
+        Self {
+            consumers: consumers.collect(),
+        }
+    }
+
+    /// Live consumers without this bundle.
+    pub(crate) fn waiting_for(&self, version: &str, now: Timestamp) -> Vec<String> {
+        super::gate::waiting_for(&self.consumers, version, now)
+    }
+}
+
+fn of_node(record: &NodeRecord, connected: bool, state: NodeState) -> Vec<Consumer> {
+    let proxy = Consumer {
+        name: format!("{} proxy", record.id),
+        evidence: state
+            .bundle
+            .map_or(Evidence::Nothing, Evidence::Acknowledged),
+        connected,
+        credential_not_after: Some(record.credential_not_after),
+    };
+    // The proxy's own acknowledgement is that of the stream. A subscription that takes no bundle,
+    // as an Envoy's to its certificate, validates nobody.
+    let behind = state.consumers.into_iter();
+    let behind = behind.filter(|it| match it.kind {
+        ReportedKind::Proxy => false,
+        ReportedKind::Envoy => !it.resource.is_empty(),
+        ReportedKind::WorkloadApi => true,
+    });
+    let behind = behind.map(|it| behind_node(record, connected, &it));
+    std::iter::once(proxy).chain(behind).collect()
+}
+
+/// Whatever a consumer behind a node holds, the node was given: its credential ends no later
+/// than the node's newest. Of a node that is away nobody knows which streams are open there.
+fn behind_node(record: &NodeRecord, node_connected: bool, reported: &Reported) -> Consumer {
+    let end = match reported.credential_not_after {
+        Some(end) if node_connected => end.min(record.credential_not_after),
+        None if node_connected => Timestamp::MIN,
+        _ => record.credential_not_after,
+    };
+    let kind = reported.kind.as_str();
+    Consumer {
+        name: format!("{} {kind} {} {}", record.id, reported.id, reported.resource),
+        evidence: evidence(reported),
+        connected: node_connected && reported.connected,
+        credential_not_after: Some(end),
+    }
+}
+
+fn evidence(reported: &Reported) -> Evidence {
+    match (
+        &reported.bundle_version,
+        reported.kind,
+        reported.delivered_at,
+    ) {
+        (Some(version), ReportedKind::WorkloadApi, Some(at)) => {
+            Evidence::Delivered(version.clone(), at)
+        }
+        (Some(version), ReportedKind::Envoy, _) => Evidence::Acknowledged(version.clone()),
+        _ => Evidence::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use countersign_model::SpiffeId;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn record() -> NodeRecord {
+        NodeRecord {
+            id: SpiffeId::new("spiffe://example.org/node/a").unwrap(),
+            attested_at: at(0),
+            credential_not_after: at(100),
+        }
+    }
+
+    fn envoy(version: &str, connected: bool, end: Option<i64>) -> Reported {
+        Reported {
+            id: "envoy-1".to_owned(),
+            kind: ReportedKind::Envoy,
+            resource: "ROOTCA".to_owned(),
+            bundle_version: Some(version.to_owned()),
+            connected,
+            credential_not_after: end.map(at),
+            delivered_at: None,
+        }
+    }
+
+    fn waiting(hub: &Hub, fleet: &Fleet, now: i64) -> usize {
+        let roster = Roster::take(&[record()], hub, fleet);
+        roster.waiting_for("new", at(now)).len()
+    }
+
+    #[test]
+    fn a_node_unheard_since_a_restart_is_waited_for() {
+        let (hub, fleet) = (Hub::default(), Fleet::default());
+        assert_eq!(waiting(&hub, &fleet, 50), 1);
+        assert_eq!(waiting(&hub, &fleet, 101), 0);
+    }
+
+    #[test]
+    fn an_envoy_behind_a_node_is_waited_for() {
+        let (hub, fleet) = (Arc::new(Hub::default()), Fleet::default());
+        let id = record().id;
+        let _stream = hub.join(&id);
+        fleet.bundle_acknowledged(&id, "new");
+        fleet.reported(&id, vec![envoy("old", true, None)]);
+        assert_eq!(waiting(&hub, &fleet, 500), 1);
+        fleet.reported(&id, vec![envoy("old", false, Some(60))]);
+        assert_eq!(
+            (waiting(&hub, &fleet, 60), waiting(&hub, &fleet, 61)),
+            (1, 0)
+        );
+        fleet.reported(&id, vec![envoy("new", true, None)]);
+        assert_eq!(waiting(&hub, &fleet, 50), 0);
+    }
+
+    #[test]
+    fn a_subscription_without_a_bundle_is_not_waited_for() {
+        let (hub, fleet) = (Arc::new(Hub::default()), Fleet::default());
+        let id = record().id;
+        let _stream = hub.join(&id);
+        fleet.bundle_acknowledged(&id, "new");
+        let certificate = Reported {
+            resource: String::new(),
+            bundle_version: None,
+            ..envoy("", true, None)
+        };
+        fleet.reported(&id, vec![certificate]);
+        assert_eq!(waiting(&hub, &fleet, 50), 0);
+    }
+
+    #[test]
+    fn behind_an_absent_node_nothing_counts_as_closed() {
+        let (hub, fleet) = (Hub::default(), Fleet::default());
+        let id = record().id;
+        fleet.bundle_acknowledged(&id, "new");
+        fleet.reported(&id, vec![envoy("old", false, Some(9_999))]);
+        assert_eq!(
+            (waiting(&hub, &fleet, 100), waiting(&hub, &fleet, 101)),
+            (1, 0)
+        );
+    }
+
+    #[test]
+    fn a_new_stream_says_again_what_it_holds() {
+        let fleet = Fleet::default();
+        let id = record().id;
+        fleet.bundle_acknowledged(&id, "new");
+        fleet.reported(&id, vec![envoy("old", true, None)]);
+        fleet.joined(&id);
+        assert_eq!(fleet.node(&id).bundle, None);
+        assert_eq!(fleet.node(&id).consumers.len(), 1);
+    }
+}

@@ -1,0 +1,65 @@
+//! What every service of the running control plane shares.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::authority::{Authority, AuthorityError, AuthorityInfo, GateOpen};
+use crate::clock::Clock;
+use crate::fleet::{Fleet, Roster};
+use crate::publish::Hub;
+use crate::telemetry::Metrics;
+
+/// The running control plane, as its services see it.
+#[derive(Debug)]
+pub(crate) struct Plane {
+    /// Everything that can change.
+    pub authority: Arc<Authority>,
+    /// The open discovery streams.
+    pub hub: Arc<Hub>,
+    /// What the nodes told.
+    pub fleet: Fleet,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Where `now` comes from.
+    pub clock: Clock,
+    /// When this process started.
+    pub started_at: Timestamp,
+    /// Where the sidecar API listens.
+    pub api_address: SocketAddr,
+    /// Where probes and metrics are served.
+    pub telemetry_address: SocketAddr,
+    /// Cancelled when the process shall end.
+    pub stopping: CancellationToken,
+    /// Every task that must end before the process does.
+    pub tasks: TaskTracker,
+}
+
+impl Plane {
+    /// The live consumers that do not have the newest bundle.
+    pub(crate) fn waiting_for(&self) -> Vec<String> {
+        self.missing(self.authority.bundle().0.version())
+    }
+
+    /// Activates the prepared root, if there is one and everybody has its bundle.
+    ///
+    /// # Errors
+    /// The bundle changed meanwhile; the store or a key is unavailable.
+    pub(crate) async fn activate_if_open(&self) -> Result<Option<AuthorityInfo>, AuthorityError> {
+        let (bundle, _) = self.authority.bundle();
+        if self.authority.prepared_root().is_none() || !self.missing(bundle.version()).is_empty() {
+            return Ok(None);
+        }
+        let gate = GateOpen::after_every_acknowledgement(bundle.version());
+        let activated = self.authority.activate_root(gate, self.clock.now()).await?;
+        Ok(Some(activated))
+    }
+
+    fn missing(&self, version: &str) -> Vec<String> {
+        let roster = Roster::take(&self.authority.nodes(), &self.hub, &self.fleet);
+        roster.waiting_for(version, self.clock.now())
+    }
+}

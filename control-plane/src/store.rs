@@ -1,0 +1,250 @@
+//! The store is a commit log: state lives in memory, and this makes it durable.
+//!
+//! [`Store::commit`] writes changes under preconditions and returns its place in the order;
+//! [`Store::append`] adds a row to the issuance log. Both return only after the data is on disk
+//! (SQLite in WAL mode with `synchronous=FULL`). One writer task owns the writing connection and
+//! commits whatever waits in its queue with one fsync. Nothing here knows what a value means.
+
+mod data_dir;
+mod entry;
+mod issuance;
+mod writer;
+
+use std::borrow::Cow;
+use std::path::Path;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Row, SqlSafeStr};
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+pub(crate) use data_dir::{DataDir, DataDirError, write_atomically};
+pub(crate) use entry::{Change, Entry, Kind, Precondition};
+pub(crate) use issuance::IssuanceRow;
+use writer::{Job, Writer};
+
+/// Most jobs that wait for the writer. A caller beyond that waits for its turn to queue.
+const WRITER_QUEUE: usize = 1_024;
+/// The database within the data directory.
+const DATABASE: &str = "state.db";
+/// Most rows that one read of the issuance log returns.
+const ROWS_PER_READ: i64 = 1_000;
+
+/// A place in the order of commits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Seq(pub(crate) u64);
+
+/// Why a read or write came to nothing. Nothing of it was kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    /// A precondition did not hold.
+    #[error("the state changed meanwhile")]
+    Conflict,
+    /// The database refused.
+    #[error("the database cannot be used: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The batch that this write was part of failed as a whole.
+    #[error("the database did not take the write: {0}")]
+    Batch(String),
+    /// The schema is newer than this program, or damaged.
+    #[error("the database schema cannot be used: {0}")]
+    Schema(#[from] sqlx::migrate::MigrateError),
+    /// The writer stopped after an input/output error: what is on disk is not known.
+    #[error("the store stopped after an input/output error; restart once the disk is sound")]
+    Stopped,
+    /// A value that this program did not write.
+    #[error("the database holds a damaged {what}")]
+    Damaged {
+        /// Which kind of value.
+        what: &'static str,
+    },
+}
+
+/// The store of one data directory.
+#[derive(Debug)]
+pub(crate) struct Store {
+    jobs: mpsc::Sender<Job>,
+    reader: Mutex<SqliteConnection>,
+}
+
+impl Store {
+    /// Opens or creates the database and brings its schema up to date. Returns the newest place
+    /// in the order.
+    pub(crate) async fn open(dir: &DataDir) -> Result<(Self, Seq), StoreError> {
+        let path = dir.path().join(DATABASE);
+        dir.touch(&path)
+            .map_err(|error| StoreError::Batch(error.to_string()))?;
+        let mut writing = connect(&path).await?;
+        migrator().run_direct(None, &mut writing, false).await?;
+        let newest = newest_seq(&mut writing).await?;
+        let (jobs, queue) = mpsc::channel(WRITER_QUEUE);
+        tokio::spawn(Writer::new(writing, newest).run(queue));
+        let reader = Mutex::new(connect(&path).await?);
+        Ok((Self { jobs, reader }, newest))
+    }
+
+    /// Writes `changes` if every precondition holds, all or nothing, durable on return.
+    pub(crate) async fn commit(
+        &self,
+        changes: Vec<Change>,
+        preconditions: Vec<Precondition>,
+    ) -> Result<Seq, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let job = Job::Commit {
+            changes,
+            preconditions,
+            reply,
+        };
+        self.submit(job).await?;
+        answer.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// Appends one row to the issuance log, durable on return.
+    pub(crate) async fn append(&self, row: IssuanceRow) -> Result<Seq, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let row = Box::new(row);
+        self.submit(Job::Append { row, reply }).await?;
+        answer.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// Adds the finished certificate to its row. Returns once queued: a certificate that a crash
+    /// takes away is signed again from its row.
+    pub(crate) async fn complete(
+        &self,
+        index: u64,
+        certificate: Vec<u8>,
+    ) -> Result<(), StoreError> {
+        self.submit(Job::Complete { index, certificate }).await
+    }
+
+    /// Waits until everything that was queued so far is on disk.
+    pub(crate) async fn flush(&self) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.submit(Job::Flush { reply }).await?;
+        answer
+            .await
+            .map_err(|_| StoreError::Stopped)?
+            .map(|_: Seq| ())
+    }
+
+    /// Everything that is, in no order.
+    pub(crate) async fn snapshot(&self) -> Result<Vec<Entry>, StoreError> {
+        let mut reader = self.reader.lock().await;
+        let rows = sqlx::query("SELECT kind, key, value, seq FROM entries")
+            .fetch_all(&mut *reader)
+            .await?;
+        rows.iter().map(Entry::from_row).collect()
+    }
+
+    /// What changed after `seq`, in order, where it is still retained.
+    #[allow(
+        dead_code,
+        reason = "what a second replica follows; tested here, used with PostgreSQL"
+    )]
+    pub(crate) async fn changes_after(&self, seq: Seq) -> Result<Vec<(Seq, Change)>, StoreError> {
+        let mut reader = self.reader.lock().await;
+        let rows = sqlx::query(
+            "SELECT seq, kind, key, value FROM changes WHERE seq > ? ORDER BY id LIMIT ?",
+        )
+        .bind(signed(seq.0))
+        .bind(ROWS_PER_READ)
+        .fetch_all(&mut *reader)
+        .await?;
+        rows.iter().map(Change::from_row).collect()
+    }
+
+    /// One row of the issuance log.
+    pub(crate) async fn issuance(&self, index: u64) -> Result<Option<IssuanceRow>, StoreError> {
+        let mut reader = self.reader.lock().await;
+        let row = sqlx::query("SELECT * FROM issuance WHERE log_index = ?")
+            .bind(signed(index))
+            .fetch_optional(&mut *reader)
+            .await?;
+        row.as_ref().map(IssuanceRow::from_row).transpose()
+    }
+
+    /// Up to a page of rows from `index` on whose certificates end at `now` or later, in order.
+    pub(crate) async fn unexpired_from(
+        &self,
+        index: u64,
+        now: Timestamp,
+    ) -> Result<Vec<IssuanceRow>, StoreError> {
+        let mut reader = self.reader.lock().await;
+        let rows = sqlx::query(
+            "SELECT * FROM issuance WHERE log_index >= ? AND not_after >= ? \
+             ORDER BY log_index LIMIT ?",
+        )
+        .bind(signed(index))
+        .bind(now.as_second())
+        .bind(ROWS_PER_READ)
+        .fetch_all(&mut *reader)
+        .await?;
+        rows.iter().map(IssuanceRow::from_row).collect()
+    }
+
+    /// The index that the next row gets, and how many rows there are.
+    pub(crate) async fn log_size(&self) -> Result<(u64, u64), StoreError> {
+        let mut reader = self.reader.lock().await;
+        let row = sqlx::query("SELECT COALESCE(MAX(log_index) + 1, 0), COUNT(*) FROM issuance")
+            .fetch_one(&mut *reader)
+            .await?;
+        Ok((unsigned(row.try_get(0)?), unsigned(row.try_get(1)?)))
+    }
+
+    async fn submit(&self, job: Job) -> Result<(), StoreError> {
+        self.jobs.send(job).await.map_err(|_| StoreError::Stopped)
+    }
+}
+
+async fn connect(path: &Path) -> Result<SqliteConnection, StoreError> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .pragma("wal_autocheckpoint", "10000")
+        .disable_statement_logging();
+    Ok(options.connect().await?)
+}
+
+fn migrator() -> Migrator {
+    Migrator::with_migrations(vec![Migration::new(
+        1,
+        Cow::Borrowed("commit log"),
+        MigrationType::Simple,
+        include_str!("../migrations/0001_commit_log.sql").into_sql_str(),
+        false,
+    )])
+}
+
+async fn newest_seq(connection: &mut SqliteConnection) -> Result<Seq, StoreError> {
+    let row = sqlx::query(
+        "SELECT MAX(COALESCE((SELECT MAX(seq) FROM changes), 0), \
+         COALESCE((SELECT seq FROM issuance ORDER BY log_index DESC LIMIT 1), 0))",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(Seq(unsigned(row.try_get(0)?)))
+}
+
+/// SQLite integers are signed; ours stay below 2^63.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or_default()
+}
+
+/// Parses a text column whose type has rules of its own.
+fn parsed<T: FromStr>(row: &SqliteRow, column: &'static str) -> Result<T, StoreError> {
+    let text: &str = row.try_get(column)?;
+    text.parse()
+        .map_err(|_| StoreError::Damaged { what: column })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! The data directory: owner-only, locked by one process, written without halves.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// Mode of the directories: nobody but the owner.
+const DIR_MODE: u32 = 0o700;
+/// Mode of every file.
+const FILE_MODE: u32 = 0o600;
+const LOCK: &str = "lock";
+
+/// Why the data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DataDirError {
+    /// Another process holds it.
+    #[error(
+        "{} is in use by another control plane: stop that process, or set another data_dir",
+        .0.display()
+    )]
+    Locked(PathBuf),
+    /// It cannot be made, read or written.
+    #[error("{} cannot be used: {error}", .path.display())]
+    Io {
+        /// The path that failed.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// A locked data directory. The lock ends with this value.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the directory where it is missing, and locks it.
+    pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
+        let failed = |error| DataDirError::Io {
+            path: path.to_owned(),
+            error,
+        };
+        make_dir(path).map_err(failed)?;
+        tighten(path).map_err(failed)?;
+        let lock = open_file(&path.join(LOCK)).map_err(failed)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::Locked(path.to_owned())),
+            Err(error) => Err(failed(error.into())),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes an empty file with the right mode, so that no library chooses another.
+    pub(crate) fn touch(&self, path: &Path) -> io::Result<()> {
+        open_file(path).map(drop)
+    }
+
+    /// Makes a directory in here.
+    pub(crate) fn subdirectory(&self, name: &str) -> io::Result<PathBuf> {
+        let path = self.path.join(name);
+        make_dir(&path)?;
+        Ok(path)
+    }
+}
+
+/// Writes a file so that it is there whole or not at all: temporary file, fsync, rename, fsync of
+/// the directory. No byte is ever readable by others.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = path.with_extension("new");
+    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let placed = write_new(&temporary, bytes).and_then(|()| std::fs::rename(&temporary, path));
+    if let Err(error) = placed {
+        // A full disk leaves half a file behind; that it cannot be removed is the lesser error.
+        let _ = std::fs::remove_file(&temporary);
+        return Err(error);
+    }
+    File::open(directory)?.sync_all()
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(FILE_MODE)
+        .open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn make_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(DIR_MODE)
+        .create(path)
+}
+
+/// Closes a directory that somebody made with a wider mode.
+fn tighten(path: &Path) -> io::Result<()> {
+    let mode = path.metadata()?.permissions().mode() & 0o777;
+    if mode & !DIR_MODE == 0 {
+        return Ok(());
+    }
+    tracing::warn!(path = %path.display(), "the data directory was open to others; closing it");
+    std::fs::set_permissions(path, Permissions::from_mode(DIR_MODE))
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(FILE_MODE)
+        .open(path)
+}

@@ -1,0 +1,59 @@
+use super::*;
+
+async fn open(path: &Path) -> (DataDir, Store, Seq) {
+    let dir = DataDir::open(path).unwrap();
+    let (store, newest) = Store::open(&dir).await.unwrap();
+    (dir, store, newest)
+}
+
+fn put(key: &str, value: u32) -> Change {
+    Change::put(Kind::Token, key, &value)
+}
+
+#[tokio::test]
+async fn commits_are_ordered_and_found_again() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("cp");
+    let (dir, store, newest) = open(&path).await;
+    assert_eq!(newest, Seq(0));
+    let first = store
+        .commit(vec![put("a", 1), put("b", 2)], Vec::new())
+        .await
+        .unwrap();
+    let second = store
+        .commit(vec![Change::remove(Kind::Token, "a")], Vec::new())
+        .await
+        .unwrap();
+    assert!(first < second);
+    let after = store.changes_after(first).await.unwrap();
+    assert_eq!(after, [(second, Change::remove(Kind::Token, "a"))]);
+    assert_eq!(store.changes_after(Seq(0)).await.unwrap().len(), 3);
+    drop((store, dir));
+
+    let (_dir, store, newest) = open(&path).await;
+    assert_eq!(newest, second);
+    let entries = store.snapshot().await.unwrap();
+    assert_eq!(entries.len(), 1);
+    assert_eq!((entries[0].key.as_str(), entries[0].seq), ("b", first));
+    assert_eq!(entries[0].read::<u32>().unwrap(), 2);
+}
+
+#[tokio::test]
+async fn failed_precondition_writes_nothing() {
+    let temporary = tempfile::tempdir().unwrap();
+    let (_dir, store, _) = open(&temporary.path().join("cp")).await;
+    let first = store.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
+    let absent = Precondition::Absent(Kind::Token, "a".to_owned());
+    let old = Precondition::Unchanged(Kind::Token, "a".to_owned(), Seq(0));
+    let missing = Precondition::Unchanged(Kind::Token, "x".to_owned(), first);
+    for precondition in [absent, old, missing] {
+        let refused = store
+            .commit(vec![put("a", 9), put("c", 9)], vec![precondition])
+            .await;
+        assert!(matches!(refused, Err(StoreError::Conflict)));
+    }
+    assert_eq!(store.snapshot().await.unwrap().len(), 1);
+    let holds = Precondition::Unchanged(Kind::Token, "a".to_owned(), first);
+    let second = store.commit(vec![put("a", 2)], vec![holds]).await.unwrap();
+    assert_eq!(second, Seq(first.0 + 1), "a refused commit takes no place");
+}

@@ -1,0 +1,105 @@
+//! The label values that series can have: closed sets.
+
+use prometheus_client::encoding::EncodeLabelSet;
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It was done.
+    Granted,
+    /// Policy said no.
+    Refused,
+    /// It could not be done now.
+    Failed,
+}
+
+/// A step of an issuance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// From evidence to a node SVID.
+    Attest,
+    /// From a key proof to a published SVID.
+    Enrol,
+    /// Whether the node may hold what it asks for.
+    Authorize,
+    /// Building the certificate and applying every rule to it.
+    Lint,
+    /// Until the entry is durable.
+    Log,
+    /// The signature.
+    Sign,
+}
+
+/// A state that must not occur.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alarm {
+    /// Somebody attested for a node whose holder is connected.
+    NodeConnected,
+    /// No issuing CA can sign any more.
+    IssuerExpired,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct PhaseLabel {
+    phase: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ReasonLabel {
+    pub(super) reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RoleLabel {
+    pub(super) role: &'static str,
+}
+
+impl From<Outcome> for ResultLabel {
+    fn from(outcome: Outcome) -> Self {
+        let result = match outcome {
+            Outcome::Granted => "granted",
+            Outcome::Refused => "refused",
+            Outcome::Failed => "failed",
+        };
+        Self { result }
+    }
+}
+
+impl From<Phase> for PhaseLabel {
+    fn from(phase: Phase) -> Self {
+        let phase = match phase {
+            Phase::Attest => "attest",
+            Phase::Enrol => "enrol",
+            Phase::Authorize => "authorize",
+            Phase::Lint => "lint",
+            Phase::Log => "log",
+            Phase::Sign => "sign",
+        };
+        Self { phase }
+    }
+}
+
+impl Alarm {
+    /// Every kind, so that each series is there before anything happened.
+    pub(super) const ALL: [Self; 2] = [Self::NodeConnected, Self::IssuerExpired];
+}
+
+impl From<Alarm> for KindLabel {
+    fn from(alarm: Alarm) -> Self {
+        let kind = match alarm {
+            Alarm::NodeConnected => "node_connected",
+            Alarm::IssuerExpired => "issuer_expired",
+        };
+        Self { kind }
+    }
+}

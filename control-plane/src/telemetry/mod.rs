@@ -1,0 +1,159 @@
+//! What the control plane counts, and how it says whether it can do its job.
+//!
+//! Times are absolute Unix timestamps, units are base units, labels are bounded: no SPIFFE ID,
+//! serial or address is one.
+
+mod issuance;
+mod labels;
+mod ops;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use countersign_discovery::NackReason;
+use countersign_serve::{Counters, ListenerSeries};
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+pub(crate) use issuance::Issuance;
+pub(crate) use labels::{Alarm, Outcome, Phase};
+pub(crate) use ops::Readiness;
+
+use crate::authority::SlotState;
+use crate::plane::Plane;
+use labels::{ReasonLabel, ResultLabel, RoleLabel};
+
+/// What every series begins with.
+const PREFIX: &str = "countersign";
+
+/// Every series of this process but those of the issuance. Cheap to count in; read by a scrape.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    /// Of the sidecar API.
+    pub(crate) api: Arc<Counters>,
+    /// Of the operator's socket.
+    pub(crate) admin: Arc<Counters>,
+    attestations: Family<ResultLabel, Counter>,
+    enrolments: Family<ResultLabel, Counter>,
+    nacks: Family<ReasonLabel, Counter>,
+    issued: Counter,
+    streams: Gauge,
+    registrations: Gauge,
+    nodes: Gauge,
+    ca_not_after: Family<RoleLabel, Gauge<f64, AtomicU64>>,
+}
+
+impl Metrics {
+    /// Counts an attestation.
+    pub(crate) fn attested(&self, outcome: Outcome) {
+        self.attestations.get_or_create(&outcome.into()).inc();
+    }
+
+    /// Counts an enrolment.
+    pub(crate) fn enrolled(&self, outcome: Outcome) {
+        self.enrolments.get_or_create(&outcome.into()).inc();
+    }
+
+    /// Counts a refused update.
+    pub(crate) fn nack(&self, reason: NackReason) {
+        let reason = reason.as_str();
+        self.nacks.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// All series, in the OpenMetrics text format, with the gauges read now.
+    pub(crate) fn scrape(&self, plane: &Plane) -> String {
+        self.read(plane);
+        let mut issuance = Registry::with_prefix(PREFIX);
+        plane.authority.metrics().register(&mut issuance);
+        let mut text = String::new();
+        encode_registry(&mut text, &self.registry)
+            .and_then(|()| encode_registry(&mut text, &issuance))
+            .and_then(|()| encode_eof(&mut text))
+            .expect("writing into a string does not fail");
+        text
+    }
+
+    fn read(&self, plane: &Plane) {
+        let issued = plane.authority.issued_total();
+        self.issued
+            .inner()
+            .store(issued, std::sync::atomic::Ordering::Relaxed);
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.streams.set(count(plane.hub.connected().len()));
+        self.registrations
+            .set(count(plane.authority.registration_count()));
+        self.nodes.set(count(plane.authority.nodes().len()));
+        let (roots, issuing) = plane.authority.authorities();
+        for (role, slots) in [("root", roots), ("issuing", issuing)] {
+            if let Some(active) = slots.iter().find(|slot| slot.state == SlotState::Active) {
+                let series = self.ca_not_after.get_or_create(&RoleLabel { role });
+                series.set(active.not_after.as_duration().as_secs_f64());
+            }
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let metrics = Self {
+            registry: Registry::with_prefix(PREFIX),
+            api: Arc::default(),
+            admin: Arc::default(),
+            attestations: Family::default(),
+            enrolments: Family::default(),
+            nacks: Family::default(),
+            issued: Counter::default(),
+            streams: Gauge::default(),
+            registrations: Gauge::default(),
+            nodes: Gauge::default(),
+            ca_not_after: Family::default(),
+        };
+        metrics.registered()
+    }
+}
+
+impl Metrics {
+    fn registered(mut self) -> Self {
+        let r = &mut self.registry;
+        let listeners = [("api", self.api.clone()), ("admin", self.admin.clone())];
+        r.register_collector(Box::new(ListenerSeries::of(listeners)));
+        r.register(
+            "svids_issued",
+            "Certificates in the issuance log",
+            self.issued.clone(),
+        );
+        r.register(
+            "attestations",
+            "Attestations by result",
+            self.attestations.clone(),
+        );
+        r.register(
+            "enrolments",
+            "Enrolled keys by result",
+            self.enrolments.clone(),
+        );
+        r.register(
+            "nacks",
+            "Updates that a node refused, by reason",
+            self.nacks.clone(),
+        );
+        r.register(
+            "streams_connected",
+            "Open discovery streams",
+            self.streams.clone(),
+        );
+        r.register("registrations", "Registrations", self.registrations.clone());
+        r.register("nodes", "Nodes that have attested", self.nodes.clone());
+        r.register_with_unit(
+            "ca_not_after_timestamp",
+            "NotAfter of the active authority, by role",
+            Unit::Seconds,
+            self.ca_not_after.clone(),
+        );
+        self
+    }
+}

@@ -1,0 +1,40 @@
+//! `/livez`, `/readyz` and `/metrics`.
+
+use std::sync::Arc;
+
+use countersign_serve::ops::Ops;
+
+use crate::authority::SlotState;
+use crate::plane::Plane;
+
+/// Whether the control plane can attest and sign.
+#[derive(Debug)]
+pub(crate) struct Readiness(pub Arc<Plane>);
+
+impl Ops for Readiness {
+    fn ready(&self) -> Result<(), Vec<String>> {
+        let mut reasons = Vec::new();
+        if self.0.stopping.is_cancelled() {
+            reasons.push("stopping".to_owned());
+        }
+        let now = self.0.clock.now();
+        let (_, issuing) = self.0.authority.authorities();
+        let signs = |slot: &&_| slot_signs(slot, now);
+        if issuing.iter().find(signs).is_none() {
+            reasons.push("no issuing CA can sign".to_owned());
+        }
+        if reasons.is_empty() {
+            Ok(())
+        } else {
+            Err(reasons)
+        }
+    }
+
+    fn metrics(&self) -> String {
+        self.0.metrics.scrape(&self.0)
+    }
+}
+
+fn slot_signs(slot: &crate::authority::AuthorityInfo, now: jiff::Timestamp) -> bool {
+    slot.state == SlotState::Active && now <= slot.not_after
+}
