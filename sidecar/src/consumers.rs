@@ -5,7 +5,7 @@
 //! Envoy goes on validating with the bundle it has.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -45,6 +45,7 @@ pub struct Consumer {
 #[derive(Debug)]
 pub struct Consumers {
     consumers: Mutex<BTreeMap<String, Consumer>>,
+    open: Mutex<BTreeMap<String, usize>>,
     changed: watch::Sender<u64>,
 }
 
@@ -52,12 +53,75 @@ impl Default for Consumers {
     fn default() -> Self {
         Self {
             consumers: Mutex::default(),
+            open: Mutex::default(),
             changed: watch::channel(0).0,
         }
     }
 }
 
 impl Consumers {
+    /// Notes that a stream of this consumer is open. One consumer may have several, and a new one
+    /// before the old one is seen to have ended: it is connected until the last one ends. `None`
+    /// where the record is full: such a consumer must not be served, or a root rotation would not
+    /// wait for it.
+    pub fn connect(
+        self: &Arc<Self>,
+        id: &str,
+        kind: ConsumerKind,
+        resource: &str,
+    ) -> Option<Connection> {
+        let new = || Consumer {
+            kind,
+            resource: resource.to_owned(),
+            bundle_version: None,
+            delivered_at: None,
+            connected: true,
+            credential_not_after: None,
+        };
+        let mut open = self
+            .open
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !self.update(id, new, |consumer| consumer.connected = true) {
+            return None;
+        }
+        *open.entry(id.to_owned()).or_default() += 1;
+        Some(Connection {
+            consumers: self.clone(),
+            id: id.to_owned(),
+        })
+    }
+
+    fn disconnect(&self, id: &str) {
+        let mut open = self
+            .open
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let left = open.get(id).map_or(0, |count| count.saturating_sub(1));
+        if left > 0 {
+            open.insert(id.to_owned(), left);
+            return;
+        }
+        open.remove(id);
+        self.change(id, |consumer| consumer.connected = false);
+    }
+
+    /// Changes a consumer that is in the record.
+    fn change(&self, id: &str, change: impl FnOnce(&mut Consumer)) {
+        let mut consumers = self
+            .consumers
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(consumer) = consumers.get_mut(id) else {
+            return;
+        };
+        let before = consumer.clone();
+        change(consumer);
+        if before != *consumer {
+            self.changed.send_modify(|n| *n += 1);
+        }
+    }
+
     /// Changes a consumer, or adds it first. Returns false where the record is full.
     pub fn update(
         &self,
@@ -95,6 +159,30 @@ impl Consumers {
         }
     }
 
+    /// Makes one of all who are disconnected and came equally far, so that a caller which starts
+    /// a process for each fetch cannot fill the record. The gate of a rotation sees no difference.
+    pub fn fold_disconnected(&self) {
+        let mut consumers = self
+            .consumers
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let everybody = std::mem::take(&mut *consumers);
+        for (id, consumer) in everybody {
+            if consumer.connected {
+                consumers.insert(id, consumer);
+                continue;
+            }
+            let version = consumer.bundle_version.as_deref().unwrap_or_default();
+            let past = format!("past:{:?}:{}:{version}", consumer.kind, consumer.resource);
+            let folded = consumers.entry(past).or_insert_with(|| consumer.clone());
+            folded.delivered_at = folded.delivered_at.max(consumer.delivered_at);
+            folded.credential_not_after = folded
+                .credential_not_after
+                .max(consumer.credential_not_after);
+        }
+        self.changed.send_modify(|n| *n += 1);
+    }
+
     /// Everybody, by name.
     pub fn all(&self) -> BTreeMap<String, Consumer> {
         self.consumers
@@ -103,8 +191,93 @@ impl Consumers {
             .clone()
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.consumers
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .len()
+    }
+
     /// Changes whenever the record does.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+}
+
+/// An open stream of a consumer. Dropping it says that the stream has ended.
+#[derive(Debug)]
+pub struct Connection {
+    consumers: Arc<Consumers>,
+    id: String,
+}
+
+impl Connection {
+    /// Notes what the consumer has come to.
+    pub fn note(&self, change: impl FnOnce(&mut Consumer)) {
+        self.consumers.change(&self.id, change);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.consumers.disconnect(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Option<Timestamp> {
+        Timestamp::from_second(second).ok()
+    }
+
+    fn pass(consumers: &Arc<Consumers>, id: &str, version: &str, end: i64) {
+        let connection = consumers
+            .connect(id, ConsumerKind::WorkloadApi, "spiffe://example.org")
+            .unwrap();
+        connection.note(|consumer| {
+            consumer.bundle_version = Some(version.to_owned());
+            consumer.credential_not_after = at(end);
+        });
+    }
+
+    #[test]
+    fn a_consumer_is_connected_until_its_last_stream_ends() {
+        let consumers = Arc::new(Consumers::default());
+        let connect = || {
+            consumers
+                .connect("a", ConsumerKind::Envoy, "ROOTCA")
+                .unwrap()
+        };
+        let (first, second) = (connect(), connect());
+        drop(first);
+        assert!(consumers.all()["a"].connected);
+        drop(second);
+        assert!(!consumers.all()["a"].connected);
+    }
+
+    #[test]
+    fn short_lived_callers_fold_into_one() {
+        let consumers = Arc::new(Consumers::default());
+        for pid in 0..MAX_CONSUMERS {
+            let end = i64::try_from(pid).unwrap();
+            pass(&consumers, &pid.to_string(), "v1", end);
+        }
+        assert!(consumers.connect("next", ConsumerKind::Proxy, "").is_none());
+        consumers.fold_disconnected();
+        let open = consumers.connect("next", ConsumerKind::Proxy, "").unwrap();
+        pass(&consumers, "late", "v2", 1);
+        consumers.fold_disconnected();
+        let all = consumers.all();
+        assert_eq!(all.len(), 3, "v1, v2 and the open one");
+        assert!(all.contains_key("next"));
+        let v1 = all
+            .values()
+            .find(|c| c.bundle_version.as_deref() == Some("v1"));
+        let last = i64::try_from(MAX_CONSUMERS).unwrap() - 1;
+        assert_eq!(v1.unwrap().credential_not_after, at(last));
+        drop(open);
     }
 }

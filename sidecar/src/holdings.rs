@@ -55,10 +55,14 @@ pub struct Held {
 pub struct Snapshot {
     /// Rises with every change.
     pub generation: u64,
+    /// Rises with every change of an entitlement, and with no other.
+    pub rights: u64,
     /// The state of the control plane that this was last brought up to.
     pub stamp: Stamp,
     /// The bundle of our own trust domain; `None` before the first attestation.
     pub bundle: Option<Arc<TrustBundle>>,
+    /// Why a newer bundle is not installed, where one was refused; for `status`.
+    pub bundle_problem: Option<Arc<str>>,
     /// By entitlement. The node's own is among them.
     pub entries: Arc<BTreeMap<EntitlementId, Held>>,
 }
@@ -75,16 +79,23 @@ impl Snapshot {
         held
     }
 
-    /// What this node's own proxy may present as `id`: any workload entitlement of that identity,
-    /// the default first.
+    /// The workload entitlements to one identity, the default first. Two of them differ in
+    /// selectors and lifetime.
+    pub fn rights_to(&self, id: &SpiffeId) -> Vec<&Held> {
+        let node = EntitlementId::node();
+        let workload =
+            |held: &&Held| held.entitlement.spiffe_id == *id && held.entitlement.id != node;
+        let mut rights: Vec<_> = self.entries.values().filter(workload).collect();
+        rights.sort_by(|a, b| a.entitlement.rank().cmp(&b.entitlement.rank()));
+        rights
+    }
+
+    /// What this node's own proxy may present as `id`: of the entitlements to it the first whose
+    /// credential is held, else the first.
     pub fn for_proxy(&self, id: &SpiffeId) -> Option<&Held> {
-        let workload = |held: &&Held| {
-            held.entitlement.spiffe_id == *id && held.entitlement.id != EntitlementId::node()
-        };
-        self.entries
-            .values()
-            .filter(workload)
-            .min_by(|a, b| a.entitlement.rank().cmp(&b.entitlement.rank()))
+        let rights = self.rights_to(id);
+        let held = rights.iter().find(|right| right.svid.is_some());
+        held.or(rights.first()).copied()
     }
 }
 
@@ -122,6 +133,14 @@ impl Holdings {
         let mut next = Snapshot::clone(&self.snapshot.load());
         change(&mut next);
         next.generation += 1;
+        if !same_rights(&self.snapshot.load().entries, &next.entries) {
+            next.rights += 1;
+            // Else every right that was ever wanted would be remembered. Nobody is woken by it.
+            self.demand.send_if_modified(|wanted| {
+                wanted.retain(|id| next.entries.contains_key(id));
+                false
+            });
+        }
         let generation = next.generation;
         self.snapshot.store(Arc::new(next));
         self.generation.send_replace(generation);
@@ -133,8 +152,18 @@ impl Holdings {
             .send_if_modified(|wanted| wanted.insert(id.clone()));
     }
 
-    /// The entitlements that were ever demanded.
+    /// The entitlements that somebody has demanded, of those that there are.
     pub fn demanded(&self) -> watch::Receiver<std::collections::BTreeSet<EntitlementId>> {
         self.demand.subscribe()
     }
+}
+
+type Entries = Arc<BTreeMap<EntitlementId, Held>>;
+
+/// Whether two snapshots hold the same entitlements, whatever is held for them.
+fn same_rights(old: &Entries, new: &Entries) -> bool {
+    let same = |(old, new): (&Held, &Held)| {
+        Arc::ptr_eq(&old.entitlement, &new.entitlement) || old.entitlement == new.entitlement
+    };
+    Arc::ptr_eq(old, new) || (old.len() == new.len() && old.values().zip(new.values()).all(same))
 }

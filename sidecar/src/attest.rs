@@ -1,0 +1,13 @@
+//! Who is asking: what this machine's kernel tells about a local caller.
+//!
+//! Everything here is *claimed* at the control plane: it narrows which of this node's identities a
+//! caller may use and chooses none. An attribute that cannot be read is absent, so it satisfies
+//! nothing.
+
+pub mod caller;
+pub mod selectors;
+pub mod socket_owner;
+
+pub use caller::Caller;
+pub use selectors::Process;
+pub use socket_owner::{DiagnosticsError, owner_of_connection, owner_of_listener};

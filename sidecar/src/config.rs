@@ -1,0 +1,101 @@
+//! `sidecar.toml`: what an operator says about one sidecar.
+//!
+//! Reading touches nothing but the file. Every mistake is in one report, with key and remedy. A
+//! [`Config`] that exists has passed its own rules: identities belong to the trust domain, lists
+//! are not empty, and a listener that lends its identity by the caller's uid is on loopback.
+
+mod listeners;
+mod sections;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use countersign_cli::{ConfigError, Reader};
+use countersign_model::TrustDomain;
+
+use listeners::Taken;
+pub use listeners::{AttestCallers, Inbound, Outbound};
+pub use sections::{Attestation, ControlPlane, DEFAULT_ENROL_AHEAD, Log, Telemetry, WorkloadApi};
+
+/// How long open connections may finish, where `drain_timeout` is not set.
+pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest `drain_timeout`.
+const MAX_DRAIN_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// The configuration of one sidecar.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `trust_domain`: the one whose identities this sidecar holds.
+    pub trust_domain: TrustDomain,
+    /// `state_dir`: node key and newest bundle, so that a restart needs no token.
+    pub state_dir: PathBuf,
+    /// `drain_timeout`: how long open connections may finish after the process was told to end.
+    pub drain_timeout: Duration,
+    /// `[control_plane]`.
+    pub control_plane: ControlPlane,
+    /// `[attestation]`.
+    pub attestation: Attestation,
+    /// `[workload_api]`.
+    pub workload_api: WorkloadApi,
+    /// `[log]`.
+    pub log: Log,
+    /// `[telemetry]`.
+    pub telemetry: Telemetry,
+    /// `[[inbound]]`: mTLS in, plaintext out.
+    pub inbound: Vec<Inbound>,
+    /// `[[outbound]]`: plaintext in, mTLS out.
+    pub outbound: Vec<Outbound>,
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// All mistakes of the file.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let mut reader = Reader::open(file)?;
+        let config = read(&mut reader);
+        reader.finish()?;
+        Ok(config.expect("a missing value is a mistake, and finish reports every mistake"))
+    }
+}
+
+/// Reads every section before the first missing value ends it, so that no mistake stays hidden.
+fn read(reader: &mut Reader) -> Option<Config> {
+    let trust_domain = reader.required(
+        "trust_domain",
+        "write the bare name, such as \"example.org\"",
+        |text| TrustDomain::new(text).map_err(|error| error.to_string()),
+    );
+    let state_dir = reader.path("state_dir", Some("sidecar-state"));
+    let drain_timeout = reader.duration(
+        "drain_timeout",
+        DEFAULT_DRAIN_TIMEOUT,
+        Duration::ZERO..=MAX_DRAIN_TIMEOUT,
+    );
+    let control_plane = ControlPlane::read(reader);
+    let attestation = Attestation::read(reader);
+    let workload_api = WorkloadApi::read(reader);
+    let log = Log::read(reader);
+    let telemetry = Telemetry::read(reader);
+    let attest_callers = AttestCallers::read(reader, AttestCallers::Uid);
+    let mut taken = Taken::default();
+    taken.note("telemetry", None, telemetry.as_ref().map(|t| t.listen));
+    let inbound = Inbound::read_all(reader, trust_domain.as_ref(), attest_callers, &mut taken);
+    let outbound = Outbound::read_all(reader, trust_domain.as_ref(), attest_callers, &mut taken);
+    taken.refuse_shared(reader);
+    Some(Config {
+        trust_domain: trust_domain?,
+        state_dir: state_dir?,
+        drain_timeout,
+        control_plane: control_plane?,
+        attestation: attestation?,
+        workload_api: workload_api?,
+        log,
+        telemetry: telemetry?,
+        inbound,
+        outbound,
+    })
+}

@@ -1,0 +1,211 @@
+//! `[[inbound]]` and `[[outbound]]`: the listeners of the proxy.
+
+use std::net::SocketAddr;
+
+use countersign_cli::Reader;
+use countersign_model::{SpiffeId, TrustDomain};
+
+const PEERS_REMEDY: &str = "write exact IDs of this sidecar's trust domain, at least one, such as \
+     [\"spiffe://example.org/client\"]; other trust domains need federation";
+
+/// How a loopback listener knows whom it lends its identity to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AttestCallers {
+    /// `"uid"`: the uid that owns the socket at the other end must satisfy the identity's
+    /// selectors.
+    #[default]
+    Uid,
+    /// `"netns"`: not at all, because the network namespace is the workload's own.
+    Netns,
+}
+
+impl AttestCallers {
+    /// Reads `attest_callers` of the file or of one listener.
+    pub(super) fn read(reader: &mut Reader, default: Self) -> Self {
+        let read = reader.optional(
+            "attest_callers",
+            "write \"uid\", or \"netns\" where the network namespace is the workload's own",
+            |text| match text {
+                "uid" => Ok(Self::Uid),
+                "netns" => Ok(Self::Netns),
+                _ => Err("is no way to attest callers".to_owned()),
+            },
+        );
+        read.unwrap_or(default)
+    }
+}
+
+/// One `[[inbound]]`: accepts mTLS, forwards plaintext.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inbound {
+    /// `listen`.
+    pub listen: SocketAddr,
+    /// `forward`: where accepted connections go.
+    pub forward: SocketAddr,
+    /// `identity` that is presented.
+    pub identity: SpiffeId,
+    /// `allow`: exactly these peers; never empty.
+    pub allow: Vec<SpiffeId>,
+    /// `attest_callers`, of this listener or of the file.
+    pub attest_callers: AttestCallers,
+}
+
+impl Inbound {
+    pub(super) fn read_all(
+        reader: &mut Reader,
+        trust_domain: Option<&TrustDomain>,
+        attest_callers: AttestCallers,
+        taken: &mut Taken,
+    ) -> Vec<Self> {
+        let mut place = 0..;
+        reader.tables("inbound", |table| {
+            let listen = required_address(table, "listen");
+            taken.note("inbound", place.next(), listen);
+            let forward = required_address(table, "forward");
+            let identity = read_identity(table, trust_domain);
+            let allow = read_peers(table, "allow", trust_domain);
+            let attest_callers = AttestCallers::read(table, attest_callers);
+            demand_loopback(table, "forward", forward, attest_callers);
+            Some(Self {
+                listen: listen?,
+                forward: forward?,
+                identity: identity?,
+                allow,
+                attest_callers,
+            })
+        })
+    }
+}
+
+/// One `[[outbound]]`: accepts plaintext, connects with mTLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outbound {
+    /// `listen`.
+    pub listen: SocketAddr,
+    /// `connect`: the mTLS peer.
+    pub connect: SocketAddr,
+    /// `identity` that is presented.
+    pub identity: SpiffeId,
+    /// `expect`: the peer is exactly one of these; never empty.
+    pub expect: Vec<SpiffeId>,
+    /// `attest_callers`, of this listener or of the file.
+    pub attest_callers: AttestCallers,
+}
+
+impl Outbound {
+    pub(super) fn read_all(
+        reader: &mut Reader,
+        trust_domain: Option<&TrustDomain>,
+        attest_callers: AttestCallers,
+        taken: &mut Taken,
+    ) -> Vec<Self> {
+        let mut place = 0..;
+        reader.tables("outbound", |table| {
+            let listen = required_address(table, "listen");
+            taken.note("outbound", place.next(), listen);
+            let connect = required_address(table, "connect");
+            let identity = read_identity(table, trust_domain);
+            let expect = read_peers(table, "expect", trust_domain);
+            let attest_callers = AttestCallers::read(table, attest_callers);
+            demand_loopback(table, "listen", listen, attest_callers);
+            Some(Self {
+                listen: listen?,
+                connect: connect?,
+                identity: identity?,
+                expect,
+                attest_callers,
+            })
+        })
+    }
+}
+
+fn required_address(table: &mut Reader, key: &str) -> Option<SocketAddr> {
+    table.required(
+        key,
+        "write \"address:port\", such as \"127.0.0.1:8080\"",
+        |text| {
+            text.parse()
+                .map_err(|_| "is no IP address and port".to_owned())
+        },
+    )
+}
+
+fn read_identity(table: &mut Reader, trust_domain: Option<&TrustDomain>) -> Option<SpiffeId> {
+    table.required(
+        "identity",
+        "write the ID of a registration of this node, such as \"spiffe://example.org/web\"",
+        |text| parse_workload(text, trust_domain),
+    )
+}
+
+fn read_peers(table: &mut Reader, key: &str, trust_domain: Option<&TrustDomain>) -> Vec<SpiffeId> {
+    if !table.contains(key) {
+        table.mistake(key, "is missing", PEERS_REMEDY);
+    }
+    table.list(key, PEERS_REMEDY, |text| parse_workload(text, trust_domain))
+}
+
+/// An exact ID of a workload. The ranges that no registration can hand out are refused, because a
+/// listener with one of them would never come up and a peer with one of them never come.
+fn parse_workload(text: &str, trust_domain: Option<&TrustDomain>) -> Result<SpiffeId, String> {
+    let id = SpiffeId::with_path(text).map_err(|error| error.to_string())?;
+    if trust_domain.is_some_and(|own| !id.is_member_of(own)) {
+        return Err("is of another trust domain".to_owned());
+    }
+    if id.is_reserved() {
+        return Err("lies under /countersign/, which is no workload's".to_owned());
+    }
+    Ok(id)
+}
+
+/// The owner of a socket is known to this machine's kernel alone, and only loopback is certain to
+/// stay on this machine.
+fn demand_loopback(
+    table: &mut Reader,
+    key: &str,
+    address: Option<SocketAddr>,
+    attest_callers: AttestCallers,
+) {
+    let elsewhere = address.is_some_and(|address| !address.ip().is_loopback());
+    if elsewhere && attest_callers == AttestCallers::Uid {
+        table.mistake(
+            key,
+            "is not a loopback address, so the uid at its other end cannot be known",
+            "write a loopback address, or attest_callers = \"netns\" where the network namespace \
+             is the workload's own",
+        );
+    }
+}
+
+/// The addresses that listeners were given, faulty listeners included: two cannot share one.
+#[derive(Debug, Default)]
+pub(super) struct Taken(Vec<(String, SocketAddr)>);
+
+impl Taken {
+    pub(super) fn note(&mut self, section: &str, place: Option<usize>, listen: Option<SocketAddr>) {
+        let place = place.map(|n| format!("[{n}]")).unwrap_or_default();
+        let key = format!("{section}{place}.listen");
+        self.0.extend(listen.map(|listen| (key, listen)));
+    }
+
+    /// Notes a mistake for each listener whose address an earlier one has.
+    pub(super) fn refuse_shared(&self, reader: &mut Reader) {
+        for (n, (key, listen)) in self.0.iter().enumerate() {
+            let earlier = self.0[..n].iter().find(|(_, l)| collide(*l, *listen));
+            if let Some((first, _)) = earlier {
+                reader.mistake(
+                    key,
+                    format!("{listen} is taken by {first}"),
+                    "give each listener its own port",
+                );
+            }
+        }
+    }
+}
+
+/// Port 0 is a new port for each listener.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let overlap = a.ip() == b.ip()
+        || (a.is_ipv4() == b.is_ipv4() && (a.ip().is_unspecified() || b.ip().is_unspecified()));
+    a.port() != 0 && a.port() == b.port() && overlap
+}

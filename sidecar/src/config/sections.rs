@@ -1,0 +1,178 @@
+//! The sections that a configuration has once.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use countersign_cli::Reader;
+use http::Uri;
+
+/// Identities that are enrolled before anybody asks for them, where `enrol_ahead` is not set.
+pub const DEFAULT_ENROL_AHEAD: u64 = 64;
+/// Largest `enrol_ahead`.
+const MAX_ENROL_AHEAD: u64 = 16_384;
+const HTTPS: &str = "https";
+
+/// `[control_plane]`: where it is and how it is recognised the first time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlPlane {
+    /// `address`: `https://host:port`, without path or query.
+    pub address: Uri,
+    /// `bundle`: PEM roots for the first attestation; the newest bundle in `state_dir` comes
+    /// first wherever there is one.
+    pub bundle: Option<PathBuf>,
+}
+
+impl ControlPlane {
+    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
+        let address = reader.required(
+            "control_plane.address",
+            "write \"https://host:port\"",
+            parse_address,
+        );
+        let bundle = reader.path("control_plane.bundle", None);
+        Some(Self {
+            address: address?,
+            bundle,
+        })
+    }
+}
+
+fn parse_address(text: &str) -> Result<Uri, String> {
+    let uri: Uri = text.parse().map_err(|_| "is not a URL".to_owned())?;
+    if uri.scheme_str() != Some(HTTPS) {
+        return Err("does not begin with https://".to_owned());
+    }
+    if uri.path() != "/" || uri.query().is_some() {
+        return Err("has a path or query".to_owned());
+    }
+    if uri.authority().is_none_or(|a| a.as_str().contains('@')) {
+        return Err("has user information".to_owned());
+    }
+    Ok(uri)
+}
+
+/// `[attestation]`: what this machine shows to prove which node it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Attestation {
+    /// `method = "join_token"`: a one-time token, read once, before the first attestation.
+    JoinToken {
+        /// `token_file`; its text is trimmed.
+        token_file: PathBuf,
+    },
+}
+
+impl Attestation {
+    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
+        let method = reader.required(
+            "attestation.method",
+            "write \"join_token\"",
+            |text| match text {
+                "join_token" => Ok(()),
+                _ => Err("is no attestation method of this version".to_owned()),
+            },
+        );
+        let token_file = reader.path("attestation.token_file", Some("token"));
+        method?;
+        Some(Self::JoinToken {
+            token_file: token_file?,
+        })
+    }
+}
+
+/// `[workload_api]`: the socket for SPIFFE Workload API and Envoy SDS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkloadApi {
+    /// `socket`.
+    pub socket: PathBuf,
+    /// `enrol_ahead`: how many identities are enrolled before anybody asks for them. Those beyond
+    /// it are enrolled when they are first asked for.
+    pub enrol_ahead: usize,
+}
+
+impl WorkloadApi {
+    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
+        let socket = reader.path("workload_api.socket", Some("sidecar.sock"));
+        let enrol_ahead = reader.integer(
+            "workload_api.enrol_ahead",
+            DEFAULT_ENROL_AHEAD,
+            0..=MAX_ENROL_AHEAD,
+        );
+        Some(Self {
+            socket: socket?,
+            enrol_ahead: usize::try_from(enrol_ahead).expect("at most MAX_ENROL_AHEAD"),
+        })
+    }
+}
+
+/// `[log]`: how this process logs, to stderr.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// `format`: true for `"json"` (the default), false for `"text"`.
+    pub json: bool,
+    /// `filter`: directives such as `info` or `countersign_sidecar=debug`.
+    pub filter: String,
+}
+
+impl Log {
+    pub(super) fn read(reader: &mut Reader) -> Self {
+        let json = reader.optional(
+            "log.format",
+            "write \"json\" or \"text\"",
+            |text| match text {
+                "json" => Ok(true),
+                "text" => Ok(false),
+                _ => Err("is no log format".to_owned()),
+            },
+        );
+        let filter = reader.optional("log.filter", "write \"info\" or \"debug\"", |text| {
+            countersign_telemetry::check_filter(text).map_err(|error| error.to_string())?;
+            Ok(text.to_owned())
+        });
+        Self {
+            json: json.unwrap_or(true),
+            filter: filter.unwrap_or_else(|| "info".to_owned()),
+        }
+    }
+}
+
+/// `[telemetry]`: metrics, probes and traces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Telemetry {
+    /// `listen`: `/livez`, `/readyz`, `/metrics`; loopback only.
+    pub listen: SocketAddr,
+    /// `otlp_endpoint`: where traces go; none are exported without it.
+    pub otlp_endpoint: Option<String>,
+}
+
+impl Telemetry {
+    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
+        const LISTEN: &str = "telemetry.listen";
+        let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listen = reader.address(LISTEN, Some(default));
+        if listen.is_some_and(|address| !address.ip().is_loopback()) {
+            reader.mistake(
+                LISTEN,
+                "is not a loopback address: probes and metrics have no authentication",
+                "write \"127.0.0.1:0\", or another loopback address",
+            );
+        }
+        let otlp_endpoint = reader.optional(
+            "telemetry.otlp_endpoint",
+            "write a URL such as \"http://127.0.0.1:4317\"",
+            parse_endpoint,
+        );
+        Some(Self {
+            listen: listen?,
+            otlp_endpoint,
+        })
+    }
+}
+
+fn parse_endpoint(text: &str) -> Result<String, String> {
+    let uri: Uri = text.parse().map_err(|_| "is not a URL".to_owned())?;
+    match uri.scheme_str() {
+        Some("http" | HTTPS) => Ok(text.to_owned()),
+        _ => Err("is neither an http nor an https URL".to_owned()),
+    }
+}

@@ -1,0 +1,182 @@
+use std::net::SocketAddr;
+
+use super::*;
+
+const WHOLE: &str = r#"
+trust_domain = "example.org"
+state_dir = "./sidecar-state"
+[control_plane]
+address = "https://127.0.0.1:8443"
+bundle = "./bundle.pem"
+[attestation]
+method = "join_token"
+token_file = "./token"
+[workload_api]
+socket = "./sidecar.sock"
+[telemetry]
+listen = "127.0.0.1:0"
+[[inbound]]
+listen = "0.0.0.0:15006"
+forward = "127.0.0.1:8080"
+identity = "spiffe://example.org/web"
+allow = ["spiffe://example.org/client"]
+[[outbound]]
+listen = "127.0.0.1:15001"
+connect = "10.0.0.7:15006"
+identity = "spiffe://example.org/client"
+expect = ["spiffe://example.org/web"]
+"#;
+
+fn load(text: &str) -> Result<Config, ConfigError> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sidecar.toml");
+    std::fs::write(&file, text).unwrap();
+    Config::load(&file)
+}
+
+/// The keys of all mistakes of a configuration in which some text was replaced.
+fn mistakes(replaced: &[(&str, &str)]) -> Vec<String> {
+    let mut text = WHOLE.to_owned();
+    for (from, to) in replaced {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    let mistakes = load(&text).unwrap_err().mistakes;
+    assert!(
+        mistakes.iter().all(|m| !m.remedy.is_empty()),
+        "{mistakes:?}"
+    );
+    mistakes.into_iter().map(|mistake| mistake.key).collect()
+}
+
+#[test]
+fn the_documented_file_is_read() {
+    let config = load(WHOLE).unwrap();
+    assert_eq!(config.trust_domain.as_str(), "example.org");
+    assert!(config.state_dir.is_absolute(), "relative to the file");
+    assert_eq!(config.control_plane.address.port_u16(), Some(8443));
+    assert_eq!(config.workload_api.enrol_ahead, 64);
+    assert!(config.log.json);
+    let inbound = &config.inbound[0];
+    assert_eq!(inbound.forward, SocketAddr::from(([127, 0, 0, 1], 8080)));
+    assert_eq!(inbound.attest_callers, AttestCallers::Uid);
+    assert_eq!(config.outbound[0].expect[0].path(), "/web");
+}
+
+#[test]
+fn every_mistake_is_in_one_report() {
+    let keys = mistakes(&[
+        (
+            "trust_domain = \"example.org\"",
+            "trust_domain = \"Example.org\"",
+        ),
+        ("https://127", "http://127"),
+        ("\"join_token\"", "\"magic\""),
+        ("[\"spiffe://example.org/client\"]", "[]"),
+        ("expect = [\"spiffe://example.org/web\"]", "surprise = 1"),
+    ]);
+    for key in [
+        "trust_domain",
+        "control_plane.address",
+        "attestation.method",
+        "inbound[0].allow",
+        "outbound[0].expect",
+        "outbound[0].surprise",
+    ] {
+        assert!(keys.iter().any(|k| k == key), "{key} in {keys:?}");
+    }
+}
+
+#[test]
+fn identities_are_workloads_of_the_trust_domain() {
+    for id in [
+        "spiffe://example.org",
+        "spiffe://elsewhere.org/web",
+        "spiffe://example.org/countersign/control-plane",
+        "spiffe://example.org/*",
+        "web",
+    ] {
+        let quoted = format!("\"{id}\"");
+        let identity = mistakes(&[(
+            "identity = \"spiffe://example.org/web\"",
+            &format!("identity = {quoted}"),
+        )]);
+        assert_eq!(identity, ["inbound[0].identity"], "{id}");
+        let peers = mistakes(&[("[\"spiffe://example.org/web\"]", &format!("[{quoted}]"))]);
+        assert_eq!(peers, ["outbound[0].expect[0]"], "{id}");
+    }
+}
+
+#[test]
+fn two_listeners_cannot_share_an_address() {
+    let keys = mistakes(&[("127.0.0.1:15001", "127.0.0.1:15006")]);
+    assert_eq!(keys, ["outbound[0].listen"], "the wildcard takes it");
+    let keys = mistakes(&[("127.0.0.1:0", "127.0.0.1:15001")]);
+    assert_eq!(keys, ["outbound[0].listen"]);
+    let second = "[[inbound]]\nlisten = \"127.0.0.1:15001\"\n[[outbound]]";
+    let keys = mistakes(&[("[[outbound]]", second)]);
+    assert!(keys.contains(&"outbound[0].listen".to_owned()), "{keys:?}");
+}
+
+#[test]
+fn only_loopback_can_be_attested_by_uid() {
+    let forward = [(
+        "forward = \"127.0.0.1:8080\"",
+        "forward = \"10.0.0.1:8080\"",
+    )];
+    assert_eq!(mistakes(&forward), ["inbound[0].forward"]);
+    let listen = [("127.0.0.1:15001", "0.0.0.0:15001")];
+    assert_eq!(mistakes(&listen), ["outbound[0].listen"]);
+    let own_namespace = WHOLE
+        .replace("127.0.0.1:15001", "0.0.0.0:15001")
+        .replace("state_dir", "attest_callers = \"netns\"\nstate_dir");
+    let config = load(&own_namespace).unwrap();
+    assert_eq!(config.inbound[0].attest_callers, AttestCallers::Netns);
+}
+
+#[test]
+fn a_listener_overrides_the_file() {
+    let text = WHOLE.replace(
+        "[[outbound]]\n",
+        "[[outbound]]\nattest_callers = \"netns\"\n",
+    );
+    let config = load(&text).unwrap();
+    assert_eq!(config.inbound[0].attest_callers, AttestCallers::Uid);
+    assert_eq!(config.outbound[0].attest_callers, AttestCallers::Netns);
+}
+
+#[test]
+fn telemetry_stays_on_loopback() {
+    assert_eq!(
+        mistakes(&[("127.0.0.1:0", "0.0.0.0:9464")]),
+        ["telemetry.listen"]
+    );
+}
+
+#[test]
+fn an_address_is_https_host_and_port() {
+    for address in [
+        "127.0.0.1:8443",
+        "http://127.0.0.1:8443",
+        "https://user@127.0.0.1:8443",
+        "https://127.0.0.1:8443/api",
+        "https://127.0.0.1:8443?a=b",
+        "",
+    ] {
+        let keys = mistakes(&[("https://127.0.0.1:8443", address)]);
+        assert_eq!(keys, ["control_plane.address"], "{address}");
+    }
+}
+
+#[test]
+fn the_least_file_has_defaults() {
+    let config = load(
+        "trust_domain = \"example.org\"\n\
+         control_plane = { address = \"https://cp.example:8443\" }\n\
+         attestation = { method = \"join_token\" }\n",
+    )
+    .unwrap();
+    assert!(config.telemetry.listen.ip().is_loopback());
+    assert!(config.workload_api.socket.ends_with("sidecar.sock"));
+    assert!(config.inbound.is_empty() && config.outbound.is_empty());
+}

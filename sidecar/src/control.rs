@@ -1,0 +1,296 @@
+//! The connection to the control plane: dial, attest where there is no credential yet, then one
+//! discovery stream for everything, and again with a jittered backoff when it breaks.
+//!
+//! What is held outlives the connection. While it is gone everything keeps being served, and a
+//! stream that comes back with unchanged content brings nothing.
+
+pub mod backoff;
+pub mod dial;
+pub mod enrol;
+mod intake;
+pub mod link_state;
+mod report;
+pub mod session;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_discovery::DeltaClient;
+use countersign_envoy::SECRET_TYPE;
+use countersign_model::{Entitlement, EntitlementId, EntitlementKind, RenewalWindow, TrustDomain};
+use countersign_proto::ENTITLEMENT_TYPE;
+use countersign_verify::tls::{PeerRule, TrustCell, client_config};
+use countersign_verify::{BundleError, TrustBundle};
+use http::Uri;
+use jiff::Timestamp;
+use rustls::ClientConfig;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use self::backoff::{Backoff, STEADY};
+use self::dial::{ALPN, DialError, dial};
+use self::enrol::EnrolError;
+use self::link_state::LinkState;
+use self::session::{Finished, Session, SessionError};
+use crate::clock;
+use crate::config::{Attestation, Config};
+use crate::consumers::Consumers;
+use crate::holdings::Holdings;
+use crate::identity::renew::Renewals;
+use crate::identity::{KeyError, Keypair};
+use crate::install::{InstallError, Installer};
+use crate::proxy::identity::Served;
+use crate::telemetry::Metrics;
+
+/// Why the control plane is not connected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// It was not reached.
+    #[error(transparent)]
+    Dial(#[from] DialError),
+    /// The node was not attested.
+    #[error("attestation failed: {0}")]
+    Attest(#[from] EnrolError),
+    /// The node's credential expired, and there is no token to attest with again.
+    #[error("the node's credential expired at {expired}, and attesting again failed: {source}")]
+    Expired {
+        /// NotAfter of the credential.
+        expired: Timestamp,
+        /// Why the node was not attested again.
+        source: EnrolError,
+    },
+    /// No bundle says how to recognise the control plane.
+    #[error("cannot read the bundle {}: {source}", .path.display())]
+    BundleFile {
+        /// Which file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// No bundle is configured, and none is in the state directory.
+    #[error("no trust bundle: set control_plane.bundle for the first contact")]
+    NoBundle,
+    /// The bundle file holds no root.
+    #[error("the bundle file cannot be used: {0}")]
+    Bundle(#[from] BundleError),
+    /// What attestation brought cannot be used.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// The stream ended.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// No key could be made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+/// The parts of the sidecar that the control task works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// Verifies and publishes.
+    pub installer: Installer,
+    /// What is held.
+    pub holdings: Arc<Holdings>,
+    /// Who consumes it.
+    pub consumers: Arc<Consumers>,
+    /// What our own handshakes served.
+    pub served: watch::Receiver<Served>,
+    /// What handshakes are judged by.
+    pub trust: Arc<TrustCell>,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The control task.
+#[derive(Debug)]
+pub struct Control {
+    trust_domain: TrustDomain,
+    address: Uri,
+    bootstrap: Option<PathBuf>,
+    attestation: Attestation,
+    enrol_ahead: usize,
+    bundle_name: String,
+    installer: Installer,
+    renewals: Renewals,
+    client: DeltaClient,
+    holdings: Arc<Holdings>,
+    consumers: Arc<Consumers>,
+    served: watch::Receiver<Served>,
+    trust: Arc<TrustCell>,
+    metrics: Arc<Metrics>,
+    backoff: Backoff,
+    /// When the newest stream opened, until its end was judged.
+    opened_at: Option<Instant>,
+    state: watch::Sender<LinkState>,
+}
+
+impl Control {
+    /// Takes up what survived a restart.
+    pub fn new(config: &Config, parts: Parts, now: Timestamp) -> Self {
+        let bundle_name = config.trust_domain.id().to_string();
+        let mut client = DeltaClient::new();
+        if let Some(version) = parts.installer.bundle_version() {
+            client.hold(SECRET_TYPE, &bundle_name, version);
+        }
+        // Nothing is open yet: the requests are made again for each stream.
+        let _ = client.subscribe(SECRET_TYPE, &bundle_name);
+        let _ = client.subscribe(ENTITLEMENT_TYPE, "*");
+        let mut renewals = Renewals::default();
+        if let Some(node) = parts.installer.node() {
+            renewals.installed(&EntitlementId::node(), node.key_epoch);
+        }
+        Self {
+            trust_domain: config.trust_domain.clone(),
+            address: config.control_plane.address.clone(),
+            bootstrap: config.control_plane.bundle.clone(),
+            attestation: config.attestation.clone(),
+            enrol_ahead: config.workload_api.enrol_ahead,
+            bundle_name,
+            installer: parts.installer,
+            renewals,
+            client,
+            holdings: parts.holdings,
+            consumers: parts.consumers,
+            served: parts.served,
+            trust: parts.trust,
+            metrics: parts.metrics,
+            backoff: Backoff::default(),
+            opened_at: None,
+            state: watch::channel(LinkState::starting(now)).0,
+        }
+    }
+
+    /// How the connection stands, and every change of it.
+    pub fn state(&self) -> watch::Receiver<LinkState> {
+        self.state.subscribe()
+    }
+
+    /// Keeps the connection, until dropped. Nothing makes it give up.
+    pub async fn run(mut self) {
+        loop {
+            match Box::pin(self.connect_once()).await {
+                Ok(Finished::Redial) => tracing::debug!("replacing the connection"),
+                Err(error) => {
+                    let wait = self.wait_after(&error);
+                    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                    tracing::warn!(%error, wait_ms, "control plane not connected");
+                    self.metrics.connected(false);
+                    self.state
+                        .send_modify(|link| link.failed(clock::now(), error.to_string()));
+                    sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    async fn connect_once(&mut self) -> Result<Finished, ControlError> {
+        self.ensure_credential(clock::now()).await?;
+        let identity = Arc::clone(self.installer.node_identity());
+        let link = dial(&self.address, self.tls(Some(identity))).await?;
+        let session = Session::open(self, link).await?;
+        Ok(session.run().await?)
+    }
+
+    fn wait_after(&mut self, error: &ControlError) -> Duration {
+        let lasted = self.opened_at.take().map(|at| at.elapsed());
+        if lasted.is_some_and(|lasted| lasted >= STEADY) {
+            self.backoff.succeed();
+        }
+        match error {
+            ControlError::Session(SessionError::Replaced(_)) => {
+                self.backoff.replaced(fastrand::f64())
+            }
+            _ => self.backoff.fail(fastrand::f64()),
+        }
+    }
+
+    /// The stream is open: the outage, if there was one, is over.
+    fn opened(&mut self) {
+        self.opened_at = Some(Instant::now());
+        self.metrics.connected(true);
+        self.state.send_modify(|link| link.opened(clock::now()));
+        tracing::info!(address = %self.address, "control plane connected");
+    }
+
+    async fn ensure_credential(&mut self, now: Timestamp) -> Result<(), ControlError> {
+        let expired = match self.installer.node() {
+            Some(node) if !node.svid.lifetime.is_expired(now) => return Ok(()),
+            Some(node) => Some(node.svid.lifetime.not_after),
+            None => None,
+        };
+        self.attest(now)
+            .await
+            .map_err(|error| match (error, expired) {
+                (ControlError::Attest(source), Some(expired)) => {
+                    ControlError::Expired { expired, source }
+                }
+                (error, _) => error,
+            })
+    }
+
+    async fn attest(&mut self, now: Timestamp) -> Result<(), ControlError> {
+        let Attestation::JoinToken { token_file } = &self.attestation;
+        let token = enrol::read_token(token_file)?;
+        if self.installer.needs_bootstrap() {
+            let bundle = self.read_bootstrap()?;
+            self.installer.bootstrap(bundle);
+        }
+        let link = dial(&self.address, self.tls(None)).await?;
+        let right = first_right(&self.trust_domain);
+        let mut pending = self.renewals.start(&right, now)?;
+        let key = Arc::<Keypair>::clone(&pending.key);
+        let attested = enrol::attest(&link, &self.trust_domain, &token, &key).await?;
+        let now = clock::now();
+        self.installer.bundle(attested.bundle, "")?;
+        pending.issued = Some(countersign_model::Lifetime {
+            issued_at: attested.issued_at,
+            not_after: attested.issued_at,
+        });
+        let node_id = attested.node_id;
+        self.installer
+            .attested(&node_id, attested.chain, &pending, now)?;
+        self.renewals.installed(&right.id, pending.key_epoch);
+        tracing::info!(%node_id, "node attested");
+        Ok(())
+    }
+
+    fn read_bootstrap(&self) -> Result<TrustBundle, ControlError> {
+        let path = self.bootstrap.as_ref().ok_or(ControlError::NoBundle)?;
+        let pem = std::fs::read(path).map_err(|source| ControlError::BundleFile {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(TrustBundle::from_pem(self.trust_domain.clone(), &pem)?)
+    }
+
+    fn tls(
+        &self,
+        identity: Option<Arc<countersign_verify::tls::IdentityCell>>,
+    ) -> Arc<ClientConfig> {
+        let control_plane = [self.trust_domain.control_plane()].into_iter().collect();
+        let rule = PeerRule::OneOf(control_plane);
+        client_config(identity, Arc::clone(&self.trust), rule, &[ALPN])
+    }
+}
+
+/// The node's own right, before the control plane has streamed it: only its name and key epoch
+/// are used, for the first key.
+fn first_right(trust_domain: &TrustDomain) -> Entitlement {
+    Entitlement {
+        id: EntitlementId::node(),
+        spiffe_id: trust_domain.id(),
+        kind: EntitlementKind::Node,
+        lifetime: Duration::ZERO,
+        renew: RenewalWindow::default(),
+        min_key_epoch: 0,
+        hint: None,
+        is_default: false,
+        created_at: Timestamp::UNIX_EPOCH,
+        created_seq: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;

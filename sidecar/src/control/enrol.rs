@@ -1,0 +1,185 @@
+//! The two calls that have a key certified: attestation for the node's first one, enrolment for
+//! every other. Each carries a proof of possession that is bound to the connection it is made on.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use countersign_model::{EntitlementId, Lifetime, SpiffeId, TrustDomain};
+use countersign_proto::PROTOCOL_VERSION;
+use countersign_proto::convert::ConvertError;
+use countersign_proto::convert::time::read_timestamp;
+use countersign_proto::mesh::attest_node_request::Evidence;
+use countersign_proto::mesh::mesh_client::MeshClient;
+use countersign_proto::mesh::node_attestation_client::NodeAttestationClient;
+use countersign_proto::mesh::{
+    AttestNodeRequest, AttestNodeResponse, EnrolRequest, Hello, JoinTokenEvidence, KeyProof,
+};
+use countersign_serve::limits::MAX_MESSAGE_BYTES;
+use countersign_verify::proof;
+use rustls_pki_types::CertificateDer;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use super::dial::Link;
+use crate::identity::keypair::ECDSA_SECP256R1_SHA256;
+use crate::identity::renew::ENROL_DEADLINE;
+use crate::identity::{KeyError, Keypair};
+
+/// Longest token file that is read, in bytes.
+pub const MAX_TOKEN_FILE_BYTES: u64 = 4_096;
+
+/// Why a key was not certified.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnrolError {
+    /// The control plane said no, or was not reached.
+    #[error("the control plane answered {}: {}", .0.code(), .0.message())]
+    Refused(#[from] tonic::Status),
+    /// No answer in time.
+    #[error("the control plane did not answer in time")]
+    Deadline,
+    /// An answer that does not say what it must.
+    #[error("malformed answer: {0}")]
+    Malformed(String),
+    /// No proof could be made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// There is no usable token.
+    #[error("cannot read the token {}: {source}", .path.display())]
+    Token {
+        /// The token file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: io::Error,
+    },
+}
+
+impl From<ConvertError> for EnrolError {
+    fn from(error: ConvertError) -> Self {
+        Self::Malformed(error.to_string())
+    }
+}
+
+/// What an attestation brought.
+#[derive(Debug)]
+pub struct Attestation {
+    /// Which node this is.
+    pub node_id: SpiffeId,
+    /// Its chain, leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// From issue on; NotAfter is the leaf's.
+    pub issued_at: jiff::Timestamp,
+    /// The roots of the trust domain.
+    pub bundle: Vec<CertificateDer<'static>>,
+}
+
+/// What this build says first.
+pub fn hello() -> Hello {
+    Hello {
+        protocol_version: PROTOCOL_VERSION,
+        capabilities: Vec::new(),
+        software: concat!("countersign-sidecar/", env!("CARGO_PKG_VERSION")).to_owned(),
+    }
+}
+
+/// Reads a token file, trimmed.
+///
+/// # Errors
+/// No such file, too long, empty, or not text.
+pub fn read_token(file: &Path) -> Result<Zeroizing<String>, EnrolError> {
+    let read = || -> io::Result<Zeroizing<String>> {
+        if std::fs::metadata(file)?.len() > MAX_TOKEN_FILE_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "too long"));
+        }
+        let text = Zeroizing::new(std::fs::read_to_string(file)?);
+        let token = Zeroizing::new(text.trim().to_owned());
+        if token.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "empty"));
+        }
+        Ok(token)
+    };
+    read().map_err(|source| EnrolError::Token {
+        path: file.to_owned(),
+        source,
+    })
+}
+
+/// Attests this node with a join token.
+///
+/// # Errors
+/// A refusal, or an answer that cannot be used.
+pub async fn attest(
+    link: &Link,
+    trust_domain: &TrustDomain,
+    token: &Zeroizing<String>,
+    key: &Keypair,
+) -> Result<Attestation, EnrolError> {
+    let token = token.as_str().to_owned();
+    let request = AttestNodeRequest {
+        hello: Some(hello()),
+        key: Some(prove(link, &EntitlementId::node(), key)?),
+        evidence: Some(Evidence::JoinToken(JoinTokenEvidence { token })),
+    };
+    let mut client = NodeAttestationClient::new(link.channel.clone())
+        .max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let answer = timeout(ENROL_DEADLINE, client.attest_node(request))
+        .await
+        .map_err(|_| EnrolError::Deadline)??;
+    read_attestation(answer.into_inner(), trust_domain)
+}
+
+/// Has a key certified for an entitlement. The chain arrives on the discovery stream.
+///
+/// # Errors
+/// A refusal, or an answer that cannot be used.
+pub async fn enrol(
+    link: Link,
+    entitlement: &EntitlementId,
+    key: &Keypair,
+) -> Result<Lifetime, EnrolError> {
+    let request = EnrolRequest {
+        entitlement: entitlement.to_string(),
+        key: Some(prove(&link, entitlement, key)?),
+    };
+    let mut client = MeshClient::new(link.channel);
+    let answer = timeout(ENROL_DEADLINE, client.enrol(request))
+        .await
+        .map_err(|_| EnrolError::Deadline)??
+        .into_inner();
+    Ok(Lifetime {
+        issued_at: read_timestamp("issued_at", answer.issued_at)?,
+        not_after: read_timestamp("not_after", answer.not_after)?,
+    })
+}
+
+fn read_attestation(
+    answer: AttestNodeResponse,
+    trust_domain: &TrustDomain,
+) -> Result<Attestation, EnrolError> {
+    let AttestNodeResponse {
+        node_id,
+        chain,
+        issued_at,
+        bundle,
+        ..
+    } = answer;
+    let node_id = SpiffeId::with_path(&node_id)
+        .ok()
+        .filter(|id| id.is_member_of(trust_domain))
+        .ok_or_else(|| EnrolError::Malformed("node_id is not of this trust domain".to_owned()))?;
+    Ok(Attestation {
+        node_id,
+        chain: chain.into_iter().map(CertificateDer::from).collect(),
+        issued_at: read_timestamp("issued_at", issued_at)?,
+        bundle: bundle.into_iter().map(CertificateDer::from).collect(),
+    })
+}
+
+fn prove(link: &Link, entitlement: &EntitlementId, key: &Keypair) -> Result<KeyProof, KeyError> {
+    let message = proof::message(&link.exporter, entitlement.as_str(), key.spki());
+    Ok(KeyProof {
+        spki: key.spki().to_vec(),
+        signature_scheme: u32::from(ECDSA_SECP256R1_SHA256),
+        signature: key.sign(&message)?,
+    })
+}

@@ -1,0 +1,250 @@
+//! One discovery stream, from its Hello to its end, and the enrolments that run beside it.
+
+mod enrolling;
+mod receiving;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use countersign_discovery::DeltaRequest;
+use countersign_model::{EntitlementId, Lifetime, Serial};
+use countersign_proto::PROTOCOL_VERSION;
+use countersign_proto::mesh::control_message::Message as FromControl;
+use countersign_proto::mesh::mesh_client::MeshClient;
+use countersign_proto::mesh::node_message::Message as FromNode;
+use countersign_proto::mesh::{ControlMessage, NodeMessage};
+use countersign_serve::limits::MAX_MESSAGE_BYTES;
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+
+use super::dial::Link;
+use super::enrol::{self, EnrolError};
+use super::{Control, report};
+use crate::clock;
+use crate::proxy::identity::Served;
+
+/// The control plane opens the stream and says Hello in this time.
+pub const HELLO_DEADLINE: Duration = Duration::from_secs(10);
+/// Messages that wait to be sent; a control plane that reads none of them is given up.
+pub const MAX_UNSENT: usize = 1_024;
+/// The plan is made anew at least this often: the wall clock can jump, timers do not.
+pub const LONGEST_NAP: Duration = Duration::from_secs(5);
+/// What was refused for a reason that passes, such as a full disk, is asked for again this often.
+pub const REFUSED_RETRY: Duration = Duration::from_secs(5);
+/// The share of the node credential's lifetime after which a connection that was made with it is
+/// replaced by one with its successor.
+const REDIAL_AT: f64 = 0.75;
+
+/// Why a stream ended or did not begin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The control plane ended it, or the connection broke.
+    #[error("the control plane answered {}: {}", .0.code(), .0.message())]
+    Ended(tonic::Status),
+    /// Another process opened a stream with the same node credential: a copy of the state
+    /// directory, or a stolen node key.
+    #[error("another sidecar took the stream over with this node's credential: {0}")]
+    Replaced(String),
+    /// The stream was closed without a status.
+    #[error("the control plane closed the stream")]
+    Closed,
+    /// It did not say Hello.
+    #[error("the control plane did not say Hello in time")]
+    NoHello,
+    /// It speaks another protocol.
+    #[error(
+        "the control plane speaks protocol version {0}, this sidecar speaks {PROTOCOL_VERSION}"
+    )]
+    Protocol(u32),
+    /// It reads nothing.
+    #[error("the control plane does not read what it is sent")]
+    Stalled,
+}
+
+impl From<tonic::Status> for SessionError {
+    fn from(status: tonic::Status) -> Self {
+        match status.code() {
+            tonic::Code::Aborted => Self::Replaced(status.message().to_owned()),
+            _ => Self::Ended(status),
+        }
+    }
+}
+
+/// Why a session ended in good order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finished {
+    /// The node's credential was renewed, and this connection was made with the old one.
+    Redial,
+}
+
+type Enrolled = (EntitlementId, Result<Lifetime, EnrolError>);
+
+/// An open stream.
+pub(super) struct Session<'a> {
+    control: &'a mut Control,
+    link: Link,
+    dialled_with: Option<(Serial, Lifetime)>,
+    outbox: mpsc::Sender<NodeMessage>,
+    inbox: Streaming<ControlMessage>,
+    enrolments: JoinSet<Enrolled>,
+    in_flight: BTreeSet<EntitlementId>,
+    refused: BTreeSet<String>,
+    ask_again_at: Option<Instant>,
+    reported: Served,
+    report_at: Option<Instant>,
+}
+
+impl<'a> Session<'a> {
+    /// Opens the stream: Hello both ways, then what is wanted and what is held.
+    pub(super) async fn open(control: &'a mut Control, link: Link) -> Result<Self, SessionError> {
+        let (outbox, unsent) = mpsc::channel(MAX_UNSENT);
+        post(&outbox, FromNode::Hello(enrol::hello()))?;
+        let mut client =
+            MeshClient::new(link.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let opening = async {
+            let mut inbox = client
+                .discover(ReceiverStream::new(unsent))
+                .await?
+                .into_inner();
+            let first = inbox.message().await?;
+            Ok::<_, tonic::Status>((inbox, first))
+        };
+        let (inbox, first) = timeout(HELLO_DEADLINE, opening)
+            .await
+            .map_err(|_| SessionError::NoHello)??;
+        greet(first)?;
+        let node = control.installer.node();
+        let dialled_with = node.map(|node| (node.svid.serial, node.svid.lifetime));
+        control.renewals.reconnected();
+        control.opened();
+        Ok(Self {
+            control,
+            link,
+            dialled_with,
+            outbox,
+            inbox,
+            enrolments: JoinSet::new(),
+            in_flight: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            ask_again_at: None,
+            reported: Served::new(),
+            report_at: None,
+        })
+    }
+
+    /// Runs until the stream ends or has to be replaced.
+    pub(super) async fn run(mut self) -> Result<Finished, SessionError> {
+        // First of all: after a restart of the control plane its gate must not open on our own
+        // acknowledgement of a bundle before it knows who else is behind us.
+        self.report_consumers()?;
+        for request in self.control.client.reconnect() {
+            self.ask(request)?;
+        }
+        let mut demanded = self.control.holdings.demanded();
+        let mut consumers = self.control.consumers.subscribe();
+        let mut served = self.control.served.clone();
+        self.report_served(&served.borrow_and_update().clone())?;
+        loop {
+            let now = clock::now();
+            let wake = self.start_enrolments(&demanded.borrow_and_update().clone(), now);
+            if self.must_redial(now) && self.in_flight.is_empty() {
+                return Ok(Finished::Redial);
+            }
+            let nap = nap_until(wake, now);
+            let (report_at, ask_again_at) = (self.report_at, self.ask_again_at);
+            tokio::select! {
+                message = self.inbox.message() => {
+                    let message = message?.ok_or(SessionError::Closed)?;
+                    self.receive(message, clock::now())?;
+                }
+                Some(done) = self.enrolments.join_next() => {
+                    let (id, result) = done.expect("an enrolment does not panic");
+                    self.enrolled(&id, result, clock::now())?;
+                }
+                Ok(()) = demanded.changed() => {}
+                Ok(()) = consumers.changed() => {
+                    let delay = report::delay(self.control.consumers.count());
+                    self.report_at.get_or_insert(Instant::now() + delay);
+                }
+                Ok(()) = served.changed() => {
+                    let newest = served.borrow_and_update().clone();
+                    self.report_served(&newest)?;
+                }
+                () = at(report_at) => self.report_consumers()?,
+                () = at(ask_again_at) => self.ask_again_for_refused()?,
+                () = sleep(nap) => self.control.consumers.forget_expired(clock::now()),
+            }
+        }
+    }
+
+    fn must_redial(&self, now: Timestamp) -> bool {
+        let (Some((serial, life)), Some(node)) =
+            (&self.dialled_with, self.control.installer.node())
+        else {
+            return false;
+        };
+        let spent = now.duration_since(life.issued_at).as_secs_f64();
+        node.svid.serial != *serial && spent >= life.length().as_secs_f64() * REDIAL_AT
+    }
+
+    fn report_consumers(&mut self) -> Result<(), SessionError> {
+        self.report_at = None;
+        let report = report::consumers(&self.control.consumers);
+        post(&self.outbox, FromNode::Consumers(report))
+    }
+
+    fn report_served(&mut self, newest: &Served) -> Result<(), SessionError> {
+        for (id, (serial, first_seen)) in newest {
+            if self
+                .reported
+                .get(id)
+                .is_some_and(|(known, _)| known == serial)
+            {
+                continue;
+            }
+            let report = report::served(id, serial, *first_seen);
+            post(&self.outbox, FromNode::Served(report))?;
+        }
+        self.reported.clone_from(newest);
+        Ok(())
+    }
+
+    fn ask(&self, request: DeltaRequest) -> Result<(), SessionError> {
+        post(&self.outbox, FromNode::Delta(request.into()))
+    }
+}
+
+fn post(outbox: &mpsc::Sender<NodeMessage>, message: FromNode) -> Result<(), SessionError> {
+    let message = NodeMessage {
+        message: Some(message),
+    };
+    outbox.try_send(message).map_err(|error| match error {
+        mpsc::error::TrySendError::Full(_) => SessionError::Stalled,
+        mpsc::error::TrySendError::Closed(_) => SessionError::Closed,
+    })
+}
+
+fn greet(first: Option<ControlMessage>) -> Result<(), SessionError> {
+    match first.ok_or(SessionError::Closed)?.message {
+        Some(FromControl::Hello(hello)) if hello.protocol_version == PROTOCOL_VERSION => Ok(()),
+        Some(FromControl::Hello(hello)) => Err(SessionError::Protocol(hello.protocol_version)),
+        _ => Err(SessionError::NoHello),
+    }
+}
+
+fn nap_until(wake: Option<Timestamp>, now: Timestamp) -> Duration {
+    let wait = wake.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
+    wait.unwrap_or(LONGEST_NAP).min(LONGEST_NAP)
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,130 @@
+//! What arrives on the stream: installed, then acknowledged or refused.
+
+use countersign_discovery::{DeltaResponse, Nack, NackReason, Received};
+use countersign_envoy::SECRET_TYPE;
+use countersign_proto::convert::discovery::MAX_TOKEN_BYTES;
+use countersign_proto::discovery::DeltaDiscoveryResponse;
+use countersign_proto::mesh::ControlMessage;
+use countersign_proto::mesh::control_message::Message as FromControl;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{REFUSED_RETRY, Session, SessionError};
+use crate::control::intake::{Intake, Verdict};
+use crate::install::InstallError;
+
+impl Session<'_> {
+    pub(super) fn receive(
+        &mut self,
+        message: ControlMessage,
+        now: Timestamp,
+    ) -> Result<(), SessionError> {
+        // A second Hello says nothing new; an unknown message is from a newer control plane.
+        let Some(FromControl::Delta(response)) = message.message else {
+            return Ok(());
+        };
+        let span = tracing::info_span!("install", type_url = %response.type_url);
+        let _entered = span.enter();
+        let (type_url, nonce) = name_of(&response);
+        let received = DeltaResponse::try_from(response)
+            .map_err(|error| error.to_string())
+            .and_then(|response| {
+                let received = self.control.client.handle(response);
+                received.map_err(|error| error.to_string())
+            });
+        match received {
+            Ok(received) => self.install(&received, now),
+            Err(problem) => {
+                tracing::warn!(%type_url, %problem, "discovery response refused");
+                let nack = Nack::new(NackReason::Validation, &problem);
+                let request = self.control.client.refuse(&type_url, &nonce, nack);
+                self.ask(request)
+            }
+        }
+    }
+
+    pub(super) fn install(
+        &mut self,
+        received: &Received,
+        now: Timestamp,
+    ) -> Result<(), SessionError> {
+        let intake = Intake {
+            installer: &mut self.control.installer,
+            renewals: &mut self.control.renewals,
+            metrics: &self.control.metrics,
+            bundle: &self.control.bundle_name,
+        };
+        let verdict = intake.take(received, now);
+        self.answer(received, &verdict)?;
+        for id in &verdict.removed {
+            self.refused.remove(id.as_str());
+            let given_up = self.control.client.unsubscribe(SECRET_TYPE, id.as_str());
+            given_up.map_or(Ok(()), |request| self.ask(request))?;
+        }
+        for (name, error) in verdict.refused {
+            tracing::warn!(%name, %error, "not installed");
+            if error.may_pass() {
+                self.refused.insert(name);
+                self.ask_again_at
+                    .get_or_insert(Instant::now() + REFUSED_RETRY);
+            }
+        }
+        if verdict.new_bundle {
+            // A chain can overtake the bundle that verifies it.
+            self.refused.remove(&self.control.bundle_name);
+            self.ask_again_for_refused()?;
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, received: &Received, verdict: &Verdict) -> Result<(), SessionError> {
+        let client = &mut self.control.client;
+        let Some((name, error)) = verdict.refused.first() else {
+            let installed = Received {
+                changes: verdict.kept.clone(),
+                ..received.clone()
+            };
+            let ack = client.accept(&installed);
+            return self.ask(ack);
+        };
+        for change in &verdict.kept {
+            if let countersign_discovery::Change::Present(resource) = change {
+                client.hold(&resource.type_url, &resource.name, &resource.version);
+            }
+        }
+        let nack = Nack::new(reason_of(error), &format!("{name}: {error}"));
+        let nack = client.refuse(&received.type_url, &received.nonce, nack);
+        self.ask(nack)
+    }
+
+    /// The control plane does not send again by itself what was refused.
+    pub(super) fn ask_again_for_refused(&mut self) -> Result<(), SessionError> {
+        self.ask_again_at = None;
+        for name in std::mem::take(&mut self.refused) {
+            let client = &mut self.control.client;
+            let (give_up, want) = (
+                client.unsubscribe(SECRET_TYPE, &name),
+                client.subscribe(SECRET_TYPE, &name),
+            );
+            for request in give_up.into_iter().chain(want) {
+                self.ask(request)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn name_of(response: &DeltaDiscoveryResponse) -> (String, String) {
+    let cut = |text: &str| text.chars().take(MAX_TOKEN_BYTES).collect();
+    (cut(&response.type_url), cut(&response.nonce))
+}
+
+fn reason_of(error: &InstallError) -> NackReason {
+    match error {
+        InstallError::Bundle(_) => NackReason::Bundle,
+        InstallError::Key(_) => NackReason::KeyMismatch,
+        InstallError::Refused(_) | InstallError::WrongIdentity { .. } => NackReason::Chain,
+        InstallError::Malformed(_) => NackReason::Validation,
+        _ => NackReason::Other,
+    }
+}

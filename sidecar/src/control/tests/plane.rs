@@ -1,0 +1,329 @@
+//! A control plane for tests: attests by one token, certifies any key that is proven, streams.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+
+use countersign_discovery::{DeltaSession, Limits, Resource, Stamp, Standing, View};
+use countersign_envoy::{SECRET_TYPE, certificate_chain, trusted_ca};
+use countersign_model::{Entitlement, EntitlementId, SpiffeId};
+use countersign_proto::convert::entitlement::resource;
+use countersign_proto::convert::time::timestamp;
+use countersign_proto::mesh::attest_node_request::Evidence;
+use countersign_proto::mesh::control_message::Message as FromControl;
+use countersign_proto::mesh::mesh_server::{Mesh, MeshServer};
+use countersign_proto::mesh::node_attestation_server::{NodeAttestation, NodeAttestationServer};
+use countersign_proto::mesh::node_message::Message as FromNode;
+use countersign_proto::mesh::{
+    AttestNodeRequest, AttestNodeResponse, ConsumerReport, ControlMessage, EnrolRequest,
+    EnrolResponse, KeyProof, NodeMessage, ServedReport,
+};
+use countersign_proto::{ENTITLEMENT_TYPE, KEY_PROOF_EXPORTER};
+use countersign_serve::tls::{TlsPeer, incoming};
+use countersign_verify::tls::{
+    ClientAuth, IdentityCell, PeerRule, TrustCell, certified_key, server_config,
+};
+use countersign_verify::{BundleSet, proof};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use crate::clock;
+use crate::control::enrol::hello;
+use crate::pki::{Authority, id, node_right, serial, trust_domain};
+
+pub(super) const TOKEN: &str = "one-time-token";
+pub(super) const NODE: &str = "/node/a";
+
+/// What the plane publishes, and what it saw.
+#[derive(Clone, Default)]
+pub(super) struct State {
+    resources: BTreeMap<(String, String), Standing>,
+    stamp: Stamp,
+    /// Bumped to end every open stream.
+    streams_end: u64,
+    /// The status that ends them, if not merely the end.
+    end_status: Option<Code>,
+    /// Signs instead of the plane's own authority.
+    signer: Option<Arc<Authority>>,
+    issued: u64,
+    token_used: bool,
+    pub(super) resources_sent: usize,
+    pub(super) streams: usize,
+    pub(super) spkis: Vec<Vec<u8>>,
+    pub(super) nacks: usize,
+    pub(super) consumers: Option<ConsumerReport>,
+    pub(super) served: Vec<ServedReport>,
+}
+
+#[derive(Clone)]
+pub(super) struct Plane {
+    pub(super) authority: Arc<Authority>,
+    pub(super) address: SocketAddr,
+    state: Arc<Mutex<State>>,
+    changed: watch::Sender<u64>,
+}
+
+impl Plane {
+    pub(super) async fn start() -> Self {
+        let authority = Arc::new(Authority::new("root"));
+        let listener = countersign_serve::bind_tcp("127.0.0.1:0".parse().unwrap(), "test").unwrap();
+        let plane = Self {
+            address: listener.local_addr().unwrap(),
+            authority,
+            state: Arc::default(),
+            changed: watch::channel(0).0,
+        };
+        plane.publish_bundle(&[&plane.authority]);
+        plane.entitle(&node_right(NODE));
+        let own = plane
+            .authority
+            .svid(&trust_domain().control_plane(), serial(0xffff));
+        let identity = IdentityCell::empty();
+        identity.install(certified_key(own.chain.clone(), &own.key).unwrap());
+        let trust = TrustCell::new(
+            [plane.authority.bundle()]
+                .into_iter()
+                .collect::<BundleSet>(),
+        );
+        let tls = server_config(
+            identity,
+            trust,
+            PeerRule::Member(trust_domain()),
+            ClientAuth::Optional,
+            &[b"h2"],
+        );
+        let server = countersign_serve::grpc::server()
+            .add_service(NodeAttestationServer::new(plane.clone()))
+            .add_service(MeshServer::new(plane.clone()))
+            .serve_with_incoming(incoming(listener, tls, KEY_PROOF_EXPORTER));
+        tokio::spawn(server);
+        plane
+    }
+
+    pub(super) fn state(&self) -> State {
+        self.state.lock().unwrap().clone()
+    }
+
+    pub(super) fn entitle(&self, entitlement: &Entitlement) {
+        self.publish(
+            Standing::Present(resource(entitlement)),
+            ENTITLEMENT_TYPE,
+            entitlement.id.as_str(),
+        );
+    }
+
+    pub(super) fn remove(&self, id: &EntitlementId) {
+        self.publish(Standing::Removed, ENTITLEMENT_TYPE, id.as_str());
+    }
+
+    pub(super) fn publish_bundle(&self, authorities: &[&Authority]) {
+        let name = trust_domain().id().to_string();
+        let roots: Vec<_> = authorities
+            .iter()
+            .map(|authority| authority.root())
+            .collect();
+        let body = trusted_ca(&name, &roots);
+        let bundle = Resource::hashed(SECRET_TYPE, &name, body);
+        self.publish(Standing::Present(bundle), SECRET_TYPE, &name);
+    }
+
+    pub(super) fn end_streams(&self) {
+        self.change(|state| state.streams_end += 1);
+    }
+
+    /// As when another process opens a stream with the same credential.
+    pub(super) fn take_streams_over(&self) {
+        self.change(|state| {
+            state.end_status = Some(Code::Aborted);
+            state.streams_end += 1;
+        });
+    }
+
+    /// Has every further chain signed by another authority.
+    pub(super) fn sign_with(&self, authority: &Arc<Authority>) {
+        self.change(|state| state.signer = Some(Arc::clone(authority)));
+    }
+
+    /// The token can be used once more.
+    pub(super) fn renew_token(&self) {
+        self.change(|state| state.token_used = false);
+    }
+
+    fn publish(&self, standing: Standing, type_url: &str, name: &str) {
+        self.change(|state| {
+            state.stamp.sequence += 1;
+            let key = (type_url.to_owned(), name.to_owned());
+            state.resources.insert(key, standing);
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.state.lock().unwrap());
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    /// Checks a proof against the session it came on, and certifies the key.
+    fn certify(&self, peer: &TlsPeer, entitlement: &str, key: &KeyProof, id: &SpiffeId) -> u64 {
+        let message = proof::message(&peer.exporter, entitlement, &key.spki);
+        let scheme = u16::try_from(key.signature_scheme).unwrap();
+        proof::verify(&key.spki, scheme, &key.signature, &message).unwrap();
+        let mut index = 0;
+        self.change(|state| {
+            state.issued += 1;
+            index = state.issued;
+            state.spkis.push(key.spki.clone());
+        });
+        let signer = self.state().signer;
+        let signer = signer.as_ref().unwrap_or(&self.authority);
+        let chain = signer.certify(id, serial(index), &key.spki);
+        let body = certificate_chain(entitlement, &chain);
+        let version = serial(index).to_string();
+        let chain = Resource::versioned(SECRET_TYPE, entitlement, &version, body);
+        self.publish(Standing::Present(chain), SECRET_TYPE, entitlement);
+        index
+    }
+}
+
+impl View for State {
+    fn stamp(&self) -> Stamp {
+        self.stamp
+    }
+    fn standing(&self, type_url: &str, name: &str) -> Standing {
+        let key = (type_url.to_owned(), name.to_owned());
+        self.resources
+            .get(&key)
+            .cloned()
+            .unwrap_or(Standing::Absent)
+    }
+    fn names(&self, type_url: &str) -> Vec<Arc<str>> {
+        let names = self.resources.keys().filter(|(of, _)| of == type_url);
+        names.map(|(_, name)| name.as_str().into()).collect()
+    }
+    fn serves(&self, _: &str) -> bool {
+        true
+    }
+}
+
+fn peer<T>(request: &Request<T>) -> TlsPeer {
+    request.extensions().get::<TlsPeer>().unwrap().clone()
+}
+
+#[tonic::async_trait]
+impl NodeAttestation for Plane {
+    async fn attest_node(
+        &self,
+        request: Request<AttestNodeRequest>,
+    ) -> Result<Response<AttestNodeResponse>, Status> {
+        let peer = peer(&request);
+        let request = request.into_inner();
+        let Some(Evidence::JoinToken(evidence)) = request.evidence else {
+            return Err(Status::invalid_argument("no evidence"));
+        };
+        let mut used = false;
+        self.change(|state| used = std::mem::replace(&mut state.token_used, true));
+        if used || evidence.token != TOKEN {
+            return Err(Status::permission_denied("attestation refused"));
+        }
+        let key = request.key.unwrap();
+        let index = self.certify(&peer, "node", &key, &id(NODE));
+        let chain = self.authority.certify(&id(NODE), serial(index), &key.spki);
+        Ok(Response::new(AttestNodeResponse {
+            hello: Some(hello()),
+            node_id: id(NODE).to_string(),
+            chain: chain.iter().map(|c| c.to_vec()).collect(),
+            issued_at: Some(timestamp(clock::now())),
+            bundle: vec![self.authority.root().to_vec()],
+        }))
+    }
+}
+
+#[tonic::async_trait]
+impl Mesh for Plane {
+    type DiscoverStream =
+        Pin<Box<dyn futures_util::Stream<Item = Result<ControlMessage, Status>> + Send>>;
+
+    async fn enrol(
+        &self,
+        request: Request<EnrolRequest>,
+    ) -> Result<Response<EnrolResponse>, Status> {
+        let peer = peer(&request);
+        assert_eq!(peer.svid.as_ref().unwrap().id, id(NODE));
+        let EnrolRequest { entitlement, key } = request.into_inner();
+        let name = (ENTITLEMENT_TYPE.to_owned(), entitlement.clone());
+        let Some(Standing::Present(right)) = self.state().resources.get(&name).cloned() else {
+            return Err(Status::not_found("no such entitlement"));
+        };
+        let right = countersign_proto::convert::entitlement::read_resource(&right).unwrap();
+        let index = self.certify(&peer, &entitlement, &key.unwrap(), &right.spiffe_id);
+        let now = clock::now();
+        Ok(Response::new(EnrolResponse {
+            serial: serial(index).as_bytes().to_vec(),
+            issued_at: Some(timestamp(now)),
+            not_after: Some(timestamp("2040-01-01T00:00:00Z".parse().unwrap())),
+        }))
+    }
+
+    async fn discover(
+        &self,
+        request: Request<Streaming<NodeMessage>>,
+    ) -> Result<Response<Self::DiscoverStream>, Status> {
+        if peer(&request).svid.is_none() {
+            return Err(Status::unauthenticated("no certificate"));
+        }
+        let (out, stream) = mpsc::channel(64);
+        tokio::spawn(self.clone().stream(request.into_inner(), out));
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+}
+
+impl Plane {
+    async fn stream(
+        self,
+        mut messages: Streaming<NodeMessage>,
+        out: mpsc::Sender<Result<ControlMessage, Status>>,
+    ) {
+        self.change(|state| state.streams += 1);
+        let end = self.state().streams_end;
+        let mut changed = self.changed.subscribe();
+        let mut session = DeltaSession::new(Limits::default());
+        while self.state().streams_end == end {
+            let message = tokio::select! {
+                message = messages.message() => match message {
+                    Ok(Some(message)) => message.message,
+                    _ => return,
+                },
+                _ = changed.changed() => None,
+            };
+            match message {
+                Some(FromNode::Hello(_)) => send(&out, FromControl::Hello(hello())).await,
+                Some(FromNode::Delta(request)) => {
+                    let nacked = usize::from(request.error_detail.is_some());
+                    session.handle(&request.into(), &self.state()).unwrap();
+                    self.change(|state| state.nacks += nacked);
+                }
+                Some(FromNode::Consumers(report)) => {
+                    self.change(|state| state.consumers = Some(report));
+                }
+                Some(FromNode::Served(report)) => self.change(|state| state.served.push(report)),
+                None => {}
+            }
+            while let Some(response) = session.poll(&self.state()) {
+                let count = response.resources.len();
+                send(&out, FromControl::Delta(response.into())).await;
+                self.change(|state| state.resources_sent += count);
+            }
+        }
+        if let Some(code) = self.state().end_status {
+            let _ = out.send(Err(Status::new(code, "taken over"))).await;
+        }
+    }
+}
+
+async fn send(out: &mpsc::Sender<Result<ControlMessage, Status>>, message: FromControl) {
+    let message = ControlMessage {
+        message: Some(message),
+    };
+    let _ = out.send(Ok(message)).await;
+}

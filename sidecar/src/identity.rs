@@ -1,0 +1,10 @@
+//! The credentials of this node and of its workloads: when to renew, and how.
+//!
+//! [`schedule`] decides, without a clock or a socket; [`renew`] keeps the keys that wait for their
+//! chain and asks the control plane to certify them; [`keypair`] makes keys.
+
+pub mod keypair;
+pub mod renew;
+pub mod schedule;
+
+pub use keypair::{KeyError, Keypair};

@@ -1,0 +1,229 @@
+//! Keys that wait for their chain, and the call that has one certified.
+//!
+//! A key is made for one enrolment of one entitlement and is asked for again, after a failure,
+//! until its chain arrives: the control plane answers the same key with the same certificate. It
+//! outlives the connection to the control plane and is dropped once it would be due for renewal
+//! before it was ever used.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_model::{Entitlement, EntitlementId, Lifetime};
+use jiff::Timestamp;
+
+use super::schedule::{self, Credential, Item, Plan};
+use super::{KeyError, Keypair};
+use crate::control::backoff::Backoff;
+use crate::holdings::{Held, Snapshot};
+
+/// An enrolment that is not answered in this time has failed.
+pub const ENROL_DEADLINE: Duration = Duration::from_secs(10);
+/// A chain that has not arrived this long after its enrolment was answered is asked for again.
+pub const CHAIN_DEADLINE: Duration = Duration::from_secs(10);
+/// Enrolments under way at once.
+pub const MAX_CONCURRENT_ENROLMENTS: usize = 16;
+
+/// A key and the epoch that it was made in.
+#[derive(Clone, Debug)]
+pub struct PendingKey {
+    /// The key.
+    pub key: Arc<Keypair>,
+    /// The entitlement's `min_key_epoch` when it was made.
+    pub key_epoch: u64,
+    /// What the control plane answered, once it has.
+    pub issued: Option<Lifetime>,
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    pending: Option<PendingKey>,
+    backoff: Backoff,
+    not_before: Option<Timestamp>,
+    installed_epoch: u64,
+}
+
+/// How every enrolment of this node stands.
+#[derive(Debug, Default)]
+pub struct Renewals {
+    progress: BTreeMap<EntitlementId, Progress>,
+}
+
+impl Renewals {
+    /// Decides what to enrol now. `ahead` and `demanded` as in [`schedule::plan`].
+    pub fn plan(
+        &self,
+        snapshot: &Snapshot,
+        demanded: &BTreeSet<EntitlementId>,
+        ahead: usize,
+        now: Timestamp,
+    ) -> Plan {
+        let items: Vec<_> = snapshot
+            .entries
+            .values()
+            .map(|held| self.item(held, demanded))
+            .collect();
+        schedule::plan(&items, ahead, now)
+    }
+
+    /// Starts or repeats an enrolment: the key to have certified.
+    ///
+    /// # Errors
+    /// No key could be made.
+    pub fn start(
+        &mut self,
+        entitlement: &Entitlement,
+        now: Timestamp,
+    ) -> Result<PendingKey, KeyError> {
+        let progress = self.progress.entry(entitlement.id.clone()).or_default();
+        let usable = progress
+            .pending
+            .take()
+            .filter(|pending| pending.is_worth_using(entitlement, now));
+        let pending = match usable {
+            Some(pending) => pending,
+            None => PendingKey {
+                key: Arc::new(Keypair::generate()?),
+                key_epoch: entitlement.min_key_epoch,
+                issued: None,
+            },
+        };
+        progress.pending = Some(pending.clone());
+        progress.not_before = now.checked_add(ENROL_DEADLINE).ok();
+        Ok(pending)
+    }
+
+    /// The control plane certified the key: its chain is on the way.
+    pub fn answered(&mut self, id: &EntitlementId, issued: Lifetime, now: Timestamp) {
+        let Some(progress) = self.progress.get_mut(id) else {
+            return;
+        };
+        if let Some(pending) = &mut progress.pending {
+            pending.issued = Some(issued);
+            progress.not_before = now.checked_add(CHAIN_DEADLINE).ok();
+        }
+    }
+
+    /// An enrolment or installation failed: it is tried again later. `draw` is in `0.0..=1.0`.
+    pub fn failed(&mut self, id: &EntitlementId, now: Timestamp, draw: f64) {
+        let progress = self.progress.entry(id.clone()).or_default();
+        let wait = progress.backoff.fail(draw);
+        progress.not_before = now.checked_add(wait).ok();
+    }
+
+    /// The key that waits for a chain of this entitlement.
+    pub fn pending(&self, id: &EntitlementId) -> Option<&PendingKey> {
+        self.progress.get(id)?.pending.as_ref()
+    }
+
+    /// The chain of the pending key is installed.
+    pub fn installed(&mut self, id: &EntitlementId, key_epoch: u64) {
+        let progress = self.progress.entry(id.clone()).or_default();
+        *progress = Progress {
+            installed_epoch: key_epoch,
+            ..Progress::default()
+        };
+    }
+
+    /// The right was removed: its key is dropped.
+    pub fn forget(&mut self, id: &EntitlementId) {
+        self.progress.remove(id);
+    }
+
+    /// A new connection: what was under way on the old one is asked for again at once.
+    pub fn reconnected(&mut self) {
+        for progress in self.progress.values_mut() {
+            progress.not_before = None;
+        }
+    }
+
+    fn item<'a>(&self, held: &'a Held, demanded: &BTreeSet<EntitlementId>) -> Item<'a> {
+        let progress = self.progress.get(&held.entitlement.id);
+        Item {
+            entitlement: &held.entitlement,
+            held: held.svid.as_ref().map(|svid| Credential {
+                serial: svid.serial,
+                lifetime: svid.lifetime,
+                key_epoch: progress.map_or(0, |p| p.installed_epoch),
+            }),
+            demanded: demanded.contains(&held.entitlement.id),
+            not_before: progress.and_then(|p| p.not_before),
+        }
+    }
+}
+
+impl PendingKey {
+    fn is_worth_using(&self, entitlement: &Entitlement, now: Timestamp) -> bool {
+        let fresh = self
+            .issued
+            .is_none_or(|life| now < entitlement.renew.moment(&life, 0.0));
+        self.key_epoch >= entitlement.min_key_epoch && fresh
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign_model::{EntitlementKind, RenewalWindow, SpiffeId};
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn right(min_key_epoch: u64) -> Entitlement {
+        Entitlement {
+            id: EntitlementId::node(),
+            spiffe_id: SpiffeId::new("spiffe://example.org/node/a").unwrap(),
+            kind: EntitlementKind::Node,
+            lifetime: Duration::from_secs(100),
+            renew: RenewalWindow::default(),
+            min_key_epoch,
+            hint: None,
+            is_default: false,
+            created_at: at(0),
+            created_seq: 0,
+        }
+    }
+
+    #[test]
+    fn a_retry_uses_the_same_key() {
+        let mut renewals = Renewals::default();
+        let first = renewals.start(&right(0), at(10)).unwrap();
+        renewals.failed(&right(0).id, at(11), 1.0);
+        let again = renewals.start(&right(0), at(12)).unwrap();
+        assert_eq!(first.key.spki(), again.key.spki());
+    }
+
+    #[test]
+    fn every_renewal_uses_a_fresh_key() {
+        let mut renewals = Renewals::default();
+        let first = renewals.start(&right(0), at(10)).unwrap();
+        renewals.installed(&right(0).id, first.key_epoch);
+        let next = renewals.start(&right(0), at(60)).unwrap();
+        assert_ne!(first.key.spki(), next.key.spki());
+    }
+
+    #[test]
+    fn a_raised_epoch_discards_the_pending_key() {
+        let mut renewals = Renewals::default();
+        let first = renewals.start(&right(0), at(10)).unwrap();
+        let next = renewals.start(&right(1), at(11)).unwrap();
+        assert_ne!(first.key.spki(), next.key.spki());
+        assert_eq!(next.key_epoch, 1);
+    }
+
+    #[test]
+    fn a_key_certified_long_ago_is_not_used() {
+        let mut renewals = Renewals::default();
+        let first = renewals.start(&right(0), at(0)).unwrap();
+        let life = Lifetime {
+            issued_at: at(0),
+            not_after: at(100),
+        };
+        renewals.answered(&right(0).id, life, at(1));
+        let spki = |r: &mut Renewals, now| r.start(&right(0), now).unwrap().key.spki().to_vec();
+        assert_eq!(spki(&mut renewals, at(20)), first.key.spki());
+        assert_ne!(spki(&mut renewals, at(300)), first.key.spki());
+    }
+}

@@ -1,0 +1,103 @@
+//! When each credential is enrolled and renewed: a pure decision.
+//!
+//! The moment of a renewal is drawn once for each credential, inside the window that its
+//! entitlement names. The draw comes from the random half of the serial, so that it is the same
+//! after a restart and differs over the fleet, and nothing has to be remembered. What failed is
+//! retried for ever, also after it expired.
+
+use countersign_model::{Entitlement, EntitlementId, Lifetime, Serial};
+use jiff::Timestamp;
+
+/// One entitlement and how it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Item<'a> {
+    /// The right.
+    pub entitlement: &'a Entitlement,
+    /// The credential that is installed for it.
+    pub held: Option<Credential>,
+    /// Somebody wants it now: a caller, or a listener of our own proxy.
+    pub demanded: bool,
+    /// An enrolment is under way or failed: nothing is started before this moment.
+    pub not_before: Option<Timestamp>,
+}
+
+/// What the schedule has to know of an installed credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// The serial of the leaf.
+    pub serial: Serial,
+    /// From issue to NotAfter.
+    pub lifetime: Lifetime,
+    /// The entitlement's `min_key_epoch` when the key was made.
+    pub key_epoch: u64,
+}
+
+/// What to do now, and when to look again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Enrolments to start, the most urgent first.
+    pub enrol: Vec<EntitlementId>,
+    /// The next moment at which there is something to start.
+    pub wake: Option<Timestamp>,
+}
+
+/// Decides over all entitlements. `ahead` entitlements, the default first, then by age, are
+/// enrolled ahead of demand; the others once they are demanded.
+pub fn plan(items: &[Item<'_>], ahead: usize, now: Timestamp) -> Plan {
+    let mut by_rank: Vec<_> = items.iter().collect();
+    by_rank.sort_by(|a, b| a.order().cmp(&b.order()));
+    // The node's own is enrolled whatever the cap, and takes no place under it.
+    let ahead = ahead + by_rank.iter().filter(|item| item.is_node()).count();
+    let mut due: Vec<_> = by_rank
+        .iter()
+        .enumerate()
+        .filter_map(|(place, item)| Some((item.due(place < ahead)?, item)))
+        .collect();
+    // The sort is stable: what is due at the same moment keeps its rank.
+    due.sort_by_key(|(at, _)| *at);
+    let split = due.partition_point(|(at, _)| *at <= now);
+    Plan {
+        enrol: due[..split]
+            .iter()
+            .map(|(_, item)| item.entitlement.id.clone())
+            .collect(),
+        wake: due.get(split).map(|(at, _)| *at),
+    }
+}
+
+/// The moment at which a credential is renewed.
+pub fn renewal_of(entitlement: &Entitlement, serial: &Serial, lifetime: &Lifetime) -> Timestamp {
+    entitlement.renew.moment(lifetime, draw_of(serial))
+}
+
+impl Item<'_> {
+    /// The node's own credential first: without it nothing else can be enrolled.
+    fn order(&self) -> (bool, (bool, Timestamp, u64, &EntitlementId)) {
+        (!self.is_node(), self.entitlement.rank())
+    }
+
+    fn is_node(&self) -> bool {
+        self.entitlement.id == EntitlementId::node()
+    }
+
+    /// When something has to be started; `None` where this identity is not wanted.
+    fn due(&self, ahead: bool) -> Option<Timestamp> {
+        let natural = match &self.held {
+            Some(held) if held.key_epoch < self.entitlement.min_key_epoch => Timestamp::MIN,
+            Some(held) => renewal_of(self.entitlement, &held.serial, &held.lifetime),
+            None if ahead || self.demanded => Timestamp::MIN,
+            None => return None,
+        };
+        Some(self.not_before.map_or(natural, |at| natural.max(at)))
+    }
+}
+
+/// A number in `0.0..1.0` from the random half of a serial.
+fn draw_of(serial: &Serial) -> f64 {
+    let b = serial.as_bytes();
+    let random = u32::from_be_bytes([b[8], b[9], b[10], b[11]]);
+    f64::from(random) / (f64::from(u32::MAX) + 1.0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+use std::time::Duration;
+
+use countersign_model::{EntitlementKind, RenewalWindow, Selector, SelectorSet, SpiffeId};
+use proptest::prelude::*;
+
+use super::*;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn entitlement(number: u32) -> Entitlement {
+    Entitlement {
+        id: EntitlementId::parse(&format!("reg-{number:032x}")).unwrap(),
+        spiffe_id: SpiffeId::new(&format!("spiffe://example.org/w{number}")).unwrap(),
+        kind: EntitlementKind::Workload(SelectorSet::new([Selector::UnixUid(number)]).unwrap()),
+        lifetime: Duration::from_secs(3_600),
+        renew: RenewalWindow::default(),
+        min_key_epoch: 0,
+        hint: None,
+        is_default: false,
+        created_at: at(1_000 + i64::from(number)),
+        created_seq: u64::from(number),
+    }
+}
+
+fn credential(issued: i64, secs: i64, random: u64) -> Credential {
+    Credential {
+        serial: Serial::new(0x01_0000, 1, random.to_be_bytes()).unwrap(),
+        lifetime: Lifetime {
+            issued_at: at(issued),
+            not_after: at(issued + secs),
+        },
+        key_epoch: 0,
+    }
+}
+
+fn item(entitlement: &Entitlement, held: Option<Credential>) -> Item<'_> {
+    Item {
+        entitlement,
+        held,
+        demanded: false,
+        not_before: None,
+    }
+}
+
+#[test]
+fn eager_enrolment_stops_at_the_cap() {
+    let rights: Vec<_> = (0..5).map(entitlement).collect();
+    let items: Vec<_> = rights.iter().rev().map(|e| item(e, None)).collect();
+    let plan = plan(&items, 2, at(5_000));
+    assert_eq!(plan.enrol, [rights[0].id.clone(), rights[1].id.clone()]);
+    assert_eq!(plan.wake, None);
+}
+
+#[test]
+fn the_node_takes_no_place_under_the_cap() {
+    let mut node = entitlement(9);
+    node.id = EntitlementId::node();
+    let rights: Vec<_> = (0..3).map(entitlement).collect();
+    let mut items: Vec<_> = rights.iter().map(|e| item(e, None)).collect();
+    items.push(item(&node, None));
+    let plan = plan(&items, 1, at(5_000));
+    assert_eq!(plan.enrol, [node.id.clone(), rights[0].id.clone()]);
+}
+
+#[test]
+fn demand_enrols_beyond_the_cap() {
+    let rights: Vec<_> = (0..5).map(entitlement).collect();
+    let mut items: Vec<_> = rights.iter().map(|e| item(e, None)).collect();
+    items[4].demanded = true;
+    assert_eq!(plan(&items, 0, at(5_000)).enrol, [rights[4].id.clone()]);
+}
+
+#[test]
+fn the_default_identity_goes_first() {
+    let mut rights: Vec<_> = (0..3).map(entitlement).collect();
+    rights[2].is_default = true;
+    let items: Vec<_> = rights.iter().map(|e| item(e, None)).collect();
+    assert_eq!(plan(&items, 1, at(5_000)).enrol, [rights[2].id.clone()]);
+}
+
+#[test]
+fn an_older_key_epoch_is_replaced_at_once() {
+    let mut right = entitlement(1);
+    right.min_key_epoch = 3;
+    let mut held = credential(1_000, 3_600, 7);
+    let enrols = |held| plan(&[item(&right, Some(held))], 0, at(1_001)).enrol.len();
+    assert_eq!(enrols(held), 1);
+    held.key_epoch = 3;
+    assert_eq!(enrols(held), 0);
+}
+
+#[test]
+fn an_expired_credential_is_still_renewed() {
+    let right = entitlement(1);
+    let held = credential(1_000, 20, 7);
+    let plan = plan(&[item(&right, Some(held))], 0, at(1_000_000));
+    assert_eq!(plan.enrol, std::slice::from_ref(&right.id));
+}
+
+#[test]
+fn a_failure_holds_back_itself_alone() {
+    let rights: Vec<_> = (0..2).map(entitlement).collect();
+    let mut items: Vec<_> = rights.iter().map(|e| item(e, None)).collect();
+    items[0].not_before = Some(at(5_004));
+    let plan = plan(&items, 2, at(5_000));
+    assert_eq!(plan.enrol, [rights[1].id.clone()]);
+    assert_eq!(plan.wake, Some(at(5_004)));
+}
+
+proptest! {
+    #[test]
+    fn a_renewal_starts_inside_its_window(
+        random: u64, secs in 10i64..100_000, renew_at in 0.01f64..=0.9,
+    ) {
+        let mut right = entitlement(1);
+        right.renew = RenewalWindow::new(renew_at).unwrap();
+        let held = credential(1_000, secs, random);
+        let moment = renewal_of(&right, &held.serial, &held.lifetime);
+        let spent = moment.duration_since(at(1_000)).as_secs_f64() / secs as f64;
+        prop_assert!(spent >= 0.8 * renew_at - 1e-6 && spent <= renew_at + 1e-6);
+        prop_assert_eq!(moment, renewal_of(&right, &held.serial, &held.lifetime), "drawn once");
+        let before = plan(&[item(&right, Some(held))], 0, moment - Duration::from_millis(1));
+        prop_assert!(before.enrol.is_empty());
+        prop_assert_eq!(before.wake, Some(moment));
+        prop_assert_eq!(plan(&[item(&right, Some(held))], 0, moment).enrol.len(), 1);
+    }
+
+    #[test]
+    fn nothing_is_both_started_and_slept_for(
+        states in proptest::collection::vec(
+            (any::<bool>(), proptest::option::of((0i64..9_000, 20i64..9_000, any::<u64>())),
+             proptest::option::of(0i64..9_000)), 0..40),
+        ahead in 0usize..50, now in 0i64..10_000,
+    ) {
+        let rights: Vec<_> = (0..40).map(entitlement).collect();
+        let items: Vec<_> = states.iter().zip(&rights).map(|((demanded, held, wait), e)| Item {
+            entitlement: e,
+            held: held.map(|(issued, secs, random)| credential(issued, secs, random)),
+            demanded: *demanded,
+            not_before: wait.map(at),
+        }).collect();
+        let plan = plan(&items, ahead, at(now));
+        prop_assert!(plan.wake.is_none_or(|wake| wake > at(now)));
+        for item in &items {
+            let started = plan.enrol.contains(&item.entitlement.id);
+            prop_assert!(!started || item.not_before.is_none_or(|wait| wait <= at(now)));
+        }
+        let mut unique = plan.enrol.clone();
+        unique.sort();
+        unique.dedup();
+        prop_assert_eq!(unique.len(), plan.enrol.len());
+        // Looking again at the promised moment always finds something to start.
+        if let Some(wake) = plan.wake {
+            prop_assert!(super::plan(&items, ahead, wake).enrol.len() > plan.enrol.len());
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What the services of the local socket share: SPIFFE Workload API and Envoy SDS.
+//!
+//! Both attest the caller by its connection, read [`Holdings`], and record in [`Consumers`] what
+//! each caller has. Neither looks at anything that a caller says about itself.
+
+#[cfg(test)]
+pub(crate) mod harness;
+mod quota;
+mod socket;
+
+use std::sync::Arc;
+
+use countersign_model::EntitlementId;
+use countersign_proto::sds::secret_discovery_service_server::SecretDiscoveryServiceServer;
+use countersign_proto::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
+use countersign_serve::limits::MAX_MESSAGE_BYTES;
+use jiff::Timestamp;
+use prometheus_client::registry::Registry;
+use tonic::{Request, Status};
+
+pub use quota::{MAX_STREAMS_PER_UID, StreamPermit, StreamQuota};
+pub use socket::{LocalConnection, LocalPeer, recognised};
+
+use crate::attest::Caller;
+use crate::consumers::{Connection, ConsumerKind, Consumers};
+use crate::holdings::{Holdings, Snapshot};
+use crate::sds::{Metrics, SecretDiscovery, Secrets};
+use crate::workload_api::{MAX_REQUEST_BYTES, WorkloadApi};
+
+/// Both services on one socket.
+pub type Services = (
+    SecretDiscoveryServiceServer<SecretDiscovery>,
+    SpiffeWorkloadApiServer<WorkloadApi>,
+);
+
+/// What both services work with.
+#[derive(Debug)]
+pub struct LocalApi {
+    pub(crate) holdings: Arc<Holdings>,
+    pub(crate) consumers: Arc<Consumers>,
+    pub(crate) secrets: Secrets,
+    pub(crate) metrics: Metrics,
+    clock: fn() -> Timestamp,
+    quota: Arc<StreamQuota>,
+}
+
+impl LocalApi {
+    /// Serves from `holdings` and records in `consumers`. `clock` tells the wall-clock time.
+    pub fn new(
+        holdings: Arc<Holdings>,
+        consumers: Arc<Consumers>,
+        clock: fn() -> Timestamp,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            holdings,
+            consumers,
+            secrets: Secrets::default(),
+            metrics: Metrics::default(),
+            clock,
+            quota: Arc::default(),
+        })
+    }
+
+    /// Adds the metrics of the socket to a registry.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.metrics.register(registry);
+    }
+
+    /// The services, to be added to one server on one Unix listener whose connections carry a
+    /// [`LocalPeer`].
+    pub fn services(self: &Arc<Self>) -> Services {
+        let sds = SecretDiscoveryServiceServer::new(SecretDiscovery::new(self.clone()));
+        let workload = SpiffeWorkloadApiServer::new(WorkloadApi::new(self.clone()));
+        (
+            sds.max_decoding_message_size(MAX_MESSAGE_BYTES),
+            workload.max_decoding_message_size(MAX_REQUEST_BYTES),
+        )
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// Attests the caller of a request by its connection alone.
+    pub(crate) fn attest<T>(
+        &self,
+        request: &Request<T>,
+        snapshot: &Snapshot,
+    ) -> Result<Caller, Status> {
+        let peer = request.extensions().get::<LocalPeer>().copied();
+        let peer = peer.ok_or_else(|| Status::unauthenticated("no peer credentials"))?;
+        Ok(Caller::attest(peer, snapshot))
+    }
+
+    /// A place among the open streams of the caller's uid.
+    pub(crate) fn admit_stream(&self, caller: &Caller) -> Result<StreamPermit, Status> {
+        self.quota
+            .admit(caller.peer().uid)
+            .ok_or_else(|| Status::resource_exhausted("too many streams of one user"))
+    }
+
+    /// Enters an open stream into the record of consumers.
+    pub(crate) fn connect(
+        &self,
+        id: &str,
+        kind: ConsumerKind,
+        resource: &str,
+    ) -> Result<Connection, Status> {
+        let connect = || self.consumers.connect(id, kind, resource);
+        connect()
+            .or_else(|| {
+                self.consumers.forget_expired(self.now());
+                self.consumers.fold_disconnected();
+                connect()
+            })
+            .ok_or_else(|| Status::resource_exhausted("too many consumers on this node"))
+    }
+
+    /// Asks for the credentials that a caller wants and that are not held yet.
+    pub(crate) fn demand<'a>(&self, missing: impl Iterator<Item = &'a EntitlementId>) {
+        missing.for_each(|id| self.holdings.demand(id));
+    }
+}

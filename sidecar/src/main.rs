@@ -1,0 +1,116 @@
+//! `countersign-sidecar`: arguments, configuration, run.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use countersign_cli::{Exit, Failure, arguments, completions, guard};
+use countersign_serve::{harden_process, raise_descriptor_limit};
+use countersign_sidecar::{app, config::Config, status};
+
+/// Holds the keys of this machine's workloads, hands them out and carries their mTLS.
+#[derive(Parser)]
+#[command(
+    name = "countersign-sidecar",
+    version,
+    after_help = "Examples:\n  \
+        countersign-sidecar config check --config sidecar.toml\n  \
+        countersign-sidecar run --config sidecar.toml\n  \
+        countersign-sidecar status --config sidecar.toml --json"
+)]
+struct Cli {
+    /// Print JSON: results on stdout, errors on stderr.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the sidecar until SIGTERM or SIGINT.
+    Run(File),
+    /// Show what a running sidecar holds, until when, and why not. Exit 4 if none runs.
+    Status(File),
+    /// Work with the configuration file.
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Print a completion script.
+    Completions {
+        /// For which shell.
+        shell: Shell,
+    },
+}
+
+#[derive(Subcommand)]
+enum ConfigVerb {
+    /// Report every mistake of the file; start nothing.
+    Check(File),
+}
+
+#[derive(Args)]
+struct File {
+    /// The configuration file; relative paths in it start at its folder.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let cli = match arguments::<Cli>() {
+        Ok(cli) => cli,
+        Err(exit) => return exit,
+    };
+    let json = cli.json;
+    guard(json, || match cli.verb {
+        Verb::Run(file) => run(&file.config),
+        Verb::Status(file) => show_status(&file.config, json),
+        Verb::Config(ConfigVerb::Check(file)) => check(&file.config, json),
+        Verb::Completions { shell } => completions::<Cli>(shell, &mut std::io::stdout())
+            .map(|()| Exit::Yes)
+            .map_err(|error| unwritable(&error)),
+    })
+}
+
+fn run(file: &Path) -> Result<Exit, Failure> {
+    // Before any thread exists, and before any key is read.
+    harden_process()
+        .and_then(|()| raise_descriptor_limit())
+        .map_err(|error| {
+            let remedy = "run it with the rights to do so";
+            Failure::new(Exit::Bug, "harden", error.to_string(), remedy)
+        })?;
+    runtime()?.block_on(app::run(Config::load(file)?))
+}
+
+fn check(file: &Path, json: bool) -> Result<Exit, Failure> {
+    Config::load(file)?;
+    let text = match json {
+        true => r#"{"valid":true}"#.to_owned(),
+        false => format!("{} is valid", file.display()),
+    };
+    writeln!(std::io::stdout(), "{text}").map_err(|error| unwritable(&error))?;
+    Ok(Exit::Yes)
+}
+
+fn show_status(file: &Path, json: bool) -> Result<Exit, Failure> {
+    let config = Config::load(file)?;
+    let report = runtime()?.block_on(status::fetch(&config.state_dir))?;
+    let text = if json {
+        serde_json::to_string(&report).map_err(|error| unwritable(&error.into()))?
+    } else {
+        status::render(&report)
+    };
+    writeln!(std::io::stdout(), "{text}").map_err(|error| unwritable(&error))?;
+    Ok(Exit::Yes)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Runtime::new()
+        .map_err(|error| Failure::new(Exit::Unreachable, "runtime", error.to_string(), ""))
+}
+
+fn unwritable(error: &std::io::Error) -> Failure {
+    Failure::new(Exit::Unreachable, "stdout", error.to_string(), "")
+}

@@ -1,0 +1,235 @@
+//! The data path: terminates mTLS on inbound listeners, originates it on outbound ones.
+//!
+//! Listeners are bound at start, so that a port in use is a configuration error, and accept once
+//! their identity is installed. A rotation concerns the handshakes that begin after it; a
+//! connection once made goes on, until one end closes it or the right to its identity is removed.
+
+pub(crate) mod callers;
+mod connection;
+mod copy;
+pub mod identity;
+mod inbound;
+mod outbound;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_serve::limits::MAX_CONNECTIONS;
+use countersign_serve::{BindError, bind_tcp};
+use countersign_verify::tls::TrustCell;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::callers::UID_IS_NOT_ENOUGH;
+use self::connection::{Connection, Ended};
+use self::identity::{Identities, LocalIdentity};
+use self::inbound::InboundRoute;
+use self::outbound::OutboundRoute;
+use crate::config::{AttestCallers, Inbound, Outbound};
+use crate::telemetry::{Metrics, Side};
+
+/// A connection to the next hop is made in this time or given up.
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A bound listener, as `status` and the log tell it.
+#[derive(Clone, Debug)]
+pub struct Listening {
+    /// Its table in the configuration, such as `inbound[0]`.
+    pub name: String,
+    /// Which side of a connection it is.
+    pub side: Side,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The identity that it presents.
+    pub identity: Arc<LocalIdentity>,
+    /// How it knows whom it lends that identity to.
+    pub attest_callers: AttestCallers,
+}
+
+impl Listening {
+    /// Why nobody can be served, though the identity is there.
+    pub fn hindrance(&self) -> Option<&'static str> {
+        let presented = self.identity.presented()?;
+        let by_uid = self.attest_callers == AttestCallers::Uid;
+        (by_uid && !presented.is_admissible_by_uid()).then_some(UID_IS_NOT_ENOUGH)
+    }
+}
+
+/// All listeners of one sidecar.
+#[derive(Debug)]
+pub struct Proxy {
+    listeners: Vec<(Listening, TcpListener, Arc<Route>)>,
+    identities: Arc<Identities>,
+    metrics: Arc<Metrics>,
+}
+
+impl Proxy {
+    /// Binds every listener.
+    ///
+    /// # Errors
+    /// The first address that cannot be had, with the setting that names it.
+    pub fn bind(
+        inbound: &[Inbound],
+        outbound: &[Outbound],
+        trust: &Arc<TrustCell>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, BindError> {
+        let ids = inbound.iter().map(|listener| &listener.identity);
+        let ids = ids.chain(outbound.iter().map(|listener| &listener.identity));
+        let identities = Identities::new(ids.cloned());
+        let mut proxy = Self {
+            listeners: Vec::new(),
+            identities: Arc::clone(&identities),
+            metrics: Arc::clone(metrics),
+        };
+        let of = |id| {
+            Arc::clone(
+                identities
+                    .of(id)
+                    .expect("every listener's identity is in it"),
+            )
+        };
+        for (number, listener) in inbound.iter().enumerate() {
+            let identity = of(&listener.identity);
+            let route = InboundRoute::new(listener, identity.cell(), trust);
+            let name = format!("inbound[{number}]");
+            proxy.add(name, listener.listen, identity, Route::Inbound(route))?;
+        }
+        for (number, listener) in outbound.iter().enumerate() {
+            let identity = of(&listener.identity);
+            let route = OutboundRoute::new(listener, identity.cell(), trust);
+            let name = format!("outbound[{number}]");
+            proxy.add(name, listener.listen, identity, Route::Outbound(route))?;
+        }
+        Ok(proxy)
+    }
+
+    /// What is bound.
+    pub fn listening(&self) -> Vec<Listening> {
+        let listeners = self.listeners.iter();
+        listeners.map(|(listening, ..)| listening.clone()).collect()
+    }
+
+    /// The identities that the listeners present.
+    pub fn identities(&self) -> &Arc<Identities> {
+        &self.identities
+    }
+
+    /// Accepts on every listener until `stop`; connections are tasks of `tracker`, which is how
+    /// a drain waits for them.
+    pub fn start(self, stop: &CancellationToken, tracker: &TaskTracker) {
+        for (listening, listener, route) in self.listeners {
+            let accepting = Accepting {
+                listening,
+                listener,
+                route,
+                identities: Arc::clone(&self.identities),
+                metrics: Arc::clone(&self.metrics),
+                tracker: tracker.clone(),
+            };
+            let stop = stop.clone();
+            tracker.spawn(async move { stop.run_until_cancelled(accepting.run()).await });
+        }
+    }
+
+    fn add(
+        &mut self,
+        name: String,
+        address: SocketAddr,
+        identity: Arc<LocalIdentity>,
+        route: Route,
+    ) -> Result<(), BindError> {
+        let setting = format!("{name}.listen");
+        let listener = bind_tcp(address, &setting)?;
+        let address = listener.local_addr().map_err(|source| BindError {
+            setting,
+            address: address.to_string(),
+            source,
+        })?;
+        let listening = Listening {
+            name,
+            side: route.side(),
+            address,
+            identity,
+            attest_callers: route.attest_callers(),
+        };
+        tracing::info!(listener = %listening.name, address = %address, "listening");
+        self.listeners.push((listening, listener, Arc::new(route)));
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+enum Route {
+    Inbound(InboundRoute),
+    Outbound(OutboundRoute),
+}
+
+impl Route {
+    fn side(&self) -> Side {
+        match self {
+            Self::Inbound(_) => Side::Inbound,
+            Self::Outbound(_) => Side::Outbound,
+        }
+    }
+
+    fn attest_callers(&self) -> AttestCallers {
+        match self {
+            Self::Inbound(route) => route.attest,
+            Self::Outbound(route) => route.attest,
+        }
+    }
+
+    async fn carry(&self, stream: TcpStream, connection: &Connection) -> Result<(), Ended> {
+        match self {
+            Self::Inbound(route) => route.carry(stream, connection).await,
+            Self::Outbound(route) => route.carry(stream, connection).await,
+        }
+    }
+}
+
+/// The accept loop of one listener.
+struct Accepting {
+    listening: Listening,
+    listener: TcpListener,
+    route: Arc<Route>,
+    identities: Arc<Identities>,
+    metrics: Arc<Metrics>,
+    tracker: TaskTracker,
+}
+
+impl Accepting {
+    async fn run(self) {
+        self.listening.identity.installed().await;
+        tracing::info!(listener = %self.listening.name, "accepting");
+        if let Some(problem) = self.listening.hindrance() {
+            tracing::warn!(listener = %self.listening.name, problem, "everybody will be refused");
+        }
+        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        loop {
+            let permit = Arc::clone(&permits)
+                .acquire_owned()
+                .await
+                .expect("the semaphore is never closed");
+            let (stream, peer) = countersign_serve::accept::accept_tcp(&self.listener).await;
+            let connection = Connection::open(
+                &self.listening,
+                peer,
+                Arc::clone(&self.identities),
+                Arc::clone(&self.metrics),
+            );
+            let route = Arc::clone(&self.route);
+            self.tracker.spawn(async move {
+                let ended = Box::pin(route.carry(stream, &connection)).await;
+                connection.close(ended);
+                drop(permit);
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

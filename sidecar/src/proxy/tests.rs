@@ -1,0 +1,454 @@
+//! Two sidecars' data paths with real sockets between them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_model::{Entitlement, EntitlementId, EntitlementKind, Selector, SelectorSet};
+use countersign_verify::BundleSet;
+use jiff::Timestamp;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::config::AttestCallers;
+use crate::consumers::Consumers;
+use crate::holdings::{Held, Holdings};
+use crate::pki::{Authority, id, right, serial};
+
+const BOUND: Duration = Duration::from_secs(20);
+
+/// The data path of one node that holds one identity.
+struct Node {
+    holdings: Arc<Holdings>,
+    identities: Arc<Identities>,
+    metrics: Arc<Metrics>,
+    listening: Vec<Listening>,
+    address: SocketAddr,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+    following: JoinHandle<()>,
+}
+
+impl Node {
+    fn inbound(trust: &Arc<TrustCell>, forward: SocketAddr, attest: AttestCallers) -> Self {
+        let listener = Inbound {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            forward,
+            identity: id("/web"),
+            allow: vec![id("/client")],
+            attest_callers: attest,
+        };
+        Self::start(&[listener], &[], trust)
+    }
+
+    fn outbound(trust: &Arc<TrustCell>, connect: SocketAddr, own: &str, expect: &str) -> Self {
+        let listener = Outbound {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            connect,
+            identity: id(own),
+            expect: vec![id(expect)],
+            attest_callers: AttestCallers::Uid,
+        };
+        Self::start(&[], &[listener], trust)
+    }
+
+    fn start(inbound: &[Inbound], outbound: &[Outbound], trust: &Arc<TrustCell>) -> Self {
+        let metrics = Arc::<Metrics>::default();
+        let proxy = Proxy::bind(inbound, outbound, trust, &metrics).unwrap();
+        let holdings = Holdings::new();
+        let identities = Arc::clone(proxy.identities());
+        let follow = Arc::clone(&identities).follow(holdings.clone(), Arc::<Consumers>::default());
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let listening = proxy.listening();
+        let address = listening[0].address;
+        proxy.start(&stop, &tracker);
+        Self {
+            holdings,
+            identities,
+            metrics,
+            listening,
+            address,
+            tracker,
+            stop,
+            following: tokio::spawn(follow),
+        }
+    }
+
+    /// Installs a credential, as the control task would.
+    fn hold(&self, authority: &Authority, path: &str, index: u64, uid: u32) {
+        self.hold_under(authority, index, &[right('1', path, uid)]);
+    }
+
+    /// The same credential under several rights to one identity.
+    fn hold_under(&self, authority: &Authority, index: u64, rights: &[Entitlement]) {
+        let svid = authority.svid(&rights[0].spiffe_id, serial(index));
+        let held = |right: &Entitlement| {
+            let held = Held {
+                entitlement: Arc::new(right.clone()),
+                svid: Some(svid.clone()),
+                problem: None,
+            };
+            (right.id.clone(), held)
+        };
+        let entries = Arc::new(rights.iter().map(held).collect());
+        self.holdings.publish(|snapshot| snapshot.entries = entries);
+    }
+
+    fn lose_everything(&self) {
+        self.holdings
+            .publish(|snapshot| snapshot.entries = Arc::default());
+    }
+
+    async fn presents(&self, path: &str, index: u64) {
+        let identity = self.identities.of(&id(path)).unwrap();
+        until(|| {
+            identity
+                .presented()
+                .is_some_and(|p| p.serial() == serial(index))
+        })
+        .await;
+    }
+
+    async fn served(&self, index: u64) {
+        let mut served = self.identities.served();
+        let name: EntitlementId = right('1', "/web", 0).id;
+        let seen = served.wait_for(|s| s.get(&name).is_some_and(|(s, _)| *s == serial(index)));
+        within(seen).await.unwrap();
+    }
+
+    fn metric(&self) -> String {
+        let snapshot = self.holdings.load();
+        self.metrics.encode(&snapshot, Timestamp::UNIX_EPOCH)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        self.following.abort();
+    }
+}
+
+/// A client's node, a server's node, and a service that echoes.
+struct Mesh {
+    authority: Authority,
+    client: Node,
+    server: Node,
+}
+
+impl Mesh {
+    async fn up() -> Self {
+        let mesh = Self::bound(AttestCallers::Uid, "/client", "/web").await;
+        mesh.client.hold(&mesh.authority, "/client", 1, uid());
+        mesh.server.hold(&mesh.authority, "/web", 2, uid());
+        mesh
+    }
+
+    /// With listeners that have nothing to present yet.
+    async fn bound(attest: AttestCallers, own: &str, expect: &str) -> Self {
+        let authority = Authority::new("root");
+        let trust = TrustCell::new([authority.bundle()].into_iter().collect::<BundleSet>());
+        let server = Node::inbound(&trust, echo().await, attest);
+        let client = Node::outbound(&trust, server.address, own, expect);
+        Self {
+            authority,
+            client,
+            server,
+        }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.client.address).await.unwrap()
+    }
+
+    async fn refuses(&self) {
+        let mut stream = self.connect().await;
+        let _ = stream.write_all(b"hello").await;
+        assert!(within(ended(&mut stream)).await);
+    }
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(BOUND, future).await.expect("in time")
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    within(async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+fn uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Echoes each connection until its end, then says goodbye.
+async fn echo() -> SocketAddr {
+    let listener = bind_tcp("127.0.0.1:0".parse().unwrap(), "test").unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut read, mut write) = stream.split();
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+                let _ = write.write_all(b" goodbye").await;
+            });
+        }
+    });
+    address
+}
+
+async fn ping(stream: &mut TcpStream) {
+    let mut answer = [0; 4];
+    stream.write_all(b"ping").await.unwrap();
+    within(stream.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(&answer, b"ping");
+}
+
+/// Whether the other end closes without having said anything.
+async fn ended(stream: &mut TcpStream) -> bool {
+    matches!(stream.read(&mut [0; 64]).await, Ok(0) | Err(_))
+}
+
+#[tokio::test]
+async fn bytes_cross_two_sidecars() {
+    let mesh = Mesh::up().await;
+    let mut stream = mesh.connect().await;
+    ping(&mut stream).await;
+    mesh.client.served(1).await;
+    mesh.server.served(2).await;
+    let text = mesh.server.metric();
+    assert!(
+        text.contains(r#"tls_handshakes_total{side="inbound",result="ok"} 1"#),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn half_close_leaves_the_answer_to_come() {
+    let mesh = Mesh::up().await;
+    let mut stream = mesh.connect().await;
+    stream.write_all(b"question").await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut answer = String::new();
+    within(stream.read_to_string(&mut answer)).await.unwrap();
+    assert_eq!(answer, "question goodbye");
+}
+
+#[tokio::test]
+async fn nothing_is_accepted_before_the_identity() {
+    let mesh = Mesh::bound(AttestCallers::Uid, "/client", "/web").await;
+    mesh.client.hold(&mesh.authority, "/client", 1, uid());
+    let mut waiting = mesh.connect().await;
+    // Reaches the server's backlog, not its accept loop.
+    waiting.write_all(b"ping").await.unwrap();
+    assert!(
+        !mesh
+            .server
+            .metric()
+            .contains(r#"connections_open{side="inbound"}"#)
+    );
+    mesh.server.hold(&mesh.authority, "/web", 2, uid());
+    let mut answer = [0; 4];
+    within(waiting.read_exact(&mut answer)).await.unwrap();
+}
+
+#[tokio::test]
+async fn peers_off_the_allow_list_are_refused() {
+    let mesh = Mesh::bound(AttestCallers::Uid, "/stranger", "/web").await;
+    mesh.client.hold(&mesh.authority, "/stranger", 1, uid());
+    mesh.server.hold(&mesh.authority, "/web", 2, uid());
+    mesh.refuses().await;
+    until(|| {
+        mesh.server
+            .metric()
+            .contains(r#"side="inbound",result="peer_not_accepted"} 1"#)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_unexpected_server_is_refused() {
+    let mesh = Mesh::bound(AttestCallers::Uid, "/client", "/db").await;
+    mesh.client.hold(&mesh.authority, "/client", 1, uid());
+    mesh.server.hold(&mesh.authority, "/web", 2, uid());
+    mesh.refuses().await;
+    until(|| {
+        mesh.client
+            .metric()
+            .contains(r#"side="outbound",result="peer_not_accepted"} 1"#)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn callers_of_another_uid_are_refused() {
+    let mesh = Mesh::up().await;
+    mesh.client.hold(&mesh.authority, "/client", 3, uid() + 1);
+    mesh.client.presents("/client", 3).await;
+    mesh.refuses().await;
+    let text = mesh.client.metric();
+    assert!(
+        !text.contains(r#"tls_handshakes_total{side="outbound""#),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_service_of_another_uid_gets_nothing() {
+    let mesh = Mesh::up().await;
+    mesh.server.hold(&mesh.authority, "/web", 3, uid() + 1);
+    mesh.server.presents("/web", 3).await;
+    mesh.refuses().await;
+}
+
+#[tokio::test]
+async fn any_right_to_the_identity_admits_its_uid() {
+    let mesh = Mesh::up().await;
+    // The older right is that of another user; ours is as good.
+    mesh.server.hold_under(
+        &mesh.authority,
+        3,
+        &[right('2', "/web", uid() + 1), right('3', "/web", uid())],
+    );
+    mesh.server.presents("/web", 3).await;
+    ping(&mut mesh.connect().await).await;
+}
+
+#[tokio::test]
+async fn a_right_that_ended_admits_nobody_by_its_successor() {
+    let mesh = Mesh::up().await;
+    let mut stream = mesh.connect().await;
+    ping(&mut stream).await;
+    // Our right is gone; that of another user is there, its certificate not yet.
+    let other = Held {
+        entitlement: Arc::new(right('2', "/web", uid() + 1)),
+        svid: None,
+        problem: None,
+    };
+    mesh.server.holdings.publish(|snapshot| {
+        snapshot.entries = Arc::new([(other.entitlement.id.clone(), other.clone())].into());
+    });
+    assert!(within(ended(&mut stream)).await);
+    mesh.refuses().await;
+    // With the certificate the old right still admits nobody.
+    mesh.server.hold(&mesh.authority, "/web", 9, uid() + 1);
+    mesh.server.presents("/web", 9).await;
+    mesh.refuses().await;
+}
+
+#[tokio::test]
+async fn selectors_beyond_a_uid_are_told_with_the_remedy() {
+    for (attest, told) in [(AttestCallers::Uid, true), (AttestCallers::Netns, false)] {
+        let mesh = Mesh::bound(attest, "/client", "/web").await;
+        let mut narrow = right('1', "/web", uid());
+        let selectors = [Selector::UnixUid(uid()), Selector::UnixGid(0)];
+        narrow.kind = EntitlementKind::Workload(SelectorSet::new(selectors).unwrap());
+        mesh.server.hold_under(&mesh.authority, 3, &[narrow]);
+        mesh.server.presents("/web", 3).await;
+        let hindrance = mesh.server.listening[0].hindrance();
+        assert_eq!(hindrance.is_some(), told);
+        assert!(hindrance.is_none_or(|why| why.contains("attest_callers = \"netns\"")));
+    }
+}
+
+#[tokio::test]
+async fn a_private_namespace_needs_no_owner() {
+    let mesh = Mesh::bound(AttestCallers::Netns, "/client", "/web").await;
+    mesh.client.hold(&mesh.authority, "/client", 1, uid());
+    mesh.server.hold(&mesh.authority, "/web", 2, uid() + 1);
+    ping(&mut mesh.connect().await).await;
+}
+
+#[tokio::test]
+async fn no_connection_is_dropped_by_a_routine_rotation() {
+    let mesh = Mesh::up().await;
+    let mut old = mesh.connect().await;
+    ping(&mut old).await;
+    for index in 10..30 {
+        mesh.client.hold(&mesh.authority, "/client", index, uid());
+        mesh.server
+            .hold(&mesh.authority, "/web", 100 + index, uid());
+        mesh.client.presents("/client", index).await;
+        mesh.server.presents("/web", 100 + index).await;
+        ping(&mut old).await;
+        // New handshakes use the new certificate at once.
+        ping(&mut mesh.connect().await).await;
+        mesh.client.served(index).await;
+        mesh.server.served(100 + index).await;
+    }
+}
+
+#[tokio::test]
+async fn a_removed_right_stops_within_the_bound_while_connected() {
+    for (loser, name) in [(0, "client"), (1, "server")] {
+        let mesh = Mesh::up().await;
+        let mut stream = mesh.connect().await;
+        ping(&mut stream).await;
+        let node = [&mesh.client, &mesh.server][loser];
+        node.lose_everything();
+        assert!(within(ended(&mut stream)).await, "{name}");
+        mesh.refuses().await;
+        // The right comes back: so does the service.
+        let (path, index) = [("/client", 7), ("/web", 8)][loser];
+        node.hold(&mesh.authority, path, index, uid());
+        node.presents(path, index).await;
+        ping(&mut mesh.connect().await).await;
+    }
+}
+
+#[tokio::test]
+async fn junk_harms_its_own_connection_alone() {
+    let mesh = Mesh::up().await;
+    let mut old = mesh.connect().await;
+    ping(&mut old).await;
+    let mut junk = TcpStream::connect(mesh.server.address).await.unwrap();
+    junk.write_all(&[0x5a; 4_096]).await.unwrap();
+    let drained = async { while junk.read(&mut [0; 512]).await.is_ok_and(|n| n > 0) {} };
+    within(drained).await;
+    ping(&mut old).await;
+    ping(&mut mesh.connect().await).await;
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_open_connections() {
+    let mesh = Mesh::up().await;
+    let mut stream = mesh.connect().await;
+    ping(&mut stream).await;
+    mesh.client.stop.cancel();
+    mesh.client.tracker.close();
+    let draining = mesh.client.tracker.wait();
+    tokio::pin!(draining);
+    ping(&mut stream).await;
+    assert!(futures_util::poll!(&mut draining).is_pending());
+    drop(stream);
+    within(draining).await;
+}
+
+#[tokio::test]
+async fn a_silent_handshake_is_cut() {
+    let mesh = Mesh::bound(AttestCallers::Uid, "/client", "/web").await;
+    mesh.server.hold(&mesh.authority, "/web", 2, uid());
+    let mut silent = TcpStream::connect(mesh.server.address).await.unwrap();
+    let started = tokio::time::Instant::now();
+    assert!(within(ended(&mut silent)).await);
+    assert!(started.elapsed() >= countersign_serve::limits::HANDSHAKE_DEADLINE);
+}
+
+#[tokio::test]
+async fn a_port_in_use_names_its_setting() {
+    let taken = bind_tcp("127.0.0.1:0".parse().unwrap(), "test").unwrap();
+    let listener = Inbound {
+        listen: taken.local_addr().unwrap(),
+        forward: "127.0.0.1:1".parse().unwrap(),
+        identity: id("/web"),
+        allow: vec![id("/client")],
+        attest_callers: AttestCallers::Uid,
+    };
+    let trust = TrustCell::new([].into_iter().collect());
+    let error = Proxy::bind(&[listener], &[], &trust, &Arc::default()).unwrap_err();
+    assert_eq!(error.setting, "inbound[0].listen");
+}

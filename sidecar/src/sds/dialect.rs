@@ -1,0 +1,83 @@
+//! The two streaming dialects over one stream: only their messages differ.
+
+use countersign_discovery::{
+    DeltaRequest, DeltaSession, Outcome, SessionError, StateRequest, StateSession,
+};
+use countersign_envoy::SECRET_TYPE;
+use countersign_proto::discovery::{
+    DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+};
+
+use super::view::CallerView;
+
+/// A session of `core/discovery` between its wire types.
+pub(super) trait Dialect: Send + 'static {
+    /// What the consumer sends.
+    type Request: Send + 'static;
+    /// What it is sent.
+    type Response: Send + 'static;
+
+    fn handle(
+        &mut self,
+        request: Self::Request,
+        view: &CallerView<'_>,
+    ) -> Result<Vec<Outcome>, SessionError>;
+
+    fn poll(&mut self, view: &CallerView<'_>) -> Option<Self::Response>;
+
+    /// The version of a secret that the consumer acknowledged last.
+    fn acknowledged(&self, name: &str) -> Option<&str>;
+}
+
+/// A request without a type can only mean the one type of this service.
+pub(super) fn with_default_type(type_url: &mut String) {
+    if type_url.is_empty() {
+        SECRET_TYPE.clone_into(type_url);
+    }
+}
+
+impl Dialect for StateSession {
+    type Request = DiscoveryRequest;
+    type Response = DiscoveryResponse;
+
+    fn handle(
+        &mut self,
+        request: DiscoveryRequest,
+        view: &CallerView<'_>,
+    ) -> Result<Vec<Outcome>, SessionError> {
+        let mut request = StateRequest::from(request);
+        with_default_type(&mut request.type_url);
+        Self::handle(self, &request, view)
+    }
+
+    fn poll(&mut self, view: &CallerView<'_>) -> Option<DiscoveryResponse> {
+        Self::poll(self, view).map(Into::into)
+    }
+
+    fn acknowledged(&self, name: &str) -> Option<&str> {
+        Self::acknowledged(self, SECRET_TYPE, name)
+    }
+}
+
+impl Dialect for DeltaSession {
+    type Request = DeltaDiscoveryRequest;
+    type Response = DeltaDiscoveryResponse;
+
+    fn handle(
+        &mut self,
+        request: DeltaDiscoveryRequest,
+        view: &CallerView<'_>,
+    ) -> Result<Vec<Outcome>, SessionError> {
+        let mut request = DeltaRequest::from(request);
+        with_default_type(&mut request.type_url);
+        Self::handle(self, &request, view)
+    }
+
+    fn poll(&mut self, view: &CallerView<'_>) -> Option<DeltaDiscoveryResponse> {
+        Self::poll(self, view).map(Into::into)
+    }
+
+    fn acknowledged(&self, name: &str) -> Option<&str> {
+        Self::acknowledged(self, SECRET_TYPE, name)
+    }
+}

@@ -1,0 +1,185 @@
+//! What one caller may see of what this node holds.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use countersign_discovery::{Resource, Stamp, Standing, View};
+use countersign_envoy::{SECRET_TYPE, spiffe_validator, tls_certificate, trusted_ca};
+use countersign_model::EntitlementId;
+use countersign_verify::TrustBundle;
+use jiff::Timestamp;
+
+use super::stream::Given;
+use crate::attest::Caller;
+use crate::holdings::{Held, Snapshot, Svid};
+use crate::local_api::LocalApi;
+
+/// The caller's default identity.
+pub(super) const DEFAULT: &str = "default";
+/// The roots of our own trust domain, plain.
+pub(super) const ROOT_CA: &str = "ROOTCA";
+/// The bundles of every trust domain, for Envoy's SPIFFE validator.
+pub(super) const ALL: &str = "ALL";
+
+/// A snapshot through the eyes of one caller.
+pub(super) struct CallerView<'a> {
+    api: &'a LocalApi,
+    snapshot: &'a Snapshot,
+    admitted: Vec<&'a Held>,
+    given: &'a Given,
+    now: Timestamp,
+}
+
+/// What a name means to this caller.
+enum Meaning<'a> {
+    Identity(Option<&'a Held>),
+    Roots(&'a TrustBundle),
+    Validator(&'a TrustBundle),
+    Nothing,
+}
+
+impl<'a> CallerView<'a> {
+    pub(super) fn new(
+        api: &'a LocalApi,
+        snapshot: &'a Snapshot,
+        caller: &Caller,
+        given: &'a Given,
+    ) -> Self {
+        Self {
+            api,
+            snapshot,
+            admitted: caller.admitted(snapshot),
+            given,
+            now: api.now(),
+        }
+    }
+
+    /// The entitlement behind a name whose credential is not held yet.
+    pub(super) fn missing(&self, name: &str) -> Option<&'a EntitlementId> {
+        match self.meaning(name) {
+            Meaning::Identity(Some(held)) if self.svid(held).is_none() => {
+                Some(&held.entitlement.id)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a name is that of a trust bundle which this caller may have.
+    pub(super) fn is_bundle(&self, name: &str) -> bool {
+        matches!(
+            self.meaning(name),
+            Meaning::Roots(_) | Meaning::Validator(_)
+        )
+    }
+
+    /// Until when the caller can use what it gets by this name: the end of that certificate, or
+    /// for a bundle the end of the last certificate that it can present beside it.
+    pub(super) fn credential_end(&self, name: &str) -> Option<Timestamp> {
+        let end = |held: &&'a Held| Some(self.svid(held)?.lifetime.not_after);
+        match self.meaning(name) {
+            Meaning::Identity(held) => held.as_ref().and_then(end),
+            Meaning::Roots(_) | Meaning::Validator(_) => self.admitted.iter().filter_map(end).max(),
+            Meaning::Nothing => None,
+        }
+    }
+
+    /// A caller without an identity gets nothing, not even a bundle.
+    fn meaning(&self, name: &str) -> Meaning<'a> {
+        let bundle = self.snapshot.bundle.as_deref();
+        match (name, self.admitted.first(), bundle) {
+            (_, None, _) => Meaning::Nothing,
+            (DEFAULT, default, _) => Meaning::Identity(default.copied()),
+            (ROOT_CA, _, Some(bundle)) => Meaning::Roots(bundle),
+            (ALL, _, Some(bundle)) => Meaning::Validator(bundle),
+            (id, _, Some(bundle)) if id == bundle.trust_domain().id().as_str() => {
+                Meaning::Roots(bundle)
+            }
+            (id, _, _) => self
+                .identity(id)
+                .map_or(Meaning::Nothing, |held| Meaning::Identity(Some(held))),
+        }
+    }
+
+    /// The best entitlement to an ID. Two of them differ in selectors and lifetime, not in who
+    /// the caller becomes, so one whose credential is held is better than one without.
+    fn identity(&self, id: &str) -> Option<&'a Held> {
+        let of_id = |held: &&&'a Held| held.entitlement.spiffe_id.as_str() == id;
+        let mut held = self.admitted.iter().filter(of_id);
+        let first = held.clone().next().copied();
+        held.find(|held| self.svid(held).is_some())
+            .copied()
+            .or(first)
+    }
+
+    /// An expired credential is none: the consumer keeps what it has.
+    fn svid(&self, held: &'a Held) -> Option<&'a Svid> {
+        let svid = held.svid.as_deref()?;
+        (!svid.lifetime.is_expired(self.now)).then_some(svid)
+    }
+
+    fn secret(&self, name: &str) -> Option<Resource> {
+        let secrets = &self.api.secrets;
+        let resource = match self.meaning(name) {
+            Meaning::Identity(held) => {
+                let svid = self.svid(held?)?;
+                let body = || tls_certificate(name, &svid.chain, &svid.key);
+                secrets.resource(self.snapshot, name, svid.serial.to_string(), body)
+            }
+            Meaning::Roots(bundle) => {
+                let body = || trusted_ca(name, bundle.roots());
+                secrets.resource(self.snapshot, name, bundle.version().to_owned(), body)
+            }
+            Meaning::Validator(bundle) => {
+                let body = || spiffe_validator(name, &[(bundle.trust_domain(), bundle.roots())]);
+                secrets.resource(self.snapshot, name, bundle.version().to_owned(), body)
+            }
+            Meaning::Nothing => return None,
+        };
+        Some(resource)
+    }
+
+    /// A certificate that this stream was given is taken away with the right to it. A bundle is
+    /// not: without one an Envoy would admit anybody.
+    fn was_removed(&self, name: &str) -> bool {
+        let given = self.given.get(name).is_some_and(|given| !given.is_bundle());
+        given && matches!(self.meaning(name), Meaning::Nothing)
+    }
+}
+
+impl View for CallerView<'_> {
+    fn stamp(&self) -> Stamp {
+        self.snapshot.stamp
+    }
+
+    fn standing(&self, type_url: &str, name: &str) -> Standing {
+        if type_url != SECRET_TYPE {
+            return Standing::Absent;
+        }
+        match self.secret(name) {
+            Some(resource) => Standing::Present(resource),
+            None if self.was_removed(name) => Standing::Removed,
+            None => Standing::Absent,
+        }
+    }
+
+    fn names(&self, type_url: &str) -> Vec<Arc<str>> {
+        let fixed = [DEFAULT, ROOT_CA, ALL].map(str::to_owned);
+        let bundle = self.snapshot.bundle.iter();
+        let bundle = bundle.map(|bundle| bundle.trust_domain().id().to_string());
+        let identities = self.admitted.iter();
+        let identities = identities.map(|held| held.entitlement.spiffe_id.to_string());
+        let given = self.given.keys().cloned();
+        let names: BTreeSet<String> = fixed
+            .into_iter()
+            .chain(bundle)
+            .chain(identities)
+            .chain(given)
+            .collect();
+        let known = |name: &String| self.standing(type_url, name) != Standing::Absent;
+        names.into_iter().filter(known).map(Into::into).collect()
+    }
+
+    fn serves(&self, type_url: &str) -> bool {
+        type_url == SECRET_TYPE
+    }
+}

@@ -1,0 +1,247 @@
+//! What is held, until when, and *why not* where it is not: served on a Unix socket in the state
+//! directory, which only the same user and root can reach, and shown by the verb `status`.
+
+mod client;
+mod server;
+mod table;
+
+use std::collections::BTreeSet;
+
+use countersign_model::{EntitlementId, Serial, SpiffeId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use client::fetch;
+pub use server::serve;
+pub use table::render;
+
+use crate::control::link_state::LinkState;
+use crate::holdings::{Held, Snapshot};
+use crate::identity::schedule::renewal_of;
+use crate::proxy::Listening;
+
+/// Name of the socket in the state directory.
+pub const SOCKET: &str = "status.sock";
+/// Largest report, in bytes.
+pub const MAX_REPORT_BYTES: usize = 16 * 1024 * 1024;
+const PATH: &str = "/status";
+const JUST_ENTITLED: &str = "waiting for the control plane to certify its key";
+const NOT_DEMANDED: &str = "beyond enrol_ahead, and nobody has asked for it yet";
+const UNREACHED: &str = "unknown until the control plane is reached: workload keys are never stored, \
+     so after a restart they are enrolled anew";
+const NO_ENTITLEMENT: &str = "the control plane has not entitled this node to it";
+const RIGHT_WITHOUT_CHAIN: &str = "its first certificate has not arrived yet";
+
+/// Everything that one sidecar tells about itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// When this was said.
+    pub at: Timestamp,
+    /// Version of the running sidecar.
+    pub version: String,
+    /// The connection to the control plane.
+    pub control_plane: ControlPlane,
+    /// The trust bundle; absent before the first attestation.
+    pub bundle: Option<Bundle>,
+    /// For how long every credential would last without the control plane.
+    pub outage_headroom_secs: u64,
+    /// By name, what is held or why not.
+    pub identities: Items<Identity>,
+    /// Every listener.
+    pub listeners: Items<Listener>,
+    /// Why the sidecar is not ready; empty when it is.
+    pub not_ready: Vec<String>,
+}
+
+/// A list, in the shape of every list of ours.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Items<T> {
+    /// Its entries.
+    pub items: Vec<T>,
+}
+
+/// The connection to the control plane.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ControlPlane {
+    /// Where it is.
+    pub address: String,
+    /// Whether the discovery stream is open.
+    pub connected: bool,
+    /// Since when it is or is not.
+    pub since: Timestamp,
+    /// Why it is not.
+    pub problem: Option<String>,
+}
+
+/// The trust bundle of the own trust domain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bundle {
+    /// Whose.
+    pub trust_domain: String,
+    /// A hash of its roots.
+    pub version: String,
+    /// How many roots.
+    pub roots: usize,
+    /// Why a newer one is not installed, where one was refused.
+    pub problem: Option<String>,
+}
+
+/// One entitlement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Its name on this node.
+    pub entitlement: String,
+    /// The identity.
+    pub spiffe_id: SpiffeId,
+    /// Serial of the certificate that is held.
+    pub serial: Option<Serial>,
+    /// When that was issued.
+    pub issued_at: Option<Timestamp>,
+    /// Until when that is valid.
+    pub not_after: Option<Timestamp>,
+    /// When it is renewed.
+    pub renew_at: Option<Timestamp>,
+    /// Why none is held, or why the last renewal failed.
+    pub problem: Option<String>,
+}
+
+/// One listener.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Listener {
+    /// Its table in the configuration.
+    pub name: String,
+    /// Where it listens: an address or the path of a socket.
+    pub address: String,
+    /// The identity that it presents, where it is one of the proxy.
+    pub identity: Option<SpiffeId>,
+    /// Why it does not serve; absent when it does.
+    pub problem: Option<String>,
+}
+
+/// What a report is made of.
+#[derive(Debug)]
+pub struct Sources<'a> {
+    /// Where the control plane is.
+    pub address: String,
+    /// How the connection stands.
+    pub link: LinkState,
+    /// What is held.
+    pub snapshot: &'a Snapshot,
+    /// Who was asked for.
+    pub demanded: &'a BTreeSet<EntitlementId>,
+    /// The listeners of the proxy.
+    pub listeners: &'a [Listening],
+    /// The other listeners, by name and address.
+    pub others: &'a [(&'static str, String)],
+    /// What keeps it from being ready.
+    pub not_ready: Vec<String>,
+}
+
+impl Report {
+    /// What is so at `now`.
+    pub fn at(sources: Sources<'_>, now: Timestamp) -> Self {
+        let snapshot = sources.snapshot;
+        let held = snapshot.entries.values();
+        let remaining = held.filter_map(|h| Some(h.svid.as_ref()?.lifetime.remaining(now)));
+        Self {
+            at: now,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            control_plane: ControlPlane {
+                address: sources.address,
+                connected: sources.link.connected,
+                since: sources.link.since,
+                problem: sources.link.problem,
+            },
+            bundle: snapshot.bundle.as_ref().map(|bundle| Bundle {
+                trust_domain: bundle.trust_domain().as_str().to_owned(),
+                version: bundle.version().to_owned(),
+                roots: bundle.roots().len(),
+                problem: snapshot.bundle_problem.as_deref().map(str::to_owned),
+            }),
+            outage_headroom_secs: remaining.min().unwrap_or_default().as_secs(),
+            identities: Items {
+                items: identities(snapshot, sources.demanded, now),
+            },
+            listeners: Items {
+                items: listeners(
+                    snapshot,
+                    sources.link.ever,
+                    sources.listeners,
+                    sources.others,
+                ),
+            },
+            not_ready: sources.not_ready,
+        }
+    }
+}
+
+fn identities(
+    snapshot: &Snapshot,
+    demanded: &BTreeSet<EntitlementId>,
+    now: Timestamp,
+) -> Vec<Identity> {
+    let entries = snapshot.entries.values();
+    entries
+        .map(|held| {
+            let svid = held.svid.as_ref();
+            let lifetime = svid.map(|svid| svid.lifetime);
+            Identity {
+                entitlement: held.entitlement.id.to_string(),
+                spiffe_id: held.entitlement.spiffe_id.clone(),
+                serial: svid.map(|svid| svid.serial),
+                issued_at: lifetime.map(|life| life.issued_at),
+                not_after: lifetime.map(|life| life.not_after),
+                renew_at: svid
+                    .map(|svid| renewal_of(&held.entitlement, &svid.serial, &svid.lifetime)),
+                problem: why_not(held, demanded.contains(&held.entitlement.id), now),
+            }
+        })
+        .collect()
+}
+
+fn why_not(held: &Held, demanded: bool, now: Timestamp) -> Option<String> {
+    if let Some(problem) = &held.problem {
+        return Some(problem.to_string());
+    }
+    match &held.svid {
+        Some(svid) if svid.lifetime.is_expired(now) => {
+            Some(format!("expired at {}", svid.lifetime.not_after))
+        }
+        Some(_) => None,
+        None if demanded => Some(JUST_ENTITLED.to_owned()),
+        None => Some(NOT_DEMANDED.to_owned()),
+    }
+}
+
+fn listeners(
+    snapshot: &Snapshot,
+    reached: bool,
+    listening: &[Listening],
+    others: &[(&'static str, String)],
+) -> Vec<Listener> {
+    let proxy = listening.iter().map(|listener| {
+        let id = listener.identity.id();
+        let problem = match snapshot.for_proxy(id) {
+            None if !reached => Some(UNREACHED),
+            None => Some(NO_ENTITLEMENT),
+            Some(held) if held.svid.is_none() => Some(RIGHT_WITHOUT_CHAIN),
+            Some(_) => listener.hindrance(),
+        };
+        Listener {
+            name: listener.name.clone(),
+            address: listener.address.to_string(),
+            identity: Some(id.clone()),
+            problem: problem.map(str::to_owned),
+        }
+    });
+    let others = others.iter().map(|(name, address)| Listener {
+        name: (*name).to_owned(),
+        address: address.clone(),
+        identity: None,
+        problem: None,
+    });
+    proxy.chain(others).collect()
+}
+
+#[cfg(test)]
+mod tests;

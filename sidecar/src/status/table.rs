@@ -1,0 +1,94 @@
+//! A report for people.
+
+use comfy_table::{Table, presets::NOTHING};
+use countersign_model::SpiffeId;
+use jiff::Timestamp;
+
+use super::Report;
+
+/// The report as text, times relative to when it was made.
+pub fn render(report: &Report) -> String {
+    let link = &report.control_plane;
+    let state = if link.connected {
+        "connected"
+    } else {
+        "not connected"
+    };
+    let mut lines = vec![format!(
+        "control plane  {}, {state} since {} ({})",
+        link.address,
+        link.since,
+        distance(link.since, report.at),
+    )];
+    lines.extend(
+        link.problem
+            .iter()
+            .map(|why| format!("               {why}")),
+    );
+    lines.push(match &report.bundle {
+        Some(bundle) => format!(
+            "bundle         {}, {} root(s), version {}",
+            bundle.trust_domain, bundle.roots, bundle.version
+        ),
+        None => "bundle         none installed".to_owned(),
+    });
+    let refused = report.bundle.iter().filter_map(|b| b.problem.as_ref());
+    lines.extend(refused.map(|why| format!("               a newer one is refused: {why}")));
+    lines.push(format!(
+        "headroom       {} s without the control plane",
+        report.outage_headroom_secs
+    ));
+    let ready = report.not_ready.iter();
+    lines.extend(ready.map(|why| format!("not ready      {why}")));
+    lines.extend([String::new(), identities(report)]);
+    if !report.listeners.items.is_empty() {
+        lines.extend([String::new(), listeners(report)]);
+    }
+    lines.join("\n")
+}
+
+fn identities(report: &Report) -> String {
+    let mut table = bare(["IDENTITY", "SERIAL", "EXPIRES", "RENEWED", "WHY NOT"]);
+    for identity in &report.identities.items {
+        let when = |at: Option<Timestamp>| at.map_or("-".into(), |at| distance(at, report.at));
+        table.add_row([
+            identity.spiffe_id.to_string(),
+            identity.serial.map_or("-".into(), |s| s.to_string()),
+            when(identity.not_after),
+            when(identity.renew_at),
+            identity.problem.clone().unwrap_or_default(),
+        ]);
+    }
+    table.to_string()
+}
+
+fn listeners(report: &Report) -> String {
+    let mut table = bare(["LISTENER", "ADDRESS", "IDENTITY", "WHY NOT"]);
+    for listener in &report.listeners.items {
+        table.add_row([
+            listener.name.clone(),
+            listener.address.clone(),
+            listener
+                .identity
+                .as_ref()
+                .map_or("-".into(), SpiffeId::to_string),
+            listener.problem.clone().unwrap_or_default(),
+        ]);
+    }
+    table.to_string()
+}
+
+fn bare<const N: usize>(header: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(header);
+    table
+}
+
+fn distance(at: Timestamp, now: Timestamp) -> String {
+    let secs = at.duration_since(now).as_secs();
+    if secs < 0 {
+        format!("{} s ago", -secs)
+    } else {
+        format!("in {secs} s")
+    }
+}

@@ -1,0 +1,276 @@
+//! Metrics, all under `countersign_`, all times absolute: a dashboard subtracts, and a stopped
+//! process never shows a countdown that stands still.
+
+use std::sync::Mutex;
+
+use jiff::Timestamp;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::holdings::Snapshot;
+use crate::identity::schedule::renewal_of;
+
+/// Most identities that have time series of their own; the others are served all the same.
+pub const MAX_IDENTITY_SERIES: usize = 1_024;
+
+/// Which side of a connection a listener of ours is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// It accepts mTLS.
+    Inbound,
+    /// It connects with mTLS.
+    Outbound,
+}
+
+impl Side {
+    /// The word in metrics, logs and `status`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HandshakeLabels {
+    side: Side,
+    /// One of the codes of [`HandshakeError`](countersign_serve::tls::HandshakeError), or `ok`.
+    result: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SideLabels {
+    side: Side,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabels {
+    result: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct IdentityLabels {
+    spiffe_id: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Outcome {
+    Ok,
+    Failed,
+}
+
+impl EncodeLabelValue for Side {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        self.as_str().encode(encoder)
+    }
+}
+
+impl EncodeLabelValue for Outcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
+        let word = match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+        };
+        word.encode(encoder)
+    }
+}
+
+impl From<bool> for Outcome {
+    fn from(ok: bool) -> Self {
+        if ok { Self::Ok } else { Self::Failed }
+    }
+}
+
+/// All metrics of one sidecar.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    handshakes: Family<HandshakeLabels, Counter>,
+    renewals: Family<OutcomeLabels, Counter>,
+    connections: Family<SideLabels, Gauge>,
+    connected: Gauge,
+    headroom: Gauge,
+    not_after: Family<IdentityLabels, Gauge>,
+    renew_at: Family<IdentityLabels, Gauge>,
+    // One scrape at a time: the gauges by identity are cleared and filled again.
+    scrape: Mutex<()>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::with(|_| {})
+    }
+}
+
+impl Metrics {
+    /// With the metrics of other parts of the sidecar under the same prefix.
+    pub fn with(others: impl FnOnce(&mut Registry)) -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("countersign"),
+            handshakes: Family::default(),
+            renewals: Family::default(),
+            connections: Family::default(),
+            connected: Gauge::default(),
+            headroom: Gauge::default(),
+            not_after: Family::default(),
+            renew_at: Family::default(),
+            scrape: Mutex::default(),
+        };
+        metrics.register();
+        others(&mut metrics.registry);
+        metrics
+    }
+
+    /// A handshake of one of our listeners ended: `ok`, or the code of its error.
+    pub fn handshake(&self, side: Side, result: &'static str) {
+        self.handshakes
+            .get_or_create(&HandshakeLabels { side, result })
+            .inc();
+    }
+
+    /// An enrolment ended: its chain is installed, or it failed.
+    pub fn renewal(&self, ok: bool) {
+        let result = ok.into();
+        self.renewals.get_or_create(&OutcomeLabels { result }).inc();
+    }
+
+    /// A connection of the proxy opened (1) or ended (-1).
+    pub fn connections(&self, side: Side, change: i64) {
+        self.connections
+            .get_or_create(&SideLabels { side })
+            .inc_by(change);
+    }
+
+    /// The discovery stream of the control plane is open or not.
+    pub fn connected(&self, connected: bool) {
+        self.connected.set(i64::from(connected));
+    }
+
+    /// All metrics as OpenMetrics text.
+    pub fn encode(&self, snapshot: &Snapshot, now: Timestamp) -> String {
+        let _one = self
+            .scrape
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.refresh(snapshot, now);
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing to a string does not fail");
+        text
+    }
+
+    fn refresh(&self, snapshot: &Snapshot, now: Timestamp) {
+        self.not_after.clear();
+        self.renew_at.clear();
+        let held: Vec<_> = snapshot
+            .entries
+            .values()
+            .filter_map(|held| Some((&held.entitlement, held.svid.as_ref()?)))
+            .collect();
+        for (entitlement, svid) in held.iter().take(MAX_IDENTITY_SERIES) {
+            let labels = IdentityLabels {
+                spiffe_id: svid.id.to_string(),
+            };
+            let renewal = renewal_of(entitlement, &svid.serial, &svid.lifetime);
+            let not_after = svid.lifetime.not_after.as_second();
+            self.not_after.get_or_create(&labels).set(not_after);
+            self.renew_at
+                .get_or_create(&labels)
+                .set(renewal.as_second());
+        }
+        let shortest = held.iter().map(|(_, svid)| svid.lifetime.remaining(now));
+        let headroom = shortest.min().unwrap_or_default().as_secs();
+        self.headroom
+            .set(i64::try_from(headroom).unwrap_or(i64::MAX));
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register(
+            "tls_handshakes",
+            "TLS handshakes of the proxy",
+            self.handshakes.clone(),
+        );
+        registry.register(
+            "renewals",
+            "Enrolments that ended, by whether a new certificate was installed",
+            self.renewals.clone(),
+        );
+        registry.register(
+            "connections_open",
+            "Connections that the proxy carries",
+            self.connections.clone(),
+        );
+        registry.register(
+            "control_stream_connected",
+            "1 while the discovery stream of the control plane is open",
+            self.connected.clone(),
+        );
+        registry.register(
+            "outage_headroom_seconds",
+            "How long every credential would last if the control plane were gone from now on",
+            self.headroom.clone(),
+        );
+        registry.register(
+            "cert_not_after_timestamp_seconds",
+            "NotAfter of the certificate that is held, Unix time",
+            self.not_after.clone(),
+        );
+        registry.register(
+            "cert_renew_at_timestamp_seconds",
+            "When the certificate that is held is renewed, Unix time",
+            self.renew_at.clone(),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::holdings::Held;
+    use crate::pki::{Authority, now, right, serial};
+
+    #[test]
+    fn series_go_with_their_identity() {
+        let authority = Authority::new("root");
+        let entitlement = Arc::new(right('1', "/web", 1));
+        let held = Held {
+            svid: Some(authority.svid(&entitlement.spiffe_id, serial(1))),
+            entitlement: entitlement.clone(),
+            problem: None,
+        };
+        let mut snapshot = Snapshot {
+            entries: Arc::new([(entitlement.id.clone(), held)].into()),
+            ..Snapshot::default()
+        };
+        let metrics = Metrics::default();
+        let name = r#"cert_not_after_timestamp_seconds{spiffe_id="spiffe://example.org/web"}"#;
+        assert!(metrics.encode(&snapshot, now()).contains(name));
+        snapshot.entries = Arc::default();
+        assert!(!metrics.encode(&snapshot, now()).contains(name));
+    }
+
+    #[test]
+    fn counters_carry_their_labels() {
+        let metrics = Metrics::default();
+        metrics.handshake(Side::Inbound, "ok");
+        metrics.handshake(Side::Outbound, "deadline");
+        metrics.connections(Side::Inbound, 2);
+        metrics.connections(Side::Inbound, -1);
+        let text = metrics.encode(&Snapshot::default(), Timestamp::UNIX_EPOCH);
+        for line in [
+            r#"countersign_tls_handshakes_total{side="inbound",result="ok"} 1"#,
+            r#"countersign_tls_handshakes_total{side="outbound",result="deadline"} 1"#,
+            r#"countersign_connections_open{side="inbound"} 1"#,
+            "countersign_outage_headroom_seconds 0",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+    }
+}

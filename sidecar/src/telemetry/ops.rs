@@ -1,0 +1,34 @@
+//! `/livez`, `/readyz`, `/metrics`: what the probes are told.
+
+use std::sync::Arc;
+
+use countersign_serve::ops::Ops;
+
+use super::Metrics;
+use crate::clock;
+use crate::holdings::Holdings;
+use crate::lifecycle::Readiness;
+
+/// The sidecar as probes and scrapers see it.
+#[derive(Debug)]
+pub struct SidecarOps {
+    /// What it can do.
+    pub readiness: Readiness,
+    /// What it holds.
+    pub holdings: Arc<Holdings>,
+    /// What it counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Ops for SidecarOps {
+    fn ready(&self) -> Result<(), Vec<String>> {
+        match self.readiness.missing() {
+            missing if missing.is_empty() => Ok(()),
+            missing => Err(missing),
+        }
+    }
+
+    fn metrics(&self) -> String {
+        self.metrics.encode(&self.holdings.load(), clock::now())
+    }
+}

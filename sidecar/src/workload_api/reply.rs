@@ -1,0 +1,160 @@
+//! The messages of the Workload API, made from what a caller may have. Pure.
+
+use std::collections::BTreeSet;
+
+use countersign_model::{Entitlement, Hint};
+use countersign_proto::workload::{X509BundlesResponse, X509svid, X509svidResponse};
+use countersign_verify::TrustBundle;
+use jiff::Timestamp;
+
+use crate::attest::Caller;
+use crate::holdings::{Held, Snapshot, Svid};
+
+/// Most SVIDs in one message; a caller with more identities gets the first by rank.
+pub const MAX_SVIDS: usize = 1_024;
+
+/// What a caller may have at one moment: the bundle, and its identities, the default first.
+pub(super) struct Handout<'a> {
+    pub(super) bundle: &'a TrustBundle,
+    admitted: Vec<&'a Held>,
+    now: Timestamp,
+}
+
+impl<'a> Handout<'a> {
+    /// `None` before the first bundle, or for a caller without an identity.
+    pub(super) fn new(snapshot: &'a Snapshot, caller: &Caller, now: Timestamp) -> Option<Self> {
+        let mut admitted = caller.admitted(snapshot);
+        admitted.truncate(MAX_SVIDS);
+        Some(Self {
+            bundle: snapshot
+                .bundle
+                .as_deref()
+                .filter(|_| !admitted.is_empty())?,
+            admitted,
+            now,
+        })
+    }
+
+    /// The identities whose credential is not held yet.
+    pub(super) fn missing(&self) -> impl Iterator<Item = &'a Entitlement> {
+        let missing = self
+            .admitted
+            .iter()
+            .filter(|held| self.svid(held).is_none());
+        missing.map(|held| held.entitlement.as_ref())
+    }
+
+    /// Whether the default identity can be handed out: the first of a message is the default by
+    /// the standard, so a caller's first message must not begin with another.
+    pub(super) fn has_default(&self) -> bool {
+        let default = self.admitted.first();
+        default.is_some_and(|held| self.svid(held).is_some())
+    }
+
+    /// Until when the last of the credentials is valid.
+    pub(super) fn credential_end(&self) -> Option<Timestamp> {
+        self.svids().map(|(_, svid)| svid.lifetime.not_after).max()
+    }
+
+    fn svids(&self) -> impl Iterator<Item = (&'a Entitlement, &'a Svid)> {
+        let held = self.admitted.iter();
+        held.filter_map(|held| Some((held.entitlement.as_ref(), self.svid(held)?)))
+    }
+
+    fn svid(&self, held: &'a Held) -> Option<&'a Svid> {
+        let svid = held.svid.as_deref()?;
+        (!svid.lifetime.is_expired(self.now)).then_some(svid)
+    }
+}
+
+/// One kind of message.
+pub(super) trait Reply: Sized + Send + 'static {
+    /// Names this kind of consumer in the record.
+    const CONSUMER: &'static str;
+
+    /// Whether a first message can be made of it.
+    fn is_complete(handout: &Handout<'_>) -> bool;
+
+    /// Whether any message can be made of it.
+    fn is_possible(handout: &Handout<'_>) -> bool;
+
+    /// Equal for messages of equal content.
+    fn content(handout: &Handout<'_>) -> String;
+
+    /// The message.
+    fn compose(handout: &Handout<'_>) -> Self;
+}
+
+impl Reply for X509svidResponse {
+    const CONSUMER: &'static str = "workload";
+
+    fn is_complete(handout: &Handout<'_>) -> bool {
+        handout.missing().next().is_none()
+    }
+
+    fn is_possible(handout: &Handout<'_>) -> bool {
+        handout.svids().next().is_some()
+    }
+
+    fn content(handout: &Handout<'_>) -> String {
+        let mut content = handout.bundle.version().to_owned();
+        for (entitlement, svid) in handout.svids() {
+            let hint = entitlement.hint.as_ref().map_or("", Hint::as_str);
+            content.push_str(&format!("\n{} {hint}", svid.serial));
+        }
+        content
+    }
+
+    fn compose(handout: &Handout<'_>) -> Self {
+        let mut hints = BTreeSet::new();
+        let svid = |(entitlement, svid): (&Entitlement, &Svid)| X509svid {
+            spiffe_id: svid.id.to_string(),
+            x509_svid: svid
+                .chain
+                .iter()
+                .flat_map(|der| der.iter().copied())
+                .collect(),
+            x509_svid_key: svid.key.to_vec(),
+            bundle: handout.bundle.to_der(),
+            hint: unique_hint(&mut hints, entitlement),
+        };
+        Self {
+            svids: handout.svids().map(svid).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+impl Reply for X509BundlesResponse {
+    const CONSUMER: &'static str = "workload-bundles";
+
+    fn is_complete(_: &Handout<'_>) -> bool {
+        true
+    }
+
+    fn is_possible(_: &Handout<'_>) -> bool {
+        true
+    }
+
+    fn content(handout: &Handout<'_>) -> String {
+        handout.bundle.version().to_owned()
+    }
+
+    fn compose(handout: &Handout<'_>) -> Self {
+        let trust_domain = handout.bundle.trust_domain().id().to_string();
+        Self {
+            bundles: [(trust_domain, handout.bundle.to_der())].into(),
+            ..Self::default()
+        }
+    }
+}
+
+/// A hint is unique within a message (section 5.2.1): of two that are equal the first stays.
+fn unique_hint(taken: &mut BTreeSet<String>, entitlement: &Entitlement) -> String {
+    let hint = entitlement.hint.as_ref().map_or("", Hint::as_str);
+    if hint.is_empty() || taken.insert(hint.to_owned()) {
+        return hint.to_owned();
+    }
+    tracing::warn!(spiffe_id = %entitlement.spiffe_id, hint, "two identities of one caller share a hint");
+    String::new()
+}

@@ -1,0 +1,234 @@
+//! The standard's rules over a real socket, with our own client and with the `spiffe` crate.
+
+use countersign_model::Hint;
+use countersign_proto::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
+use countersign_proto::workload::{X509BundlesRequest, X509svidRequest, X509svidResponse};
+use spiffe::{WorkloadApiClient, X509Source};
+use tonic::{Code, Request, Status, Streaming};
+
+use crate::consumers::ConsumerKind;
+use crate::local_api::harness::{Node, entitlement, now, ours, theirs, until, within};
+
+fn request<T: Default>() -> Request<T> {
+    let mut request = Request::new(T::default());
+    let value = "true".parse().unwrap();
+    request.metadata_mut().insert("workload.spiffe.io", value);
+    request
+}
+
+async fn fetch(node: &Node) -> Result<Streaming<X509svidResponse>, Status> {
+    let mut client = SpiffeWorkloadApiClient::new(node.channel().await);
+    let response = within(client.fetch_x509svid(request::<X509svidRequest>())).await?;
+    Ok(response.into_inner())
+}
+
+async fn next(stream: &mut Streaming<X509svidResponse>) -> X509svidResponse {
+    within(stream.message()).await.unwrap().unwrap()
+}
+
+fn ids(message: &X509svidResponse) -> Vec<&str> {
+    message.svids.iter().map(|s| s.spiffe_id.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_missing_security_header_is_invalid() {
+    let node = Node::start().await;
+    node.hold(entitlement("/web", ours(), 1));
+    let mut client = SpiffeWorkloadApiClient::new(node.channel().await);
+    let status = within(client.fetch_x509svid(X509svidRequest {})).await;
+    assert_eq!(status.unwrap_err().code(), Code::InvalidArgument);
+    let status = within(client.fetch_x509_bundles(X509BundlesRequest {})).await;
+    assert_eq!(status.unwrap_err().code(), Code::InvalidArgument);
+    for value in ["false", "TRUE", ""] {
+        let mut request = Request::new(X509svidRequest {});
+        let value = value.parse().unwrap();
+        request.metadata_mut().insert("workload.spiffe.io", value);
+        let status = within(client.fetch_x509svid(request)).await;
+        assert_eq!(status.unwrap_err().code(), Code::InvalidArgument);
+    }
+}
+
+#[tokio::test]
+async fn a_caller_without_identity_is_denied() {
+    let node = Node::start().await;
+    node.hold(entitlement("/web", theirs(), 1));
+    let status = fetch(&node).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    let mut client = SpiffeWorkloadApiClient::new(node.channel().await);
+    let status = within(client.fetch_x509_bundles(request::<X509BundlesRequest>())).await;
+    assert_eq!(status.unwrap_err().code(), Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn the_default_identity_is_first() {
+    let node = Node::start().await;
+    node.hold(entitlement("/older", ours(), 1));
+    let mut marked = entitlement("/marked", ours(), 2);
+    marked.is_default = true;
+    node.hold(marked);
+    let message = next(&mut fetch(&node).await.unwrap()).await;
+    let expected = ["spiffe://example.org/marked", "spiffe://example.org/older"];
+    assert_eq!(ids(&message), expected);
+}
+
+#[tokio::test]
+async fn a_second_identity_is_pushed() {
+    let node = Node::start().await;
+    node.hold(entitlement("/web", ours(), 1));
+    let mut stream = fetch(&node).await.unwrap();
+    assert_eq!(next(&mut stream).await.svids.len(), 1);
+    node.hold(entitlement("/db", ours(), 2));
+    assert_eq!(next(&mut stream).await.svids.len(), 2);
+}
+
+#[tokio::test]
+async fn equal_content_is_not_sent_again() {
+    let node = Node::start().await;
+    let (web, _) = node.hold(entitlement("/web", ours(), 1));
+    let (foreign, _) = node.hold(entitlement("/foreign", theirs(), 2));
+    let mut stream = fetch(&node).await.unwrap();
+    let first = next(&mut stream).await;
+    node.renew(&foreign);
+    node.remove(&foreign);
+    node.renew(&web);
+    let second = next(&mut stream).await;
+    assert_ne!(first.svids[0].x509_svid, second.svids[0].x509_svid);
+    let version = node.add_root();
+    let third = next(&mut stream).await;
+    assert_eq!(second.svids[0].x509_svid, third.svids[0].x509_svid);
+    assert_eq!(version, node.bundle_version());
+    assert!(third.svids[0].bundle.len() > second.svids[0].bundle.len());
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_last_identity() {
+    let node = Node::start().await;
+    let (web, _) = node.hold(entitlement("/web", ours(), 1));
+    let (db, _) = node.hold(entitlement("/db", ours(), 2));
+    let mut stream = fetch(&node).await.unwrap();
+    next(&mut stream).await;
+    node.remove(&web);
+    assert_eq!(ids(&next(&mut stream).await), ["spiffe://example.org/db"]);
+    node.remove(&db);
+    let status = within(stream.message()).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn an_enrolment_is_demanded_and_awaited() {
+    let node = Node::start().await;
+    let id = node.entitle(entitlement("/web", ours(), 1));
+    let mut demanded = node.holdings.demanded();
+    let enrol = async {
+        let wanted = within(demanded.wait_for(|wanted| wanted.contains(&id)));
+        drop(wanted.await.unwrap());
+        node.renew(&id);
+    };
+    let (stream, ()) = tokio::join!(fetch(&node), enrol);
+    assert_eq!(next(&mut stream.unwrap()).await.svids.len(), 1);
+}
+
+#[tokio::test]
+async fn a_credential_that_never_comes_is_unavailable() {
+    let node = Node::start().await;
+    node.entitle(entitlement("/web", ours(), 1));
+    let status = fetch(&node).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn an_outage_at_start_is_unavailable_and_no_denial() {
+    let node = Node::start().await;
+    node.forget_everything();
+    let status = fetch(&node).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert!(status.message().contains("control plane"), "{status}");
+    // Who waits while the control plane comes back is answered at once.
+    let (answer, ()) = tokio::join!(fetch(&node), async {
+        node.hold(entitlement("/web", ours(), 1));
+        node.learn();
+    });
+    assert_eq!(next(&mut answer.unwrap()).await.svids.len(), 1);
+}
+
+#[tokio::test]
+async fn the_default_is_not_replaced_by_another() {
+    let node = Node::start().await;
+    node.entitle(entitlement("/default", ours(), 1));
+    node.hold(entitlement("/other", ours(), 2));
+    let status = fetch(&node).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn a_repeated_hint_stays_with_the_first() {
+    let node = Node::start().await;
+    for (path, age) in [("/a", 1), ("/b", 2)] {
+        let mut hinted = entitlement(path, ours(), age);
+        hinted.hint = Some(Hint::try_from("internal".to_owned()).unwrap());
+        node.hold(hinted);
+    }
+    let message = next(&mut fetch(&node).await.unwrap()).await;
+    let hints: Vec<_> = message.svids.iter().map(|s| s.hint.as_str()).collect();
+    assert_eq!(hints, ["internal", ""]);
+}
+
+#[tokio::test]
+async fn bundles_are_keyed_by_trust_domain() {
+    let node = Node::start().await;
+    node.hold(entitlement("/web", ours(), 1));
+    let mut client = SpiffeWorkloadApiClient::new(node.channel().await);
+    let response = within(client.fetch_x509_bundles(request::<X509BundlesRequest>())).await;
+    let mut stream = response.unwrap().into_inner();
+    let first = within(stream.message()).await.unwrap().unwrap();
+    let first = &first.bundles["spiffe://example.org"];
+    node.add_root();
+    let second = within(stream.message()).await.unwrap().unwrap();
+    assert!(second.bundles["spiffe://example.org"].len() > first.len());
+}
+
+#[tokio::test]
+async fn a_delivery_is_recorded() {
+    let node = Node::start().await;
+    node.hold(entitlement("/web", ours(), 1));
+    let mut stream = fetch(&node).await.unwrap();
+    next(&mut stream).await;
+    let consumer = || node.consumers.all().into_values().next();
+    until(|| consumer().is_some_and(|c| c.delivered_at == Some(now()))).await;
+    let version = node.bundle_version();
+    let recorded = consumer().unwrap();
+    assert_eq!(recorded.kind, ConsumerKind::WorkloadApi);
+    assert_eq!(recorded.bundle_version, Some(version));
+    assert!(recorded.connected && recorded.credential_not_after > Some(now()));
+    drop(stream);
+    until(|| consumer().is_some_and(|c| !c.connected)).await;
+}
+
+#[tokio::test]
+async fn an_independent_client_reads_our_messages() {
+    let node = Node::start().await;
+    node.hold(entitlement("/web", ours(), 1));
+    let endpoint = format!("unix://{}", node.socket().display());
+    let client = within(WorkloadApiClient::connect_to(&endpoint))
+        .await
+        .unwrap();
+    let svid = within(client.fetch_x509_svid()).await.unwrap();
+    assert_eq!(svid.spiffe_id().to_string(), "spiffe://example.org/web");
+    let bundles = within(client.fetch_x509_bundles()).await.unwrap();
+    assert_eq!(bundles.len(), 1);
+}
+
+#[tokio::test]
+async fn an_independent_source_follows_a_renewal() {
+    let node = Node::start().await;
+    let (id, _) = node.hold(entitlement("/web", ours(), 1));
+    let endpoint = format!("unix://{}", node.socket().display());
+    let source = within(X509Source::builder().endpoint(&endpoint).build())
+        .await
+        .unwrap();
+    let first = source.svid().unwrap().leaf().as_bytes().to_vec();
+    let mut updates = source.updated();
+    node.renew(&id);
+    within(updates.changed()).await.unwrap();
+    assert_ne!(source.svid().unwrap().leaf().as_bytes(), first);
+}

@@ -1,0 +1,217 @@
+//! One Workload API stream: the caller's state now, then again whenever it changed.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_discovery::Stamp;
+use futures_util::Stream;
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tonic::Status;
+
+use super::reply::{Handout, Reply};
+use crate::attest::Caller;
+use crate::consumers::{Connection, ConsumerKind};
+use crate::holdings::Snapshot;
+use crate::local_api::{LocalApi, StreamPermit};
+
+/// How long a caller that is entitled waits for its first credential before UNAVAILABLE.
+pub const FIRST_SVID_DEADLINE: Duration = Duration::from_secs(5);
+
+pub(super) struct Updates<R> {
+    api: Arc<LocalApi>,
+    caller: Caller,
+    generations: watch::Receiver<u64>,
+    /// Made when the stream opened; sent first.
+    first: Option<Composed<R>>,
+    sent: String,
+    /// Handed to the transport when the stream is asked for the next message.
+    in_flight: Option<Delivery>,
+    connection: Connection,
+    _permit: StreamPermit,
+    _reply: PhantomData<fn() -> R>,
+}
+
+struct Composed<R> {
+    message: R,
+    content: String,
+    delivery: Delivery,
+}
+
+/// What the record of consumers learns once a message is on its way.
+struct Delivery {
+    bundle: String,
+    bundle_version: String,
+    credential_end: Option<Timestamp>,
+}
+
+/// What can be said to a caller now.
+enum Turn<R> {
+    Message(Composed<R>),
+    /// Part of it is there; worth sending once the wait is over.
+    Partial(Composed<R>),
+    /// Nothing is there yet.
+    Wait,
+    Denied,
+}
+
+impl<R: Reply> Updates<R> {
+    /// Waits for the first message, at most [`FIRST_SVID_DEADLINE`].
+    pub(super) async fn open(
+        api: Arc<LocalApi>,
+        mut caller: Caller,
+        permit: StreamPermit,
+    ) -> Result<Self, Status> {
+        let mut generations = api.holdings.subscribe();
+        let first = first_message::<R>(&api, &mut caller, &mut generations).await?;
+        let id = format!("{}:{}", R::CONSUMER, caller.process_name());
+        let connection = api.connect(&id, ConsumerKind::WorkloadApi, &first.delivery.bundle)?;
+        Ok(Self {
+            api,
+            caller,
+            generations,
+            sent: first.content.clone(),
+            first: Some(first),
+            in_flight: None,
+            connection,
+            _permit: permit,
+            _reply: PhantomData,
+        })
+    }
+
+    pub(super) fn into_messages(self) -> impl Stream<Item = Result<R, Status>> + Send {
+        futures_util::stream::unfold(Some(self), |updates| async move {
+            let mut updates = updates?;
+            match updates.next().await {
+                Ok(message) => Some((Ok(message), Some(updates))),
+                Err(status) => Some((Err(status), None)),
+            }
+        })
+    }
+
+    async fn next(&mut self) -> Result<R, Status> {
+        self.note_delivery();
+        let composed = match self.first.take() {
+            Some(first) => first,
+            None => self.changed().await?,
+        };
+        self.sent = composed.content;
+        self.in_flight = Some(composed.delivery);
+        Ok(composed.message)
+    }
+
+    /// Waits for other content than was sent.
+    async fn changed(&mut self) -> Result<Composed<R>, Status> {
+        loop {
+            self.generations.changed().await.map_err(|_| starting())?;
+            match turn::<R>(&self.api, &mut self.caller, Some(&self.sent)) {
+                Turn::Message(composed) | Turn::Partial(composed) => return Ok(composed),
+                Turn::Wait => {}
+                Turn::Denied => return Err(denied()),
+            }
+        }
+    }
+
+    /// There is no acknowledgement in this API: the transport took the last message in, since it
+    /// asks for the next one.
+    fn note_delivery(&mut self) {
+        let Some(delivery) = self.in_flight.take() else {
+            return;
+        };
+        let now = self.api.now();
+        self.connection.note(|consumer| {
+            if consumer.bundle_version.as_deref() != Some(&delivery.bundle_version) {
+                consumer.bundle_version = Some(delivery.bundle_version);
+                consumer.delivered_at = Some(now);
+            }
+            consumer.credential_not_after =
+                consumer.credential_not_after.max(delivery.credential_end);
+        });
+    }
+}
+
+async fn first_message<R: Reply>(
+    api: &LocalApi,
+    caller: &mut Caller,
+    generations: &mut watch::Receiver<u64>,
+) -> Result<Composed<R>, Status> {
+    let complete = async {
+        loop {
+            match turn::<R>(api, caller, None) {
+                Turn::Message(composed) => return Ok(composed),
+                Turn::Denied => return Err(denied()),
+                Turn::Partial(_) | Turn::Wait => {}
+            }
+            generations.changed().await.map_err(|_| starting())?;
+        }
+    };
+    match timeout(FIRST_SVID_DEADLINE, complete).await {
+        Ok(first) => first,
+        Err(_) => match turn::<R>(api, caller, None) {
+            Turn::Message(composed) | Turn::Partial(composed) => Ok(composed),
+            Turn::Denied => Err(denied()),
+            Turn::Wait if knows_rights(&api.holdings.load()) => Err(starting()),
+            Turn::Wait => Err(unconnected()),
+        },
+    }
+}
+
+/// Judges the caller again if its rights changed or it would be sent something, and composes what
+/// differs from `sent`.
+fn turn<R: Reply>(api: &LocalApi, caller: &mut Caller, sent: Option<&str>) -> Turn<R> {
+    let snapshot = api.holdings.load();
+    let now = api.now();
+    let is_news = |caller: &Caller| {
+        let handout = Handout::new(&snapshot, caller, now);
+        handout.is_none_or(|handout| Some(R::content(&handout).as_str()) != sent)
+    };
+    if caller.is_outdated(&snapshot) || is_news(caller) {
+        caller.attest_again(&snapshot);
+    }
+    let Some(handout) = Handout::new(&snapshot, caller, now) else {
+        return match knows_rights(&snapshot) {
+            true => Turn::Denied,
+            false => Turn::Wait,
+        };
+    };
+    if !R::is_complete(&handout) {
+        api.demand(handout.missing().map(|entitlement| &entitlement.id));
+    }
+    let content = R::content(&handout);
+    if !R::is_possible(&handout) || sent == Some(content.as_str()) {
+        return Turn::Wait;
+    }
+    let composed = Composed {
+        message: R::compose(&handout),
+        content,
+        delivery: Delivery {
+            bundle: handout.bundle.trust_domain().id().to_string(),
+            bundle_version: handout.bundle.version().to_owned(),
+            credential_end: handout.credential_end(),
+        },
+    };
+    match (R::is_complete(&handout), handout.has_default(), sent) {
+        (true, ..) => Turn::Message(composed),
+        (false, true, _) | (false, _, Some(_)) => Turn::Partial(composed),
+        (false, false, None) => Turn::Wait,
+    }
+}
+
+/// Whether the control plane has said, since this process started, who may have what.
+fn knows_rights(snapshot: &Snapshot) -> bool {
+    snapshot.bundle.is_some() && snapshot.stamp != Stamp::default()
+}
+
+fn denied() -> Status {
+    Status::permission_denied("no identity issued")
+}
+
+fn starting() -> Status {
+    Status::unavailable("the identity is not there yet")
+}
+
+fn unconnected() -> Status {
+    Status::unavailable("the sidecar has not reached its control plane since it started")
+}
