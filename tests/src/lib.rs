@@ -1,1 +1,29 @@
-//! Skeleton.
+//! The harness of the stories and of the demo: real processes, driven from outside.
+//!
+//! [`Mesh`] writes configuration files into a folder of its own and starts what they describe;
+//! [`load`] drives traffic through it and counts what was lost. Nothing here knows the insides of
+//! a daemon: it uses the command line, the sockets and the logs that every user has.
+
+pub mod binaries;
+pub mod clock;
+pub mod command;
+pub mod control_plane;
+pub mod demo;
+pub mod envoy;
+pub mod fetch;
+pub mod load;
+pub mod mesh;
+pub mod node;
+pub mod ports;
+pub mod process;
+pub mod sds;
+pub mod sidecar;
+pub mod wait;
+pub mod workload;
+
+pub use command::{Answer, Command};
+pub use control_plane::ControlPlane;
+pub use envoy::Envoy;
+pub use mesh::{Mesh, Registration};
+pub use process::Process;
+pub use sidecar::Sidecar;

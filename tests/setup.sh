@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Installs what the demo and the tests need beside Rust: Debian packages where a tool is missing
+# (as root), and the Python packages of tests/requirements.txt into the folder given.
+#
+# All output goes to stderr, so that a caller's stdout stays its own.
+set -euo pipefail
+exec >&2
+
+venv=${1:?usage: tests/setup.sh VENV}
+here=$(dirname "$(readlink -f "$0")")
+
+missing=()
+command -v cc >/dev/null || missing+=(build-essential)
+command -v setpriv >/dev/null || missing+=(util-linux)
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
+
+if ((${#missing[@]})); then
+    if ((EUID != 0)) || ! command -v apt-get >/dev/null; then
+        echo "missing: ${missing[*]}; as root: apt-get install ${missing[*]}"
+        exit 1
+    fi
+    echo "installing ${missing[*]}"
+    apt-get update -q
+    DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+fi
+
+echo "installing tests/requirements.txt into $venv"
+rm -rf "$venv"
+python3 -m venv "$venv"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
+    --requirement "$here/requirements.txt"
+"$venv/bin/python" -m pip check
+touch "$venv/.installed"

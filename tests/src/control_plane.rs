@@ -1,0 +1,123 @@
+//! A control plane as an operator runs it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::{Command, Process, binaries, fetch, ports};
+
+/// What differs between the meshes of the stories.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `svid.renew_at`.
+    pub renew_at: f64,
+    /// `svid.x509_ttl`.
+    pub x509_ttl: &'static str,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            renew_at: 0.45,
+            x509_ttl: "1h",
+        }
+    }
+}
+
+/// A running control plane; its state and configuration outlive a restart.
+#[derive(Debug)]
+pub struct ControlPlane {
+    folder: PathBuf,
+    api: SocketAddr,
+    telemetry: SocketAddr,
+    process: Process,
+}
+
+impl ControlPlane {
+    /// Configures one in `folder` and starts it.
+    ///
+    /// # Errors
+    /// It was not ready within the bound.
+    pub async fn start(folder: &Path, settings: &Settings) -> Result<Self> {
+        let (api, telemetry) = (ports::reserve(), ports::reserve());
+        let Settings { renew_at, x509_ttl } = settings;
+        let config = format!(
+            r#"trust_domain = "example.org"
+data_dir = "./data"
+[api]
+listen = "{api}"
+[admin]
+socket = "./admin.sock"
+[telemetry]
+listen = "{telemetry}"
+[svid]
+x509_ttl = "{x509_ttl}"
+renew_at = {renew_at}
+"#
+        );
+        std::fs::create_dir_all(folder)?;
+        std::fs::write(folder.join("control-plane.toml"), config)?;
+        let started = Self {
+            folder: folder.to_owned(),
+            api,
+            telemetry,
+            process: launch(folder)?,
+        };
+        started.ready().await?;
+        Ok(started)
+    }
+
+    /// Starts it again after it ended, and waits until it is ready.
+    ///
+    /// # Errors
+    /// It was not ready within the bound.
+    pub async fn start_again(&mut self) -> Result<()> {
+        self.process = launch(&self.folder)?;
+        self.ready().await
+    }
+
+    /// The process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Where sidecars reach it.
+    pub fn api(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// Where it tells about itself.
+    pub fn telemetry(&self) -> SocketAddr {
+        self.telemetry
+    }
+
+    /// The folder of configuration, admin socket and `data`.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The operator's program, at this control plane.
+    ///
+    /// # Errors
+    /// It was not built.
+    pub fn operator(&self) -> Result<Command> {
+        Ok(Command::operator()?.with_path("--admin-socket", &self.folder.join("admin.sock")))
+    }
+
+    async fn ready(&self) -> Result<()> {
+        let telemetry = self.telemetry;
+        self.process
+            .wait_for("ready control plane", async |_| {
+                fetch::is_ready(telemetry).await.then_some(())
+            })
+            .await
+            .context("the control plane did not start")
+    }
+}
+
+fn launch(folder: &Path) -> Result<Process> {
+    let program = binaries::ours("countersign-control-plane")?;
+    let arguments = ["run", "--config", "control-plane.toml"];
+    Process::start("control-plane", &program, &arguments, folder)
+}

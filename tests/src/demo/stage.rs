@@ -1,0 +1,273 @@
+//! The set: a service on node `a` behind a sidecar and an Envoy, a client on node `b`.
+//!
+//! ```text
+//!  client ── sidecar b ──┬── mTLS ── sidecar a ── service
+//!                        └── mTLS ── Envoy ────── service
+//!                                      └ SDS ─ sidecar a
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use countersign_model::SpiffeId;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::progress::{Frame, Progress};
+use super::report::{Propagation, Report};
+use crate::clock;
+use crate::control_plane::Settings;
+use crate::envoy::{Bootstrap, Dialect};
+use crate::load::probe::{Seen, Target, probe};
+use crate::load::service::Service;
+use crate::load::{Load, Route};
+use crate::sidecar::{Inbound, Listeners, Outbound};
+use crate::workload::{self, Identity};
+use crate::{Command, Envoy, Mesh, Registration, Sidecar, ports};
+
+const WEB: &str = "spiffe://example.org/web";
+const CLIENT: &str = "spiffe://example.org/client";
+/// With the lifetime: a renewal every 1.6 to 2 s.
+const RENEW_AT: f64 = 0.1;
+const LIFETIME: &str = "20s";
+/// Digits of a serial that are shown: its random end.
+const SHOWN_DIGITS: usize = 8;
+
+/// Everything that runs. Dropped top-down: processes first, their folder last.
+#[derive(Debug)]
+pub(super) struct Stage {
+    envoy: Envoy,
+    web: Sidecar,
+    client: Sidecar,
+    routes: [Route; 2],
+    doors: [(&'static str, SocketAddr); 2],
+    operator: Command,
+    mesh: Mesh,
+    _service: Service,
+}
+
+/// Those who drive traffic and watch.
+#[derive(Debug)]
+pub(super) struct Cast {
+    began: Timestamp,
+    load: Load,
+    seen: Vec<Arc<Seen>>,
+    web: Identity,
+    client: Identity,
+}
+
+impl Stage {
+    pub(super) async fn set(progress: &mut Progress) -> Result<Self> {
+        let settings = Settings {
+            renew_at: RENEW_AT,
+            ..Settings::default()
+        };
+        let mesh = Mesh::start(&settings).await?;
+        progress.event("control plane: trust domain example.org, state in SQLite");
+        for (id, node) in [(WEB, "a"), (CLIENT, "b")] {
+            mesh.register(&Registration::new(id, node).for_ttl(LIFETIME))
+                .await?;
+        }
+        let service = Service::start().await?;
+        let (web, door) = serving(&mesh, &service).await?;
+        progress.event("node a: sidecar attested by join token, holds spiffe://example.org/web");
+        let envoy = real_envoy(&web, &service).await?;
+        progress.event("node a: Envoy took the same identity from the sidecar over SDS");
+        let (client, routes) = calling(&mesh, door, &envoy).await?;
+        progress.event("node b: sidecar attested by join token, holds spiffe://example.org/client");
+        Ok(Self {
+            doors: [("at sidecar a", door), ("at Envoy", envoy.tcp())],
+            operator: mesh.operator()?,
+            envoy,
+            web,
+            client,
+            routes,
+            mesh,
+            _service: service,
+        })
+    }
+
+    /// Starts traffic and probes.
+    pub(super) async fn begin(&self) -> Result<Cast> {
+        let (web_id, client_id) = (SpiffeId::new(WEB)?, SpiffeId::new(CLIENT)?);
+        let web = Identity::follow(&self.web.socket(), &web_id).await?;
+        let client = Identity::follow(&self.client.socket(), &client_id).await?;
+        let mut load = Load::start(&self.routes);
+        let mut seen = Vec::new();
+        for (name, address) in self.doors {
+            let target = Target {
+                name,
+                address,
+                expect: web_id.clone(),
+                identity: client.clone(),
+            };
+            let serials = Arc::<Seen>::default();
+            seen.push(Arc::clone(&serials));
+            load.drive(probe(load.counters(), load.stop_signal(), target, serials));
+        }
+        Ok(Cast {
+            began: clock::now(),
+            load,
+            seen,
+            web,
+            client,
+        })
+    }
+
+    /// Does what an operator would.
+    pub(super) async fn operate(&self, verb: &[&str]) -> Result<Value> {
+        self.operator.json(verb).await
+    }
+
+    /// How everything stands.
+    pub(super) async fn frame(&self, cast: &Cast) -> Frame {
+        let authorities = self.operator.json(&["ca", "status"]).await;
+        let authorities = authorities.unwrap_or_default();
+        let tally = cast.load.tally();
+        let mut rows = vec![
+            ("root", active(&authorities, "roots")),
+            ("issuing CA", active(&authorities, "issuing")),
+            ("sidecar a", held("web", &cast.web)),
+            ("sidecar b", held("client", &cast.client)),
+        ];
+        for ((name, _), seen) in self.doors.iter().zip(&cast.seen) {
+            rows.push((name, presented(&seen.all())));
+        }
+        let requests = format!(
+            "{} answered, {} failed",
+            tally.requests_ok, tally.requests_failed
+        );
+        let connections = format!(
+            "{} opened, {} dropped",
+            tally.connections_opened, tally.connections_dropped
+        );
+        rows.extend([("requests", requests), ("connections", connections)]);
+        Frame { rows }
+    }
+
+    /// Ends the traffic and says what came of it.
+    pub(super) async fn end(self, cast: Cast) -> Result<Report> {
+        let (tally, reasons) = cast.load.stop().await;
+        let seen: Vec<_> = cast.seen.iter().map(|seen| seen.all()).collect();
+        let mut serials: BTreeSet<_> = seen.iter().flat_map(BTreeMap::keys).cloned().collect();
+        // The other side of the same handshakes: what clients presented to the Envoy.
+        serials.extend(self.envoy.peer_serials());
+        Ok(Report {
+            tally,
+            rotations: cast.web.renewals() + cast.client.renewals(),
+            distinct_serials_seen: serials.len(),
+            propagation_ms: Propagation::between(&self.issued_since(cast.began), &seen),
+            reasons,
+        })
+    }
+
+    /// When each certificate was issued since the probes began, as the control plane logs it.
+    fn issued_since(&self, began: Timestamp) -> BTreeMap<String, Timestamp> {
+        let issue = |event: &Value| {
+            let fields = event.get("fields").unwrap_or(event);
+            let serial = workload::serial(fields["serial"].as_str()?);
+            Some((serial, fields["issued_at"].as_str()?.parse().ok()?))
+        };
+        let events = self.mesh.control_plane().process().events();
+        let issued = events.iter().filter_map(issue);
+        issued.filter(|(_, at)| *at >= began).collect()
+    }
+}
+
+async fn serving(mesh: &Mesh, service: &Service) -> Result<(Sidecar, SocketAddr)> {
+    let listen = ports::reserve();
+    let inbound = Inbound {
+        listen,
+        forward: service.address(),
+        identity: WEB,
+        allow: CLIENT,
+    };
+    let listeners = Listeners {
+        inbound: vec![inbound],
+        ..Listeners::default()
+    };
+    let sidecar = mesh.sidecar("a", &listeners).await?;
+    sidecar.ready().await?;
+    Ok((sidecar, listen))
+}
+
+async fn calling(mesh: &Mesh, door: SocketAddr, envoy: &Envoy) -> Result<(Sidecar, [Route; 2])> {
+    let to = |connect| Outbound {
+        listen: ports::reserve(),
+        connect,
+        identity: CLIENT,
+        expect: WEB,
+    };
+    let [direct, http, tcp] = [door, envoy.http(), envoy.tcp()].map(to);
+    let routes = [
+        Route {
+            name: "sidecar to sidecar",
+            http: direct.listen,
+            tcp: direct.listen,
+        },
+        Route {
+            name: "sidecar to Envoy",
+            http: http.listen,
+            tcp: tcp.listen,
+        },
+    ];
+    let listeners = Listeners {
+        outbound: vec![direct, http, tcp],
+        ..Listeners::default()
+    };
+    let sidecar = mesh.sidecar("b", &listeners).await?;
+    sidecar.ready().await?;
+    Ok((sidecar, routes))
+}
+
+async fn real_envoy(sidecar: &Sidecar, service: &Service) -> Result<Envoy> {
+    let bootstrap = Bootstrap {
+        sds_socket: &sidecar.socket(),
+        identity: WEB,
+        bundle: "ROOTCA",
+        peer: CLIENT,
+        dialect: Dialect::Delta,
+    };
+    let envoy = Envoy::inbound(sidecar.folder(), &bootstrap, service.address())?;
+    envoy.ready().await.context("Envoy")?;
+    Ok(envoy)
+}
+
+fn active(authorities: &Value, kind: &str) -> String {
+    let all = authorities[kind].as_array().cloned().unwrap_or_default();
+    let describe = |it: &Value| {
+        let key: String = it["key_id"].as_str()?.chars().take(SHOWN_DIGITS).collect();
+        Some(format!("{} {key}", it["state"].as_str()?))
+    };
+    all.iter()
+        .filter_map(describe)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn held(name: &str, identity: &Identity) -> String {
+    let serial = identity.newest().unwrap_or_default();
+    format!(
+        "{name} holds …{}, generation {}",
+        end_of(&serial),
+        identity.renewals() + 1
+    )
+}
+
+fn presented(seen: &BTreeMap<String, Timestamp>) -> String {
+    let newest = seen.iter().max_by_key(|(_, at)| **at);
+    let serial = newest.map_or("", |(serial, _)| serial);
+    format!(
+        "presents …{}, {} serials so far",
+        end_of(serial),
+        seen.len()
+    )
+}
+
+fn end_of(serial: &str) -> &str {
+    serial
+        .get(serial.len().saturating_sub(SHOWN_DIGITS)..)
+        .unwrap_or(serial)
+}

@@ -1,0 +1,178 @@
+//! A sidecar as it runs beside a workload.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::{Command, Process, binaries, fetch, ports};
+
+/// A listener that terminates mTLS.
+#[derive(Clone, Debug)]
+pub struct Inbound {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Where plaintext goes.
+    pub forward: SocketAddr,
+    /// The identity that it presents.
+    pub identity: &'static str,
+    /// Whom it admits.
+    pub allow: &'static str,
+}
+
+/// A loopback listener that originates mTLS.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The proxy of the service.
+    pub connect: SocketAddr,
+    /// The identity that it presents.
+    pub identity: &'static str,
+    /// Whom it expects.
+    pub expect: &'static str,
+}
+
+/// The listeners of one sidecar.
+#[derive(Clone, Debug, Default)]
+pub struct Listeners {
+    /// `[[inbound]]`.
+    pub inbound: Vec<Inbound>,
+    /// `[[outbound]]`.
+    pub outbound: Vec<Outbound>,
+}
+
+/// A running sidecar; its state and configuration outlive a restart.
+#[derive(Debug)]
+pub struct Sidecar {
+    folder: PathBuf,
+    telemetry: SocketAddr,
+    process: Process,
+}
+
+impl Sidecar {
+    /// Configures one in `folder`, which holds `token` and `bundle.pem` already, and starts it.
+    ///
+    /// # Errors
+    /// It cannot be started. It may not be ready yet.
+    pub fn start(folder: &Path, api: SocketAddr, listeners: &Listeners) -> Result<Self> {
+        let telemetry = ports::reserve();
+        std::fs::write(
+            folder.join("sidecar.toml"),
+            configuration(api, telemetry, listeners),
+        )?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            telemetry,
+            process: launch(folder)?,
+        })
+    }
+
+    /// Starts it again after it ended.
+    ///
+    /// # Errors
+    /// It cannot be started. It may not be ready yet.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.process = launch(&self.folder)?;
+        Ok(())
+    }
+
+    /// Waits until it holds its identities.
+    ///
+    /// # Errors
+    /// It ended, or the bound passed.
+    pub async fn ready(&self) -> Result<()> {
+        let telemetry = self.telemetry;
+        self.process
+            .wait_for("ready sidecar", async |_| {
+                fetch::is_ready(telemetry).await.then_some(())
+            })
+            .await
+            .with_context(|| format!("sidecar in {}", self.folder.display()))
+    }
+
+    /// The process.
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Where it tells about itself.
+    pub fn telemetry(&self) -> SocketAddr {
+        self.telemetry
+    }
+
+    /// The folder of its configuration and state.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Workload API and SDS.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("sidecar.sock")
+    }
+
+    /// What `countersign-sidecar status` says.
+    ///
+    /// # Errors
+    /// The verb failed.
+    pub async fn status(&self) -> Result<Value> {
+        Command::new(binaries::ours("countersign-sidecar")?)
+            .json(&[
+                "status",
+                "--config",
+                &self.folder.join("sidecar.toml").to_string_lossy(),
+            ])
+            .await
+    }
+}
+
+fn launch(folder: &Path) -> Result<Process> {
+    let program = binaries::ours("countersign-sidecar")?;
+    let arguments = ["run", "--config", "sidecar.toml"];
+    Process::start("sidecar", &program, &arguments, folder)
+}
+
+fn configuration(api: SocketAddr, telemetry: SocketAddr, listeners: &Listeners) -> String {
+    let mut text = format!(
+        r#"trust_domain = "example.org"
+state_dir = "./state"
+[control_plane]
+address = "https://{api}"
+bundle = "./bundle.pem"
+[attestation]
+method = "join_token"
+token_file = "./token"
+[workload_api]
+socket = "./sidecar.sock"
+[telemetry]
+listen = "{telemetry}"
+"#
+    );
+    for Inbound {
+        listen,
+        forward,
+        identity,
+        allow,
+    } in &listeners.inbound
+    {
+        let _ = write!(
+            text,
+            "[[inbound]]\nlisten = \"{listen}\"\nforward = \"{forward}\"\nidentity = \"{identity}\"\nallow = [\"{allow}\"]\n"
+        );
+    }
+    for Outbound {
+        listen,
+        connect,
+        identity,
+        expect,
+    } in &listeners.outbound
+    {
+        let _ = write!(
+            text,
+            "[[outbound]]\nlisten = \"{listen}\"\nconnect = \"{connect}\"\nidentity = \"{identity}\"\nexpect = [\"{expect}\"]\n"
+        );
+    }
+    text
+}

@@ -1,0 +1,14 @@
+//! The stories: what a user of Countersign is promised, told with real processes.
+//!
+//! Each story starts a mesh of its own in a folder of its own, so that they run side by side.
+
+mod bad_input;
+mod daemon;
+mod demo;
+mod push;
+mod refusals;
+mod restarts;
+mod root;
+mod rotation;
+mod scene;
+mod workloads;
