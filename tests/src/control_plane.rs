@@ -14,6 +14,8 @@ pub struct Settings {
     pub renew_at: f64,
     /// `svid.x509_ttl`.
     pub x509_ttl: &'static str,
+    /// `telemetry.otlp_endpoint`.
+    pub otlp_endpoint: Option<String>,
 }
 
 impl Default for Settings {
@@ -21,6 +23,7 @@ impl Default for Settings {
         Self {
             renew_at: 0.45,
             x509_ttl: "1h",
+            otlp_endpoint: None,
         }
     }
 }
@@ -41,7 +44,13 @@ impl ControlPlane {
     /// It was not ready within the bound.
     pub async fn start(folder: &Path, settings: &Settings) -> Result<Self> {
         let (api, telemetry) = (ports::reserve(), ports::reserve());
-        let Settings { renew_at, x509_ttl } = settings;
+        let Settings {
+            renew_at,
+            x509_ttl,
+            otlp_endpoint,
+        } = settings;
+        let traces = otlp_endpoint.as_ref();
+        let traces = traces.map_or_else(String::new, |url| format!("otlp_endpoint = {url:?}\n"));
         let config = format!(
             r#"trust_domain = "example.org"
 data_dir = "./data"
@@ -51,7 +60,7 @@ listen = "{api}"
 socket = "./admin.sock"
 [telemetry]
 listen = "{telemetry}"
-[svid]
+{traces}[svid]
 x509_ttl = "{x509_ttl}"
 renew_at = {renew_at}
 "#

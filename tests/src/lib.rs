@@ -6,6 +6,7 @@
 
 pub mod binaries;
 pub mod clock;
+pub mod collector;
 pub mod command;
 pub mod control_plane;
 pub mod demo;

@@ -11,4 +11,5 @@ mod restarts;
 mod root;
 mod rotation;
 mod scene;
+mod traces;
 mod workloads;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
 use rustls_pki_types::CertificateDer;
 use tokio::sync::{Mutex, MutexGuard};
-use tracing::info_span;
+use tracing::{Instrument, info_span};
 use zeroize::Zeroizing;
 
 use super::state::KeyUse;
@@ -152,7 +152,11 @@ impl Authority {
         let linted = self.metrics.timed(Phase::Lint, lint);
         let linted = linted.inspect_err(|error| self.alarm(error))?;
         let begun = Instant::now();
-        let logged = self.log.append(linted).await?;
+        let logged = self
+            .log
+            .append(linted)
+            .instrument(info_span!("log"))
+            .await?;
         self.metrics.took(Phase::Log, begun.elapsed());
         let sign = || sign(logged, key.as_ref());
         let signed = self.metrics.timed(Phase::Sign, sign)?;

@@ -8,6 +8,7 @@ use arc_swap::ArcSwapOption;
 use countersign_model::{EntitlementId, SpiffeId};
 use jiff::Timestamp;
 use tokio::sync::broadcast;
+use tracing::Instrument;
 
 use super::cas::Cas;
 use super::identity::{Meta, begin, resume};
@@ -113,7 +114,7 @@ impl Authority {
         F: Future<Output = Result<T, AuthorityError>> + Send + 'static,
     {
         let this = self.this.upgrade().expect("we are called through it");
-        let task = tokio::spawn(write(this));
+        let task = tokio::spawn(write(this).in_current_span());
         task.await
             .map_err(|error| AuthorityError::Unavailable(error.to_string()))?
     }

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument;
 
 use super::attestation::proven_key;
 use super::session::{Session, Sessions};
@@ -81,7 +82,9 @@ impl Mesh for MeshService {
             .key
             .ok_or_else(|| Status::invalid_argument("no key proof"))?;
         let started = Instant::now();
-        let certified = self.certify(&peer, &session, &entitlement, &key).await;
+        let span = tracing::info_span!("enrol", node = %session.node.id(), %entitlement);
+        let certified = self.certify(&peer, &session, &entitlement, &key);
+        let certified = certified.instrument(span).await;
         let svid = certified.map_err(|error| self.refuse(&session, &error))?;
         self.plane.metrics.enrolled(Outcome::Granted);
         let metrics = self.plane.authority.metrics();
