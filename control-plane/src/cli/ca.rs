@@ -19,7 +19,7 @@ pub(super) enum Verb {
     /// Make a new issuing CA and sign with it from now on; the bundle stays as it is
     #[command(after_help = "Examples:\n  \
         countersign ca rotate-issuing\n  \
-        countersign ca rotate-issuing --wait    # until every connected node renewed under it")]
+        countersign ca rotate-issuing --wait    # until every workload of a connected node renewed under it")]
     RotateIssuing(Rotate),
     /// Make a new root; it signs once every live consumer acknowledged it
     #[command(after_help = "Examples:\n  \
