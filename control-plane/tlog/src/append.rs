@@ -1,0 +1,200 @@
+//! Where appends wait: indexes are given out here, and the writer takes everything that waits as
+//! one batch.
+//!
+//! An index is taken only once its entry is made, so indexes have no holes. What waits is bounded
+//! by [`MAX_WAITING`] places, given back when the writer has answered, even where the caller went.
+
+use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::yield_now;
+
+use crate::{AppendError, LogError, MAX_ENTRY_BYTES};
+
+/// Most entries that wait for the disk; also the most of one batch.
+pub(crate) const MAX_WAITING: usize = 1024;
+
+/// Whether an entry is durable.
+type Outcome = Result<(), LogError>;
+
+/// An entry on its way to the disk, and who wants to know.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) entry: Vec<u8>,
+    done: oneshot::Sender<Outcome>,
+}
+
+/// The entries that wait, and how many are durable.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    places: Semaphore,
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+    durable: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Queue {
+    next: u64,
+    waiting: Vec<Waiting>,
+    writer_sleeps: bool,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    Closing,
+    Stopped,
+}
+
+/// Index of an entry that waits, its outcome, and what its caller owes to a writer that sleeps.
+type Pushed<'a> = (u64, oneshot::Receiver<Outcome>, Option<Wake<'a>>);
+
+/// Wakes the writer when it is dropped, also where its caller goes away.
+struct Wake<'a>(&'a Condvar);
+
+impl Drop for Wake<'_> {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+impl Intake {
+    pub(crate) fn new(durable: u64) -> Self {
+        Self {
+            places: Semaphore::new(MAX_WAITING),
+            queue: Mutex::new(Queue {
+                next: durable,
+                waiting: Vec::new(),
+                writer_sleeps: false,
+                state: State::Open,
+            }),
+            arrived: Condvar::new(),
+            durable: durable.into(),
+        }
+    }
+
+    /// How many entries are durable.
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    /// Has an entry made for the next index and waits until it is durable.
+    pub(crate) async fn append<E>(
+        &self,
+        make: impl FnOnce(u64) -> Result<Vec<u8>, E>,
+    ) -> Result<u64, AppendError<E>> {
+        let place = self.places.acquire().await.expect("never closed");
+        let (index, done, wake) = self.push(make)?;
+        // The writer gives the place back, together with those of its whole batch.
+        place.forget();
+        if let Some(wake) = wake {
+            // Whoever is ready to append as well joins this batch instead of waiting for the next.
+            yield_now().await;
+            drop(wake);
+        }
+        let outcome = done.await.unwrap_or(Err(LogError::Stopped));
+        outcome.map(|()| index).map_err(AppendError::Log)
+    }
+
+    fn push<E>(
+        &self,
+        make: impl FnOnce(u64) -> Result<Vec<u8>, E>,
+    ) -> Result<Pushed<'_>, AppendError<E>> {
+        let (sender, receiver) = oneshot::channel();
+        let mut queue = self.lock();
+        if queue.state != State::Open {
+            return Err(AppendError::Log(LogError::Stopped));
+        }
+        let index = queue.next;
+        let entry = make(index).map_err(AppendError::Made)?;
+        if entry.len() > MAX_ENTRY_BYTES {
+            return Err(AppendError::Log(LogError::TooLong));
+        }
+        queue.waiting.push(Waiting {
+            entry,
+            done: sender,
+        });
+        queue.next += 1;
+        let wake = mem::take(&mut queue.writer_sleeps);
+        drop(queue);
+        Ok((index, receiver, wake.then_some(Wake(&self.arrived))))
+    }
+
+    /// Waits for entries and swaps them into `batch`, which is empty. False once the log closes
+    /// and nothing is left, or it stopped.
+    pub(crate) fn take(&self, batch: &mut Vec<Waiting>) -> bool {
+        let mut queue = self.lock();
+        loop {
+            if !queue.waiting.is_empty() {
+                mem::swap(&mut queue.waiting, batch);
+                return true;
+            }
+            if queue.state != State::Open {
+                return false;
+            }
+            queue.writer_sleeps = true;
+            queue = self
+                .arrived
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The first `count` entries of the batch are durable: everything below `durable` is.
+    pub(crate) fn acknowledge(&self, batch: &mut Vec<Waiting>, count: usize, durable: u64) {
+        self.durable.store(durable, Ordering::Release);
+        self.answer(batch.drain(..count), &Ok(()));
+    }
+
+    /// Nothing of the batch was kept, so nothing that has a higher index may be.
+    pub(crate) fn refuse(&self, batch: &mut Vec<Waiting>, error: LogError) {
+        let mut queue = self.lock();
+        queue.next = self.durable();
+        batch.append(&mut queue.waiting);
+        drop(queue);
+        self.answer(batch.drain(..), &Err(error));
+    }
+
+    /// Ends the log for good.
+    pub(crate) fn stop(&self, batch: &mut Vec<Waiting>) {
+        let mut queue = self.lock();
+        queue.state = State::Stopped;
+        batch.append(&mut queue.waiting);
+        drop(queue);
+        self.arrived.notify_one();
+        self.answer(batch.drain(..), &Err(LogError::Stopped));
+    }
+
+    /// Takes nothing more; what waits is still written.
+    pub(crate) fn close(&self) {
+        let mut queue = self.lock();
+        if queue.state == State::Open {
+            queue.state = State::Closing;
+        }
+        drop(queue);
+        self.arrived.notify_one();
+    }
+
+    /// Whether an fsync failed.
+    pub(crate) fn stopped(&self) -> bool {
+        self.lock().state == State::Stopped
+    }
+
+    fn answer(&self, batch: impl ExactSizeIterator<Item = Waiting>, outcome: &Outcome) {
+        let count = batch.len();
+        for waiting in batch {
+            // A caller that went away does not want to know.
+            let _ = waiting.done.send(outcome.clone());
+        }
+        self.places.add_permits(count);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // An entry that panics while it is made has changed nothing yet.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

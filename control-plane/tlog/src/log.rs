@@ -1,0 +1,251 @@
+//! The log: what its owner calls.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use jiff::Timestamp;
+
+use crate::append::Intake;
+use crate::attachments::Attachments;
+use crate::journal::{self, Disk, JournalStore, Replayed, Tail, Writer, replay};
+use crate::key::NoteKey;
+use crate::publish::Publisher;
+use crate::read::{Scan, chunk};
+use crate::{AppendError, LogError, TILE_WIDTH, files, prune};
+
+/// Where a log lives and what it is called.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The folder of tiles, bundles, checkpoints and journal. Made where it is missing.
+    pub dir: PathBuf,
+    /// The signed-note key file (made where it is missing, 0600).
+    pub key: PathBuf,
+    /// First line of every checkpoint and name of the key: no spaces and no plus.
+    pub origin: String,
+}
+
+/// The log. Dropping it writes what waits and ends its thread.
+#[derive(Debug)]
+pub struct Log {
+    parts: Arc<Parts>,
+    writer: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    folder: PathBuf,
+    intake: Arc<Intake>,
+    tail: Arc<Tail>,
+    attachments: Attachments,
+    publisher: Mutex<Publisher>,
+    published: AtomicU64,
+    retained: AtomicU64,
+}
+
+impl Log {
+    /// Opens or makes a log, and finishes what a crash interrupted. One process at a time: its
+    /// owner sees to that.
+    ///
+    /// # Errors
+    /// The folder cannot be used, or holds something else than was written.
+    pub fn open(options: &Options) -> Result<Self, LogError> {
+        Self::open_on(options, |disk| disk)
+    }
+
+    /// Opens a log whose journal is written through what `through` makes of the disk.
+    pub(crate) fn open_on<S: JournalStore>(
+        options: &Options,
+        through: impl FnOnce(Disk) -> S,
+    ) -> Result<Self, LogError> {
+        let folder = options.dir.as_path();
+        let journal = journal::folder(folder);
+        files::make_dir(&journal).map_err(LogError::refused(&journal))?;
+        let key = NoteKey::open(&options.key, &options.origin)?;
+        let publisher = Publisher::open(folder, key)?;
+        let attachments = Attachments::open(folder)?;
+        let replayed = replay(folder, publisher.size(), attachments.end()?)?;
+        let newest = replayed.newest();
+        let segment = replayed.segments.last().map(|segment| segment.file.clone());
+        let parts = Arc::new(Parts::new(folder, publisher, attachments, replayed)?);
+        let (intake, tail) = (parts.intake.clone(), parts.tail.clone());
+        let store = through(Disk::new(&journal, segment));
+        let writer = Writer::new(intake, tail, store, newest);
+        let thread = Builder::new().name("issuance-log".to_owned());
+        let thread = thread.spawn(move || writer.run());
+        Ok(Self {
+            parts,
+            writer: Some(thread.map_err(LogError::refused(&journal))?),
+        })
+    }
+
+    /// Appends the entry that `make` builds for the index it is given, durable on return; indexes
+    /// have no holes. `make` runs under the log's lock: it must be short and must not block. A
+    /// caller that stops waiting may find its entry appended.
+    ///
+    /// # Errors
+    /// `make` failed, or the log did.
+    pub async fn append<E>(
+        &self,
+        make: impl FnOnce(u64) -> Result<Vec<u8>, E>,
+    ) -> Result<u64, AppendError<E>> {
+        self.parts.intake.append(make).await
+    }
+
+    /// How many entries are durable.
+    pub fn size(&self) -> u64 {
+        self.parts.intake.durable()
+    }
+
+    /// How many entries the newest checkpoint covers.
+    pub fn published(&self) -> u64 {
+        self.parts.published.load(Ordering::Acquire)
+    }
+
+    /// The lowest index whose entry was not pruned.
+    pub fn first_retained(&self) -> u64 {
+        self.parts.retained.load(Ordering::Acquire)
+    }
+
+    /// The key by which auditors know this log, as a C2SP verifier key.
+    pub fn verifier_key(&self) -> String {
+        self.parts.publisher().verifier_key()
+    }
+
+    /// One durable entry; `None` beyond the end or where it was pruned. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The disk, or damage.
+    pub fn entry(&self, index: u64) -> Result<Option<Arc<[u8]>>, LogError> {
+        if index >= self.size() || index < self.first_retained() {
+            return Ok(None);
+        }
+        let entries = self.parts.chunk(index, index + 1)?;
+        Ok(entries.into_iter().next())
+    }
+
+    /// The durable entries from an index on, in order, as far as they are kept. Blocks on the disk.
+    pub fn scan(
+        &self,
+        from: u64,
+    ) -> impl Iterator<Item = Result<(u64, Arc<[u8]>), LogError>> + use<> {
+        let parts = self.parts.clone();
+        let from = from.max(self.first_retained());
+        Scan::new(from, self.size(), move |index, end| parts.chunk(index, end))
+    }
+
+    /// Keeps a small value beside an entry: not part of the tree, may be lost when power fails,
+    /// never read back changed. Returns once written, not synced.
+    ///
+    /// # Errors
+    /// The disk refused it, it is longer than [`crate::MAX_ATTACHMENT_BYTES`], or there is no such
+    /// entry.
+    pub fn attach(&self, index: u64, value: &[u8]) -> Result<(), LogError> {
+        if index >= self.size() {
+            return Err(LogError::Refused(format!("there is no entry {index}")));
+        }
+        self.parts.attachments.write(index, value)
+    }
+
+    /// What is kept beside an entry.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn attachment(&self, index: u64) -> Result<Option<Vec<u8>>, LogError> {
+        self.parts.attachments.read(index)
+    }
+
+    /// Writes tiles and a signed checkpoint for everything that is durable, where that is more
+    /// than the last checkpoint covers. Appends go on meanwhile. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The disk. After an fsync that failed the whole log stops.
+    pub fn publish(&self, now: Timestamp) -> Result<(), LogError> {
+        let parts = &self.parts;
+        let mut publisher = parts.publisher();
+        if parts.intake.stopped() {
+            return Err(LogError::Stopped);
+        }
+        let outcome = publisher.publish(&parts.tail, self.size(), now);
+        parts.published.store(publisher.size(), Ordering::Release);
+        if matches!(outcome, Err(LogError::Stopped)) {
+            parts.intake.stop(&mut Vec::new());
+        }
+        outcome
+    }
+
+    /// Removes the bodies of entries below an index, whole bundles at a time and none that no
+    /// checkpoint covers; tiles and checkpoints stay. Returns [`Log::first_retained`]. Blocks on
+    /// the disk.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn prune(&self, below: u64) -> Result<u64, LogError> {
+        let parts = &self.parts;
+        let publisher = parts.publisher();
+        // What is in the journal stays: its segments go by themselves once bundles hold them.
+        let journal = parts.tail.first().unwrap_or(publisher.size());
+        let below = below.min(publisher.size()).min(journal);
+        let first = (below - below % TILE_WIDTH).max(self.first_retained());
+        if first > self.first_retained() {
+            prune::retain(&parts.folder, first)?;
+            parts.retained.store(first, Ordering::Release);
+        }
+        if first > 0 {
+            prune::remove_bundles(&parts.folder, first)?;
+            parts.attachments.prune(first)?;
+        }
+        Ok(first)
+    }
+
+    /// Runs `work` while nothing is published or pruned: what the folder holds may be copied as a
+    /// whole meanwhile, `signatures` first. Appends go on.
+    pub fn hold<T>(&self, work: impl FnOnce(&Path) -> T) -> T {
+        let _publisher = self.parts.publisher();
+        work(&self.parts.folder)
+    }
+}
+
+impl Parts {
+    fn new(
+        folder: &Path,
+        publisher: Publisher,
+        attachments: Attachments,
+        replayed: Replayed,
+    ) -> Result<Self, LogError> {
+        let tail = Tail::new(folder, replayed.segments);
+        publisher.check_journal(&tail)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            intake: Arc::new(Intake::new(replayed.durable)),
+            tail: Arc::new(tail),
+            attachments,
+            published: publisher.size().into(),
+            retained: prune::first_retained(folder)?.into(),
+            publisher: Mutex::new(publisher),
+        })
+    }
+
+    fn chunk(&self, index: u64, end: u64) -> Result<Vec<Arc<[u8]>>, LogError> {
+        chunk(&self.folder, &self.tail, index, end)
+    }
+
+    fn publisher(&self) -> MutexGuard<'_, Publisher> {
+        // A publication changes its state only once everything is written.
+        self.publisher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.parts.intake.close();
+        // A writer that panicked has nothing more to write.
+        let _ = self.writer.take().map(JoinHandle::join);
+    }
+}
+
+#[cfg(test)]
+mod tests;
