@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-const PROTOS: [&str; 4] = [
+const PROTOS: [&str; 5] = [
     "countersign/v1/mesh.proto",
     "countersign/admin/v1/admin.proto",
+    "countersign/log/v1/entry.proto",
     "envoy_lean/sds.proto",
     "workload/workload.proto",
 ];

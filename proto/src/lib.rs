@@ -19,6 +19,8 @@ mod generated {
 
 /// The operator's API (`admin.proto`).
 pub use generated::countersign::admin::v1 as admin;
+/// Entries of the issuance log (`entry.proto`).
+pub use generated::countersign::log::v1 as log;
 /// The sidecar API (`mesh.proto`).
 pub use generated::countersign::v1 as mesh;
 /// The reduced xDS discovery messages.
@@ -42,5 +44,8 @@ pub use convert::ConvertError;
 pub const PROTOCOL_VERSION: u32 = 1;
 /// Type URL of an entitlement resource.
 pub const ENTITLEMENT_TYPE: &str = "type.googleapis.com/countersign.v1.Entitlement";
+/// Trailer of a RESOURCE_EXHAUSTED: milliseconds after which the call is worth trying again (gRPC
+/// proposal A6, server pushback).
+pub const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
 /// TLS exporter label that binds a key proof to its session.
 pub const KEY_PROOF_EXPORTER: &[u8] = b"EXPORTER-countersign-key-proof";

@@ -5,6 +5,7 @@
 //! entitlement as well, so that one schedule and one path renew everything.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,9 +17,9 @@ use crate::spiffe_id::SpiffeId;
 
 const NODE: &str = "node";
 
-/// The name of an entitlement, unique within one node.
+/// The name of an entitlement, unique within one node. Clones share the text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct EntitlementId(Box<str>);
+pub struct EntitlementId(Arc<str>);
 
 impl EntitlementId {
     /// The entitlement of every node to its own identity.
@@ -120,11 +121,11 @@ mod tests {
 
     #[test]
     fn names_on_the_wire_are_strict() {
-        let key = RegistrationKey {
-            id: SpiffeId::new("spiffe://example.org/web").unwrap(),
-            node: SpiffeId::new("spiffe://example.org/node/a").unwrap(),
-            selectors: SelectorSet::new([Selector::UnixUid(1)]).unwrap(),
-        };
+        let key = RegistrationKey::on_node(
+            SpiffeId::new("spiffe://example.org/web").unwrap(),
+            SpiffeId::new("spiffe://example.org/node/a").unwrap(),
+            SelectorSet::new([Selector::UnixUid(1)]).unwrap(),
+        );
         let id = key.entitlement_id();
         assert_eq!(EntitlementId::parse(id.as_str()), Some(id));
         assert_eq!(EntitlementId::parse("node"), Some(EntitlementId::node()));
@@ -142,10 +143,12 @@ mod tests {
 
     #[test]
     fn keys_that_differ_have_different_names() {
-        let key = |id: &str, uid| RegistrationKey {
-            id: SpiffeId::new(id).unwrap(),
-            node: SpiffeId::new("spiffe://example.org/node/a").unwrap(),
-            selectors: SelectorSet::new([Selector::UnixUid(uid)]).unwrap(),
+        let key = |id: &str, uid| {
+            RegistrationKey::on_node(
+                SpiffeId::new(id).unwrap(),
+                SpiffeId::new("spiffe://example.org/node/a").unwrap(),
+                SelectorSet::new([Selector::UnixUid(uid)]).unwrap(),
+            )
         };
         let one = key("spiffe://example.org/web", 1).entitlement_id();
         assert_ne!(one, key("spiffe://example.org/web", 2).entitlement_id());

@@ -12,7 +12,7 @@ pub mod serial;
 pub mod spiffe_id;
 
 pub use entitlement::{Entitlement, EntitlementId, EntitlementKind};
-pub use registration::{Criticality, Hint, HintError, Registration, RegistrationKey};
+pub use registration::{Criticality, Hint, HintError, Parent, Registration, RegistrationKey};
 pub use schedule::{Lifetime, RenewalWindow};
 pub use selector::{Claimed, Selector, SelectorError, SelectorSet};
 pub use serial::{Serial, SerialError};

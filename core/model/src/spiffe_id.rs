@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -147,10 +148,10 @@ impl TrustDomain {
     }
 }
 
-/// A SPIFFE ID. With an empty path it names the trust domain itself.
+/// A SPIFFE ID. With an empty path it names the trust domain itself. Clones share the text.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SpiffeId {
-    text: Box<str>,
+    text: Arc<str>,
     path_at: usize,
 }
 

@@ -1,7 +1,8 @@
 //! Logs and traces of a process: JSON or text to stderr, OTLP where configured.
 //!
 //! Spans are made by the daemons (`attest`, `authorize`, `sign`, `publish`, `install`); here they
-//! are only sent. Metrics live with what they count, in each daemon.
+//! are only sent. JSON lines do not show them: where nobody sees them they are not made.
+//! Metrics live with what they count, in each daemon.
 
 mod one_line;
 
@@ -13,6 +14,7 @@ use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::Subscriber;
+use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -60,6 +62,7 @@ impl Telemetry {
             Some(endpoint) => Some(exporting(settings.service, endpoint)?),
             None => None,
         };
+        let seen = provider.is_some() || !settings.json;
         let traces = provider
             .as_ref()
             .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("")));
@@ -67,6 +70,7 @@ impl Telemetry {
             .with(filter)
             .with(lines(settings.json, stderr))
             .with(traces)
+            .with(filter_fn(move |metadata| seen || metadata.is_event()))
             .try_init()
             .map_err(failed)?;
         Ok(Self { provider })

@@ -6,6 +6,8 @@
 
 mod pem;
 
+pub use pem::encode as certificate_pem;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -226,6 +228,11 @@ impl FromIterator<Arc<TrustBundle>> for BundleSet {
                 .collect(),
         )
     }
+}
+
+/// One certificate as a PEM block with lines of 64 characters.
+pub fn pem_block(certificate: &CertificateDer<'_>) -> String {
+    pem::encode(certificate)
 }
 
 #[cfg(test)]

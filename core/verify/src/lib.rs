@@ -11,9 +11,10 @@ mod path;
 mod pki;
 pub mod proof;
 pub mod refusal;
+pub mod request;
 pub mod svid;
 pub mod tls;
 
-pub use bundle::{BundleError, BundleSet, TrustBundle};
+pub use bundle::{BundleError, BundleSet, TrustBundle, certificate_pem};
 pub use refusal::Refusal;
 pub use svid::{VerifiedSvid, verify_svid};

@@ -46,8 +46,8 @@ pub(super) fn decode(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, BundleE
     }
 }
 
-/// One `CERTIFICATE` block with lines of 64 characters.
-pub(super) fn encode(der: &[u8]) -> String {
+/// One `CERTIFICATE` block (RFC 7468 section 5) with lines of 64 characters.
+pub fn encode(der: &[u8]) -> String {
     let base64 = STANDARD.encode(der);
     let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
     let mut rest = base64.as_str();
