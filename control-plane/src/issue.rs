@@ -3,31 +3,41 @@
 //! `Authorized → Linted → Logged → Signed → Published`: each step consumes the proof of the last,
 //! and only the step itself can make its proof. [`profile`] says what a kind of certificate looks
 //! like, [`template`] builds the to-be-signed bytes against a key that signs nothing, [`lint`]
-//! reads those bytes back and applies every rule. No CA key is in reach of this module.
+//! reads those bytes back and applies every rule, and [`key`] refuses weak keys. No CA key is in
+//! reach of this module.
 
+pub(crate) mod issuance;
+pub(crate) mod key;
 pub(crate) mod lint;
 pub(crate) mod profile;
+pub(crate) mod request;
 pub(crate) mod template;
 
 use countersign_model::Lifetime;
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use tracing::error;
 
 use crate::ca::log::Slot;
-use crate::store::{IssuanceRow, Seq};
+use issuance::Issuance;
+use key::PublicKey;
 use lint::Finding;
-use profile::{Issuer, Profile, Subject};
+use profile::{Issuer, Subject};
 
 /// Why a certificate will not be made.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PrepareError {
+pub enum PrepareError {
     /// The key or the request breaks a rule: the caller's fault.
     #[error(transparent)]
     Refused(#[from] Finding),
-    /// The issuer cannot give a lifetime any more.
-    #[error("the issuing CA has expired")]
+    /// The issuer cannot give the shortest lifetime any more.
+    #[error("the issuing CA has expired, or will before the shortest lifetime has passed")]
     IssuerExpired,
+    /// The operating system gives no random bytes for a serial.
+    #[error("the operating system gives no random bytes")]
+    NoRandom,
+    /// A serial has no room for another index.
+    #[error("the issuance log is full")]
+    LogFull,
     /// The template could not be built: a bug, or a value that no rule foresaw.
     #[error("the certificate cannot be built: {0}")]
     Template(#[from] rcgen::Error),
@@ -35,32 +45,35 @@ pub(crate) enum PrepareError {
 
 /// A to-be-signed certificate that passed every rule of its profile. Only [`prepare`] makes one.
 #[derive(Debug)]
-pub(crate) struct Linted {
-    row: IssuanceRow,
+pub struct Linted {
+    issuance: Issuance,
 }
 
 impl Linted {
-    /// The log entry that makes it durable.
-    pub(crate) fn into_row(self) -> IssuanceRow {
-        self.row
+    /// What goes into the log.
+    pub(crate) fn into_issuance(self) -> Issuance {
+        self.issuance
     }
 }
 
 /// Builds and checks the certificate for a subject and its key. No CA key is touched.
-pub(crate) fn prepare(
-    subject: &Subject,
-    spki: &[u8],
+///
+/// # Errors
+/// The rule that refuses it; or the issuer has no time left.
+pub fn prepare(
+    subject: Subject,
+    key: &PublicKey,
     slot: Slot,
     issuer: &Issuer,
     now: Timestamp,
 ) -> Result<Linted, PrepareError> {
     let serial = slot.into_serial();
-    let lifetime = lifetime(subject, issuer, now)?;
-    let key = lint::key::parse(spki)?;
-    let tbs = template::build(subject, &key, serial, issuer, &lifetime)?;
+    let lifetime = lifetime(&subject, issuer, now)?;
+    permitted(&subject, key)?;
+    let tbs = template::build(&subject, key, serial, issuer, &lifetime)?;
     let candidate = lint::Candidate {
-        subject,
-        spki,
+        subject: &subject,
+        key,
         issuer,
         lifetime: &lifetime,
         serial,
@@ -68,40 +81,51 @@ pub(crate) fn prepare(
     lint::check(&tbs, &candidate).inspect_err(|finding| {
         error!(rule = finding.rule, error = %finding, "a certificate was refused by lint");
     })?;
-    let row = IssuanceRow {
-        index: serial.index(),
-        seq: Seq::default(),
+    let issuance = Issuance {
         serial,
-        profile: subject.profile.as_str().to_owned(),
+        profile: subject.profile,
         spiffe_id: subject.id.to_string(),
-        node: subject.holder_node.clone(),
-        entitlement: subject.entitlement.clone(),
-        spki_sha256: Sha256::digest(spki).into(),
+        node: subject.holder_node,
+        entitlement: subject.entitlement,
+        spki_sha256: *key.sha256(),
         issuer: issuer.key_id.clone(),
         issued_at: lifetime.issued_at,
         not_after: lifetime.not_after,
         tbs,
-        certificate: None,
+        account: subject.account,
+        renews: subject.renews,
+        key_epoch: subject.key_epoch,
     };
-    Ok(Linted { row })
+    Ok(Linted { issuance })
+}
+
+/// A key that the subject may use.
+fn permitted(subject: &Subject, key: &PublicKey) -> Result<(), Finding> {
+    match &subject.refused_keys {
+        Some(refused) => refused.check(key),
+        None => Ok(()),
+    }
 }
 
 /// From now on for the time that the subject may have, and never beyond the issuer.
 fn lifetime(subject: &Subject, issuer: &Issuer, now: Timestamp) -> Result<Lifetime, PrepareError> {
+    subject.times.allow(subject.ttl)?;
     let wanted = now.checked_add(subject.ttl).unwrap_or(issuer.not_after);
     let not_after = whole_second(wanted.min(issuer.not_after));
-    if not_after <= now {
-        return Err(PrepareError::IssuerExpired);
+    let shortest = whole_second(now).checked_add(subject.times.min_ttl);
+    if shortest.is_ok_and(|shortest| shortest <= not_after) {
+        let issued_at = now;
+        return Ok(Lifetime {
+            issued_at,
+            not_after,
+        });
     }
-    Ok(Lifetime {
-        issued_at: now,
-        not_after,
-    })
+    Err(PrepareError::IssuerExpired)
 }
 
 /// When a certificate begins to be valid: backdated, but not before its issuer.
-pub(crate) fn not_before(profile: Profile, issued_at: Timestamp, issuer: &Issuer) -> Timestamp {
-    let backdated = issued_at.checked_sub(profile.backdate());
+pub(crate) fn not_before(subject: &Subject, issued_at: Timestamp, issuer: &Issuer) -> Timestamp {
+    let backdated = issued_at.checked_sub(subject.times.backdate);
     whole_second(backdated.unwrap_or(issued_at).max(issuer.not_before))
 }
 

@@ -6,18 +6,18 @@ use std::sync::Mutex;
 use countersign_model::{Lifetime, Serial};
 use jiff::Timestamp;
 use rcgen::{
-    CertificateParams, ExtendedKeyUsagePurpose, KeyIdMethod, PKCS_ECDSA_P256_SHA256, PublicKeyData,
-    SanType, SerialNumber, SignatureAlgorithm, SigningKey, SubjectPublicKeyInfo,
+    CertificateParams, KeyIdMethod, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, SerialNumber,
+    SignatureAlgorithm, SigningKey,
 };
 use time::OffsetDateTime;
 
+use super::key::PublicKey;
 use super::profile::{Issuer, Subject, distinguished_name};
-use crate::ca::keys::key_id;
 
 /// The to-be-signed certificate, DER.
 pub(super) fn build(
     subject: &Subject,
-    key: &SubjectPublicKeyInfo,
+    key: &PublicKey,
     serial: Serial,
     issuer: &Issuer,
     lifetime: &Lifetime,
@@ -32,29 +32,25 @@ pub(super) fn build(
 /// What would be signed, of finished parameters.
 pub(super) fn seal(
     params: &CertificateParams,
-    key: &SubjectPublicKeyInfo,
+    key: &PublicKey,
     issuer: &Issuer,
 ) -> Result<Vec<u8>, rcgen::Error> {
     let issuer_params = issuer_params(issuer)?;
     let witness = Witness::default();
     let ca = rcgen::Issuer::from_params(&issuer_params, &witness);
-    params.clone().signed_by(key, &ca)?;
+    params.signed_by(key, &ca)?;
     Ok(witness.into_message())
 }
 
 pub(super) fn params(
     subject: &Subject,
-    key: &SubjectPublicKeyInfo,
+    key: &PublicKey,
     serial: Serial,
     issuer: &Issuer,
     lifetime: &Lifetime,
 ) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::default();
-    params.not_before = calendar(super::not_before(
-        subject.profile,
-        lifetime.issued_at,
-        issuer,
-    ))?;
+    params.not_before = calendar(super::not_before(subject, lifetime.issued_at, issuer))?;
     params.not_after = calendar(lifetime.not_after)?;
     params.serial_number = Some(SerialNumber::from_slice(serial.as_bytes()));
     params.subject_alt_names = vec![SanType::URI(subject.id.as_str().try_into()?)];
@@ -64,22 +60,18 @@ pub(super) fn params(
     }
     params.distinguished_name = distinguished_name(subject.common_name.as_deref());
     params.is_ca = subject.profile.basic_constraints();
-    params.key_usages = subject.profile.key_usages();
-    if !subject.profile.is_ca() {
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
-    }
+    let shape = subject.profile.shape();
+    params.key_usages = shape.key_usages.to_vec();
+    params.extended_key_usages = shape.extended_key_usages.to_vec();
     params.use_authority_key_identifier_extension = true;
-    params.key_identifier_method = key_identifier(&key_id(&key.subject_public_key_info()))?;
+    params.key_identifier_method = KeyIdMethod::PreSpecified(key.id().to_vec());
     Ok(params)
 }
 
 fn issuer_params(issuer: &Issuer) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::default();
     params.distinguished_name = distinguished_name(Some(&issuer.common_name));
-    params.key_identifier_method = key_identifier(&issuer.key_id)?;
+    params.key_identifier_method = key_identifier(&issuer.key_identifier)?;
     Ok(params)
 }
 

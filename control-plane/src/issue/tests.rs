@@ -1,221 +1,110 @@
-//! Every rule refuses what it is for: good bytes, judged against another intent.
+//! What may be prepared, and what is refused before anything is built.
 
 use std::time::Duration;
 
-use countersign_model::{Serial, SpiffeId, TrustDomain};
+use countersign_model::{SpiffeId, TrustDomain};
 use jiff::SignedDuration;
-use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P521_SHA512, PKCS_ED25519, PublicKeyData,
-};
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
 
+use super::profile::{Profile, ProfileTimes, ca_name};
 use super::*;
 use crate::ca::keys::key_id;
 use crate::ca::slots::Tier;
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     Timestamp::from_second(1_800_000_000).unwrap()
 }
 
-fn subject() -> Subject {
+/// A subject of any profile.
+pub(super) fn subject(profile: Profile) -> Subject {
     let domain = TrustDomain::new("example.org").unwrap();
-    let mut subject = Subject::server(&domain, Duration::from_secs(600));
-    subject.id = SpiffeId::new("spiffe://example.org/web").unwrap();
-    subject.dns = vec!["web.local".to_owned()];
+    let times = ProfileTimes::default();
+    let mut subject = Subject::server(&domain, Duration::from_secs(600), &times);
+    subject.profile = profile;
+    subject.times = times.of(profile);
+    if profile.is_ca() {
+        subject.id = domain.id();
+        subject.common_name = Some(ca_name(Tier::Issuing, &key_id(b"subject")));
+    } else {
+        subject.id = SpiffeId::new("spiffe://example.org/web").unwrap();
+        subject.dns = vec!["web.local".to_owned(), "web".to_owned()];
+    }
     subject
 }
 
-fn issuer() -> Issuer {
-    let hour = SignedDuration::from_hours(1);
+pub(super) fn issuer() -> Issuer {
+    let hours = SignedDuration::from_hours(3);
     Issuer {
         key_id: key_id(b"issuer"),
-        common_name: profile::ca_name(Tier::Issuing, &key_id(b"issuer")),
-        not_before: now() - hour,
-        not_after: now() + hour,
+        key_identifier: key_id(b"issuer"),
+        common_name: ca_name(Tier::Issuing, &key_id(b"issuer")),
+        not_before: now() - hours,
+        not_after: now() + hours,
     }
 }
 
-fn spki() -> Vec<u8> {
+pub(super) fn fresh_key() -> PublicKey {
     let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
-    pair.subject_public_key_info()
+    PublicKey::read(&pair.subject_public_key_info()).unwrap()
 }
 
-/// What was meant, so that a test can change it after the bytes were built.
-struct Intent {
-    subject: Subject,
-    issuer: Issuer,
-    spki: Vec<u8>,
-    lifetime: Lifetime,
-    serial: Serial,
+#[test]
+fn lifetime_ends_with_its_issuer() {
+    let mut issuer = issuer();
+    issuer.not_after = now() + SignedDuration::from_secs(20);
+    let granted = lifetime(&subject(Profile::Svid), &issuer, now()).unwrap();
+    assert_eq!(granted.not_after, issuer.not_after);
 }
 
-fn refusal(change: impl FnOnce(&mut Intent)) -> Option<&'static str> {
-    let (subject, issuer, spki) = (subject(), issuer(), spki());
-    let mut intent = Intent {
-        lifetime: lifetime(&subject, &issuer, now()).unwrap(),
-        serial: Serial::new(0x01_0000, 7, [1; 8]).unwrap(),
-        subject,
-        issuer,
-        spki,
+#[test]
+fn no_life_is_shorter_than_the_floor() {
+    let mut issuer = issuer();
+    issuer.not_after = now() + SignedDuration::from_secs(19);
+    let refused = lifetime(&subject(Profile::Svid), &issuer, now());
+    assert!(matches!(refused, Err(PrepareError::IssuerExpired)));
+    issuer.not_after = now() - SignedDuration::from_secs(19);
+    let refused = lifetime(&subject(Profile::Svid), &issuer, now());
+    assert!(matches!(refused, Err(PrepareError::IssuerExpired)));
+}
+
+#[test]
+fn asked_lifetime_outside_the_bounds_is_refused() {
+    let mut subject = subject(Profile::Svid);
+    for secs in [0, 19, 86_401] {
+        subject.ttl = Duration::from_secs(secs);
+        let refused = lifetime(&subject, &issuer(), now());
+        assert!(
+            matches!(&refused, Err(PrepareError::Refused(finding)) if finding.rule == "ttl"),
+            "{secs}: {refused:?}"
+        );
+    }
+    subject.ttl = Duration::from_secs(20);
+    assert!(lifetime(&subject, &issuer(), now()).is_ok());
+}
+
+#[test]
+fn not_before_lies_back_as_set() {
+    let mut subject = subject(Profile::Svid);
+    let mut issuer = issuer();
+    let back = |secs| now() - SignedDuration::from_secs(secs);
+    assert_eq!(not_before(&subject, now(), &issuer), back(60));
+    subject.times.backdate = Duration::ZERO;
+    assert_eq!(not_before(&subject, now(), &issuer), now());
+    subject.times = ProfileTimes::default().of(Profile::Issuing);
+    assert_eq!(not_before(&subject, now(), &issuer), back(3_600));
+    issuer.not_before = back(10);
+    assert_eq!(not_before(&subject, now(), &issuer), back(10));
+}
+
+#[test]
+fn an_operator_narrows_and_never_widens() {
+    let times = ProfileTimes {
+        svid_max_ttl: Duration::from_secs(3_600),
+        ..ProfileTimes::default()
     };
-    let key = lint::key::parse(&intent.spki).unwrap();
-    let Intent {
-        subject,
-        issuer,
-        lifetime,
-        serial,
-        ..
-    } = &intent;
-    let tbs = template::build(subject, &key, *serial, issuer, lifetime).unwrap();
-    change(&mut intent);
-    let candidate = lint::Candidate {
-        subject: &intent.subject,
-        spki: &intent.spki,
-        issuer: &intent.issuer,
-        lifetime: &intent.lifetime,
-        serial: intent.serial,
-    };
-    lint::check(&tbs, &candidate)
-        .err()
-        .map(|finding| finding.rule)
-}
-
-#[test]
-fn certificate_as_meant_passes() {
-    assert_eq!(refusal(|_| ()), None);
-}
-
-#[test]
-fn certificate_of_another_intent_is_refused() {
-    let other = SpiffeId::new("spiffe://example.org/db").unwrap();
-    let second = SignedDuration::from_secs(1);
-    assert_eq!(refusal(|i| i.subject.id = other), Some("uri_san"));
-    assert_eq!(refusal(|i| i.subject.dns.clear()), Some("names"));
-    assert_eq!(
-        refusal(|i| i.serial = Serial::new(0x01_0000, 8, [1; 8]).unwrap()),
-        Some("serial")
-    );
-    assert_eq!(refusal(|i| i.spki = spki()), Some("key"));
-    assert_eq!(
-        refusal(|i| i.subject.ttl = Duration::from_secs(599)),
-        Some("validity")
-    );
-    assert_eq!(
-        refusal(|i| i.lifetime.not_after += second),
-        Some("validity")
-    );
-    assert_eq!(
-        refusal(|i| i.issuer.not_after = now() + second),
-        Some("validity_issuer")
-    );
-    assert_eq!(
-        refusal(|i| i.issuer.key_id = key_id(b"other")),
-        Some("authority_key_identifier")
-    );
-    assert_eq!(
-        refusal(|i| i.subject.foreign_keys.push(key_id(&i.spki))),
-        Some("key_of_a_ca")
-    );
-}
-
-/// The rule that a leaf breaks whose parameters were changed before its bytes were built.
-fn defect(change: impl FnOnce(&mut CertificateParams)) -> Option<&'static str> {
-    let (subject, issuer, spki) = (subject(), issuer(), spki());
-    let lifetime = lifetime(&subject, &issuer, now()).unwrap();
-    let serial = Serial::new(0x01_0000, 7, [1; 8]).unwrap();
-    let key = lint::key::parse(&spki).unwrap();
-    let mut params = template::params(&subject, &key, serial, &issuer, &lifetime).unwrap();
-    change(&mut params);
-    let tbs = template::seal(&params, &key, &issuer).unwrap();
-    let candidate = lint::Candidate {
-        subject: &subject,
-        spki: &spki,
-        issuer: &issuer,
-        lifetime: &lifetime,
-        serial,
-    };
-    lint::check(&tbs, &candidate)
-        .err()
-        .map(|finding| finding.rule)
-}
-
-#[test]
-fn leaf_without_a_defect_passes() {
-    assert_eq!(defect(|_| ()), None);
-}
-
-#[test]
-fn wrong_key_usage_is_refused() {
-    for usages in [
-        vec![],
-        vec![KeyUsagePurpose::KeyEncipherment],
-        vec![
-            KeyUsagePurpose::DigitalSignature,
-            KeyUsagePurpose::KeyCertSign,
-        ],
-        vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign],
-    ] {
-        assert_eq!(defect(|p| p.key_usages = usages), Some("key_usage"));
-    }
-}
-
-#[test]
-fn wrong_extended_key_usage_is_refused() {
-    use ExtendedKeyUsagePurpose::{Any, ClientAuth, CodeSigning, Other, ServerAuth};
-    for usages in [
-        vec![],
-        vec![ServerAuth],
-        vec![ClientAuth],
-        vec![ServerAuth, ClientAuth, Any],
-        vec![ServerAuth, ClientAuth, CodeSigning],
-        vec![ServerAuth, ClientAuth, Other(vec![1, 3, 6, 1, 4, 1])],
-    ] {
-        let rule = defect(|p| p.extended_key_usages = usages);
-        assert_eq!(rule, Some("extended_key_usage"));
-    }
-}
-
-#[test]
-fn wrong_basic_constraints_are_refused() {
-    for is_ca in [
-        IsCa::NoCa,
-        IsCa::Ca(BasicConstraints::Unconstrained),
-        IsCa::Ca(BasicConstraints::Constrained(0)),
-    ] {
-        assert_eq!(defect(|p| p.is_ca = is_ca), Some("basic_constraints"));
-    }
-}
-
-#[test]
-fn leaf_never_passes_as_a_ca() {
-    let rule = refusal(|i| i.subject.profile = Profile::Issuing);
-    assert_eq!(rule, Some("uri_san_path"));
-}
-
-#[test]
-fn keys_of_other_kinds_are_refused() {
-    for kind in [&PKCS_ECDSA_P521_SHA512, &PKCS_ED25519] {
-        let spki = KeyPair::generate_for(kind)
-            .unwrap()
-            .subject_public_key_info();
-        let key = lint::key::parse(&spki).unwrap();
-        let (subject, issuer) = (subject(), issuer());
-        let lifetime = lifetime(&subject, &issuer, now()).unwrap();
-        let serial = Serial::new(0x01_0000, 7, [1; 8]).unwrap();
-        let tbs = template::build(&subject, &key, serial, &issuer, &lifetime).unwrap();
-        let candidate = lint::Candidate {
-            subject: &subject,
-            spki: &spki,
-            issuer: &issuer,
-            lifetime: &lifetime,
-            serial,
-        };
-        assert_eq!(lint::check(&tbs, &candidate).unwrap_err().rule, "key");
-    }
-    for junk in [&[][..], &[0x30, 0x80], &[0xff; 91]] {
-        assert!(lint::key::parse(junk).is_err());
-    }
-    let mut trailing = spki();
-    trailing.push(0);
-    assert!(lint::key::parse(&trailing).is_err());
+    let hour = Duration::from_secs(3_600);
+    assert!(times.of(Profile::Svid).allow(hour).is_ok());
+    assert!(times.of(Profile::Svid).allow(2 * hour).is_err());
+    assert!(times.of(Profile::Server).allow(2 * hour).is_ok());
+    assert!(times.of(Profile::Root).allow(24 * 3_650 * hour).is_ok());
 }

@@ -1,21 +1,17 @@
-//! Basic constraints are present and critical; path lengths are fixed (X509-SVID.md section 4.1).
+//! Only a CA says that it is one (RFC 5280 section 4.2.1.9; X509-SVID.md section 4.1).
 
-use x509_parser::certificate::TbsCertificate;
+use super::reading::Reading;
+use super::{Candidate, Of, Rule};
 
-use super::{Candidate, Finding, require};
+pub(super) const RULE: Rule = Rule {
+    name: "basic_constraints",
+    section: "X509-SVID.md section 4.1",
+    problem: "a leaf claims to be a CA, or a CA does not",
+    of: Of::All,
+    holds,
+};
 
-pub(super) fn check(tbs: &TbsCertificate<'_>, candidate: &Candidate<'_>) -> Result<(), Finding> {
-    let constraints = tbs.basic_constraints().ok().flatten();
-    let length = candidate.subject.profile.path_length().map(u32::from);
-    let holds = constraints.is_some_and(|constraints| {
-        constraints.critical
-            && constraints.value.ca == candidate.subject.profile.is_ca()
-            && constraints.value.path_len_constraint == length
-    });
-    require(
-        holds,
-        "basic_constraints",
-        "basic constraints are missing, not critical or not those of the profile",
-        "X509-SVID.md section 4.1",
-    )
+fn holds(reading: &Reading<'_>, candidate: &Candidate<'_>) -> bool {
+    let constraints = reading.basic_constraints();
+    constraints.is_some_and(|constraints| constraints.ca == candidate.subject.profile.is_ca())
 }

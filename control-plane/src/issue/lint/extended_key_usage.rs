@@ -1,28 +1,24 @@
-//! A leaf serves both ends of a connection; a CA is not limited (X509-SVID.md section 4.4).
+//! A leaf serves both ends of a connection and nothing else (X509-SVID.md section 4.4).
 
-use x509_parser::certificate::TbsCertificate;
+use super::reading::Reading;
+use super::{Candidate, Of, Rule};
 
-use super::{Candidate, Finding, require};
+pub(super) const RULE: Rule = Rule {
+    name: "extended_key_usage",
+    section: "X509-SVID.md section 4.4",
+    problem: "a leaf has other extended key usages than serverAuth and clientAuth",
+    of: Of::Leaves,
+    holds,
+};
 
-pub(super) fn check(tbs: &TbsCertificate<'_>, candidate: &Candidate<'_>) -> Result<(), Finding> {
-    let usage = tbs.extended_key_usage().ok().flatten();
-    let holds = match usage {
-        None => candidate.subject.profile.is_ca(),
-        Some(usage) => {
-            let usage = usage.value;
-            let others = usage.any
-                || usage.code_signing
-                || usage.email_protection
-                || usage.time_stamping
-                || usage.ocsp_signing
-                || !usage.other.is_empty();
-            !candidate.subject.profile.is_ca() && usage.server_auth && usage.client_auth && !others
-        }
-    };
-    require(
-        holds,
-        "extended_key_usage",
-        "a leaf has exactly serverAuth and clientAuth, a CA none",
-        "X509-SVID.md section 4.4",
-    )
+fn holds(reading: &Reading<'_>, _: &Candidate<'_>) -> bool {
+    reading.extended_key_usage().is_some_and(|usage| {
+        let others = usage.any
+            || usage.code_signing
+            || usage.email_protection
+            || usage.time_stamping
+            || usage.ocsp_signing
+            || !usage.other.is_empty();
+        usage.server_auth && usage.client_auth && !others
+    })
 }

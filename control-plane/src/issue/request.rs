@@ -1,0 +1,198 @@
+//! Certification requests (PKCS #10, RFC 2986): a public key and the proof of its private one.
+//!
+//! Nothing else of a request counts: subject, names and extensions are never copied, whatever they
+//! ask for. Size is judged first and depth second, before anything is parsed; what is left must be
+//! strict DER, so that no two readers see two requests in the same bytes.
+
+mod der;
+
+use std::collections::HashSet;
+use std::fmt;
+
+use countersign_verify::request::{self, RequestSignatureError};
+use sha2::{Digest, Sha256};
+use x509_cert::der::oid::AssociatedOid;
+use x509_cert::der::{Decode, Encode};
+use x509_cert::request::{CertReq, CertReqInfo, ExtensionReq};
+
+use super::key::{PublicKey, UNKNOWN_KIND};
+use super::lint::Finding;
+
+/// Largest request: RSA of 8192 bits with a subject and names needs a quarter of it.
+pub(crate) const MAX_REQUEST_BYTES: usize = 16 * 1024;
+/// Deepest nesting. What `openssl req` makes has seven levels.
+const MAX_DEPTH: usize = 16;
+/// `NEW` is how `keytool` writes it (RFC 7468 section 7).
+const PEM_LABELS: [&str; 2] = ["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"];
+/// What a DER request begins with, and no PEM.
+const SEQUENCE_TAG: u8 = 0x30;
+
+/// Why a request is not taken, by rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RequestError {
+    #[error("a certification request has at most {MAX_REQUEST_BYTES} bytes")]
+    TooLarge,
+    #[error("the request is neither DER nor one PEM block of a certification request")]
+    Pem,
+    #[error("the request nests deeper than {MAX_DEPTH} levels")]
+    TooDeep,
+    #[error("bytes follow the request")]
+    TrailingBytes,
+    #[error("the request is not a PKCS #10 request in DER (RFC 2986 section 4)")]
+    NotDer,
+    #[error("an attribute stands in the request twice (RFC 2986 section 4.1)")]
+    DuplicateAttribute,
+    #[error("an extension stands in the request twice (RFC 5280 section 4.2)")]
+    DuplicateExtension,
+    #[error("the key is not ECDSA P-256 or P-384, or RSA with 2048 to 8192 bits")]
+    KeyKind,
+    #[error(transparent)]
+    WeakKey(Finding),
+    #[error("the signature algorithm is not ECDSA or RSA with SHA-2, or not that of the key")]
+    SignatureAlgorithm,
+    #[error("the request is not signed by the key that it names (RFC 2986 section 4.2)")]
+    SignatureInvalid,
+}
+
+impl RequestError {
+    fn of_key(finding: Finding) -> Self {
+        if finding.rule == UNKNOWN_KIND.rule {
+            Self::KeyKind
+        } else {
+            Self::WeakKey(finding)
+        }
+    }
+
+    /// The rule, stable.
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::TooLarge => "csr_too_large",
+            Self::Pem => "csr_pem",
+            Self::TooDeep => "csr_too_deep",
+            Self::TrailingBytes => "csr_trailing_bytes",
+            Self::NotDer => "csr_not_der",
+            Self::DuplicateAttribute => "csr_duplicate_attribute",
+            Self::DuplicateExtension => "csr_duplicate_extension",
+            Self::KeyKind => "csr_key_kind",
+            Self::WeakKey(finding) => finding.rule,
+            Self::SignatureAlgorithm => "csr_signature_algorithm",
+            Self::SignatureInvalid => "csr_signature_invalid",
+        }
+    }
+
+    /// What mends it.
+    pub(crate) fn remedy(self) -> &'static str {
+        match self {
+            Self::TooLarge | Self::TooDeep => {
+                "make a plain request: only its key counts, names come from the registration"
+            }
+            Self::Pem | Self::TrailingBytes => {
+                "give one request alone, as `openssl req -new` writes it"
+            }
+            Self::NotDer | Self::DuplicateAttribute | Self::DuplicateExtension => {
+                "make the request anew, for example with `openssl req -new`"
+            }
+            Self::KeyKind | Self::WeakKey(_) => {
+                "make a key with `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`"
+            }
+            Self::SignatureAlgorithm => "sign the request with SHA-256",
+            Self::SignatureInvalid => "make the request anew with the key that it is for",
+        }
+    }
+}
+
+/// A public key whose holder has signed a request with it. Only [`Requested::read`] makes one.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Requested {
+    spki: Vec<u8>,
+}
+
+impl Requested {
+    /// Reads a request, PEM or DER, and checks its signature.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, RequestError> {
+        if bytes.len() > MAX_REQUEST_BYTES {
+            return Err(RequestError::TooLarge);
+        }
+        if bytes.first() == Some(&SEQUENCE_TAG) {
+            return Self::read_der(bytes);
+        }
+        let (label, der) = x509_cert::der::pem::decode_vec(bytes).map_err(|_| RequestError::Pem)?;
+        if !PEM_LABELS.contains(&label) {
+            return Err(RequestError::Pem);
+        }
+        Self::read_der(&der)
+    }
+
+    fn read_der(bytes: &[u8]) -> Result<Self, RequestError> {
+        der::check(bytes, MAX_DEPTH)?;
+        let request = CertReq::from_der(bytes).map_err(|_| RequestError::NotDer)?;
+        if request.to_der().map_err(|_| RequestError::NotDer)? != bytes {
+            return Err(RequestError::NotDer);
+        }
+        nothing_twice(&request.info)?;
+        let spki = request.info.public_key.to_der();
+        let spki = spki.map_err(|_| RequestError::NotDer)?;
+        PublicKey::read(&spki).map_err(RequestError::of_key)?;
+        is_signed(&request, &spki)?;
+        Ok(Self { spki })
+    }
+
+    /// SubjectPublicKeyInfo, DER.
+    pub(crate) fn spki(&self) -> &[u8] {
+        &self.spki
+    }
+
+    /// SHA-256 over the SubjectPublicKeyInfo.
+    pub(crate) fn spki_sha256(&self) -> [u8; 32] {
+        Sha256::digest(&self.spki).into()
+    }
+}
+
+impl fmt::Debug for Requested {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Requested({})", hex::encode(self.spki_sha256()))
+    }
+}
+
+/// What is ignored must still be one thing: a request that says something twice was made to be
+/// read in two ways.
+fn nothing_twice(info: &CertReqInfo) -> Result<(), RequestError> {
+    let mut attributes = HashSet::new();
+    for attribute in info.attributes.iter() {
+        if !attributes.insert(attribute.oid) {
+            return Err(RequestError::DuplicateAttribute);
+        }
+        if attribute.oid != ExtensionReq::OID {
+            continue;
+        }
+        let [asked] = attribute.values.as_slice() else {
+            return Err(RequestError::DuplicateAttribute);
+        };
+        let asked: ExtensionReq = asked.decode_as().map_err(|_| RequestError::NotDer)?;
+        let mut extensions = HashSet::new();
+        if !asked.0.iter().all(|it| extensions.insert(it.extn_id)) {
+            return Err(RequestError::DuplicateExtension);
+        }
+    }
+    Ok(())
+}
+
+/// Proof of possession.
+fn is_signed(request: &CertReq, spki: &[u8]) -> Result<(), RequestError> {
+    let encoded = |_| RequestError::NotDer;
+    let message = request.info.to_der().map_err(encoded)?;
+    let algorithm = request.algorithm.to_der().map_err(encoded)?;
+    let algorithm = der::contents(&algorithm)?;
+    let signature = request.signature.as_bytes().ok_or(RequestError::NotDer)?;
+    request::verify(spki, algorithm, signature, &message).map_err(|error| match error {
+        RequestSignatureError::Algorithm => RequestError::SignatureAlgorithm,
+        RequestSignatureError::Key => RequestError::KeyKind,
+        _ => RequestError::SignatureInvalid,
+    })
+}
+
+#[cfg(test)]
+mod tests;
