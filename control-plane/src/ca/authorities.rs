@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use countersign_model::Serial;
+use countersign_proto::log::Rotated;
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
+use super::keys::StoreKind;
 use super::slots::{Slot, SlotState, Slots, Tier};
 use crate::store::{Change, Kind};
 
@@ -15,7 +16,13 @@ use crate::store::{Change, Kind};
 pub(crate) struct CaRecord {
     pub(crate) key_id: String,
     pub(crate) tier: Tier,
-    pub(crate) serial: Serial,
+    /// Where its key is; `None` for a root that is not ours.
+    pub(crate) store: Option<StoreKind>,
+    /// The subject key identifier in its certificate, lower-case hex: not always the key id where
+    /// another CA signed it.
+    pub(crate) key_identifier: String,
+    /// Its serial, lower-case hex: the coordinate of a log entry only if we signed it.
+    pub(crate) serial: String,
     pub(crate) issued_by: String,
     pub(crate) issued_at: Timestamp,
     pub(crate) not_before: Timestamp,
@@ -28,7 +35,11 @@ pub(crate) struct CaRecord {
 pub(crate) struct StoredCa {
     tier: Tier,
     state: SlotState,
-    serial: Serial,
+    #[serde(default = "on_disk")]
+    store: Option<StoreKind>,
+    #[serde(default)]
+    key_identifier: Option<String>,
+    serial: String,
     issued_by: String,
     issued_at: Timestamp,
     not_before: Timestamp,
@@ -61,6 +72,8 @@ impl Authorities {
             let record = CaRecord {
                 key_id: key_id.clone(),
                 tier: ca.tier,
+                store: ca.store,
+                key_identifier: ca.key_identifier.unwrap_or_else(|| key_id.clone()),
                 serial: ca.serial,
                 issued_by: ca.issued_by,
                 issued_at: ca.issued_at,
@@ -97,21 +110,72 @@ impl Authorities {
         self.record(self.slots.active(tier)?)
     }
 
+    /// The certificates from a CA up to the root, which is left out: what is presented after a
+    /// certificate that it issued.
+    pub(crate) fn path(&self, key_id: &str) -> Option<Vec<CertificateDer<'static>>> {
+        let mut at = self.record(key_id)?;
+        let mut path = Vec::new();
+        while at.tier != Tier::Root {
+            path.push(at.certificate.clone());
+            at = self.record(&at.issued_by)?;
+        }
+        Some(path)
+    }
+
     /// Every CA of a tier with its state, newest first.
     pub(crate) fn of_tier(&self, tier: Tier) -> Vec<(&CaRecord, SlotState)> {
         let slots = self.slots.iter().filter(|(_, slot)| slot.tier == tier);
         let mut all: Vec<_> = slots
             .filter_map(|(key_id, slot)| Some((self.record(key_id)?, slot.state)))
             .collect();
-        all.sort_by_key(|(record, _)| std::cmp::Reverse(record.serial.index()));
+        // Our serials rise with the log, which tells those of one moment apart.
+        all.sort_by(|(a, _), (b, _)| {
+            let order = |record: &CaRecord| (record.issued_at, record.serial.clone());
+            order(b).cmp(&order(a))
+        });
         all
     }
 
     /// Forgets what was dropped.
     pub(crate) fn drop_dead(&mut self, now: Timestamp) -> Vec<String> {
         let dropped = self.slots.drop_dead(now);
-        self.records.retain(|key_id, _| !dropped.contains(key_id));
+        self.prune();
         dropped
+    }
+
+    /// Forgets the certificate of every slot that is no more.
+    pub(crate) fn prune(&mut self) {
+        let Self { slots, records } = self;
+        records.retain(|key_id, _| slots.get(key_id).is_some());
+    }
+
+    /// The CA of a certificate.
+    pub(crate) fn with_certificate(
+        &self,
+        certificate: &CertificateDer<'_>,
+    ) -> Option<(&CaRecord, SlotState)> {
+        let mut records = self.records.values();
+        let record = records.find(|record| record.certificate == *certificate)?;
+        Some((record, self.slots.get(&record.key_id)?.state))
+    }
+
+    /// What the issuance log says of the way from `before` to `self`.
+    pub(crate) fn steps_since(&self, before: &Self) -> Vec<Rotated> {
+        let step = |key_id: &str, slot: &Slot, state: &str| Rotated {
+            tier: slot.tier.as_str().to_owned(),
+            key_id: key_id.to_owned(),
+            state: state.to_owned(),
+        };
+        let present = self.slots.iter().filter_map(|(key_id, slot)| {
+            let old = before.slots.get(key_id);
+            let is_same = old.is_some_and(|old| old.state == slot.state);
+            (!is_same).then(|| step(key_id, slot, slot.state.as_str()))
+        });
+        let gone = before.slots.iter().filter_map(|(key_id, slot)| {
+            let is_gone = self.slots.get(key_id).is_none();
+            is_gone.then(|| step(key_id, slot, "dropped"))
+        });
+        present.chain(gone).collect()
     }
 
     /// What must be written to come from `before` to `self`.
@@ -143,7 +207,9 @@ impl StoredCa {
         Self {
             tier: record.tier,
             state,
-            serial: record.serial,
+            store: record.store,
+            key_identifier: Some(record.key_identifier.clone()),
+            serial: record.serial.clone(),
             issued_by: record.issued_by.clone(),
             issued_at: record.issued_at,
             not_before: record.not_before,
@@ -151,4 +217,10 @@ impl StoredCa {
             certificate: hex::encode(&record.certificate),
         }
     }
+}
+
+/// Before a store was noted, every key was on disk.
+#[allow(clippy::unnecessary_wraps, reason = "the type of the field")]
+fn on_disk() -> Option<StoreKind> {
+    Some(StoreKind::Disk)
 }

@@ -1,33 +1,71 @@
-//! The only place that touches a CA key, and only for a logged entry.
+//! The only place that signs certificates with a CA key, and only for a logged entry.
+//!
+//! A CA key has one other use: [`super::request`] signs the request for its own certificate with
+//! it. That can never pass for a certificate. A CertificationRequestInfo (RFC 2986 section 4) is an
+//! INTEGER and then a Name, whose first element is a SET; a TBSCertificate (RFC 5280 section 4.1)
+//! begins with a tagged version or, without one, has an AlgorithmIdentifier in that place, whose
+//! first element is an OBJECT IDENTIFIER. No bytes are both.
 
 use rustls_pki_types::CertificateDer;
+use sha2::{Digest, Sha256};
 use tracing::info_span;
 
 use super::der;
 use super::keys::{CaKey, KeyError};
 use super::log::Logged;
-use crate::store::IssuanceRow;
+use crate::issue::issuance::Issuance;
 
 /// A certificate that was checked, logged and signed, in this order.
 #[derive(Debug)]
-pub(crate) struct Signed {
-    /// The log entry.
-    pub(crate) row: IssuanceRow,
-    /// The certificate.
-    pub(crate) certificate: CertificateDer<'static>,
+pub struct Signed {
+    issuance: Issuance,
+    signature: Vec<u8>,
+    certificate: CertificateDer<'static>,
 }
 
 /// Signs what the log holds, with the key that the entry names.
-pub(crate) fn sign(logged: Logged, key: &dyn CaKey) -> Result<Signed, KeyError> {
-    let span = info_span!("sign", serial = %logged.row().serial, issuer = key.key_id());
+///
+/// # Errors
+/// The key is another, or cannot be used.
+pub fn sign(logged: Logged, key: &dyn CaKey) -> Result<Signed, KeyError> {
+    let issuance = logged.issuance();
+    let span = info_span!("sign", serial = %issuance.serial, issuer = key.key_id());
     let _entered = span.enter();
-    if logged.row().issuer != key.key_id() {
+    if issuance.issuer != key.key_id() {
         return Err(KeyError::Damaged(key.key_id().to_owned()));
     }
-    let row = logged.into_row();
-    let signature = key.sign(&row.tbs)?;
-    Ok(Signed {
-        certificate: der::certificate(&row.tbs, &signature).into(),
-        row,
-    })
+    let signature = key.sign(&issuance.tbs)?;
+    Ok(signed_before(logged, signature))
+}
+
+/// A certificate whose signature was kept when it was made.
+pub(crate) fn signed_before(logged: Logged, signature: Vec<u8>) -> Signed {
+    let issuance = logged.into_issuance();
+    Signed {
+        certificate: der::certificate(&issuance.tbs, &signature).into(),
+        issuance,
+        signature,
+    }
+}
+
+impl Signed {
+    /// What was signed.
+    pub(crate) fn issuance(&self) -> &Issuance {
+        &self.issuance
+    }
+
+    /// The signature, as it stands in the certificate.
+    pub(crate) fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+
+    /// The certificate.
+    pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    /// SHA-256 over the certificate: the fingerprint that people compare.
+    pub(crate) fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(&self.certificate).into()
+    }
 }

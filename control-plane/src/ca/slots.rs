@@ -1,9 +1,10 @@
 //! Which CA may sign: prepared → active → retired → dropped, as a pure machine.
 //!
-//! Invariants, held after every step: at most one root and one issuing CA are active; the active
-//! issuing CA is under the active root; only an active CA signs; every root from prepared to
-//! retired is trusted; a retired root is dropped only after everything under it has expired.
-//! A failed step changes nothing. Nothing here holds a key or reads a clock.
+//! Invariants, held after every step: at most one CA of a tier is active; an active CA is under an
+//! active one: the issuing CA under the intermediate where there is one and otherwise under the
+//! root; only an active CA signs; every root from prepared to retired is trusted; a retired CA is
+//! dropped only after everything under it has expired. A failed step changes nothing. Nothing here
+//! holds a key or reads a clock.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,8 @@ use serde::{Deserialize, Serialize};
 const IN_FLIGHT: SignedDuration = SignedDuration::from_secs(60);
 /// Most roots at a time, and so in a bundle: a rotation beyond that waits for one to be dropped.
 pub(crate) const MAX_ROOTS: usize = 16;
+/// Most intermediates that are remembered.
+pub(crate) const MAX_INTERMEDIATES: usize = 64;
 /// Most issuing CAs that are remembered.
 pub(crate) const MAX_ISSUING: usize = 1_024;
 
@@ -24,7 +27,9 @@ pub(crate) const MAX_ISSUING: usize = 1_024;
 pub(crate) enum Tier {
     /// Self-signed, in the bundle.
     Root,
-    /// Signed by a root, signs leaves.
+    /// Signed by a root, signs issuing CAs; need not be there.
+    Intermediate,
+    /// Signed by a root or intermediate, signs leaves.
     Issuing,
 }
 
@@ -32,12 +37,35 @@ pub(crate) enum Tier {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SlotState {
-    /// Made, not signing yet (a root: in the bundle, waiting for its gate).
+    /// Made, not signing yet (a root: in the bundle, waiting for its gate; an intermediate: waiting
+    /// with its root).
     Prepared,
     /// Signing.
     Active,
     /// No longer signing; a root stays in the bundle while something under it lives.
     Retired,
+}
+
+impl Tier {
+    /// Its name in the log.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Intermediate => "intermediate",
+            Self::Issuing => "issuing",
+        }
+    }
+}
+
+impl SlotState {
+    /// The word that operators and the log know it by.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Prepared => "prepared",
+            Self::Active => "active",
+            Self::Retired => "retired",
+        }
+    }
 }
 
 /// A step that the machine refuses.
@@ -103,9 +131,31 @@ impl Slots {
         Ok(())
     }
 
-    /// Activates the prepared root. `acknowledged` is the version of the bundle that every live
-    /// consumer has, `present` that of the bundle which the prepared root is in. The old root and
-    /// its issuing CAs retire: an issuing CA under the new root must follow.
+    /// Adds an intermediate under the prepared root, that waits with it. One that waited before is
+    /// replaced: it never signed.
+    pub(crate) fn prepare_intermediate(
+        &mut self,
+        key_id: &str,
+        issued_by: &str,
+        not_after: Timestamp,
+    ) -> Result<(), SlotError> {
+        if self.prepared_root() != Some(issued_by) {
+            return Err(SlotError::WrongState);
+        }
+        self.has_room(Tier::Intermediate)?;
+        self.is_new(key_id)?;
+        if let Some(before) = self.prepared_intermediate().map(str::to_owned) {
+            self.0.remove(&before);
+        }
+        let (tier, state) = (Tier::Intermediate, SlotState::Prepared);
+        self.insert(key_id, tier, state, issued_by, not_after);
+        Ok(())
+    }
+
+    /// Activates the prepared root, and the intermediate that waits with it. `acknowledged` is the
+    /// version of the bundle that every live consumer has, `present` that of the bundle which the
+    /// prepared root is in. The old root and the CAs under it retire: an issuing CA under the new
+    /// root must follow.
     pub(crate) fn activate_root(
         &mut self,
         acknowledged: &str,
@@ -119,14 +169,20 @@ impl Slots {
             return Err(SlotError::OtherBundle);
         }
         self.has_room(Tier::Issuing)?;
-        self.retire_active(Tier::Root);
-        self.retire_active(Tier::Issuing);
+        let intermediate = self.prepared_intermediate().map(str::to_owned);
+        for tier in [Tier::Root, Tier::Intermediate, Tier::Issuing] {
+            self.retire_active(tier);
+        }
         self.set(&key_id, SlotState::Active);
+        if let Some(intermediate) = intermediate {
+            self.set(&intermediate, SlotState::Active);
+        }
         Ok(())
     }
 
-    /// Adds an issuing CA under the active root and activates it; the one before retires.
-    pub(crate) fn activate_issuing(
+    /// Adds an intermediate under the active root and activates it; the one before and its issuing
+    /// CA retire: an issuing CA under the new one must follow.
+    pub(crate) fn activate_intermediate(
         &mut self,
         key_id: &str,
         issued_by: &str,
@@ -135,16 +191,36 @@ impl Slots {
         if self.active(Tier::Root) != Some(issued_by) {
             return Err(SlotError::WrongState);
         }
+        self.has_room(Tier::Intermediate)?;
         self.has_room(Tier::Issuing)?;
         self.is_new(key_id)?;
+        self.retire_active(Tier::Intermediate);
         self.retire_active(Tier::Issuing);
-        self.insert(
-            key_id,
-            Tier::Issuing,
-            SlotState::Active,
-            issued_by,
-            not_after,
-        );
+        let (tier, state) = (Tier::Intermediate, SlotState::Active);
+        self.insert(key_id, tier, state, issued_by, not_after);
+        Ok(())
+    }
+
+    /// Adds an issuing CA under the active intermediate or root and activates it; the one before
+    /// retires, and so does an intermediate that is passed by.
+    pub(crate) fn activate_issuing(
+        &mut self,
+        key_id: &str,
+        issued_by: &str,
+        not_after: Timestamp,
+    ) -> Result<(), SlotError> {
+        let is_under_root = self.active(Tier::Root) == Some(issued_by);
+        if !is_under_root && self.active(Tier::Intermediate) != Some(issued_by) {
+            return Err(SlotError::WrongState);
+        }
+        self.has_room(Tier::Issuing)?;
+        self.is_new(key_id)?;
+        if is_under_root {
+            self.retire_active(Tier::Intermediate);
+        }
+        self.retire_active(Tier::Issuing);
+        let (tier, state) = (Tier::Issuing, SlotState::Active);
+        self.insert(key_id, tier, state, issued_by, not_after);
         Ok(())
     }
 
@@ -166,9 +242,9 @@ impl Slots {
 
     /// Drops every retired CA that nothing lives under any more, and says which.
     pub(crate) fn drop_dead(&mut self, now: Timestamp) -> Vec<String> {
-        let mut dropped = self.remove_dead(Tier::Issuing, now);
-        dropped.extend(self.remove_dead(Tier::Root, now));
-        dropped
+        let from_below = [Tier::Issuing, Tier::Intermediate, Tier::Root];
+        let drop_tier = |tier| self.remove_dead(tier, now);
+        from_below.into_iter().flat_map(drop_tier).collect()
     }
 
     /// The CA of a tier that may sign.
@@ -179,6 +255,11 @@ impl Slots {
     /// The root that waits for its gate.
     pub(crate) fn prepared_root(&self) -> Option<&str> {
         self.find(Tier::Root, SlotState::Prepared)
+    }
+
+    /// The intermediate that waits with it.
+    pub(crate) fn prepared_intermediate(&self) -> Option<&str> {
+        self.find(Tier::Intermediate, SlotState::Prepared)
     }
 
     /// The roots of the bundle, the active first.
@@ -239,6 +320,7 @@ impl Slots {
         let used = self.0.values().filter(|slot| slot.tier == tier).count();
         let most = match tier {
             Tier::Root => MAX_ROOTS,
+            Tier::Intermediate => MAX_INTERMEDIATES,
             Tier::Issuing => MAX_ISSUING,
         };
         if used < most {
@@ -274,13 +356,10 @@ impl Slots {
     }
 
     fn is_dead(&self, key_id: &str, slot: &Slot, now: Timestamp) -> bool {
-        let lives_under = self
-            .0
-            .values()
-            .any(|child| child.tier == Tier::Issuing && child.issued_by == *key_id);
+        let is_under = |child: &Slot| child.tier != Tier::Root && child.issued_by == *key_id;
         let passed = |end: Timestamp| now.duration_since(end) > IN_FLIGHT;
         slot.state == SlotState::Retired
-            && !(slot.tier == Tier::Root && lives_under)
+            && !self.0.values().any(is_under)
             && slot.live_until.is_none_or(passed)
     }
 }

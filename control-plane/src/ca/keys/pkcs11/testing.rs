@@ -1,0 +1,110 @@
+//! A SoftHSM2 token for one test, in a process and a folder of its own.
+//!
+//! SoftHSM2 reads its configuration once a process, so a test runs itself again with that of its
+//! own folder: whether the tests share a process or not makes no difference.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::ca::keys::Pkcs11Settings;
+
+const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+const CONFIGURATION: &str = "SOFTHSM2_CONF";
+const LABEL: &str = "countersign";
+pub(crate) const PIN: &str = "314159";
+
+/// The token and its files.
+pub(crate) struct SoftToken {
+    folder: PathBuf,
+}
+
+/// Runs `body` with a token, in a process of its own. `test` is the path of the calling test:
+/// `concat!(module_path!(), "::name")`.
+pub(crate) fn with_token(test: &str, body: impl FnOnce(&SoftToken)) {
+    let (_, test) = test.split_once("::").expect("a path within the crate");
+    let folder = std::env::var_os(CONFIGURATION).map(PathBuf::from);
+    let folder = folder.as_deref().and_then(Path::parent);
+    match folder.filter(|folder| folder.ends_with(folder_name(test))) {
+        Some(folder) => body(&SoftToken::initialised(folder)),
+        None => in_a_process_of_its_own(test),
+    }
+}
+
+fn folder_name(test: &str) -> String {
+    test.replace("::", ".")
+}
+
+fn in_a_process_of_its_own(test: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join(folder_name(test));
+    let tokens = folder.join("tokens");
+    fs::create_dir_all(&tokens).unwrap();
+    let configuration = folder.join("softhsm2.conf");
+    let text = format!("directories.tokendir = {}\n", tokens.display());
+    fs::write(&configuration, text).unwrap();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(CONFIGURATION, &configuration)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}\n{errors}");
+    assert!(text.contains("1 passed"), "{test} did not run: {text}");
+}
+
+impl SoftToken {
+    fn initialised(folder: &Path) -> Self {
+        let made = Command::new("softhsm2-util")
+            .args(["--init-token", "--free", "--label", LABEL])
+            .args(["--so-pin", "271828", "--pin", PIN])
+            .output()
+            .expect("softhsm2 is installed by tests/setup.sh");
+        assert!(made.status.success(), "{made:?}");
+        let token = Self {
+            folder: folder.to_owned(),
+        };
+        token.write_pin(PIN);
+        token
+    }
+
+    pub(crate) fn settings(&self) -> Pkcs11Settings {
+        Pkcs11Settings {
+            module: MODULE.into(),
+            token: LABEL.to_owned(),
+            pin_file: self.pin_file(),
+        }
+    }
+
+    pub(crate) fn pin_file(&self) -> PathBuf {
+        self.folder.join("pin")
+    }
+
+    pub(crate) fn write_pin(&self, pin: &str) {
+        fs::write(self.pin_file(), format!("{pin}\n")).unwrap();
+        self.open_pin(0o600);
+    }
+
+    pub(crate) fn open_pin(&self, mode: u32) {
+        fs::set_permissions(self.pin_file(), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Takes the token away, as if it were pulled out.
+    pub(crate) fn pull_out(&self) {
+        for token in self.tokens().read_dir().unwrap() {
+            let token = token.unwrap();
+            fs::rename(token.path(), self.folder.join("away")).unwrap();
+        }
+    }
+
+    /// Brings it back.
+    pub(crate) fn put_back(&self) {
+        fs::rename(self.folder.join("away"), self.tokens().join("back")).unwrap();
+    }
+
+    fn tokens(&self) -> PathBuf {
+        self.folder.join("tokens")
+    }
+}
