@@ -1,27 +1,29 @@
 //! Registrations, what they entitle a node to, and the pure decision to authorize.
 //!
 //! The state is in memory, indexed by node, so that what a node may hold is found without a look
-//! at the others. Only what the store has made durable is applied here.
+//! at the others; what is signed by hand stands apart and is never shown to a node. Only what the
+//! store has made durable is applied here.
 
 mod authorize;
+pub(crate) mod policy;
 pub(crate) mod rules;
+mod tombstones;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_model::{
-    Entitlement, EntitlementId, EntitlementKind, Registration, RenewalWindow, SpiffeId,
+    Entitlement, EntitlementId, EntitlementKind, Parent, Registration, RegistrationKey,
+    RenewalWindow, SelectorSet, SpiffeId,
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use authorize::{Authorized, authorize};
-
-/// How long a removed right is remembered at least, so that a node that was away is told.
-const TOMBSTONE_LIFE: SignedDuration = SignedDuration::from_hours(24);
-/// Most removed rights that are remembered for one node; the one that ends first is forgotten.
-pub(crate) const MAX_TOMBSTONES: usize = 4_096;
+pub(crate) use authorize::authorize_by_hand;
+pub use authorize::{Authorized, authorize};
+pub use policy::Policy;
+pub(crate) use tombstones::{Tombstone, Tombstones};
 
 /// A registration as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,36 +31,6 @@ pub(crate) struct Kept {
     pub(crate) registration: Registration,
     /// Raised when the names or the lifetime of its certificates change.
     pub(crate) key_epoch: u64,
-}
-
-/// A right that was taken away.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Tombstone {
-    pub(crate) node: SpiffeId,
-    pub(crate) entitlement: String,
-    /// Until when it is remembered.
-    pub(crate) until: Timestamp,
-}
-
-impl Tombstone {
-    /// Remembers a removal until nothing issued for it is valid, and a day at least.
-    pub(crate) fn new(
-        registration: &Registration,
-        valid_until: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Self {
-        let day = now.checked_add(TOMBSTONE_LIFE).unwrap_or(now);
-        Self {
-            node: registration.key.node.clone(),
-            entitlement: registration.key.entitlement_id().to_string(),
-            until: valid_until.map_or(day, |end| end.max(day)),
-        }
-    }
-
-    /// Its key in the store.
-    pub(crate) fn key(&self) -> String {
-        format!("{} {}", self.entitlement, self.node)
-    }
 }
 
 /// What is the same for every certificate of this control plane.
@@ -75,87 +47,100 @@ struct Held {
     entitlement: Arc<Entitlement>,
 }
 
-/// Every registration, by node.
+/// Every registration, by node or by hand.
 #[derive(Debug)]
-pub(crate) struct Registry {
+pub struct Registry {
     defaults: Defaults,
+    policy: Policy,
+    /// What is signed by hand: one registration an ID.
+    by_hand: HashMap<SpiffeId, Kept>,
+    /// The registrations that end, the next one first.
+    ends: BTreeSet<(Timestamp, RegistrationKey)>,
     nodes: HashMap<SpiffeId, BTreeMap<EntitlementId, Held>>,
     /// Workload IDs and on which nodes: to find registrations by ID, and to keep IDs apart.
     workloads: HashMap<SpiffeId, BTreeMap<EntitlementId, SpiffeId>>,
-    tombstones: HashMap<SpiffeId, BTreeMap<EntitlementId, Tombstone>>,
-    longest_ttl: BTreeMap<Duration, usize>,
+    /// What nodes lost.
+    pub(crate) tombstones: Tombstones,
+    ttls: BTreeMap<Duration, usize>,
     count: usize,
 }
 
 impl Registry {
-    pub(crate) fn new(defaults: Defaults) -> Self {
+    pub(crate) fn new(defaults: Defaults, policy: Policy) -> Self {
         Self {
             defaults,
+            policy,
+            by_hand: HashMap::new(),
+            ends: BTreeSet::new(),
             nodes: HashMap::new(),
             workloads: HashMap::new(),
-            tombstones: HashMap::new(),
-            longest_ttl: BTreeMap::from([(defaults.ttl, 1)]),
+            tombstones: Tombstones::default(),
+            ttls: BTreeMap::from([(defaults.ttl, 1)]),
             count: 0,
         }
     }
 
     /// Adds or updates a registration; its tombstone goes.
     pub(crate) fn insert(&mut self, kept: Kept) {
+        let key = kept.registration.key.clone();
+        self.remove(&key);
+        let ttl = self.ttl(&kept.registration);
+        *self.ttls.entry(ttl).or_default() += 1;
+        if let Some(end) = kept.registration.expires_at {
+            self.ends.insert((end, key.clone()));
+        }
+        self.count += 1;
+        match key.parent {
+            Parent::Node { node, selectors } => self.insert_on(&node, selectors, kept, ttl),
+            Parent::ByHand => {
+                self.by_hand.insert(key.id, kept);
+            }
+        }
+    }
+
+    fn insert_on(&mut self, node: &SpiffeId, selectors: SelectorSet, kept: Kept, ttl: Duration) {
         let key = &kept.registration.key;
         let id = key.entitlement_id();
-        self.remove(&key.node.clone(), &id);
-        if let Some(gone) = self.tombstones.get_mut(&key.node) {
-            gone.remove(&id);
-        }
-        let ttl = self.ttl(&kept.registration);
-        *self.longest_ttl.entry(ttl).or_default() += 1;
+        self.tombstones.clear(node, &id);
         self.workloads
             .entry(key.id.clone())
             .or_default()
-            .insert(id.clone(), key.node.clone());
-        let entitlement = Arc::new(self.derive(&id, &kept, ttl));
-        let node = self.nodes.entry(key.node.clone()).or_default();
-        node.insert(id, Held { kept, entitlement });
-        self.count += 1;
+            .insert(id.clone(), node.clone());
+        let entitlement = Arc::new(self.derive(&id, &kept, selectors, ttl));
+        let held = self.nodes.entry(node.clone()).or_default();
+        held.insert(id, Held { kept, entitlement });
     }
 
-    /// Takes a registration away and remembers that it was there.
-    pub(crate) fn bury(&mut self, tombstone: Tombstone) {
-        let Some(id) = EntitlementId::parse(&tombstone.entitlement) else {
+    /// Takes a registration away; what a node held of it is remembered by its tombstone.
+    pub(crate) fn remove(&mut self, key: &RegistrationKey) {
+        let removed = match key.node() {
+            Some(node) => self.remove_from(node, &key.entitlement_id()),
+            None => self.by_hand.remove(&key.id),
+        };
+        let Some(kept) = removed else {
             return;
         };
-        self.remove(&tombstone.node.clone(), &id);
-        let gone = self.tombstones.entry(tombstone.node.clone()).or_default();
-        gone.insert(id, tombstone);
-    }
-
-    /// The tombstones that no longer need to be remembered at `now`.
-    pub(crate) fn expired_tombstones(&self, now: Timestamp) -> Vec<Tombstone> {
-        let mut expired = Vec::new();
-        for gone in self.tombstones.values() {
-            let excess = gone.len().saturating_sub(MAX_TOMBSTONES);
-            let mut by_end: Vec<_> = gone.values().collect();
-            by_end.sort_by_key(|tombstone| tombstone.until);
-            let old = by_end.iter().enumerate();
-            expired.extend(
-                old.filter(|(place, tombstone)| *place < excess || tombstone.until < now)
-                    .map(|(_, tombstone)| (*tombstone).clone()),
-            );
+        self.count -= 1;
+        if let Some(end) = kept.registration.expires_at {
+            self.ends.remove(&(end, key.clone()));
         }
-        expired
-    }
-
-    /// Forgets tombstones.
-    pub(crate) fn forget(&mut self, tombstones: &[Tombstone]) {
-        for tombstone in tombstones {
-            if let (Some(gone), Some(id)) = (
-                self.tombstones.get_mut(&tombstone.node),
-                EntitlementId::parse(&tombstone.entitlement),
-            ) {
-                gone.remove(&id);
+        let ttl = self.ttl(&kept.registration);
+        if let Some(count) = self.ttls.get_mut(&ttl) {
+            *count -= 1;
+            if *count == 0 {
+                self.ttls.remove(&ttl);
             }
         }
-        self.tombstones.retain(|_, gone| !gone.is_empty());
+    }
+
+    /// The registrations that have ended at `now`, the oldest end first, at most `most`.
+    pub(crate) fn ended(&self, now: Timestamp, most: usize) -> Vec<Registration> {
+        let ended = self.ends.iter().take_while(|(end, _)| *end <= now);
+        ended
+            .filter_map(|(_, key)| self.of_key(key))
+            .map(|kept| kept.registration.clone())
+            .take(most)
+            .collect()
     }
 
     /// What a node may hold, without its own identity.
@@ -178,34 +163,45 @@ impl Registry {
         Some(&self.nodes.get(node)?.get(id)?.kept)
     }
 
-    /// The registrations of an ID, on one node or on all.
+    /// The registration of an ID that is signed by hand.
+    pub(crate) fn find_by_hand(&self, id: &SpiffeId) -> Option<&Kept> {
+        self.by_hand.get(id)
+    }
+
+    /// The registration with this key.
+    pub(crate) fn of_key(&self, key: &RegistrationKey) -> Option<&Kept> {
+        match key.node() {
+            Some(node) => self.find(node, &key.entitlement_id()),
+            None => self.find_by_hand(&key.id),
+        }
+    }
+
+    /// The registrations of an ID, on one node or everywhere.
     pub(crate) fn of_id(&self, id: &SpiffeId, node: Option<&SpiffeId>) -> Vec<Registration> {
         let places = self.workloads.get(id).into_iter().flatten();
-        places
+        let on_nodes = places
             .filter(|(_, place)| node.is_none_or(|node| node == *place))
-            .filter_map(|(entitlement, place)| self.find(place, entitlement))
+            .filter_map(|(entitlement, place)| self.find(place, entitlement));
+        let by_hand = self.by_hand.get(id).filter(|_| node.is_none());
+        on_nodes
+            .chain(by_hand)
             .map(|kept| kept.registration.clone())
             .collect()
     }
 
     /// Every registration, by key.
     pub(crate) fn all(&self) -> Vec<Registration> {
-        let held = self.nodes.values().flat_map(BTreeMap::values);
-        let mut all: Vec<_> = held.map(|held| held.kept.registration.clone()).collect();
+        let mut all: Vec<_> = self.iter().cloned().collect();
         all.sort_by(|a, b| a.key.cmp(&b.key));
         all
     }
 
-    /// Whether this right was taken away.
-    pub(crate) fn was_removed(&self, node: &SpiffeId, id: &EntitlementId) -> bool {
-        let gone = self.tombstones.get(node);
-        gone.is_some_and(|gone| gone.contains_key(id))
-    }
-
-    /// The rights of a node that were taken away.
-    pub(crate) fn removed(&self, node: &SpiffeId) -> Vec<EntitlementId> {
-        let gone = self.tombstones.get(node).into_iter().flatten();
-        gone.map(|(id, _)| id.clone()).collect()
+    /// Every registration, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Registration> {
+        let held = self.nodes.values().flat_map(BTreeMap::values);
+        let on_nodes = held.map(|held| &held.kept);
+        let all = on_nodes.chain(self.by_hand.values());
+        all.map(|kept| &kept.registration)
     }
 
     /// How many registrations there are: an ID may have many.
@@ -215,7 +211,7 @@ impl Registry {
 
     /// Whether some registration hands this ID to workloads.
     pub(crate) fn is_workload(&self, id: &SpiffeId) -> bool {
-        self.workloads.contains_key(id)
+        self.workloads.contains_key(id) || self.by_hand.contains_key(id)
     }
 
     /// Whether some registration names this ID as its node.
@@ -223,10 +219,13 @@ impl Registry {
         self.nodes.contains_key(id)
     }
 
-    /// The longest lifetime that any certificate may have.
-    pub(crate) fn longest_ttl(&self) -> Duration {
-        let longest = self.longest_ttl.last_key_value();
-        longest.map_or(self.defaults.ttl, |(ttl, _)| *ttl)
+    /// The shortest and the longest lifetime that any certificate may have.
+    pub(crate) fn ttl_bounds(&self) -> (Duration, Duration) {
+        let ttl = |entry: Option<(&Duration, _)>| entry.map_or(self.defaults.ttl, |(ttl, _)| *ttl);
+        (
+            ttl(self.ttls.first_key_value()),
+            ttl(self.ttls.last_key_value()),
+        )
     }
 
     pub(crate) fn defaults(&self) -> Defaults {
@@ -237,12 +236,18 @@ impl Registry {
         registration.x509_ttl.unwrap_or(self.defaults.ttl)
     }
 
-    fn derive(&self, id: &EntitlementId, kept: &Kept, ttl: Duration) -> Entitlement {
+    fn derive(
+        &self,
+        id: &EntitlementId,
+        kept: &Kept,
+        selectors: SelectorSet,
+        ttl: Duration,
+    ) -> Entitlement {
         let registration = &kept.registration;
         Entitlement {
             id: id.clone(),
             spiffe_id: registration.key.id.clone(),
-            kind: EntitlementKind::Workload(registration.key.selectors.clone()),
+            kind: EntitlementKind::Workload(selectors),
             lifetime: ttl,
             renew: self.defaults.renew,
             min_key_epoch: kept.key_epoch,
@@ -253,20 +258,11 @@ impl Registry {
         }
     }
 
-    fn remove(&mut self, node: &SpiffeId, id: &EntitlementId) {
-        let Some(held) = self.nodes.get_mut(node).and_then(|held| held.remove(id)) else {
-            return;
-        };
-        self.count -= 1;
-        if self.nodes.get(node).is_some_and(BTreeMap::is_empty) {
+    fn remove_from(&mut self, node: &SpiffeId, id: &EntitlementId) -> Option<Kept> {
+        let of_node = self.nodes.get_mut(node)?;
+        let held = of_node.remove(id)?;
+        if of_node.is_empty() {
             self.nodes.remove(node);
-        }
-        let ttl = self.ttl(&held.kept.registration);
-        if let Some(count) = self.longest_ttl.get_mut(&ttl) {
-            *count -= 1;
-            if *count == 0 {
-                self.longest_ttl.remove(&ttl);
-            }
         }
         let workload = &held.kept.registration.key.id;
         if let Some(places) = self.workloads.get_mut(workload) {
@@ -275,5 +271,9 @@ impl Registry {
                 self.workloads.remove(workload);
             }
         }
+        Some(held.kept)
     }
 }
+
+#[cfg(test)]
+mod tests;

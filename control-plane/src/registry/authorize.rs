@@ -1,27 +1,32 @@
-//! The decision: may this node hold this identity, and how.
+//! The decision: may this identity be held so, now, and how.
 
 use std::time::Duration;
 
-use countersign_model::{EntitlementId, SpiffeId};
+use countersign_model::{EntitlementId, Registration, SpiffeId};
+use jiff::Timestamp;
 
-use super::Registry;
-use crate::attest::AttestedNode;
+use super::{Kept, Registry, rules};
+use crate::attest::{AttestedNode, Attestor};
 use crate::authority::Denied;
+use crate::issue::issuance::{Account, Issuance};
 
-/// A registration says that this node may hold this identity. Only [`authorize`] makes one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Authorized {
-    node: SpiffeId,
+/// A registration says that this identity may be held by this node, or be signed by hand. Only
+/// [`authorize`] and `authorize_by_hand` make one.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Authorized {
+    node: Option<SpiffeId>,
     entitlement: EntitlementId,
     id: SpiffeId,
     dns: Vec<String>,
     ttl: Duration,
     key_epoch: u64,
+    account: Account,
 }
 
 impl Authorized {
-    pub(crate) fn node(&self) -> &SpiffeId {
-        &self.node
+    /// The node that holds the key; none where it is signed by hand.
+    pub(crate) fn node(&self) -> Option<&SpiffeId> {
+        self.node.as_ref()
     }
 
     pub(crate) fn entitlement(&self) -> &EntitlementId {
@@ -36,32 +41,68 @@ impl Authorized {
         &self.dns
     }
 
+    /// Longest lifetime from now on; the end of the registration is counted in.
     pub(crate) fn ttl(&self) -> Duration {
         self.ttl
     }
 
-    /// Certificates from before this commit were made for another registration.
+    /// Who answers for the identity.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Certificates at lower log indexes were made for another registration.
     pub(crate) fn key_epoch(&self) -> u64 {
         self.key_epoch
+    }
+
+    /// Whether a certificate that was authorized before says what is allowed now: the registration
+    /// may have changed while it was signed.
+    pub(crate) fn still_allows(&self, issuance: &Issuance) -> Result<(), Denied> {
+        if issuance
+            .key_epoch
+            .is_none_or(|epoch| epoch == self.key_epoch)
+        {
+            return Ok(());
+        }
+        Err(Denied {
+            code: "key_superseded",
+            message: "the registration changed while the certificate was made".to_owned(),
+            remedy: "enrol a fresh key",
+        })
+    }
+
+    fn registered(kept: &Kept, ttl: Duration) -> Self {
+        let registration = &kept.registration;
+        Self {
+            node: registration.key.node().cloned(),
+            entitlement: registration.key.entitlement_id(),
+            id: registration.key.id.clone(),
+            dns: registration.dns.clone(),
+            ttl,
+            key_epoch: kept.key_epoch,
+            account: Account::of(registration),
+        }
     }
 }
 
 /// Whether the node may hold the entitlement. Names and lifetime come from the registration; a
 /// node's own identity from its attestation.
-pub(crate) fn authorize(
+pub fn authorize(
     registry: &Registry,
     node: &AttestedNode,
     entitlement: &EntitlementId,
+    now: Timestamp,
 ) -> Result<Authorized, Denied> {
-    let defaults = registry.defaults();
     if *entitlement == EntitlementId::node() {
         return Ok(Authorized {
-            node: node.id().clone(),
+            node: Some(node.id().clone()),
             entitlement: entitlement.clone(),
             id: node.id().clone(),
             dns: Vec::new(),
-            ttl: defaults.ttl,
+            ttl: registry.defaults().ttl,
             key_epoch: 0,
+            account: Account::default(),
         });
     }
     let kept = registry
@@ -71,13 +112,36 @@ pub(crate) fn authorize(
             message: "this node has no such entitlement".to_owned(),
             remedy: "register the identity for this node",
         })?;
-    let registration = &kept.registration;
-    Ok(Authorized {
-        node: node.id().clone(),
-        entitlement: entitlement.clone(),
-        id: registration.key.id.clone(),
-        dns: registration.dns.clone(),
-        ttl: registration.x509_ttl.unwrap_or(defaults.ttl),
-        key_epoch: kept.key_epoch,
-    })
+    let ttl = registry.judge(&kept.registration, Some(node.attestor()), now)?;
+    Ok(Authorized::registered(kept, ttl))
+}
+
+/// Whether the ID may be signed by hand.
+pub(crate) fn authorize_by_hand(
+    registry: &Registry,
+    id: &SpiffeId,
+    now: Timestamp,
+) -> Result<Authorized, Denied> {
+    let kept = registry.find_by_hand(id).ok_or_else(|| Denied {
+        code: "not_by_hand",
+        message: format!("{id} is not registered to be signed by hand"),
+        remedy: "register it with --by-hand",
+    })?;
+    let ttl = registry.judge(&kept.registration, None, now)?;
+    Ok(Authorized::registered(kept, ttl))
+}
+
+impl Registry {
+    /// The lifetime of a certificate that is issued for the registration now, by policy and by
+    /// its end. Without an attestor: whether it can be issued for at all.
+    pub(crate) fn judge(
+        &self,
+        registration: &Registration,
+        attestor: Option<Attestor>,
+        now: Timestamp,
+    ) -> Result<Duration, Denied> {
+        let ttl = registration.x509_ttl.unwrap_or(self.defaults.ttl);
+        self.policy.judge(registration, attestor, ttl, now)?;
+        rules::remaining(registration, ttl, now)
+    }
 }

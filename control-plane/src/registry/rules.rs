@@ -1,10 +1,18 @@
-//! What may be registered. Every refusal says which rule, and what mends it.
+//! What may be registered, whatever the policy says. Every refusal says which rule, and what mends
+//! it.
+
+mod dns;
+mod ending;
+mod labels;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use countersign_model::registration::{MAX_DNS_NAMES, MAX_OWNER_BYTES};
+use countersign_model::registration::MAX_OWNER_BYTES;
 use countersign_model::{Registration, SpiffeId, TrustDomain};
+
+pub(crate) use dns::is_dns_name;
+pub(crate) use ending::remaining;
 
 use crate::authority::Denied;
 
@@ -13,10 +21,6 @@ pub(crate) const TTL: RangeInclusive<Duration> =
     Duration::from_secs(20)..=Duration::from_secs(24 * 3_600);
 /// An issuing CA lives at least so many times as long as the longest SVID under it.
 pub(crate) const ISSUING_LIVES: u32 = 6;
-/// Longest DNS name in bytes (RFC 1035 section 2.3.4).
-const MAX_DNS_BYTES: usize = 253;
-/// Longest label of a DNS name in bytes.
-const MAX_LABEL_BYTES: usize = 63;
 
 /// Checks the registration by itself.
 pub(crate) fn check(
@@ -25,15 +29,28 @@ pub(crate) fn check(
     issuing_ttl: Duration,
 ) -> Result<(), Denied> {
     member(&registration.key.id, trust_domain)?;
-    member(&registration.key.node, trust_domain)?;
-    if registration.key.id == registration.key.node {
-        return Err(id_is_node(&registration.key.id));
-    }
+    parent(registration, trust_domain)?;
     owner(&registration.owner)?;
+    labels::check(&registration.labels)?;
     if let Some(ttl) = registration.x509_ttl {
         lifetime(ttl, issuing_ttl)?;
     }
-    dns(&registration.dns)
+    dns::check(&registration.dns)
+}
+
+/// A node has an ID that may be one; what is signed by hand has no caller to be told apart.
+fn parent(registration: &Registration, trust_domain: &TrustDomain) -> Result<(), Denied> {
+    let key = &registration.key;
+    match key.node() {
+        Some(node) if *node == key.id => Err(id_is_node(&key.id)),
+        Some(node) => member(node, trust_domain),
+        None if registration.hint.is_some() || registration.is_default => Err(denied(
+            "by_hand_without_caller",
+            "a hint and `default` are for callers, and what is signed by hand has none".to_owned(),
+            "leave out --hint and --default",
+        )),
+        None => Ok(()),
+    }
 }
 
 /// An ID that may be a workload's or a node's.
@@ -109,36 +126,6 @@ fn owner(owner: &str) -> Result<(), Denied> {
         format!("an owner is 1 to {MAX_OWNER_BYTES} bytes without control characters"),
         "say who answers for this identity with --owner",
     ))
-}
-
-fn dns(names: &[String]) -> Result<(), Denied> {
-    let mut seen = std::collections::BTreeSet::new();
-    let all_fine = names
-        .iter()
-        .all(|name| is_dns_name(name) && seen.insert(name));
-    if all_fine && names.len() <= MAX_DNS_NAMES {
-        return Ok(());
-    }
-    Err(denied(
-        "dns_invalid",
-        format!("DNS names are lower-case host names without wildcard, at most {MAX_DNS_NAMES}"),
-        "use names such as web.example.org, each once",
-    ))
-}
-
-/// Lower-case labels of letters, digits and inner hyphens; not an address.
-fn is_dns_name(name: &str) -> bool {
-    let label = |label: &str| {
-        let inner = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-');
-        (1..=MAX_LABEL_BYTES).contains(&label.len())
-            && label.bytes().all(inner)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    let last = name.rsplit('.').next().unwrap_or_default();
-    name.len() <= MAX_DNS_BYTES
-        && name.split('.').all(label)
-        && !last.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn denied(code: &'static str, message: String, remedy: &'static str) -> Denied {

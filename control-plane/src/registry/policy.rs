@@ -1,0 +1,155 @@
+//! The registration policy: which parent may hand out which part of the ID space, and how.
+//!
+//! Rules are read from top to bottom. The first that covers the parent and the ID decides alone,
+//! and every refusal bears its name. Without any rule everything within the built-in rules is
+//! allowed; with one, what none covers is refused. Judged at registration and again at every
+//! authorization: a registration that a later policy refuses is no longer issued for.
+
+mod limits;
+mod pattern;
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use countersign_model::{Parent, Registration, SpiffeId};
+use jiff::Timestamp;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+pub(crate) use pattern::{DnsPattern, PathPattern};
+
+use crate::attest::Attestor;
+use crate::authority::Denied;
+
+/// Most rules of a policy.
+pub(crate) const MAX_RULES: usize = 256;
+/// Most entries of one list of a rule.
+pub(crate) const MAX_ENTRIES: usize = 64;
+
+/// Rules in the order of the file.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Policy {
+    #[serde(rename = "rule")]
+    rules: Vec<Rule>,
+}
+
+/// One rule: whom it is for, and what it allows them.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Rule {
+    pub(crate) name: String,
+    #[serde(flatten)]
+    pub(crate) scope: Scope,
+    /// IDs that may be handed out.
+    pub(crate) ids: Vec<PathPattern>,
+    /// Lifetimes of certificates.
+    #[serde(rename = "ttl_secs", serialize_with = "limits::whole_secs")]
+    pub(crate) ttl: RangeInclusive<Duration>,
+    /// DNS names that may be registered; none where empty.
+    pub(crate) dns: Vec<DnsPattern>,
+    /// Owners that may answer for it; any where empty.
+    pub(crate) owners: Vec<String>,
+    /// A registration ends within this time; it need not end where absent.
+    #[serde(
+        rename = "expires_within_secs",
+        serialize_with = "limits::whole_secs_or_none"
+    )]
+    pub(crate) expires_within: Option<Duration>,
+}
+
+/// The parents that a rule covers.
+#[derive(Clone, Debug)]
+pub(crate) enum Scope {
+    /// Nodes, by the path of their ID and the way in which they attested; any where absent.
+    Nodes {
+        nodes: Vec<PathPattern>,
+        attestor: Option<Attestor>,
+    },
+    /// Whoever signs by hand.
+    ByHand,
+}
+
+/// As it is written in the file.
+impl Serialize for Scope {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Nodes { nodes, attestor } => {
+                let mut map = serializer.serialize_map(Some(2))?;
+                map.serialize_entry("nodes", nodes)?;
+                map.serialize_entry("attestor", attestor)?;
+                map.end()
+            }
+            Self::ByHand => serializer.collect_map([("by_hand", true)]),
+        }
+    }
+}
+
+impl Policy {
+    pub(crate) fn new(rules: Vec<Rule>) -> Self {
+        Self { rules }
+    }
+
+    /// Whether the registration may stand, with certificates of this lifetime. A node that has
+    /// not attested yet (`attestor` absent) may still do so in any way.
+    pub(crate) fn judge(
+        &self,
+        registration: &Registration,
+        attestor: Option<Attestor>,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<(), Denied> {
+        if self.rules.is_empty() {
+            return Ok(());
+        }
+        let judge = |attestor| {
+            let rule = self.covering(registration, attestor);
+            let rule = rule.ok_or_else(|| no_rule(registration))?;
+            limits::check(rule, registration, ttl, now)
+        };
+        if let Some(attestor) = attestor {
+            return judge(attestor);
+        }
+        // Where no way will do, the first one's refusal speaks for all.
+        let [first, others @ ..] = &Attestor::ALL;
+        others.iter().fold(judge(*first), |so_far, way| {
+            so_far.or_else(|refusal| judge(*way).map_err(|_| refusal))
+        })
+    }
+
+    fn covering(&self, registration: &Registration, attestor: Attestor) -> Option<&Rule> {
+        self.rules
+            .iter()
+            .find(|rule| rule.covers(&registration.key.parent, attestor, &registration.key.id))
+    }
+}
+
+impl Rule {
+    fn covers(&self, parent: &Parent, attestor: Attestor, id: &SpiffeId) -> bool {
+        let is_for = match (&self.scope, parent) {
+            (
+                Scope::Nodes {
+                    nodes,
+                    attestor: by,
+                },
+                Parent::Node { node, .. },
+            ) => by.is_none_or(|by| by == attestor) && any(nodes, node),
+            (Scope::ByHand, Parent::ByHand) => true,
+            _ => false,
+        };
+        is_for && any(&self.ids, id)
+    }
+}
+
+fn any(patterns: &[PathPattern], id: &SpiffeId) -> bool {
+    patterns.iter().any(|pattern| pattern.matches(id.path()))
+}
+
+fn no_rule(registration: &Registration) -> Denied {
+    Denied {
+        code: "policy_no_rule",
+        message: format!("no rule of the policy covers {}", registration.key),
+        remedy: "register what a rule covers, or add a [[policy.rule]] for this parent and ID",
+    }
+}
+
+#[cfg(test)]
+mod tests;
