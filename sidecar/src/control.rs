@@ -202,6 +202,12 @@ impl Control {
             ControlError::Session(SessionError::Replaced(_)) => {
                 self.backoff.replaced(fastrand::f64())
             }
+            ControlError::Attest(source) | ControlError::Expired { source, .. } => {
+                match source.pushback() {
+                    Some(asked) => self.backoff.pushed_back(asked, fastrand::f64()),
+                    None => self.backoff.fail(fastrand::f64()),
+                }
+            }
             _ => self.backoff.fail(fastrand::f64()),
         }
     }

@@ -3,8 +3,11 @@
 //! Times are absolute Unix timestamps, units are base units, labels are bounded: no SPIFFE ID,
 //! serial or address is one.
 
+mod admission;
 mod issuance;
+mod keystores;
 mod labels;
+mod line_limit;
 mod ops;
 
 use std::sync::Arc;
@@ -18,8 +21,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+pub(crate) use admission::AdmissionSeries;
 pub(crate) use issuance::Issuance;
+pub(crate) use keystores::{KeyOperation, KeyStoreSeries};
 pub(crate) use labels::{Alarm, Outcome, Phase};
+pub(crate) use line_limit::LineLimit;
 pub(crate) use ops::Readiness;
 
 use crate::authority::SlotState;
@@ -28,6 +34,10 @@ use labels::{ReasonLabel, ResultLabel, RoleLabel};
 
 /// What every series begins with.
 const PREFIX: &str = "countersign";
+/// The gate that recognised callers pass.
+const SIGNING: &str = "signing";
+/// The gate that attestations pass.
+const ATTESTING: &str = "attestation";
 
 /// Every series of this process but those of the issuance. Cheap to count in; read by a scrape.
 #[derive(Debug)]
@@ -45,6 +55,7 @@ pub(crate) struct Metrics {
     registrations: Gauge,
     nodes: Gauge,
     ca_not_after: Family<RoleLabel, Gauge<f64, AtomicU64>>,
+    gates: admission::Gates,
 }
 
 impl Metrics {
@@ -64,11 +75,22 @@ impl Metrics {
         self.nacks.get_or_create(&ReasonLabel { reason }).inc();
     }
 
+    /// The series of the gate that recognised callers pass.
+    pub(crate) fn signing(&self) -> AdmissionSeries {
+        self.gates.of(SIGNING)
+    }
+
+    /// The series of the gate that attestations pass.
+    pub(crate) fn attesting(&self) -> AdmissionSeries {
+        self.gates.of(ATTESTING)
+    }
+
     /// All series, in the OpenMetrics text format, with the gauges read now.
     pub(crate) fn scrape(&self, plane: &Plane) -> String {
         self.read(plane);
         let mut issuance = Registry::with_prefix(PREFIX);
         plane.authority.metrics().register(&mut issuance);
+        plane.authority.keys().register(&mut issuance);
         let mut text = String::new();
         encode_registry(&mut text, &self.registry)
             .and_then(|()| encode_registry(&mut text, &issuance))
@@ -82,13 +104,20 @@ impl Metrics {
         self.issued
             .inner()
             .store(issued, std::sync::atomic::Ordering::Relaxed);
+        self.gates.read(SIGNING, plane.signing.occupancy());
+        self.gates.read(ATTESTING, plane.attesting.occupancy());
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.streams.set(count(plane.hub.connected().len()));
         self.registrations
             .set(count(plane.authority.registration_count()));
         self.nodes.set(count(plane.authority.nodes().len()));
-        let (roots, issuing) = plane.authority.authorities();
-        for (role, slots) in [("root", roots), ("issuing", issuing)] {
+        let all = plane.authority.tiers();
+        let tiers = [
+            ("root", all.roots),
+            ("intermediate", all.intermediates),
+            ("issuing", all.issuing),
+        ];
+        for (role, slots) in tiers {
             if let Some(active) = slots.iter().find(|slot| slot.state == SlotState::Active) {
                 let series = self.ca_not_after.get_or_create(&RoleLabel { role });
                 series.set(active.not_after.as_duration().as_secs_f64());
@@ -111,6 +140,7 @@ impl Default for Metrics {
             registrations: Gauge::default(),
             nodes: Gauge::default(),
             ca_not_after: Family::default(),
+            gates: admission::Gates::default(),
         };
         metrics.registered()
     }
@@ -154,6 +184,7 @@ impl Metrics {
             Unit::Seconds,
             self.ca_not_after.clone(),
         );
+        self.gates.register(r);
         self
     }
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use countersign_serve::ops::Ops;
 
-use crate::authority::SlotState;
 use crate::plane::Plane;
 
 /// Whether the control plane can attest and sign.
@@ -18,11 +17,7 @@ impl Ops for Readiness {
             reasons.push("stopping".to_owned());
         }
         let now = self.0.clock.now();
-        let (_, issuing) = self.0.authority.authorities();
-        let signs = |slot: &&_| slot_signs(slot, now);
-        if issuing.iter().find(signs).is_none() {
-            reasons.push("no issuing CA can sign".to_owned());
-        }
+        reasons.extend(self.0.authority.obstacles(now));
         if reasons.is_empty() {
             Ok(())
         } else {
@@ -33,8 +28,4 @@ impl Ops for Readiness {
     fn metrics(&self) -> String {
         self.0.metrics.scrape(&self.0)
     }
-}
-
-fn slot_signs(slot: &crate::authority::AuthorityInfo, now: jiff::Timestamp) -> bool {
-    slot.state == SlotState::Active && now <= slot.not_after
 }

@@ -38,6 +38,14 @@ impl Backoff {
         REPLACED.mul_f64(0.5 + draw.clamp(0.0, 1.0) / 2.0)
     }
 
+    /// Notes that the control plane asked for patience and gives the wait before the next try:
+    /// never less than it asked for, and up to half as much again, so that those it sent away do
+    /// not come back at once.
+    pub fn pushed_back(&mut self, asked: Duration, draw: f64) -> Duration {
+        let spread = asked.mul_f64(1.0 + draw.clamp(0.0, 1.0) / 2.0);
+        self.fail(draw).max(spread)
+    }
+
     /// Starts over after a success.
     pub fn succeed(&mut self) {
         self.failures = 0;
@@ -81,6 +89,18 @@ mod tests {
         fn who_was_replaced_waits_half_at_least(failures in 0u32.., draw in -1.0f64..=2.0) {
             let wait = Backoff { failures }.replaced(draw);
             prop_assert!((REPLACED / 2..=REPLACED).contains(&wait));
+        }
+
+        #[test]
+        fn a_pushback_is_obeyed_and_spread(
+            failures in 0u32..100,
+            asked in 0..30_000u64,
+            draw in -1.0f64..=2.0,
+        ) {
+            let asked = Duration::from_millis(asked);
+            let wait = Backoff { failures }.pushed_back(asked, draw);
+            prop_assert!(wait >= asked);
+            prop_assert!(wait <= LONGEST.max(asked + asked / 2));
         }
 
         #[test]

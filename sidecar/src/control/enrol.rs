@@ -3,9 +3,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use countersign_model::{EntitlementId, Lifetime, SpiffeId, TrustDomain};
-use countersign_proto::PROTOCOL_VERSION;
 use countersign_proto::convert::ConvertError;
 use countersign_proto::convert::time::read_timestamp;
 use countersign_proto::mesh::attest_node_request::Evidence;
@@ -14,10 +14,12 @@ use countersign_proto::mesh::node_attestation_client::NodeAttestationClient;
 use countersign_proto::mesh::{
     AttestNodeRequest, AttestNodeResponse, EnrolRequest, Hello, JoinTokenEvidence, KeyProof,
 };
+use countersign_proto::{PROTOCOL_VERSION, RETRY_PUSHBACK};
 use countersign_serve::limits::MAX_MESSAGE_BYTES;
 use countersign_verify::proof;
 use rustls_pki_types::CertificateDer;
 use tokio::time::timeout;
+use tonic::Code;
 use zeroize::Zeroizing;
 
 use super::dial::Link;
@@ -27,6 +29,8 @@ use crate::identity::{KeyError, Keypair};
 
 /// Longest token file that is read, in bytes.
 pub const MAX_TOKEN_FILE_BYTES: u64 = 4_096;
+/// A control plane that asks for more patience than this is not obeyed beyond it.
+pub const LONGEST_PUSHBACK: Duration = Duration::from_secs(30);
 
 /// Why a key was not certified.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +56,18 @@ pub enum EnrolError {
         /// What is wrong with it.
         source: io::Error,
     },
+}
+
+impl EnrolError {
+    /// How long a control plane that has too much to do asks us to stay away.
+    pub fn pushback(&self) -> Option<Duration> {
+        let Self::Refused(status) = self else {
+            return None;
+        };
+        let asked = status.metadata().get(RETRY_PUSHBACK)?;
+        let asked = Duration::from_millis(asked.to_str().ok()?.parse().ok()?);
+        (status.code() == Code::ResourceExhausted).then(|| asked.min(LONGEST_PUSHBACK))
+    }
 }
 
 impl From<ConvertError> for EnrolError {
@@ -182,4 +198,32 @@ fn prove(link: &Link, entitlement: &EntitlementId, key: &Keypair) -> Result<KeyP
         signature_scheme: u32::from(ECDSA_SECP256R1_SHA256),
         signature: key.sign(&message)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Status;
+
+    use super::*;
+
+    fn answer(mut status: Status, asked: &'static str) -> EnrolError {
+        status
+            .metadata_mut()
+            .insert(RETRY_PUSHBACK, asked.parse().unwrap());
+        status.into()
+    }
+
+    #[test]
+    fn a_pushback_is_read_within_its_bound() {
+        let full = || Status::resource_exhausted("too much");
+        let asked = |text| answer(full(), text).pushback();
+        assert_eq!(asked("1500"), Some(Duration::from_millis(1_500)));
+        assert_eq!(asked("18446744073709551615"), Some(LONGEST_PUSHBACK));
+        for odd in ["", "-1", "soon", "1.5", "18446744073709551616"] {
+            assert_eq!(asked(odd), None, "{odd}");
+        }
+        assert_eq!(EnrolError::from(full()).pushback(), None);
+        let denied = answer(Status::permission_denied("no"), "1500");
+        assert_eq!(denied.pushback(), None);
+    }
 }

@@ -149,6 +149,23 @@ async fn a_token_becomes_credentials() {
 }
 
 #[tokio::test]
+async fn a_busy_control_plane_is_left_alone() {
+    let (plane, folder) = world().await;
+    let node = Node::start(&plane, &folder);
+    node.holds(&EntitlementId::node()).await;
+    plane.turn_away(Some("400"));
+    let web = right('1', "/web", 1);
+    plane.entitle(&web);
+    let asked = || plane.state().asked;
+    until(|| asked().len() == 3).await;
+    plane.turn_away(None);
+    node.holds(&web.id).await;
+    let asked = asked();
+    let waits = asked.windows(2).map(|two| two[1] - two[0]);
+    assert!(waits.min() >= Some(Duration::from_millis(400)), "{asked:?}");
+}
+
+#[tokio::test]
 async fn a_restart_needs_no_token() {
     let (plane, folder) = world().await;
     let node = Node::start(&plane, &folder);

@@ -3,7 +3,8 @@
 //! A key is made for one enrolment of one entitlement and is asked for again, after a failure,
 //! until its chain arrives: the control plane answers the same key with the same certificate. It
 //! outlives the connection to the control plane and is dropped once it would be due for renewal
-//! before it was ever used.
+//! before it was ever used. A control plane that has too much to do is left alone for as long as it
+//! asks: by every enrolment of this node, not only by the one that it turned away.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -47,6 +48,8 @@ struct Progress {
 #[derive(Debug, Default)]
 pub struct Renewals {
     progress: BTreeMap<EntitlementId, Progress>,
+    /// Nothing is started before this moment: the control plane asked for patience.
+    pushed_back: Option<Timestamp>,
 }
 
 impl Renewals {
@@ -111,6 +114,14 @@ impl Renewals {
         progress.not_before = now.checked_add(wait).ok();
     }
 
+    /// The control plane turned an enrolment away for now, and said for how long.
+    pub fn pushed_back(&mut self, id: &EntitlementId, asked: Duration, now: Timestamp, draw: f64) {
+        let progress = self.progress.entry(id.clone()).or_default();
+        let wait = progress.backoff.pushed_back(asked, draw);
+        progress.not_before = now.checked_add(wait).ok();
+        self.pushed_back = self.pushed_back.max(now.checked_add(asked).ok());
+    }
+
     /// The key that waits for a chain of this entitlement.
     pub fn pending(&self, id: &EntitlementId) -> Option<&PendingKey> {
         self.progress.get(id)?.pending.as_ref()
@@ -147,7 +158,7 @@ impl Renewals {
                 key_epoch: progress.map_or(0, |p| p.installed_epoch),
             }),
             demanded: demanded.contains(&held.entitlement.id),
-            not_before: progress.and_then(|p| p.not_before),
+            not_before: progress.and_then(|p| p.not_before).max(self.pushed_back),
         }
     }
 }
@@ -211,6 +222,30 @@ mod tests {
         let next = renewals.start(&right(1), at(11)).unwrap();
         assert_ne!(first.key.spki(), next.key.spki());
         assert_eq!(next.key_epoch, 1);
+    }
+
+    fn plan(renewals: &Renewals, now: Timestamp) -> Plan {
+        let held = Held {
+            entitlement: Arc::new(right(0)),
+            svid: None,
+            problem: None,
+        };
+        let snapshot = Snapshot {
+            entries: Arc::new([(right(0).id, held)].into()),
+            ..Snapshot::default()
+        };
+        renewals.plan(&snapshot, &BTreeSet::new(), 1, now)
+    }
+
+    #[test]
+    fn a_pushback_holds_every_enrolment_back() {
+        let mut renewals = Renewals::default();
+        let other = EntitlementId::parse(&format!("reg-{:032}", 1)).unwrap();
+        assert_eq!(plan(&renewals, at(10)).enrol, [right(0).id]);
+        renewals.pushed_back(&other, Duration::from_secs(5), at(10), 1.0);
+        assert_eq!(plan(&renewals, at(14)).enrol, []);
+        assert_eq!(plan(&renewals, at(14)).wake, Some(at(15)));
+        assert_eq!(plan(&renewals, at(15)).enrol, [right(0).id]);
     }
 
     #[test]

@@ -71,11 +71,8 @@ pub(crate) fn theirs() -> SelectorSet {
 /// An entitlement, the older the smaller `age` is.
 pub(crate) fn entitlement(path: &str, selectors: SelectorSet, age: i64) -> Entitlement {
     let spiffe_id = SpiffeId::new(&format!("spiffe://example.org{path}")).unwrap();
-    let key = RegistrationKey {
-        id: spiffe_id.clone(),
-        node: SpiffeId::new("spiffe://example.org/node/a").unwrap(),
-        selectors: selectors.clone(),
-    };
+    let node = SpiffeId::new("spiffe://example.org/node/a").unwrap();
+    let key = RegistrationKey::on_node(spiffe_id.clone(), node, selectors.clone());
     Entitlement {
         id: key.entitlement_id(),
         spiffe_id,

@@ -73,7 +73,11 @@ impl Session<'_> {
                 wanted.map_or(Ok(()), |request| self.ask(request))
             }
             Err(error) => {
-                control.renewals.failed(id, now, fastrand::f64());
+                let (renewals, draw) = (&mut control.renewals, fastrand::f64());
+                match error.pushback() {
+                    Some(asked) => renewals.pushed_back(id, asked, now, draw),
+                    None => renewals.failed(id, now, draw),
+                }
                 control.metrics.renewal(false);
                 control.installer.problem(id, &error.to_string());
                 tracing::warn!(entitlement = %id, %error, "enrolment failed");

@@ -19,7 +19,7 @@ use countersign_proto::mesh::{
     AttestNodeRequest, AttestNodeResponse, ConsumerReport, ControlMessage, EnrolRequest,
     EnrolResponse, KeyProof, NodeMessage, ServedReport,
 };
-use countersign_proto::{ENTITLEMENT_TYPE, KEY_PROOF_EXPORTER};
+use countersign_proto::{ENTITLEMENT_TYPE, KEY_PROOF_EXPORTER, RETRY_PUSHBACK};
 use countersign_serve::tls::{TlsPeer, incoming};
 use countersign_verify::tls::{
     ClientAuth, IdentityCell, PeerRule, TrustCell, certified_key, server_config,
@@ -48,11 +48,15 @@ pub(super) struct State {
     /// Signs instead of the plane's own authority.
     signer: Option<Arc<Authority>>,
     issued: u64,
+    /// Enrolments are turned away with this trailer.
+    pushback: Option<&'static str>,
     token_used: bool,
     pub(super) resources_sent: usize,
     pub(super) streams: usize,
     pub(super) spkis: Vec<Vec<u8>>,
     pub(super) nacks: usize,
+    /// When each enrolment was asked for.
+    pub(super) asked: Vec<std::time::Instant>,
     pub(super) consumers: Option<ConsumerReport>,
     pub(super) served: Vec<ServedReport>,
 }
@@ -144,6 +148,11 @@ impl Plane {
     /// Has every further chain signed by another authority.
     pub(super) fn sign_with(&self, authority: &Arc<Authority>) {
         self.change(|state| state.signer = Some(Arc::clone(authority)));
+    }
+
+    /// Has every enrolment turned away for so many milliseconds, or none.
+    pub(super) fn turn_away(&self, pushback: Option<&'static str>) {
+        self.change(|state| state.pushback = pushback);
     }
 
     /// The token can be used once more.
@@ -251,6 +260,13 @@ impl Mesh for Plane {
         let peer = peer(&request);
         assert_eq!(peer.svid.as_ref().unwrap().id, id(NODE));
         let EnrolRequest { entitlement, key } = request.into_inner();
+        self.change(|state| state.asked.push(std::time::Instant::now()));
+        if let Some(millis) = self.state().pushback {
+            let mut status = Status::resource_exhausted("too much to do");
+            let metadata = status.metadata_mut();
+            metadata.insert(RETRY_PUSHBACK, millis.parse().unwrap());
+            return Err(status);
+        }
         let name = (ENTITLEMENT_TYPE.to_owned(), entitlement.clone());
         let Some(Standing::Present(right)) = self.state().resources.get(&name).cloned() else {
             return Err(Status::not_found("no such entitlement"));
