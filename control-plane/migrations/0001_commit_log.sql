@@ -16,21 +16,3 @@ CREATE TABLE changes (
     value TEXT
 );
 CREATE INDEX changes_by_seq ON changes (seq);
-
--- The issuance log: appended before a signature is made, never updated but for the signature.
-CREATE TABLE issuance (
-    log_index   INTEGER PRIMARY KEY,
-    seq         INTEGER NOT NULL,
-    serial      BLOB    NOT NULL,
-    profile     TEXT    NOT NULL,
-    spiffe_id   TEXT    NOT NULL,
-    node        TEXT    NOT NULL,
-    entitlement TEXT    NOT NULL,
-    spki_sha256 BLOB    NOT NULL,
-    issuer      TEXT    NOT NULL,
-    issued_at   INTEGER NOT NULL, -- nanoseconds since the epoch
-    not_after   INTEGER NOT NULL, -- seconds since the epoch
-    tbs         BLOB    NOT NULL,
-    certificate BLOB
-);
-CREATE INDEX issuance_by_end ON issuance (not_after);

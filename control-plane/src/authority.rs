@@ -3,44 +3,76 @@
 //! Every write goes through here, is durable in the store before it is seen, and is announced as
 //! a [`Change`]. Reads are lock-light snapshots. `now` is passed in everywhere.
 
+mod backing_up;
+mod by_hand;
 mod cas;
 mod errors;
+mod hierarchy;
 mod identity;
+mod importing;
+mod inquiry;
 mod issuing;
+mod log_keeping;
 mod nodes;
 mod opening;
+mod published;
+mod record;
+mod refusals;
+mod refused_keys;
 mod registrations;
+mod removal;
+mod restoring;
 mod rotation;
+mod signing;
+mod snapshot;
 mod state;
+mod succession;
 mod upkeep;
 mod values;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+};
 
 use arc_swap::ArcSwapOption;
 use countersign_discovery::Stamp;
 use countersign_model::{Entitlement, EntitlementId, Registration, SpiffeId, TrustDomain};
 use countersign_verify::TrustBundle;
+use jiff::Timestamp;
 use tokio::sync::broadcast;
 
 pub use crate::attest::{AttestedNode, ProvenKey};
-use crate::ca::keys::KeyStore;
+use crate::ca::keys::Stores;
+pub use crate::ca::keys::{Condition, Pkcs11Settings, StoreKind, StoreState};
 use crate::ca::log::Log;
 pub use crate::ca::slots::SlotState;
+use crate::inventory::Inventory;
+pub use crate::issue::profile::ProfileTimes;
+use crate::publish::Hub;
+pub use crate::registry::Policy;
 use crate::store::{DataDir, Seq, Store};
 use crate::telemetry::Issuance;
+pub use by_hand::HandSigned;
+pub use log_keeping::Retention;
+pub use published::PublishedSvid;
 pub use values::{
-    AuthorityError, AuthorityInfo, Change, Denied, GateOpen, NodeRecord, PublishedSvid,
-    RegistrationRequest, Removed, ServerIdentity, Settings,
+    AuthorityError, AuthorityInfo, CaRequest, Change, Denied, GateOpen, Hierarchy, NodeRecord,
+    RegistrationRequest, Removed, ServerIdentity, Settings, Tiers,
 };
 
+pub(crate) use backing_up::BackedUp;
 use cas::Cas;
+use identity::Predecessor;
 use issuing::Stripes;
+use refusals::Refusals;
+use refused_keys::Refused;
 use state::State;
+pub(crate) use succession::{Succession, succeed};
 
-/// How many changes a receiver may be behind before it must read everything again.
-const CHANGES: usize = 16_384;
+/// How many changes of the CAs a receiver may be behind before it must read everything again.
+const CHANGES: usize = 64;
 
 /// The façade. Reads are here; writes are in one file a topic.
 #[derive(Debug)]
@@ -55,14 +87,30 @@ pub struct Authority {
     bundle: ArcSwapOption<(Arc<TrustBundle>, u64)>,
     store: Arc<Store>,
     log: Log,
-    keys: Box<dyn KeyStore>,
+    keys: Stores,
+    /// The intermediate whose end was spoken of last.
+    reminded_of: Mutex<Option<String>>,
     /// One write of registrations, tokens or CAs at a time; enrolments do not wait for it.
     writing: tokio::sync::Mutex<()>,
     /// One enrolment of an entitlement at a time.
     enrolling: Stripes,
+    /// The open streams, which are told of every change.
+    hub: Arc<Hub>,
     changes: broadcast::Sender<Change>,
+    inventory: RwLock<Inventory>,
+    refusals: Mutex<Refusals>,
+    /// Size of the log when the inventory was last written down.
+    settled: AtomicU64,
+    /// Entries that announce a change that was not made, and are not voided yet.
+    unvoided: Mutex<BTreeSet<u64>>,
     metrics: Issuance,
-    _data_dir: DataDir,
+    /// Keys that no caller may have certified.
+    refused_keys: Refused,
+    /// Where a restore took the state from.
+    predecessor: Option<Predecessor>,
+    /// One backup at a time.
+    backing_up: tokio::sync::Mutex<()>,
+    data_dir: DataDir,
 }
 
 impl Authority {
@@ -84,16 +132,34 @@ impl Authority {
         &self.metrics
     }
 
-    /// Changes from now on. A receiver that lags must read everything again.
+    /// The open streams.
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// Changes of the bundle and the CAs from now on. A receiver that lags must read everything
+    /// again.
     pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
     }
 
-    /// The trust bundle and its sequence.
+    /// The key stores.
+    pub(crate) fn keys(&self) -> &Stores {
+        &self.keys
+    }
+
+    /// The trust bundle and its sequence, for those who are served: nobody is before there is one.
     pub fn bundle(&self) -> (Arc<TrustBundle>, u64) {
-        let bundle = self.bundle.load_full();
-        let (bundle, sequence) = &*bundle.expect("opening installs the first bundle");
-        (bundle.clone(), *sequence)
+        let bundle = self.first_bundle();
+        bundle.expect("nothing is served before the first bundle")
+    }
+
+    /// The trust bundle and its sequence, once there is one: before a root that is not ours was
+    /// imported there is none.
+    pub fn first_bundle(&self) -> Option<(Arc<TrustBundle>, u64)> {
+        let installed = self.bundle.load_full()?;
+        let (bundle, sequence) = &*installed;
+        Some((bundle.clone(), *sequence))
     }
 
     /// What a node may hold, its own identity included.
@@ -112,12 +178,12 @@ impl Authority {
 
     /// Whether this node was once entitled and no longer is: the tombstone of an entitlement.
     pub fn was_removed(&self, node: &SpiffeId, entitlement: &EntitlementId) -> bool {
-        self.read().registry.was_removed(node, entitlement)
+        self.read().registry.tombstones.contains(node, entitlement)
     }
 
     /// Every entitlement that was taken from this node and is still remembered.
     pub fn removed(&self, node: &SpiffeId) -> Vec<EntitlementId> {
-        self.read().registry.removed(node)
+        self.read().registry.tombstones.of(node)
     }
 
     /// The newest SVID of an entitlement.
@@ -144,7 +210,7 @@ impl Authority {
 
     /// How many certificates were logged.
     pub fn issued_total(&self) -> u64 {
-        self.log.appended()
+        self.listed().issued_total()
     }
 
     /// A node recognised by its own, unexpired node SVID: `None` for anything else, such as a
@@ -156,6 +222,23 @@ impl Authority {
     /// All registrations, by key.
     pub fn registrations(&self) -> Vec<Registration> {
         self.read().registry.all()
+    }
+
+    /// All registrations with why each is not issued for any more, by key.
+    pub fn judged_registrations(&self, now: Timestamp) -> Vec<(Registration, Option<Denied>)> {
+        let state = self.read();
+        let judged = state.registry.all().into_iter().map(|registration| {
+            let refusal = state.registry.judge(&registration, None, now).err();
+            (registration, refusal)
+        });
+        judged.collect()
+    }
+
+    /// How many registrations are not issued for any more: by policy, or because they ended.
+    pub fn refused_count(&self, now: Timestamp) -> usize {
+        let state = self.read();
+        let refused = |it: &&Registration| state.registry.judge(it, None, now).is_err();
+        state.registry.iter().filter(refused).count()
     }
 
     /// How many registrations there are.
@@ -176,12 +259,32 @@ impl Authority {
         self.cas.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The inventory, to read.
+    pub(crate) fn listed(&self) -> RwLockReadGuard<'_, Inventory> {
+        self.inventory
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn inventory(&self) -> RwLockWriteGuard<'_, Inventory> {
+        self.inventory
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Says that the state of this commit can be read now.
     fn announce(&self, seq: Seq, changes: impl IntoIterator<Item = Change>) {
         self.sequence.fetch_max(seq.0, Ordering::AcqRel);
         for change in changes {
-            // Nobody listens before the first stream.
-            let _ = self.changes.send(change);
+            self.hub.announce(&change);
+            if matches!(change, Change::Bundle | Change::Authorities) {
+                // Nobody listens before the first listener is up.
+                let _ = self.changes.send(change);
+            }
         }
     }
 }

@@ -1,37 +1,31 @@
 //! The store is a commit log: state lives in memory, and this makes it durable.
 //!
-//! [`Store::commit`] writes changes under preconditions and returns its place in the order;
-//! [`Store::append`] adds a row to the issuance log. Both return only after the data is on disk
-//! (SQLite in WAL mode with `synchronous=FULL`). One writer task owns the writing connection and
-//! commits whatever waits in its queue with one fsync. Nothing here knows what a value means.
+//! [`Store::commit`] writes changes under preconditions and returns its place in the order, only
+//! after they are on disk (SQLite in WAL mode with `synchronous=FULL`). One writer task owns the
+//! writing connection and commits whatever waits in its queue with one fsync. Nothing here knows
+//! what a value means. Certificates are not here: they are in the issuance log.
 
 mod data_dir;
 mod entry;
-mod issuance;
 mod writer;
 
 use std::borrow::Cow;
 use std::path::Path;
-use std::str::FromStr;
 
-use jiff::Timestamp;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous,
-};
-use sqlx::{ConnectOptions, Row, SqlSafeStr};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqlSafeStr};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 pub(crate) use data_dir::{DataDir, DataDirError, write_atomically};
 pub(crate) use entry::{Change, Entry, Kind, Precondition};
-pub(crate) use issuance::IssuanceRow;
 use writer::{Job, Writer};
 
 /// Most jobs that wait for the writer. A caller beyond that waits for its turn to queue.
 const WRITER_QUEUE: usize = 1_024;
 /// The database within the data directory.
-const DATABASE: &str = "state.db";
-/// Most rows that one read of the issuance log returns.
+pub(crate) const DATABASE: &str = "state.db";
+/// Most changes that one read returns.
 const ROWS_PER_READ: i64 = 1_000;
 
 /// A place in the order of commits.
@@ -103,24 +97,6 @@ impl Store {
         answer.await.map_err(|_| StoreError::Stopped)?
     }
 
-    /// Appends one row to the issuance log, durable on return.
-    pub(crate) async fn append(&self, row: IssuanceRow) -> Result<Seq, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        let row = Box::new(row);
-        self.submit(Job::Append { row, reply }).await?;
-        answer.await.map_err(|_| StoreError::Stopped)?
-    }
-
-    /// Adds the finished certificate to its row. Returns once queued: a certificate that a crash
-    /// takes away is signed again from its row.
-    pub(crate) async fn complete(
-        &self,
-        index: u64,
-        certificate: Vec<u8>,
-    ) -> Result<(), StoreError> {
-        self.submit(Job::Complete { index, certificate }).await
-    }
-
     /// Waits until everything that was queued so far is on disk.
     pub(crate) async fn flush(&self) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
@@ -140,6 +116,17 @@ impl Store {
         rows.iter().map(Entry::from_row).collect()
     }
 
+    /// Writes a copy of the database, as it stands at one moment, into an empty file.
+    pub(crate) async fn copy_to(&self, path: &Path) -> Result<(), StoreError> {
+        let path = path.to_string_lossy().into_owned();
+        let mut reader = self.reader.lock().await;
+        sqlx::query("VACUUM INTO ?")
+            .bind(path)
+            .execute(&mut *reader)
+            .await?;
+        Ok(())
+    }
+
     /// What changed after `seq`, in order, where it is still retained.
     #[allow(
         dead_code,
@@ -157,42 +144,9 @@ impl Store {
         rows.iter().map(Change::from_row).collect()
     }
 
-    /// One row of the issuance log.
-    pub(crate) async fn issuance(&self, index: u64) -> Result<Option<IssuanceRow>, StoreError> {
-        let mut reader = self.reader.lock().await;
-        let row = sqlx::query("SELECT * FROM issuance WHERE log_index = ?")
-            .bind(signed(index))
-            .fetch_optional(&mut *reader)
-            .await?;
-        row.as_ref().map(IssuanceRow::from_row).transpose()
-    }
-
-    /// Up to a page of rows from `index` on whose certificates end at `now` or later, in order.
-    pub(crate) async fn unexpired_from(
-        &self,
-        index: u64,
-        now: Timestamp,
-    ) -> Result<Vec<IssuanceRow>, StoreError> {
-        let mut reader = self.reader.lock().await;
-        let rows = sqlx::query(
-            "SELECT * FROM issuance WHERE log_index >= ? AND not_after >= ? \
-             ORDER BY log_index LIMIT ?",
-        )
-        .bind(signed(index))
-        .bind(now.as_second())
-        .bind(ROWS_PER_READ)
-        .fetch_all(&mut *reader)
-        .await?;
-        rows.iter().map(IssuanceRow::from_row).collect()
-    }
-
-    /// The index that the next row gets, and how many rows there are.
-    pub(crate) async fn log_size(&self) -> Result<(u64, u64), StoreError> {
-        let mut reader = self.reader.lock().await;
-        let row = sqlx::query("SELECT COALESCE(MAX(log_index) + 1, 0), COUNT(*) FROM issuance")
-            .fetch_one(&mut *reader)
-            .await?;
-        Ok((unsigned(row.try_get(0)?), unsigned(row.try_get(1)?)))
+    /// Whether the writer ended after an input/output error.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.jobs.is_closed()
     }
 
     async fn submit(&self, job: Job) -> Result<(), StoreError> {
@@ -221,13 +175,10 @@ fn migrator() -> Migrator {
 }
 
 async fn newest_seq(connection: &mut SqliteConnection) -> Result<Seq, StoreError> {
-    let row = sqlx::query(
-        "SELECT MAX(COALESCE((SELECT MAX(seq) FROM changes), 0), \
-         COALESCE((SELECT seq FROM issuance ORDER BY log_index DESC LIMIT 1), 0))",
-    )
-    .fetch_one(connection)
-    .await?;
-    Ok(Seq(unsigned(row.try_get(0)?)))
+    let newest: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(seq), 0) FROM changes")
+        .fetch_one(connection)
+        .await?;
+    Ok(Seq(unsigned(newest)))
 }
 
 /// SQLite integers are signed; ours stay below 2^63.
@@ -237,13 +188,6 @@ fn signed(value: u64) -> i64 {
 
 fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or_default()
-}
-
-/// Parses a text column whose type has rules of its own.
-fn parsed<T: FromStr>(row: &SqliteRow, column: &'static str) -> Result<T, StoreError> {
-    let text: &str = row.try_get(column)?;
-    text.parse()
-        .map_err(|_| StoreError::Damaged { what: column })
 }
 
 #[cfg(test)]

@@ -5,19 +5,35 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 
 use super::AuthorityInfo;
 use crate::ca::authorities::{Authorities, CaRecord};
-use crate::ca::keys::CaKey;
+use crate::ca::keys::{CaKey, StoreKind};
 use crate::ca::slots::{SlotState, Tier};
 use crate::issue::profile::{Issuer, ca_name};
+use crate::issue::whole_second;
 
 /// The CAs and the keys that this process can sign with.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cas {
     pub(super) authorities: Authorities,
-    pub(super) keys: HashMap<String, Arc<dyn CaKey>>,
+    pub(super) keys: HashMap<String, HeldKey>,
+    /// The intermediate's key that waits for its certificate from a root that is not ours.
+    pub(super) requested: Option<HeldKey>,
 }
+
+/// A key and the store that it is in.
+#[derive(Clone, Debug)]
+pub(super) struct HeldKey {
+    pub(super) store: StoreKind,
+    pub(super) key: Arc<dyn CaKey>,
+}
+
+/// When an intermediate that we cannot renew ourselves has this share of its life left, as one
+/// over it, its operator is reminded.
+const RENEWAL_SHARE: i32 = 3;
 
 impl Cas {
     /// The active issuing CA and its key.
@@ -31,11 +47,46 @@ impl Cas {
     }
 
     pub(super) fn key(&self, key_id: &str) -> Option<Arc<dyn CaKey>> {
-        self.keys.get(key_id).cloned()
+        Some(self.keys.get(key_id)?.key.clone())
     }
 
-    pub(super) fn certificate(&self, key_id: &str) -> Option<CertificateDer<'static>> {
-        Some(self.authorities.record(key_id)?.certificate.clone())
+    /// What follows a leaf of this issuing CA: the CAs above it, root not included.
+    pub(super) fn path(&self, issuing: &str) -> Option<Vec<CertificateDer<'static>>> {
+        self.authorities.path(issuing)
+    }
+
+    /// The CA that an issuing CA is made under: the intermediate where there shall be one, and
+    /// where the root's key is not here.
+    pub(super) fn parent_tier(&self, with_intermediate: bool) -> Tier {
+        let root = self.authorities.active(Tier::Root);
+        let is_foreign = root.is_some_and(|root| root.store.is_none());
+        let has_one = self.authorities.active(Tier::Intermediate).is_some();
+        if is_foreign || (with_intermediate && has_one) {
+            Tier::Intermediate
+        } else {
+            Tier::Root
+        }
+    }
+
+    /// What is shown of a CA.
+    pub(super) fn info(&self, record: &CaRecord, state: SlotState) -> AuthorityInfo {
+        AuthorityInfo {
+            renew_by: self.renew_by(record),
+            ..record.as_info(state)
+        }
+    }
+
+    /// When an active intermediate under a root that is not ours should have a successor.
+    pub(super) fn renew_by(&self, record: &CaRecord) -> Option<Timestamp> {
+        let slots = self.authorities.slots();
+        let root = self.authorities.record(&record.issued_by)?;
+        let is_active = slots.active(Tier::Intermediate) == Some(&record.key_id);
+        if !is_active || root.store.is_some() {
+            return None;
+        }
+        let life = record.not_after.duration_since(record.issued_at);
+        let renew_by = record.not_after.checked_sub(life / RENEWAL_SHARE).ok()?;
+        Some(whole_second(renew_by))
     }
 
     /// The ids of all our CA keys: no leaf may have one of them.
@@ -71,18 +122,32 @@ impl CaRecord {
     pub(super) fn as_issuer(&self) -> Issuer {
         Issuer {
             key_id: self.key_id.clone(),
+            key_identifier: self.key_identifier.clone(),
             common_name: ca_name(self.tier, &self.key_id),
             not_before: self.not_before,
             not_after: self.not_after,
         }
     }
 
+    /// SubjectPublicKeyInfo, DER.
+    pub(super) fn spki(&self) -> Option<Vec<u8>> {
+        let (_, parsed) = X509Certificate::from_der(&self.certificate).ok()?;
+        Some(parsed.public_key().raw.to_vec())
+    }
+
+    fn subject(&self) -> String {
+        let parsed = X509Certificate::from_der(&self.certificate);
+        parsed.map_or_else(|_| String::new(), |(_, it)| it.subject().to_string())
+    }
+
     pub(super) fn as_info(&self, state: SlotState) -> AuthorityInfo {
         AuthorityInfo {
             key_id: self.key_id.clone(),
-            subject: format!("CN={}", ca_name(self.tier, &self.key_id)),
-            serial: self.serial,
+            subject: self.subject(),
+            serial: self.serial.clone(),
             state,
+            store: self.store,
+            renew_by: None,
             not_before: self.not_before,
             not_after: self.not_after,
             issued_by: self.issued_by.clone(),

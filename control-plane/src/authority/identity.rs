@@ -4,14 +4,19 @@ use std::collections::HashMap;
 
 use aws_lc_rs::rand;
 use countersign_model::Serial;
+use serde::{Deserialize, Serialize};
 
+use super::importing::{REQUESTED, StoredRequest};
+use super::record::ACCOUNTED;
 use super::rotation::BUNDLE_SEQUENCE;
 use super::{AuthorityError, Denied, Settings};
 use crate::store::{Change as Write, Entry, Kind, Seq, Store};
 
-const TRUST_DOMAIN: &str = "trust_domain";
-const EPOCH: &str = "epoch";
-const LOG_ID: &str = "log_id";
+pub(super) const TRUST_DOMAIN: &str = "trust_domain";
+pub(super) const EPOCH: &str = "epoch";
+pub(super) const LOG_ID: &str = "log_id";
+/// Key of a [`Predecessor`]: there since a restore.
+pub(super) const PREDECESSOR: &str = "predecessor";
 const FIRST_EPOCH: u64 = 1;
 
 /// Facts of the whole state, by name.
@@ -22,28 +27,51 @@ pub(super) struct Identity {
     pub(super) epoch: u64,
     pub(super) log_id: u32,
     pub(super) bundle_sequence: u64,
+    pub(super) requested: Option<StoredRequest>,
+    /// Entries of the log that commits account for.
+    pub(super) log_accounted: u64,
+    /// Where a restore took the state from.
+    pub(super) predecessor: Option<Predecessor>,
+}
+
+/// The log that a backup was made of. It may have gone on after the backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Predecessor {
+    /// Its id, and so that of the serials in it.
+    pub(crate) log_id: u32,
+    /// How many of its entries the backup holds.
+    pub(crate) size: u64,
 }
 
 /// Writes the identity of a new state.
 pub(super) async fn begin(store: &Store, settings: &Settings) -> Result<Identity, AuthorityError> {
-    let mut random = [0; 4];
-    rand::fill(&mut random).map_err(|_| {
-        AuthorityError::Unavailable("the operating system gives no random bytes".to_owned())
-    })?;
-    let log_id = Serial::log_id_from(u32::from_be_bytes(random));
+    let log_id = random_log_id()?;
     let name = settings.trust_domain.as_str();
     let writes = vec![
         Write::put(Kind::Meta, TRUST_DOMAIN, &name),
         Write::put(Kind::Meta, EPOCH, &FIRST_EPOCH),
         Write::put(Kind::Meta, LOG_ID, &log_id),
         Write::put(Kind::Meta, BUNDLE_SEQUENCE, &0_u64),
+        Write::put(Kind::Meta, ACCOUNTED, &0_u64),
     ];
     let _: Seq = store.commit(writes, Vec::new()).await?;
     Ok(Identity {
         epoch: FIRST_EPOCH,
         log_id,
         bundle_sequence: 0,
+        requested: None,
+        log_accounted: 0,
+        predecessor: None,
     })
+}
+
+/// An id that no other log has, as far as chance goes.
+pub(super) fn random_log_id() -> Result<u32, AuthorityError> {
+    let mut random = [0; 4];
+    rand::fill(&mut random).map_err(|_| {
+        AuthorityError::Unavailable("the operating system gives no random bytes".to_owned())
+    })?;
+    Ok(Serial::log_id_from(u32::from_be_bytes(random)))
 }
 
 /// Finds the identity of a state again.
@@ -68,5 +96,8 @@ pub(super) fn resume(meta: &Meta, settings: &Settings) -> Result<Identity, Autho
         epoch: find(EPOCH)?.read()?,
         log_id: find(LOG_ID)?.read()?,
         bundle_sequence: find(BUNDLE_SEQUENCE)?.read()?,
+        requested: meta.get(REQUESTED).map(Entry::read).transpose()?,
+        log_accounted: find(ACCOUNTED)?.read()?,
+        predecessor: meta.get(PREDECESSOR).map(Entry::read).transpose()?,
     })
 }

@@ -1,15 +1,14 @@
 //! Issuing: the one path from an attested node and a proven key to a published SVID.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_model::{EntitlementId, Lifetime, SpiffeId};
 use jiff::Timestamp;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
-use rustls_pki_types::CertificateDer;
 use tokio::sync::{Mutex, MutexGuard};
-use tracing::{Instrument, info_span};
+use tracing::info_span;
 use zeroize::Zeroizing;
 
 use super::state::KeyUse;
@@ -17,14 +16,13 @@ use super::{
     AttestedNode, Authority, AuthorityError, Change, Denied, ProvenKey, PublishedSvid,
     ServerIdentity,
 };
-use crate::ca::log::Log;
-use crate::ca::sign::{Signed, sign};
-use crate::issue::profile::{Profile, Subject};
-use crate::issue::{self, PrepareError};
+use crate::ca::sign::Signed;
+use crate::issue::PrepareError;
+use crate::issue::profile::Subject;
 use crate::registry::rules::ISSUING_LIVES;
 use crate::registry::{Authorized, authorize};
-use crate::store::IssuanceRow;
-use crate::telemetry::{Alarm, Phase};
+use crate::store::Seq;
+use crate::telemetry::Phase;
 
 /// Lifetime of the control plane's own SVID, where an issuing CA lives long enough.
 const SERVER_TTL: Duration = Duration::from_secs(3_600);
@@ -42,7 +40,12 @@ impl Default for Stripes {
 }
 
 impl Stripes {
-    async fn lock(&self, node: &SpiffeId, entitlement: &EntitlementId) -> MutexGuard<'_, ()> {
+    /// Without a node for what is signed by hand.
+    pub(super) async fn lock(
+        &self,
+        node: Option<&SpiffeId>,
+        entitlement: &EntitlementId,
+    ) -> MutexGuard<'_, ()> {
         let mut hasher = DefaultHasher::new();
         (node, entitlement).hash(&mut hasher);
         let count = self.0.len() as u64;
@@ -66,30 +69,37 @@ impl Authority {
         let (node, entitlement, key) = (node.clone(), entitlement.clone(), key.clone());
         // A caller that hangs up in the middle must not leave a claimed key, or an entry of the
         // log that nobody signs, behind.
-        self.to_the_end(async move |this| this.enrol_now(&node, &entitlement, &key, now).await)
-            .await
+        self.to_the_end(async move |this| {
+            this.enrol_unabandoned(&node, &entitlement, &key, now).await
+        })
+        .await
     }
 
-    async fn enrol_now(
+    /// As [`enrol`](Self::enrol), for a caller that itself runs to its end whoever hangs up.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn enrol_unabandoned(
         &self,
         node: &AttestedNode,
         entitlement: &EntitlementId,
         key: &ProvenKey,
         now: Timestamp,
     ) -> Result<Arc<PublishedSvid>, AuthorityError> {
-        let _one_at_a_time = self.enrolling.lock(node.id(), entitlement).await;
-        let authorize = || self.authorize(node, entitlement, key);
+        let _one_at_a_time = self.enrolling.lock(Some(node.id()), entitlement).await;
+        self.is_current(node)?;
+        let authorize = || self.authorize(node, entitlement, key, now);
         let authorized = self.metrics.timed(Phase::Authorize, authorize)?;
         let spki_sha256 = key.spki_sha256();
         let enrolled = self.write().keys.claim(spki_sha256, &authorized, now)?;
         if let Some(index) = enrolled {
-            return self.enrolled_before(index, &authorized).await;
+            return self.enrolled_before(index, &authorized);
         }
-        let outcome = self.certify(&authorized, key, now).await;
+        let outcome = self.certify(authorized, key, now).await;
         if outcome.is_err() {
             self.write().keys.release(&spki_sha256);
         }
-        self.publish(node, outcome?)
+        self.publish(node, outcome?, now)
     }
 
     /// A fresh identity for the API listener.
@@ -99,15 +109,18 @@ impl Authority {
     pub async fn server_identity(&self, now: Timestamp) -> Result<ServerIdentity, AuthorityError> {
         let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(PrepareError::from)?;
         let ttl = SERVER_TTL.min(self.settings.issuing_ttl / ISSUING_LIVES);
-        let subject = Subject::server(self.trust_domain(), ttl);
-        let signed = self
-            .issue(&subject, &pair.subject_public_key_info(), now)
-            .await?;
-        let svid = self.chain_of(signed)?;
+        let subject = Subject::server(self.trust_domain(), ttl, &self.settings.times);
+        let spki = pair.subject_public_key_info();
+        self.refused_keys.note_server(&spki);
+        let signed = self.issue(subject, &spki, now).await?;
+        let issuance = signed.issuance();
         Ok(ServerIdentity {
-            chain: svid.chain.clone(),
+            lifetime: Lifetime {
+                issued_at: issuance.issued_at,
+                not_after: issuance.not_after,
+            },
+            chain: self.presented(&signed)?,
             key: Zeroizing::new(pair.serialize_der()),
-            lifetime: svid.lifetime,
         })
     }
 
@@ -116,6 +129,7 @@ impl Authority {
         node: &AttestedNode,
         entitlement: &EntitlementId,
         key: &ProvenKey,
+        now: Timestamp,
     ) -> Result<Authorized, Denied> {
         let span = info_span!("authorize", node = %node.id(), entitlement = %entitlement);
         let _entered = span.enter();
@@ -126,144 +140,114 @@ impl Authority {
                 remedy: "sign the proof for the entitlement that is enrolled",
             });
         }
-        authorize(&self.read().registry, node, entitlement)
+        authorize(&self.read().registry, node, entitlement, now)
     }
 
     async fn certify(
         &self,
-        authorized: &Authorized,
+        authorized: Authorized,
         key: &ProvenKey,
         now: Timestamp,
     ) -> Result<Signed, AuthorityError> {
-        let subject = Subject::svid(authorized, self.cas().key_ids());
-        self.issue(&subject, key.spki(), now).await
+        let newest = authorized.node().and_then(|node| {
+            let newest = self.published(node, authorized.entitlement());
+            newest.map(|svid| svid.serial.index())
+        });
+        let mut subject = self.subject(authorized);
+        subject.renews = newest;
+        self.issue(subject, key.spki(), now).await
     }
 
-    /// Lint, log, sign: in this order, each with the proof of the one before.
-    async fn issue(
-        &self,
-        subject: &Subject,
-        spki: &[u8],
-        now: Timestamp,
-    ) -> Result<Signed, AuthorityError> {
-        let (issuer, key) = self.cas().issuing().ok_or_else(no_issuer)?;
-        let slot = self.log.reserve()?;
-        let lint = || issue::prepare(subject, spki, slot, &issuer, now);
-        let linted = self.metrics.timed(Phase::Lint, lint);
-        let linted = linted.inspect_err(|error| self.alarm(error))?;
-        let begun = Instant::now();
-        let logged = self
-            .log
-            .append(linted)
-            .instrument(info_span!("log"))
-            .await?;
-        self.metrics.took(Phase::Log, begun.elapsed());
-        let sign = || sign(logged, key.as_ref());
-        let signed = self.metrics.timed(Phase::Sign, sign)?;
-        let certificate = signed.certificate.to_vec();
-        self.store.complete(signed.row.index, certificate).await?;
-        let mut cas = self.cas.write().unwrap_or_else(PoisonError::into_inner);
-        cas.note_leaf(&issuer.key_id, signed.row.not_after);
-        Ok(signed)
-    }
-
-    fn alarm(&self, error: &PrepareError) {
-        if matches!(error, PrepareError::IssuerExpired) {
-            self.metrics.alarm(Alarm::IssuerExpired);
-            tracing::error!("alarm: the issuing CA has expired");
-        }
+    /// What an authorization allows, and nothing else.
+    pub(super) fn subject(&self, authorized: Authorized) -> Subject {
+        Subject::svid(authorized, &self.settings.times, self.refused_keys.keys())
     }
 
     /// The same answer as at the first enrolment of this key.
-    async fn enrolled_before(
+    fn enrolled_before(
         &self,
         index: u64,
         authorized: &Authorized,
     ) -> Result<Arc<PublishedSvid>, AuthorityError> {
-        let row = self.store.issuance(index).await?.ok_or_else(|| {
-            AuthorityError::Unavailable("a log entry is missing from the store".to_owned())
+        let signed = self.issued_before(index, authorized)?;
+        Ok(Arc::new(self.chain_of(&signed)?))
+    }
+
+    /// The certificate that a key was given before, where it still says the same.
+    pub(super) fn issued_before(
+        &self,
+        index: u64,
+        authorized: &Authorized,
+    ) -> Result<Signed, AuthorityError> {
+        let logged = self.log.read_back(index)?.ok_or_else(|| {
+            AuthorityError::Unavailable("an entry is missing from the issuance log".to_owned())
         })?;
-        if row.seq.0 < authorized.key_epoch() {
+        if index < authorized.key_epoch() {
             return Err(AuthorityError::Denied(Denied {
                 code: "key_superseded",
                 message: "this key was certified before its registration changed".to_owned(),
                 remedy: "enrol a fresh key",
             }));
         }
-        let signed = self.signed_again(row).await?;
-        Ok(Arc::new(self.chain_of(signed)?))
+        self.signed_again(logged)
     }
 
-    /// The certificate of a log entry; its signature is made again where a crash took it away.
-    pub(super) async fn signed_again(&self, row: IssuanceRow) -> Result<Signed, AuthorityError> {
-        if let Some(certificate) = row.certificate.clone() {
-            let certificate = CertificateDer::from(certificate);
-            return Ok(Signed { row, certificate });
-        }
-        let key = self.cas().key(&row.issuer).ok_or_else(no_issuer)?;
-        let signed = sign(Log::read_back(row), key.as_ref())?;
-        let certificate = signed.certificate.to_vec();
-        self.store.complete(signed.row.index, certificate).await?;
-        Ok(signed)
+    fn is_current(&self, node: &AttestedNode) -> Result<(), Denied> {
+        let is_current = self.read().nodes.is_current(node);
+        is_current
+            .then_some(())
+            .ok_or_else(|| superseded_node(node))
     }
 
     /// Makes an SVID visible, if the right to it still stands.
-    fn publish(
+    ///
+    /// # Errors
+    /// The right to it was taken away meanwhile.
+    #[expect(clippy::needless_pass_by_value, reason = "a proof is used once")]
+    pub fn publish(
         &self,
         node: &AttestedNode,
         signed: Signed,
+        now: Timestamp,
     ) -> Result<Arc<PublishedSvid>, AuthorityError> {
-        let span = info_span!("publish", serial = %signed.row.serial);
+        let issuance = signed.issuance();
+        let span = info_span!("publish", serial = %issuance.serial);
         let _entered = span.enter();
-        let (seq, spki_sha256) = (signed.row.seq, signed.row.spki_sha256);
-        let svid = Arc::new(self.chain_of(signed)?);
+        let svid = Arc::new(self.chain_of(&signed)?);
         {
             let mut state = self.write();
             let used = KeyUse {
-                node: svid.node.clone(),
+                node: Some(svid.node.clone()),
                 entitlement: svid.entitlement.clone(),
                 issued: Some((svid.serial.index(), svid.lifetime.not_after)),
             };
-            state.keys.issued(spki_sha256, used);
-            authorize(&state.registry, node, &svid.entitlement)?;
+            state.keys.issued(issuance.spki_sha256, used);
+            if !state.nodes.is_current(node) {
+                return Err(superseded_node(node).into());
+            }
+            let right = authorize(&state.registry, node, &svid.entitlement, now)?;
+            right.still_allows(issuance)?;
             if svid.entitlement == EntitlementId::node() {
                 state
                     .nodes
-                    .certified(&svid.node, svid.serial.index(), spki_sha256);
+                    .certified(&svid.node, svid.serial.index(), issuance.spki_sha256);
             }
             state.nodes.credited(&svid.node, svid.lifetime.not_after);
             state.published.offer(svid.clone());
         }
         let change = Change::Svid(svid.node.clone(), svid.entitlement.clone());
-        self.announce(seq, [change]);
+        self.announce(Seq::default(), [change]);
         Ok(svid)
-    }
-
-    /// The SVID that a signed entry is, with the chain below the root.
-    pub(super) fn chain_of(&self, signed: Signed) -> Result<PublishedSvid, AuthorityError> {
-        let row = signed.row;
-        let damaged = || AuthorityError::Unavailable("a log entry is damaged".to_owned());
-        let parse = |text: &str| SpiffeId::new(text).map_err(|_| damaged());
-        let issuing = self.cas().certificate(&row.issuer).ok_or_else(no_issuer)?;
-        let entitlement = if row.profile == Profile::Svid.as_str() {
-            EntitlementId::parse(&row.entitlement).ok_or_else(damaged)?
-        } else {
-            EntitlementId::node()
-        };
-        Ok(PublishedSvid {
-            node: parse(&row.node)?,
-            entitlement,
-            id: parse(&row.spiffe_id)?,
-            serial: row.serial,
-            chain: vec![signed.certificate, issuing],
-            lifetime: Lifetime {
-                issued_at: row.issued_at,
-                not_after: row.not_after,
-            },
-        })
     }
 }
 
-fn no_issuer() -> AuthorityError {
-    AuthorityError::Unavailable("the issuing CA is not there".to_owned())
+fn superseded_node(node: &AttestedNode) -> Denied {
+    Denied {
+        code: "node_superseded",
+        message: format!(
+            "{} has attested anew since this session was opened",
+            node.id()
+        ),
+        remedy: "connect again with the credential of the newest attestation",
+    }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::{AttestedNode, Authority, AuthorityError, Denied};
+use crate::attest::Attestor;
 use crate::attest::join_token::{self, KnownToken, Token, TokenHash};
 use crate::attest::nodes::StoredNode;
 use crate::registry::rules;
@@ -28,6 +29,14 @@ impl Authority {
             .await
     }
 
+    /// Whether a join token may be burnt, as things stand: cheap, and nothing is burnt.
+    ///
+    /// # Errors
+    /// Unknown, used or expired token.
+    pub fn check_join_token(&self, token: &str, now: Timestamp) -> Result<(), AuthorityError> {
+        Ok(self.known_token(token)?.1.token.check(now)?)
+    }
+
     /// Burns a join token and says which node it was for. `is_connected` is asked before the
     /// token is burnt: a node whose holder is connected is not attested a second time. The token
     /// stays good then: a sidecar that lost its state may still be counted as connected for as
@@ -41,9 +50,7 @@ impl Authority {
         is_connected: &(dyn Fn(&SpiffeId) -> bool + Sync),
         now: Timestamp,
     ) -> Result<AttestedNode, AuthorityError> {
-        let hash = TokenHash::of(token).ok_or_else(join_token::unknown)?;
-        let known = self.read().tokens.get(&hash).cloned();
-        let known = known.ok_or_else(join_token::unknown)?;
+        let (hash, known) = self.known_token(token)?;
         known.token.check(now)?;
         let node = &known.token.node;
         if is_connected(node) {
@@ -56,6 +63,12 @@ impl Authority {
         }
         self.to_the_end(async move |this| this.burn(hash, known, now).await)
             .await
+    }
+
+    fn known_token(&self, token: &str) -> Result<(TokenHash, KnownToken), Denied> {
+        let hash = TokenHash::of(token).ok_or_else(join_token::unknown)?;
+        let known = self.read().tokens.get(&hash).cloned();
+        Ok((hash, known.ok_or_else(join_token::unknown)?))
     }
 
     async fn create_token_now(
@@ -117,13 +130,18 @@ impl Authority {
         now: Timestamp,
     ) -> Result<AttestedNode, AuthorityError> {
         let node = known.token.node.clone();
+        // No enrolment of the old holder is under way: what it gets has a lower index, or is
+        // refused because this attestation came between.
+        let own = EntitlementId::node();
+        let _none_enrols = self.enrolling.lock(Some(&node), &own).await;
         let used = Token {
             used_at: Some(now),
             ..known.token
         };
         let stored = StoredNode {
             attested_at: now,
-            lineage_from: self.log.next_index(),
+            attestor: Attestor::JoinToken,
+            lineage_from: self.log.size(),
         };
         let writes = vec![
             Write::put(Kind::Token, hash.as_str(), &used),
@@ -139,7 +157,6 @@ impl Authority {
             state.remember_token(hash, KnownToken { token: used, seq });
             state.nodes.attested(&node, stored)
         };
-        let own = EntitlementId::node();
         self.announce(seq, [super::Change::Entitlement(node, own)]);
         Ok(attested)
     }

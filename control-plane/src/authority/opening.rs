@@ -2,32 +2,34 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
-use std::sync::{Arc, RwLock};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, RwLock};
 
 use arc_swap::ArcSwapOption;
-use countersign_model::{EntitlementId, SpiffeId};
+use countersign_model::SpiffeId;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 use tracing::Instrument;
 
-use super::cas::Cas;
-use super::identity::{Meta, begin, resume};
+use super::cas::{Cas, HeldKey};
+use super::identity::{Identity, Meta, begin, resume};
 use super::issuing::Stripes;
-use super::state::{KeyUse, State};
+use super::refused_keys::Refused;
+use super::state::State;
 use super::{Authority, AuthorityError, CHANGES, Denied, Settings};
 use crate::attest::join_token::{KnownToken, Token, TokenHash};
 use crate::ca::authorities::{Authorities, StoredCa};
 use crate::ca::bundle;
-use crate::ca::keys::{DiskKeys, KeyStore};
+use crate::ca::keys::{KeyError, Stores};
 use crate::ca::log::Log;
-use crate::ca::slots::SlotState;
+use crate::ca::slots::{SlotState, Tier};
 use crate::issue::profile::Profile;
 use crate::registry::{Defaults, rules};
-use crate::store::{DataDir, Entry, IssuanceRow, Kind, Store};
+use crate::store::{DataDir, Entry, Kind, Store};
 use crate::telemetry::Issuance;
 
 /// Where the keys are, within the data directory.
-const KEYS: &str = "keys";
+pub(super) const KEYS: &str = "keys";
 
 impl Authority {
     /// Opens `data_dir`: at first start makes root, issuing CA and state; later finds them again
@@ -36,12 +38,13 @@ impl Authority {
     /// # Errors
     /// The directory is locked, unreadable, of another trust domain, or damaged.
     pub async fn open(settings: Settings, now: Timestamp) -> Result<Arc<Self>, AuthorityError> {
-        let disk = |dir: &DataDir| -> Result<Box<dyn KeyStore>, AuthorityError> {
+        let token = settings.hierarchy.pkcs11.clone();
+        let stores = |dir: &DataDir| -> Result<Stores, AuthorityError> {
             let keys = dir.subdirectory(KEYS);
             let keys = keys.map_err(|error| AuthorityError::Unavailable(error.to_string()))?;
-            Ok(Box::new(DiskKeys::new(&keys)))
+            Ok(Stores::new(&keys, token.as_ref()))
         };
-        Self::open_with(settings, disk, now).await
+        Self::open_with(settings, stores, now).await
     }
 
     /// Waits until everything is on disk, signatures included: for a daemon that ends. One that
@@ -49,19 +52,24 @@ impl Authority {
     ///
     /// # Errors
     /// The store is unavailable.
-    pub async fn flush(&self) -> Result<(), AuthorityError> {
+    pub async fn flush(&self, now: Timestamp) -> Result<(), AuthorityError> {
+        self.log_refusals(now, true).await?;
+        self.publish_log(now).await?;
+        self.save_inventory(now, true).await?;
         Ok(self.store.flush().await?)
     }
 
     /// As [`Authority::open`], with keys of another store.
     pub(super) async fn open_with(
         settings: Settings,
-        keys: impl FnOnce(&DataDir) -> Result<Box<dyn KeyStore>, AuthorityError>,
+        keys: impl FnOnce(&DataDir) -> Result<Stores, AuthorityError>,
         now: Timestamp,
     ) -> Result<Arc<Self>, AuthorityError> {
         rules::lifetime(settings.x509_ttl, settings.issuing_ttl)?;
+        let refused_keys = Refused::load(settings.blocked_keys.as_deref())?;
         let data_dir = DataDir::open(&settings.data_dir)?;
         let keys = keys(&data_dir)?;
+        keys.probe();
         let (store, newest) = Store::open(&data_dir).await?;
         let entries = store.snapshot().await?;
         let (meta, entries): (Vec<_>, Vec<_>) = entries
@@ -69,13 +77,13 @@ impl Authority {
             .partition(|entry| entry.kind == Kind::Meta);
         let meta: Meta = meta.into_iter().map(|e| (e.key.clone(), e)).collect();
         let is_new = meta.is_empty();
-        let identity = if is_new {
+        let mut identity = if is_new {
             begin(&store, &settings).await?
         } else {
             resume(&meta, &settings)?
         };
         let store = Arc::new(store);
-        let log = Log::open(identity.log_id, store.clone()).await?;
+        let log = Log::open(identity.log_id, &settings.trust_domain, data_dir.path())?;
         let defaults = Defaults {
             ttl: settings.x509_ttl,
             renew: settings.renew,
@@ -84,22 +92,30 @@ impl Authority {
             this: this.clone(),
             epoch: identity.epoch,
             sequence: newest.0.into(),
-            state: RwLock::new(State::new(defaults)),
+            state: RwLock::new(State::new(defaults, settings.policy.clone())),
             cas: RwLock::default(),
             bundle: ArcSwapOption::empty(),
             store,
             log,
             keys,
+            reminded_of: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
             enrolling: Stripes::default(),
+            hub: Arc::default(),
             changes: broadcast::channel(CHANGES).0,
+            inventory: RwLock::default(),
+            refusals: Mutex::default(),
+            settled: AtomicU64::default(),
+            unvoided: Mutex::default(),
             metrics: Issuance::default(),
+            refused_keys,
             settings,
-            _data_dir: data_dir,
+            predecessor: identity.predecessor,
+            backing_up: tokio::sync::Mutex::default(),
+            data_dir,
         });
-        authority
-            .restore(&entries, identity.bundle_sequence, now)
-            .await?;
+        authority.restore_request(identity.requested.take())?;
+        authority.restore(&entries, &identity, now).await?;
         Ok(authority)
     }
 
@@ -122,40 +138,77 @@ impl Authority {
     async fn restore(
         &self,
         entries: &[Entry],
-        bundle_sequence: u64,
+        identity: &Identity,
         now: Timestamp,
     ) -> Result<(), AuthorityError> {
+        let (bundle_sequence, accounted) = (identity.bundle_sequence, identity.log_accounted);
         let cas = self.restored_cas(entries)?;
         if cas.authorities.slots().iter().next().is_none() {
             // First start, or one that was cut short before the CAs were stored.
             self.restore_state(entries)?;
-            return self.found(now).await;
+            self.restore_logged(accounted, now).await?;
+            return self.begin_hierarchy(now).await;
         }
         let bundle = bundle::of(self.trust_domain(), &cas.authorities)
             .map_err(|error| AuthorityError::Unavailable(error.to_string()))?;
         let bundle = (Arc::new(bundle), bundle_sequence);
         self.bundle.store(Some(Arc::new(bundle)));
-        *self.cas.write().expect("nobody else has it yet") = cas;
+        self.refused_keys.note_cas(cas.key_ids());
+        {
+            let mut present = self.cas.write().expect("nobody else has it yet");
+            let requested = present.requested.take();
+            *present = Cas { requested, ..cas };
+        }
         self.restore_state(entries)?;
-        self.restore_issued(now).await?;
+        self.restore_logged(accounted, now).await?;
         self.longest_fits()?;
         self.tick(now).await
     }
 
     fn restored_cas(&self, entries: &[Entry]) -> Result<Cas, AuthorityError> {
-        let damaged = || AuthorityError::Unavailable("a stored CA is damaged".to_owned());
         let mut stored = BTreeMap::new();
         for entry in entries.iter().filter(|entry| entry.kind == Kind::Authority) {
             stored.insert(entry.key.clone(), entry.read::<StoredCa>()?);
         }
-        let authorities = Authorities::restore(stored).ok_or_else(damaged)?;
+        let authorities = Authorities::restore(stored).ok_or_else(damaged_ca)?;
         let mut keys = HashMap::new();
         for (key_id, slot) in authorities.slots().iter() {
-            if slot.state != SlotState::Retired {
-                keys.insert(key_id.clone(), self.keys.load(key_id)?);
+            if slot.state == SlotState::Retired {
+                continue;
+            }
+            if let Some(held) = self.restored_key(&authorities, key_id)? {
+                keys.insert(key_id.clone(), held);
             }
         }
-        Ok(Cas { authorities, keys })
+        Ok(Cas {
+            authorities,
+            keys,
+            requested: None,
+        })
+    }
+
+    /// The key of a CA; `None` where it is not ours, and where an issuing CA lost it, for which
+    /// another is made.
+    fn restored_key(
+        &self,
+        authorities: &Authorities,
+        key_id: &str,
+    ) -> Result<Option<HeldKey>, AuthorityError> {
+        let Some(record) = authorities.record(key_id) else {
+            return Ok(None);
+        };
+        let Some(store) = record.store else {
+            return Ok(None);
+        };
+        let spki = record.spki().ok_or_else(damaged_ca)?;
+        match self.keys.load(store, key_id, &spki) {
+            Ok(key) => Ok(Some(HeldKey { store, key })),
+            Err(KeyError::Gone(_)) if record.tier == Tier::Issuing => {
+                tracing::warn!(key_id, %store, "key of the issuing CA is gone; another is made");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn restore_state(&self, entries: &[Entry]) -> Result<(), AuthorityError> {
@@ -164,7 +217,7 @@ impl Authority {
         for entry in entries {
             match entry.kind {
                 Kind::Registration => state.registry.insert(entry.read()?),
-                Kind::Tombstone => state.registry.bury(entry.read()?),
+                Kind::Tombstone => state.registry.tombstones.bury(entry.read()?),
                 Kind::Token => {
                     let hash = TokenHash::stored(entry.key.clone());
                     let token: Token = entry.read()?;
@@ -181,65 +234,16 @@ impl Authority {
         Ok(())
     }
 
-    /// Finds the newest certificate of every entitlement again: nothing is issued anew.
-    async fn restore_issued(&self, now: Timestamp) -> Result<(), AuthorityError> {
-        let mut index = 0;
-        loop {
-            let rows = self.store.unexpired_from(index, now).await?;
-            let Some(last) = rows.last() else {
-                return Ok(());
-            };
-            index = last.index + 1;
-            for row in rows {
-                self.restore_row(row).await?;
-            }
-        }
-    }
-
-    async fn restore_row(&self, row: IssuanceRow) -> Result<(), AuthorityError> {
-        if row.profile == Profile::Root.as_str() || row.profile == Profile::Issuing.as_str() {
-            return Ok(());
-        }
-        let (issuer, end) = (row.issuer.clone(), row.not_after);
-        self.cas
-            .write()
-            .expect("nobody else has it yet")
-            .note_leaf(&issuer, end);
-        if row.profile != Profile::Svid.as_str() {
-            return Ok(());
-        }
-        let spki_sha256 = row.spki_sha256;
-        let svid = match self.signed_again(row).await {
-            Ok(signed) => Arc::new(self.chain_of(signed)?),
-            Err(error) => {
-                tracing::warn!(%error, "a certificate was lost and cannot be signed again");
-                return Ok(());
-            }
-        };
-        let mut state = self.write();
-        let used = KeyUse {
-            node: svid.node.clone(),
-            entitlement: svid.entitlement.clone(),
-            issued: Some((svid.serial.index(), end)),
-        };
-        state.keys.issued(spki_sha256, used);
-        state.nodes.credited(&svid.node, end);
-        let is_entitled = if svid.entitlement == EntitlementId::node() {
-            let index = svid.serial.index();
-            state.nodes.certified(&svid.node, index, spki_sha256);
-            state.nodes.contains(&svid.node)
-        } else {
-            let kept = state.registry.find(&svid.node, &svid.entitlement);
-            kept.is_some_and(|kept| kept.registration.created_at <= svid.lifetime.issued_at)
-        };
-        if is_entitled {
-            state.published.offer(svid);
-        }
-        Ok(())
-    }
-
+    /// What was registered under other settings must be issuable under these.
     fn longest_fits(&self) -> Result<(), Denied> {
-        let longest = self.read().registry.longest_ttl();
+        let (shortest, longest) = self.read().registry.ttl_bounds();
+        let times = self.settings.times.of(Profile::Svid);
+        times.allow(shortest)?;
+        times.allow(longest)?;
         rules::lifetime(longest, self.settings.issuing_ttl)
     }
+}
+
+fn damaged_ca() -> AuthorityError {
+    AuthorityError::Unavailable("a stored CA is damaged".to_owned())
 }

@@ -1,15 +1,60 @@
 //! Adding, updating and removing registrations.
 
 use countersign_model::{EntitlementId, Registration, SpiffeId};
+use countersign_proto::log::Registered;
+use countersign_proto::log::entry::What;
 use jiff::Timestamp;
 use tracing::info;
 
+use super::removal::Reason;
 use super::{Authority, AuthorityError, Change, Denied, RegistrationRequest, Removed};
+use crate::issue::profile::Profile;
 use crate::registry::{Kept, Tombstone, rules};
 use crate::store::{Change as Write, Kind};
 
 /// Most registrations of one control plane.
 const MAX_REGISTRATIONS: usize = 1_000_000;
+
+/// A registration that is about to be kept.
+struct Draft {
+    registration: Registration,
+    /// Whether certificates from before are superseded.
+    raises: bool,
+    before: Option<Kept>,
+}
+
+impl Draft {
+    /// What is kept when its entry is at this index of the log.
+    fn kept_at(&self, index: u64) -> Kept {
+        let mut registration = self.registration.clone();
+        if self.before.is_none() {
+            registration.created_seq = index;
+        }
+        let present = self.before.as_ref().map_or(0, |before| before.key_epoch);
+        Kept {
+            registration,
+            key_epoch: if self.raises { index } else { present },
+        }
+    }
+
+    /// What is stored when its entry is at this index of the log; its tombstone goes.
+    fn writes(&self, entitlement: &EntitlementId, index: u64, now: Timestamp) -> Vec<Write> {
+        let kept = self.kept_at(index);
+        let mut writes = vec![Write::put(Kind::Registration, entitlement.as_str(), &kept)];
+        let grave = Tombstone::of(&self.registration, None, now);
+        writes.extend(grave.map(|grave| Write::remove(Kind::Tombstone, grave.key())));
+        writes
+    }
+
+    fn entry(&self, entitlement: &EntitlementId) -> What {
+        let registration = serde_json::to_string(&self.registration);
+        What::Registered(Registered {
+            entitlement: entitlement.to_string(),
+            registration: registration.expect("our records are plain JSON"),
+            updated: self.before.is_some(),
+        })
+    }
+}
 
 impl Authority {
     /// Adds a registration or updates the one with the same key; says whether it was there.
@@ -47,25 +92,32 @@ impl Authority {
     ) -> Result<(Registration, bool), AuthorityError> {
         let _one_at_a_time = self.writing.lock().await;
         rules::check(&wanted, self.trust_domain(), self.settings.issuing_ttl)?;
+        if let Some(ttl) = wanted.x509_ttl {
+            self.settings.times.of(Profile::Svid).allow(ttl)?;
+        }
+        self.read().registry.judge(&wanted, None, now)?;
         self.ids_stay_apart(&wanted)?;
         let entitlement = wanted.key.entitlement_id();
-        let (kept, before) = self.kept(wanted, &entitlement, now);
-        match &before {
-            Some(before) if *before == kept => return Ok((kept.registration, true)),
+        let draft = self.draft(wanted, now);
+        match &draft.before {
+            Some(before) if *before == draft.kept_at(0) => {
+                return Ok((before.registration.clone(), true));
+            }
             Some(_) => {}
             None => self.has_room()?,
         }
-        let node = kept.registration.key.node.clone();
-        let grave = Tombstone::new(&kept.registration, None, now).key();
-        let writes = vec![
-            Write::put(Kind::Registration, entitlement.as_str(), &kept),
-            Write::remove(Kind::Tombstone, grave),
-        ];
-        let seq = self.store.commit(writes, Vec::new()).await?;
+        let writes = |index| draft.writes(&entitlement, index, now);
+        let what = vec![draft.entry(&entitlement)];
+        let committed = self.commit_logged(what, writes, Vec::new(), now);
+        let (index, seq) = committed.await?;
+        let kept = draft.kept_at(index);
         self.write().registry.insert(kept.clone());
-        self.announce(seq, [Change::Entitlement(node.clone(), entitlement)]);
-        info!(spiffe_id = %kept.registration.key.id, node = %node, "registered");
-        Ok((kept.registration, before.is_some()))
+        self.inventory().registered(&kept.registration);
+        let key = &kept.registration.key;
+        let node = key.node().cloned();
+        self.announce(seq, node.map(|node| Change::Entitlement(node, entitlement)));
+        info!(spiffe_id = %key.id, node = key.node().map(tracing::field::display), "registered");
+        Ok((kept.registration, draft.before.is_some()))
     }
 
     async fn unregister_now(
@@ -83,28 +135,9 @@ impl Authority {
                 remedy: "see `countersign list`",
             }));
         }
-        let (tombstones, valid_until) = self.tombstones(&registrations, now);
-        let graves = tombstones
-            .iter()
-            .map(|grave| Write::put(Kind::Tombstone, grave.key(), grave));
-        let removals = registrations
-            .iter()
-            .map(|gone| Write::remove(Kind::Registration, gone.key.entitlement_id().as_str()));
-        let writes = graves.chain(removals).collect();
-        let seq = self.store.commit(writes, Vec::new()).await?;
-        {
-            let mut state = self.write();
-            for (gone, tombstone) in registrations.iter().zip(tombstones) {
-                state.registry.bury(tombstone);
-                let entitlement = gone.key.entitlement_id();
-                state.published.remove(&gone.key.node, &entitlement);
-            }
-        }
-        let changes = registrations
-            .iter()
-            .map(|gone| Change::Entitlement(gone.key.node.clone(), gone.key.entitlement_id()));
-        self.announce(seq, changes);
-        info!(spiffe_id = %id, count = registrations.len(), "unregistered");
+        let valid_until = self
+            .remove(&registrations, Reason::Unregistered, now)
+            .await?;
         Ok(Removed {
             registrations,
             valid_until,
@@ -117,10 +150,10 @@ impl Authority {
         if state.is_node(&wanted.key.id) {
             return Err(rules::id_is_node(&wanted.key.id));
         }
-        if state.registry.is_workload(&wanted.key.node) {
-            return Err(rules::node_is_workload(&wanted.key.node));
+        match wanted.key.node() {
+            Some(node) if state.registry.is_workload(node) => Err(rules::node_is_workload(node)),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn has_room(&self) -> Result<(), Denied> {
@@ -135,57 +168,33 @@ impl Authority {
     }
 
     /// What will be kept, and what is kept now. A change of what certificates say raises the key
-    /// epoch; so does a return after a removal.
-    fn kept(
-        &self,
-        wanted: Registration,
-        entitlement: &EntitlementId,
-        now: Timestamp,
-    ) -> (Kept, Option<Kept>) {
-        // Registrations are written one at a time, so no other can get this sequence.
-        let next = self.stamp().sequence + 1;
+    /// epoch; so does a return after a removal. Owner, criticality, labels and end do not.
+    fn draft(&self, wanted: Registration, now: Timestamp) -> Draft {
         let state = self.read();
-        let node = &wanted.key.node;
-        let before = state.registry.find(node, entitlement).cloned();
-        let returned = state.registry.was_removed(node, entitlement);
+        let before = state.registry.of_key(&wanted.key).cloned();
+        // A removal is not remembered of what is signed by hand: every beginning is a return.
+        let returned = wanted.key.node().is_none_or(|node| {
+            let entitlement = wanted.key.entitlement_id();
+            state.registry.tombstones.contains(node, &entitlement)
+        });
         let mut registration = wanted;
-        let key_epoch = match &before {
-            Some(old) => {
-                let old_one = &old.registration;
-                registration.created_at = old_one.created_at;
-                registration.created_seq = old_one.created_seq;
-                let same_names = old_one.dns == registration.dns;
-                let same = same_names && old_one.x509_ttl == registration.x509_ttl;
-                if same { old.key_epoch } else { next }
+        let raises = match &before {
+            Some(Kept {
+                registration: old, ..
+            }) => {
+                registration.created_at = old.created_at;
+                registration.created_seq = old.created_seq;
+                old.dns != registration.dns || old.x509_ttl != registration.x509_ttl
             }
             None => {
                 registration.created_at = now;
-                registration.created_seq = next;
-                if returned { next } else { 0 }
+                returned
             }
         };
-        let kept = Kept {
+        Draft {
             registration,
-            key_epoch,
-        };
-        (kept, before)
-    }
-
-    fn tombstones(
-        &self,
-        registrations: &[Registration],
-        now: Timestamp,
-    ) -> (Vec<Tombstone>, Option<Timestamp>) {
-        let state = self.read();
-        let ends = registrations.iter().map(|gone| {
-            let entitlement = gone.key.entitlement_id();
-            let end = state.published.last_end(&gone.key.node, &entitlement);
-            end.filter(|end| *end > now)
-        });
-        let ends: Vec<_> = ends.collect();
-        let graves = registrations.iter().zip(&ends);
-        let tombstones = graves.map(|(gone, end)| Tombstone::new(gone, *end, now));
-        let tombstones = tombstones.collect();
-        (tombstones, ends.into_iter().flatten().max())
+            raises,
+            before,
+        }
     }
 }

@@ -5,32 +5,44 @@
 
 use std::sync::{Arc, PoisonError};
 
+use countersign_proto::log::entry::What;
 use jiff::Timestamp;
 use tracing::{error, info};
 
-use super::cas::Cas;
-use super::{Authority, AuthorityError, AuthorityInfo, Change, GateOpen};
+use super::cas::{Cas, HeldKey};
+use super::hierarchy::{no_root, no_signer};
+use super::importing::REQUESTED;
+use super::{Authority, AuthorityError, AuthorityInfo, Change, GateOpen, Tiers};
 use crate::ca::authorities::CaRecord;
 use crate::ca::bundle;
-use crate::ca::keys::CaKey;
-use crate::ca::sign::sign;
+use crate::ca::keys::{CaKey, StoreKind};
 use crate::ca::slots::{SlotState, Tier};
+use crate::issue::not_before;
 use crate::issue::profile::{Issuer, Profile, Subject, ca_name};
-use crate::issue::{self, not_before};
 use crate::store::{Change as Write, Kind};
 
 /// Key of the bundle's sequence in the store.
 pub(super) const BUNDLE_SEQUENCE: &str = "bundle_sequence";
 
 impl Authority {
-    /// Roots and issuing CAs, newest first.
-    pub fn authorities(&self) -> (Vec<AuthorityInfo>, Vec<AuthorityInfo>) {
+    /// Every CA, newest first.
+    pub fn tiers(&self) -> Tiers {
         let cas = self.cas();
         let of_tier = |tier| {
             let records = cas.authorities.of_tier(tier).into_iter();
-            records.map(|(ca, state)| ca.as_info(state)).collect()
+            records.map(|(ca, state)| cas.info(ca, state)).collect()
         };
-        (of_tier(Tier::Root), of_tier(Tier::Issuing))
+        Tiers {
+            roots: of_tier(Tier::Root),
+            intermediates: of_tier(Tier::Intermediate),
+            issuing: of_tier(Tier::Issuing),
+        }
+    }
+
+    /// Roots and issuing CAs, newest first.
+    pub fn authorities(&self) -> (Vec<AuthorityInfo>, Vec<AuthorityInfo>) {
+        let Tiers { roots, issuing, .. } = self.tiers();
+        (roots, issuing)
     }
 
     /// The prepared root, where there is one.
@@ -50,7 +62,7 @@ impl Authority {
             let _one_at_a_time = this.writing.lock().await;
             let mut next = this.cas().clone();
             let record = this.add_issuing(&mut next, now).await?;
-            this.replace(next, [Change::Authorities]).await?;
+            this.replace(next, [Change::Authorities], now).await?;
             info!(key_id = record.key_id, "issuing CA rotated");
             Ok(record.as_info(SlotState::Active))
         })
@@ -67,12 +79,13 @@ impl Authority {
             if let Some(prepared) = this.prepared_root() {
                 return Ok(prepared);
             }
+            let store = this.root_store()?;
             let mut next = this.cas().clone();
-            let record = this.make_root(&mut next, now).await?;
+            let record = this.make_root(&mut next, store, now).await?;
             let slots = next.authorities.slots_mut();
             slots.prepare_root(&record.key_id, record.not_after)?;
             next.authorities.keep(record.clone());
-            this.replace(next, [Change::Bundle]).await?;
+            this.replace(next, [Change::Bundle], now).await?;
             info!(key_id = record.key_id, "root prepared");
             Ok(record.as_info(SlotState::Prepared))
         })
@@ -95,10 +108,10 @@ impl Authority {
             next.retires_at(now);
             let slots = next.authorities.slots_mut();
             slots.activate_root(&gate.bundle_version, &present)?;
-            this.add_issuing(&mut next, now).await?;
+            this.add_below_root(&mut next, now).await?;
             let active = next.authorities.active(Tier::Root).cloned();
             let root = active.ok_or_else(no_root)?;
-            this.replace(next, [Change::Authorities]).await?;
+            this.replace(next, [Change::Authorities], now).await?;
             info!(key_id = root.key_id, "root activated");
             Ok(root.as_info(SlotState::Active))
         })
@@ -107,81 +120,88 @@ impl Authority {
 
     /// The first root and issuing CA of all.
     pub(super) async fn found(&self, now: Timestamp) -> Result<(), AuthorityError> {
+        let store = self.root_store()?;
         let mut next = Cas::default();
-        let root = self.make_root(&mut next, now).await?;
+        let root = self.make_root(&mut next, store, now).await?;
         let slots = next.authorities.slots_mut();
         slots.found(&root.key_id, root.not_after)?;
         next.authorities.keep(root.clone());
-        self.add_issuing(&mut next, now).await?;
-        self.replace(next, [Change::Bundle, Change::Authorities])
+        self.add_below_root(&mut next, now).await?;
+        self.replace(next, [Change::Bundle, Change::Authorities], now)
             .await?;
         info!(key_id = root.key_id, "root and issuing CA made");
         Ok(())
     }
 
-    async fn make_root(&self, next: &mut Cas, now: Timestamp) -> Result<CaRecord, AuthorityError> {
-        let key = self.keys.create()?;
+    async fn make_root(
+        &self,
+        next: &mut Cas,
+        store: StoreKind,
+        now: Timestamp,
+    ) -> Result<CaRecord, AuthorityError> {
+        let held = self.create_key(store)?;
+        let key = &held.key;
         let end = now.checked_add(self.settings.root_ttl);
+        let backdate = self.settings.times.of(Profile::Root).backdate;
         let issuer = Issuer {
             key_id: key.key_id().to_owned(),
+            key_identifier: key.key_id().to_owned(),
             common_name: ca_name(Tier::Root, key.key_id()),
-            not_before: now.checked_sub(Profile::Root.backdate()).unwrap_or(now),
+            not_before: now.checked_sub(backdate).unwrap_or(now),
             not_after: end.unwrap_or(Timestamp::MAX),
         };
-        let certified = self.certify_ca(Tier::Root, &key, &issuer, &key, now).await;
-        let record = certified.inspect_err(|_| self.give_up(&key))?;
-        next.keys.insert(record.key_id.clone(), key);
+        let certified = self.certify_ca(Tier::Root, &held, &issuer, key, now).await;
+        let record = certified.inspect_err(|_| self.give_up(&held))?;
+        next.keys.insert(record.key_id.clone(), held);
         Ok(record)
     }
 
-    /// Makes an issuing CA under the active root of `next` and activates it there.
-    async fn add_issuing(
+    /// Makes an issuing CA under the active intermediate or root of `next` and activates it there.
+    pub(super) async fn add_issuing(
         &self,
         next: &mut Cas,
         now: Timestamp,
     ) -> Result<CaRecord, AuthorityError> {
         next.retires_at(now);
-        let (root, root_key) = next.signer(Tier::Root).ok_or_else(no_root)?;
-        let key = self.keys.create()?;
+        let tier = next.parent_tier(self.settings.hierarchy.intermediate.is_some());
+        let (parent, parent_key) = next.signer(tier).ok_or_else(no_signer)?;
+        let held = self.create_key(self.settings.hierarchy.issuing)?;
         let certified = self
-            .certify_ca(Tier::Issuing, &key, &root, &root_key, now)
+            .certify_ca(Tier::Issuing, &held, &parent, &parent_key, now)
             .await;
-        let record = certified.inspect_err(|_| self.give_up(&key))?;
+        let record = certified.inspect_err(|_| self.give_up(&held))?;
         let slots = next.authorities.slots_mut();
-        slots.activate_issuing(&record.key_id, &root.key_id, record.not_after)?;
+        slots.activate_issuing(&record.key_id, &parent.key_id, record.not_after)?;
         next.authorities.keep(record.clone());
-        next.keys.insert(record.key_id.clone(), key);
+        next.keys.insert(record.key_id.clone(), held);
         Ok(record)
     }
 
-    async fn certify_ca(
+    pub(super) async fn certify_ca(
         &self,
         tier: Tier,
-        key: &Arc<dyn CaKey>,
+        HeldKey { store, key }: &HeldKey,
         issuer: &Issuer,
         issuer_key: &Arc<dyn CaKey>,
         now: Timestamp,
     ) -> Result<CaRecord, AuthorityError> {
-        let ttl = match tier {
-            Tier::Root => self.settings.root_ttl,
-            Tier::Issuing => self.settings.issuing_ttl,
-        };
-        let subject = Subject::ca(tier, key.key_id(), self.trust_domain(), ttl);
-        let slot = self.log.reserve()?;
-        let linted = issue::prepare(&subject, key.spki(), slot, issuer, now)?;
-        let logged = self.log.append(linted).await?;
-        let signed = sign(logged, issuer_key.as_ref())?;
-        let certificate = signed.certificate.to_vec();
-        self.store.complete(signed.row.index, certificate).await?;
+        let (ttl, times) = (self.ca_ttl(tier), &self.settings.times);
+        let subject = Subject::ca(tier, key.key_id(), self.trust_domain(), ttl, times);
+        let not_before = not_before(&subject, now, issuer);
+        let signed = self.signed(subject, key.spki(), issuer, issuer_key.as_ref(), now);
+        let signed = signed.await?;
+        let issuance = signed.issuance();
         Ok(CaRecord {
             key_id: key.key_id().to_owned(),
             tier,
-            serial: signed.row.serial,
+            store: Some(*store),
+            key_identifier: key.key_id().to_owned(),
+            serial: issuance.serial.to_string(),
             issued_by: issuer.key_id.clone(),
-            issued_at: signed.row.issued_at,
-            not_before: not_before(subject.profile, now, issuer),
-            not_after: signed.row.not_after,
-            certificate: signed.certificate,
+            issued_at: issuance.issued_at,
+            not_before,
+            not_after: issuance.not_after,
+            certificate: signed.certificate().clone(),
         })
     }
 
@@ -190,8 +210,17 @@ impl Authority {
         &self,
         mut next: Cas,
         changes: impl IntoIterator<Item = Change>,
+        now: Timestamp,
     ) -> Result<(), AuthorityError> {
-        let mut writes = next.authorities.changes_since(&self.cas().authorities);
+        next.authorities.prune();
+        let (mut writes, steps) = {
+            let present = &self.cas().authorities;
+            let steps = next.authorities.steps_since(present);
+            (next.authorities.changes_since(present), steps)
+        };
+        if next.requested.is_none() && self.cas().requested.is_some() {
+            writes.push(Write::remove(Kind::Meta, REQUESTED));
+        }
         let fresh = bundle::of(self.trust_domain(), &next.authorities)
             .map_err(|error| AuthorityError::Unavailable(error.to_string()))?;
         let present = self.bundle.load_full();
@@ -200,13 +229,17 @@ impl Authority {
             .is_none_or(|present| present.0.version() != fresh.version());
         let sequence = present.map_or(0, |present| present.1) + u64::from(is_new_bundle);
         writes.push(Write::put(Kind::Meta, BUNDLE_SEQUENCE, &sequence));
-        let seq = self.store.commit(writes, Vec::new()).await?;
+        let what = steps.into_iter().map(What::Rotated).collect();
+        let (_, seq) = self
+            .commit_logged(what, |_| writes, Vec::new(), now)
+            .await?;
         let idle = next.idle_keys();
-        next.keys.retain(|key_id, _| !idle.contains(key_id));
+        let idle: Vec<_> = idle.iter().filter_map(|id| next.keys.remove(id)).collect();
         {
             let mut cas = self.cas.write().unwrap_or_else(PoisonError::into_inner);
             let noted = cas.authorities.slots().clone();
             next.authorities.slots_mut().absorb_leaves(&noted);
+            self.refused_keys.note_cas(next.key_ids());
             *cas = next;
         }
         if is_new_bundle {
@@ -214,23 +247,26 @@ impl Authority {
                 .store(Some(Arc::new((Arc::new(fresh), sequence))));
         }
         self.announce(seq, changes);
-        idle.iter().for_each(|key_id| self.destroy(key_id));
+        idle.iter().for_each(|held| self.destroy(held));
         Ok(())
     }
 
     /// A key that no certificate was made for: it would lie there for ever.
-    fn give_up(&self, key: &Arc<dyn CaKey>) {
-        self.destroy(key.key_id());
+    pub(super) fn give_up(&self, held: &HeldKey) {
+        self.destroy(held);
     }
 
     /// A key that is not destroyed can sign nothing here, so what was done stays done.
-    fn destroy(&self, key_id: &str) {
-        if let Err(error) = self.keys.destroy(key_id) {
-            error!(key_id, %error, "a key that may not sign was not destroyed");
+    fn destroy(&self, HeldKey { store, key }: &HeldKey) {
+        let key_id = key.key_id();
+        if let Err(error) = self.keys.destroy(*store, key_id) {
+            error!(key_id, %store, %error, "a key that may not sign was not destroyed");
         }
     }
-}
 
-fn no_root() -> AuthorityError {
-    AuthorityError::Unavailable("the active root's key is not there".to_owned())
+    /// Makes a key in a store.
+    pub(super) fn create_key(&self, store: StoreKind) -> Result<HeldKey, AuthorityError> {
+        let key = self.keys.create(store)?;
+        Ok(HeldKey { store, key })
+    }
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use countersign_model::{Entitlement, EntitlementId, EntitlementKind, SpiffeId};
 use jiff::Timestamp;
 
+use super::by_hand::SignedByHand;
 use super::{Denied, PublishedSvid};
 use crate::attest::join_token::{KnownToken, TokenHash};
 use crate::attest::nodes::Nodes;
-use crate::registry::{Authorized, Defaults, Registry};
+use crate::registry::{Authorized, Defaults, Policy, Registry};
 
 /// Registrations, nodes, tokens, published SVIDs and the keys that they certify.
 #[derive(Debug)]
@@ -21,17 +22,19 @@ pub(super) struct State {
     pub(super) expected_nodes: HashMap<SpiffeId, usize>,
     pub(super) published: Published,
     pub(super) keys: Keys,
+    pub(super) signed_by_hand: SignedByHand,
 }
 
 impl State {
-    pub(super) fn new(defaults: Defaults) -> Self {
+    pub(super) fn new(defaults: Defaults, policy: Policy) -> Self {
         Self {
-            registry: Registry::new(defaults),
+            registry: Registry::new(defaults, policy),
             nodes: Nodes::default(),
             tokens: HashMap::new(),
             expected_nodes: HashMap::new(),
             published: Published::default(),
             keys: Keys::default(),
+            signed_by_hand: SignedByHand::default(),
         }
     }
 
@@ -156,7 +159,8 @@ pub(super) struct Keys(HashMap<[u8; 32], KeyUse>);
 /// What a key is used for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct KeyUse {
-    pub(super) node: SpiffeId,
+    /// None where it was signed by hand.
+    pub(super) node: Option<SpiffeId>,
     pub(super) entitlement: EntitlementId,
     /// Index of its log entry and end of its certificate; `None` while it is being issued.
     pub(super) issued: Option<(u64, Timestamp)>,
@@ -176,14 +180,15 @@ impl Keys {
         });
         let Some(used) = live else {
             let claimed = KeyUse {
-                node: authorized.node().clone(),
+                node: authorized.node().cloned(),
                 entitlement: authorized.entitlement().clone(),
                 issued: None,
             };
             self.0.insert(spki_sha256, claimed);
             return Ok(None);
         };
-        let same = used.node == *authorized.node() && used.entitlement == *authorized.entitlement();
+        let same = used.node.as_ref() == authorized.node()
+            && used.entitlement == *authorized.entitlement();
         if same {
             return Ok(used.issued.map(|(index, _)| index));
         }
@@ -194,9 +199,15 @@ impl Keys {
         })
     }
 
-    /// The certificate for a claimed key was issued.
+    /// The certificate for a claimed key was issued. The claim shares its texts with the
+    /// registration, so it is what stays.
     pub(super) fn issued(&mut self, spki_sha256: [u8; 32], used: KeyUse) {
-        self.0.insert(spki_sha256, used);
+        let claimed = self.0.entry(spki_sha256).or_insert_with(|| used.clone());
+        if claimed.node == used.node && claimed.entitlement == used.entitlement {
+            claimed.issued = used.issued;
+        } else {
+            *claimed = used;
+        }
     }
 
     /// Gives up a claim that came to nothing.
@@ -208,6 +219,19 @@ impl Keys {
         {
             self.0.remove(spki_sha256);
         }
+    }
+
+    /// Whether a certificate is being issued.
+    pub(super) fn is_issuing(&self) -> bool {
+        self.0.values().any(|used| used.issued.is_none())
+    }
+
+    /// The lowest log index of a certificate that is valid.
+    pub(super) fn oldest_live(&self, now: Timestamp) -> Option<u64> {
+        let live = self.0.values().filter_map(|used| used.issued);
+        live.filter(|(_, end)| *end >= now)
+            .map(|(index, _)| index)
+            .min()
     }
 
     pub(super) fn forget_expired(&mut self, now: Timestamp) {

@@ -1,12 +1,21 @@
 //! The authority as its callers see it, with real keys, a real store and a clock of our own.
 
+mod by_hand;
 mod certificates;
+mod ending;
 mod first_start;
+mod foreign_root;
+mod hierarchy;
+mod keys;
+mod log;
 mod nodes;
+mod policy;
 mod registrations;
 mod rotation;
 mod signing;
+mod token;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +29,8 @@ use jiff::{SignedDuration, Timestamp};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SigningKey};
 
 use super::{
-    AttestedNode, Authority, AuthorityError, ProvenKey, PublishedSvid, RegistrationRequest,
-    Settings,
+    AttestedNode, Authority, AuthorityError, Hierarchy, Policy, ProfileTimes, ProvenKey,
+    PublishedSvid, RegistrationRequest, Retention, Settings,
 };
 
 const ECDSA_P256: u16 = 0x0403;
@@ -48,22 +57,33 @@ fn settings(data_dir: &Path) -> Settings {
         renew: RenewalWindow::default(),
         root_ttl: Duration::from_secs(3_650 * 86_400),
         issuing_ttl: Duration::from_secs(86_400),
+        hierarchy: Hierarchy::default(),
+        retention: Retention {
+            age: Duration::from_secs(90 * 86_400),
+            entries: 0,
+        },
+        policy: Policy::default(),
+        times: ProfileTimes::default(),
+        blocked_keys: None,
     }
+}
+
+fn on_node(id: SpiffeId, node: SpiffeId) -> RegistrationKey {
+    let selectors = SelectorSet::new([Selector::UnixUid(1000)]).unwrap();
+    RegistrationKey::on_node(id, node, selectors)
 }
 
 fn registration(workload: &str, node: &str) -> Registration {
     Registration {
-        key: RegistrationKey {
-            id: id(workload),
-            node: id(node),
-            selectors: SelectorSet::new([Selector::UnixUid(1000)]).unwrap(),
-        },
+        key: on_node(id(workload), id(node)),
         owner: "team-web".to_owned(),
         criticality: Criticality::default(),
+        labels: BTreeMap::new(),
         x509_ttl: None,
         dns: Vec::new(),
         hint: None,
         is_default: false,
+        expires_at: None,
         created_at: Timestamp::UNIX_EPOCH,
         created_seq: 0,
     }
@@ -90,9 +110,24 @@ impl Plane {
 
     /// Ends this process' hold on the directory and opens it again.
     async fn restart(self, now: Timestamp) -> Self {
+        self.changed(|_| (), now).await
+    }
+
+    /// The same, with other settings.
+    async fn changed(self, change: impl FnOnce(&mut Settings), now: Timestamp) -> Self {
+        let Self { dir, authority } = self;
+        let mut settings = authority.settings.clone();
+        change(&mut settings);
+        authority.flush(now).await.unwrap();
+        drop(authority);
+        let authority = Authority::open(settings, now).await.unwrap();
+        Self { dir, authority }
+    }
+
+    /// Ends without a word, as a crash does, and opens the directory again.
+    async fn crash(self, now: Timestamp) -> Self {
         let Self { dir, authority } = self;
         let settings = authority.settings.clone();
-        authority.flush().await.unwrap();
         drop(authority);
         let authority = Authority::open(settings, now).await.unwrap();
         Self { dir, authority }

@@ -1,16 +1,16 @@
-//! What time alone brings: rotations that are due, and what need not be remembered.
+//! What time alone brings: what is due in the hierarchy, and what need not be remembered.
+
+use std::sync::PoisonError;
 
 use jiff::Timestamp;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{Authority, AuthorityError, Change};
 use crate::attest::join_token::TokenHash;
 use crate::ca::slots::Tier;
 use crate::registry::Tombstone;
-use crate::store::{Change as Write, Kind};
+use crate::store::{Change as Write, Kind, StoreError};
 
-/// A root's successor is prepared when this share of its life is left, as one over it.
-const ROOT_RESERVE: i32 = 6;
 /// Most things that one tick forgets of a kind; the next tick goes on.
 const FORGOTTEN_PER_TICK: usize = 10_000;
 
@@ -21,43 +21,40 @@ impl Authority {
     /// # Errors
     /// The store or a key is unavailable.
     pub async fn tick(&self, now: Timestamp) -> Result<(), AuthorityError> {
-        if self.is_root_near_its_end(now) {
-            self.prepare_root(now).await?;
+        if self.store.is_stopped() {
+            return Err(StoreError::Stopped.into());
         }
-        if self.is_issuing_due(now) {
-            self.rotate_issuing(now).await?;
-        }
-        self.to_the_end(async move |this| {
+        self.remind(now);
+        // What fails stops nothing else.
+        let hierarchy = self.keep_hierarchy(now).await;
+        let rest = self.to_the_end(async move |this| {
             let _one_at_a_time = this.writing.lock().await;
-            this.drop_dead(now).await?;
-            this.forget(now).await
-        })
-        .await
+            let dropped = this.drop_dead(now).await;
+            let removed = this.remove_ended(now).await;
+            let forgotten = this.forget(now).await;
+            dropped.and(removed).and(forgotten)
+        });
+        let rest = rest.await;
+        let refusals = self.log_refusals(now, false).await;
+        hierarchy.and(rest).and(refusals)
     }
 
-    fn is_issuing_due(&self, now: Timestamp) -> bool {
+    /// Says once of each intermediate that its operator should bring a successor.
+    fn remind(&self, now: Timestamp) {
         let cas = self.cas();
-        let (Some(issuing), Some(root)) = (
-            cas.authorities.active(Tier::Issuing),
-            cas.authorities.active(Tier::Root),
-        ) else {
-            return false;
+        let Some(present) = cas.authorities.active(Tier::Intermediate) else {
+            return;
         };
-        // One that ends with its root cannot be replaced by a longer one.
-        let life = issuing.not_after.duration_since(issuing.issued_at);
-        let is_clamped = issuing.not_after >= root.not_after;
-        !is_clamped && now.duration_since(issuing.issued_at) >= life / 2
-    }
-
-    fn is_root_near_its_end(&self, now: Timestamp) -> bool {
-        let cas = self.cas();
-        let prepared = cas.authorities.slots().prepared_root().is_some();
-        let root = cas.authorities.active(Tier::Root);
-        !prepared
-            && root.is_some_and(|root| {
-                let life = root.not_after.duration_since(root.issued_at);
-                root.not_after.duration_since(now) <= life / ROOT_RESERVE
-            })
+        if cas.renew_by(present).is_none_or(|renew_by| now < renew_by) {
+            return;
+        }
+        let (key_id, not_after) = (&present.key_id, present.not_after);
+        let spoken_of = self.reminded_of.lock();
+        let mut spoken_of = spoken_of.unwrap_or_else(PoisonError::into_inner);
+        if spoken_of.as_ref() != Some(key_id) {
+            warn!(key_id, %not_after, "intermediate ends soon; import its successor");
+            *spoken_of = Some(key_id.clone());
+        }
     }
 
     async fn drop_dead(&self, now: Timestamp) -> Result<(), AuthorityError> {
@@ -74,7 +71,7 @@ impl Authority {
             Change::Authorities
         };
         info!(count = dropped.len(), "retired CAs dropped");
-        self.replace(next, [change]).await
+        self.replace(next, [change], now).await
     }
 
     /// Forgets what nobody can ask for any more.
@@ -93,9 +90,12 @@ impl Authority {
         }
         let mut state = self.write();
         tokens.iter().for_each(|hash| state.forget_token(hash));
-        state.registry.forget(&tombstones);
+        state.registry.tombstones.forget(&tombstones);
         state.published.forget_expired(now);
         state.keys.forget_expired(now);
+        state.signed_by_hand.forget_expired(now);
+        drop(state);
+        self.inventory().forget_expired(now);
         Ok(())
     }
 
@@ -107,7 +107,7 @@ impl Authority {
             .map(|(hash, _)| hash.clone())
             .take(FORGOTTEN_PER_TICK)
             .collect();
-        let mut tombstones = state.registry.expired_tombstones(now);
+        let mut tombstones = state.registry.tombstones.expired(now);
         tombstones.truncate(FORGOTTEN_PER_TICK);
         (tokens, tombstones)
     }

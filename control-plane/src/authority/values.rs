@@ -4,12 +4,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use countersign_model::{
-    EntitlementId, Lifetime, Registration, RenewalWindow, Serial, SpiffeId, TrustDomain,
+    EntitlementId, Lifetime, Registration, RenewalWindow, SpiffeId, TrustDomain,
 };
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 
+use super::log_keeping::Retention;
+use crate::ca::keys::{Pkcs11Settings, StoreKind};
 use crate::ca::slots::SlotState;
+use crate::issue::profile::ProfileTimes;
+use crate::registry::Policy;
 
 /// What the authority is configured with.
 #[derive(Clone, Debug)]
@@ -26,23 +30,42 @@ pub struct Settings {
     pub root_ttl: Duration,
     /// Lifetime of an issuing CA.
     pub issuing_ttl: Duration,
+    /// Which CAs there are, and where their keys live.
+    pub hierarchy: Hierarchy,
+    /// How long the bodies of log entries are kept.
+    pub retention: Retention,
+    /// Which parent may hand out what.
+    pub policy: Policy,
+    /// What binds the lifetimes of every profile.
+    pub times: ProfileTimes,
+    /// A file with keys that are never certified.
+    pub blocked_keys: Option<PathBuf>,
 }
 
-/// A published X.509-SVID.
+/// Which tiers of CAs there are, and where each keeps its keys.
 #[derive(Clone, Debug)]
-pub struct PublishedSvid {
-    /// Whose node.
-    pub node: SpiffeId,
-    /// Which entitlement.
-    pub entitlement: EntitlementId,
-    /// The identity.
-    pub id: SpiffeId,
-    /// Its serial, also the version of the resource.
-    pub serial: Serial,
-    /// Leaf first, root not included.
-    pub chain: Vec<CertificateDer<'static>>,
-    /// From issue to NotAfter.
-    pub lifetime: Lifetime,
+pub struct Hierarchy {
+    /// Where a root is made; `None`: the root is offline or another's, and its key never here.
+    pub root: Option<StoreKind>,
+    /// Where an intermediate's key is made, and how long one lives that we sign; `None`: no such
+    /// tier. Under a root that is not ours there is always one.
+    pub intermediate: Option<(StoreKind, Duration)>,
+    /// Where an issuing CA's key is made.
+    pub issuing: StoreKind,
+    /// The token, where one is used.
+    pub pkcs11: Option<Pkcs11Settings>,
+}
+
+impl Default for Hierarchy {
+    /// Root and issuing CA, both on disk.
+    fn default() -> Self {
+        Self {
+            root: Some(StoreKind::Disk),
+            intermediate: None,
+            issuing: StoreKind::Disk,
+            pkcs11: None,
+        }
+    }
 }
 
 /// What a request asked for and was refused; `code` and `remedy` go to operators, never to an
@@ -90,10 +113,14 @@ pub struct AuthorityInfo {
     pub key_id: String,
     /// Its subject.
     pub subject: String,
-    /// Its serial.
-    pub serial: Serial,
+    /// Its serial, lower-case hex.
+    pub serial: String,
     /// Where it stands.
     pub state: SlotState,
+    /// Where its key is; `None` for a root that is not ours.
+    pub store: Option<StoreKind>,
+    /// When an operator should bring a successor; `None` where we make it ourselves.
+    pub renew_by: Option<Timestamp>,
     /// NotBefore.
     pub not_before: Timestamp,
     /// NotAfter.
@@ -102,6 +129,26 @@ pub struct AuthorityInfo {
     pub issued_by: String,
     /// The certificate.
     pub certificate: CertificateDer<'static>,
+}
+
+/// Every CA that is remembered, tier by tier, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct Tiers {
+    /// Self-signed, in the bundle.
+    pub roots: Vec<AuthorityInfo>,
+    /// Between a root and issuing CAs.
+    pub intermediates: Vec<AuthorityInfo>,
+    /// Sign leaves.
+    pub issuing: Vec<AuthorityInfo>,
+}
+
+/// The request for an intermediate's certificate.
+#[derive(Clone, Debug)]
+pub struct CaRequest {
+    /// The key that it is about.
+    pub key_id: String,
+    /// PKCS#10, PEM.
+    pub pem: String,
 }
 
 /// A node that attested once.

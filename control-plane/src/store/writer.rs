@@ -8,7 +8,7 @@ use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Change, IssuanceRow, Precondition, Seq, StoreError, signed};
+use super::{Change, Precondition, Seq, StoreError, signed};
 
 /// Most jobs that share a transaction.
 const BATCH: usize = 256;
@@ -29,18 +29,8 @@ pub(super) enum Job {
         preconditions: Vec<Precondition>,
         reply: Reply,
     },
-    Append {
-        row: Box<IssuanceRow>,
-        reply: Reply,
-    },
-    Complete {
-        index: u64,
-        certificate: Vec<u8>,
-    },
     /// Answered when everything that was queued before it is durable.
-    Flush {
-        reply: Reply,
-    },
+    Flush { reply: Reply },
 }
 
 /// The writing connection and the next place in the order.
@@ -87,12 +77,12 @@ impl Writer {
         let begun = self.connection.begin_with("BEGIN IMMEDIATE").await;
         let mut transaction = match begun {
             Ok(transaction) => transaction,
-            Err(error) => return Err((error, jobs.filter_map(Job::into_reply).collect())),
+            Err(error) => return Err((error, jobs.map(Job::into_reply).collect())),
         };
         let mut failed = None;
         for job in jobs {
             if failed.is_some() {
-                unanswered.extend(job.into_reply());
+                unanswered.push(job.into_reply());
                 continue;
             }
             let next = Seq(self.newest.0 + 1);
@@ -101,7 +91,7 @@ impl Writer {
                 Ok(false) => {}
                 Err((error, reply)) => {
                     failed = Some(error);
-                    unanswered.extend(reply);
+                    unanswered.push(reply);
                 }
             }
         }
@@ -125,7 +115,7 @@ impl Job {
         seq: Seq,
         connection: &mut SqliteConnection,
         pending: &mut Vec<Pending>,
-    ) -> Result<bool, (sqlx::Error, Option<Reply>)> {
+    ) -> Result<bool, (sqlx::Error, Reply)> {
         match self {
             Self::Commit {
                 changes,
@@ -141,36 +131,18 @@ impl Job {
                     pending.push((reply, answer));
                     Ok(done)
                 }
-                Err(error) => Err((error, Some(reply))),
-            },
-            Self::Append { row, reply } => match row.insert(seq, connection).await {
-                Ok(()) => {
-                    pending.push((reply, Ok(seq)));
-                    Ok(true)
-                }
-                Err(error) => Err((error, Some(reply))),
+                Err(error) => Err((error, reply)),
             },
             Self::Flush { reply } => {
                 pending.push((reply, Ok(seq)));
                 Ok(false)
             }
-            Self::Complete { index, certificate } => {
-                let done = sqlx::query("UPDATE issuance SET certificate = ? WHERE log_index = ?")
-                    .bind(certificate)
-                    .bind(signed(index))
-                    .execute(connection)
-                    .await;
-                done.map(|_| false).map_err(|error| (error, None))
-            }
         }
     }
 
-    fn into_reply(self) -> Option<Reply> {
+    fn into_reply(self) -> Reply {
         match self {
-            Self::Commit { reply, .. } | Self::Append { reply, .. } | Self::Flush { reply } => {
-                Some(reply)
-            }
-            Self::Complete { .. } => None,
+            Self::Commit { reply, .. } | Self::Flush { reply } => reply,
         }
     }
 }
@@ -263,7 +235,13 @@ fn answer(pending: Vec<Pending>) {
 fn refuse(pending: Vec<Pending>, unanswered: Vec<Reply>, error: &sqlx::Error) {
     let replies = pending.into_iter().map(|(reply, _)| reply);
     for reply in replies.chain(unanswered) {
-        let _ = reply.send(Err(StoreError::Batch(error.to_string())));
+        // After an input/output error the commit may be on disk all the same.
+        let answer = if is_input_output(error) {
+            StoreError::Stopped
+        } else {
+            StoreError::Batch(error.to_string())
+        };
+        let _ = reply.send(Err(answer));
     }
 }
 

@@ -4,7 +4,6 @@ use tokio::task::JoinSet;
 
 use futures_util::FutureExt;
 
-use super::super::Change;
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,12 +182,11 @@ async fn abandoned_enrolment_goes_on_to_its_end() {
     let node = plane.attest("/node/a").await;
     let own = EntitlementId::node();
     let key = proven(&fresh_key(), &own);
-    let mut changes = plane.authority.changes();
+    let stream = plane.authority.hub().join(&id("/node/a"));
     let enrol = plane.authority.enrol(&node, &own, &key, start());
     assert!(enrol.now_or_never().is_none(), "its caller hangs up");
-    let change = tokio::time::timeout(MINUTE, changes.recv()).await;
-    let published = Change::Svid(id("/node/a"), own.clone());
-    assert_eq!(change.unwrap().unwrap(), published);
+    let news = tokio::time::timeout(MINUTE, stream.news()).await;
+    assert_eq!(news.unwrap().svids, [own.clone()].into());
     let issued = plane.authority.issued_total();
     plane
         .authority
@@ -196,4 +194,22 @@ async fn abandoned_enrolment_goes_on_to_its_end() {
         .await
         .unwrap();
     assert_eq!(plane.authority.issued_total(), issued, "found, not issued");
+}
+
+#[tokio::test]
+async fn session_from_before_an_attestation_gets_nothing() {
+    let plane = Plane::new().await;
+    let web = plane.register(registration("/web", "/node/a")).await;
+    let old = plane.attest("/node/a").await;
+    plane.enrol(&old, &web).await;
+    let new = plane.attest("/node/a").await;
+    let from = plane.authority.log.size();
+    for entitlement in [EntitlementId::node(), web.clone()] {
+        let key = proven(&fresh_key(), &entitlement);
+        let refused = plane.authority.enrol(&old, &entitlement, &key, start());
+        assert_eq!(code(refused.await), "node_superseded");
+    }
+    assert_eq!(plane.authority.log.size(), from, "nothing was signed");
+    plane.enrol(&new, &EntitlementId::node()).await;
+    plane.enrol(&new, &web).await;
 }

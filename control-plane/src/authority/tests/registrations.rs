@@ -1,6 +1,5 @@
 use countersign_model::Hint;
 
-use super::super::Change;
 use super::*;
 
 /// Makes a good registration bad.
@@ -47,7 +46,9 @@ async fn what_may_not_be_registered_is_refused_by_rule() {
             r.key.id = id("/countersign/control-plane");
         }),
         ("id_reserved", &|r| r.key.id = id("/countersign")),
-        ("id_reserved", &|r| r.key.node = id("/countersign/x")),
+        ("id_reserved", &|r| {
+            r.key = on_node(id("/new"), id("/countersign/x"));
+        }),
         ("id_without_path", &|r| r.key.id = id("")),
         ("foreign_trust_domain", &|r| {
             r.key.id = SpiffeId::new("spiffe://b.org/w").unwrap();
@@ -55,7 +56,9 @@ async fn what_may_not_be_registered_is_refused_by_rule() {
         ("id_is_node", &|r| r.key.id = id("/node/a")),
         ("id_is_node", &|r| r.key.id = id("/node/b")),
         ("id_is_node", &|r| r.key.id = id("/node/c")),
-        ("node_is_workload", &|r| r.key.node = id("/web")),
+        ("node_is_workload", &|r| {
+            r.key = on_node(id("/new"), id("/web"));
+        }),
         ("owner_invalid", &|r| r.owner = String::new()),
         ("owner_invalid", &|r| r.owner = "x".repeat(129)),
         ("owner_invalid", &|r| r.owner = "a\nb".to_owned()),
@@ -92,17 +95,14 @@ async fn absence_is_not_removal() {
     let svid = plane.enrol(&node, &web).await;
     let was_removed = |plane: &Plane| plane.authority.was_removed(&id("/node/a"), &web);
     assert!(!was_removed(&plane));
-    let mut changes = plane.authority.changes();
+    let stream = plane.authority.hub().join(&id("/node/a"));
     let removed = plane
         .authority
         .unregister(&id("/web"), None, after(1))
         .await
         .unwrap();
     assert_eq!(removed.valid_until, Some(svid.lifetime.not_after));
-    assert_eq!(
-        changes.try_recv().unwrap(),
-        Change::Entitlement(id("/node/a"), web.clone())
-    );
+    assert_eq!(stream.news().await.entitlements, [web.clone()].into());
     assert!(was_removed(&plane));
     assert_eq!(
         plane.authority.removed(&id("/node/a")),
@@ -157,7 +157,11 @@ async fn changed_names_raise_the_key_epoch() {
     assert_eq!(epoch(), 0, "an owner is not in the certificate");
     wanted.dns = vec!["web.local".to_owned()];
     plane.register(wanted).await;
-    assert_eq!(epoch(), plane.authority.stamp().sequence);
+    assert_eq!(
+        epoch(),
+        plane.authority.log.size() - 1,
+        "the entry of the change"
+    );
 }
 
 #[tokio::test]

@@ -4,11 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection};
-
 use super::*;
-use crate::ca::keys::{CaKey, DiskKeys, KeyError, KeyStore};
+use crate::ca::keys::{CaKey, DiskKeys, KeyError, KeyStore, StoreKind, Stores};
 
 #[derive(Debug)]
 struct Watching {
@@ -18,7 +15,7 @@ struct Watching {
 
 #[derive(Debug, Default)]
 struct Witness {
-    database: PathBuf,
+    log: PathBuf,
     signatures: AtomicUsize,
     not_in_the_log: Mutex<Vec<Vec<u8>>>,
 }
@@ -30,26 +27,26 @@ struct WatchingStore {
 }
 
 impl Witness {
-    /// Whether another connection finds this message in the log.
+    /// Whether the message is on disk, in some file of the log.
     fn is_logged(&self, message: &[u8]) -> bool {
-        let (path, message) = (self.database.clone(), message.to_vec());
-        let look = async move {
-            let options = SqliteConnectOptions::new().filename(path).read_only(true);
-            let mut connection = options.connect().await.unwrap();
-            let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM issuance WHERE tbs = ?")
-                .bind(message)
-                .fetch_one(&mut connection)
-                .await
-                .unwrap();
-            connection.close().await.unwrap();
-            count == 1
-        };
-        let thread = std::thread::spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread();
-            { runtime }.enable_all().build().unwrap().block_on(look)
-        });
-        thread.join().unwrap()
+        files(&self.log).iter().any(|file| {
+            let bytes = std::fs::read(file).unwrap_or_default();
+            bytes.windows(message.len()).any(|window| window == message)
+        })
     }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(self::files(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files
 }
 
 impl WatchingStore {
@@ -64,8 +61,8 @@ impl KeyStore for WatchingStore {
         Ok(self.watch(self.inner.create()?))
     }
 
-    fn load(&self, key_id: &str) -> Result<Arc<dyn CaKey>, KeyError> {
-        Ok(self.watch(self.inner.load(key_id)?))
+    fn load(&self, key_id: &str, spki: &[u8]) -> Result<Arc<dyn CaKey>, KeyError> {
+        Ok(self.watch(self.inner.load(key_id, spki)?))
     }
 
     fn destroy(&self, key_id: &str) -> Result<(), KeyError> {
@@ -95,33 +92,34 @@ impl CaKey for Watching {
 async fn watched(dir: &Path) -> (Arc<Authority>, Arc<Witness>) {
     let settings = settings(&dir.join("cp"));
     let witness = Arc::new(Witness {
-        database: settings.data_dir.join("state.db"),
+        log: settings.data_dir.join("log"),
         ..Witness::default()
     });
     let seen = witness.clone();
-    let keys = move |dir: &crate::store::DataDir| -> Result<Box<dyn KeyStore>, AuthorityError> {
+    let keys = move |dir: &crate::store::DataDir| -> Result<Stores, AuthorityError> {
         let inner = DiskKeys::new(&dir.subdirectory("keys").unwrap());
-        Ok(Box::new(WatchingStore {
-            inner,
-            witness: seen,
-        }))
+        let witness = seen;
+        let watching = Box::new(WatchingStore { inner, witness });
+        Ok(Stores::of(StoreKind::Disk, watching))
     };
     let authority = Authority::open_with(settings, keys, start()).await.unwrap();
     (authority, witness)
+}
+
+async fn attested(authority: &Authority) -> AttestedNode {
+    let (token, _) = authority
+        .create_token(&id("/node/a"), MINUTE, start())
+        .await
+        .unwrap();
+    let attested = authority.attest_join_token(&token, &|_| false, start());
+    attested.await.unwrap()
 }
 
 #[tokio::test]
 async fn nothing_is_signed_before_its_log_entry_is_durable() {
     let dir = tempfile::tempdir().unwrap();
     let (authority, witness) = watched(dir.path()).await;
-    let (token, _) = authority
-        .create_token(&id("/node/a"), MINUTE, start())
-        .await
-        .unwrap();
-    let node = authority
-        .attest_join_token(&token, &|_| false, start())
-        .await
-        .unwrap();
+    let node = attested(&authority).await;
     let own = EntitlementId::node();
     for _ in 0..4 {
         let key = proven(&fresh_key(), &own);
@@ -140,65 +138,41 @@ async fn nothing_is_signed_before_its_log_entry_is_durable() {
 async fn log_that_takes_nothing_stops_the_signer() {
     let dir = tempfile::tempdir().unwrap();
     let (authority, witness) = watched(dir.path()).await;
-    let (token, _) = authority
-        .create_token(&id("/node/a"), MINUTE, start())
-        .await
-        .unwrap();
-    let node = authority
-        .attest_join_token(&token, &|_| false, start())
-        .await
-        .unwrap();
-    let options = SqliteConnectOptions::new().filename(&witness.database);
-    let mut other = options.connect().await.unwrap();
-    sqlx::query(
-        "CREATE TRIGGER full BEFORE INSERT ON issuance BEGIN SELECT RAISE(ABORT, 'full'); END",
-    )
-    .execute(&mut other)
-    .await
-    .unwrap();
+    let node = attested(&authority).await;
     let before = witness.signatures.load(Ordering::Relaxed);
     let own = EntitlementId::node();
     let key = proven(&fresh_key(), &own);
-    let refused = authority.enrol(&node, &own, &key, start()).await;
+    // An entry is at most 65,535 bytes: names that do not fit are refused before anything is signed.
+    let subject = crate::issue::profile::Subject {
+        entitlement: "x".repeat(70_000),
+        ..crate::issue::profile::Subject::server(
+            authority.trust_domain(),
+            MINUTE,
+            &authority.settings.times,
+        )
+    };
+    let refused = authority.issue(subject, key.spki(), start()).await;
     assert!(
         matches!(refused, Err(AuthorityError::Unavailable(_))),
         "{refused:?}"
     );
     assert_eq!(witness.signatures.load(Ordering::Relaxed), before);
-    assert!(authority.published(&id("/node/a"), &own).is_none());
-
-    sqlx::query("DROP TRIGGER full")
-        .execute(&mut other)
-        .await
-        .unwrap();
     authority.enrol(&node, &own, &key, start()).await.unwrap();
 }
 
 #[tokio::test]
 async fn signature_lost_in_a_crash_is_made_again() {
     let dir = tempfile::tempdir().unwrap();
-    let (authority, witness) = watched(dir.path()).await;
-    let (token, _) = authority
-        .create_token(&id("/node/a"), MINUTE, start())
-        .await
-        .unwrap();
-    let node = authority
-        .attest_join_token(&token, &|_| false, start())
-        .await
-        .unwrap();
+    let (authority, _witness) = watched(dir.path()).await;
+    let node = attested(&authority).await;
     let own = EntitlementId::node();
     let key = proven(&fresh_key(), &own);
     let svid = authority.enrol(&node, &own, &key, start()).await.unwrap();
     let settings = authority.settings.clone();
-    authority.flush().await.unwrap();
+    authority.flush(start()).await.unwrap();
     drop(authority);
-    let options = SqliteConnectOptions::new().filename(&witness.database);
-    let mut other = options.connect().await.unwrap();
-    sqlx::query("UPDATE issuance SET certificate = NULL WHERE log_index = ?")
-        .bind(i64::try_from(svid.serial.index()).unwrap())
-        .execute(&mut other)
-        .await
-        .unwrap();
+    let signatures = settings.data_dir.join("log").join("signatures");
+    std::fs::remove_dir_all(signatures).unwrap();
     let authority = Authority::open(settings, after(4)).await.unwrap();
     let again = authority.published(&id("/node/a"), &own).unwrap();
     assert_eq!(again.serial, svid.serial);

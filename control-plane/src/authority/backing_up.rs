@@ -1,0 +1,155 @@
+//! A backup while everything runs.
+//!
+//! The database is copied first and the log after it. What the database accounts for is then in
+//! the copy of the log; what the log tells beyond that is voided when the copy is opened, as after
+//! a crash. Keys are read together with the database, while no CA changes.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use zeroize::Zeroizing;
+
+use super::opening::KEYS;
+use super::{Authority, AuthorityError, Denied};
+use crate::backup::{FORMAT, Manifest, Pack};
+use crate::ca::log::FOLDER;
+use crate::store::DATABASE;
+
+/// The copy of the database, until it is in the backup.
+const COPY: &str = "backup.db";
+/// What is copied first of the log: a signature beside an entry that the copy lacks says nothing.
+const SIGNATURES: &str = "signatures";
+/// Most keys of a backup.
+const MAX_KEYS: usize = 1_024;
+/// Longest key file, in bytes.
+const MAX_KEY_BYTES: u64 = 64 * 1024;
+
+/// What a backup holds.
+#[derive(Clone, Debug)]
+pub(crate) struct BackedUp {
+    /// What its manifest says, without the files.
+    pub(crate) manifest: Manifest,
+    /// How many files.
+    pub(crate) files: usize,
+}
+
+/// The name of a key file and its content.
+type Keys = Vec<(String, Zeroizing<Vec<u8>>)>;
+
+/// A file that is removed at the end, however that comes.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // One that cannot be removed now is removed by the next backup.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl Authority {
+    /// Writes a backup of everything that is durable now.
+    ///
+    /// # Errors
+    /// Another backup is being made; `out` or the disk failed: what was written is no backup.
+    pub(crate) async fn back_up(
+        &self,
+        with_keys: bool,
+        out: impl Write + Send + 'static,
+        now: Timestamp,
+    ) -> Result<BackedUp, AuthorityError> {
+        let _one_at_a_time = self.backing_up.try_lock().map_err(|_| Denied {
+            code: "backup_running",
+            message: "another backup is being made".to_owned(),
+            remedy: "wait until it is done",
+        })?;
+        let copy = Scratch(self.data_dir.path().join(COPY));
+        let keys = {
+            let _no_change_of_keys = self.writing.lock().await;
+            self.copy_database(&copy.0).await?;
+            if with_keys {
+                self.keys_on_disk()
+            } else {
+                Ok(Keys::new())
+            }
+            .map_err(unavailable)?
+        };
+        let log = self.log.bytes().clone();
+        let manifest = self.manifest(with_keys, now);
+        let packed = tokio::task::spawn_blocking(move || {
+            let mut pack = Pack::new(out);
+            pack.file(&copy.0, DATABASE)?;
+            for (name, key) in keys {
+                pack.bytes(&key, &format!("{KEYS}/{name}"))?;
+            }
+            log.hold(|folder| pack.folder(folder, FOLDER, SIGNATURES))?;
+            let files = pack.len();
+            pack.finish(manifest.clone())?;
+            Ok(BackedUp { manifest, files })
+        });
+        let packed = packed.await;
+        packed
+            .map_err(|error| AuthorityError::Unavailable(error.to_string()))?
+            .map_err(unavailable)
+    }
+
+    /// Still without files.
+    fn manifest(&self, with_keys: bool, made_at: Timestamp) -> Manifest {
+        Manifest {
+            format: FORMAT,
+            trust_domain: self.trust_domain().to_string(),
+            epoch: self.epoch,
+            log_id: self.log.id(),
+            log_size: self.log.size(),
+            made_at,
+            with_keys,
+            files: Default::default(),
+        }
+    }
+
+    async fn copy_database(&self, to: &Path) -> Result<(), AuthorityError> {
+        match fs::remove_file(to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(unavailable(error));
+            }
+            _ => {}
+        }
+        self.data_dir.touch(to).map_err(unavailable)?;
+        Ok(self.store.copy_to(to).await?)
+    }
+
+    /// The CA keys. The key of the checkpoints is elsewhere and is not backed up: what is restored
+    /// is another log, and signs with a key of its own.
+    fn keys_on_disk(&self) -> io::Result<Keys> {
+        let mut keys = Keys::new();
+        for file in fs::read_dir(self.data_dir.path().join(KEYS))? {
+            let file = file?;
+            let Ok(name) = file.file_name().into_string() else {
+                continue;
+            };
+            if !file.file_type()?.is_file() {
+                continue;
+            }
+            if keys.len() >= MAX_KEYS || file.metadata()?.len() > MAX_KEY_BYTES {
+                return Err(io::Error::other(
+                    "the folder of the keys holds something else",
+                ));
+            }
+            let mut key = Zeroizing::new(Vec::new());
+            fs::File::open(file.path())?
+                .take(MAX_KEY_BYTES)
+                .read_to_end(&mut key)?;
+            keys.push((name, key));
+        }
+        Ok(keys)
+    }
+}
+
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "used as a function of map_err"
+)]
+fn unavailable(error: io::Error) -> AuthorityError {
+    AuthorityError::Unavailable(format!("no backup was made: {error}"))
+}

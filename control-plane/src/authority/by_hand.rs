@@ -1,0 +1,151 @@
+//! Signing by hand: the same path as an enrolment, for a key that no node holds.
+//!
+//! Authorize, lint, log, sign; the chain goes back to the operator and to no stream. The same key
+//! gets the same certificate again while that is valid; a new certificate takes a new key.
+
+use std::collections::HashMap;
+
+use countersign_model::{EntitlementId, Lifetime, Serial, SpiffeId};
+use jiff::Timestamp;
+use rustls_pki_types::CertificateDer;
+use tracing::{info, info_span};
+
+use super::state::KeyUse;
+use super::{Authority, AuthorityError};
+use crate::ca::sign::Signed;
+use crate::issue::issuance::Issuance;
+use crate::issue::request::Requested;
+use crate::registry::{Authorized, authorize_by_hand};
+use crate::telemetry::Phase;
+
+/// A certificate that was signed by hand.
+#[derive(Clone, Debug)]
+pub struct HandSigned {
+    /// The identity.
+    pub id: SpiffeId,
+    /// Its serial.
+    pub serial: Serial,
+    /// Leaf first, root not included.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// From issue to NotAfter.
+    pub lifetime: Lifetime,
+}
+
+/// What was signed by hand, by registration.
+#[derive(Debug, Default)]
+pub(super) struct SignedByHand(HashMap<EntitlementId, Last>);
+
+#[derive(Debug)]
+struct Last {
+    /// Log index of the newest.
+    index: u64,
+    /// The latest NotAfter of all.
+    end: Timestamp,
+}
+
+impl SignedByHand {
+    fn note(&mut self, entitlement: &EntitlementId, index: u64, end: Timestamp) {
+        let last = self.0.entry(entitlement.clone());
+        let last = last.or_insert(Last { index, end });
+        last.index = last.index.max(index);
+        last.end = last.end.max(end);
+    }
+
+    /// Log index of the newest.
+    fn newest(&self, entitlement: &EntitlementId) -> Option<u64> {
+        Some(self.0.get(entitlement)?.index)
+    }
+
+    /// The latest NotAfter of all that were signed.
+    pub(super) fn last_end(&self, entitlement: &EntitlementId) -> Option<Timestamp> {
+        Some(self.0.get(entitlement)?.end)
+    }
+
+    pub(super) fn forget_expired(&mut self, now: Timestamp) {
+        self.0.retain(|_, last| last.end >= now);
+    }
+}
+
+impl Authority {
+    /// Certifies the key of a certification request for an ID that is registered by hand.
+    ///
+    /// # Errors
+    /// No such registration, an unacceptable key; or the store or the CA is unavailable.
+    pub(crate) async fn sign_by_hand(
+        &self,
+        id: &SpiffeId,
+        requested: Requested,
+        now: Timestamp,
+    ) -> Result<HandSigned, AuthorityError> {
+        let id = id.clone();
+        self.to_the_end(async move |this| this.sign_now(&id, &requested, now).await)
+            .await
+    }
+
+    async fn sign_now(
+        &self,
+        id: &SpiffeId,
+        requested: &Requested,
+        now: Timestamp,
+    ) -> Result<HandSigned, AuthorityError> {
+        let authorized = self.may_sign(id, now)?;
+        let _one_at_a_time = self.enrolling.lock(None, authorized.entitlement()).await;
+        let spki_sha256 = requested.spki_sha256();
+        let signed_before = self.write().keys.claim(spki_sha256, &authorized, now)?;
+        if let Some(index) = signed_before {
+            let signed = self.issued_before(index, &authorized)?;
+            return self.hand_out(id, &signed);
+        }
+        let newest = self.read().signed_by_hand.newest(authorized.entitlement());
+        let mut subject = self.subject(authorized);
+        subject.renews = newest;
+        let outcome = self.issue(subject, requested.spki(), now).await;
+        if outcome.is_err() {
+            self.write().keys.release(&spki_sha256);
+        }
+        let signed = outcome?;
+        self.note_signed(signed.issuance())?;
+        // The right may have gone while the signature was made.
+        self.may_sign(id, now)?.still_allows(signed.issuance())?;
+        let svid = self.hand_out(id, &signed)?;
+        info!(spiffe_id = %id, serial = %svid.serial, not_after = %svid.lifetime.not_after,
+            "certificate signed by hand");
+        Ok(svid)
+    }
+
+    fn may_sign(&self, id: &SpiffeId, now: Timestamp) -> Result<Authorized, AuthorityError> {
+        let span = info_span!("authorize", spiffe_id = %id);
+        let _entered = span.enter();
+        let authorize = || authorize_by_hand(&self.read().registry, id, now);
+        Ok(self.metrics.timed(Phase::Authorize, authorize)?)
+    }
+
+    /// What was signed by hand, now or before a restart: its key stays taken.
+    pub(super) fn note_signed(&self, issuance: &Issuance) -> Result<(), AuthorityError> {
+        let entitlement = EntitlementId::parse(&issuance.entitlement)
+            .ok_or_else(|| AuthorityError::Unavailable("a log entry is damaged".to_owned()))?;
+        let (index, end) = (issuance.serial.index(), issuance.not_after);
+        let mut state = self.write();
+        state.signed_by_hand.note(&entitlement, index, end);
+        let used = KeyUse {
+            node: None,
+            entitlement,
+            issued: Some((index, end)),
+        };
+        state.keys.issued(issuance.spki_sha256, used);
+        Ok(())
+    }
+
+    fn hand_out(&self, id: &SpiffeId, signed: &Signed) -> Result<HandSigned, AuthorityError> {
+        let issuance = signed.issuance();
+        Ok(HandSigned {
+            id: id.clone(),
+            serial: issuance.serial,
+            chain: self.presented(signed)?,
+            lifetime: Lifetime {
+                issued_at: issuance.issued_at,
+                not_after: issuance.not_after,
+            },
+        })
+    }
+}

@@ -1,0 +1,159 @@
+//! Finding everything again at start: what is published, which key is certified for what, and the
+//! inventory, all from the issuance log. Nothing is issued anew.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use countersign_model::EntitlementId;
+use countersign_proto::log::entry::What;
+use countersign_proto::log::{Issued, Opened, Registered};
+use jiff::Timestamp;
+use tracing::warn;
+
+use super::record::Unfinished;
+use super::signing::is_published;
+use super::state::KeyUse;
+use super::{Authority, AuthorityError};
+use crate::ca::entries;
+use crate::ca::log::Logged;
+use crate::ca::sign::signed_before;
+
+impl Authority {
+    /// Reads the log: where the inventory was written down, from there and from the oldest valid
+    /// certificate on; otherwise from its first retained entry.
+    pub(super) async fn restore_logged(
+        &self,
+        accounted: u64,
+        now: Timestamp,
+    ) -> Result<(), AuthorityError> {
+        if self.log.size() == 0 {
+            let opened = What::Opened(self.opened());
+            self.log.note(now, opened).await?;
+            return Ok(());
+        }
+        let mut unfinished = Unfinished::after(accounted);
+        let covered = self.load_inventory();
+        let mut accounts = BTreeMap::new();
+        for noted in self.log.scan(covered.settled.min(covered.oldest_live)) {
+            let noted = noted?;
+            let Some(what) = noted.what else {
+                continue;
+            };
+            unfinished.see(noted.index, &what);
+            match what {
+                What::Issued(issued) => self.restore_issued(noted.index, noted.at, issued, now)?,
+                What::Voided(voided) => {
+                    accounts.remove(&voided.index);
+                }
+                What::Registered(registered) if noted.index >= covered.settled => {
+                    accounts.insert(noted.index, registered);
+                }
+                _ => {}
+            }
+        }
+        let unfinished = unfinished.into_noted();
+        accounts.retain(|index, _| !unfinished.contains(index));
+        accounts.values().for_each(|it| self.restore_account(it));
+        self.void_unfinished(unfinished, now).await;
+        self.settled.store(self.log.size(), Ordering::Release);
+        Ok(())
+    }
+
+    fn opened(&self) -> Opened {
+        Opened {
+            trust_domain: self.trust_domain().to_string(),
+            log_id: self.log.id(),
+            epoch: self.epoch,
+        }
+    }
+
+    fn restore_issued(
+        &self,
+        index: u64,
+        at: Timestamp,
+        issued: Issued,
+        now: Timestamp,
+    ) -> Result<(), AuthorityError> {
+        let unreadable = |_| AuthorityError::Unavailable(format!("log entry {index} is damaged"));
+        let issuance = entries::issuance(at, issued).map_err(unreadable)?;
+        let is_over = issuance.not_after < now;
+        let logged = Logged::read(issuance);
+        if !is_over && !logged.issuance().profile.is_ca() {
+            self.note_issuer(&logged);
+        }
+        if !is_over && is_published(&logged) {
+            self.restore_published(logged)
+        } else {
+            self.restore_listed(logged)
+        }
+    }
+
+    /// Nothing but the inventory needs it.
+    fn restore_listed(&self, logged: Logged) -> Result<(), AuthorityError> {
+        match self.log.signature(logged.issuance().serial.index())? {
+            Some(signature) => self.inventory().issued(&signed_before(logged, signature)),
+            None => self.inventory().found(logged.issuance()),
+        }
+        Ok(())
+    }
+
+    fn restore_published(&self, logged: Logged) -> Result<(), AuthorityError> {
+        if logged.issuance().node.is_empty() {
+            self.note_signed(logged.issuance())?;
+            return self.restore_listed(logged);
+        }
+        let spki_sha256 = logged.issuance().spki_sha256;
+        let signed = match self.signed_again(logged) {
+            Ok(signed) => signed,
+            Err(error) => {
+                warn!(%error, "a certificate was lost and cannot be signed again");
+                return Ok(());
+            }
+        };
+        self.inventory().issued(&signed);
+        let svid = match self.chain_of(&signed) {
+            Ok(svid) => Arc::new(svid),
+            // In a backup the log may know of a CA that the copy of the state does not.
+            Err(error) => {
+                let serial = signed.issuance().serial;
+                warn!(%serial, %error, "a certificate is not published again");
+                return Ok(());
+            }
+        };
+        let (index, end) = (svid.serial.index(), svid.lifetime.not_after);
+        let mut state = self.write();
+        let used = KeyUse {
+            node: Some(svid.node.clone()),
+            entitlement: svid.entitlement.clone(),
+            issued: Some((index, end)),
+        };
+        state.keys.issued(spki_sha256, used);
+        state.nodes.credited(&svid.node, end);
+        let is_entitled = if svid.entitlement == EntitlementId::node() {
+            state.nodes.certified(&svid.node, index, spki_sha256);
+            state.nodes.contains(&svid.node)
+        } else {
+            let kept = state.registry.find(&svid.node, &svid.entitlement);
+            kept.is_some_and(|kept| kept.registration.created_at <= svid.lifetime.issued_at)
+        };
+        if is_entitled {
+            state.published.offer(svid);
+        }
+        Ok(())
+    }
+
+    /// Something lives under this CA until then: it is not dropped before.
+    fn note_issuer(&self, logged: &Logged) {
+        let issuance = logged.issuance();
+        let mut cas = self.cas.write().unwrap_or_else(PoisonError::into_inner);
+        cas.note_leaf(&issuance.issuer, issuance.not_after);
+    }
+
+    fn restore_account(&self, registered: &Registered) {
+        match serde_json::from_str(&registered.registration) {
+            Ok(registration) => self.inventory().registered(&registration),
+            Err(error) => warn!(%error, "a logged registration does not read"),
+        }
+    }
+}

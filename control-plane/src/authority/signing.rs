@@ -1,0 +1,121 @@
+//! Signing: lint, log, sign, in this order, each with the proof of the one before. Everything that
+//! this control plane signs, leaf or CA, comes through here.
+
+use std::sync::PoisonError;
+use std::time::Instant;
+
+use countersign_tlog::AppendError;
+use jiff::Timestamp;
+use rustls_pki_types::CertificateDer;
+use tracing::{Instrument, info_span};
+
+use super::{Authority, AuthorityError, PublishedSvid};
+use crate::ca::keys::CaKey;
+use crate::ca::log::Logged;
+use crate::ca::sign::{Signed, sign, signed_before};
+use crate::issue::key::PublicKey;
+use crate::issue::profile::{Issuer, Profile, Subject};
+use crate::issue::{self, PrepareError};
+use crate::telemetry::{Alarm, Phase};
+
+impl Authority {
+    /// Certifies a key with a CA: prepared and checked for the next coordinate of the log, durable
+    /// there, then signed.
+    pub(super) async fn signed(
+        &self,
+        subject: Subject,
+        spki: &[u8],
+        issuer: &Issuer,
+        key: &dyn CaKey,
+        now: Timestamp,
+    ) -> Result<Signed, AuthorityError> {
+        let begun = Instant::now();
+        // Outside the log's lock: an RSA key takes its time.
+        let key_read = PublicKey::read(spki).map_err(PrepareError::from)?;
+        let prepare = |slot| {
+            let lint = || issue::prepare(subject, &key_read, slot, issuer, now);
+            self.metrics.timed(Phase::Lint, lint)
+        };
+        let appended = self.log.append(prepare).instrument(info_span!("log"));
+        let logged = appended.await.map_err(|error| self.not_logged(error))?;
+        self.metrics.took(Phase::Log, begun.elapsed());
+        let signed = self.metrics.timed(Phase::Sign, || sign(logged, key))?;
+        self.keep(&signed);
+        self.inventory().issued(&signed);
+        Ok(signed)
+    }
+
+    /// Certifies a key with the active issuing CA.
+    pub(super) async fn issue(
+        &self,
+        subject: Subject,
+        spki: &[u8],
+        now: Timestamp,
+    ) -> Result<Signed, AuthorityError> {
+        let (issuer, key) = self.cas().issuing().ok_or_else(no_issuer)?;
+        let signed = self.signed(subject, spki, &issuer, key.as_ref(), now);
+        let signed = signed.await?;
+        let mut cas = self.cas.write().unwrap_or_else(PoisonError::into_inner);
+        cas.note_leaf(&issuer.key_id, signed.issuance().not_after);
+        Ok(signed)
+    }
+
+    /// The certificate of a log entry; its signature is made again where a crash took it away.
+    pub(super) fn signed_again(&self, logged: Logged) -> Result<Signed, AuthorityError> {
+        let index = logged.issuance().serial.index();
+        if let Some(signature) = self.log.signature(index)? {
+            return Ok(signed_before(logged, signature));
+        }
+        let key = self.cas().key(&logged.issuance().issuer);
+        let signed = sign(logged, key.ok_or_else(no_issuer)?.as_ref())?;
+        self.keep(&signed);
+        Ok(signed)
+    }
+
+    /// The SVID that a signed entry is, with the chain below the root.
+    pub(super) fn chain_of(&self, signed: &Signed) -> Result<PublishedSvid, AuthorityError> {
+        let svid = PublishedSvid::of(signed, self.presented(signed)?);
+        svid.ok_or_else(|| AuthorityError::Unavailable("a log entry is damaged".to_owned()))
+    }
+
+    /// What the holder of a certificate presents: leaf first, root not included.
+    pub(super) fn presented(
+        &self,
+        signed: &Signed,
+    ) -> Result<Vec<CertificateDer<'static>>, AuthorityError> {
+        let above = self.cas().path(&signed.issuance().issuer);
+        let above = above.ok_or_else(no_issuer)?;
+        Ok([vec![signed.certificate().clone()], above].concat())
+    }
+
+    /// Keeps the signature, so that the same certificate is found again after a restart. One that
+    /// cannot be kept is made again then.
+    fn keep(&self, signed: &Signed) {
+        let index = signed.issuance().serial.index();
+        if let Err(error) = self.log.keep_signature(index, signed.signature()) {
+            tracing::warn!(index, %error, "a signature was not kept beside its entry");
+        }
+    }
+
+    fn not_logged(&self, error: AppendError<PrepareError>) -> AuthorityError {
+        match error {
+            AppendError::Made(error) => {
+                if matches!(error, PrepareError::IssuerExpired) {
+                    self.metrics.alarm(Alarm::IssuerExpired);
+                    tracing::error!("alarm: the issuing CA has expired");
+                }
+                error.into()
+            }
+            AppendError::Log(error) => error.into(),
+        }
+    }
+}
+
+pub(super) fn no_issuer() -> AuthorityError {
+    AuthorityError::Unavailable("the issuing CA is not there".to_owned())
+}
+
+/// Whether a certificate is one that is published to a node.
+pub(super) fn is_published(signed: &Logged) -> bool {
+    signed.issuance().profile == Profile::Svid
+}

@@ -1,0 +1,91 @@
+//! Writing the inventory down now and then, so that a start reads the log's newest part alone.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+use tracing::{info, warn};
+
+use super::{Authority, AuthorityError};
+use crate::inventory::{Coverage, Inventory};
+use crate::store::write_atomically;
+
+/// The file, within the data directory.
+const FILE: &str = "inventory";
+
+impl Authority {
+    /// Writes the inventory down. What was durable at the last call has been signed and listed
+    /// since, so the file speaks for the log up to there; at the end everything has.
+    ///
+    /// # Errors
+    /// The disk; nothing but the time of the next start depends on it.
+    pub(crate) async fn save_inventory(
+        &self,
+        now: Timestamp,
+        is_end: bool,
+    ) -> Result<(), AuthorityError> {
+        let Some(coverage) = self.coverage(now, is_end).await else {
+            return Ok(());
+        };
+        let this = self.this.upgrade().expect("we are called through it");
+        let write = move || {
+            let bytes = this.listed().to_snapshot(&coverage);
+            write_atomically(&this.inventory_file(), &bytes)
+        };
+        let written = tokio::task::spawn_blocking(write).await;
+        let written = written.map_err(|error| AuthorityError::Unavailable(error.to_string()))?;
+        written.map_err(|error| AuthorityError::Unavailable(error.to_string()))
+    }
+
+    /// How far the inventory speaks for the log; `None` while an entry waits to be voided, which
+    /// must be read again at a start.
+    async fn coverage(&self, now: Timestamp, is_end: bool) -> Option<Coverage> {
+        // No change is logged and not yet committed meanwhile.
+        let _one_at_a_time = self.writing.lock().await;
+        let size = self.log.size();
+        let before = self.settled.swap(size, Ordering::AcqRel);
+        // A certificate that is being signed is in the log and not in the inventory.
+        let is_quiet = is_end && !self.read().keys.is_issuing();
+        let settled = if is_quiet { size } else { before };
+        let coverage = Coverage {
+            log_id: self.log.id(),
+            settled,
+            oldest_live: self.read().keys.oldest_live(now).unwrap_or(settled),
+        };
+        (self.unvoided().is_empty() && !self.store.is_stopped()).then_some(coverage)
+    }
+
+    /// Takes the inventory that was written down, and says from which entry of the log on it must
+    /// be completed, and from which on there are valid certificates.
+    pub(super) fn load_inventory(&self) -> Coverage {
+        let from_scratch = Coverage {
+            log_id: self.log.id(),
+            settled: 0,
+            oldest_live: 0,
+        };
+        let Ok(bytes) = fs::read(self.inventory_file()) else {
+            return from_scratch;
+        };
+        let read = Inventory::from_snapshot(&bytes);
+        match read.filter(|(_, coverage)| self.is_ours(coverage)) {
+            Some((inventory, coverage)) => {
+                *self.inventory() = inventory;
+                info!(settled = coverage.settled, "inventory found");
+                coverage
+            }
+            None => {
+                warn!("the inventory is not of this log: it is read from the log again");
+                from_scratch
+            }
+        }
+    }
+
+    fn is_ours(&self, coverage: &Coverage) -> bool {
+        coverage.log_id == self.log.id() && coverage.settled <= self.log.size()
+    }
+
+    fn inventory_file(&self) -> PathBuf {
+        self.settings.data_dir.join(FILE)
+    }
+}

@@ -1,0 +1,126 @@
+//! The inventory: what is out there, as a projection of the issuance log.
+//!
+//! It holds one [`Lineage`] for each identity on each endpoint, not one row for each short-lived
+//! certificate: the chain of renewals is in the log, where every entry names the one it renews.
+//! Nothing is here that the log does not say, so a lost inventory is read from the log again.
+
+mod filter;
+mod lineage;
+mod names;
+mod snapshot;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use countersign_model::Registration;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::ca::sign::Signed;
+use crate::issue::issuance::{Account, Issuance};
+use crate::issue::profile::Profile;
+pub(crate) use filter::{Filter, Validity};
+pub(crate) use lineage::{Certificate, Lineage, LineageId};
+use names::Names;
+pub(crate) use snapshot::Coverage;
+
+/// How long a lineage whose last certificate expired stays listed.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Every lineage, by its id.
+#[derive(Debug, Default)]
+pub(crate) struct Inventory {
+    lineages: HashMap<LineageId, Lineage>,
+    names: Names,
+    issued: u64,
+}
+
+impl Inventory {
+    /// A certificate was signed, or was found in the log with its signature.
+    pub(crate) fn issued(&mut self, signed: &Signed) {
+        self.add(signed.issuance(), Some(signed.sha256()));
+    }
+
+    /// A certificate was found in the log; its signature was not looked for.
+    pub(crate) fn found(&mut self, issuance: &Issuance) {
+        self.add(issuance, None);
+    }
+
+    /// A registration was made or changed: who answers for its certificates may be another now.
+    pub(crate) fn registered(&mut self, registration: &Registration) {
+        let key = &registration.key;
+        let entitlement = key.entitlement_id();
+        let id = LineageId::of(
+            Profile::Svid,
+            key.id.as_str(),
+            key.node().map_or("", |node| node.as_str()),
+            entitlement.as_str(),
+        );
+        let account = self.names.account(&Account::of(registration));
+        if let Some(lineage) = self.lineages.get_mut(&id) {
+            lineage.account = account;
+        }
+    }
+
+    /// How many certificates the log holds, as far back as it was read.
+    pub(crate) fn issued_total(&self) -> u64 {
+        self.issued
+    }
+
+    /// One lineage.
+    pub(crate) fn lineage(&self, id: &LineageId) -> Option<&Lineage> {
+        self.lineages.get(id)
+    }
+
+    /// The lineages that pass a filter, by ID, then node.
+    pub(crate) fn list(&self, filter: &Filter, now: Timestamp) -> Vec<&Lineage> {
+        let passing = self.lineages.values();
+        let mut passing: Vec<_> = passing.filter(|it| filter.passes(it, now)).collect();
+        passing.sort_by(|a, b| a.place().cmp(&b.place()));
+        passing
+    }
+
+    /// Forgets lineages that ended long ago.
+    pub(crate) fn forget_expired(&mut self, now: Timestamp) {
+        let before = self.lineages.len();
+        self.lineages
+            .retain(|_, it| now.duration_since(it.newest.not_after) <= REMEMBERED);
+        if self.lineages.len() < before {
+            self.names.forget_unused();
+        }
+    }
+
+    /// What is listed already, or older than what is, changes nothing: entries may be read twice.
+    fn add(&mut self, issuance: &Issuance, sha256: Option<[u8; 32]>) {
+        let id = LineageId::of(
+            issuance.profile,
+            &issuance.spiffe_id,
+            &issuance.node,
+            &issuance.entitlement,
+        );
+        let index = issuance.serial.index();
+        let known = self.lineages.get(&id).map(|it| it.newest.serial.index());
+        if known.is_some_and(|newest| index <= newest) {
+            return;
+        }
+        self.issued += 1;
+        let newest = Certificate::of(issuance, sha256, self.names.text(&issuance.issuer));
+        let account = self.names.account(&issuance.account);
+        let node = self.names.text(&issuance.node);
+        let lineage = self.lineages.entry(id).or_insert_with(|| Lineage {
+            spiffe_id: issuance.spiffe_id.as_str().into(),
+            node,
+            entitlement: issuance.entitlement.as_str().into(),
+            profile: issuance.profile,
+            account: Arc::clone(&account),
+            since: issuance.issued_at,
+            certificates: 0,
+            newest: newest.clone(),
+        });
+        lineage.certificates += 1;
+        lineage.newest = newest;
+        lineage.account = account;
+    }
+}
+
+#[cfg(test)]
+mod tests;

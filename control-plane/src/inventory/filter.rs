@@ -1,0 +1,79 @@
+//! Which lineages somebody asks for.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Lineage;
+use countersign_model::Criticality;
+
+/// What a lineage must be. Empty texts ask for nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Filter {
+    /// This SPIFFE ID.
+    pub(crate) id: String,
+    /// A SPIFFE ID at or below this one.
+    pub(crate) under: String,
+    /// On this node.
+    pub(crate) node: String,
+    pub(crate) owner: String,
+    pub(crate) criticality: Option<Criticality>,
+    pub(crate) profile: String,
+    /// Signed by the CA of this key id.
+    pub(crate) issuer: String,
+    /// Each of these labels, with this value.
+    pub(crate) labels: Vec<(String, String)>,
+    /// The newest certificate ends within this time.
+    pub(crate) ends_within: Option<SignedDuration>,
+    pub(crate) validity: Validity,
+}
+
+/// Whether the newest certificate of a lineage is still valid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Validity {
+    /// Valid now.
+    #[default]
+    Valid,
+    /// Ended.
+    Expired,
+    /// Either.
+    Any,
+}
+
+impl Filter {
+    /// Whether a lineage is asked for.
+    pub(crate) fn passes(&self, it: &Lineage, now: Timestamp) -> bool {
+        let left = it.newest.not_after.duration_since(now);
+        is(&self.id, &it.spiffe_id)
+            && is(&self.node, &it.node)
+            && is(&self.owner, &it.account.owner)
+            && is(&self.profile, it.profile.as_str())
+            && is(&self.issuer, &it.newest.issuer)
+            && is_under(&self.under, &it.spiffe_id)
+            && self.criticality.is_none_or(|c| c == it.account.criticality)
+            && self
+                .labels
+                .iter()
+                .all(|(name, value)| it.account.labels.get(name) == Some(value))
+            && self.ends_within.is_none_or(|within| left <= within)
+            && self.validity.holds(left > SignedDuration::ZERO)
+    }
+}
+
+impl Validity {
+    fn holds(self, is_valid: bool) -> bool {
+        match self {
+            Self::Valid => is_valid,
+            Self::Expired => !is_valid,
+            Self::Any => true,
+        }
+    }
+}
+
+fn is(wanted: &str, found: &str) -> bool {
+    wanted.is_empty() || wanted == found
+}
+
+/// Whole segments: `/a` is not above `/ab`.
+fn is_under(wanted: &str, found: &str) -> bool {
+    let below = found.strip_prefix(wanted.trim_end_matches('/'));
+    wanted.is_empty() || below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}

@@ -1,0 +1,174 @@
+//! The inventory as a file, so that a start need not read a log of months. It is a cache: one that
+//! is missing, damaged or of another log is read from the log again.
+//!
+//! Shape: a protobuf message, then SHA-256 over it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use countersign_model::Serial;
+use jiff::Timestamp;
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+use super::{Certificate, Inventory, Lineage, LineageId};
+use crate::issue::issuance::Account;
+use crate::issue::profile::Profile;
+
+const DIGEST_BYTES: usize = 32;
+
+/// An inventory and how much of which log it tells of.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Coverage {
+    pub(crate) log_id: u32,
+    /// Entries below this index are in the inventory.
+    pub(crate) settled: u64,
+    /// Every certificate that was valid has at least this index.
+    pub(crate) oldest_live: u64,
+}
+
+#[derive(Message)]
+struct File {
+    #[prost(uint32, tag = "1")]
+    log_id: u32,
+    #[prost(uint64, tag = "2")]
+    settled: u64,
+    #[prost(uint64, tag = "3")]
+    oldest_live: u64,
+    #[prost(uint64, tag = "4")]
+    issued: u64,
+    #[prost(message, repeated, tag = "5")]
+    lineages: Vec<Row>,
+}
+
+#[derive(Message)]
+struct Row {
+    #[prost(string, tag = "1")]
+    spiffe_id: String,
+    #[prost(string, tag = "2")]
+    node: String,
+    #[prost(string, tag = "3")]
+    entitlement: String,
+    #[prost(string, tag = "4")]
+    profile: String,
+    #[prost(string, tag = "5")]
+    owner: String,
+    #[prost(string, tag = "6")]
+    criticality: String,
+    #[prost(int64, tag = "7")]
+    since: i64,
+    #[prost(uint64, tag = "8")]
+    certificates: u64,
+    #[prost(bytes = "vec", tag = "9")]
+    serial: Vec<u8>,
+    #[prost(bytes = "vec", optional, tag = "10")]
+    sha256: Option<Vec<u8>>,
+    #[prost(bytes = "vec", tag = "11")]
+    spki_sha256: Vec<u8>,
+    #[prost(string, tag = "12")]
+    issuer: String,
+    #[prost(int64, tag = "13")]
+    issued_at: i64,
+    #[prost(int64, tag = "14")]
+    not_after: i64,
+    #[prost(btree_map = "string, string", tag = "15")]
+    labels: BTreeMap<String, String>,
+}
+
+impl Inventory {
+    /// The bytes of the file.
+    pub(crate) fn to_snapshot(&self, coverage: &Coverage) -> Vec<u8> {
+        let file = File {
+            log_id: coverage.log_id,
+            settled: coverage.settled,
+            oldest_live: coverage.oldest_live,
+            issued: self.issued,
+            lineages: self.lineages.values().map(Row::from).collect(),
+        };
+        let mut bytes = file.encode_to_vec();
+        let digest = Sha256::digest(&bytes);
+        bytes.extend(digest);
+        bytes
+    }
+
+    /// What a file holds; `None` where it is not what was written.
+    pub(crate) fn from_snapshot(bytes: &[u8]) -> Option<(Self, Coverage)> {
+        let (message, digest) = bytes.split_at_checked(bytes.len().checked_sub(DIGEST_BYTES)?)?;
+        if Sha256::digest(message)[..] != *digest {
+            return None;
+        }
+        let file = File::decode(message).ok()?;
+        let coverage = Coverage {
+            log_id: file.log_id,
+            settled: file.settled,
+            oldest_live: file.oldest_live,
+        };
+        let mut inventory = Self {
+            issued: file.issued,
+            ..Self::default()
+        };
+        for row in file.lineages {
+            let (id, lineage) = inventory.read(row)?;
+            inventory.lineages.insert(id, lineage);
+        }
+        Some((inventory, coverage))
+    }
+
+    fn read(&mut self, row: Row) -> Option<(LineageId, Lineage)> {
+        let account = Account {
+            owner: row.owner,
+            criticality: row.criticality.parse().ok()?,
+            labels: row.labels,
+        };
+        let lineage = Lineage {
+            spiffe_id: row.spiffe_id.into(),
+            node: self.names.text(&row.node),
+            entitlement: row.entitlement.into(),
+            profile: Profile::named(&row.profile)?,
+            account: self.names.account(&account),
+            since: nanoseconds(row.since)?,
+            certificates: row.certificates,
+            newest: Certificate {
+                serial: Serial::from_bytes(&row.serial).ok()?,
+                sha256: row.sha256.map(TryInto::try_into).transpose().ok()?,
+                spki_sha256: row.spki_sha256.try_into().ok()?,
+                issuer: self.names.text(&row.issuer),
+                issued_at: nanoseconds(row.issued_at)?,
+                not_after: Timestamp::from_second(row.not_after).ok()?,
+            },
+        };
+        Some((lineage.id(), lineage))
+    }
+}
+
+impl From<&Lineage> for Row {
+    fn from(it: &Lineage) -> Self {
+        let text = |text: &Arc<str>| text.to_string();
+        Self {
+            spiffe_id: it.spiffe_id.to_string(),
+            node: text(&it.node),
+            entitlement: it.entitlement.to_string(),
+            profile: it.profile.as_str().to_owned(),
+            owner: it.account.owner.clone(),
+            criticality: it.account.criticality.as_str().to_owned(),
+            since: from_nanoseconds(it.since),
+            certificates: it.certificates,
+            serial: it.newest.serial.as_bytes().to_vec(),
+            sha256: it.newest.sha256.map(Vec::from),
+            spki_sha256: it.newest.spki_sha256.to_vec(),
+            issuer: text(&it.newest.issuer),
+            issued_at: from_nanoseconds(it.newest.issued_at),
+            not_after: it.newest.not_after.as_second(),
+            labels: it.account.labels.clone(),
+        }
+    }
+}
+
+fn nanoseconds(value: i64) -> Option<Timestamp> {
+    Timestamp::from_nanosecond(value.into()).ok()
+}
+
+/// Beyond the year 2262 a time is cut: nothing is issued then.
+fn from_nanoseconds(time: Timestamp) -> i64 {
+    i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX)
+}

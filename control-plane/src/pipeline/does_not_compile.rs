@@ -1,0 +1,336 @@
+//! What the types of the pipeline refuse. Every example is the one of [`super`] with one line
+//! changed; that one compiles, so it is the change that does not.
+//!
+//! A node that nobody attested:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # async fn flow(
+//! #     registry: &Registry, node: &Attested, right: &EntitlementId, leaf: &PublicKey, log: &Log,
+//! #     issuer: &Issuer, key: &dyn CaKey, authority: &Authority, now: Timestamp,
+//! #     times: &ProfileTimes, refused: std::sync::Arc<RefusedKeys>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let node = &Attested { id: todo!() };
+//! let authorized = authorize(registry, node, right, now)?;
+//! let subject = Subject::svid(authorized, times, refused);
+//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let logged = log.append(prepared).await?;
+//! let signed = sign(logged, key)?;
+//! authority.publish(node, signed, now)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An authorization that no registration gave:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # async fn flow(
+//! #     registry: &Registry, node: &Attested, right: &EntitlementId, leaf: &PublicKey, log: &Log,
+//! #     issuer: &Issuer, key: &dyn CaKey, authority: &Authority, now: Timestamp,
+//! #     times: &ProfileTimes, refused: std::sync::Arc<RefusedKeys>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let authorized = Authorized { ..todo!() };
+//! let subject = Subject::svid(authorized, times, refused);
+//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let logged = log.append(prepared).await?;
+//! let signed = sign(logged, key)?;
+//! authority.publish(node, signed, now)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A node as a subject, without an authorization:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # async fn flow(
+//! #     registry: &Registry, node: &Attested, right: &EntitlementId, leaf: &PublicKey, log: &Log,
+//! #     issuer: &Issuer, key: &dyn CaKey, authority: &Authority, now: Timestamp,
+//! #     times: &ProfileTimes, refused: std::sync::Arc<RefusedKeys>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let authorized = authorize(registry, node, right, now)?;
+//! let subject = Subject::svid(node, times, refused);
+//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let logged = log.append(prepared).await?;
+//! let signed = sign(logged, key)?;
+//! authority.publish(node, signed, now)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A certificate that was not linted, in the log:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # async fn flow(
+//! #     registry: &Registry, node: &Attested, right: &EntitlementId, leaf: &PublicKey, log: &Log,
+//! #     issuer: &Issuer, key: &dyn CaKey, authority: &Authority, now: Timestamp,
+//! #     times: &ProfileTimes, refused: std::sync::Arc<RefusedKeys>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let authorized = authorize(registry, node, right, now)?;
+//! let subject = Subject::svid(authorized, times, refused);
+//! let prepared = |slot: Slot| Ok::<_, PrepareError>(subject);
+//! let logged = log.append(prepared).await?;
+//! let signed = sign(logged, key)?;
+//! authority.publish(node, signed, now)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An authorization used for two certificates:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # async fn flow(
+//! #     registry: &Registry, node: &Attested, right: &EntitlementId, leaf: &PublicKey, log: &Log,
+//! #     issuer: &Issuer, key: &dyn CaKey, authority: &Authority, now: Timestamp,
+//! #     times: &ProfileTimes, refused: std::sync::Arc<RefusedKeys>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let authorized = authorize(registry, node, right, now)?;
+//! let first = Subject::svid(authorized, times, refused.clone());
+//! let subject = Subject::svid(authorized, times, refused);
+//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let logged = log.append(prepared).await?;
+//! let signed = sign(logged, key)?;
+//! authority.publish(node, signed, now)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A subject used for two certificates:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # async fn flow(
+//! #     registry: &Registry, node: &Attested, right: &EntitlementId, leaf: &PublicKey, log: &Log,
+//! #     issuer: &Issuer, key: &dyn CaKey, authority: &Authority, now: Timestamp,
+//! #     times: &ProfileTimes, refused: std::sync::Arc<RefusedKeys>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let authorized = authorize(registry, node, right, now)?;
+//! let subject = Subject::svid(authorized, times, refused);
+//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let second = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let logged = log.append(prepared).await?;
+//! let signed = sign(logged, key)?;
+//! authority.publish(node, signed, now)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A certificate without a coordinate of the log:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # async fn flow(
+//! #     registry: &Registry, node: &Attested, right: &EntitlementId, leaf: &PublicKey, log: &Log,
+//! #     issuer: &Issuer, key: &dyn CaKey, authority: &Authority, now: Timestamp,
+//! #     times: &ProfileTimes, refused: std::sync::Arc<RefusedKeys>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let authorized = authorize(registry, node, right, now)?;
+//! let subject = Subject::svid(authorized, times, refused);
+//! let prepared = |_: Slot| prepare(subject, leaf, Slot { ..todo!() }, issuer, now);
+//! let logged = log.append(prepared).await?;
+//! let signed = sign(logged, key)?;
+//! authority.publish(node, signed, now)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A coordinate used twice:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # async fn flow(
+//! #     registry: &Registry, node: &Attested, right: &EntitlementId, leaf: &PublicKey, log: &Log,
+//! #     issuer: &Issuer, key: &dyn CaKey, authority: &Authority, now: Timestamp,
+//! #     times: &ProfileTimes, refused: std::sync::Arc<RefusedKeys>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let authorized = authorize(registry, node, right, now)?;
+//! let subject = Subject::svid(authorized, times, refused);
+//! let prepared = |slot: Slot| {
+//!     drop(slot);
+//!     prepare(subject, leaf, slot, issuer, now)
+//! };
+//! let logged = log.append(prepared).await?;
+//! let signed = sign(logged, key)?;
+//! authority.publish(node, signed, now)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A linted certificate, signed before it is in the log:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # async fn flow(
+//! #     registry: &Registry, node: &Attested, right: &EntitlementId, leaf: &PublicKey, log: &Log,
+//! #     issuer: &Issuer, key: &dyn CaKey, authority: &Authority, now: Timestamp,
+//! #     times: &ProfileTimes, refused: std::sync::Arc<RefusedKeys>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let authorized = authorize(registry, node, right, now)?;
+//! let subject = Subject::svid(authorized, times, refused);
+//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let logged: Linted = todo!();
+//! let signed = sign(logged, key)?;
+//! authority.publish(node, signed, now)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A log entry that nothing wrote:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # async fn flow(
+//! #     registry: &Registry, node: &Attested, right: &EntitlementId, leaf: &PublicKey, log: &Log,
+//! #     issuer: &Issuer, key: &dyn CaKey, authority: &Authority, now: Timestamp,
+//! #     times: &ProfileTimes, refused: std::sync::Arc<RefusedKeys>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let authorized = authorize(registry, node, right, now)?;
+//! let subject = Subject::svid(authorized, times, refused);
+//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! log.append(prepared).await?;
+//! let logged = Logged { ..todo!() };
+//! let signed = sign(logged, key)?;
+//! authority.publish(node, signed, now)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An entry that is not durable yet:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # async fn flow(
+//! #     registry: &Registry, node: &Attested, right: &EntitlementId, leaf: &PublicKey, log: &Log,
+//! #     issuer: &Issuer, key: &dyn CaKey, authority: &Authority, now: Timestamp,
+//! #     times: &ProfileTimes, refused: std::sync::Arc<RefusedKeys>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let authorized = authorize(registry, node, right, now)?;
+//! let subject = Subject::svid(authorized, times, refused);
+//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let logged = log.append(prepared);
+//! let signed = sign(logged, key)?;
+//! authority.publish(node, signed, now)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An entry signed twice:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # async fn flow(
+//! #     registry: &Registry, node: &Attested, right: &EntitlementId, leaf: &PublicKey, log: &Log,
+//! #     issuer: &Issuer, key: &dyn CaKey, authority: &Authority, now: Timestamp,
+//! #     times: &ProfileTimes, refused: std::sync::Arc<RefusedKeys>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let authorized = authorize(registry, node, right, now)?;
+//! let subject = Subject::svid(authorized, times, refused);
+//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let logged = log.append(prepared).await?;
+//! sign(logged, key)?;
+//! let signed = sign(logged, key)?;
+//! authority.publish(node, signed, now)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An entry published without a signature:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # async fn flow(
+//! #     registry: &Registry, node: &Attested, right: &EntitlementId, leaf: &PublicKey, log: &Log,
+//! #     issuer: &Issuer, key: &dyn CaKey, authority: &Authority, now: Timestamp,
+//! #     times: &ProfileTimes, refused: std::sync::Arc<RefusedKeys>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let authorized = authorize(registry, node, right, now)?;
+//! let subject = Subject::svid(authorized, times, refused);
+//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let logged = log.append(prepared).await?;
+//! let signed = logged;
+//! authority.publish(node, signed, now)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A signature from elsewhere:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # async fn flow(
+//! #     registry: &Registry, node: &Attested, right: &EntitlementId, leaf: &PublicKey, log: &Log,
+//! #     issuer: &Issuer, key: &dyn CaKey, authority: &Authority, now: Timestamp,
+//! #     times: &ProfileTimes, refused: std::sync::Arc<RefusedKeys>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let authorized = authorize(registry, node, right, now)?;
+//! let subject = Subject::svid(authorized, times, refused);
+//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let logged = log.append(prepared).await?;
+//! sign(logged, key)?;
+//! let signed = Signed { ..todo!() };
+//! authority.publish(node, signed, now)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A signed certificate copied:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # async fn flow(
+//! #     registry: &Registry, node: &Attested, right: &EntitlementId, leaf: &PublicKey, log: &Log,
+//! #     issuer: &Issuer, key: &dyn CaKey, authority: &Authority, now: Timestamp,
+//! #     times: &ProfileTimes, refused: std::sync::Arc<RefusedKeys>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let authorized = authorize(registry, node, right, now)?;
+//! let subject = Subject::svid(authorized, times, refused);
+//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let logged = log.append(prepared).await?;
+//! let signed = sign(logged, key)?;
+//! authority.publish(node, signed.clone(), now)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A signed certificate published twice:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # async fn flow(
+//! #     registry: &Registry, node: &Attested, right: &EntitlementId, leaf: &PublicKey, log: &Log,
+//! #     issuer: &Issuer, key: &dyn CaKey, authority: &Authority, now: Timestamp,
+//! #     times: &ProfileTimes, refused: std::sync::Arc<RefusedKeys>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let authorized = authorize(registry, node, right, now)?;
+//! let subject = Subject::svid(authorized, times, refused);
+//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let logged = log.append(prepared).await?;
+//! let signed = sign(logged, key)?;
+//! authority.publish(node, signed, now)?;
+//! authority.publish(node, signed, now)?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A published SVID that nobody signed:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # async fn flow(
+//! #     registry: &Registry, node: &Attested, right: &EntitlementId, leaf: &PublicKey, log: &Log,
+//! #     issuer: &Issuer, key: &dyn CaKey, authority: &Authority, now: Timestamp,
+//! #     times: &ProfileTimes, refused: std::sync::Arc<RefusedKeys>,
+//! # ) -> Result<(), Box<dyn std::error::Error>> {
+//! let authorized = authorize(registry, node, right, now)?;
+//! let subject = Subject::svid(authorized, times, refused);
+//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let logged = log.append(prepared).await?;
+//! let signed = sign(logged, key)?;
+//! authority.publish(node, signed, now)?;
+//! let forged = Published { ..todo!() };
+//! # Ok(())
+//! # }
+//! ```
