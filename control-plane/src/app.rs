@@ -13,14 +13,14 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admission::Gate;
 use crate::authority::{Authority, AuthorityError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::discovery::ServerTls;
 use crate::fleet::Fleet;
 use crate::plane::Plane;
-use crate::publish::Hub;
-use crate::telemetry::{Metrics, Readiness};
+use crate::telemetry::{LineLimit, Metrics, Readiness};
 use crate::{admin, discovery, lifecycle};
 
 const ADMIN_MODES: SocketModes = SocketModes {
@@ -64,15 +64,19 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Running, StartError>
     let now = clock.now();
     let authority = Authority::open(config.authority(), now).await?;
     let listeners = Listeners::bind(config)?;
-    let changes = authority.changes();
     let tls = ServerTls::new(authority.clone(), clock.clone());
     let tls_changes = authority.changes();
-    let lifetime = tls.renew().await?;
+    let lifetime = tls.begin().await?;
+    let metrics = Metrics::default();
+    let admission = &config.admission;
     let plane = Arc::new(Plane {
+        hub: authority.hub().clone(),
         authority,
-        hub: Arc::new(Hub::default()),
+        signing: Gate::new(admission.signing(), metrics.signing()),
+        attesting: Gate::new(admission.attesting(), metrics.attesting()),
         fleet: Fleet::default(),
-        metrics: Metrics::default(),
+        metrics,
+        strangers: LineLimit::default(),
         clock,
         started_at: now,
         api_address: listeners.api.local_addr()?,
@@ -84,12 +88,12 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Running, StartError>
         plane: plane.clone(),
         abandon: CancellationToken::new(),
     };
-    let hub = plane.hub.clone();
-    running.background(async move { hub.relay(changes).await });
     let server = tls.config();
     running.background(tls.keep(lifetime, tls_changes));
     running.background(lifecycle::keep_time(plane.clone()));
+    running.background(lifecycle::keep_log(plane.clone()));
     running.background(lifecycle::keep_gate(plane.clone()));
+    running.background(lifecycle::keep_keys(plane.clone()));
     running.serve(listeners, server, config);
     Ok(running)
 }
@@ -125,7 +129,7 @@ impl Running {
             tracing::warn!(count, "tasks cut at the end of the drain");
         }
         self.abandon.cancel();
-        if let Err(error) = self.plane.authority.flush().await {
+        if let Err(error) = self.plane.authority.flush(self.plane.clock.now()).await {
             tracing::error!(error = %error, "state not flushed");
         }
     }

@@ -8,13 +8,39 @@ pub(crate) mod key_proof;
 pub(crate) mod nodes;
 
 use countersign_model::SpiffeId;
+use serde::{Deserialize, Serialize};
+
 pub use key_proof::ProvenKey;
+
+/// A way in which nodes attest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Attestor {
+    /// A one-time join token.
+    #[default]
+    JoinToken,
+}
+
+impl Attestor {
+    /// Every way.
+    pub(crate) const ALL: [Self; 1] = [Self::JoinToken];
+
+    /// Its name in the configuration.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::JoinToken => "join_token",
+        }
+    }
+}
 
 /// A node whose evidence was verified: by a token just now, or by its own node SVID in the
 /// handshake of this connection. Made by `attest` alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttestedNode {
     id: SpiffeId,
+    attestor: Attestor,
+    /// Its attestation, by the log index that it began at.
+    lineage_from: u64,
 }
 
 impl AttestedNode {
@@ -23,7 +49,16 @@ impl AttestedNode {
         &self.id
     }
 
-    fn new(id: SpiffeId) -> Self {
-        Self { id }
+    /// How it attested.
+    pub(crate) fn attestor(&self) -> Attestor {
+        self.attestor
+    }
+
+    fn new(id: SpiffeId, attestor: Attestor, lineage_from: u64) -> Self {
+        Self {
+            id,
+            attestor,
+            lineage_from,
+        }
     }
 }

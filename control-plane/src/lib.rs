@@ -6,17 +6,21 @@
 //! the parts, `plane` is what they share while they run.
 
 mod admin;
+mod admission;
 pub mod app;
 mod attest;
 pub mod authority;
+mod backup;
 mod ca;
 pub mod cli;
 pub mod clock;
 pub mod config;
 mod discovery;
 mod fleet;
+mod inventory;
 mod issue;
 pub mod lifecycle;
+pub mod pipeline;
 mod plane;
 mod publish;
 mod registry;

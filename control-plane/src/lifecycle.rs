@@ -10,6 +10,12 @@ use crate::plane::Plane;
 
 /// How often time alone is looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// How often the key stores are looked at.
+const KEY_STORE_LOOK: Duration = Duration::from_secs(2);
+/// How often bodies of the issuance log are looked at that may be old.
+const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
+/// How often the inventory is written down, for a quick start.
+const SAVE_EVERY: Duration = Duration::from_secs(600);
 /// Streams and calls end in this time after a signal, or are cut.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -37,6 +43,43 @@ pub(crate) async fn keep_time(plane: Arc<Plane>) {
         }
         if let Err(error) = plane.authority.tick(plane.clock.now()).await {
             tracing::error!(error = %error, "authorities not renewed");
+        }
+    }
+}
+
+/// Looks at the key stores: a token that came back is opened again.
+pub(crate) async fn keep_keys(plane: Arc<Plane>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(KEY_STORE_LOOK) => {}
+            () = plane.stopping.cancelled() => return,
+        }
+        let authority = plane.authority.clone();
+        // A device may let us wait.
+        let looked = tokio::task::spawn_blocking(move || authority.probe_keys()).await;
+        if let Err(error) = looked {
+            tracing::error!(error = %error, "key stores not looked at");
+        }
+    }
+}
+
+/// Signs checkpoints of the issuance log while it grows, and removes bodies that are old.
+pub(crate) async fn keep_log(plane: Arc<Plane>) {
+    let mut publish = tokio::time::interval(TICK);
+    let mut prune = tokio::time::interval(PRUNE_EVERY);
+    let mut save = tokio::time::interval(SAVE_EVERY);
+    publish.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    prune.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    save.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let kept = tokio::select! {
+            _ = publish.tick() => plane.authority.publish_log(plane.clock.now()).await,
+            _ = save.tick() => plane.authority.save_inventory(plane.clock.now(), false).await,
+            _ = prune.tick() => plane.authority.prune_log(plane.clock.now()).await,
+            () = plane.stopping.cancelled() => return,
+        };
+        if let Err(error) = kept {
+            tracing::error!(error = %error, "issuance log not kept");
         }
     }
 }

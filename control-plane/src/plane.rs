@@ -7,23 +7,30 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::admission::{Caller, Gate, Source};
 use crate::authority::{Authority, AuthorityError, AuthorityInfo, GateOpen};
 use crate::clock::Clock;
 use crate::fleet::{Fleet, Roster};
 use crate::publish::Hub;
-use crate::telemetry::Metrics;
+use crate::telemetry::{LineLimit, Metrics};
 
 /// The running control plane, as its services see it.
 #[derive(Debug)]
 pub(crate) struct Plane {
     /// Everything that can change.
     pub authority: Arc<Authority>,
+    /// Who may have something signed now.
+    pub signing: Arc<Gate<Caller>>,
+    /// Who may attest now.
+    pub attesting: Arc<Gate<Source>>,
     /// The open discovery streams.
     pub hub: Arc<Hub>,
     /// What the nodes told.
     pub fleet: Fleet,
     /// What is counted.
     pub metrics: Metrics,
+    /// Log lines that strangers cause.
+    pub strangers: LineLimit,
     /// Where `now` comes from.
     pub clock: Clock,
     /// When this process started.
@@ -41,7 +48,8 @@ pub(crate) struct Plane {
 impl Plane {
     /// The live consumers that do not have the newest bundle.
     pub(crate) fn waiting_for(&self) -> Vec<String> {
-        self.missing(self.authority.bundle().0.version())
+        let bundle = self.authority.first_bundle();
+        bundle.map_or_else(Vec::new, |(bundle, _)| self.missing(bundle.version()))
     }
 
     /// Activates the prepared root, if there is one and everybody has its bundle.
@@ -49,7 +57,9 @@ impl Plane {
     /// # Errors
     /// The bundle changed meanwhile; the store or a key is unavailable.
     pub(crate) async fn activate_if_open(&self) -> Result<Option<AuthorityInfo>, AuthorityError> {
-        let (bundle, _) = self.authority.bundle();
+        let Some((bundle, _)) = self.authority.first_bundle() else {
+            return Ok(None);
+        };
         if self.authority.prepared_root().is_none() || !self.missing(bundle.version()).is_empty() {
             return Ok(None);
         }

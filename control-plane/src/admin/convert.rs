@@ -1,25 +1,22 @@
 //! Between the admin messages and the model.
 
-use countersign_model::{Hint, Registration, RegistrationKey};
+use countersign_model::{Hint, Registration, RegistrationKey, SelectorSet};
 use countersign_proto::admin as wire;
 use countersign_proto::convert::entitlement::selector_set;
-use countersign_proto::convert::time::{duration, read_duration, timestamp};
+use countersign_proto::convert::time::{duration, read_duration, read_timestamp, timestamp};
 use jiff::Timestamp;
 use tonic::Status;
 
 use super::{invalid, spiffe_id};
-use crate::authority::{AuthorityInfo, RegistrationRequest, SlotState};
+use crate::authority::{AuthorityInfo, Denied, RegistrationRequest};
 
 /// Reads a registration that is asked for; the server's own fields are ignored.
 pub(super) fn registration_request(
     asked: wire::Registration,
+    now: Timestamp,
 ) -> Result<RegistrationRequest, Status> {
-    let selectors = selector_set(&asked.selectors);
-    let key = RegistrationKey {
-        id: spiffe_id("id", &asked.id)?,
-        node: spiffe_id("node", &asked.node)?,
-        selectors: selectors.map_err(|e| invalid("invalid_selectors", e.to_string()))?,
-    };
+    let key = key(&asked)?;
+    let expires_at = end(&asked, now)?;
     let ttl = asked
         .x509_ttl
         .map(|ttl| read_duration("x509_ttl", Some(ttl)));
@@ -35,6 +32,7 @@ pub(super) fn registration_request(
         key,
         owner: asked.owner,
         criticality: criticality.map_err(|e: &str| invalid("invalid_criticality", e))?,
+        labels: asked.labels.into_iter().collect(),
         x509_ttl: ttl
             .transpose()
             .map_err(|e| invalid("invalid_x509_ttl", e.to_string()))?,
@@ -43,20 +41,63 @@ pub(super) fn registration_request(
             .transpose()
             .map_err(|e| invalid("invalid_hint", e.to_string()))?,
         is_default: asked.is_default,
+        expires_at,
         created_at: Timestamp::UNIX_EPOCH,
         created_seq: 0,
     };
     Ok(RegistrationRequest { registration })
 }
 
+/// A node and selectors, or by hand.
+fn key(asked: &wire::Registration) -> Result<RegistrationKey, Status> {
+    let id = spiffe_id("id", &asked.id)?;
+    if !asked.by_hand {
+        let node = spiffe_id("node", &asked.node)?;
+        let selectors = selector_set(&asked.selectors);
+        let selectors = selectors.map_err(|e| invalid("invalid_selectors", e.to_string()))?;
+        return Ok(RegistrationKey::on_node(id, node, selectors));
+    }
+    if asked.node.is_empty() && asked.selectors.is_empty() {
+        return Ok(RegistrationKey::by_hand(id));
+    }
+    Err(invalid(
+        "invalid_parent",
+        "what is signed by hand has no node and no selectors",
+    ))
+}
+
+fn end(asked: &wire::Registration, now: Timestamp) -> Result<Option<Timestamp>, Status> {
+    let refused = |e: String| invalid("invalid_expiry", e);
+    match (asked.expires_at, asked.expires_in) {
+        (None, None) => Ok(None),
+        (Some(at), None) => {
+            let at = read_timestamp("expires_at", Some(at));
+            at.map(Some).map_err(|e| refused(e.to_string()))
+        }
+        (None, Some(within)) => {
+            let within = read_duration("expires_in", Some(within));
+            let within = within.map_err(|e| refused(e.to_string()))?;
+            let end = now.checked_add(within);
+            end.map(Some).map_err(|e| refused(e.to_string()))
+        }
+        (Some(_), Some(_)) => Err(refused(
+            "expires_at and expires_in exclude each other".to_owned(),
+        )),
+    }
+}
+
 /// Writes a registration.
 pub(super) fn registration(it: &Registration) -> wire::Registration {
+    let node = it.key.node().map(ToString::to_string);
+    let selectors = it.key.selectors().into_iter().flat_map(SelectorSet::iter);
     wire::Registration {
         id: it.key.id.to_string(),
-        node: it.key.node.to_string(),
-        selectors: it.key.selectors.iter().map(ToString::to_string).collect(),
+        by_hand: node.is_none(),
+        node: node.unwrap_or_default(),
+        selectors: selectors.map(ToString::to_string).collect(),
         owner: it.owner.clone(),
         criticality: it.criticality.as_str().to_owned(),
+        labels: it.labels.clone().into_iter().collect(),
         x509_ttl: it.x509_ttl.map(duration),
         dns: it.dns.clone(),
         hint: it
@@ -66,23 +107,36 @@ pub(super) fn registration(it: &Registration) -> wire::Registration {
         is_default: it.is_default,
         entitlement: it.key.entitlement_id().to_string(),
         created_at: Some(timestamp(it.created_at)),
+        expires_at: it.expires_at.map(timestamp),
+        expires_in: None,
+        refused_code: String::new(),
+        refused_because: String::new(),
     }
+}
+
+/// Writes a registration, and why it is not issued for any more.
+pub(super) fn judged(it: &Registration, refusal: Option<&Denied>) -> wire::Registration {
+    let mut written = registration(it);
+    if let Some(denied) = refusal {
+        written.refused_code = denied.code.to_owned();
+        written.refused_because = denied.to_string();
+    }
+    written
 }
 
 /// Writes an authority.
 pub(super) fn authority(it: &AuthorityInfo) -> wire::Authority {
-    let state = match it.state {
-        SlotState::Prepared => "prepared",
-        SlotState::Active => "active",
-        SlotState::Retired => "retired",
-    };
     wire::Authority {
         key_id: it.key_id.clone(),
         subject: it.subject.clone(),
-        state: state.to_owned(),
+        state: it.state.as_str().to_owned(),
         not_before: Some(timestamp(it.not_before)),
         not_after: Some(timestamp(it.not_after)),
         issued_by: it.issued_by.clone(),
-        serial: it.serial.to_string(),
+        serial: it.serial.clone(),
+        store: it
+            .store
+            .map_or_else(|| "external".to_owned(), |store| store.to_string()),
+        renew_by: it.renew_by.map(timestamp),
     }
 }

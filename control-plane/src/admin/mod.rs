@@ -3,8 +3,13 @@
 //! Handlers convert, call the authority and convert back. A refusal carries a stable code and a
 //! remedy in its metadata.
 
+mod backup;
+mod ca;
+mod certificates;
 mod convert;
+mod oversize;
 mod rotate;
+mod sign;
 mod status;
 
 use std::pin::Pin;
@@ -22,9 +27,12 @@ use tonic::{Request, Response, Status};
 
 use crate::authority::AuthorityError;
 use crate::plane::Plane;
+use oversize::Described;
 
 /// Metadata key of a refusal's stable code.
 pub(crate) const CODE_KEY: &str = "countersign-code";
+/// How the issuance log names whoever may use this socket.
+const OPERATOR: &str = "operator";
 /// Metadata key of what mends a refusal.
 pub(crate) const REMEDY_KEY: &str = "countersign-remedy";
 
@@ -35,11 +43,11 @@ pub(crate) struct AdminService {
 }
 
 /// The service as the socket serves it.
-pub(crate) fn service(plane: &Arc<Plane>) -> AdminServer<AdminService> {
+pub(crate) fn service(plane: &Arc<Plane>) -> Described<AdminServer<AdminService>> {
     let service = AdminService {
         plane: plane.clone(),
     };
-    AdminServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES)
+    Described(AdminServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES))
 }
 
 /// Whether a process may use the socket: by the kernel's word, root or the server's own user.
@@ -58,7 +66,8 @@ impl Admin for AdminService {
         &self,
         _: Request<wire::ShowBundleRequest>,
     ) -> Result<Response<wire::ShowBundleResponse>, Status> {
-        let (bundle, sequence) = self.plane.authority.bundle();
+        let bundle = self.plane.authority.first_bundle();
+        let (bundle, sequence) = bundle.ok_or_else(ca::no_root_yet)?;
         Ok(Response::new(wire::ShowBundleResponse {
             trust_domain: bundle.trust_domain().to_string(),
             roots: bundle.roots().iter().map(|der| der.to_vec()).collect(),
@@ -77,7 +86,7 @@ impl Admin for AdminService {
         let ttl = ttl.map_err(|error| invalid("invalid_ttl", error.to_string()))?;
         let now = self.plane.clock.now();
         let made = self.plane.authority.create_token(&node, ttl, now).await;
-        let (token, expires_at) = made.map_err(|error| status(&error))?;
+        let (token, expires_at) = made.map_err(|error| refused(&self.plane, &error))?;
         Ok(Response::new(wire::CreateTokenResponse {
             token,
             expires_at: Some(timestamp(expires_at)),
@@ -89,9 +98,12 @@ impl Admin for AdminService {
         request: Request<wire::RegisterRequest>,
     ) -> Result<Response<wire::RegisterResponse>, Status> {
         let asked = request.into_inner().registration.unwrap_or_default();
-        let asked = convert::registration_request(asked)?;
-        let registered = self.plane.authority.register(asked, self.plane.clock.now());
-        let (registration, updated) = registered.await.map_err(|error| status(&error))?;
+        let now = self.plane.clock.now();
+        let asked = convert::registration_request(asked, now)?;
+        let registered = self.plane.authority.register(asked, now);
+        let (registration, updated) = registered
+            .await
+            .map_err(|error| refused(&self.plane, &error))?;
         Ok(Response::new(wire::RegisterResponse {
             registration: Some(convert::registration(&registration)),
             updated,
@@ -110,7 +122,9 @@ impl Admin for AdminService {
         };
         let now = self.plane.clock.now();
         let removed = self.plane.authority.unregister(&id, node.as_ref(), now);
-        let removed = removed.await.map_err(|error| status(&error))?;
+        let removed = removed
+            .await
+            .map_err(|error| refused(&self.plane, &error))?;
         Ok(Response::new(wire::UnregisterResponse {
             removed: removed
                 .registrations
@@ -125,10 +139,21 @@ impl Admin for AdminService {
         &self,
         _: Request<wire::ListRequest>,
     ) -> Result<Response<wire::ListResponse>, Status> {
-        let registrations = self.plane.authority.registrations();
+        let now = self.plane.clock.now();
+        let registrations = self.plane.authority.judged_registrations(now);
+        let items = registrations.iter();
         Ok(Response::new(wire::ListResponse {
-            items: registrations.iter().map(convert::registration).collect(),
+            items: items
+                .map(|(it, refusal)| convert::judged(it, refusal.as_ref()))
+                .collect(),
         }))
+    }
+
+    async fn sign(
+        &self,
+        request: Request<wire::SignRequest>,
+    ) -> Result<Response<wire::SignResponse>, Status> {
+        sign::by_hand(&self.plane, request.into_inner()).await
     }
 
     async fn status(
@@ -142,13 +167,31 @@ impl Admin for AdminService {
         &self,
         _: Request<wire::CaStatusRequest>,
     ) -> Result<Response<wire::CaStatusResponse>, Status> {
-        let (roots, issuing) = self.plane.authority.authorities();
-        Ok(Response::new(wire::CaStatusResponse {
-            roots: roots.iter().map(convert::authority).collect(),
-            issuing: issuing.iter().map(convert::authority).collect(),
-            bundle_version: self.plane.authority.bundle().0.version().to_owned(),
-            waiting_for: self.plane.waiting_for(),
-        }))
+        Ok(Response::new(ca::status(&self.plane)))
+    }
+
+    async fn request_ca(
+        &self,
+        _: Request<wire::RequestCaRequest>,
+    ) -> Result<Response<wire::RequestCaResponse>, Status> {
+        ca::request(&self.plane).await.map(Response::new)
+    }
+
+    async fn import_ca(
+        &self,
+        request: Request<wire::ImportCaRequest>,
+    ) -> Result<Response<wire::ImportCaResponse>, Status> {
+        let imported = ca::import(&self.plane, request.into_inner());
+        imported.await.map(Response::new)
+    }
+
+    type RotateIntermediateStream = Progress;
+
+    async fn rotate_intermediate(
+        &self,
+        request: Request<wire::RotateRequest>,
+    ) -> Result<Response<Progress>, Status> {
+        rotate::intermediate(&self.plane, request.into_inner().wait).await
     }
 
     type RotateIssuingStream = Progress;
@@ -168,10 +211,48 @@ impl Admin for AdminService {
     ) -> Result<Response<Progress>, Status> {
         rotate::root(&self.plane, request.into_inner().wait).await
     }
+
+    type BackupStream = backup::Pieces;
+
+    async fn backup(
+        &self,
+        request: Request<wire::BackupRequest>,
+    ) -> Result<Response<backup::Pieces>, Status> {
+        let with_keys = !request.into_inner().without_keys;
+        Ok(Response::new(backup::stream(&self.plane, with_keys)))
+    }
+
+    type ListCertificatesStream = Lineages;
+
+    async fn list_certificates(
+        &self,
+        request: Request<wire::ListCertificatesRequest>,
+    ) -> Result<Response<Lineages>, Status> {
+        certificates::list(&self.plane, request.into_inner())
+    }
+
+    async fn show_certificate(
+        &self,
+        request: Request<wire::ShowCertificateRequest>,
+    ) -> Result<Response<wire::ShowCertificateResponse>, Status> {
+        certificates::show(&self.plane, &request.into_inner())
+    }
 }
+
+/// The lineages of a list, one a message.
+pub(crate) type Lineages =
+    Pin<Box<dyn Stream<Item = Result<wire::CertificateLineage, Status>> + Send>>;
 
 /// The steps of a rotation.
 pub(crate) type Progress = Pin<Box<dyn Stream<Item = Result<wire::RotateProgress, Status>> + Send>>;
+
+/// An operator asked for something that is not granted: the issuance log will tell.
+fn refused(plane: &Plane, error: &AuthorityError) -> Status {
+    if let AuthorityError::Denied(denied) = error {
+        plane.authority.refused(OPERATOR, denied, plane.clock.now());
+    }
+    status(error)
+}
 
 /// The one mapping from the authority's errors to gRPC.
 fn status(error: &AuthorityError) -> Status {

@@ -14,7 +14,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status};
 
 use super::{Progress, status};
-use crate::authority::{AuthorityInfo, SlotState};
+use crate::authority::{AuthorityInfo, SlotState, Tiers};
 use crate::plane::Plane;
 
 /// Steps that wait for a slow reader.
@@ -33,6 +33,17 @@ pub(super) async fn root(plane: &Arc<Plane>, wait: bool) -> Result<Response<Prog
 /// Makes a new issuing CA that signs from now on.
 pub(super) async fn issuing(plane: &Arc<Plane>, wait: bool) -> Result<Response<Progress>, Status> {
     let made = plane.authority.rotate_issuing(plane.clock.now()).await;
+    let made = made.map_err(|error| status(&error))?;
+    Ok(follow(plane, made, ISSUING, wait))
+}
+
+/// Makes a new intermediate, and an issuing CA under it that signs from now on.
+pub(super) async fn intermediate(
+    plane: &Arc<Plane>,
+    wait: bool,
+) -> Result<Response<Progress>, Status> {
+    let now = plane.clock.now();
+    let made = plane.authority.rotate_intermediate(now).await;
     let made = made.map_err(|error| status(&error))?;
     Ok(follow(plane, made, ISSUING, wait))
 }
@@ -93,13 +104,21 @@ fn issuing_step(plane: &Plane, issuing: &AuthorityInfo) -> Option<Vec<String>> {
     (!behind.is_empty()).then_some(behind)
 }
 
-/// The issuing CA and those made after it: who renews under a newer one has left the old ones too.
-fn successors(plane: &Plane, issuing: &AuthorityInfo) -> Vec<CertificateDer<'static>> {
-    let (_, all) = plane.authority.authorities();
-    all.into_iter()
-        .filter(|it| it.serial.index() >= issuing.serial.index())
-        .map(|it| it.certificate)
-        .collect()
+/// The rotated CA and those of its tier made after it: who renews under a newer one has left the
+/// old ones too.
+fn successors(plane: &Plane, rotated: &AuthorityInfo) -> Vec<CertificateDer<'static>> {
+    let Tiers {
+        intermediates,
+        issuing,
+        ..
+    } = plane.authority.tiers();
+    // Newest first.
+    let newer = |tier: Vec<AuthorityInfo>| {
+        let at = tier.iter().position(|it| it.key_id == rotated.key_id);
+        let tier = tier.into_iter().take(at.map_or(0, |at| at + 1));
+        tier.map(|it| it.certificate)
+    };
+    newer(intermediates).chain(newer(issuing)).collect()
 }
 
 fn follow(

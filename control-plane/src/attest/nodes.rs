@@ -9,7 +9,7 @@ use countersign_model::SpiffeId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::AttestedNode;
+use super::{AttestedNode, Attestor};
 
 /// How many of a node's newest keys are recognised.
 const KEYS: usize = 2;
@@ -18,6 +18,9 @@ const KEYS: usize = 2;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredNode {
     pub(crate) attested_at: Timestamp,
+    /// How; a join token where an older record does not say.
+    #[serde(default)]
+    pub(crate) attestor: Attestor,
     /// Node keys certified at earlier log indexes belong to an earlier lineage.
     pub(crate) lineage_from: u64,
 }
@@ -28,6 +31,12 @@ struct Node {
     /// Newest last: log index and SHA-256 of the SubjectPublicKeyInfo.
     keys: Vec<(u64, [u8; 32])>,
     credential_not_after: Timestamp,
+}
+
+impl Node {
+    fn as_attested(&self, id: &SpiffeId) -> AttestedNode {
+        AttestedNode::new(id.clone(), self.stored.attestor, self.stored.lineage_from)
+    }
 }
 
 /// Every node, by ID.
@@ -45,7 +54,7 @@ impl Nodes {
         });
         node.keys.retain(|(index, _)| *index >= stored.lineage_from);
         node.stored = stored;
-        AttestedNode::new(id.clone())
+        node.as_attested(id)
     }
 
     /// A node key was certified at a log index.
@@ -73,7 +82,30 @@ impl Nodes {
     pub(crate) fn recognise(&self, id: &SpiffeId, spki_sha256: &[u8; 32]) -> Option<AttestedNode> {
         let node = self.0.get(id)?;
         let known = node.keys.iter().any(|(_, key)| key == spki_sha256);
-        known.then(|| AttestedNode::new(id.clone()))
+        known.then(|| node.as_attested(id))
+    }
+
+    /// A key of a node that has not attested since a log index is recognised as one certified at
+    /// that index. `None` for any other node.
+    pub(crate) fn adopt(
+        &mut self,
+        id: &SpiffeId,
+        index: u64,
+        spki_sha256: &[u8; 32],
+    ) -> Option<AttestedNode> {
+        let node = self.0.get(id)?;
+        if node.stored.lineage_from > index {
+            return None;
+        }
+        self.certified(id, index, *spki_sha256);
+        self.recognise(id, spki_sha256)
+    }
+
+    /// Whether a node has not attested anew since this proof was made: whoever holds an older key
+    /// may have been sent away by that.
+    pub(crate) fn is_current(&self, proof: &AttestedNode) -> bool {
+        let node = self.0.get(proof.id());
+        node.is_some_and(|node| node.stored.lineage_from == proof.lineage_from)
     }
 
     /// Whether this ID is a node's.

@@ -1,19 +1,20 @@
-//! `countersign ca …`: authorities and their rotation.
+//! `countersign ca …`: authorities, their key stores and their rotation.
+
+mod external;
+mod status;
 
 use clap::{Args, Subcommand};
 use countersign_cli::{Exit, Failure};
-use countersign_proto::admin::{
-    Authority, CaStatusRequest, CaStatusResponse, RotateProgress, RotateRequest,
-};
+use countersign_proto::admin::{CaStatusRequest, RotateProgress, RotateRequest};
 use serde::Serialize;
 use tonic::{Request, Streaming};
 
-use super::client::{Client, failure, request, time};
-use super::output::{Output, cell, table};
+use super::client::{Client, failure, request};
+use super::output::Output;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
-    /// Roots, issuing CAs and who has not acknowledged the newest bundle
+    /// Every CA, every key store, and who has not acknowledged the newest bundle
     #[command(after_help = "Examples:\n  countersign ca status\n  countersign ca status --json")]
     Status,
     /// Make a new issuing CA and sign with it from now on; the bundle stays as it is
@@ -26,6 +27,18 @@ pub(super) enum Verb {
         countersign ca rotate-root           # activation follows by itself\n  \
         countersign ca rotate-root --wait    # says whom it waits for, returns when activated")]
     RotateRoot(Rotate),
+    /// Make a new intermediate, and an issuing CA under it; the bundle stays as it is
+    #[command(after_help = "Examples:\n  \
+        countersign ca rotate-intermediate\n  \
+        countersign ca rotate-intermediate --wait\n\n\
+        Under an external root: see `ca csr` and `ca import`.")]
+    RotateIntermediate(Rotate),
+    /// Ask an external root for an intermediate: print a certificate request (PKCS#10, PEM)
+    #[command(after_help = external::CSR_EXAMPLES)]
+    Csr(external::Csr),
+    /// Take over the intermediate that an external root signed
+    #[command(after_help = external::IMPORT_EXAMPLES)]
+    Import(external::Import),
 }
 
 #[derive(Debug, Args)]
@@ -33,25 +46,6 @@ pub(super) struct Rotate {
     /// Return when the rotation is complete, and say whom it waits for
     #[arg(long)]
     wait: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct Shown {
-    roots: Vec<ShownAuthority>,
-    issuing: Vec<ShownAuthority>,
-    bundle_version: String,
-    waiting_for: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct ShownAuthority {
-    key_id: String,
-    subject: String,
-    state: String,
-    not_before: Option<jiff::Timestamp>,
-    not_after: Option<jiff::Timestamp>,
-    issued_by: String,
-    serial: String,
 }
 
 #[derive(Debug, Default, PartialEq, Serialize)]
@@ -67,8 +61,8 @@ impl Verb {
         match self {
             Self::Status => {
                 let answer = admin.ca_status(request(CaStatusRequest {})).await;
-                let shown = Shown::from(answer.map_err(failure)?.into_inner());
-                output.show(&shown, text)?;
+                let shown = status::Shown::from(answer.map_err(failure)?.into_inner());
+                output.show(&shown, status::text)?;
             }
             // Waiting for consumers has no deadline of its own: Ctrl-C ends it.
             Self::RotateIssuing(Rotate { wait }) => {
@@ -79,6 +73,12 @@ impl Verb {
                 let stream = admin.rotate_root(Request::new(RotateRequest { wait }));
                 follow(stream.await.map_err(failure)?.into_inner(), output).await?;
             }
+            Self::RotateIntermediate(Rotate { wait }) => {
+                let stream = admin.rotate_intermediate(Request::new(RotateRequest { wait }));
+                follow(stream.await.map_err(failure)?.into_inner(), output).await?;
+            }
+            Self::Csr(csr) => csr.run(&mut admin, output).await?,
+            Self::Import(import) => import.run(&mut admin, output).await?,
         }
         Ok(Exit::Yes)
     }
@@ -106,66 +106,5 @@ fn line(step: &Progress) -> String {
     match step.waiting_for.as_slice() {
         [] => format!("{state} {key_id}"),
         waiting => format!("{state} {key_id}, waiting for {}", waiting.join(", ")),
-    }
-}
-
-fn text(shown: &Shown) -> String {
-    let row = |role: &str, it: &ShownAuthority| {
-        [
-            role.to_owned(),
-            it.state.clone(),
-            it.key_id.clone(),
-            cell(it.not_before),
-            cell(it.not_after),
-            it.issued_by.clone(),
-        ]
-    };
-    let roots = shown.roots.iter().map(|it| row("root", it));
-    let issuing = shown.issuing.iter().map(|it| row("issuing", it));
-    let authorities = table(
-        [
-            "ROLE",
-            "STATE",
-            "KEY ID",
-            "NOT BEFORE",
-            "NOT AFTER",
-            "ISSUED BY",
-        ],
-        roots.chain(issuing),
-        "no authority",
-    );
-    let waiting = match shown.waiting_for.as_slice() {
-        [] => "every live consumer has acknowledged it".to_owned(),
-        waiting => format!("waiting for {}", waiting.join(", ")),
-    };
-    format!(
-        "{authorities}\n\nbundle {}: {waiting}",
-        shown.bundle_version
-    )
-}
-
-impl From<CaStatusResponse> for Shown {
-    fn from(wire: CaStatusResponse) -> Self {
-        let shown = |it: Vec<Authority>| it.into_iter().map(ShownAuthority::from).collect();
-        Self {
-            roots: shown(wire.roots),
-            issuing: shown(wire.issuing),
-            bundle_version: wire.bundle_version,
-            waiting_for: wire.waiting_for,
-        }
-    }
-}
-
-impl From<Authority> for ShownAuthority {
-    fn from(wire: Authority) -> Self {
-        Self {
-            key_id: wire.key_id,
-            subject: wire.subject,
-            state: wire.state,
-            not_before: time(wire.not_before),
-            not_after: time(wire.not_after),
-            issued_by: wire.issued_by,
-            serial: wire.serial,
-        }
     }
 }

@@ -4,13 +4,18 @@
 //! goes to stdout, as a table or with `--json` as one JSON value; what went wrong goes to stderr.
 //! Exit codes: 0 yes, 1 a judged no, 2 usage, 3 denied or not found, 4 unreachable, 70 a bug.
 
+mod audit;
+mod backup;
 mod bundle;
 mod ca;
+mod certs;
 mod client;
 mod id;
 mod jwk;
 mod output;
 mod registration;
+mod restore;
+mod sign;
 mod status;
 mod token;
 mod verify;
@@ -49,7 +54,7 @@ enum Verb {
     /// One-time join tokens
     #[command(subcommand)]
     Token(token::Verb),
-    /// Let a node hand an identity to callers that satisfy all selectors
+    /// Let a node hand out an identity, or let it be signed by hand
     #[command(after_help = registration::REGISTER_EXAMPLES)]
     Register(registration::Register),
     /// Take an identity away; says until when what was issued stays valid
@@ -58,12 +63,27 @@ enum Verb {
     /// All registrations
     #[command(after_help = registration::LIST_EXAMPLES)]
     List,
+    /// Sign a certification request by hand, for what cannot run a sidecar
+    #[command(after_help = sign::EXAMPLES)]
+    Sign(sign::Sign),
     /// Nodes, what they hold and what they acknowledged
     #[command(after_help = status::EXAMPLES)]
     Status,
     /// Roots and issuing CAs
     #[command(subcommand)]
     Ca(ca::Verb),
+    /// What was issued, and to whom
+    #[command(subcommand)]
+    Certs(certs::Verb),
+    /// The issuance log, offline: verify it, prove entries, follow it
+    #[command(subcommand)]
+    Audit(audit::Verb),
+    /// Everything that a lost control plane is restored from, in one file
+    #[command(after_help = backup::EXAMPLES)]
+    Backup(backup::Backup),
+    /// Make a data_dir from a backup, offline: a new epoch
+    #[command(after_help = restore::EXAMPLES)]
+    Restore(restore::Restore),
     /// SPIFFE IDs, offline
     #[command(subcommand)]
     Id(id::Verb),
@@ -108,8 +128,13 @@ impl Cli {
             Verb::Register(register) => register.run(&client, output).await,
             Verb::Unregister(unregister) => unregister.run(&client, output).await,
             Verb::List => registration::list(&client, output).await,
+            Verb::Sign(sign) => sign.run(&client, output).await,
             Verb::Status => status::run(&client, output).await,
             Verb::Ca(verb) => verb.run(&client, output).await,
+            Verb::Certs(verb) => verb.run(&client, output).await,
+            Verb::Audit(verb) => verb.run(output).await,
+            Verb::Backup(backup) => backup.run(&client, output).await,
+            Verb::Restore(restore) => restore.run(output).await,
             Verb::Id(verb) => verb.run(output),
             Verb::Verify(verify) => verify.run(output),
             Verb::Completions { shell } => completions(shell, output),

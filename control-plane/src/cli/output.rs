@@ -37,17 +37,37 @@ impl Output {
         self.bytes(&text)
     }
 
+    /// Prints one of many values that come one by one: a line of JSON or of text. False once
+    /// nobody reads them any more.
+    pub(super) fn line<T: Serialize>(
+        self,
+        value: &T,
+        human: impl FnOnce(&T) -> String,
+    ) -> Result<bool, Failure> {
+        let text = if self.json {
+            serde_json::to_string(value).expect("our own shapes serialise")
+        } else {
+            printable(&human(value))
+        };
+        self.write(format!("{text}\n").as_bytes())
+    }
+
     /// Prints bytes as they are. A reader that went away is no error.
     pub(super) fn bytes(self, bytes: &[u8]) -> Result<(), Failure> {
+        self.write(bytes).map(drop)
+    }
+
+    fn write(self, bytes: &[u8]) -> Result<bool, Failure> {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(Failure::new(
                 Exit::Unreachable,
                 "output_failed",
                 format!("cannot write the result: {error}"),
                 "free the disk or pipe that stdout goes to",
             )),
-            _ => Ok(()),
         }
     }
 

@@ -1,11 +1,13 @@
 //! `countersign register`, `unregister` and `list`.
 
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use clap::Args;
 use countersign_cli::{Exit, Failure};
 use countersign_model::{Criticality, Selector, SpiffeId};
 use countersign_proto::admin::{ListRequest, RegisterRequest, Registration, UnregisterRequest};
+use countersign_proto::convert::time::timestamp;
 use serde::Serialize;
 
 use super::client::{Client, failure, request, time};
@@ -15,7 +17,9 @@ pub(super) const REGISTER_EXAMPLES: &str = "Examples:\n  \
     countersign register --id spiffe://example.org/web --node spiffe://example.org/node/a \\\n      \
     --selector unix:uid:1000 --owner team-web\n  \
     countersign register --id spiffe://example.org/db --node spiffe://example.org/node/a \\\n      \
-    --selector unix:uid:999 --selector unix:path:/usr/bin/db --owner team-db --x509-ttl 20m --default";
+    --selector unix:uid:999 --selector unix:path:/usr/bin/db --owner team-db --x509-ttl 20m --default\n  \
+    countersign register --id spiffe://example.org/plc --by-hand --owner team-plant \\\n      \
+    --label site=hall-7 --expires-in 30d";
 pub(super) const UNREGISTER_EXAMPLES: &str = "Examples:\n  \
     countersign unregister --id spiffe://example.org/web\n  \
     countersign unregister --id spiffe://example.org/web --node spiffe://example.org/node/a --json";
@@ -28,17 +32,28 @@ pub(super) struct Register {
     #[arg(long)]
     id: SpiffeId,
     /// The node that may hold it
-    #[arg(long)]
-    node: SpiffeId,
+    #[arg(long, required_unless_present = "by_hand", conflicts_with = "by_hand")]
+    node: Option<SpiffeId>,
     /// What a caller must show; several mean all of them
-    #[arg(long = "selector", required = true, value_name = "TYPE:KEY:VALUE")]
+    #[arg(
+        long = "selector",
+        value_name = "TYPE:KEY:VALUE",
+        required_unless_present = "by_hand",
+        conflicts_with = "by_hand"
+    )]
     selectors: Vec<Selector>,
+    /// No node holds it: `countersign sign` signs requests for it
+    #[arg(long)]
+    by_hand: bool,
     /// Who answers for it
     #[arg(long)]
     owner: String,
     /// low, standard or critical
     #[arg(long, default_value = "standard")]
     criticality: Criticality,
+    /// What operators find it by; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
     /// Lifetime of its certificates [default: svid.x509_ttl of the control plane]
     #[arg(long, value_parser = countersign_cli::duration::parse, value_name = "DURATION")]
     x509_ttl: Option<Duration>,
@@ -46,11 +61,17 @@ pub(super) struct Register {
     #[arg(long, value_name = "NAME")]
     dns: Vec<String>,
     /// The name by which a workload tells its identities apart
-    #[arg(long)]
+    #[arg(long, conflicts_with = "by_hand")]
     hint: Option<String>,
     /// The identity that the SDS name `default` stands for
-    #[arg(long)]
+    #[arg(long, conflicts_with = "by_hand")]
     default: bool,
+    /// The registration ends after this time [default: never]
+    #[arg(long, value_parser = countersign_cli::duration::parse, value_name = "DURATION")]
+    expires_in: Option<Duration>,
+    /// The registration ends at this time, RFC 3339
+    #[arg(long, conflicts_with = "expires_in", value_name = "TIME")]
+    expires_at: Option<jiff::Timestamp>,
 }
 
 #[derive(Debug, Args)]
@@ -66,16 +87,28 @@ pub(super) struct Unregister {
 #[derive(Debug, Serialize)]
 struct Shown {
     id: String,
-    node: String,
+    /// None where it is signed by hand.
+    node: Option<String>,
+    by_hand: bool,
     selectors: Vec<String>,
     owner: String,
     criticality: String,
+    labels: BTreeMap<String, String>,
     x509_ttl_secs: Option<u64>,
     dns: Vec<String>,
     hint: Option<String>,
     default: bool,
     entitlement: String,
     created_at: Option<jiff::Timestamp>,
+    expires_at: Option<jiff::Timestamp>,
+    /// Why it is not issued for any more.
+    refused: Option<Refused>,
+}
+
+#[derive(Debug, Serialize)]
+struct Refused {
+    code: String,
+    message: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -93,9 +126,10 @@ struct Removed {
 
 impl Register {
     pub(super) async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
+        let registration = self.registration()?;
         let mut admin = client.connect().await?;
         let asked = request(RegisterRequest {
-            registration: Some(self.registration()),
+            registration: Some(registration),
         });
         let answer = admin.register(asked).await.map_err(failure)?.into_inner();
         let registered = Registered {
@@ -104,15 +138,29 @@ impl Register {
         };
         output.show(&registered, |it| {
             let done = if it.updated { "updated" } else { "registered" };
-            format!("{done} {} on {}", it.registration.id, it.registration.node)
+            format!("{done} {}", it.registration.place())
         })?;
         Ok(Exit::Yes)
     }
 
-    fn registration(self) -> Registration {
-        Registration {
+    fn registration(self) -> Result<Registration, Failure> {
+        let count = self.labels.len();
+        let labels: HashMap<_, _> = self.labels.into_iter().collect();
+        if labels.len() < count {
+            return Err(Failure::new(
+                Exit::Usage,
+                "label_twice",
+                "a label is given twice",
+                "give each --label key once",
+            ));
+        }
+        Ok(Registration {
             id: self.id.to_string(),
-            node: self.node.to_string(),
+            node: self.node.map_or_else(String::new, |node| node.to_string()),
+            by_hand: self.by_hand,
+            labels,
+            expires_in: self.expires_in.and_then(|within| within.try_into().ok()),
+            expires_at: self.expires_at.map(timestamp),
             selectors: self.selectors.iter().map(Selector::to_string).collect(),
             owner: self.owner,
             criticality: self.criticality.as_str().to_owned(),
@@ -121,7 +169,7 @@ impl Register {
             hint: self.hint.unwrap_or_default(),
             is_default: self.default,
             ..Registration::default()
-        }
+        })
     }
 }
 
@@ -145,7 +193,7 @@ impl Unregister {
 fn removed_text(removed: &Removed) -> String {
     let lines = removed.items.iter();
     let mut lines: Vec<_> = lines
-        .map(|it| format!("unregistered {} on {}", it.id, it.node))
+        .map(|it| format!("unregistered {}", it.place()))
         .collect();
     lines.push(match removed.valid_until {
         Some(until) => format!("what was issued for it stays valid until {until}"),
@@ -170,8 +218,11 @@ pub(super) async fn list(client: &Client, output: Output) -> Result<Exit, Failur
                 "SELECTORS",
                 "OWNER",
                 "CRITICALITY",
+                "LABELS",
                 "TTL",
                 "DEFAULT",
+                "EXPIRES",
+                "REFUSED",
             ],
             list.items.iter().map(row),
             "nothing is registered",
@@ -180,16 +231,44 @@ pub(super) async fn list(client: &Client, output: Output) -> Result<Exit, Failur
     Ok(Exit::Yes)
 }
 
-fn row(shown: &Shown) -> [String; 7] {
+fn row(shown: &Shown) -> [String; 10] {
+    let labels = shown.labels.iter();
+    let labels: Vec<_> = labels
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let node = shown.node.clone();
     [
         shown.id.clone(),
-        shown.node.clone(),
-        shown.selectors.join(" "),
+        node.unwrap_or_else(|| "by hand".to_owned()),
+        cell(filled(shown.selectors.join(" "))),
         shown.owner.clone(),
         shown.criticality.clone(),
+        cell(filled(labels.join(" "))),
         cell(shown.x509_ttl_secs.map(|secs| format!("{secs}s"))),
         if shown.default { "yes" } else { "-" }.to_owned(),
+        cell(shown.expires_at),
+        cell(shown.refused.as_ref().map(|refused| &refused.code)),
     ]
+}
+
+fn filled(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+/// `key=value`; what a key may be is the control plane's to say.
+pub(super) fn label(text: &str) -> Result<(String, String), &'static str> {
+    let pair = text.split_once('=').ok_or("a label is KEY=VALUE")?;
+    Ok((pair.0.to_owned(), pair.1.to_owned()))
+}
+
+impl Shown {
+    /// The identity and its parent.
+    fn place(&self) -> String {
+        match &self.node {
+            Some(node) => format!("{} on {node}", self.id),
+            None => format!("{} by hand", self.id),
+        }
+    }
 }
 
 impl From<Registration> for Shown {
@@ -197,15 +276,23 @@ impl From<Registration> for Shown {
         let ttl = wire
             .x509_ttl
             .and_then(|ttl| u64::try_from(ttl.seconds).ok());
+        let refused = filled(wire.refused_code).map(|code| Refused {
+            code,
+            message: wire.refused_because,
+        });
         Self {
             id: wire.id,
-            node: wire.node,
+            node: filled(wire.node),
+            by_hand: wire.by_hand,
+            labels: wire.labels.into_iter().collect(),
+            expires_at: time(wire.expires_at),
+            refused,
             selectors: wire.selectors,
             owner: wire.owner,
             criticality: wire.criticality,
             x509_ttl_secs: ttl,
             dns: wire.dns,
-            hint: Some(wire.hint).filter(|hint| !hint.is_empty()),
+            hint: filled(wire.hint),
             default: wire.is_default,
             entitlement: wire.entitlement,
             created_at: time(wire.created_at),

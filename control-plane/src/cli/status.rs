@@ -21,6 +21,7 @@ struct Shown {
     epoch: u64,
     sequence: u64,
     registrations: u64,
+    registrations_refused: u64,
     svids_issued: u64,
     api_address: String,
     telemetry_address: String,
@@ -66,13 +67,14 @@ pub(super) async fn run(client: &Client, output: Output) -> Result<Exit, Failure
 
 fn text(shown: &Shown) -> String {
     let summary = format!(
-        "{}, version {}, up since {}\nAPI {}, telemetry {}\n{} registrations, {} SVIDs issued",
+        "{}, version {}, up since {}\nAPI {}, telemetry {}\n{} registrations, {} of them refused, {} SVIDs issued",
         shown.trust_domain,
         shown.version,
         cell(shown.started_at),
         shown.api_address,
         shown.telemetry_address,
         shown.registrations,
+        shown.registrations_refused,
         shown.svids_issued,
     );
     let nodes = table(
@@ -131,6 +133,7 @@ impl From<StatusResponse> for Shown {
             epoch: wire.epoch,
             sequence: wire.sequence,
             registrations: wire.registrations,
+            registrations_refused: wire.registrations_refused,
             svids_issued: wire.svids_issued,
             api_address: wire.api_address,
             telemetry_address: wire.telemetry_address,

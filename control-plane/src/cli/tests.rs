@@ -43,6 +43,16 @@ fn bad_arguments_are_refused_before_anything_is_asked() {
         "countersign register --id spiffe://example.org/web --node spiffe://example.org/n \
          --owner x --selector uid:1",
         "countersign verify --bundle b --chain c --at noon",
+        "countersign register --id spiffe://example.org/web --owner x --by-hand \
+         --node spiffe://example.org/n",
+        "countersign register --id spiffe://example.org/web --owner x --by-hand \
+         --selector unix:uid:1",
+        "countersign register --id spiffe://example.org/web --owner x --by-hand --default",
+        "countersign register --id spiffe://example.org/web --owner x --by-hand --label env",
+        "countersign register --id spiffe://example.org/web --owner x --by-hand \
+         --expires-in 1d --expires-at 2027-01-01T00:00:00Z",
+        "countersign sign --id spiffe://example.org/web --csr request",
+        "countersign sign --id web --csr request --out chain",
     ] {
         let error = Cli::try_parse_from(line.split_whitespace()).expect_err(line);
         assert_eq!(error.exit_code(), Exit::Usage as i32, "{line}");

@@ -128,7 +128,7 @@ fn text(verdict: &Verdict) -> String {
     }
 }
 
-fn blocks<T: PemObject>(file: &Path, what: &str) -> Result<Vec<T>, Failure> {
+pub(super) fn blocks<T: PemObject>(file: &Path, what: &str) -> Result<Vec<T>, Failure> {
     let pem = read(file)?;
     T::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()

@@ -1,10 +1,16 @@
-//! `[ca]`: lifetimes of the CA certificates.
+//! `[ca]`: which CA certificates there are, and how long they live.
 
 use std::time::Duration;
 
 use countersign_cli::Reader;
 use serde::Serialize;
 
+use super::keys::CaKeys;
+use super::svid::whole;
+use crate::authority::Hierarchy;
+use crate::issue::profile::CA_BACKDATE;
+
+const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 const SHORTEST: Duration = Duration::from_secs(120);
 const LONGEST: Duration = Duration::from_secs(36_500 * 24 * 3_600);
@@ -12,39 +18,148 @@ const LONGEST: Duration = Duration::from_secs(36_500 * 24 * 3_600);
 /// An issuing CA lives at least this many SVID lifetimes, so that every SVID fits into the time
 /// that its issuer has left.
 pub const LIFETIMES_PER_ISSUING_CA: u32 = crate::registry::rules::ISSUING_LIVES;
+/// An intermediate lives at least this many lifetimes of an issuing CA: it is replaced at half of
+/// its life, and an issuing CA fits into the other half.
+const LIFETIMES_PER_INTERMEDIATE: u32 = 2;
 
-/// How long CA certificates live.
+/// Whose root it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Root {
+    /// Made and kept by this control plane.
+    Embedded,
+    /// Offline or another's: it signs an intermediate by hand.
+    External,
+}
+
+/// The CA certificates.
 #[derive(Clone, Debug, Serialize)]
-pub struct CaLifetimes {
+pub struct Ca {
+    /// `root`.
+    pub root: Root,
+    /// `intermediate`: whether there is one between root and issuing CA.
+    pub intermediate: bool,
     /// `root_ttl`.
     #[serde(rename = "root_ttl_secs", serialize_with = "super::whole_secs")]
     pub root_ttl: Duration,
+    /// `intermediate_ttl`.
+    #[serde(rename = "intermediate_ttl_secs", serialize_with = "super::whole_secs")]
+    pub intermediate_ttl: Duration,
     /// `issuing_ttl`.
     #[serde(rename = "issuing_ttl_secs", serialize_with = "super::whole_secs")]
     pub issuing_ttl: Duration,
+    /// `backdate`: how far NotBefore lies before the time of issue.
+    #[serde(rename = "backdate_secs", serialize_with = "super::whole_secs")]
+    pub backdate: Duration,
+    /// `[ca.keys]` and `[ca.pkcs11]`.
+    #[serde(flatten)]
+    pub keys: CaKeys,
 }
 
-impl CaLifetimes {
+impl Ca {
     pub(super) fn read(reader: &mut Reader, x509_ttl: Duration) -> Self {
-        let root_ttl = reader.duration("ca.root_ttl", DAY * 3_650, SHORTEST..=LONGEST);
-        let issuing_ttl = reader.duration("ca.issuing_ttl", DAY, SHORTEST..=LONGEST);
-        if issuing_ttl < x509_ttl * LIFETIMES_PER_ISSUING_CA {
+        let root = root(reader);
+        let ca = Self {
+            root,
+            intermediate: intermediate(reader, root),
+            root_ttl: reader.duration("ca.root_ttl", DAY * 3_650, SHORTEST..=LONGEST),
+            intermediate_ttl: reader.duration("ca.intermediate_ttl", DAY * 365, SHORTEST..=LONGEST),
+            issuing_ttl: reader.duration("ca.issuing_ttl", DAY, SHORTEST..=LONGEST),
+            backdate: whole(reader, "ca.backdate", HOUR, CA_BACKDATE),
+            keys: CaKeys::read(reader, root),
+        };
+        ca.check_issuing(reader, x509_ttl);
+        match root {
+            Root::Embedded => ca.check_ours(reader),
+            Root::External => check_unused(reader),
+        }
+        ca
+    }
+
+    /// What the authority builds.
+    pub(super) fn hierarchy(&self) -> Hierarchy {
+        let keys = &self.keys.stores;
+        let is_ours = self.root == Root::Embedded;
+        let intermediate = (keys.intermediate, self.intermediate_ttl);
+        Hierarchy {
+            root: is_ours.then_some(keys.root),
+            intermediate: self.intermediate.then_some(intermediate),
+            issuing: keys.issuing,
+            pkcs11: self.keys.pkcs11.clone(),
+        }
+    }
+
+    fn check_issuing(&self, reader: &mut Reader, x509_ttl: Duration) {
+        if self.issuing_ttl < x509_ttl * LIFETIMES_PER_ISSUING_CA {
             reader.mistake(
                 "ca.issuing_ttl",
                 "is shorter than six lifetimes of an SVID",
                 "raise ca.issuing_ttl to at least 6 times svid.x509_ttl, or lower svid.x509_ttl",
             );
         }
-        if root_ttl < issuing_ttl {
+    }
+
+    fn check_ours(&self, reader: &mut Reader) {
+        if self.root_ttl < self.issuing_ttl {
             reader.mistake(
                 "ca.root_ttl",
                 "is shorter than ca.issuing_ttl: a child never outlives its issuer",
                 "raise ca.root_ttl or lower ca.issuing_ttl",
             );
         }
-        Self {
-            root_ttl,
-            issuing_ttl,
+        if !self.intermediate {
+            return;
+        }
+        if self.intermediate_ttl < self.issuing_ttl * LIFETIMES_PER_INTERMEDIATE {
+            reader.mistake(
+                "ca.intermediate_ttl",
+                "is shorter than two lifetimes of an issuing CA",
+                "raise ca.intermediate_ttl to at least 2 times ca.issuing_ttl",
+            );
+        }
+        if self.root_ttl < self.intermediate_ttl {
+            reader.mistake(
+                "ca.root_ttl",
+                "is shorter than ca.intermediate_ttl: a child never outlives its issuer",
+                "raise ca.root_ttl or lower ca.intermediate_ttl",
+            );
+        }
+    }
+}
+
+fn root(reader: &mut Reader) -> Root {
+    let remedy = "write \"embedded\", or \"external\" for a root that is offline or another's";
+    let root = reader.optional("ca.root", remedy, |text| match text {
+        "embedded" => Ok(Root::Embedded),
+        "external" => Ok(Root::External),
+        _ => Err("is no kind of root".to_owned()),
+    });
+    root.unwrap_or(Root::Embedded)
+}
+
+/// Below a root that is not ours there is always one: it signs nothing else for us.
+fn intermediate(reader: &mut Reader, root: Root) -> bool {
+    let is_external = root == Root::External;
+    let intermediate = reader.boolean("ca.intermediate", is_external);
+    if is_external && !intermediate {
+        reader.mistake(
+            "ca.intermediate",
+            "is false, but an external root signs an intermediate",
+            "leave it out, or write true",
+        );
+    }
+    intermediate
+}
+
+/// Whoever signs for us decides how long it is valid.
+fn check_unused(reader: &mut Reader) {
+    for key in ["ca.root_ttl", "ca.intermediate_ttl"] {
+        if reader.contains(key) {
+            reader.mistake(
+                key,
+                "has no effect where ca.root is \"external\": who signs decides",
+                "remove it",
+            );
         }
     }
 }

@@ -4,10 +4,14 @@
 //! one report. Paths are relative to the folder of the file.
 
 mod admin;
+mod admission;
 mod api;
 mod ca;
 mod check;
+mod issuance_log;
+mod keys;
 mod log;
+mod policy;
 mod svid;
 mod telemetry;
 
@@ -18,14 +22,17 @@ use countersign_model::TrustDomain;
 use serde::Serialize;
 
 pub use admin::Admin;
+pub use admission::Admission;
 pub use api::Api;
-pub use ca::{CaLifetimes, LIFETIMES_PER_ISSUING_CA};
+pub use ca::{Ca, LIFETIMES_PER_ISSUING_CA, Root};
 pub use check::check;
+pub use issuance_log::IssuanceLog;
+pub use keys::{CaKeys, TierStores};
 pub use log::{Log, LogFormat};
 pub use svid::Svid;
 pub use telemetry::Telemetry;
 
-use crate::authority::Settings;
+use crate::authority::{Policy, ProfileTimes, Settings};
 
 /// Everything the control plane can be told. Serialises to what `config check --json` shows.
 #[derive(Clone, Debug, Serialize)]
@@ -45,7 +52,13 @@ pub struct Config {
     /// `[svid]`.
     pub svid: Svid,
     /// `[ca]`.
-    pub ca: CaLifetimes,
+    pub ca: Ca,
+    /// `[admission]`.
+    pub admission: Admission,
+    /// `[issuance_log]`.
+    pub issuance_log: IssuanceLog,
+    /// `[[policy.rule]]`.
+    pub policy: Policy,
 }
 
 impl Config {
@@ -72,7 +85,9 @@ impl Config {
         let telemetry = Telemetry::read(reader);
         let log = Log::read(reader);
         let svid = Svid::read(reader);
-        let ca = CaLifetimes::read(reader, svid.x509_ttl);
+        let ca = Ca::read(reader, svid.x509_ttl);
+        let admission = Admission::read(reader);
+        let policy = policy::read(reader);
         Some(Self {
             trust_domain: trust_domain?,
             data_dir: data_dir?,
@@ -82,6 +97,9 @@ impl Config {
             log,
             svid,
             ca,
+            admission,
+            issuance_log: IssuanceLog::read(reader),
+            policy,
         })
     }
 
@@ -94,6 +112,16 @@ impl Config {
             renew: self.svid.renew_at,
             root_ttl: self.ca.root_ttl,
             issuing_ttl: self.ca.issuing_ttl,
+            hierarchy: self.ca.hierarchy(),
+            retention: self.issuance_log.retention(),
+            policy: self.policy.clone(),
+            times: ProfileTimes {
+                svid_min_ttl: self.svid.min_ttl,
+                svid_max_ttl: self.svid.max_ttl,
+                svid_backdate: self.svid.backdate,
+                ca_backdate: self.ca.backdate,
+            },
+            blocked_keys: self.svid.blocked_keys.clone(),
         }
     }
 }

@@ -1,4 +1,7 @@
+use std::time::Duration;
+
 use super::*;
+use crate::authority::StoreKind;
 
 fn read(text: &str) -> Result<Config, ConfigError> {
     let folder = tempfile::tempdir().unwrap();
@@ -55,6 +58,25 @@ fn a_lifetime_that_is_never_issued_is_a_mistake() {
 }
 
 #[test]
+fn bounds_of_lifetimes_only_narrow() {
+    let text = |svid| format!("trust_domain = \"example.org\"\n[svid]\n{svid}\n");
+    for (svid, key) in [
+        ("min_ttl = \"19s\"", "svid.min_ttl"),
+        ("max_ttl = \"25h\"", "svid.max_ttl"),
+        ("max_ttl = \"59m\"", "svid.x509_ttl"),
+        ("min_ttl = \"61m\"", "svid.x509_ttl"),
+        ("backdate = \"11m\"", "svid.backdate"),
+        ("[ca]\nbackdate = \"25h\"", "ca.backdate"),
+    ] {
+        assert_eq!(keys(&text(svid)), [key], "{svid}");
+    }
+    let config = read(&text("backdate = \"0s\"\nblocked_keys = \"list\"")).unwrap();
+    assert!(config.svid.backdate.is_zero());
+    assert!(config.svid.blocked_keys.unwrap().ends_with("list"));
+    assert_eq!(config.ca.backdate.as_secs(), 3_600);
+}
+
+#[test]
 fn telemetry_demands_loopback() {
     let found = keys("trust_domain = \"example.org\"\n[telemetry]\nlisten = \"0.0.0.0:9464\"\n");
     assert_eq!(found, ["telemetry.listen"]);
@@ -84,4 +106,165 @@ fn paths_are_relative_to_the_file() {
         Config::read(&file).unwrap().data_dir,
         folder.path().join("state")
     );
+}
+
+fn with_ca(text: &str) -> String {
+    format!("trust_domain = \"example.org\"\n{text}")
+}
+
+#[test]
+fn tiers_and_stores_are_read() {
+    let config = read(&with_ca(
+        "[ca]\nintermediate = true\nintermediate_ttl = \"90d\"\n\
+         [ca.keys]\nroot = \"disk\"\nintermediate = \"pkcs11\"\nissuing = \"memory\"\n\
+         [ca.pkcs11]\nmodule = \"/usr/lib/hsm.so\"\ntoken = \"mesh\"\npin_file = \"pin\"\n",
+    ))
+    .unwrap();
+    let hierarchy = config.authority().hierarchy;
+    assert_eq!(hierarchy.root, Some(StoreKind::Disk));
+    let ninety_days = Duration::from_secs(90 * 86_400);
+    let intermediate = Some((StoreKind::Pkcs11, ninety_days));
+    assert_eq!(hierarchy.intermediate, intermediate);
+    assert_eq!(hierarchy.issuing, StoreKind::Memory);
+    let token = hierarchy.pkcs11.unwrap();
+    assert_eq!(token.module, Path::new("/usr/lib/hsm.so"));
+    assert!(token.pin_file.is_absolute(), "relative to the file");
+    let shown = serde_json::to_value(&config).unwrap();
+    assert_eq!(shown["ca"]["keys"]["issuing"], "memory");
+    assert_eq!(shown["ca"]["pkcs11"]["token"], "mesh");
+}
+
+#[test]
+fn external_root_brings_an_intermediate() {
+    let config = read(&with_ca("[ca]\nroot = \"external\"\n")).unwrap();
+    let hierarchy = config.authority().hierarchy;
+    assert_eq!(hierarchy.root, None);
+    assert!(hierarchy.intermediate.is_some());
+}
+
+#[test]
+fn settings_without_effect_are_mistakes() {
+    let found = keys(&with_ca(
+        "[ca]\nroot = \"external\"\nintermediate = false\nroot_ttl = \"3650d\"\n\
+         [ca.keys]\nroot = \"disk\"\n",
+    ));
+    assert_eq!(found, ["ca.intermediate", "ca.keys.root", "ca.root_ttl"]);
+}
+
+#[test]
+fn keys_that_would_be_lost_are_mistakes() {
+    let found = keys(&with_ca(
+        "[ca.keys]\nroot = \"memory\"\nintermediate = \"memory\"\nissuing = \"cloud\"\n",
+    ));
+    let expected = ["ca.keys.root", "ca.keys.intermediate", "ca.keys.issuing"];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn token_is_described_where_it_is_used() {
+    let found = keys(&with_ca("[ca.keys]\nissuing = \"pkcs11\"\n"));
+    let expected = ["ca.pkcs11.module", "ca.pkcs11.token", "ca.pkcs11.pin_file"];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn intermediate_outlives_two_issuing_cas() {
+    let text = |ttl| {
+        with_ca(&format!(
+            "[ca]\nintermediate = true\nintermediate_ttl = \"{ttl}\"\nissuing_ttl = \"1d\"\n"
+        ))
+    };
+    assert_eq!(keys(&text("47h")), ["ca.intermediate_ttl"]);
+    assert_eq!(keys(&text("4000d")), ["ca.root_ttl"]);
+    assert!(read(&text("2d")).is_ok());
+}
+
+#[test]
+fn a_policy_is_read_in_order() {
+    let config = read(
+        "trust_domain = \"example.org\"\n\
+         [[policy.rule]]\nname = \"pay\"\nnodes = [\"/node/pay/*\"]\nids = [\"/pay/**\"]\n\
+         attestor = \"join_token\"\nmin_ttl = \"1m\"\nmax_ttl = \"1h\"\n\
+         dns = [\"*.pay.example.org\"]\nowners = [\"team-pay\"]\nexpires_within = \"90d\"\n\
+         [[policy.rule]]\nname = \"hand\"\nby_hand = true\nids = [\"/plc/*\"]\n",
+    );
+    let shown = serde_json::to_value(&config.unwrap().policy).unwrap();
+    let expected = serde_json::json!({"rule": [
+        {
+            "name": "pay", "nodes": ["/node/pay/*"], "attestor": "join_token",
+            "ids": ["/pay/**"], "ttl_secs": [60, 3_600], "dns": ["*.pay.example.org"],
+            "owners": ["team-pay"], "expires_within_secs": 90 * 86_400,
+        },
+        {
+            "name": "hand", "by_hand": true, "ids": ["/plc/*"], "ttl_secs": [20, 86_400],
+            "dns": [], "owners": [], "expires_within_secs": null,
+        },
+    ]});
+    assert_eq!(shown, expected);
+}
+
+#[test]
+fn every_mistake_of_a_policy_is_in_one_report() {
+    let found = keys(
+        "trust_domain = \"example.org\"\n\
+         [[policy.rule]]\nname = \"a\"\nnodes = [\"/node/*\"]\nids = [\"/a*\", \"/a/../b\"]\n\
+         min_ttl = \"2h\"\nmax_ttl = \"1h\"\ndns = [\"*\"]\ncolour = 1\n\
+         [[policy.rule]]\nname = \"a\"\nby_hand = true\nids = [\"/x\"]\n\
+         [[policy.rule]]\nname = \"B!\"\nnodes = [\"/**\"]\nby_hand = true\n\
+         attestor = \"hope\"\nmax_ttl = \"25h\"\n\
+         [[policy.rule]]\nname = \"c\"\nids = [\"/x\"]\nexpires_within = \"1s\"\n\
+         [[policy.rule]]\nname = \"d\"\nby_hand = true\nattestor = \"join_token\"\nids = []\n",
+    );
+    for key in [
+        "policy.rule[0].ids[0]",
+        "policy.rule[0].ids[1]",
+        "policy.rule[0].min_ttl",
+        "policy.rule[0].dns[0]",
+        "policy.rule[0].colour",
+        "policy.rule[1].name",
+        "policy.rule[2].name",
+        "policy.rule[2].by_hand",
+        "policy.rule[2].attestor",
+        "policy.rule[2].max_ttl",
+        "policy.rule[2].ids",
+        "policy.rule[3].nodes",
+        "policy.rule[3].expires_within",
+        "policy.rule[4].attestor",
+        "policy.rule[4].ids",
+    ] {
+        assert!(found.iter().any(|f| f == key), "{key} in {found:?}");
+    }
+}
+
+#[test]
+fn a_policy_is_bounded() {
+    let rule = |n: usize, ids: usize| {
+        let ids: Vec<_> = (0..ids).map(|id| format!("\"/{id}\"")).collect();
+        let ids = ids.join(",");
+        format!("[[policy.rule]]\nname = \"r{n}\"\nby_hand = true\nids = [{ids}]\n")
+    };
+    let text = |rules: usize, ids: usize| {
+        let rules: String = (0..rules).map(|n| rule(n, ids)).collect();
+        format!("trust_domain = \"example.org\"\n{rules}")
+    };
+    assert!(read(&text(256, 64)).is_ok());
+    assert_eq!(keys(&text(257, 1)), ["policy.rule"]);
+    assert_eq!(keys(&text(1, 65)), ["policy.rule[0].ids"]);
+}
+
+#[test]
+fn a_misspelt_policy_is_no_absent_one() {
+    for section in [
+        "[[policy.rules]]",
+        "[[policy_rule]]",
+        "[[Policy.rule]]",
+        "[policy.rule]",
+        "[[policy]]",
+    ] {
+        let rule = "name = \"a\"\nby_hand = true\nids = [\"/x\"]\n";
+        let found = read(&format!(
+            "trust_domain = \"example.org\"\n{section}\n{rule}"
+        ));
+        assert!(found.is_err(), "{section}");
+    }
 }

@@ -13,7 +13,9 @@ use countersign_serve::tls::TlsPeer;
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
+use super::admitting::come_back_later;
 use super::hello;
+use crate::admission::{Class, Permit, Refused, Source};
 use crate::authority::{AttestedNode, AuthorityError, Denied, ProvenKey, PublishedSvid};
 use crate::plane::Plane;
 use crate::telemetry::{Alarm, Outcome, Phase};
@@ -29,6 +31,21 @@ impl AttestationService {
         Self { plane }
     }
 
+    /// Waits for a place among the attestations that run, before anything costly is done.
+    async fn admit(&self, peer: &TlsPeer) -> Result<Permit<Source>, Status> {
+        let source = Source::of(peer.address.ip());
+        let admitted = self.plane.attesting.enter(&source, || Class::First).await;
+        admitted.map_err(|refused| self.send_away(peer, &refused))
+    }
+
+    fn send_away(&self, peer: &TlsPeer, refused: &Refused) -> Status {
+        self.plane.metrics.attested(Outcome::Refused);
+        // Not a warning: a flood of calls would be a flood of lines.
+        tracing::debug!(peer = %peer.address, reason = %refused, "attestation sent away");
+        come_back_later(refused)
+    }
+
+    /// A token is looked up before the proof is checked: a guess costs a hash and no signature.
     async fn attest(
         &self,
         peer: &TlsPeer,
@@ -36,11 +53,12 @@ impl AttestationService {
         evidence: Evidence,
     ) -> Result<(AttestedNode, Arc<PublishedSvid>), AuthorityError> {
         let own = EntitlementId::node();
-        let key = proven_key(&key, peer, &own)?;
         let Evidence::JoinToken(evidence) = evidence;
-        let node = self.burn(&evidence.token).await?;
         let authority = &self.plane.authority;
         let now = self.plane.clock.now();
+        authority.check_join_token(&evidence.token, now)?;
+        let key = proven_key(&key, peer, &own)?;
+        let node = self.burn(&evidence.token).await?;
         let svid = authority.enrol(&node, &own, &key, now);
         Ok((node.clone(), svid.await?))
     }
@@ -77,13 +95,17 @@ impl AttestationService {
     /// The caller learns nothing of a refusal; operators find reason and address in the log.
     fn refuse(&self, peer: &TlsPeer, error: &AuthorityError) -> Status {
         if let AuthorityError::Denied(denied) = error {
+            self.plane.attesting.count(&Source::of(peer.address.ip()));
             self.plane.metrics.attested(Outcome::Refused);
-            tracing::warn!(
-                peer = %peer.address,
-                code = denied.code,
-                reason = %denied,
-                "attestation refused"
-            );
+            if let Some(left_out) = self.plane.strangers.admit(self.plane.clock.now()) {
+                tracing::warn!(
+                    peer = %peer.address,
+                    code = denied.code,
+                    reason = %denied,
+                    left_out,
+                    "attestation refused"
+                );
+            }
             return Status::permission_denied("attestation refused");
         }
         self.plane.metrics.attested(Outcome::Failed);
@@ -108,6 +130,7 @@ impl NodeAttestation for AttestationService {
         let evidence = request
             .evidence
             .ok_or_else(|| Status::invalid_argument("no evidence"))?;
+        let _place = self.admit(&peer).await?;
         let started = Instant::now();
         let span = tracing::info_span!("attest", peer = %peer.address);
         let attested = self.attest(&peer, key, evidence).instrument(span).await;

@@ -15,16 +15,18 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument;
 
+use super::admitting::{class, come_back_later};
 use super::attestation::proven_key;
 use super::session::{Session, Sessions};
 use super::status;
 use super::stream::{self, MAX_QUEUED_RESPONSES};
-use crate::authority::{AuthorityError, PublishedSvid};
+use crate::admission::{Caller, Permit, Refused};
+use crate::authority::{AuthorityError, Denied, PublishedSvid};
 use crate::plane::Plane;
 use crate::telemetry::{Outcome, Phase};
 
 /// Enrolment and discovery.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct MeshService {
     plane: Arc<Plane>,
     sessions: Arc<Sessions>,
@@ -35,6 +37,28 @@ impl MeshService {
         Self { plane, sessions }
     }
 
+    /// Keeps the place until the work is done, also where the caller hangs up: who calls and hangs
+    /// up again and again must not have more done at once than others.
+    async fn certify_to_the_end(
+        &self,
+        permit: Permit<Caller>,
+        peer: TlsPeer,
+        session: &Session,
+        entitlement: EntitlementId,
+        key: KeyProof,
+    ) -> Result<Arc<PublishedSvid>, AuthorityError> {
+        let span = tracing::info_span!("enrol", node = %session.node.id(), %entitlement);
+        let (service, session) = (self.clone(), session.clone());
+        let certify = async move {
+            let _place = permit;
+            service.certify(&peer, &session, &entitlement, &key).await
+        };
+        let task = tokio::spawn(certify.instrument(span));
+        task.await
+            .map_err(|error| AuthorityError::Unavailable(error.to_string()))?
+    }
+
+    /// Runs in a task of its own: it must not be abandoned in the middle.
     async fn certify(
         &self,
         peer: &TlsPeer,
@@ -45,7 +69,7 @@ impl MeshService {
         let proven = proven_key(key, peer, entitlement)?;
         let now = self.plane.clock.now();
         let authority = &self.plane.authority;
-        let enrolled = authority.enrol(&session.node, entitlement, &proven, now);
+        let enrolled = authority.enrol_unabandoned(&session.node, entitlement, &proven, now);
         let svid = enrolled.await?;
         if *entitlement == EntitlementId::node() {
             let spki_sha256 = Sha256::digest(&key.spki).into();
@@ -55,9 +79,37 @@ impl MeshService {
         Ok(svid)
     }
 
+    /// Waits for a place among the enrolments that run, before anything costly is done.
+    async fn admit(
+        &self,
+        session: &Session,
+        entitlement: &EntitlementId,
+        key: &KeyProof,
+    ) -> Result<Permit<Caller>, Status> {
+        let caller = Caller::Node(session.node.id().clone());
+        let class = || class(&self.plane, session, entitlement, &key.spki);
+        let admitted = self.plane.signing.enter(&caller, class).await;
+        admitted.map_err(|refused| self.send_away(session, &refused))
+    }
+
+    fn send_away(&self, session: &Session, refused: &Refused) -> Status {
+        self.plane.metrics.enrolled(Outcome::Refused);
+        // Not a line for each: a flood of calls would be a flood of lines. The log counts them.
+        let (caller, denied) = (session.node.id().as_str(), Denied::from(refused));
+        let now = self.plane.clock.now();
+        self.plane.authority.refused(caller, &denied, now);
+        come_back_later(refused)
+    }
+
+    /// A caller whom we know: its refusals are in the issuance log.
     fn refuse(&self, session: &Session, error: &AuthorityError) -> Status {
         let outcome = match error {
-            AuthorityError::Denied(_) => Outcome::Refused,
+            AuthorityError::Denied(denied) => {
+                let now = self.plane.clock.now();
+                let authority = &self.plane.authority;
+                authority.refused(session.node.id().as_str(), denied, now);
+                Outcome::Refused
+            }
             _ => Outcome::Failed,
         };
         self.plane.metrics.enrolled(outcome);
@@ -81,11 +133,12 @@ impl Mesh for MeshService {
         let key = request
             .key
             .ok_or_else(|| Status::invalid_argument("no key proof"))?;
+        let permit = self.admit(&session, &entitlement, &key).await?;
         let started = Instant::now();
-        let span = tracing::info_span!("enrol", node = %session.node.id(), %entitlement);
-        let certified = self.certify(&peer, &session, &entitlement, &key);
-        let certified = certified.instrument(span).await;
-        let svid = certified.map_err(|error| self.refuse(&session, &error))?;
+        let certified = self.certify_to_the_end(permit, peer, &session, entitlement, key);
+        let svid = certified
+            .await
+            .map_err(|error| self.refuse(&session, &error))?;
         self.plane.metrics.enrolled(Outcome::Granted);
         let metrics = self.plane.authority.metrics();
         metrics.took(Phase::Enrol, started.elapsed());
@@ -93,7 +146,8 @@ impl Mesh for MeshService {
             issued_at,
             not_after,
         } = svid.lifetime;
-        tracing::info!(
+        // The record of it is in the issuance log.
+        tracing::debug!(
             node = %svid.node,
             spiffe_id = %svid.id,
             serial = %svid.serial,

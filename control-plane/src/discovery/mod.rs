@@ -4,6 +4,7 @@
 //! every call which node it speaks to: a workload's SVID authenticates nothing. What a node may
 //! see is its [`view`]; [`stream`] pushes it and takes acknowledgements in.
 
+mod admitting;
 mod attestation;
 mod hello;
 mod mesh;

@@ -68,14 +68,33 @@ impl ServerTls {
         Ok(identity.lifetime)
     }
 
+    /// Installs the first identity; none where nothing can be signed yet, for then handshakes fail
+    /// until [`keep`](Self::keep) finds that it can.
+    ///
+    /// # Errors
+    /// The authority cannot issue though nothing is in its way.
+    pub(crate) async fn begin(&self) -> Result<Option<Lifetime>, AuthorityError> {
+        match self.renew().await {
+            Ok(lifetime) => Ok(Some(lifetime)),
+            Err(error) => {
+                let obstacles = self.authority.obstacles(self.clock.now());
+                if obstacles.is_empty() {
+                    return Err(error);
+                }
+                tracing::warn!(reason = obstacles.join("; "), "nobody is served yet");
+                Ok(None)
+            }
+        }
+    }
+
     /// Keeps identity and bundle fresh. `changes` began before the first renewal.
-    pub(crate) async fn keep(self, mut lifetime: Lifetime, mut changes: Receiver<Change>) {
-        let mut retry = None;
+    pub(crate) async fn keep(self, mut lifetime: Option<Lifetime>, mut changes: Receiver<Change>) {
+        let mut retry = lifetime.is_none().then_some(RETRY);
         loop {
-            let timer = retry.unwrap_or_else(|| self.until_half(&lifetime));
+            let timer = retry.unwrap_or_else(|| self.until_half(lifetime.as_ref()));
             let due = tokio::select! {
                 () = tokio::time::sleep(timer) => {
-                    retry.is_some() || self.until_half(&lifetime).is_zero()
+                    retry.is_some() || self.until_half(lifetime.as_ref()).is_zero()
                 }
                 change = changes.recv() => match change {
                     Ok(Change::Authorities) | Err(RecvError::Lagged(_)) => {
@@ -86,16 +105,18 @@ impl ServerTls {
                         self.trust.install(bundles(&self.authority));
                         false
                     }
-                    Ok(_) => false,
+                    Ok(Change::Entitlement(..) | Change::Svid(..)) => false,
                     Err(RecvError::Closed) => return,
                 },
             };
             if due {
                 retry = match self.renew().await {
                     Ok(renewed) => {
-                        lifetime = renewed;
+                        lifetime = Some(renewed);
                         None
                     }
+                    // What is in the way was told when it came.
+                    Err(_) if lifetime.is_none() => Some(RETRY),
                     Err(error) => {
                         tracing::error!(error = %error, "own identity not renewed");
                         Some(RETRY)
@@ -105,7 +126,10 @@ impl ServerTls {
         }
     }
 
-    fn until_half(&self, lifetime: &Lifetime) -> Duration {
+    fn until_half(&self, lifetime: Option<&Lifetime>) -> Duration {
+        let Some(lifetime) = lifetime else {
+            return Duration::ZERO;
+        };
         let left = lifetime.remaining(self.clock.now());
         left.saturating_sub(lifetime.length() / 2)
             .min(LONGEST_TIMER)
@@ -113,5 +137,6 @@ impl ServerTls {
 }
 
 fn bundles(authority: &Authority) -> BundleSet {
-    [authority.bundle().0].into_iter().collect()
+    let bundle = authority.first_bundle().map(|(bundle, _)| bundle);
+    bundle.into_iter().collect()
 }

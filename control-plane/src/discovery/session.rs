@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_model::SpiffeId;
 use countersign_serve::tls::TlsPeer;
+use countersign_verify::VerifiedSvid;
 use jiff::Timestamp;
 use tonic::{Request, Status};
 
@@ -59,7 +60,10 @@ impl Sessions {
         let peer = peer.ok_or_else(|| Status::internal("the connection has no peer"))?;
         self.judge(peer).map_err(|reason| {
             let id = peer.svid.as_ref().map(|svid| svid.id.as_str());
-            tracing::warn!(peer = %peer.address, spiffe_id = id, reason, "caller refused");
+            if let Some(left_out) = self.plane.strangers.admit(self.plane.clock.now()) {
+                let address = peer.address;
+                tracing::warn!(peer = %address, spiffe_id = id, reason, left_out, "caller refused");
+            }
             refused()
         })
     }
@@ -71,8 +75,12 @@ impl Sessions {
             not_after: svid.not_after,
         };
         let proof = self.newest(&svid.id, &peer.exporter, handshake);
+        let node = self.judge_proof(&svid.id, proof).or_else(|reason| {
+            let recognised = self.judge_by_predecessor(svid);
+            recognised.ok_or(reason)
+        });
         Ok(Session {
-            node: self.judge_proof(&svid.id, proof)?,
+            node: node?,
             exporter: peer.exporter,
             proof: handshake,
         })
@@ -84,6 +92,16 @@ impl Sessions {
         }
         let node = self.plane.authority.recognise(id, &proof.spki_sha256);
         node.ok_or("not the SVID of a node")
+    }
+
+    /// A certificate that the state before a restore issued after its backup. Its session is judged
+    /// as any other from then on.
+    fn judge_by_predecessor(&self, svid: &VerifiedSvid) -> Option<AttestedNode> {
+        let is_expired = self.plane.clock.now() > svid.not_after;
+        let authority = &self.plane.authority;
+        let recognise =
+            || authority.recognise_by_predecessor(&svid.id, &svid.serial, &svid.spki_sha256);
+        (!is_expired).then(recognise)?
     }
 
     /// Until when the session is good, as things stand.

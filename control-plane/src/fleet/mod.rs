@@ -69,14 +69,14 @@ impl Fleet {
         if !report::is_printable(serial) {
             return;
         }
-        self.update(node, |state| {
+        self.note(node, |state| {
             remember(&mut state.acknowledged, entitlement, serial);
         });
     }
 
     /// A serial was seen in a handshake.
     pub(crate) fn served(&self, node: &SpiffeId, entitlement: EntitlementId, serial: &str) {
-        self.update(node, |state| {
+        self.note(node, |state| {
             remember(&mut state.served, entitlement, serial);
         });
     }
@@ -102,8 +102,17 @@ impl Fleet {
     }
 
     fn update(&self, node: &SpiffeId, what: impl FnOnce(&mut NodeState)) {
-        what(self.lock().entry(node.clone()).or_default());
+        self.note(node, what);
         self.touch();
+    }
+
+    /// What cannot open the gate wakes nobody who waits for it.
+    fn note(&self, node: &SpiffeId, what: impl FnOnce(&mut NodeState)) {
+        let mut nodes = self.lock();
+        match nodes.get_mut(node) {
+            Some(state) => what(state),
+            None => what(nodes.entry(node.clone()).or_default()),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SpiffeId, NodeState>> {

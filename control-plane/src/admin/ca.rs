@@ -1,0 +1,81 @@
+//! The CAs and their key stores, as operators see them; requests and imports of intermediates.
+
+use countersign_proto::admin as wire;
+use rustls_pki_types::CertificateDer;
+use tonic::Status;
+
+use super::{convert, described, invalid, status as refused};
+use crate::authority::Tiers;
+use crate::plane::Plane;
+
+/// Most certificates in one import.
+const MAX_CERTIFICATES: usize = 8;
+
+/// Every CA, every key store, and who has not acknowledged the newest bundle.
+pub(super) fn status(plane: &Plane) -> wire::CaStatusResponse {
+    let Tiers {
+        roots,
+        intermediates,
+        issuing,
+    } = plane.authority.tiers();
+    let bundle = plane.authority.first_bundle();
+    let stores = plane.authority.key_stores().into_iter();
+    wire::CaStatusResponse {
+        roots: roots.iter().map(convert::authority).collect(),
+        intermediates: intermediates.iter().map(convert::authority).collect(),
+        issuing: issuing.iter().map(convert::authority).collect(),
+        bundle_version: bundle.map_or_else(String::new, |(it, _)| it.version().to_owned()),
+        waiting_for: plane.waiting_for(),
+        key_stores: stores
+            .map(|(kind, condition)| wire::KeyStore {
+                store: kind.to_string(),
+                state: condition.state.as_str().to_owned(),
+                reason: condition.reason,
+            })
+            .collect(),
+        obstacles: plane.authority.obstacles(plane.clock.now()),
+    }
+}
+
+pub(super) async fn request(plane: &Plane) -> Result<wire::RequestCaResponse, Status> {
+    let request = plane.authority.ca_request().await;
+    let request = request.map_err(|error| refused(&error))?;
+    Ok(wire::RequestCaResponse {
+        key_id: request.key_id,
+        pem: request.pem,
+    })
+}
+
+pub(super) async fn import(
+    plane: &Plane,
+    request: wire::ImportCaRequest,
+) -> Result<wire::ImportCaResponse, Status> {
+    let root = match request.roots.as_slice() {
+        [root] => CertificateDer::from(root.clone()),
+        roots => {
+            let message = format!("{} roots where 1 is expected", roots.len());
+            return Err(invalid("import_roots", message));
+        }
+    };
+    if request.chain.len() > MAX_CERTIFICATES {
+        let message = format!("more than {MAX_CERTIFICATES} certificates");
+        return Err(invalid("import_chain", message));
+    }
+    let chain = request.chain.into_iter().map(CertificateDer::from);
+    let now = plane.clock.now();
+    let imported = plane.authority.import_ca(chain.collect(), root, now).await;
+    let imported = imported.map_err(|error| refused(&error))?;
+    plane.fleet.touch();
+    Ok(wire::ImportCaResponse {
+        intermediate: Some(convert::authority(&imported)),
+        waiting_for: plane.waiting_for(),
+    })
+}
+
+pub(super) fn no_root_yet() -> Status {
+    described(
+        Status::failed_precondition("there is no root yet, and so no bundle"),
+        "no_root",
+        "see countersign ca status",
+    )
+}

@@ -1,0 +1,50 @@
+//! Signing by hand: a certification request in, a chain out.
+
+use countersign_proto::admin as wire;
+use countersign_proto::convert::time::timestamp;
+use tonic::{Response, Status};
+
+use super::{described, refused, spiffe_id};
+use crate::admission::{Caller, Class, Refused};
+use crate::authority::{AuthorityError, Denied};
+use crate::issue::request::{RequestError, Requested};
+use crate::plane::Plane;
+
+pub(super) async fn by_hand(
+    plane: &Plane,
+    request: wire::SignRequest,
+) -> Result<Response<wire::SignResponse>, Status> {
+    let id = spiffe_id("id", &request.id)?;
+    // Before the request is read: its signature is checked there.
+    let admitted = plane
+        .signing
+        .enter(&Caller::Operator, || Class::First)
+        .await;
+    let _place = admitted.map_err(|refused| sent_away(&refused))?;
+    let now = plane.clock.now();
+    let requested = Requested::read(&request.csr).map_err(unreadable)?;
+    let signed = plane.authority.sign_by_hand(&id, requested, now).await;
+    let signed = signed.map_err(|error| {
+        if let AuthorityError::Denied(denied) = &error {
+            tracing::warn!(spiffe_id = %id, code = denied.code, reason = %denied, "signing refused");
+        }
+        refused(plane, &error)
+    })?;
+    Ok(Response::new(wire::SignResponse {
+        chain: signed.chain.iter().map(|der| der.to_vec()).collect(),
+        serial: signed.serial.to_string(),
+        issued_at: Some(timestamp(signed.lifetime.issued_at)),
+        not_after: Some(timestamp(signed.lifetime.not_after)),
+    }))
+}
+
+fn sent_away(refused: &Refused) -> Status {
+    let denied = Denied::from(refused);
+    let status = Status::resource_exhausted(&denied.message);
+    described(status, denied.code, denied.remedy)
+}
+
+fn unreadable(error: RequestError) -> Status {
+    let status = Status::invalid_argument(error.to_string());
+    described(status, error.code(), error.remedy())
+}

@@ -1,0 +1,139 @@
+//! What the entries of all logs say together: how many of each kind, whether every certificate
+//! bears the coordinate of its entry, and whether a public key was certified for two identities.
+
+use std::collections::{BTreeMap, HashMap};
+
+use countersign_model::Serial;
+use countersign_proto::log::Restored;
+use countersign_proto::log::entry::What;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::entry::{Certified, certified, decode, kind};
+
+/// Most public keys that are compared: about a gigabyte of them.
+const MAX_KEYS: usize = 8_000_000;
+/// Most shared keys that are reported.
+const MAX_SHARED: usize = 20;
+
+/// A public key that was certified for two identities.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct SharedKey {
+    pub(super) spki_sha256: String,
+    pub(super) serials: [Serial; 2],
+    /// The identity of the second serial; the first one's is another.
+    pub(super) id: String,
+}
+
+/// The first certificate of a public key.
+#[derive(Debug)]
+struct First {
+    serial: Serial,
+    /// Half a SHA-256 of the identity.
+    id: [u8; 16],
+}
+
+/// The public keys of every log that is verified together.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    first: HashMap<[u8; 32], First>,
+    pub(super) shared: Vec<SharedKey>,
+    /// Certificates whose key found no place among [`MAX_KEYS`].
+    pub(super) not_compared: u64,
+}
+
+impl Keys {
+    fn add(&mut self, certified: &Certified) {
+        let Some(id) = &certified.id else {
+            return;
+        };
+        let hash: [u8; 32] = Sha256::digest(id).into();
+        let id_hash = *hash.first_chunk().expect("SHA-256 has 32 bytes");
+        if let Some(first) = self.first.get(&certified.spki_sha256) {
+            if first.id != id_hash && self.shared.len() < MAX_SHARED {
+                self.shared.push(SharedKey {
+                    spki_sha256: hex::encode(certified.spki_sha256),
+                    serials: [first.serial, certified.serial],
+                    id: id.clone(),
+                });
+            }
+        } else if self.first.len() < MAX_KEYS {
+            let first = First {
+                serial: certified.serial,
+                id: id_hash,
+            };
+            self.first.insert(certified.spki_sha256, first);
+        } else {
+            self.not_compared += 1;
+        }
+    }
+}
+
+/// The entries of one log.
+#[derive(Debug)]
+pub(super) struct Census<'a> {
+    keys: &'a mut Keys,
+    /// Of the log, from its first entry, its first certificate or its last restore.
+    pub(super) log_id: Option<u32>,
+    pub(super) kinds: BTreeMap<&'static str, u64>,
+}
+
+impl<'a> Census<'a> {
+    pub(super) fn new(keys: &'a mut Keys) -> Self {
+        Self {
+            keys,
+            log_id: None,
+            kinds: BTreeMap::new(),
+        }
+    }
+
+    /// Counts an entry. `Err` says what is wrong with it.
+    ///
+    /// That a serial names the index of its own entry also says that no serial and no index is
+    /// there twice.
+    pub(super) fn add(&mut self, index: u64, bytes: &[u8]) -> Result<(), String> {
+        let entry = decode(bytes)?;
+        *self.kinds.entry(kind(&entry)).or_default() += 1;
+        match &entry.what {
+            Some(What::Opened(opened)) if index == 0 => {
+                self.log_id = Some(opened.log_id);
+                Ok(())
+            }
+            Some(What::Opened(_)) => Err("opens a log that is already open".to_owned()),
+            Some(What::Restored(restored)) => self.restored(index, restored),
+            Some(What::Issued(issued)) => {
+                let certified = certified(issued)?;
+                self.check(index, certified.serial)?;
+                self.keys.add(&certified);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A copy of a log goes on as another one: the serials that follow name that.
+    fn restored(&mut self, index: u64, restored: &Restored) -> Result<(), String> {
+        let previous = *self.log_id.get_or_insert(restored.previous_log_id);
+        if restored.previous_log_id != previous || restored.backup_size != index {
+            return Err(format!(
+                "tells of a backup of log {:06x} with {} entries, follows log {previous:06x}",
+                restored.previous_log_id, restored.backup_size
+            ));
+        }
+        self.log_id = Some(restored.log_id);
+        Ok(())
+    }
+
+    fn check(&mut self, index: u64, serial: Serial) -> Result<(), String> {
+        let log_id = *self.log_id.get_or_insert(serial.log_id());
+        if serial.index() != index {
+            return Err(format!("serial {serial} names entry {}", serial.index()));
+        }
+        if serial.log_id() != log_id {
+            return Err(format!(
+                "serial {serial} names another log than {log_id:06x}"
+            ));
+        }
+        Ok(())
+    }
+}

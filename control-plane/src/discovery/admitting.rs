@@ -1,0 +1,121 @@
+//! What stands before a costly call: how pressing an enrolment is, and the answer to who must come
+//! back later.
+
+use countersign_model::{EntitlementId, Lifetime};
+use countersign_proto::RETRY_PUSHBACK;
+use jiff::Timestamp;
+use rustls_pki_types::CertificateDer;
+use tonic::Status;
+use tonic::metadata::MetadataValue;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::session::Session;
+use crate::admission::{Class, Refused};
+use crate::authority::Denied;
+use crate::plane::Plane;
+
+/// With less than this share of its lifetime left a certificate no longer counts as one to fall
+/// back on.
+const URGENT_BELOW: f64 = 0.25;
+
+/// How pressing the enrolment of this key is.
+pub(super) fn class(
+    plane: &Plane,
+    session: &Session,
+    entitlement: &EntitlementId,
+    spki: &[u8],
+) -> Class {
+    let published = plane.authority.published(session.node.id(), entitlement);
+    match published {
+        Some(svid) if can_wait(&svid.chain, &svid.lifetime, spki, plane.clock.now()) => {
+            Class::Renewal
+        }
+        _ => Class::First,
+    }
+}
+
+/// Whether a good certificate can be used meanwhile. A key that is certified already only waits
+/// for its answer, which costs no signature: it goes first.
+fn can_wait(chain: &[CertificateDer<'_>], life: &Lifetime, spki: &[u8], now: Timestamp) -> bool {
+    let is_good = life.remaining(now) >= life.length().mul_f64(URGENT_BELOW);
+    is_good && !certifies(chain, spki)
+}
+
+fn certifies(chain: &[CertificateDer<'_>], spki: &[u8]) -> bool {
+    let parsed = chain
+        .first()
+        .and_then(|leaf| X509Certificate::from_der(leaf).ok());
+    parsed.is_some_and(|(_, leaf)| leaf.public_key().raw == spki)
+}
+
+/// RESOURCE_EXHAUSTED, with the time after which it is worth trying again.
+pub(super) fn come_back_later(refused: &Refused) -> Status {
+    let mut status = Status::resource_exhausted(refused.to_string());
+    let millis = u64::try_from(refused.retry_after.as_millis()).unwrap_or(u64::MAX);
+    let metadata = status.metadata_mut();
+    metadata.insert(RETRY_PUSHBACK, MetadataValue::from(millis));
+    status
+}
+
+impl From<&Refused> for Denied {
+    fn from(refused: &Refused) -> Self {
+        Self {
+            code: "rate_limited",
+            message: refused.to_string(),
+            remedy: "wait as long as the answer says; raise the limits in [admission] if they are \
+                     too low for this fleet",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{CertificateParams, KeyPair, PublicKeyData};
+
+    use super::*;
+    use crate::admission::Reason;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// Whether a key waits where one with a certificate from 0 s to 100 s is there.
+    fn waits(held: &KeyPair, key: &KeyPair, now: Timestamp) -> bool {
+        let certificate = CertificateParams::default().self_signed(held).unwrap();
+        let life = Lifetime {
+            issued_at: at(0),
+            not_after: at(100),
+        };
+        let spki = key.subject_public_key_info();
+        can_wait(&[certificate.der().clone()], &life, &spki, now)
+    }
+
+    #[test]
+    fn a_renewal_waits_while_the_old_certificate_is_good() {
+        let (old, new) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        assert!(waits(&old, &new, at(45)));
+        assert!(waits(&old, &new, at(75)));
+        assert!(!waits(&old, &new, at(76)), "near its end");
+        assert!(!waits(&old, &new, at(200)), "expired");
+    }
+
+    #[test]
+    fn a_key_that_is_certified_already_goes_first() {
+        let key = KeyPair::generate().unwrap();
+        assert!(!waits(&key, &key, at(1)));
+    }
+
+    #[test]
+    fn the_answer_says_when_to_come_back() {
+        let refused = Refused {
+            reason: Reason::Rate,
+            retry_after: Duration::from_millis(1_500),
+        };
+        let status = come_back_later(&refused);
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+        assert_eq!(status.metadata().get(RETRY_PUSHBACK).unwrap(), "1500");
+        assert!(status.message().contains("1500 ms"), "{status}");
+    }
+}
