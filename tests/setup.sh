@@ -11,7 +11,10 @@ here=$(dirname "$(readlink -f "$0")")
 
 missing=()
 command -v cc >/dev/null || missing+=(build-essential)
+command -v openssl >/dev/null || missing+=(openssl)
 command -v setpriv >/dev/null || missing+=(util-linux)
+command -v strace >/dev/null || missing+=(strace)
+command -v softhsm2-util >/dev/null || missing+=(softhsm2)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
 
 if ((${#missing[@]})); then

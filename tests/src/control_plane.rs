@@ -16,6 +16,10 @@ pub struct Settings {
     pub x509_ttl: &'static str,
     /// `telemetry.otlp_endpoint`.
     pub otlp_endpoint: Option<String>,
+    /// `[ca]` and what is below it, as it is written.
+    pub ca: String,
+    /// What its environment holds beside ours: `NAME=value`.
+    pub environment: Vec<String>,
 }
 
 impl Default for Settings {
@@ -24,6 +28,8 @@ impl Default for Settings {
             renew_at: 0.45,
             x509_ttl: "1h",
             otlp_endpoint: None,
+            ca: String::new(),
+            environment: Vec::new(),
         }
     }
 }
@@ -34,20 +40,33 @@ pub struct ControlPlane {
     folder: PathBuf,
     api: SocketAddr,
     telemetry: SocketAddr,
+    environment: Vec<String>,
     process: Process,
 }
 
 impl ControlPlane {
-    /// Configures one in `folder` and starts it.
+    /// Configures one in `folder`, starts it, and waits until it is ready.
     ///
     /// # Errors
     /// It was not ready within the bound.
     pub async fn start(folder: &Path, settings: &Settings) -> Result<Self> {
+        let started = Self::launch(folder, settings)?;
+        started.ready().await?;
+        Ok(started)
+    }
+
+    /// Configures one in `folder` and starts it. It may not be ready yet.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn launch(folder: &Path, settings: &Settings) -> Result<Self> {
         let (api, telemetry) = (ports::reserve(), ports::reserve());
         let Settings {
             renew_at,
             x509_ttl,
             otlp_endpoint,
+            ca,
+            environment,
         } = settings;
         let traces = otlp_endpoint.as_ref();
         let traces = traces.map_or_else(String::new, |url| format!("otlp_endpoint = {url:?}\n"));
@@ -58,23 +77,24 @@ data_dir = "./data"
 listen = "{api}"
 [admin]
 socket = "./admin.sock"
+[log]
+filter = "info,countersign_control_plane::discovery=debug"
 [telemetry]
 listen = "{telemetry}"
 {traces}[svid]
 x509_ttl = "{x509_ttl}"
 renew_at = {renew_at}
-"#
+{ca}"#
         );
         std::fs::create_dir_all(folder)?;
         std::fs::write(folder.join("control-plane.toml"), config)?;
-        let started = Self {
+        Ok(Self {
             folder: folder.to_owned(),
             api,
             telemetry,
-            process: launch(folder)?,
-        };
-        started.ready().await?;
-        Ok(started)
+            environment: environment.clone(),
+            process: launch(folder, environment)?,
+        })
     }
 
     /// Starts it again after it ended, and waits until it is ready.
@@ -82,7 +102,7 @@ renew_at = {renew_at}
     /// # Errors
     /// It was not ready within the bound.
     pub async fn start_again(&mut self) -> Result<()> {
-        self.process = launch(&self.folder)?;
+        self.process = launch(&self.folder, &self.environment)?;
         self.ready().await
     }
 
@@ -114,7 +134,11 @@ renew_at = {renew_at}
         Ok(Command::operator()?.with_path("--admin-socket", &self.folder.join("admin.sock")))
     }
 
-    async fn ready(&self) -> Result<()> {
+    /// Waits until it is ready.
+    ///
+    /// # Errors
+    /// It ended, or the bound passed.
+    pub async fn ready(&self) -> Result<()> {
         let telemetry = self.telemetry;
         self.process
             .wait_for("ready control plane", async |_| {
@@ -125,8 +149,10 @@ renew_at = {renew_at}
     }
 }
 
-fn launch(folder: &Path) -> Result<Process> {
+fn launch(folder: &Path, environment: &[String]) -> Result<Process> {
     let program = binaries::ours("countersign-control-plane")?;
-    let arguments = ["run", "--config", "control-plane.toml"];
-    Process::start("control-plane", &program, &arguments, folder)
+    let program = program.to_string_lossy();
+    let mut arguments: Vec<_> = environment.iter().map(String::as_str).collect();
+    arguments.extend([&program, "run", "--config", "control-plane.toml"]);
+    Process::start("control-plane", Path::new("env"), &arguments, folder)
 }

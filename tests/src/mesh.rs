@@ -69,10 +69,20 @@ impl Mesh {
     /// # Errors
     /// It was not ready within the bound.
     pub async fn start(settings: &Settings) -> Result<Self> {
+        let mesh = Self::launch(settings)?;
+        mesh.control_plane.ready().await?;
+        Ok(mesh)
+    }
+
+    /// Starts a control plane, which may not be ready yet.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn launch(settings: &Settings) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("countersign-").tempdir()?;
         // Workloads of any uid walk through it to a sidecar's socket.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755))?;
-        let control_plane = ControlPlane::start(&folder.path().join("cp"), settings).await?;
+        let control_plane = ControlPlane::launch(&folder.path().join("cp"), settings)?;
         Ok(Self {
             control_plane,
             folder,

@@ -2,12 +2,14 @@
 //!
 //! Each story starts a mesh of its own in a folder of its own, so that they run side by side.
 
+mod authorities;
 mod bad_input;
 mod daemon;
 mod demo;
 mod push;
 mod refusals;
 mod restarts;
+mod restores;
 mod root;
 mod rotation;
 mod scene;

@@ -4,7 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 
+use countersign_proto::admin::{RegisterRequest, Registration};
 use tokio::process::Command;
+use tonic::Code;
 
 use crate::harness::*;
 
@@ -70,4 +72,21 @@ async fn the_socket_is_named_by_flag_before_variable() {
     assert_eq!(run(&there, None).await, Some(0));
     assert_eq!(run(&nowhere, None).await, Some(4));
     assert_eq!(run(&nowhere, Some(&there)).await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_oversized_message_is_the_callers_mistake() {
+    let plane = Plane::start().await;
+    let mut admin = plane.admin().await;
+    let registration = Registration {
+        owner: "x".repeat(5_000_000),
+        ..Registration::default()
+    };
+    let registration = Some(registration);
+    let refused = admin.register(RegisterRequest { registration }).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    let code = refused.metadata().get("countersign-code").unwrap();
+    assert_eq!(code, "message_too_large");
+    assert!(plane.cli("list").await.status.success(), "others go on");
 }

@@ -128,10 +128,10 @@ fn a_data_dir_in_use_is_named() {
 }
 
 /// A small disk of its own, gone when dropped.
-struct Disk(tempfile::TempDir);
+pub(crate) struct Disk(pub(crate) tempfile::TempDir);
 
 impl Disk {
-    fn of(size: &str) -> Self {
+    pub(crate) fn of(size: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"])
@@ -145,7 +145,7 @@ impl Disk {
         Self(folder)
     }
 
-    fn fill(&self) -> PathBuf {
+    pub(crate) fn fill(&self) -> PathBuf {
         let file = self.0.path().join("ballast");
         // Until nothing fits.
         let mut ballast = std::fs::File::create(&file).unwrap();

@@ -1,6 +1,7 @@
 //! A control plane on free ports, the real command line against it, and nodes that speak to it
 //! over real TLS.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::Arc;
@@ -12,15 +13,16 @@ use countersign_control_plane::clock::Clock;
 use countersign_control_plane::config::Config;
 use countersign_model::TrustDomain;
 use countersign_proto::KEY_PROOF_EXPORTER;
+use countersign_proto::admin::admin_client::AdminClient;
 use countersign_verify::tls::{IdentityCell, PeerRule, TrustCell, certified_key, client_config};
 use countersign_verify::{BundleSet, TrustBundle};
 use hyper_util::rt::TokioIo;
 use rcgen::KeyPair;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::process::{Child, ChildStderr, Command};
-use tonic::transport::{Endpoint, Uri};
+use tonic::transport::{Channel, Endpoint, Uri};
 
 pub(crate) use crate::session::{Node, Session, hello, key_proof};
 
@@ -71,6 +73,11 @@ impl Plane {
         };
         plane.restart().await;
         plane
+    }
+
+    /// Has other settings from its next start on.
+    pub(crate) fn set(&mut self, settings: &str) {
+        settings.clone_into(&mut self.settings);
     }
 
     /// Moves its clock on.
@@ -160,6 +167,17 @@ impl Plane {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
+    /// The admin API without the command line.
+    pub(crate) async fn admin(&self) -> AdminClient<Channel> {
+        let socket = self.socket();
+        let dial = tower::service_fn(move |_: Uri| {
+            let socket = socket.clone();
+            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+        });
+        let endpoint = Endpoint::from_static("http://admin.invalid");
+        AdminClient::new(endpoint.connect_with_connector(dial).await.unwrap())
+    }
+
     pub(crate) async fn token(&self, node: &str) -> String {
         let output = self.cli(&format!("token create --node {node}")).await;
         assert!(output.status.success(), "{output:?}");
@@ -179,40 +197,9 @@ impl Plane {
 
     /// A TLS session, with or without a client certificate.
     pub(crate) async fn dial(&self, identity: Option<(&[Vec<u8>], &KeyPair)>) -> Session {
-        let trust: BundleSet = [Arc::new(self.bundle().await)].into_iter().collect();
-        let identity = identity.map(|(chain, key)| {
-            let cell = IdentityCell::empty();
-            let chain = chain.iter().cloned().map(CertificateDer::from).collect();
-            cell.install(certified_key(chain, &key.serialize_der()).unwrap());
-            cell
-        });
-        let rule =
-            PeerRule::OneOf([TrustDomain::new("example.org").unwrap().control_plane()].into());
-        let config = client_config(identity, TrustCell::new(trust), rule, &[b"h2"]);
         let address = self.running().api_address();
-        let tcp = TcpStream::connect(address).await.unwrap();
-        tcp.set_nodelay(true).unwrap();
-        let name = ServerName::try_from("control-plane").unwrap();
-        let tls = tokio_rustls::TlsConnector::from(config);
-        let tls = tls.connect(name, tcp).await.unwrap();
-        let exporter = [0; 32];
-        let exporter = tls
-            .get_ref()
-            .1
-            .export_keying_material(exporter, KEY_PROOF_EXPORTER, Some(&[]))
-            .unwrap();
-        let mut tls = Some(TokioIo::new(tls));
-        let connector = tower::service_fn(move |_: Uri| {
-            let tls = tls
-                .take()
-                .ok_or_else(|| std::io::Error::other("one connection"));
-            std::future::ready(tls)
-        });
-        let channel = Endpoint::from_static("http://control-plane.invalid")
-            .connect_with_connector(connector)
-            .await
-            .unwrap();
-        Session { channel, exporter }
+        let bundle = Arc::new(self.bundle().await);
+        dial(address, &bundle, identity).await.unwrap()
     }
 
     /// Attests a node by a fresh token.
@@ -227,6 +214,52 @@ impl Plane {
             key,
         }
     }
+}
+
+/// A TLS session with the control plane at an address, with or without a client certificate.
+pub(crate) async fn dial(
+    address: SocketAddr,
+    bundle: &Arc<TrustBundle>,
+    identity: Option<(&[Vec<u8>], &KeyPair)>,
+) -> std::io::Result<Session> {
+    let trust: BundleSet = [Arc::clone(bundle)].into_iter().collect();
+    let identity = identity.map(|(chain, key)| {
+        let cell = IdentityCell::empty();
+        let chain = chain.iter().cloned().map(CertificateDer::from).collect();
+        cell.install(certified_key(chain, &key.serialize_der()).unwrap());
+        cell
+    });
+    let rule = PeerRule::OneOf([TrustDomain::new("example.org").unwrap().control_plane()].into());
+    let config = client_config(identity, TrustCell::new(trust), rule, &[b"h2"]);
+    let tcp = TcpStream::connect(address).await?;
+    tcp.set_nodelay(true)?;
+    let name = ServerName::try_from("control-plane").unwrap();
+    let tls = tokio_rustls::TlsConnector::from(config);
+    let tls = tls.connect(name, tcp).await?;
+    let server = tls.get_ref().1.peer_certificates().unwrap();
+    let server = server.iter().map(|der| der.to_vec()).collect();
+    let exporter = [0; 32];
+    let exporter = tls
+        .get_ref()
+        .1
+        .export_keying_material(exporter, KEY_PROOF_EXPORTER, Some(&[]))
+        .unwrap();
+    let mut tls = Some(TokioIo::new(tls));
+    let connector = tower::service_fn(move |_: Uri| {
+        let tls = tls
+            .take()
+            .ok_or_else(|| std::io::Error::other("one connection"));
+        std::future::ready(tls)
+    });
+    let channel = Endpoint::from_static("http://control-plane.invalid")
+        .connect_with_connector(connector)
+        .await
+        .map_err(std::io::Error::other)?;
+    Ok(Session {
+        channel,
+        exporter,
+        server,
+    })
 }
 
 /// Copies a program so that another user can start it. Another process writes it: a child that a

@@ -6,10 +6,20 @@
 )]
 
 mod admin_socket;
+mod backups;
+mod by_hand;
+mod certs;
 mod consumers;
+mod daemon;
+mod disks;
 mod expiry;
 mod failures;
+mod floods;
 mod harness;
+mod kills;
+mod ledger;
+mod pkilint;
+mod policy;
 mod push;
 mod rotations;
 mod session;

@@ -3,12 +3,8 @@
 use std::time::{Duration, Instant};
 
 use countersign_envoy::SECRET_TYPE;
-use countersign_proto::admin::admin_client::AdminClient;
 use countersign_proto::admin::{RegisterRequest, Registration};
-use hyper_util::rt::TokioIo;
 use rcgen::KeyPair;
-use tokio::net::UnixStream;
-use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::harness::*;
 
@@ -16,16 +12,6 @@ const SAMPLES: usize = 100;
 const OTHERS: usize = 1_000;
 /// An unoptimised build on a busy machine; an idle one needs a fiftieth of it.
 const WORST: Duration = Duration::from_secs(1);
-
-async fn admin(plane: &Plane) -> AdminClient<Channel> {
-    let socket = plane.socket();
-    let dial = tower::service_fn(move |_: Uri| {
-        let socket = socket.clone();
-        async move { UnixStream::connect(socket).await.map(TokioIo::new) }
-    });
-    let endpoint = Endpoint::from_static("http://admin.invalid");
-    AdminClient::new(endpoint.connect_with_connector(dial).await.unwrap())
-}
 
 fn wanted(path: &str, node: &str) -> RegisterRequest {
     RegisterRequest {
@@ -40,7 +26,7 @@ fn wanted(path: &str, node: &str) -> RegisterRequest {
 }
 
 async fn others(plane: &Plane, nodes: impl Fn(usize) -> String) {
-    let mut admin = admin(plane).await;
+    let mut admin = plane.admin().await;
     for n in 0..OTHERS {
         let request = wanted(&format!("other-{n}"), &nodes(n));
         admin.register(request).await.unwrap();
@@ -53,7 +39,7 @@ async fn latencies(plane: &Plane) -> Vec<Duration> {
     let session = node.dial(plane).await;
     let mut stream = session.discover(hello()).await.unwrap();
     stream.entitled().await;
-    let mut admin = admin(plane).await;
+    let mut admin = plane.admin().await;
     let mut latencies = Vec::with_capacity(SAMPLES);
     for n in 0..SAMPLES {
         let key = KeyPair::generate().unwrap();

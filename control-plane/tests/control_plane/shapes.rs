@@ -83,16 +83,20 @@ async fn a_refusal_has_one_shape_on_stderr() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_verb_keeps_its_json() {
-    const REGISTRATION: [&str; 11] = [
+    const REGISTRATION: [&str; 15] = [
+        "by_hand",
         "created_at",
         "criticality",
         "default",
         "dns",
         "entitlement",
+        "expires_at",
         "hint",
         "id",
+        "labels",
         "node",
         "owner",
+        "refused",
         "selectors",
         "x509_ttl_secs",
     ];
@@ -103,7 +107,7 @@ async fn every_verb_keeps_its_json() {
 
     let register = format!(
         "register --id {WEB} --node {NODE_A} --selector unix:uid:1000 --owner me \
-         --x509-ttl 90s --dns web.local --hint internal --default"
+         --x509-ttl 90s --dns web.local --hint internal --default --label env=prod --expires-in 30d"
     );
     let mut registered = plane.ask(&register).await;
     assert_eq!(registered["x509_ttl_secs"], 90);
@@ -122,8 +126,8 @@ async fn every_verb_keeps_its_json() {
     for (place, shape) in [
         (
             "",
-            "api_address epoch nodes registrations sequence started_at svids_issued \
-             telemetry_address trust_domain version",
+            "api_address epoch nodes registrations registrations_refused sequence started_at \
+             svids_issued telemetry_address trust_domain version",
         ),
         (
             "/nodes/0",
@@ -139,15 +143,16 @@ async fn every_verb_keeps_its_json() {
     }
     let status = plane.ask("ca status").await;
     assert_eq!(
-        keys(&status),
-        ["bundle_version", "issuing", "roots", "waiting_for"]
+        keys(&status).join(" "),
+        "bundle_version intermediates issuing key_stores obstacles roots waiting_for"
     );
     for tier in ["roots", "issuing"] {
         assert_eq!(
             keys(&status[tier][0]).join(" "),
-            "issued_by key_id not_after not_before serial state subject"
+            "issued_by key_id not_after not_before renew_by serial state store subject"
         );
     }
+    assert_eq!(keys(&status["key_stores"][0]), ["reason", "state", "store"]);
     let rotated = plane.ask("ca rotate-issuing").await;
     assert_eq!(keys(&rotated), ["key_id", "state", "waiting_for"]);
     let removed = plane.ask(&format!("unregister --id {WEB}")).await;
@@ -183,6 +188,8 @@ async fn series_keep_their_names() {
         "countersign_alarms_total{kind=\"issuer_expired\"} 0",
         "countersign_attestations_total{result=\"refused\"} 1",
         "countersign_nodes 1",
+        "countersign_admission_running{queue=\"signing\"} 0",
+        "countersign_admission_waiting{queue=\"attestation\"} 0",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}: {text}");
     }
@@ -194,7 +201,7 @@ async fn series_keep_their_names() {
     assert!(!text.contains("spiffe://"), "no identity is a label");
 }
 
-async fn scrape(plane: &Plane) -> String {
+pub(crate) async fn scrape(plane: &Plane) -> String {
     let address = plane.running().telemetry_address();
     let mut tcp = TcpStream::connect(address).await.unwrap();
     let request = format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");

@@ -1,0 +1,250 @@
+//! A backup while everything runs, and what is made of it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use countersign_model::Serial;
+use countersign_proto::log::entry::What;
+use rcgen::KeyPair;
+use serde_json::Value;
+use tonic::Code;
+
+use crate::harness::*;
+use crate::ledger;
+
+/// Runs a verb that does not need a control plane, and that must succeed.
+async fn restore(plane: &Plane, file: &Path, data_dir: &Path) -> Value {
+    let (file, dir) = (file.display(), data_dir.display());
+    plane
+        .ask(&format!("restore --in {file} --data-dir {dir}"))
+        .await
+}
+
+/// The code of a refusal.
+async fn refused(plane: &Plane, file: &Path, data_dir: &Path) -> String {
+    let (file, dir) = (file.display(), data_dir.display());
+    let line = format!("restore --in {file} --data-dir {dir} --json");
+    let output = plane.cli(&line).await;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+    error["error"]["code"].as_str().unwrap().to_owned()
+}
+
+/// A place for a backup and for what is restored from it.
+struct Vault(tempfile::TempDir);
+
+impl Vault {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.path().join("backup.tar")
+    }
+
+    fn data_dir(&self) -> PathBuf {
+        self.0.path().join("restored")
+    }
+
+    async fn back_up(&self, plane: &Plane, more: &str) -> Value {
+        let out = self.file();
+        let line = format!("backup --out {} {more}", out.display());
+        plane.ask(line.trim_end()).await
+    }
+}
+
+/// Has a fresh key of the node itself certified.
+async fn renewed(plane: &Plane, node: &Node) -> Node {
+    let session = node.dial(plane).await;
+    let key = KeyPair::generate().unwrap();
+    let mut stream = session.discover(hello()).await.unwrap();
+    session.enrol("node", &key).await.unwrap();
+    let secret = countersign_envoy::SECRET_TYPE;
+    stream.subscribe(secret, "node").await;
+    let body = stream.present("node").await.body;
+    let chain = countersign_envoy::read_certificate_chain(&body).unwrap();
+    let chain = chain.iter().map(|der| der.to_vec()).collect();
+    Node { chain, key }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_state_follows_the_lost_one() {
+    let (mut plane, vault) = (Plane::start().await, Vault::new());
+    let node = plane.node(NODE_A).await;
+    let web = plane.register(WEB, NODE_A).await;
+    let entitlement = web["entitlement"].as_str().unwrap();
+    let unused = plane.token(NODE_B).await;
+    let registered = plane.ask("list").await;
+    let before = plane.ask("status").await;
+    let bundle = plane.bundle().await;
+    let made = vault.back_up(&plane, "").await;
+    let mode = std::fs::metadata(vault.file())
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    // What happens from here on is lost, but for what the node holds.
+    let session = node.dial(&plane).await;
+    let lost = KeyPair::generate().unwrap();
+    let lost = session.enrol(entitlement, &lost).await.unwrap();
+    let once = renewed(&plane, &node).await;
+    let twice = renewed(&plane, &once).await;
+    plane.register(&format!("{WEB}-late"), NODE_A).await;
+    plane.stop().await;
+
+    let restored = restore(&plane, &vault.file(), &vault.data_dir()).await;
+    assert_eq!(restored["previous_log_id"], made["log_id"]);
+    assert_eq!(restored["tokens_dropped"], 1);
+    let entries = ledger::entries(&vault.data_dir());
+    let Some(What::Restored(told)) = entries.last() else {
+        panic!("{:?}", entries.last());
+    };
+    assert_eq!(told.backup_size + 1, entries.len() as u64);
+    assert_eq!(Some(told.epoch), restored["epoch"].as_u64());
+
+    let again = Plane::in_dir(&vault.data_dir()).await;
+    assert_eq!(again.bundle().await.version(), bundle.version());
+    assert_eq!(again.ask("list").await, registered);
+    let after = again.ask("status").await;
+    assert!(after["epoch"].as_u64() > before["epoch"].as_u64());
+
+    let log = vault.data_dir().join("log");
+    let verify = format!("audit verify --log {}", log.display());
+    let verdict = plane.ask(&verify).await;
+    assert_eq!(verdict["sound"], true, "{verdict}");
+    assert_eq!(verdict["logs"][0]["log_id"], restored["log_id"]);
+
+    // The newest key of the node is of the lost part of the log.
+    let session = twice.dial(&again).await;
+    session.discover(hello()).await.unwrap();
+    let key = KeyPair::generate().unwrap();
+    let issued = session.enrol(entitlement, &key).await.unwrap();
+    let shown = format!("certs show {}", serial(&issued.serial));
+    again.ask(&shown).await;
+    let (issued, lost) = (serial(&issued.serial), serial(&lost.serial));
+    assert_ne!(
+        issued.log_id(),
+        lost.log_id(),
+        "a coordinate never means two things"
+    );
+    let stranger = again.dial(None).await;
+    let status = stranger.attest(&unused, &key, "node").await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+}
+
+fn serial(bytes: &[u8]) -> Serial {
+    Serial::from_bytes(bytes).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_opens_no_door_to_others() {
+    let (mut plane, vault) = (Plane::start().await, Vault::new());
+    let first = plane.node(NODE_A).await;
+    let second = renewed(&plane, &first).await;
+    let third = renewed(&plane, &second).await;
+    vault.back_up(&plane, "").await;
+    let workload = plane.register(WEB, NODE_A).await;
+    let entitlement = workload["entitlement"].as_str().unwrap().to_owned();
+    let session = third.dial(&plane).await;
+    let mut stream = session.discover(hello()).await.unwrap();
+    let key = KeyPair::generate().unwrap();
+    session.enrol(&entitlement, &key).await.unwrap();
+    let secret = countersign_envoy::SECRET_TYPE;
+    stream.subscribe(secret, &entitlement).await;
+    let body = stream.present(&entitlement).await.body;
+    let chain = countersign_envoy::read_certificate_chain(&body).unwrap();
+    let chain: Vec<_> = chain.iter().map(|der| der.to_vec()).collect();
+    // A node that the backup does not know.
+    let unknown = plane.node(NODE_B).await;
+    plane.stop().await;
+
+    restore(&plane, &vault.file(), &vault.data_dir()).await;
+    let again = Plane::in_dir(&vault.data_dir()).await;
+    let superseded = first.dial(&again).await;
+    let workload = again.dial(Some((&chain, &key))).await;
+    let unknown = unknown.dial(&again).await;
+    for (who, session) in [
+        ("superseded before the backup", superseded),
+        ("a workload", workload),
+        ("attested after the backup", unknown),
+    ] {
+        let refused = session.discover(hello()).await.err().expect(who);
+        assert_eq!(refused.code(), Code::Unauthenticated, "{who}");
+    }
+    third.dial(&again).await.discover(hello()).await.unwrap();
+
+    // Once it attests anew, what the lost state certified for it is worth nothing.
+    let token = again.token(NODE_A).await;
+    let key = KeyPair::generate().unwrap();
+    let anew = again.dial(None).await;
+    until(async || anew.attest(&token, &key, "node").await.is_ok()).await;
+    let refused = third.dial(&again).await.discover(hello()).await.err();
+    assert_eq!(refused.expect("refused").code(), Code::Unauthenticated);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_left_out_on_demand() {
+    let (mut plane, vault) = (Plane::start().await, Vault::new());
+    let made = vault.back_up(&plane, "--without-keys").await;
+    assert_eq!(made["with_keys"], false);
+    let keys = plane.folder().join("cp/keys");
+    let bytes = std::fs::read(vault.file()).unwrap();
+    for key in std::fs::read_dir(&keys).unwrap() {
+        let secret = std::fs::read(key.unwrap().path()).unwrap();
+        let found = bytes.windows(secret.len()).any(|part| part == secret);
+        assert!(!found, "a key is in the backup");
+    }
+    plane.stop().await;
+    let told = restore(&plane, &vault.file(), &vault.data_dir()).await;
+    assert_eq!(told["with_keys"], false);
+    let restored = vault.data_dir().join("keys");
+    std::fs::create_dir_all(&restored).unwrap();
+    for key in std::fs::read_dir(&keys).unwrap() {
+        let key = key.unwrap();
+        std::fs::copy(key.path(), restored.join(key.file_name())).unwrap();
+    }
+    let again = Plane::in_dir(&vault.data_dir()).await;
+    again.node(NODE_A).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_restored_by_halves() {
+    let (plane, vault) = (Plane::start().await, Vault::new());
+    plane.register(WEB, NODE_A).await;
+    vault.back_up(&plane, "").await;
+    let whole = std::fs::read(vault.file()).unwrap();
+    let bad = vault.0.path().join("bad.tar");
+
+    std::fs::write(&bad, &whole[..whole.len() / 2]).unwrap();
+    assert_eq!(
+        refused(&plane, &bad, &vault.data_dir()).await,
+        "backup_unreadable"
+    );
+    let mut changed = whole.clone();
+    // Within the database, which is the first member.
+    changed[4_096] ^= 1;
+    std::fs::write(&bad, &changed).unwrap();
+    assert_eq!(
+        refused(&plane, &bad, &vault.data_dir()).await,
+        "backup_damaged"
+    );
+    let left: Vec<_> = std::fs::read_dir(vault.0.path()).unwrap().collect();
+    assert_eq!(left.len(), 2, "{left:?}");
+
+    std::fs::create_dir(vault.data_dir()).unwrap();
+    restore(&plane, &vault.file(), &vault.data_dir()).await;
+    let code = refused(&plane, &vault.file(), &vault.data_dir()).await;
+    assert_eq!(code, "data_dir_not_empty");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_restores_of_one_backup_are_told_apart() {
+    let (plane, vault) = (Plane::start().await, Vault::new());
+    vault.back_up(&plane, "").await;
+    let (one, other) = (vault.0.path().join("one"), vault.0.path().join("other"));
+    let one = restore(&plane, &vault.file(), &one).await;
+    let other = restore(&plane, &vault.file(), &other).await;
+    assert_ne!(one["log_id"], other["log_id"]);
+    assert!(other["epoch"].as_u64() > one["epoch"].as_u64());
+}
