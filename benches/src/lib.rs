@@ -4,6 +4,8 @@
 //! after the other, so that a slow moment hits them all; what is reported is the median over
 //! rounds of each one's ratio to the first.
 
+pub mod issuance;
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

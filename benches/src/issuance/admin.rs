@@ -1,0 +1,104 @@
+//! The operator's API, for many registrations and tokens at a time.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use countersign_proto::admin::admin_client::AdminClient;
+use countersign_proto::admin::{CreateTokenRequest, RegisterRequest, Registration, StatusRequest};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+use super::plane::until;
+use super::{node_id, workload_id};
+
+/// Calls under way at a time.
+const AT_A_TIME: usize = 64;
+const TOKEN_TTL_SECS: i64 = 24 * 3_600;
+
+/// A connection to the operator's socket.
+#[derive(Clone, Debug)]
+pub struct Admin(AdminClient<Channel>);
+
+impl Admin {
+    /// Connects once the socket is there.
+    ///
+    /// # Errors
+    /// It is not there in time.
+    pub async fn connect(socket: &Path, deadline: Duration) -> Result<Self> {
+        let channel = until(deadline, async || {
+            let socket = socket.to_owned();
+            let dial = tower::service_fn(move |_: Uri| {
+                let socket = socket.clone();
+                async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+            });
+            let endpoint = Endpoint::from_static("http://countersign.invalid");
+            Ok(endpoint.connect_with_connector(dial).await?)
+        });
+        Ok(Self(AdminClient::new(channel.await?)))
+    }
+
+    /// Where sidecars connect.
+    ///
+    /// # Errors
+    /// The control plane does not answer.
+    pub async fn api_address(&self) -> Result<SocketAddr> {
+        let status = self.0.clone().status(StatusRequest {}).await?;
+        Ok(status.into_inner().api_address.parse()?)
+    }
+
+    /// Registers workloads on nodes, given as pairs of numbers, and returns their entitlements in
+    /// the same order.
+    ///
+    /// # Errors
+    /// One was refused.
+    pub async fn register(
+        &self,
+        pairs: impl Iterator<Item = (usize, usize)>,
+    ) -> Result<Vec<String>> {
+        let calls = pairs.map(|(node, workload)| {
+            let mut client = self.0.clone();
+            async move {
+                let registration = Some(registration(node, workload));
+                let answer = client.register(RegisterRequest { registration }).await?;
+                let registration = answer.into_inner().registration;
+                anyhow::Ok(registration.context("no registration")?.entitlement)
+            }
+        });
+        stream::iter(calls).buffered(AT_A_TIME).try_collect().await
+    }
+
+    /// Join tokens for nodes, by number.
+    ///
+    /// # Errors
+    /// One was refused.
+    pub async fn tokens(&self, nodes: impl Iterator<Item = usize>) -> Result<Vec<String>> {
+        let calls = nodes.map(|node| {
+            let mut client = self.0.clone();
+            async move {
+                let request = CreateTokenRequest {
+                    node: node_id(node),
+                    ttl: Some(prost_types::Duration {
+                        seconds: TOKEN_TTL_SECS,
+                        nanos: 0,
+                    }),
+                };
+                anyhow::Ok(client.create_token(request).await?.into_inner().token)
+            }
+        });
+        stream::iter(calls).buffered(AT_A_TIME).try_collect().await
+    }
+}
+
+fn registration(node: usize, workload: usize) -> Registration {
+    Registration {
+        id: workload_id(node, workload),
+        node: node_id(node),
+        selectors: vec!["unix:uid:1000".to_owned()],
+        owner: "shop".to_owned(),
+        ..Registration::default()
+    }
+}

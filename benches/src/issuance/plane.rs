@@ -1,0 +1,167 @@
+//! The control plane that is measured: the real binary, in a folder of its own.
+
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+
+use super::TRUST_DOMAIN;
+use super::admin::Admin;
+
+const BINARY: &str = "countersign-control-plane";
+/// Names another build of the control plane, to measure a change.
+const OTHER_BINARY: &str = "COUNTERSIGN_CONTROL_PLANE";
+/// A control plane answers on its socket in this time.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(10);
+
+/// One node asks here for more than a node may in the long run, so the rates are set out of reach;
+/// every other limit is as it is by default.
+const CONFIG: &str = r#"
+trust_domain = "TRUST_DOMAIN"
+data_dir = "data"
+[api]
+listen = "127.0.0.1:0"
+[telemetry]
+listen = "127.0.0.1:0"
+[admin]
+socket = "data/admin.sock"
+[admission]
+rate_per_caller = 1_000_000
+burst_per_caller = 1_000_000
+"#;
+
+/// A running control plane. Dropping it ends it and removes its folder.
+#[derive(Debug)]
+pub struct Plane {
+    child: Child,
+    folder: TempDir,
+    /// Where sidecars connect.
+    pub address: std::net::SocketAddr,
+    /// The operator's API.
+    pub admin: Admin,
+}
+
+impl Plane {
+    /// Starts one, on these cores (a list as `taskset -c` takes it) or on all.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start(cores: Option<&str>) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let config = CONFIG.replace("TRUST_DOMAIN", TRUST_DOMAIN);
+        fs::write(folder.path().join("control-plane.toml"), config)?;
+        let child = spawn(folder.path(), cores)?;
+        let socket = folder.path().join("data/admin.sock");
+        let admin = Admin::connect(&socket, START_DEADLINE).await?;
+        let address = admin.api_address().await?;
+        Ok(Self {
+            child,
+            folder,
+            address,
+            admin,
+        })
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What its state takes on disk, in bytes.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn disk(&self) -> Result<u64> {
+        bytes_below(&self.folder.path().join("data"))
+    }
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Builds the control plane as it is released, with the names of its functions; another one that
+/// the environment names in `COUNTERSIGN_CONTROL_PLANE` is taken as it is.
+///
+/// # Errors
+/// It does not build.
+pub fn build() -> Result<()> {
+    if env::var_os(OTHER_BINARY).is_some() {
+        return Ok(());
+    }
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--profile", "bench"])
+        .args(["--package", BINARY, "--bin", BINARY])
+        .status()?;
+    ensure!(built.success(), "the control plane does not build");
+    Ok(())
+}
+
+fn spawn(folder: &Path, cores: Option<&str>) -> Result<Child> {
+    let binary = binary()?;
+    let mut command = match cores {
+        Some(cores) => {
+            let mut command = Command::new("taskset");
+            command.args(["-c", cores]).arg(binary);
+            command
+        }
+        None => Command::new(binary),
+    };
+    command.args(["run", "--config"]);
+    command.arg(folder.join("control-plane.toml"));
+    let log = File::create(folder.join("stderr"))?;
+    let child = command.stdin(Stdio::null()).stderr(log).spawn();
+    child.context("the control plane does not start")
+}
+
+/// Beside the folder of this benchmark's own executable.
+fn binary() -> Result<PathBuf> {
+    if let Some(other) = env::var_os(OTHER_BINARY) {
+        return Ok(other.into());
+    }
+    let own = env::current_exe()?;
+    let profile = own.parent().and_then(Path::parent).context("no folder")?;
+    let binary = profile.join(BINARY);
+    ensure!(binary.exists(), "{} is missing", binary.display());
+    Ok(binary)
+}
+
+fn bytes_below(folder: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        bytes += if entry.file_type()?.is_dir() {
+            bytes_below(&entry.path())?
+        } else {
+            entry.metadata()?.len()
+        };
+    }
+    Ok(bytes)
+}
+
+/// Tries until something succeeds, within a deadline.
+///
+/// # Errors
+/// The last one, when time is up.
+pub async fn until<T>(
+    deadline: Duration,
+    mut attempt: impl AsyncFnMut() -> Result<T>,
+) -> Result<T> {
+    let begun = Instant::now();
+    loop {
+        match attempt().await {
+            Ok(done) => return Ok(done),
+            Err(error) if begun.elapsed() > deadline => bail!("not in time: {error:#}"),
+            Err(_) => tokio::time::sleep(POLL).await,
+        }
+    }
+}
