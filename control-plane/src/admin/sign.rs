@@ -4,7 +4,7 @@ use countersign_proto::admin as wire;
 use countersign_proto::convert::time::timestamp;
 use tonic::{Response, Status};
 
-use super::{described, refused, spiffe_id};
+use super::{OPERATOR, described, refused, spiffe_id};
 use crate::admission::{Caller, Class, Refused};
 use crate::authority::{AuthorityError, Denied};
 use crate::issue::request::{RequestError, Requested};
@@ -22,7 +22,8 @@ pub(super) async fn by_hand(
         .await;
     let _place = admitted.map_err(|refused| sent_away(&refused))?;
     let now = plane.clock.now();
-    let requested = Requested::read(&request.csr).map_err(unreadable)?;
+    let requested = Requested::read(&request.csr);
+    let requested = requested.map_err(|error| unreadable(plane, error))?;
     let signed = plane.authority.sign_by_hand(&id, requested, now).await;
     let signed = signed.map_err(|error| {
         if let AuthorityError::Denied(denied) = &error {
@@ -44,7 +45,15 @@ fn sent_away(refused: &Refused) -> Status {
     described(status, denied.code, denied.remedy)
 }
 
-fn unreadable(error: RequestError) -> Status {
-    let status = Status::invalid_argument(error.to_string());
-    described(status, error.code(), error.remedy())
+/// The operator is known, so the issuance log tells of it as of any refusal.
+fn unreadable(plane: &Plane, error: RequestError) -> Status {
+    let denied = Denied {
+        code: error.code(),
+        message: error.to_string(),
+        remedy: error.remedy(),
+    };
+    let now = plane.clock.now();
+    plane.authority.refused(OPERATOR, &denied, now);
+    let status = Status::invalid_argument(denied.message);
+    described(status, denied.code, denied.remedy)
 }

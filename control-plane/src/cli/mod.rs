@@ -69,7 +69,7 @@ enum Verb {
     /// Nodes, what they hold and what they acknowledged
     #[command(after_help = status::EXAMPLES)]
     Status,
-    /// Roots and issuing CAs
+    /// Roots, intermediates and issuing CAs: status, rotation, requests, imports
     #[command(subcommand)]
     Ca(ca::Verb),
     /// What was issued, and to whom

@@ -93,16 +93,22 @@ async fn refused_registration_leaves_no_entry() {
 #[tokio::test]
 async fn change_that_was_never_committed_is_voided() {
     let plane = Plane::new().await;
-    plane.register(registration("/web", "/node/a")).await;
+    let web = plane.register(registration("/web", "/node/a")).await;
+    let node = plane.attest("/node/a").await;
+    plane.enrol(&node, &web).await;
+    let mut never = registration("/web", "/node/a");
+    never.owner = "nobody".to_owned();
     let lost = What::Registered(Registered {
-        entitlement: "reg-00000000000000000000000000000000".to_owned(),
-        registration: serde_json::to_string(&registration("/lost", "/node/a")).unwrap(),
-        updated: false,
+        entitlement: web.to_string(),
+        registration: serde_json::to_string(&never).unwrap(),
+        updated: true,
     });
     let index = plane.authority.log.note(start(), lost).await.unwrap();
     let plane = plane.crash(after(1)).await;
     assert_eq!(told(&plane, index + 1), [format!("voided {index}")]);
-    assert_eq!(plane.authority.registrations().len(), 1);
+    assert_eq!(plane.authority.registrations()[0].owner, "team-web");
+    let listed = everything(&plane).join(" ");
+    assert!(!listed.contains("nobody"), "{listed}");
     let plane = plane.restart(after(2)).await;
     assert_eq!(told(&plane, index + 2), [""; 0], "it is voided once");
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::ca::keys::{CaKey, DiskKeys, KeyError, KeyStore, StoreKind, Stores};
+use crate::registry::authorize;
 
 #[derive(Debug)]
 struct Watching {
@@ -178,4 +179,22 @@ async fn signature_lost_in_a_crash_is_made_again() {
     assert_eq!(again.serial, svid.serial);
     let plane = Plane { dir, authority };
     certificates::verify(&plane, &again.chain, after(5));
+}
+
+#[tokio::test]
+async fn registration_that_changes_under_way_refuses_the_certificate() {
+    let plane = Plane::new().await;
+    let mut wanted = registration("/web", "/node/a");
+    let web = plane.register(wanted.clone()).await;
+    let node = plane.attest("/node/a").await;
+    let authority = &plane.authority;
+    let right = authorize(&authority.read().registry, &node, &web, start()).unwrap();
+    let key = proven(&fresh_key(), &web);
+    let signed = authority.issue(authority.subject(right), key.spki(), start());
+    let signed = signed.await.unwrap();
+    wanted.dns = vec!["web.local".to_owned()];
+    plane.register(wanted).await;
+    let published = plane.authority.publish(&node, signed, start());
+    assert_eq!(code(published), "key_superseded");
+    assert!(plane.authority.published(node.id(), &web).is_none());
 }
