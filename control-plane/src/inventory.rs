@@ -18,6 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::ca::sign::Signed;
 use crate::issue::issuance::{Account, Issuance};
 use crate::issue::profile::Profile;
+use crate::tables::give_back;
 pub(crate) use filter::{Filter, Validity};
 pub(crate) use lineage::{Certificate, Lineage, LineageId};
 use names::Names;
@@ -29,7 +30,8 @@ const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// Every lineage, by its id.
 #[derive(Debug, Default)]
 pub(crate) struct Inventory {
-    lineages: HashMap<LineageId, Lineage>,
+    /// Boxed: an empty place in the table costs a pointer, and growing moves no rows.
+    lineages: HashMap<LineageId, Box<Lineage>>,
     names: Names,
     issued: u64,
 }
@@ -66,14 +68,20 @@ impl Inventory {
         self.issued
     }
 
+    /// How many lineages are listed.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.lineages.len()
+    }
+
     /// One lineage.
     pub(crate) fn lineage(&self, id: &LineageId) -> Option<&Lineage> {
-        self.lineages.get(id)
+        self.lineages.get(id).map(Box::as_ref)
     }
 
     /// The lineages that pass a filter, by ID, then node.
     pub(crate) fn list(&self, filter: &Filter, now: Timestamp) -> Vec<&Lineage> {
-        let passing = self.lineages.values();
+        let passing = self.lineages.values().map(Box::as_ref);
         let mut passing: Vec<_> = passing.filter(|it| filter.passes(it, now)).collect();
         passing.sort_by(|a, b| a.place().cmp(&b.place()));
         passing
@@ -86,6 +94,7 @@ impl Inventory {
             .retain(|_, it| now.duration_since(it.newest.not_after) <= REMEMBERED);
         if self.lineages.len() < before {
             self.names.forget_unused();
+            give_back(&mut self.lineages);
         }
     }
 
@@ -106,15 +115,17 @@ impl Inventory {
         let newest = Certificate::of(issuance, sha256, self.names.text(&issuance.issuer));
         let account = self.names.account(&issuance.account);
         let node = self.names.text(&issuance.node);
-        let lineage = self.lineages.entry(id).or_insert_with(|| Lineage {
-            spiffe_id: issuance.spiffe_id.as_str().into(),
-            node,
-            entitlement: issuance.entitlement.as_str().into(),
-            profile: issuance.profile,
-            account: Arc::clone(&account),
-            since: issuance.issued_at,
-            certificates: 0,
-            newest: newest.clone(),
+        let lineage = self.lineages.entry(id).or_insert_with(|| {
+            Box::new(Lineage {
+                spiffe_id: issuance.spiffe_id.as_str().into(),
+                node,
+                entitlement: issuance.entitlement.as_str().into(),
+                profile: issuance.profile,
+                account: Arc::clone(&account),
+                since: issuance.issued_at,
+                certificates: 0,
+                newest: newest.clone(),
+            })
         });
         lineage.certificates += 1;
         lineage.newest = newest;

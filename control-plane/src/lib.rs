@@ -17,6 +17,8 @@ pub mod clock;
 pub mod config;
 mod discovery;
 mod fleet;
+#[cfg(test)]
+mod footprint;
 mod inventory;
 mod issue;
 pub mod lifecycle;
@@ -25,4 +27,5 @@ mod plane;
 mod publish;
 mod registry;
 mod store;
+mod tables;
 mod telemetry;

@@ -1,7 +1,9 @@
 //! The inventory as a file, so that a start need not read a log of months. It is a cache: one that
 //! is missing, damaged or of another log is read from the log again.
 //!
-//! Shape: a protobuf message, then SHA-256 over it.
+//! Shape: a line that names it, a head, the rows, each a protobuf message after its length, then
+//! SHA-256 over all of that. A row at a time is made and read: the file of a large fleet would
+//! otherwise be several times in memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use super::{Certificate, Inventory, Lineage, LineageId};
 use crate::issue::issuance::Account;
 use crate::issue::profile::Profile;
 
+/// The line that a file begins with. Another shape takes another line.
+const SHAPE: &[u8] = b"countersign inventory 2\n";
 const DIGEST_BYTES: usize = 32;
 
 /// An inventory and how much of which log it tells of.
@@ -28,7 +32,7 @@ pub(crate) struct Coverage {
 }
 
 #[derive(Message)]
-struct File {
+struct Head {
     #[prost(uint32, tag = "1")]
     log_id: u32,
     #[prost(uint64, tag = "2")]
@@ -37,8 +41,8 @@ struct File {
     oldest_live: u64,
     #[prost(uint64, tag = "4")]
     issued: u64,
-    #[prost(message, repeated, tag = "5")]
-    lineages: Vec<Row>,
+    #[prost(uint64, tag = "5")]
+    lineages: u64,
 }
 
 #[derive(Message)]
@@ -78,14 +82,18 @@ struct Row {
 impl Inventory {
     /// The bytes of the file.
     pub(crate) fn to_snapshot(&self, coverage: &Coverage) -> Vec<u8> {
-        let file = File {
+        let head = Head {
             log_id: coverage.log_id,
             settled: coverage.settled,
             oldest_live: coverage.oldest_live,
             issued: self.issued,
-            lineages: self.lineages.values().map(Row::from).collect(),
+            lineages: self.lineages.len() as u64,
         };
-        let mut bytes = file.encode_to_vec();
+        let mut bytes = SHAPE.to_vec();
+        bytes.extend(head.encode_length_delimited_to_vec());
+        for lineage in self.lineages.values() {
+            bytes.extend(Row::from(&**lineage).encode_length_delimited_to_vec());
+        }
         let digest = Sha256::digest(&bytes);
         bytes.extend(digest);
         bytes
@@ -97,21 +105,23 @@ impl Inventory {
         if Sha256::digest(message)[..] != *digest {
             return None;
         }
-        let file = File::decode(message).ok()?;
+        let mut rest = message.strip_prefix(SHAPE)?;
+        let head = Head::decode_length_delimited(&mut rest).ok()?;
         let coverage = Coverage {
-            log_id: file.log_id,
-            settled: file.settled,
-            oldest_live: file.oldest_live,
+            log_id: head.log_id,
+            settled: head.settled,
+            oldest_live: head.oldest_live,
         };
         let mut inventory = Self {
-            issued: file.issued,
+            issued: head.issued,
             ..Self::default()
         };
-        for row in file.lineages {
+        for _ in 0..head.lineages {
+            let row = Row::decode_length_delimited(&mut rest).ok()?;
             let (id, lineage) = inventory.read(row)?;
-            inventory.lineages.insert(id, lineage);
+            inventory.lineages.insert(id, Box::new(lineage));
         }
-        Some((inventory, coverage))
+        rest.is_empty().then_some((inventory, coverage))
     }
 
     fn read(&mut self, row: Row) -> Option<(LineageId, Lineage)> {

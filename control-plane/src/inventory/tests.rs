@@ -1,6 +1,10 @@
 use countersign_model::{Criticality, Serial};
 
 use super::*;
+use crate::footprint::kept_by;
+
+/// What 100 000 lineages are promised to cost at most in the whole control plane.
+const PROMISED: usize = 200_000_000;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -149,4 +153,30 @@ fn ended_lineages_are_forgotten_with_their_names() {
     inventory.forget_expired(at(901) + REMEMBERED);
     assert!(inventory.list(&any, at(0)).is_empty());
     assert!(inventory.names.is_empty(), "{:?}", inventory.names);
+}
+
+#[test]
+fn hundred_thousand_lineages_fit_their_memory() {
+    let (inventory, bytes) = kept_by(|| {
+        let mut inventory = Inventory::default();
+        for n in 0..100_000 {
+            let id = format!("/ns/shop/workload/{n}");
+            inventory.found(&issuance(n, &id, &(n % 1_000).to_string(), 0));
+        }
+        inventory
+    });
+    assert_eq!(inventory.len(), 100_000);
+    eprintln!("{} bytes a lineage", bytes / 100_000);
+    assert!(bytes < PROMISED / 4, "{bytes} bytes");
+}
+
+#[test]
+fn ended_lineages_give_their_room_back() {
+    let mut inventory = Inventory::default();
+    for n in 0..20_000 {
+        inventory.found(&issuance(n, &format!("/w/{n}"), "a", 0));
+    }
+    inventory.forget_expired(at(601) + REMEMBERED);
+    let room = inventory.lineages.capacity();
+    assert!(inventory.len() == 0 && room < 10_000, "{room}");
 }
