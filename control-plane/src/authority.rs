@@ -12,6 +12,7 @@ mod identity;
 mod importing;
 mod inquiry;
 mod issuing;
+mod key_uses;
 mod log_keeping;
 mod nodes;
 mod opening;

@@ -10,7 +10,6 @@ pub(crate) mod rules;
 mod tombstones;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_model::{
@@ -40,12 +39,8 @@ pub(crate) struct Defaults {
     pub(crate) renew: RenewalWindow,
 }
 
-/// A registration and the entitlement that follows from it.
-#[derive(Clone, Debug)]
-struct Held {
-    kept: Kept,
-    entitlement: Arc<Entitlement>,
-}
+/// What each node holds. Boxed: a tree of the values themselves would have much unused room.
+type ByNode = HashMap<SpiffeId, BTreeMap<EntitlementId, Box<Kept>>>;
 
 /// Every registration, by node or by hand.
 #[derive(Debug)]
@@ -56,9 +51,10 @@ pub struct Registry {
     by_hand: HashMap<SpiffeId, Kept>,
     /// The registrations that end, the next one first.
     ends: BTreeSet<(Timestamp, RegistrationKey)>,
-    nodes: HashMap<SpiffeId, BTreeMap<EntitlementId, Held>>,
-    /// Workload IDs and on which nodes: to find registrations by ID, and to keep IDs apart.
-    workloads: HashMap<SpiffeId, BTreeMap<EntitlementId, SpiffeId>>,
+    nodes: ByNode,
+    /// Workload IDs and on which nodes: to find registrations by ID, and to keep IDs apart. One
+    /// tree, for most IDs are on one node and a tree of one costs as much as a tree of ten.
+    workloads: BTreeMap<(SpiffeId, EntitlementId), SpiffeId>,
     /// What nodes lost.
     pub(crate) tombstones: Tombstones,
     ttls: BTreeMap<Duration, usize>,
@@ -73,7 +69,7 @@ impl Registry {
             by_hand: HashMap::new(),
             ends: BTreeSet::new(),
             nodes: HashMap::new(),
-            workloads: HashMap::new(),
+            workloads: BTreeMap::new(),
             tombstones: Tombstones::default(),
             ttls: BTreeMap::from([(defaults.ttl, 1)]),
             count: 0,
@@ -91,24 +87,27 @@ impl Registry {
         }
         self.count += 1;
         match key.parent {
-            Parent::Node { node, selectors } => self.insert_on(&node, selectors, kept, ttl),
+            Parent::Node { node, selectors } => self.insert_on(&node, selectors, kept),
             Parent::ByHand => {
                 self.by_hand.insert(key.id, kept);
             }
         }
     }
 
-    fn insert_on(&mut self, node: &SpiffeId, selectors: SelectorSet, kept: Kept, ttl: Duration) {
-        let key = &kept.registration.key;
-        let id = key.entitlement_id();
+    fn insert_on(&mut self, node: &SpiffeId, selectors: SelectorSet, mut kept: Kept) {
+        let id = kept.registration.key.entitlement_id();
         self.tombstones.clear(node, &id);
-        self.workloads
-            .entry(key.id.clone())
-            .or_default()
-            .insert(id.clone(), node.clone());
-        let entitlement = Arc::new(self.derive(&id, &kept, selectors, ttl));
-        let held = self.nodes.entry(node.clone()).or_default();
-        held.insert(id, Held { kept, entitlement });
+        // One text for all the registrations of a node.
+        let known = self.nodes.get_key_value(node).map(|(known, _)| known);
+        let node = known.unwrap_or(node).clone();
+        kept.registration.key.parent = Parent::Node {
+            node: node.clone(),
+            selectors,
+        };
+        let place = (kept.registration.key.id.clone(), id.clone());
+        self.workloads.insert(place, node.clone());
+        let held = self.nodes.entry(node).or_default();
+        held.insert(id, Box::new(kept));
     }
 
     /// Takes a registration away; what a node held of it is remembered by its tombstone.
@@ -143,24 +142,32 @@ impl Registry {
             .collect()
     }
 
-    /// What a node may hold, without its own identity.
-    pub(crate) fn entitlements(&self, node: &SpiffeId) -> impl Iterator<Item = &Arc<Entitlement>> {
+    /// What a node may hold, without its own identity. Made when it is asked for: it would double
+    /// what a registration costs.
+    pub(crate) fn entitlements(&self, node: &SpiffeId) -> impl Iterator<Item = Entitlement> {
         let held = self.nodes.get(node).into_iter().flatten();
-        held.map(|(_, held)| &held.entitlement)
+        held.filter_map(|(id, kept)| self.derive(id, kept))
     }
 
     /// One of the things that a node may hold.
-    pub(crate) fn entitlement(
-        &self,
-        node: &SpiffeId,
-        id: &EntitlementId,
-    ) -> Option<&Arc<Entitlement>> {
-        Some(&self.nodes.get(node)?.get(id)?.entitlement)
+    pub(crate) fn entitlement(&self, node: &SpiffeId, id: &EntitlementId) -> Option<Entitlement> {
+        let (id, kept) = self.held(node, id)?;
+        self.derive(id, kept)
     }
 
     /// One registration.
     pub(crate) fn find(&self, node: &SpiffeId, id: &EntitlementId) -> Option<&Kept> {
-        Some(&self.nodes.get(node)?.get(id)?.kept)
+        Some(self.held(node, id)?.1)
+    }
+
+    /// One registration and the name of its entitlement, in the texts that are kept here.
+    pub(crate) fn held(
+        &self,
+        node: &SpiffeId,
+        id: &EntitlementId,
+    ) -> Option<(&EntitlementId, &Kept)> {
+        let (id, kept) = self.nodes.get(node)?.get_key_value(id)?;
+        Some((id, kept))
     }
 
     /// The registration of an ID that is signed by hand.
@@ -178,8 +185,8 @@ impl Registry {
 
     /// The registrations of an ID, on one node or everywhere.
     pub(crate) fn of_id(&self, id: &SpiffeId, node: Option<&SpiffeId>) -> Vec<Registration> {
-        let places = self.workloads.get(id).into_iter().flatten();
-        let on_nodes = places
+        let on_nodes = self
+            .places(id)
             .filter(|(_, place)| node.is_none_or(|node| node == *place))
             .filter_map(|(entitlement, place)| self.find(place, entitlement));
         let by_hand = self.by_hand.get(id).filter(|_| node.is_none());
@@ -187,6 +194,16 @@ impl Registry {
             .chain(by_hand)
             .map(|kept| kept.registration.clone())
             .collect()
+    }
+
+    /// Under which names a workload's ID is held, and on which nodes.
+    fn places(&self, id: &SpiffeId) -> impl Iterator<Item = (&EntitlementId, &SpiffeId)> {
+        // No registration has this name, and every other comes after it.
+        let least = (id.clone(), EntitlementId::node());
+        let from_there = self.workloads.range(least..);
+        from_there
+            .take_while(move |((of, _), _)| of == id)
+            .map(|((_, entitlement), node)| (entitlement, node))
     }
 
     /// Every registration, by key.
@@ -199,7 +216,7 @@ impl Registry {
     /// Every registration, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Registration> {
         let held = self.nodes.values().flat_map(BTreeMap::values);
-        let on_nodes = held.map(|held| &held.kept);
+        let on_nodes = held.map(Box::as_ref);
         let all = on_nodes.chain(self.by_hand.values());
         all.map(|kept| &kept.registration)
     }
@@ -211,7 +228,7 @@ impl Registry {
 
     /// Whether some registration hands this ID to workloads.
     pub(crate) fn is_workload(&self, id: &SpiffeId) -> bool {
-        self.workloads.contains_key(id) || self.by_hand.contains_key(id)
+        self.places(id).next().is_some() || self.by_hand.contains_key(id)
     }
 
     /// Whether some registration names this ID as its node.
@@ -236,42 +253,33 @@ impl Registry {
         registration.x509_ttl.unwrap_or(self.defaults.ttl)
     }
 
-    fn derive(
-        &self,
-        id: &EntitlementId,
-        kept: &Kept,
-        selectors: SelectorSet,
-        ttl: Duration,
-    ) -> Entitlement {
+    /// The entitlement that follows from a registration; none from one that is by hand.
+    fn derive(&self, id: &EntitlementId, kept: &Kept) -> Option<Entitlement> {
         let registration = &kept.registration;
-        Entitlement {
+        let selectors = registration.key.selectors()?.clone();
+        Some(Entitlement {
             id: id.clone(),
             spiffe_id: registration.key.id.clone(),
             kind: EntitlementKind::Workload(selectors),
-            lifetime: ttl,
+            lifetime: self.ttl(registration),
             renew: self.defaults.renew,
             min_key_epoch: kept.key_epoch,
             hint: registration.hint.clone(),
             is_default: registration.is_default,
             created_at: registration.created_at,
             created_seq: registration.created_seq,
-        }
+        })
     }
 
     fn remove_from(&mut self, node: &SpiffeId, id: &EntitlementId) -> Option<Kept> {
         let of_node = self.nodes.get_mut(node)?;
-        let held = of_node.remove(id)?;
+        let kept = of_node.remove(id)?;
         if of_node.is_empty() {
             self.nodes.remove(node);
         }
-        let workload = &held.kept.registration.key.id;
-        if let Some(places) = self.workloads.get_mut(workload) {
-            places.remove(id);
-            if places.is_empty() {
-                self.workloads.remove(workload);
-            }
-        }
-        Some(held.kept)
+        let place = (kept.registration.key.id.clone(), id.clone());
+        self.workloads.remove(&place);
+        Some(*kept)
     }
 }
 

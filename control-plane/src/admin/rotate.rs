@@ -91,9 +91,9 @@ fn issuing_step(plane: &Plane, issuing: &AuthorityInfo) -> Option<Vec<String>> {
             let successors = &successors;
             workloads.filter_map(move |it| {
                 let svid = plane.authority.published(node, &it.id)?;
-                let current = svid.chain.iter().any(|ca| successors.contains(ca));
+                let current = svid.chain().iter().any(|ca| successors.contains(ca));
                 let acknowledged = state.acknowledged.get(&it.id);
-                let installed = acknowledged.is_some_and(|held| *held == svid.serial.to_string());
+                let installed = acknowledged.is_some_and(|held| *held == svid.serial);
                 let expired = svid.lifetime.is_expired(plane.clock.now());
                 let behind = !expired && (!current || !installed);
                 behind.then(|| format!("{node} {}", it.spiffe_id))

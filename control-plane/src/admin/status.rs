@@ -1,6 +1,6 @@
 //! Wanted, acknowledged and served, node by node.
 
-use countersign_model::Entitlement;
+use countersign_model::{Entitlement, Serial};
 use countersign_proto::admin as wire;
 use countersign_proto::convert::time::timestamp;
 
@@ -50,14 +50,13 @@ fn endpoint(
     wanted: &Entitlement,
 ) -> wire::EndpointStatus {
     let svid = plane.authority.published(&record.id, &wanted.id);
-    let serial = svid.as_ref().map(|svid| svid.serial.to_string());
-    let acknowledged = state.acknowledged.get(&wanted.id).cloned();
+    let text = |serial: Option<&Serial>| serial.map(Serial::to_string).unwrap_or_default();
     wire::EndpointStatus {
         entitlement: wanted.id.to_string(),
         id: wanted.spiffe_id.to_string(),
-        wanted: serial.unwrap_or_default(),
-        acknowledged: acknowledged.unwrap_or_default(),
-        served: state.served.get(&wanted.id).cloned().unwrap_or_default(),
+        wanted: text(svid.as_ref().map(|svid| &svid.serial)),
+        acknowledged: text(state.acknowledged.get(&wanted.id)),
+        served: text(state.served.get(&wanted.id)),
         not_after: svid.map(|svid| timestamp(svid.lifetime.not_after)),
     }
 }

@@ -80,7 +80,8 @@ impl Nodes {
 
     /// The node that a handshake has shown, where this is one of its current keys.
     pub(crate) fn recognise(&self, id: &SpiffeId, spki_sha256: &[u8; 32]) -> Option<AttestedNode> {
-        let node = self.0.get(id)?;
+        // The text that is kept here: what is issued to the node shares it.
+        let (id, node) = self.0.get_key_value(id)?;
         let known = node.keys.iter().any(|(_, key)| key == spki_sha256);
         known.then(|| node.as_attested(id))
     }
@@ -106,6 +107,11 @@ impl Nodes {
     pub(crate) fn is_current(&self, proof: &AttestedNode) -> bool {
         let node = self.0.get(proof.id());
         node.is_some_and(|node| node.stored.lineage_from == proof.lineage_from)
+    }
+
+    /// The ID of a node, in the text that is kept here.
+    pub(crate) fn known(&self, id: &SpiffeId) -> Option<&SpiffeId> {
+        self.0.get_key_value(id).map(|(id, _)| id)
     }
 
     /// Whether this ID is a node's.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use tracing::{info, info_span};
 
-use super::state::KeyUse;
+use super::signing::damaged_entry;
 use super::{Authority, AuthorityError};
 use crate::ca::sign::Signed;
 use crate::issue::issuance::Issuance;
@@ -122,17 +122,11 @@ impl Authority {
 
     /// What was signed by hand, now or before a restart: its key stays taken.
     pub(super) fn note_signed(&self, issuance: &Issuance) -> Result<(), AuthorityError> {
-        let entitlement = EntitlementId::parse(&issuance.entitlement)
-            .ok_or_else(|| AuthorityError::Unavailable("a log entry is damaged".to_owned()))?;
+        let entitlement = EntitlementId::parse(&issuance.entitlement).ok_or_else(damaged_entry)?;
         let (index, end) = (issuance.serial.index(), issuance.not_after);
         let mut state = self.write();
         state.signed_by_hand.note(&entitlement, index, end);
-        let used = KeyUse {
-            node: None,
-            entitlement,
-            issued: Some((index, end)),
-        };
-        state.keys.issued(issuance.spki_sha256, used);
+        state.keys.issued(issuance);
         Ok(())
     }
 

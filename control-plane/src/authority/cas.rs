@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rustls_pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use super::AuthorityInfo;
-use crate::ca::authorities::{Authorities, CaRecord};
+use crate::ca::authorities::{Authorities, CaRecord, Path};
 use crate::ca::keys::{CaKey, StoreKind};
 use crate::ca::slots::{SlotState, Tier};
 use crate::issue::profile::{Issuer, ca_name};
@@ -51,7 +50,7 @@ impl Cas {
     }
 
     /// What follows a leaf of this issuing CA: the CAs above it, root not included.
-    pub(super) fn path(&self, issuing: &str) -> Option<Vec<CertificateDer<'static>>> {
+    pub(super) fn path(&self, issuing: &str) -> Option<Path> {
         self.authorities.path(issuing)
     }
 

@@ -11,11 +11,13 @@ use tokio::sync::{Mutex, MutexGuard};
 use tracing::info_span;
 use zeroize::Zeroizing;
 
-use super::state::KeyUse;
+use super::published::Holder;
+use super::signing::damaged_entry;
 use super::{
     AttestedNode, Authority, AuthorityError, Change, Denied, ProvenKey, PublishedSvid,
     ServerIdentity,
 };
+use crate::ca::authorities::Path;
 use crate::ca::sign::Signed;
 use crate::issue::PrepareError;
 use crate::issue::profile::Subject;
@@ -170,7 +172,8 @@ impl Authority {
         authorized: &Authorized,
     ) -> Result<Arc<PublishedSvid>, AuthorityError> {
         let signed = self.issued_before(index, authorized)?;
-        Ok(Arc::new(self.chain_of(&signed)?))
+        let above = self.above(&signed)?;
+        svid_of(&signed, above, authorized)
     }
 
     /// The certificate that a key was given before, where it still says the same.
@@ -213,20 +216,17 @@ impl Authority {
         let issuance = signed.issuance();
         let span = info_span!("publish", serial = %issuance.serial);
         let _entered = span.enter();
-        let svid = Arc::new(self.chain_of(&signed)?);
-        {
+        let above = self.above(&signed)?;
+        let entitlement = EntitlementId::parse(&issuance.entitlement).ok_or_else(damaged_entry)?;
+        let svid = {
             let mut state = self.write();
-            let used = KeyUse {
-                node: Some(svid.node.clone()),
-                entitlement: svid.entitlement.clone(),
-                issued: Some((svid.serial.index(), svid.lifetime.not_after)),
-            };
-            state.keys.issued(issuance.spki_sha256, used);
+            state.keys.issued(issuance);
             if !state.nodes.is_current(node) {
                 return Err(superseded_node(node).into());
             }
-            let right = authorize(&state.registry, node, &svid.entitlement, now)?;
+            let right = authorize(&state.registry, node, &entitlement, now)?;
             right.still_allows(issuance)?;
+            let svid = svid_of(&signed, above, &right)?;
             if svid.entitlement == EntitlementId::node() {
                 state
                     .nodes
@@ -234,11 +234,23 @@ impl Authority {
             }
             state.nodes.credited(&svid.node, svid.lifetime.not_after);
             state.published.offer(svid.clone());
-        }
+            svid
+        };
         let change = Change::Svid(svid.node.clone(), svid.entitlement.clone());
         self.announce(Seq::default(), [change]);
         Ok(svid)
     }
+}
+
+/// The SVID that a signed entry is, for whom it was authorized.
+fn svid_of(
+    signed: &Signed,
+    above: Path,
+    authorized: &Authorized,
+) -> Result<Arc<PublishedSvid>, AuthorityError> {
+    let holder = Holder::of(authorized);
+    let svid = holder.and_then(|holder| PublishedSvid::of(signed, above, holder));
+    svid.map(Arc::new).ok_or_else(damaged_entry)
 }
 
 fn superseded_node(node: &AttestedNode) -> Denied {

@@ -5,19 +5,18 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use countersign_model::EntitlementId;
+use countersign_model::{EntitlementId, SpiffeId};
 use countersign_proto::log::entry::What;
 use countersign_proto::log::{Issued, Opened, Registered};
 use jiff::Timestamp;
 use tracing::warn;
 
 use super::record::Unfinished;
-use super::signing::is_published;
-use super::state::KeyUse;
-use super::{Authority, AuthorityError};
+use super::signing::{damaged_entry, is_published};
+use super::{Authority, AuthorityError, PublishedSvid};
 use crate::ca::entries;
 use crate::ca::log::Logged;
-use crate::ca::sign::signed_before;
+use crate::ca::sign::{Signed, signed_before};
 
 impl Authority {
     /// Reads the log: where the inventory was written down, from there and from the oldest valid
@@ -103,7 +102,6 @@ impl Authority {
             self.note_signed(logged.issuance())?;
             return self.restore_listed(logged);
         }
-        let spki_sha256 = logged.issuance().spki_sha256;
         let signed = match self.signed_again(logged) {
             Ok(signed) => signed,
             Err(error) => {
@@ -112,33 +110,32 @@ impl Authority {
             }
         };
         self.inventory().issued(&signed);
-        let svid = match self.chain_of(&signed) {
-            Ok(svid) => Arc::new(svid),
-            // In a backup the log may know of a CA that the copy of the state does not.
-            Err(error) => {
-                let serial = signed.issuance().serial;
-                warn!(%serial, %error, "a certificate is not published again");
-                return Ok(());
-            }
-        };
-        let (index, end) = (svid.serial.index(), svid.lifetime.not_after);
+        // In a backup the log may know of a CA that the copy of the state does not.
+        if let Err(error) = self.publish_again(&signed) {
+            let serial = signed.issuance().serial;
+            warn!(%serial, %error, "a certificate is not published again");
+        }
+        Ok(())
+    }
+
+    /// Its key stays taken; it is seen where somebody still holds the right to it.
+    fn publish_again(&self, signed: &Signed) -> Result<(), AuthorityError> {
+        let above = self.above(signed)?;
+        let issuance = signed.issuance();
+        let node = SpiffeId::new(&issuance.node).map_err(|_| damaged_entry())?;
+        let entitlement = EntitlementId::parse(&issuance.entitlement).ok_or_else(damaged_entry)?;
         let mut state = self.write();
-        let used = KeyUse {
-            node: Some(svid.node.clone()),
-            entitlement: svid.entitlement.clone(),
-            issued: Some((index, end)),
-        };
-        state.keys.issued(spki_sha256, used);
-        state.nodes.credited(&svid.node, end);
-        let is_entitled = if svid.entitlement == EntitlementId::node() {
-            state.nodes.certified(&svid.node, index, spki_sha256);
-            state.nodes.contains(&svid.node)
-        } else {
-            let kept = state.registry.find(&svid.node, &svid.entitlement);
-            kept.is_some_and(|kept| kept.registration.created_at <= svid.lifetime.issued_at)
-        };
-        if is_entitled {
-            state.published.offer(svid);
+        state.keys.issued(issuance);
+        state.nodes.credited(&node, issuance.not_after);
+        if entitlement == EntitlementId::node() {
+            let index = issuance.serial.index();
+            state.nodes.certified(&node, index, issuance.spki_sha256);
+        }
+        let holder = state.holder(&node, &entitlement);
+        let holder = holder.filter(|(_, since)| *since <= issuance.issued_at);
+        if let Some((holder, _)) = holder {
+            let svid = PublishedSvid::of(signed, above, holder).ok_or_else(damaged_entry)?;
+            state.published.offer(Arc::new(svid));
         }
         Ok(())
     }

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use tracing::{Instrument, info_span};
 
-use super::{Authority, AuthorityError, PublishedSvid};
+use super::{Authority, AuthorityError};
+use crate::ca::authorities::Path;
 use crate::ca::keys::CaKey;
 use crate::ca::log::Logged;
 use crate::ca::sign::{Signed, sign, signed_before};
@@ -72,20 +73,20 @@ impl Authority {
         Ok(signed)
     }
 
-    /// The SVID that a signed entry is, with the chain below the root.
-    pub(super) fn chain_of(&self, signed: &Signed) -> Result<PublishedSvid, AuthorityError> {
-        let svid = PublishedSvid::of(signed, self.presented(signed)?);
-        svid.ok_or_else(|| AuthorityError::Unavailable("a log entry is damaged".to_owned()))
-    }
-
     /// What the holder of a certificate presents: leaf first, root not included.
     pub(super) fn presented(
         &self,
         signed: &Signed,
     ) -> Result<Vec<CertificateDer<'static>>, AuthorityError> {
+        let above = self.above(signed)?;
+        let chain = std::iter::once(signed.certificate()).chain(above.iter());
+        Ok(chain.cloned().collect())
+    }
+
+    /// What stands above a certificate, root not included.
+    pub(super) fn above(&self, signed: &Signed) -> Result<Path, AuthorityError> {
         let above = self.cas().path(&signed.issuance().issuer);
-        let above = above.ok_or_else(no_issuer)?;
-        Ok([vec![signed.certificate().clone()], above].concat())
+        above.ok_or_else(no_issuer)
     }
 
     /// Keeps the signature, so that the same certificate is found again after a restart. One that
@@ -109,6 +110,10 @@ impl Authority {
             AppendError::Log(error) => error.into(),
         }
     }
+}
+
+pub(super) fn damaged_entry() -> AuthorityError {
+    AuthorityError::Unavailable("a log entry is damaged".to_owned())
 }
 
 pub(super) fn no_issuer() -> AuthorityError {

@@ -6,11 +6,14 @@ use std::sync::Arc;
 use countersign_model::{Entitlement, EntitlementId, EntitlementKind, SpiffeId};
 use jiff::Timestamp;
 
+use super::PublishedSvid;
 use super::by_hand::SignedByHand;
-use super::{Denied, PublishedSvid};
+use super::key_uses::Keys;
+use super::published::Holder;
 use crate::attest::join_token::{KnownToken, TokenHash};
 use crate::attest::nodes::Nodes;
-use crate::registry::{Authorized, Defaults, Policy, Registry};
+use crate::registry::{Defaults, Policy, Registry};
+use crate::tables::give_back;
 
 /// Registrations, nodes, tokens, published SVIDs and the keys that they certify.
 #[derive(Debug)]
@@ -41,7 +44,7 @@ impl State {
     /// What a node may hold; its own identity once it has attested.
     pub(super) fn entitlements(&self, node: &SpiffeId) -> Vec<Arc<Entitlement>> {
         let own = self.own_entitlement(node).into_iter();
-        own.chain(self.registry.entitlements(node).cloned())
+        own.chain(self.registry.entitlements(node).map(Arc::new))
             .collect()
     }
 
@@ -54,7 +57,7 @@ impl State {
         if *id == EntitlementId::node() {
             self.own_entitlement(node)
         } else {
-            self.registry.entitlement(node, id).cloned()
+            self.registry.entitlement(node, id).map(Arc::new)
         }
     }
 
@@ -73,6 +76,31 @@ impl State {
             created_at,
             created_seq: 0,
         }))
+    }
+
+    /// Who holds an entitlement at present, and since when it is theirs.
+    pub(super) fn holder(
+        &self,
+        node: &SpiffeId,
+        entitlement: &EntitlementId,
+    ) -> Option<(Holder, Timestamp)> {
+        if *entitlement == EntitlementId::node() {
+            let node = self.nodes.known(node)?;
+            let holder = Holder {
+                node: node.clone(),
+                entitlement: entitlement.clone(),
+                id: node.clone(),
+            };
+            // Older ones are told apart by the node's lineage.
+            return Some((holder, Timestamp::MIN));
+        }
+        let (entitlement, kept) = self.registry.held(node, entitlement)?;
+        let holder = Holder {
+            node: kept.registration.key.node()?.clone(),
+            entitlement: entitlement.clone(),
+            id: kept.registration.key.id.clone(),
+        };
+        Some((holder, kept.registration.created_at))
     }
 
     /// Whether an ID belongs to a node, or soon will.
@@ -148,94 +176,13 @@ impl Published {
             of_node.retain(|_, newest| newest.last_end >= now);
         }
         self.0.retain(|_, of_node| !of_node.is_empty());
-    }
-}
-
-/// Which key is certified for what, while a certificate for it is valid: one key, one
-/// entitlement of one node.
-#[derive(Debug, Default)]
-pub(super) struct Keys(HashMap<[u8; 32], KeyUse>);
-
-/// What a key is used for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct KeyUse {
-    /// None where it was signed by hand.
-    pub(super) node: Option<SpiffeId>,
-    pub(super) entitlement: EntitlementId,
-    /// Index of its log entry and end of its certificate; `None` while it is being issued.
-    pub(super) issued: Option<(u64, Timestamp)>,
-}
-
-impl Keys {
-    /// Claims a key for an authorized enrolment, or finds what it was enrolled for already.
-    pub(super) fn claim(
-        &mut self,
-        spki_sha256: [u8; 32],
-        authorized: &Authorized,
-        now: Timestamp,
-    ) -> Result<Option<u64>, Denied> {
-        let live = self.0.get(&spki_sha256).filter(|used| {
-            let ended = used.issued.is_some_and(|(_, end)| end <= now);
-            !ended
-        });
-        let Some(used) = live else {
-            let claimed = KeyUse {
-                node: authorized.node().cloned(),
-                entitlement: authorized.entitlement().clone(),
-                issued: None,
-            };
-            self.0.insert(spki_sha256, claimed);
-            return Ok(None);
-        };
-        let same = used.node.as_ref() == authorized.node()
-            && used.entitlement == *authorized.entitlement();
-        if same {
-            return Ok(used.issued.map(|(index, _)| index));
-        }
-        Err(Denied {
-            code: "key_in_use",
-            message: "this key is certified for another identity or entitlement".to_owned(),
-            remedy: "make a fresh key for every entitlement and every renewal",
-        })
+        self.0.values_mut().for_each(give_back);
+        give_back(&mut self.0);
     }
 
-    /// The certificate for a claimed key was issued. The claim shares its texts with the
-    /// registration, so it is what stays.
-    pub(super) fn issued(&mut self, spki_sha256: [u8; 32], used: KeyUse) {
-        let claimed = self.0.entry(spki_sha256).or_insert_with(|| used.clone());
-        if claimed.node == used.node && claimed.entitlement == used.entitlement {
-            claimed.issued = used.issued;
-        } else {
-            *claimed = used;
-        }
-    }
-
-    /// Gives up a claim that came to nothing.
-    pub(super) fn release(&mut self, spki_sha256: &[u8; 32]) {
-        if self
-            .0
-            .get(spki_sha256)
-            .is_some_and(|used| used.issued.is_none())
-        {
-            self.0.remove(spki_sha256);
-        }
-    }
-
-    /// Whether a certificate is being issued.
-    pub(super) fn is_issuing(&self) -> bool {
-        self.0.values().any(|used| used.issued.is_none())
-    }
-
-    /// The lowest log index of a certificate that is valid.
-    pub(super) fn oldest_live(&self, now: Timestamp) -> Option<u64> {
-        let live = self.0.values().filter_map(|used| used.issued);
-        live.filter(|(_, end)| *end >= now)
-            .map(|(index, _)| index)
-            .min()
-    }
-
-    pub(super) fn forget_expired(&mut self, now: Timestamp) {
-        self.0
-            .retain(|_, used| used.issued.is_none_or(|(_, end)| end >= now));
+    /// Of how many entitlements there is one.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.values().map(HashMap::len).sum()
     }
 }

@@ -8,6 +8,7 @@ mod foreign_root;
 mod hierarchy;
 mod keys;
 mod log;
+mod memory;
 mod nodes;
 mod policy;
 mod registrations;

@@ -1,6 +1,7 @@
 //! The slots together with the certificates that fill them, as they are stored.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use countersign_proto::log::Rotated;
 use jiff::Timestamp;
@@ -48,11 +49,17 @@ pub(crate) struct StoredCa {
     certificate: String,
 }
 
+/// The certificates above a leaf, the CA that signed it first and the root left out. One copy for
+/// all that this CA signed.
+pub(crate) type Path = Arc<[CertificateDer<'static>]>;
+
 /// Every CA that is remembered. Cloned, changed and stored before it is seen.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Authorities {
     slots: Slots,
     records: BTreeMap<String, CaRecord>,
+    /// Of every CA whose issuers are all known; follows from the records.
+    paths: BTreeMap<String, Path>,
 }
 
 impl Authorities {
@@ -83,13 +90,19 @@ impl Authorities {
             };
             records.insert(key_id, record);
         }
-        let slots = Slots::restore(slots);
-        Some(Self { slots, records })
+        let mut restored = Self {
+            slots: Slots::restore(slots),
+            records,
+            paths: BTreeMap::new(),
+        };
+        restored.lay_paths();
+        Some(restored)
     }
 
     /// Keeps the certificate of a CA whose slot was made.
     pub(crate) fn keep(&mut self, record: CaRecord) {
         self.records.insert(record.key_id.clone(), record);
+        self.lay_paths();
     }
 
     pub(crate) fn slots(&self) -> &Slots {
@@ -112,11 +125,29 @@ impl Authorities {
 
     /// The certificates from a CA up to the root, which is left out: what is presented after a
     /// certificate that it issued.
-    pub(crate) fn path(&self, key_id: &str) -> Option<Vec<CertificateDer<'static>>> {
+    pub(crate) fn path(&self, key_id: &str) -> Option<Path> {
+        self.paths.get(key_id).cloned()
+    }
+
+    /// What was handed out already is kept where it still holds, so that it stays one copy.
+    fn lay_paths(&mut self) {
+        let key_ids = self.records.keys();
+        let laid = key_ids.filter_map(|key_id| {
+            let walked = self.walk(key_id)?;
+            let kept = self.paths.get(key_id);
+            let kept = kept.filter(|kept| kept.iter().eq(walked.iter().copied()));
+            let path = kept.cloned();
+            let path = path.unwrap_or_else(|| walked.into_iter().cloned().collect());
+            Some((key_id.clone(), path))
+        });
+        self.paths = laid.collect();
+    }
+
+    fn walk(&self, key_id: &str) -> Option<Vec<&CertificateDer<'static>>> {
         let mut at = self.record(key_id)?;
         let mut path = Vec::new();
         while at.tier != Tier::Root {
-            path.push(at.certificate.clone());
+            path.push(&at.certificate);
             at = self.record(&at.issued_by)?;
         }
         Some(path)
@@ -145,8 +176,9 @@ impl Authorities {
 
     /// Forgets the certificate of every slot that is no more.
     pub(crate) fn prune(&mut self) {
-        let Self { slots, records } = self;
+        let Self { slots, records, .. } = self;
         records.retain(|key_id, _| slots.get(key_id).is_some());
+        self.lay_paths();
     }
 
     /// The CA of a certificate.

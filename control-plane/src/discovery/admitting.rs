@@ -27,7 +27,7 @@ pub(super) fn class(
 ) -> Class {
     let published = plane.authority.published(session.node.id(), entitlement);
     match published {
-        Some(svid) if can_wait(&svid.chain, &svid.lifetime, spki, plane.clock.now()) => {
+        Some(svid) if can_wait(&svid.chain(), &svid.lifetime, spki, plane.clock.now()) => {
             Class::Renewal
         }
         _ => Class::First,

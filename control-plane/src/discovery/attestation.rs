@@ -86,7 +86,7 @@ impl AttestationService {
         AttestNodeResponse {
             hello: Some(hello::ours()),
             node_id: node.id().to_string(),
-            chain: svid.chain.iter().map(|der| der.to_vec()).collect(),
+            chain: svid.chain().iter().map(|der| der.to_vec()).collect(),
             issued_at: Some(timestamp(svid.lifetime.issued_at)),
             bundle: bundle.roots().iter().map(|der| der.to_vec()).collect(),
         }

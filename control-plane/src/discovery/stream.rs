@@ -158,10 +158,12 @@ impl NodeStream<'_> {
             } if type_url == SECRET_TYPE => {
                 if name == self.plane.authority.trust_domain().id().as_str() {
                     self.plane.fleet.bundle_acknowledged(node, &version);
-                } else if let Some(entitlement) = EntitlementId::parse(&name) {
+                } else if let (Some(entitlement), Ok(serial)) =
+                    (EntitlementId::parse(&name), version.parse())
+                {
                     self.plane
                         .fleet
-                        .svid_acknowledged(node, entitlement, &version);
+                        .svid_acknowledged(node, entitlement, serial);
                 }
             }
             Outcome::Refused {
@@ -182,9 +184,7 @@ impl NodeStream<'_> {
         let serial = serial("served.serial", &report.serial).map_err(wrong)?;
         if let Some(entitlement) = EntitlementId::parse(&report.entitlement) {
             let node = self.session.node.id();
-            self.plane
-                .fleet
-                .served(node, entitlement, &serial.to_string());
+            self.plane.fleet.served(node, entitlement, serial);
         }
         Ok(())
     }

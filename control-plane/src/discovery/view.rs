@@ -51,7 +51,7 @@ impl<'a> NodeView<'a> {
         }
         match self.authority.published(self.node, &id) {
             Some(svid) => {
-                let body = countersign_envoy::certificate_chain(name, &svid.chain);
+                let body = countersign_envoy::certificate_chain(name, &svid.chain());
                 let serial = svid.serial.to_string();
                 Standing::Present(Resource::versioned(SECRET_TYPE, name, &serial, body))
             }

@@ -10,7 +10,7 @@ mod roster;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use countersign_model::{EntitlementId, SpiffeId};
+use countersign_model::{EntitlementId, Serial, SpiffeId};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
@@ -26,9 +26,9 @@ pub(crate) struct NodeState {
     /// The bundle that its own proxy installed.
     pub bundle: Option<String>,
     /// The serial that it installed, by entitlement.
-    pub acknowledged: BTreeMap<EntitlementId, String>,
+    pub acknowledged: BTreeMap<EntitlementId, Serial>,
     /// The serial last seen in a handshake, by entitlement.
-    pub served: BTreeMap<EntitlementId, String>,
+    pub served: BTreeMap<EntitlementId, Serial>,
     /// The consumers behind it, as last reported.
     pub consumers: Vec<Reported>,
 }
@@ -64,18 +64,15 @@ impl Fleet {
         &self,
         node: &SpiffeId,
         entitlement: EntitlementId,
-        serial: &str,
+        serial: Serial,
     ) {
-        if !report::is_printable(serial) {
-            return;
-        }
         self.note(node, |state| {
             remember(&mut state.acknowledged, entitlement, serial);
         });
     }
 
     /// A serial was seen in a handshake.
-    pub(crate) fn served(&self, node: &SpiffeId, entitlement: EntitlementId, serial: &str) {
+    pub(crate) fn served(&self, node: &SpiffeId, entitlement: EntitlementId, serial: Serial) {
         self.note(node, |state| {
             remember(&mut state.served, entitlement, serial);
         });
@@ -121,12 +118,12 @@ impl Fleet {
 }
 
 fn remember(
-    serials: &mut BTreeMap<EntitlementId, String>,
+    serials: &mut BTreeMap<EntitlementId, Serial>,
     entitlement: EntitlementId,
-    serial: &str,
+    serial: Serial,
 ) {
     if serials.len() < MAX_ENDPOINTS || serials.contains_key(&entitlement) {
-        serials.insert(entitlement, serial.to_owned());
+        serials.insert(entitlement, serial);
     }
 }
 

@@ -72,11 +72,11 @@ impl Authorized {
         })
     }
 
-    fn registered(kept: &Kept, ttl: Duration) -> Self {
+    fn registered(kept: &Kept, entitlement: EntitlementId, ttl: Duration) -> Self {
         let registration = &kept.registration;
         Self {
             node: registration.key.node().cloned(),
-            entitlement: registration.key.entitlement_id(),
+            entitlement,
             id: registration.key.id.clone(),
             dns: registration.dns.clone(),
             ttl,
@@ -105,15 +105,16 @@ pub fn authorize(
             account: Account::default(),
         });
     }
-    let kept = registry
-        .find(node.id(), entitlement)
+    let (id, kept) = registry
+        .held(node.id(), entitlement)
         .ok_or_else(|| Denied {
             code: "not_entitled",
             message: "this node has no such entitlement".to_owned(),
             remedy: "register the identity for this node",
         })?;
     let ttl = registry.judge(&kept.registration, Some(node.attestor()), now)?;
-    Ok(Authorized::registered(kept, ttl))
+    // The registry's own text: what is made of it shares that.
+    Ok(Authorized::registered(kept, id.clone(), ttl))
 }
 
 /// Whether the ID may be signed by hand.
@@ -128,7 +129,8 @@ pub(crate) fn authorize_by_hand(
         remedy: "register it with --by-hand",
     })?;
     let ttl = registry.judge(&kept.registration, None, now)?;
-    Ok(Authorized::registered(kept, ttl))
+    let entitlement = kept.registration.key.entitlement_id();
+    Ok(Authorized::registered(kept, entitlement, ttl))
 }
 
 impl Registry {

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -113,9 +114,10 @@ impl<'de> Deserialize<'de> for Selector {
 }
 
 /// What a registration asks of a caller: *all* of these. Sorted, without repeats, never empty.
+/// Clones share the list.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Selector>", into = "Vec<Selector>")]
-pub struct SelectorSet(BTreeSet<Selector>);
+pub struct SelectorSet(Arc<[Selector]>);
 
 impl SelectorSet {
     /// Builds a set.
@@ -127,7 +129,7 @@ impl SelectorSet {
         match set.len() {
             0 => Err(SelectorError::Empty),
             n if n > MAX_SELECTORS => Err(SelectorError::TooMany),
-            _ => Ok(Self(set)),
+            _ => Ok(Self(set.into_iter().collect())),
         }
     }
 
@@ -138,7 +140,7 @@ impl SelectorSet {
 
     /// Whether a caller with these attributes has *all* that this set asks for.
     pub fn is_satisfied_by(&self, claimed: &Claimed) -> bool {
-        self.0.is_subset(&claimed.0)
+        self.0.iter().all(|asked| claimed.0.contains(asked))
     }
 }
 
@@ -151,7 +153,7 @@ impl TryFrom<Vec<Selector>> for SelectorSet {
 
 impl From<SelectorSet> for Vec<Selector> {
     fn from(set: SelectorSet) -> Self {
-        set.0.into_iter().collect()
+        set.0.to_vec()
     }
 }
 

@@ -22,7 +22,7 @@ async fn enrolled_key_becomes_an_svid_that_peers_accept() {
     let node = plane.attest("/node/a").await;
     let svid = plane.enrol(&node, &web).await;
 
-    let seen = verify(&plane, &svid.chain, after(1));
+    let seen = verify(&plane, &svid.chain(), after(1));
     assert_eq!(seen.id, id("/web"));
     assert_eq!(seen.serial, svid.serial.as_bytes());
     assert_eq!(seen.not_after, svid.lifetime.not_after);
@@ -32,7 +32,8 @@ async fn enrolled_key_becomes_an_svid_that_peers_accept() {
         svid.lifetime.not_after.as_second(),
         start().as_second() + 20
     );
-    let (_, leaf) = parse_x509_certificate(&svid.chain[0]).unwrap();
+    let chain = svid.chain();
+    let (_, leaf) = parse_x509_certificate(&chain[0]).unwrap();
     let san = leaf.subject_alternative_name().unwrap().unwrap();
     assert!(san.critical);
     assert_eq!(
@@ -55,7 +56,7 @@ async fn accepted_kinds_of_keys_are_certified() {
     for (pair, scheme) in [(p384, 0x0503), (rsa, 0x0401)] {
         let key = proven_as(&pair, scheme, &web);
         let svid = plane.authority.enrol(&node, &web, &key, start()).await;
-        verify(&plane, &svid.unwrap().chain, after(1));
+        verify(&plane, &svid.unwrap().chain(), after(1));
     }
 }
 
@@ -87,7 +88,10 @@ async fn one_key_gets_one_certificate() {
     let first = enrol().await.unwrap();
     let newer = plane.enrol(&node, &web).await;
     let second = enrol().await.unwrap();
-    assert_eq!((first.serial, &first.chain), (second.serial, &second.chain));
+    assert_eq!(
+        (first.serial, &first.chain()),
+        (second.serial, &second.chain())
+    );
     let published = plane.authority.published(&id("/node/a"), &web).unwrap();
     assert_eq!(published.serial, newer.serial, "the newest stays published");
     let issued = plane.authority.issued_total();
@@ -98,7 +102,10 @@ async fn one_key_gets_one_certificate() {
         .enrol(&node, &web, &key, after(60))
         .await
         .unwrap();
-    assert_eq!((third.serial, &third.chain), (first.serial, &first.chain));
+    assert_eq!(
+        (third.serial, &third.chain()),
+        (first.serial, &first.chain())
+    );
     assert_eq!(plane.authority.issued_total(), issued);
 }
 

@@ -23,7 +23,7 @@ async fn restart_finds_the_same_root_and_reissues_nothing() {
     assert_eq!(again.authorities().0[0].key_id, roots[0].key_id);
     assert_eq!(again.authorities().1[0].key_id, issuing[0].key_id);
     let found = again.published(&svid.node, &web).unwrap();
-    assert_eq!((found.serial, &found.chain), (svid.serial, &svid.chain));
+    assert_eq!((found.serial, &found.chain()), (svid.serial, &svid.chain()));
     assert_eq!(found.lifetime, svid.lifetime);
     let found = again.published(&own.node, &EntitlementId::node()).unwrap();
     assert_eq!(found.serial, own.serial);

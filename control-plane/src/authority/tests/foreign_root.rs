@@ -84,8 +84,8 @@ async fn mesh_starts_under_a_root_that_the_user_brings() {
     let plane = plane.restart(after(3)).await;
     let node = plane.attest("/node/a").await;
     let svid = plane.enrol(&node, &EntitlementId::node()).await;
-    assert_eq!((svid.chain.len(), &svid.chain[2]), (3, &signed));
-    certificates::verify(&plane, &svid.chain, after(4));
+    assert_eq!((svid.chain().len(), &svid.chain()[2]), (3, &signed));
+    certificates::verify(&plane, &svid.chain(), after(4));
     assert_eq!(plane.authority.bundle().0.roots(), [root.certificate()]);
     let roots = plane.authority.tiers().roots;
     assert_eq!(roots[0].subject, "CN=Offline Root");
@@ -120,8 +120,8 @@ async fn successor_under_the_same_root_signs_at_once() {
     assert_eq!(plane.authority.bundle().1, bundle.1);
     let node = plane.attest("/node/a").await;
     let svid = plane.enrol(&node, &EntitlementId::node()).await;
-    assert_eq!(svid.chain[2], signed);
-    certificates::verify(&plane, &svid.chain, after(3));
+    assert_eq!(svid.chain()[2], signed);
+    certificates::verify(&plane, &svid.chain(), after(3));
     let refused = plane
         .authority
         .import_ca(vec![root.certificate()], root.certificate(), after(3));
@@ -142,7 +142,7 @@ async fn other_root_waits_for_its_gate() {
     assert_eq!(plane.authority.bundle().0.roots().len(), 2);
     let node = plane.attest("/node/a").await;
     let meanwhile = plane.enrol(&node, &EntitlementId::node()).await;
-    assert_eq!(meanwhile.chain[2], before.intermediates[0].certificate);
+    assert_eq!(meanwhile.chain()[2], before.intermediates[0].certificate);
 
     let plane = plane.restart(after(3)).await;
     let bundle = plane.authority.bundle().0.version().to_owned();
@@ -150,8 +150,8 @@ async fn other_root_waits_for_its_gate() {
     plane.authority.activate_root(gate, after(4)).await.unwrap();
     let node = plane.attest("/node/b").await;
     let svid = plane.enrol(&node, &EntitlementId::node()).await;
-    assert_eq!(svid.chain[2], signed);
-    for chain in [&meanwhile.chain, &svid.chain] {
+    assert_eq!(svid.chain()[2], signed);
+    for chain in [&meanwhile.chain(), &svid.chain()] {
         certificates::verify(&plane, chain, after(5));
     }
     assert_eq!(plane.authority.tiers().roots[0].subject, "CN=Next Root");
@@ -177,7 +177,7 @@ async fn own_root_gives_way_to_a_foreign_one() {
     plane.authority.activate_root(gate, after(3)).await.unwrap();
     let node = plane.attest("/node/a").await;
     let svid = plane.enrol(&node, &EntitlementId::node()).await;
-    certificates::verify(&plane, &svid.chain, after(4));
+    certificates::verify(&plane, &svid.chain(), after(4));
     let keys = plane.dir.path().join("cp/keys").read_dir().unwrap().count();
     assert_eq!(
         keys, 2,

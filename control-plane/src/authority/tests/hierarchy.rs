@@ -34,7 +34,7 @@ async fn presented_chain_is_leaf_issuing_intermediate() {
         issuing,
     } = plane.authority.tiers();
     assert_eq!(
-        svid.chain[1..],
+        svid.chain()[1..],
         [
             issuing[0].certificate.clone(),
             intermediates[0].certificate.clone()
@@ -42,7 +42,7 @@ async fn presented_chain_is_leaf_issuing_intermediate() {
     );
     assert_eq!(intermediates[0].issued_by, roots[0].key_id);
     assert_eq!(issuing[0].issued_by, intermediates[0].key_id);
-    certificates::verify(&plane, &svid.chain, after(1));
+    certificates::verify(&plane, &svid.chain(), after(1));
     let identity = plane.authority.server_identity(after(1)).await.unwrap();
     assert_eq!(identity.chain.len(), 3);
 }
@@ -63,11 +63,15 @@ async fn new_intermediate_leaves_the_bundle_alone() {
     let plane = plane.restart(after(2)).await;
     let node = plane.attest("/node/b").await;
     let new = plane.enrol(&node, &EntitlementId::node()).await;
-    assert_eq!(new.chain[2], made.certificate);
-    certificates::verify(&plane, &new.chain, after(3));
+    assert_eq!(new.chain()[2], made.certificate);
+    certificates::verify(&plane, &new.chain(), after(3));
     let found = plane.authority.published(&before.node, &before.entitlement);
-    assert_eq!(found.unwrap().chain, before.chain, "the old path is kept");
-    certificates::verify(&plane, &before.chain, after(3));
+    assert_eq!(
+        found.unwrap().chain(),
+        before.chain(),
+        "the old path is kept"
+    );
+    certificates::verify(&plane, &before.chain(), after(3));
 }
 
 #[tokio::test]
@@ -96,7 +100,7 @@ async fn root_rotation_brings_an_intermediate_along() {
     assert_eq!(tiers.intermediates[0].issued_by, root.key_id);
     assert_eq!(tiers.issuing[0].issued_by, tiers.intermediates[0].key_id);
     let svid = node_svid(&plane).await;
-    certificates::verify(&plane, &svid.chain, after(3));
+    certificates::verify(&plane, &svid.chain(), after(3));
 }
 
 #[tokio::test]
@@ -106,13 +110,13 @@ async fn intermediate_comes_and_goes_with_its_setting() {
     assert_eq!(code(refused), "no_intermediate");
     let plane = plane.changed(with_intermediate, after(1)).await;
     let svid = node_svid(&plane).await;
-    assert_eq!(svid.chain.len(), 3);
+    assert_eq!(svid.chain().len(), 3);
     let plane = plane.changed(|it| it.hierarchy.intermediate = None, after(2));
     let plane = plane.await;
     let node = plane.attest("/node/b").await;
     let below = plane.enrol(&node, &EntitlementId::node()).await;
-    assert_eq!(below.chain.len(), 2);
-    for chain in [&svid.chain, &below.chain] {
+    assert_eq!(below.chain().len(), 2);
+    for chain in [&svid.chain(), &below.chain()] {
         certificates::verify(&plane, chain, after(3));
     }
     let tiers = plane.authority.tiers();
@@ -135,12 +139,12 @@ async fn key_lost_with_the_process_is_replaced() {
     );
     assert_eq!(plane.authority.bundle().0.version(), bundle);
     let found = plane.authority.published(&before.node, &before.entitlement);
-    assert_eq!(found.unwrap().chain, before.chain);
-    certificates::verify(&plane, &before.chain, after(61));
+    assert_eq!(found.unwrap().chain(), before.chain());
+    certificates::verify(&plane, &before.chain(), after(61));
     let node = plane.attest("/node/b").await;
     let new = plane.enrol(&node, &EntitlementId::node()).await;
-    assert_eq!(new.chain[1], tiers.issuing[0].certificate);
-    certificates::verify(&plane, &new.chain, after(61));
+    assert_eq!(new.chain()[1], tiers.issuing[0].certificate);
+    certificates::verify(&plane, &new.chain(), after(61));
 }
 
 #[tokio::test]

@@ -123,6 +123,6 @@ async fn certificates_are_backdated_as_set() {
     }
     let node = plane.attest("/node/a").await;
     let svid = plane.enrol(&node, &EntitlementId::node()).await;
-    let seen = verify(&plane, &svid.chain, after(1));
+    let seen = verify(&plane, &svid.chain(), after(1));
     assert_eq!(seen.not_before.as_second(), start().as_second());
 }

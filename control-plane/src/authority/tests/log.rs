@@ -161,7 +161,7 @@ async fn history_walks_the_renewals() {
     assert_eq!(history, [serials[2], serials[1]]);
     assert_eq!(shown.lineage.unwrap().certificates, 4);
     let published = plane.authority.published(node.id(), &web).unwrap();
-    assert_eq!(shown.der.as_deref(), Some(published.chain[0].as_ref()));
+    assert_eq!(shown.der.as_deref(), Some(published.chain()[0].as_ref()));
     let plane = plane.restart(after(1)).await;
     let again = plane.authority.certificate(&serials[0], 9).unwrap();
     assert!(again.history.is_empty() && again.der.is_some());

@@ -141,12 +141,12 @@ async fn a_workload_svid_authenticates_nothing_at_the_control_plane() {
     let own = plane.enrol(&node, &EntitlementId::node()).await;
     let svid = plane.enrol(&node, &web).await;
     let recognise = |svid: &PublishedSvid| {
-        let seen = certificates::verify(&plane, &svid.chain, after(1));
+        let seen = certificates::verify(&plane, &svid.chain(), after(1));
         plane.authority.recognise(&seen.id, &seen.spki_sha256)
     };
     assert_eq!(recognise(&own), Some(node));
     assert_eq!(recognise(&svid), None);
-    let web_key = certificates::verify(&plane, &svid.chain, after(1)).spki_sha256;
+    let web_key = certificates::verify(&plane, &svid.chain(), after(1)).spki_sha256;
     assert_eq!(plane.authority.recognise(&id("/node/a"), &web_key), None);
 }
 
@@ -157,7 +157,7 @@ async fn node_is_known_by_its_newest_keys() {
     let mut keys = Vec::new();
     for _ in 0..3 {
         let svid = plane.enrol(&node, &EntitlementId::node()).await;
-        keys.push(certificates::verify(&plane, &svid.chain, after(1)).spki_sha256);
+        keys.push(certificates::verify(&plane, &svid.chain(), after(1)).spki_sha256);
     }
     let known = |plane: &Plane| {
         let known = |key| plane.authority.recognise(&id("/node/a"), key).is_some();

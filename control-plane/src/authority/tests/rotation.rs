@@ -19,10 +19,10 @@ async fn new_issuing_ca_leaves_the_bundle_alone() {
     assert_eq!(plane.authority.bundle().0.version(), bundle.0.version());
     assert_eq!(plane.authority.bundle().1, bundle.1);
     let after_it = plane.enrol(&node, &EntitlementId::node()).await;
-    assert_eq!(after_it.chain[1], active.certificate);
-    assert_ne!(before.chain[1], after_it.chain[1]);
+    assert_eq!(after_it.chain()[1], active.certificate);
+    assert_ne!(before.chain()[1], after_it.chain()[1]);
     for svid in [before, after_it] {
-        certificates::verify(&plane, &svid.chain, after(2));
+        certificates::verify(&plane, &svid.chain(), after(2));
     }
     let (_, issuing) = states(&plane);
     assert_eq!(issuing, [SlotState::Active, SlotState::Retired]);
@@ -71,7 +71,7 @@ async fn root_is_activated_only_through_its_gate() {
     assert_eq!(plane.authority.bundle().0.version(), bundle.version());
     let new = plane.enrol(&node, &EntitlementId::node()).await;
     for svid in [&old, &new] {
-        certificates::verify(&plane, &svid.chain, after(6));
+        certificates::verify(&plane, &svid.chain(), after(6));
     }
     assert_eq!(states(&plane).0, [SlotState::Active, SlotState::Retired]);
 }

@@ -178,7 +178,7 @@ async fn signature_lost_in_a_crash_is_made_again() {
     let again = authority.published(&id("/node/a"), &own).unwrap();
     assert_eq!(again.serial, svid.serial);
     let plane = Plane { dir, authority };
-    certificates::verify(&plane, &again.chain, after(5));
+    certificates::verify(&plane, &again.chain(), after(5));
 }
 
 #[tokio::test]

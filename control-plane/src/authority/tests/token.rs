@@ -56,7 +56,7 @@ fn token_that_is_away_makes_issuing_wait() {
             plane.authority.probe_keys();
             let key = proven(&fresh_key(), &own);
             let svid = plane.authority.enrol(&node, &own, &key, after(3)).await;
-            certificates::verify(&plane, &svid.unwrap().chain, after(4));
+            certificates::verify(&plane, &svid.unwrap().chain(), after(4));
             assert!(plane.authority.obstacles(after(4)).is_empty());
         });
     });
@@ -74,7 +74,7 @@ fn restart_without_the_token_serves_what_is_there() {
             token.pull_out();
             let plane = plane.restart(after(1)).await;
             let found = plane.authority.published(&svid.node, &svid.entitlement);
-            assert_eq!(found.unwrap().chain, svid.chain);
+            assert_eq!(found.unwrap().chain(), svid.chain());
             assert!(plane.authority.server_identity(after(2)).await.is_err());
             token.put_back();
             plane.authority.probe_keys();
@@ -127,7 +127,7 @@ fn tiers_may_live_in_different_stores() {
             assert_eq!((tiers.intermediates.len(), tiers.issuing.len()), (1, 2));
             let node = plane.attest("/node/a").await;
             let svid = plane.enrol(&node, &EntitlementId::node()).await;
-            certificates::verify(&plane, &svid.chain, after(61));
+            certificates::verify(&plane, &svid.chain(), after(61));
 
             // What a tier's store is set to counts for new keys; old ones are where they are.
             let in_token = |settings: &mut Settings| {

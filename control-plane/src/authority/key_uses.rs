@@ -1,0 +1,224 @@
+//! Which key is certified for what, while a certificate for it is valid: one key, one entitlement
+//! of one node.
+//!
+//! There is an entry for every certificate that is valid, not for every lineage: rate times
+//! lifetime of them. So an entry is small, and the table gives back what it no longer needs.
+
+use std::collections::HashMap;
+use std::num::NonZeroU64;
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::Denied;
+use crate::issue::issuance::Issuance;
+use crate::registry::Authorized;
+use crate::tables::give_back;
+
+/// Every key that is certified or being certified, by SHA-256 of its SubjectPublicKeyInfo.
+#[derive(Debug, Default)]
+pub(super) struct Keys(HashMap<[u8; 32], KeyUse>);
+
+/// What a key is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct KeyUse {
+    holder: Holder,
+    /// `None` while it is being issued.
+    issued: Option<Issued>,
+}
+
+/// A node, or nobody where it is signed by hand, and the entitlement: a hash of both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Holder([u8; 16]);
+
+/// A certificate: where it is in the log and when it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Issued {
+    /// How long the log is with its entry: the index and one.
+    log_size: NonZeroU64,
+    /// NotAfter, which has no parts of a second.
+    end_second: i64,
+}
+
+impl KeyUse {
+    /// A right that a key is being certified for.
+    fn claimed(authorized: &Authorized) -> Self {
+        let node = authorized.node().map_or("", |node| node.as_str());
+        Self {
+            holder: Holder::of(node, authorized.entitlement().as_str()),
+            issued: None,
+        }
+    }
+
+    /// What a key was certified for.
+    pub(super) fn of(issuance: &Issuance) -> Self {
+        Self {
+            holder: Holder::of(&issuance.node, &issuance.entitlement),
+            issued: Some(Issued {
+                log_size: NonZeroU64::MIN.saturating_add(issuance.serial.index()),
+                end_second: issuance.not_after.as_second(),
+            }),
+        }
+    }
+}
+
+impl Holder {
+    fn of(node: &str, entitlement: &str) -> Self {
+        let mut hash = Sha256::new();
+        for part in [node, entitlement] {
+            hash.update(part);
+            hash.update([0]);
+        }
+        let hash = hash.finalize();
+        Self(std::array::from_fn(|place| hash[place]))
+    }
+}
+
+impl Issued {
+    fn index(&self) -> u64 {
+        self.log_size.get() - 1
+    }
+
+    fn end(&self) -> Timestamp {
+        Timestamp::from_second(self.end_second).expect("it was the second of a time")
+    }
+}
+
+impl Keys {
+    /// Claims a key for an authorized enrolment, or finds what it was enrolled for already.
+    pub(super) fn claim(
+        &mut self,
+        spki_sha256: [u8; 32],
+        authorized: &Authorized,
+        now: Timestamp,
+    ) -> Result<Option<u64>, Denied> {
+        let claimed = KeyUse::claimed(authorized);
+        let live = self.0.get(&spki_sha256).filter(|used| {
+            let ended = used.issued.is_some_and(|issued| issued.end() <= now);
+            !ended
+        });
+        let Some(used) = live else {
+            self.0.insert(spki_sha256, claimed);
+            return Ok(None);
+        };
+        if used.holder == claimed.holder {
+            return Ok(used.issued.map(|issued| issued.index()));
+        }
+        Err(Denied {
+            code: "key_in_use",
+            message: "this key is certified for another identity or entitlement".to_owned(),
+            remedy: "make a fresh key for every entitlement and every renewal",
+        })
+    }
+
+    /// The certificate for a key was issued.
+    pub(super) fn issued(&mut self, issuance: &Issuance) {
+        self.0.insert(issuance.spki_sha256, KeyUse::of(issuance));
+    }
+
+    /// Gives up a claim that came to nothing.
+    pub(super) fn release(&mut self, spki_sha256: &[u8; 32]) {
+        if self
+            .0
+            .get(spki_sha256)
+            .is_some_and(|used| used.issued.is_none())
+        {
+            self.0.remove(spki_sha256);
+        }
+    }
+
+    /// Whether a certificate is being issued.
+    pub(super) fn is_issuing(&self) -> bool {
+        self.0.values().any(|used| used.issued.is_none())
+    }
+
+    /// The lowest log index of a certificate that is valid.
+    pub(super) fn oldest_live(&self, now: Timestamp) -> Option<u64> {
+        let live = self.0.values().filter_map(|used| used.issued);
+        live.filter(|issued| issued.end() >= now)
+            .map(|issued| issued.index())
+            .min()
+    }
+
+    /// Forgets the keys whose certificates have ended.
+    pub(super) fn forget_expired(&mut self, now: Timestamp) {
+        self.0
+            .retain(|_, used| used.issued.is_none_or(|issued| issued.end() >= now));
+        give_back(&mut self.0);
+    }
+
+    /// How many keys are remembered, and for how many there is room.
+    #[cfg(test)]
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.0.len(), self.0.capacity())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign_model::Serial;
+
+    use super::*;
+    use crate::footprint::kept_by;
+    use crate::issue::issuance::Account;
+    use crate::issue::profile::Profile;
+
+    const BURST: u64 = 50_000;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    fn issuance(index: u64, not_after: i64) -> Issuance {
+        let mut spki_sha256 = [0; 32];
+        spki_sha256[..8].copy_from_slice(&index.to_be_bytes());
+        Issuance {
+            serial: Serial::new(0x01_0000, index, [7; 8]).unwrap(),
+            profile: Profile::Svid,
+            spiffe_id: "spiffe://example.org/web".to_owned(),
+            node: "spiffe://example.org/node/a".to_owned(),
+            entitlement: "node".to_owned(),
+            spki_sha256,
+            issuer: "ca".to_owned(),
+            issued_at: at(0),
+            not_after: at(not_after),
+            tbs: Vec::new(),
+            account: Account::default(),
+            renews: None,
+            key_epoch: None,
+        }
+    }
+
+    fn issued(keys: &mut Keys, count: u64, not_after: i64) {
+        (0..count).for_each(|index| keys.issued(&issuance(index, not_after)));
+    }
+
+    #[test]
+    fn key_costs_little_while_it_is_remembered() {
+        let (keys, bytes) = kept_by(|| {
+            let mut keys = Keys::default();
+            issued(&mut keys, BURST, 60);
+            keys
+        });
+        let each = bytes / usize::try_from(BURST).unwrap();
+        eprintln!("{each} bytes a key");
+        assert!(keys.size().0 == 50_000 && each <= 150, "{each} bytes");
+    }
+
+    #[test]
+    fn keys_of_a_burst_give_their_room_back() {
+        let mut keys = Keys::default();
+        issued(&mut keys, BURST, 60);
+        issued(&mut keys, 10, 120);
+        keys.forget_expired(at(60));
+        assert_eq!(
+            keys.size().0,
+            50_000,
+            "valid to the end of their last second"
+        );
+        keys.forget_expired(at(60) + jiff::SignedDuration::from_millis(1));
+        let (left, room) = keys.size();
+        assert!(left == 10 && room < 10_000, "{left} of {room}");
+        assert_eq!(keys.oldest_live(at(61)), Some(0));
+    }
+}
