@@ -18,7 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::ca::sign::Signed;
 use crate::issue::issuance::{Account, Issuance};
 use crate::issue::profile::Profile;
-use crate::tables::give_back;
+use crate::tables::{FirstEnd, give_back};
 pub(crate) use filter::{Filter, Validity};
 pub(crate) use lineage::{Certificate, Lineage, LineageId};
 use names::Names;
@@ -34,6 +34,7 @@ pub(crate) struct Inventory {
     lineages: HashMap<LineageId, Box<Lineage>>,
     names: Names,
     issued: u64,
+    first_end: FirstEnd,
 }
 
 impl Inventory {
@@ -89,9 +90,16 @@ impl Inventory {
 
     /// Forgets lineages that ended long ago.
     pub(crate) fn forget_expired(&mut self, now: Timestamp) {
+        let Ok(border) = now.checked_sub(REMEMBERED) else {
+            return;
+        };
+        if !self.first_end.is_before(border) {
+            return;
+        }
         let before = self.lineages.len();
-        self.lineages
-            .retain(|_, it| now.duration_since(it.newest.not_after) <= REMEMBERED);
+        self.lineages.retain(|_, it| it.newest.not_after >= border);
+        let left = self.lineages.values();
+        self.first_end.follow(left.map(|it| it.newest.not_after));
         if self.lineages.len() < before {
             self.names.forget_unused();
             give_back(&mut self.lineages);
@@ -112,6 +120,7 @@ impl Inventory {
             return;
         }
         self.issued += 1;
+        self.first_end.note(issuance.not_after);
         let newest = Certificate::of(issuance, sha256, self.names.text(&issuance.issuer));
         let account = self.names.account(&issuance.account);
         let node = self.names.text(&issuance.node);

@@ -1,8 +1,11 @@
-//! Tables that give back the room they no longer need: a hash table grows by doubling and never
-//! shrinks by itself, so one busy hour would be paid for ever.
+//! Large tables whose entries end: they are looked through only when something can have ended, and
+//! give back the room they no longer need. A hash table grows by doubling and never shrinks by
+//! itself, so one busy hour would be paid for ever.
 
 use std::collections::HashMap;
 use std::hash::Hash;
+
+use jiff::Timestamp;
 
 /// A table with more room than this many times what is in it gives some back.
 const SPACIOUS: usize = 4;
@@ -18,9 +21,49 @@ pub(crate) fn give_back<K: Eq + Hash, V>(table: &mut HashMap<K, V>) {
     }
 }
 
+/// No later than the first end of what is in a table; `None` where nothing is.
+#[derive(Debug, Default)]
+pub(crate) struct FirstEnd(Option<Timestamp>);
+
+impl FirstEnd {
+    /// Something that ends then came into the table.
+    pub(crate) fn note(&mut self, end: Timestamp) {
+        self.0 = Some(self.0.map_or(end, |first| first.min(end)));
+    }
+
+    /// Whether anything can have ended before this time.
+    pub(crate) fn is_before(&self, time: Timestamp) -> bool {
+        self.0.is_some_and(|first| first < time)
+    }
+
+    /// The ends of what is left in a table that was looked through.
+    pub(crate) fn follow(&mut self, ends: impl Iterator<Item = Timestamp>) {
+        self.0 = ends.min();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn first_end_is_never_too_late() {
+        let mut first = FirstEnd::default();
+        assert!(!first.is_before(Timestamp::MAX), "nothing is there");
+        [7, 5, 9]
+            .map(at)
+            .into_iter()
+            .for_each(|end| first.note(end));
+        assert!(!first.is_before(at(5)) && first.is_before(at(6)));
+        first.follow([7, 9].map(at).into_iter());
+        assert!(!first.is_before(at(7)) && first.is_before(at(8)));
+        first.follow(std::iter::empty());
+        assert!(!first.is_before(Timestamp::MAX));
+    }
 
     fn room_after(before: u32, left: u32) -> usize {
         let mut table: HashMap<u32, u32> = (0..before).map(|n| (n, n)).collect();

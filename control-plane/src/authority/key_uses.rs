@@ -13,11 +13,14 @@ use sha2::{Digest, Sha256};
 use super::Denied;
 use crate::issue::issuance::Issuance;
 use crate::registry::Authorized;
-use crate::tables::give_back;
+use crate::tables::{FirstEnd, give_back};
 
 /// Every key that is certified or being certified, by SHA-256 of its SubjectPublicKeyInfo.
 #[derive(Debug, Default)]
-pub(super) struct Keys(HashMap<[u8; 32], KeyUse>);
+pub(super) struct Keys {
+    uses: HashMap<[u8; 32], KeyUse>,
+    first_end: FirstEnd,
+}
 
 /// What a key is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,12 +96,12 @@ impl Keys {
         now: Timestamp,
     ) -> Result<Option<u64>, Denied> {
         let claimed = KeyUse::claimed(authorized);
-        let live = self.0.get(&spki_sha256).filter(|used| {
+        let live = self.uses.get(&spki_sha256).filter(|used| {
             let ended = used.issued.is_some_and(|issued| issued.end() <= now);
             !ended
         });
         let Some(used) = live else {
-            self.0.insert(spki_sha256, claimed);
+            self.uses.insert(spki_sha256, claimed);
             return Ok(None);
         };
         if used.holder == claimed.holder {
@@ -113,28 +116,29 @@ impl Keys {
 
     /// The certificate for a key was issued.
     pub(super) fn issued(&mut self, issuance: &Issuance) {
-        self.0.insert(issuance.spki_sha256, KeyUse::of(issuance));
+        self.first_end.note(issuance.not_after);
+        self.uses.insert(issuance.spki_sha256, KeyUse::of(issuance));
     }
 
     /// Gives up a claim that came to nothing.
     pub(super) fn release(&mut self, spki_sha256: &[u8; 32]) {
         if self
-            .0
+            .uses
             .get(spki_sha256)
             .is_some_and(|used| used.issued.is_none())
         {
-            self.0.remove(spki_sha256);
+            self.uses.remove(spki_sha256);
         }
     }
 
     /// Whether a certificate is being issued.
     pub(super) fn is_issuing(&self) -> bool {
-        self.0.values().any(|used| used.issued.is_none())
+        self.uses.values().any(|used| used.issued.is_none())
     }
 
     /// The lowest log index of a certificate that is valid.
     pub(super) fn oldest_live(&self, now: Timestamp) -> Option<u64> {
-        let live = self.0.values().filter_map(|used| used.issued);
+        let live = self.uses.values().filter_map(|used| used.issued);
         live.filter(|issued| issued.end() >= now)
             .map(|issued| issued.index())
             .min()
@@ -142,15 +146,20 @@ impl Keys {
 
     /// Forgets the keys whose certificates have ended.
     pub(super) fn forget_expired(&mut self, now: Timestamp) {
-        self.0
+        if !self.first_end.is_before(now) {
+            return;
+        }
+        self.uses
             .retain(|_, used| used.issued.is_none_or(|issued| issued.end() >= now));
-        give_back(&mut self.0);
+        give_back(&mut self.uses);
+        let left = self.uses.values().filter_map(|used| used.issued);
+        self.first_end.follow(left.map(|issued| issued.end()));
     }
 
     /// How many keys are remembered, and for how many there is room.
     #[cfg(test)]
     pub(super) fn size(&self) -> (usize, usize) {
-        (self.0.len(), self.0.capacity())
+        (self.uses.len(), self.uses.capacity())
     }
 }
 

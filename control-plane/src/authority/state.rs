@@ -13,7 +13,7 @@ use super::published::Holder;
 use crate::attest::join_token::{KnownToken, TokenHash};
 use crate::attest::nodes::Nodes;
 use crate::registry::{Defaults, Policy, Registry};
-use crate::tables::give_back;
+use crate::tables::{FirstEnd, give_back};
 
 /// Registrations, nodes, tokens, published SVIDs and the keys that they certify.
 #[derive(Debug)]
@@ -130,7 +130,10 @@ impl State {
 
 /// The newest SVID of every entitlement, by node.
 #[derive(Debug, Default)]
-pub(super) struct Published(HashMap<SpiffeId, HashMap<EntitlementId, Newest>>);
+pub(super) struct Published {
+    by_node: HashMap<SpiffeId, HashMap<EntitlementId, Newest>>,
+    first_end: FirstEnd,
+}
 
 #[derive(Debug)]
 struct Newest {
@@ -143,7 +146,8 @@ impl Published {
     /// Keeps an SVID if it is newer than the one that is there.
     pub(super) fn offer(&mut self, svid: Arc<PublishedSvid>) {
         let end = svid.lifetime.not_after;
-        let of_node = self.0.entry(svid.node.clone()).or_default();
+        self.first_end.note(end);
+        let of_node = self.by_node.entry(svid.node.clone()).or_default();
         let entry = of_node
             .entry(svid.entitlement.clone())
             .or_insert_with(|| Newest {
@@ -157,32 +161,37 @@ impl Published {
     }
 
     pub(super) fn newest(&self, node: &SpiffeId, id: &EntitlementId) -> Option<Arc<PublishedSvid>> {
-        Some(self.0.get(node)?.get(id)?.svid.clone())
+        Some(self.by_node.get(node)?.get(id)?.svid.clone())
     }
 
     /// Until when something that was issued for the entitlement is valid.
     pub(super) fn last_end(&self, node: &SpiffeId, id: &EntitlementId) -> Option<Timestamp> {
-        Some(self.0.get(node)?.get(id)?.last_end)
+        Some(self.by_node.get(node)?.get(id)?.last_end)
     }
 
     pub(super) fn remove(&mut self, node: &SpiffeId, id: &EntitlementId) {
-        if let Some(of_node) = self.0.get_mut(node) {
+        if let Some(of_node) = self.by_node.get_mut(node) {
             of_node.remove(id);
         }
     }
 
     pub(super) fn forget_expired(&mut self, now: Timestamp) {
-        for of_node in self.0.values_mut() {
-            of_node.retain(|_, newest| newest.last_end >= now);
+        if !self.first_end.is_before(now) {
+            return;
         }
-        self.0.retain(|_, of_node| !of_node.is_empty());
-        self.0.values_mut().for_each(give_back);
-        give_back(&mut self.0);
+        for of_node in self.by_node.values_mut() {
+            of_node.retain(|_, newest| newest.last_end >= now);
+            give_back(of_node);
+        }
+        self.by_node.retain(|_, of_node| !of_node.is_empty());
+        give_back(&mut self.by_node);
+        let left = self.by_node.values().flat_map(HashMap::values);
+        self.first_end.follow(left.map(|newest| newest.last_end));
     }
 
     /// Of how many entitlements there is one.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.0.values().map(HashMap::len).sum()
+        self.by_node.values().map(HashMap::len).sum()
     }
 }

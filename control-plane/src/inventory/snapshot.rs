@@ -119,6 +119,7 @@ impl Inventory {
         for _ in 0..head.lineages {
             let row = Row::decode_length_delimited(&mut rest).ok()?;
             let (id, lineage) = inventory.read(row)?;
+            inventory.first_end.note(lineage.newest.not_after);
             inventory.lineages.insert(id, Box::new(lineage));
         }
         rest.is_empty().then_some((inventory, coverage))

@@ -78,7 +78,7 @@ fn snapshot_reads_back_equal() {
         oldest_live: 1,
     };
     let bytes = inventory.to_snapshot(&coverage);
-    let (again, covered) = Inventory::from_snapshot(&bytes).unwrap();
+    let (mut again, covered) = Inventory::from_snapshot(&bytes).unwrap();
     assert_eq!(covered, coverage);
     let rows = |inventory: &Inventory| {
         let all = inventory.list(&Filter::default(), at(0)).into_iter();
@@ -86,6 +86,8 @@ fn snapshot_reads_back_equal() {
     };
     assert_eq!(rows(&again), rows(&inventory));
     assert_eq!(again.issued_total(), 4);
+    again.forget_expired(at(901) + REMEMBERED);
+    assert_eq!(again.len(), 0, "what was read back ends as well");
 }
 
 #[test]

@@ -181,6 +181,10 @@ async fn issuing_keeps_its_tables_flat() {
     // Until an issuing CA was succeeded and dropped, everything that comes has come.
     let (first, later) = seen.split_at(seen.len() / 2);
     assert_eq!(largest(later), largest(first));
+    let over = start() + 2 * LIFETIMES * SignedDuration::try_from(LIFETIME).unwrap();
+    plane.authority.tick(over).await.unwrap();
+    let state = plane.authority.read();
+    assert_eq!((state.keys.size().0, state.published.len()), (0, 0));
     let issued = plane.authority.issued_total();
     assert!(
         issued > 3 * 2 * u64::try_from(LIFETIMES).unwrap(),
