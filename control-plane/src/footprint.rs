@@ -1,5 +1,5 @@
 //! How many bytes something keeps: the tests of this crate count what is allocated. What the
-//! allocator adds to a block, about a tenth here, is not counted.
+//! allocator adds to that, about a fifth, is not counted.
 
 use std::alloc::System;
 

@@ -59,10 +59,27 @@ impl Admin {
         &self,
         pairs: impl Iterator<Item = (usize, usize)>,
     ) -> Result<Vec<String>> {
+        self.register_for(None, pairs).await
+    }
+
+    /// As [`register`](Self::register), with a lifetime of their certificates; also of those that
+    /// are registered already.
+    ///
+    /// # Errors
+    /// One was refused.
+    pub async fn register_for(
+        &self,
+        lifetime: Option<Duration>,
+        pairs: impl Iterator<Item = (usize, usize)>,
+    ) -> Result<Vec<String>> {
+        let lifetime = lifetime.map(prost_types::Duration::try_from).transpose()?;
         let calls = pairs.map(|(node, workload)| {
             let mut client = self.0.clone();
             async move {
-                let registration = Some(registration(node, workload));
+                let registration = Some(Registration {
+                    x509_ttl: lifetime,
+                    ..registration(node, workload)
+                });
                 let answer = client.register(RegisterRequest { registration }).await?;
                 let registration = answer.into_inner().registration;
                 anyhow::Ok(registration.context("no registration")?.entitlement)

@@ -1,6 +1,6 @@
 //! How cost and memory grow with what is registered and with what was issued.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -22,8 +22,10 @@ const ROUNDS: usize = 9;
 /// SVIDs of the primitive in one round.
 const PRIMITIVES: u32 = 400;
 const BATCHES: usize = 10;
-/// SVIDs after which memory is looked at.
-const ISSUED: [usize; 5] = [1_000, 20_000, 100_000, 150_000, 200_000];
+/// Lifetime of SVIDs while memory is looked at: the shortest that may be registered.
+const LIFETIME: Duration = Duration::from_secs(20);
+/// How many lifetimes are looked at.
+const LIFETIMES: u32 = 8;
 
 /// CPU for one SVID with more and more registrations.
 ///
@@ -68,22 +70,24 @@ pub async fn curve(report: Report) -> Result<()> {
     Ok(())
 }
 
-/// Memory while the same identities are issued again and again.
+/// Memory while the same identities are issued again and again, as fast as it goes, over several
+/// lifetimes: what is remembered of a certificate ends with it.
 ///
 /// # Errors
 /// The control plane refuses.
 pub async fn flat(report: Report) -> Result<()> {
     let mut bench = Bench::start(None).await?;
-    report.title("memory while issuing for the same 100 identities");
-    let mut issued = 0;
-    for mark in ISSUED {
-        bench.batches((mark - issued) / BATCH).await?;
-        issued = mark;
-        megabytes(
-            report,
-            &format!("after {mark}"),
-            resident(bench.plane.pid())?,
-        );
+    let same = (0..BATCH).map(|workload| (0, workload));
+    bench.plane.admin.register_for(Some(LIFETIME), same).await?;
+    report.title("memory while issuing for the same 100 identities, by lifetimes of 20 s");
+    let (mut issued, begun) = (0, Instant::now());
+    for lifetime in 1..=LIFETIMES {
+        while begun.elapsed() < lifetime * LIFETIME {
+            bench.batches(1).await?;
+            issued += BATCH;
+        }
+        let what = format!("after {lifetime}, {issued} issued");
+        megabytes(report, &what, resident(bench.plane.pid())?);
     }
     let each = bench.plane.disk()? as f64 / issued as f64;
     report.figure(
