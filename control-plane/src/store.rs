@@ -7,6 +7,8 @@
 
 mod data_dir;
 mod entry;
+#[cfg(test)]
+pub(crate) mod testing;
 mod writer;
 
 use std::borrow::Cow;

@@ -1,6 +1,7 @@
 //! Opening a data directory: making everything at first start, finding it again later.
 
 use std::collections::{BTreeMap, HashMap};
+use std::convert::identity;
 use std::future::Future;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
@@ -44,7 +45,7 @@ impl Authority {
             let keys = keys.map_err(|error| AuthorityError::Unavailable(error.to_string()))?;
             Ok(Stores::new(&keys, token.as_ref()))
         };
-        Self::open_with(settings, stores, now).await
+        Self::open_with(settings, stores, identity, now).await
     }
 
     /// Waits until everything is on disk, signatures included: for a daemon that ends. One that
@@ -59,10 +60,11 @@ impl Authority {
         Ok(self.store.flush().await?)
     }
 
-    /// As [`Authority::open`], with keys of another store.
+    /// As [`Authority::open`], with keys of another store, and a store that may fail.
     pub(super) async fn open_with(
         settings: Settings,
         keys: impl FnOnce(&DataDir) -> Result<Stores, AuthorityError>,
+        store: impl FnOnce(Store) -> Store,
         now: Timestamp,
     ) -> Result<Arc<Self>, AuthorityError> {
         rules::lifetime(settings.x509_ttl, settings.issuing_ttl)?;
@@ -70,7 +72,8 @@ impl Authority {
         let data_dir = DataDir::open(&settings.data_dir)?;
         let keys = keys(&data_dir)?;
         keys.probe();
-        let (store, newest) = Store::open(&data_dir).await?;
+        let (opened, newest) = Store::open(&data_dir).await?;
+        let store = store(opened);
         let entries = store.snapshot().await?;
         let (meta, entries): (Vec<_>, Vec<_>) = entries
             .into_iter()

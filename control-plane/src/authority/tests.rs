@@ -1,8 +1,10 @@
 //! The authority as its callers see it, with real keys, a real store and a clock of our own.
 
+mod backup;
 mod by_hand;
 mod certificates;
 mod ending;
+mod faults;
 mod first_start;
 mod foreign_root;
 mod hierarchy;

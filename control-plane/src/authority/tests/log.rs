@@ -3,12 +3,14 @@
 use countersign_proto::log::entry::What;
 use countersign_proto::log::{Registered, Voided};
 
+use futures_util::FutureExt as _;
+
 use super::super::Denied;
 use super::*;
 use crate::inventory::{Filter, Validity};
 
 /// The entries of the log from an index on, as words.
-fn told(plane: &Plane, from: u64) -> Vec<String> {
+pub(super) fn told(plane: &Plane, from: u64) -> Vec<String> {
     let entries = plane.authority.log.scan(from);
     entries
         .map(|noted| match noted.unwrap().what.expect("a known kind") {
@@ -24,7 +26,7 @@ fn told(plane: &Plane, from: u64) -> Vec<String> {
         .collect()
 }
 
-fn everything(plane: &Plane) -> Vec<String> {
+pub(super) fn everything(plane: &Plane) -> Vec<String> {
     let any = Filter {
         validity: Validity::Any,
         ..Filter::default()
@@ -205,4 +207,25 @@ async fn old_bodies_go_and_what_is_valid_stays() {
     assert!(checkpoint.exists());
     let plane = plane.restart(after(3 * day)).await;
     assert_eq!(plane.authority.bundle().0.roots().len(), 1);
+}
+
+#[tokio::test]
+async fn many_refusals_wait_for_one_disk_together() {
+    let plane = Plane::new().await;
+    let from = plane.authority.log.size();
+    let denied = Denied {
+        code: "not_entitled",
+        message: String::new(),
+        remedy: "",
+    };
+    for caller in 0..100 {
+        let authority = &plane.authority;
+        authority.refused(&format!("caller {caller}"), &denied, start());
+    }
+    // Looked at once, with less than a task may do at a time: all of them wait by then.
+    let logged = plane.authority.log_refusals(start(), true).now_or_never();
+    assert!(logged.is_none_or(|logged| logged.is_ok()));
+    let voided = What::Voided(Voided::default());
+    let behind = plane.authority.log.note(start(), voided).await.unwrap();
+    assert_eq!(behind - from, 100);
 }

@@ -103,7 +103,9 @@ async fn watched(dir: &Path) -> (Arc<Authority>, Arc<Witness>) {
         let watching = Box::new(WatchingStore { inner, witness });
         Ok(Stores::of(StoreKind::Disk, watching))
     };
-    let authority = Authority::open_with(settings, keys, start()).await.unwrap();
+    let authority = Authority::open_with(settings, keys, |store| store, start())
+        .await
+        .unwrap();
     (authority, witness)
 }
 

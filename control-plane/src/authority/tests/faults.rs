@@ -1,0 +1,175 @@
+//! A store, or a log, that fails in the middle of a change.
+
+use std::path::PathBuf;
+
+use countersign_proto::log::Refused;
+use countersign_proto::log::entry::What;
+use futures_util::future::join_all;
+
+use super::super::opening::KEYS;
+use super::super::{Denied, Stores};
+use super::log::told;
+use super::*;
+use crate::store::testing::{Fault, Faults, failing};
+use crate::store::{DataDir, Kind};
+
+/// Entries of a segment of the journal.
+const SEGMENT: u64 = 4_096;
+
+/// Opens a control plane whose store fails when a test says so.
+pub(super) async fn open(
+    settings: Settings,
+    faults: &Faults,
+) -> Result<Arc<Authority>, AuthorityError> {
+    let token = settings.hierarchy.pkcs11.clone();
+    let stores = |dir: &DataDir| {
+        Ok(Stores::new(
+            &dir.subdirectory(KEYS).unwrap(),
+            token.as_ref(),
+        ))
+    };
+    let faults = faults.clone();
+    let store = |store| failing(store, faults);
+    Authority::open_with(settings, stores, store, start()).await
+}
+
+/// The same in a directory of its own.
+pub(super) async fn faulty(change: impl FnOnce(&mut Settings)) -> (Plane, Faults) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(&dir.path().join("cp"));
+    change(&mut settings);
+    let faults = Faults::default();
+    let authority = open(settings, &faults).await.unwrap();
+    (Plane { dir, authority }, faults)
+}
+
+pub(super) fn set(faults: &Faults, fault: Fault) {
+    *faults.lock().unwrap() = fault;
+}
+
+/// In the way of the log, until it is dropped.
+pub(super) struct Obstacle(PathBuf);
+
+impl Drop for Obstacle {
+    fn drop(&mut self) {
+        std::fs::remove_dir(&self.0).unwrap();
+    }
+}
+
+/// Fills the first segment of the journal but for so many entries. After those the log takes
+/// nothing while the obstacle is there.
+pub(super) async fn fill_segment_but(plane: &Plane, entries: u64) -> Obstacle {
+    let log = &plane.authority.log;
+    let obstacle = plane.dir.path().join(format!("cp/log/journal/{SEGMENT}"));
+    std::fs::create_dir(&obstacle).unwrap();
+    let fill = |_| log.note(start(), What::Refused(Refused::default()));
+    let noted = join_all((log.size()..SEGMENT - entries).map(fill)).await;
+    assert!(noted.iter().all(Result::is_ok));
+    Obstacle(obstacle)
+}
+
+async fn register(plane: &Plane) -> Result<(), AuthorityError> {
+    let request = RegistrationRequest {
+        registration: registration("/web", "/node/a"),
+    };
+    let registered = plane.authority.register(request, start()).await;
+    registered.map(drop)
+}
+
+#[tokio::test]
+async fn commit_that_may_be_kept_is_not_voided() {
+    let kind = Kind::Registration;
+    for (fault, is_kept) in [
+        (Fault::StopAfter(kind), true),
+        (Fault::StopBefore(kind), false),
+    ] {
+        let (plane, faults) = faulty(|_| ()).await;
+        let from = plane.authority.log.size();
+        set(&faults, fault);
+        let refused = register(&plane).await;
+        assert!(matches!(refused, Err(AuthorityError::Unavailable(_))));
+        assert_eq!(told(&plane, from), ["registered updated=false"]);
+        assert!(plane.authority.unvoided().is_empty());
+        let plane = plane.crash(after(1)).await;
+        assert_eq!(plane.authority.registration_count(), usize::from(is_kept));
+        let voided = told(&plane, from + 1);
+        let expected = (!is_kept).then(|| format!("voided {from}"));
+        assert_eq!(voided, Vec::from_iter(expected), "the start finds out");
+    }
+}
+
+#[tokio::test]
+async fn failed_voids_are_retried_before_the_next_change() {
+    let (plane, faults) = faulty(|_| ()).await;
+    let obstacle = fill_segment_but(&plane, 1).await;
+    let from = plane.authority.log.size();
+    set(&faults, Fault::Refuse(Kind::Registration));
+    register(&plane).await.unwrap_err();
+    set(&faults, Fault::None);
+    register(&plane).await.unwrap_err();
+    assert_eq!(told(&plane, from), ["registered updated=false"]);
+    assert_eq!(*plane.authority.unvoided(), [from].into());
+    drop(obstacle);
+    register(&plane).await.unwrap();
+    let expected = [format!("voided {from}"), "registered updated=false".into()];
+    assert_eq!(told(&plane, from + 1), expected);
+    let plane = plane.restart(after(1)).await;
+    assert_eq!(told(&plane, from + 1), expected, "it is voided once");
+}
+
+/// Whether a tick rotates, removes, forgets and logs refusals, although the store fails.
+async fn steps_of_a_tick(fault: Fault) -> [bool; 4] {
+    let (plane, faults) = faulty(|_| ()).await;
+    let mut ending = registration("/web", "/node/a");
+    ending.expires_at = Some(after(600));
+    plane.register(ending).await;
+    let authority = &plane.authority;
+    let other = id("/node/b");
+    let token = authority.create_token(&other, MINUTE, start());
+    token.await.unwrap();
+    let denied = Denied {
+        code: "not_entitled",
+        message: String::new(),
+        remedy: "",
+    };
+    authority.refused("caller", &denied, start());
+    let (issuing, from) = (authority.tiers().issuing.len(), authority.log.size());
+    set(&faults, fault);
+    let outcome = authority.tick(after(2 * 86_400)).await;
+    assert_eq!(outcome.is_ok(), fault == Fault::None, "{fault:?}");
+    [
+        authority.tiers().issuing.len() > issuing,
+        authority.registration_count() == 0,
+        authority.read().tokens.is_empty(),
+        told(&plane, from).contains(&"refused caller not_entitled x1".to_owned()),
+    ]
+}
+
+#[tokio::test]
+async fn failing_step_of_a_tick_stops_no_other() {
+    let expected = [
+        (Fault::None, [true, true, true, true]),
+        (Fault::Refuse(Kind::Authority), [false, true, true, true]),
+        (Fault::Refuse(Kind::Registration), [true, false, true, true]),
+        (Fault::Refuse(Kind::Token), [true, true, false, true]),
+    ];
+    for (fault, steps) in expected {
+        assert_eq!(steps_of_a_tick(fault).await, steps, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn retired_ca_that_cannot_be_dropped_stops_no_other() {
+    let (plane, faults) = faulty(|_| ()).await;
+    let mut ending = registration("/web", "/node/a");
+    ending.expires_at = Some(after(600));
+    plane.register(ending).await;
+    plane.authority.rotate_issuing(after(1)).await.unwrap();
+    set(&faults, Fault::Refuse(Kind::Authority));
+    plane.authority.tick(after(601)).await.unwrap_err();
+    assert_eq!(plane.authority.tiers().issuing.len(), 2);
+    assert_eq!(plane.authority.registration_count(), 0);
+    set(&faults, Fault::None);
+    plane.authority.tick(after(602)).await.unwrap();
+    assert_eq!(plane.authority.tiers().issuing.len(), 1);
+}
