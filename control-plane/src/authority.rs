@@ -28,8 +28,10 @@ mod signing;
 mod snapshot;
 mod state;
 mod succession;
+mod unmaking;
 mod upkeep;
 mod values;
+mod withheld;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -102,8 +104,11 @@ pub struct Authority {
     refusals: Mutex<Refusals>,
     /// Size of the log when the inventory was last written down.
     settled: AtomicU64,
-    /// Entries that announce a change that was not made, and are not voided yet.
+    /// Entries of changes that were not made and of certificates that nobody was given, which are
+    /// not voided yet.
     unvoided: Mutex<BTreeSet<u64>>,
+    /// One `voided` entry at a time.
+    voiding: tokio::sync::Mutex<()>,
     metrics: Issuance,
     /// Keys that no caller may have certified.
     refused_keys: Refused,
@@ -209,7 +214,7 @@ impl Authority {
         records
     }
 
-    /// How many certificates were logged.
+    /// How many certificates were logged and are not void.
     pub fn issued_total(&self) -> u64 {
         self.listed().issued_total()
     }

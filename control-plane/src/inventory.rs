@@ -38,7 +38,8 @@ pub(crate) struct Inventory {
 }
 
 impl Inventory {
-    /// A certificate was signed, or was found in the log with its signature.
+    /// A certificate was given out, or was found in the log with its signature. What is void is not
+    /// listed.
     pub(crate) fn issued(&mut self, signed: &Signed) {
         self.add(signed.issuance(), Some(signed.sha256()));
     }
@@ -64,7 +65,7 @@ impl Inventory {
         }
     }
 
-    /// How many certificates the log holds, as far back as it was read.
+    /// How many certificates the log holds that are not void, as far back as it was read.
     pub(crate) fn issued_total(&self) -> u64 {
         self.issued
     }

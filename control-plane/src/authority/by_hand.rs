@@ -11,7 +11,9 @@ use rustls_pki_types::CertificateDer;
 use tracing::{info, info_span};
 
 use super::signing::damaged_entry;
-use super::{Authority, AuthorityError};
+use super::state::State;
+use super::withheld::Withheld;
+use super::{Authority, AuthorityError, Denied};
 use crate::ca::sign::Signed;
 use crate::issue::issuance::Issuance;
 use crate::issue::request::Requested;
@@ -82,7 +84,7 @@ impl Authority {
             .await
     }
 
-    async fn sign_now(
+    pub(super) async fn sign_now(
         &self,
         id: &SpiffeId,
         requested: &Requested,
@@ -99,15 +101,20 @@ impl Authority {
         let newest = self.read().signed_by_hand.newest(authorized.entitlement());
         let mut subject = self.subject(authorized);
         subject.renews = newest;
-        let outcome = self.issue(subject, requested.spki(), now).await;
-        if outcome.is_err() {
+        // The right may go while the entry is made durable.
+        let stands = |issuance: &Issuance| stands(&self.read(), id, issuance, now);
+        let issued = self.issue(subject, requested.spki(), stands, now).await;
+        if issued.is_err() {
             self.write().keys.release(&spki_sha256);
         }
-        let signed = outcome?;
-        self.note_signed(signed.issuance())?;
-        // The right may have gone while the signature was made.
-        self.may_sign(id, now)?.still_allows(signed.issuance())?;
-        let svid = self.hand_out(id, &signed)?;
+        let signed = issued?;
+        let svid = match self.give_by_hand(id, &signed, now) {
+            Ok(svid) => svid,
+            Err(error) => {
+                self.withhold(Withheld::of(signed.issuance()), now).await;
+                return Err(error);
+            }
+        };
         info!(spiffe_id = %id, serial = %svid.serial, not_after = %svid.lifetime.not_after,
             "certificate signed by hand");
         Ok(svid)
@@ -120,14 +127,26 @@ impl Authority {
         Ok(self.metrics.timed(Phase::Authorize, authorize)?)
     }
 
-    /// What was signed by hand, now or before a restart: its key stays taken.
-    pub(super) fn note_signed(&self, issuance: &Issuance) -> Result<(), AuthorityError> {
-        let entitlement = EntitlementId::parse(&issuance.entitlement).ok_or_else(damaged_entry)?;
-        let (index, end) = (issuance.serial.index(), issuance.not_after);
-        let mut state = self.write();
-        state.signed_by_hand.note(&entitlement, index, end);
-        state.keys.issued(issuance);
-        Ok(())
+    /// The answer to the operator, if the right to it still stands.
+    fn give_by_hand(
+        &self,
+        id: &SpiffeId,
+        signed: &Signed,
+        now: Timestamp,
+    ) -> Result<HandSigned, AuthorityError> {
+        let svid = self.hand_out(id, signed)?;
+        {
+            let mut state = self.write();
+            stands(&state, id, signed.issuance(), now)?;
+            note_signed(&mut state, signed.issuance())?;
+        }
+        self.inventory().issued(signed);
+        Ok(svid)
+    }
+
+    /// What was signed by hand before a restart.
+    pub(super) fn restore_signed(&self, issuance: &Issuance) -> Result<(), AuthorityError> {
+        note_signed(&mut self.write(), issuance)
     }
 
     fn hand_out(&self, id: &SpiffeId, signed: &Signed) -> Result<HandSigned, AuthorityError> {
@@ -142,4 +161,18 @@ impl Authority {
             },
         })
     }
+}
+
+/// What was signed by hand: its key stays taken.
+fn note_signed(state: &mut State, issuance: &Issuance) -> Result<(), AuthorityError> {
+    let entitlement = EntitlementId::parse(&issuance.entitlement).ok_or_else(damaged_entry)?;
+    let (index, end) = (issuance.serial.index(), issuance.not_after);
+    state.signed_by_hand.note(&entitlement, index, end);
+    state.keys.issued(issuance);
+    Ok(())
+}
+
+/// Whether a certificate that was authorized before may still be signed by hand.
+fn stands(state: &State, id: &SpiffeId, issuance: &Issuance, now: Timestamp) -> Result<(), Denied> {
+    authorize_by_hand(&state.registry, id, now)?.still_allows(issuance)
 }

@@ -8,6 +8,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use super::AuthorityInfo;
+use super::unmaking::Made;
 use crate::ca::authorities::{Authorities, CaRecord, Path};
 use crate::ca::keys::{CaKey, StoreKind};
 use crate::ca::slots::{SlotState, Tier};
@@ -21,6 +22,8 @@ pub(super) struct Cas {
     pub(super) keys: HashMap<String, HeldKey>,
     /// The intermediate's key that waits for its certificate from a root that is not ours.
     pub(super) requested: Option<HeldKey>,
+    /// What was made for this copy, until it is stored.
+    pub(super) made: Vec<Made>,
 }
 
 /// A key and the store that it is in.

@@ -41,9 +41,12 @@ impl Authority {
         self.to_the_end(async move |this| {
             let _one_at_a_time = this.writing.lock().await;
             let mut next = this.cas().clone();
-            let record = this.add_intermediate(&mut next, now).await?;
-            this.add_issuing(&mut next, now).await?;
-            this.replace(next, [Change::Authorities], now).await?;
+            let made = match this.add_intermediate(&mut next, now).await {
+                Ok(record) => { this.add_issuing(&mut next, now).await }.map(|_| record),
+                Err(error) => Err(error),
+            };
+            let replaced = this.replace(made, next, [Change::Authorities], now);
+            let record = replaced.await?;
             info!(key_id = record.key_id, "intermediate rotated");
             Ok(record.as_info(SlotState::Active))
         })
@@ -252,11 +255,10 @@ impl Authority {
         let (store, _) = self.settings.hierarchy.intermediate.ok_or_else(no_tier)?;
         next.retires_at(now);
         let (root, root_key) = next.signer(Tier::Root).ok_or_else(no_root)?;
-        let held = self.create_key(store)?;
-        let certified = self
-            .certify_ca(Tier::Intermediate, &held, &root, &root_key, now)
-            .await;
-        let record = certified.inspect_err(|_| self.give_up(&held))?;
+        let held = self.make_key(next, store)?;
+        let signer = (&root, root_key.as_ref());
+        let certified = self.certify_ca(next, Tier::Intermediate, &held, signer, now);
+        let record = certified.await?;
         let slots = next.authorities.slots_mut();
         slots.activate_intermediate(&record.key_id, &root.key_id, record.not_after)?;
         next.authorities.keep(record.clone());

@@ -9,13 +9,13 @@ use std::sync::PoisonError;
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::cas::{Cas, HeldKey};
 use super::{Authority, AuthorityError, AuthorityInfo, CaRequest, Change, Denied};
 use crate::ca::authorities::CaRecord;
 use crate::ca::import::{self, Expected, Foreign, Imported};
-use crate::ca::keys::StoreKind;
+use crate::ca::keys::{KeyError, StoreKind};
 use crate::ca::request;
 use crate::ca::slots::{SlotState, Tier};
 use crate::issue::profile::ca_name;
@@ -43,14 +43,15 @@ impl Authority {
         self.to_the_end(async move |this| {
             let _one_at_a_time = this.writing.lock().await;
             let waiting = this.cas().requested.clone();
-            let held = match waiting {
-                Some(held) => held,
-                None => this.new_request().await?,
-            };
-            Ok(CaRequest {
-                key_id: held.key.key_id().to_owned(),
-                pem: request::pem(held.key.as_ref(), this.trust_domain())?,
-            })
+            let asked = waiting.map(|held| this.request_of(&held)).transpose();
+            match asked {
+                Ok(Some(request)) => Ok(request),
+                // One that could not be stored, as it seemed: nobody has seen it.
+                Ok(None) | Err(KeyError::Gone(_)) => {
+                    Ok(this.request_of(&this.new_request().await?)?)
+                }
+                Err(error) => Err(error.into()),
+            }
         })
         .await
     }
@@ -74,11 +75,11 @@ impl Authority {
             }
             let held = next.requested.take().ok_or_else(no_request)?;
             let imported = this.judged(&chain, &root, &held, now)?;
-            let state = this.place(&mut next, &held, imported, now).await?;
+            let placed = this.place(&mut next, &held, imported, now).await;
             let key_id = held.key.key_id();
             let record = next.authorities.record(key_id).cloned();
-            this.replace(next, [Change::Bundle, Change::Authorities], now)
-                .await?;
+            let changes = [Change::Bundle, Change::Authorities];
+            let state = this.replace(placed, next, changes, now).await?;
             info!(key_id, state = state.as_str(), "intermediate imported");
             let record = record.expect("it was placed");
             Ok(this.cas().info(&record, state))
@@ -101,10 +102,23 @@ impl Authority {
         };
         let damaged = |_| AuthorityError::Unavailable("a stored request is damaged".to_owned());
         let spki = hex::decode(spki).map_err(damaged)?;
-        let key = self.keys.load(store, &key_id, &spki)?;
+        let key = match self.keys.load(store, &key_id, &spki) {
+            Err(KeyError::Gone(_)) => {
+                warn!(key_id, %store, "key of the request is gone; the next request has another");
+                return Ok(());
+            }
+            key => key?,
+        };
         let mut cas = self.cas.write().unwrap_or_else(PoisonError::into_inner);
         cas.requested = Some(HeldKey { store, key });
         Ok(())
+    }
+
+    fn request_of(&self, held: &HeldKey) -> Result<CaRequest, KeyError> {
+        Ok(CaRequest {
+            key_id: held.key.key_id().to_owned(),
+            pem: request::pem(held.key.as_ref(), self.trust_domain())?,
+        })
     }
 
     async fn new_request(&self) -> Result<HeldKey, AuthorityError> {
@@ -120,7 +134,8 @@ impl Authority {
         };
         let writes = vec![Write::put(Kind::Meta, REQUESTED, &stored)];
         let committed = self.store.commit(writes, Vec::new()).await;
-        let seq = committed.inspect_err(|_| self.give_up(&held))?;
+        // Also where it may be stored all the same: a request whose key is gone is forgotten.
+        let seq = committed.inspect_err(|_| self.destroy(&held))?;
         let mut cas = self.cas.write().unwrap_or_else(PoisonError::into_inner);
         cas.requested = Some(held.clone());
         drop(cas);

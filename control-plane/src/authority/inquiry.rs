@@ -16,8 +16,10 @@ pub(crate) const MAX_HISTORY: usize = 1_000;
 pub(crate) struct Shown {
     pub(crate) lineage: Option<Lineage>,
     pub(crate) certificate: Certificate,
-    /// DER; `None` where the signature was lost.
+    /// DER; `None` where the signature was lost, or it is void.
     pub(crate) der: Option<Vec<u8>>,
+    /// Nobody was given it. Remembered while it would be valid; a CA's at most until a restart.
+    pub(crate) voided: bool,
     /// Newest first.
     pub(crate) history: Vec<Certificate>,
 }
@@ -35,11 +37,13 @@ impl Authority {
         let logged = self.entry_of(serial)?.ok_or_else(|| unknown(serial))?;
         let before = self.history(logged.issuance(), history.min(MAX_HISTORY))?;
         let id = lineage_of(logged.issuance());
+        let voided = self.is_void(serial.index());
         let (certificate, der) = self.seen(logged)?;
         Ok(Shown {
             lineage: self.listed().lineage(&id).cloned(),
             certificate,
-            der,
+            der: der.filter(|_| !voided),
+            voided,
             history: before,
         })
     }

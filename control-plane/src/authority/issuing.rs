@@ -13,6 +13,8 @@ use zeroize::Zeroizing;
 
 use super::published::Holder;
 use super::signing::damaged_entry;
+use super::state::State;
+use super::withheld::Withheld;
 use super::{
     AttestedNode, Authority, AuthorityError, Change, Denied, ProvenKey, PublishedSvid,
     ServerIdentity,
@@ -20,6 +22,7 @@ use super::{
 use crate::ca::authorities::Path;
 use crate::ca::sign::Signed;
 use crate::issue::PrepareError;
+use crate::issue::issuance::Issuance;
 use crate::issue::profile::Subject;
 use crate::registry::rules::ISSUING_LIVES;
 use crate::registry::{Authorized, authorize};
@@ -97,11 +100,17 @@ impl Authority {
         if let Some(index) = enrolled {
             return self.enrolled_before(index, &authorized);
         }
-        let outcome = self.certify(authorized, key, now).await;
+        let outcome = self.certify(node, authorized, key, now).await;
         if outcome.is_err() {
             self.write().keys.release(&spki_sha256);
         }
-        self.publish(node, outcome?, now)
+        let signed = outcome?;
+        let withheld = Withheld::of(signed.issuance());
+        let published = self.publish(node, signed, now);
+        if published.is_err() {
+            self.withhold(withheld, now).await;
+        }
+        published
     }
 
     /// A fresh identity for the API listener.
@@ -114,14 +123,19 @@ impl Authority {
         let subject = Subject::server(self.trust_domain(), ttl, &self.settings.times);
         let spki = pair.subject_public_key_info();
         self.refused_keys.note_server(&spki);
-        let signed = self.issue(subject, &spki, now).await?;
+        let signed = self.issue(subject, &spki, |_| Ok(()), now).await?;
         let issuance = signed.issuance();
+        let chain = self.presented(&signed);
+        match &chain {
+            Ok(_) => self.inventory().issued(&signed),
+            Err(_) => self.withhold(Withheld::of(issuance), now).await,
+        }
         Ok(ServerIdentity {
             lifetime: Lifetime {
                 issued_at: issuance.issued_at,
                 not_after: issuance.not_after,
             },
-            chain: self.presented(&signed)?,
+            chain: chain?,
             key: Zeroizing::new(pair.serialize_der()),
         })
     }
@@ -147,6 +161,7 @@ impl Authority {
 
     async fn certify(
         &self,
+        node: &AttestedNode,
         authorized: Authorized,
         key: &ProvenKey,
         now: Timestamp,
@@ -155,9 +170,13 @@ impl Authority {
             let newest = self.published(node, authorized.entitlement());
             newest.map(|svid| svid.serial.index())
         });
+        let entitlement = authorized.entitlement().clone();
         let mut subject = self.subject(authorized);
         subject.renews = newest;
-        self.issue(subject, key.spki(), now).await
+        // The registration or the node may have changed while the entry was made durable.
+        let stands =
+            |issuance: &Issuance| stands(&self.read(), node, &entitlement, issuance, now).map(drop);
+        self.issue(subject, key.spki(), stands, now).await
     }
 
     /// What an authorization allows, and nothing else.
@@ -220,13 +239,9 @@ impl Authority {
         let entitlement = EntitlementId::parse(&issuance.entitlement).ok_or_else(damaged_entry)?;
         let svid = {
             let mut state = self.write();
-            state.keys.issued(issuance);
-            if !state.nodes.is_current(node) {
-                return Err(superseded_node(node).into());
-            }
-            let right = authorize(&state.registry, node, &entitlement, now)?;
-            right.still_allows(issuance)?;
+            let right = stands(&state, node, &entitlement, issuance, now)?;
             let svid = svid_of(&signed, above, &right)?;
+            state.keys.issued(issuance);
             if svid.entitlement == EntitlementId::node() {
                 state
                     .nodes
@@ -236,6 +251,7 @@ impl Authority {
             state.published.offer(svid.clone());
             svid
         };
+        self.inventory().issued(&signed);
         let change = Change::Svid(svid.node.clone(), svid.entitlement.clone());
         self.announce(Seq::default(), [change]);
         Ok(svid)
@@ -251,6 +267,22 @@ fn svid_of(
     let holder = Holder::of(authorized);
     let svid = holder.and_then(|holder| PublishedSvid::of(signed, above, holder));
     svid.map(Arc::new).ok_or_else(damaged_entry)
+}
+
+/// The right to a certificate that was authorized before, if it is still its node's.
+fn stands(
+    state: &State,
+    node: &AttestedNode,
+    entitlement: &EntitlementId,
+    issuance: &Issuance,
+    now: Timestamp,
+) -> Result<Authorized, Denied> {
+    if !state.nodes.is_current(node) {
+        return Err(superseded_node(node));
+    }
+    let right = authorize(&state.registry, node, entitlement, now)?;
+    right.still_allows(issuance)?;
+    Ok(right)
 }
 
 fn superseded_node(node: &AttestedNode) -> Denied {

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::Denied;
+use super::withheld::{Voids, Withheld};
 use crate::issue::issuance::Issuance;
 use crate::registry::Authorized;
 use crate::tables::{FirstEnd, give_back};
@@ -20,6 +21,7 @@ use crate::tables::{FirstEnd, give_back};
 pub(super) struct Keys {
     uses: HashMap<[u8; 32], KeyUse>,
     first_end: FirstEnd,
+    voids: Voids,
 }
 
 /// What a key is used for.
@@ -57,11 +59,19 @@ impl KeyUse {
     pub(super) fn of(issuance: &Issuance) -> Self {
         Self {
             holder: Holder::of(&issuance.node, &issuance.entitlement),
-            issued: Some(Issued {
-                log_size: NonZeroU64::MIN.saturating_add(issuance.serial.index()),
-                end_second: issuance.not_after.as_second(),
-            }),
+            issued: Some(Issued::new(issuance.serial.index(), issuance.not_after)),
         }
+    }
+
+    /// The same right, with the certificate that was made for it.
+    pub(super) fn with(self, index: u64, end: Timestamp) -> Self {
+        let issued = Some(Issued::new(index, end));
+        Self { issued, ..self }
+    }
+
+    /// Index of its log entry and end of its certificate; `None` while it is being issued.
+    pub(super) fn issued(&self) -> Option<(u64, Timestamp)> {
+        self.issued.map(|issued| (issued.index(), issued.end()))
     }
 }
 
@@ -78,6 +88,13 @@ impl Holder {
 }
 
 impl Issued {
+    fn new(index: u64, end: Timestamp) -> Self {
+        Self {
+            log_size: NonZeroU64::MIN.saturating_add(index),
+            end_second: end.as_second(),
+        }
+    }
+
     fn index(&self) -> u64 {
         self.log_size.get() - 1
     }
@@ -100,18 +117,19 @@ impl Keys {
             let ended = used.issued.is_some_and(|issued| issued.end() <= now);
             !ended
         });
+        let bound = live.or_else(|| self.voids.of_key(&spki_sha256, now));
+        if bound.is_some_and(|used| used.holder != claimed.holder) {
+            return Err(Denied {
+                code: "key_in_use",
+                message: "this key is certified for another identity or entitlement".to_owned(),
+                remedy: "make a fresh key for every entitlement and every renewal",
+            });
+        }
         let Some(used) = live else {
             self.uses.insert(spki_sha256, claimed);
             return Ok(None);
         };
-        if used.holder == claimed.holder {
-            return Ok(used.issued.map(|issued| issued.index()));
-        }
-        Err(Denied {
-            code: "key_in_use",
-            message: "this key is certified for another identity or entitlement".to_owned(),
-            remedy: "make a fresh key for every entitlement and every renewal",
-        })
+        Ok(used.issued.map(|issued| issued.index()))
     }
 
     /// The certificate for a key was issued.
@@ -120,15 +138,29 @@ impl Keys {
         self.uses.insert(issuance.spki_sha256, KeyUse::of(issuance));
     }
 
-    /// Gives up a claim that came to nothing.
-    pub(super) fn release(&mut self, spki_sha256: &[u8; 32]) {
-        if self
-            .uses
-            .get(spki_sha256)
-            .is_some_and(|used| used.issued.is_none())
-        {
-            self.uses.remove(spki_sha256);
+    /// Gives up a claim that came to nothing, and says what it was for.
+    pub(super) fn release(&mut self, spki_sha256: &[u8; 32]) -> Option<KeyUse> {
+        let claimed = self.uses.get(spki_sha256);
+        if claimed.is_some_and(|used| used.issued.is_none()) {
+            return self.uses.remove(spki_sha256);
         }
+        None
+    }
+
+    /// The certificate for a claimed key will be given to nobody.
+    pub(super) fn withhold(&mut self, withheld: &Withheld) {
+        let claimed = self.release(withheld.spki_sha256());
+        self.voids.note(withheld, claimed);
+    }
+
+    /// A void certificate was found in the log, with what its key was claimed for.
+    pub(super) fn found_void(&mut self, withheld: &Withheld, used: Option<KeyUse>) {
+        self.voids.note(withheld, used);
+    }
+
+    /// Whether the certificate at a log index is void, as long as it would be valid.
+    pub(super) fn is_void(&self, index: u64) -> bool {
+        self.voids.contains(index)
     }
 
     /// Whether a certificate is being issued.
@@ -136,16 +168,18 @@ impl Keys {
         self.uses.values().any(|used| used.issued.is_none())
     }
 
-    /// The lowest log index of a certificate that is valid.
+    /// The lowest log index of a certificate that is valid, or would be if it were not void.
     pub(super) fn oldest_live(&self, now: Timestamp) -> Option<u64> {
         let live = self.uses.values().filter_map(|used| used.issued);
         live.filter(|issued| issued.end() >= now)
             .map(|issued| issued.index())
+            .chain(self.voids.oldest_live(now))
             .min()
     }
 
-    /// Forgets the keys whose certificates have ended.
+    /// Forgets the keys whose certificates have ended, and what was void so long.
     pub(super) fn forget_expired(&mut self, now: Timestamp) {
+        self.voids.forget_expired(now);
         if !self.first_end.is_before(now) {
             return;
         }
@@ -164,7 +198,7 @@ impl Keys {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use countersign_model::Serial;
 
     use super::*;
@@ -178,7 +212,7 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
     }
 
-    fn issuance(index: u64, not_after: i64) -> Issuance {
+    pub(in crate::authority) fn issuance(index: u64, not_after: i64) -> Issuance {
         let mut spki_sha256 = [0; 32];
         spki_sha256[..8].copy_from_slice(&index.to_be_bytes());
         Issuance {
@@ -229,5 +263,17 @@ mod tests {
         let (left, room) = keys.size();
         assert!(left == 10 && room < 10_000, "{left} of {room}");
         assert_eq!(keys.oldest_live(at(61)), Some(0));
+    }
+
+    #[test]
+    fn void_ends_though_no_key_does() {
+        let mut keys = Keys::default();
+        issued(&mut keys, 1, 120);
+        let void = issuance(1, 60);
+        keys.found_void(&Withheld::of(&void), Some(KeyUse::of(&void)));
+        keys.forget_expired(at(60));
+        assert!(keys.is_void(1), "valid to the end of its last second");
+        keys.forget_expired(at(61));
+        assert!(!keys.is_void(1) && keys.size().0 == 1);
     }
 }

@@ -54,10 +54,12 @@ impl Authority {
     /// # Errors
     /// The store is unavailable.
     pub async fn flush(&self, now: Timestamp) -> Result<(), AuthorityError> {
+        let voided = self.void_pending(now).await;
         self.log_refusals(now, true).await?;
         self.publish_log(now).await?;
         self.save_inventory(now, true).await?;
-        Ok(self.store.flush().await?)
+        self.store.flush().await?;
+        voided
     }
 
     /// As [`Authority::open`], with keys of another store, and a store that may fail.
@@ -110,6 +112,7 @@ impl Authority {
             refusals: Mutex::default(),
             settled: AtomicU64::default(),
             unvoided: Mutex::default(),
+            voiding: tokio::sync::Mutex::default(),
             metrics: Issuance::default(),
             refused_keys,
             settings,
@@ -186,7 +189,7 @@ impl Authority {
         Ok(Cas {
             authorities,
             keys,
-            requested: None,
+            ..Cas::default()
         })
     }
 

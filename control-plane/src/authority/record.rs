@@ -2,18 +2,20 @@
 //!
 //! The entry is durable first, then the change is committed; nothing is acknowledged before both.
 //! A change that a crash or a failed commit takes away is voided by a later entry, so that a reader
-//! of the log never takes an intention for a fact. Such changes happen one at a time.
+//! of the log never takes an intention for a fact. Such changes happen one at a time. Certificates
+//! that nobody was given are voided in the same way ([`super::withheld`]).
 
 use std::collections::BTreeSet;
 use std::sync::{MutexGuard, PoisonError};
 
-use countersign_proto::log::Voided;
 use countersign_proto::log::entry::What;
+use countersign_proto::log::{Issued, Voided};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use tracing::error;
 
 use super::{Authority, AuthorityError};
+use crate::issue::profile::Profile;
 use crate::store::{Change as Write, Kind, Precondition, Seq, StoreError};
 
 /// Key in the store: how many entries of the log are accounted for by commits.
@@ -28,9 +30,9 @@ impl Authority {
         writes: impl FnOnce(u64) -> Vec<Write>,
         preconditions: Vec<Precondition>,
         now: Timestamp,
-    ) -> Result<(u64, Seq), AuthorityError> {
+    ) -> Result<(u64, Seq), NotCommitted> {
         if self.store.is_stopped() {
-            return Err(StoreError::Stopped.into());
+            return Err(AuthorityError::from(StoreError::Stopped).into());
         }
         self.void_pending(now).await?;
         let noted = self.note_all(what, now).await?;
@@ -42,8 +44,14 @@ impl Authority {
         match self.store.commit(writes, preconditions).await {
             Ok(seq) => Ok((first, seq)),
             Err(error) => {
-                self.refused_by_store(&noted, &error, now).await;
-                Err(error.into())
+                // A store that stopped may have kept the commit all the same: the next start
+                // finds out.
+                let is_open = matches!(error, StoreError::Stopped);
+                if !is_open {
+                    self.void(&noted, now).await;
+                }
+                let error = error.into();
+                Err(NotCommitted { error, is_open })
             }
         }
     }
@@ -69,22 +77,19 @@ impl Authority {
         self.void(&noted, now).await;
     }
 
-    /// A store that stopped may have kept the commit all the same: the next start finds out.
-    async fn refused_by_store(&self, noted: &[u64], error: &StoreError, now: Timestamp) {
-        if !matches!(error, StoreError::Stopped) {
-            self.void(noted, now).await;
-        }
-    }
-
-    /// What cannot be voided now is voided before the next change, or at the next start.
-    async fn void(&self, noted: &[u64], now: Timestamp) {
+    /// What cannot be voided now is voided before the next change, with the next tick or at the
+    /// end.
+    pub(super) async fn void(&self, noted: &[u64], now: Timestamp) {
         self.unvoided().extend(noted);
         if let Err(error) = self.void_pending(now).await {
             error!(%error, "entries of the issuance log were not voided");
         }
     }
 
-    async fn void_pending(&self, now: Timestamp) -> Result<(), AuthorityError> {
+    /// Voids what could not be voided before.
+    pub(super) async fn void_pending(&self, now: Timestamp) -> Result<(), AuthorityError> {
+        // So that nothing is voided twice.
+        let _one_at_a_time = self.voiding.lock().await;
         loop {
             let Some(index) = self.unvoided().first().copied() else {
                 return Ok(());
@@ -94,24 +99,51 @@ impl Authority {
         }
     }
 
-    /// Entries that announce a change that was not made, and are not voided yet.
+    /// Entries that are void and not voided in the log yet.
     pub(super) fn unvoided(&self) -> MutexGuard<'_, BTreeSet<u64>> {
         self.unvoided.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Follows the entries of a log and keeps the changes that nothing accounts for.
+/// A change that was logged, or was about to be, and is not acknowledged.
+#[derive(Debug)]
+pub(super) struct NotCommitted {
+    error: AuthorityError,
+    /// Whether the store may have kept it all the same.
+    pub(super) is_open: bool,
+}
+
+impl From<AuthorityError> for NotCommitted {
+    fn from(error: AuthorityError) -> Self {
+        Self {
+            error,
+            is_open: false,
+        }
+    }
+}
+
+impl From<NotCommitted> for AuthorityError {
+    fn from(not_committed: NotCommitted) -> Self {
+        not_committed.error
+    }
+}
+
+/// Follows the entries of a log and keeps the changes that nothing accounts for, and the
+/// certificates of CAs that came with them.
 #[derive(Debug)]
 pub(super) struct Unfinished {
     accounted: u64,
+    /// Below it are entries of the log that a backup was made of.
+    own: u64,
     noted: BTreeSet<u64>,
 }
 
 impl Unfinished {
-    /// The store accounts for the entries below this index.
-    pub(super) fn after(accounted: u64) -> Self {
+    /// The store accounts for the entries below an index, and this log begins at another.
+    pub(super) fn after(accounted: u64, own: u64) -> Self {
         Self {
             accounted,
+            own,
             noted: BTreeSet::new(),
         }
     }
@@ -124,6 +156,11 @@ impl Unfinished {
             {
                 self.noted.insert(index);
             }
+            // A CA that a lost control plane made after the backup was one, and its key may be
+            // in a token that we share with it.
+            What::Issued(issued) if index >= self.accounted.max(self.own) && is_of_ca(issued) => {
+                self.noted.insert(index);
+            }
             What::Voided(voided) => {
                 self.noted.remove(&voided.index);
             }
@@ -131,8 +168,17 @@ impl Unfinished {
         }
     }
 
+    /// Whether nothing accounts for the entry at this index, as far as is known.
+    pub(super) fn contains(&self, index: u64) -> bool {
+        self.noted.contains(&index)
+    }
+
     /// What is left.
     pub(super) fn into_noted(self) -> BTreeSet<u64> {
         self.noted
     }
+}
+
+fn is_of_ca(issued: &Issued) -> bool {
+    Profile::named(&issued.profile).is_some_and(Profile::is_ca)
 }

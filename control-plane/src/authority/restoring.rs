@@ -17,6 +17,7 @@ use super::{Authority, AuthorityError, PublishedSvid};
 use crate::ca::entries;
 use crate::ca::log::Logged;
 use crate::ca::sign::{Signed, signed_before};
+use crate::issue::issuance::Issuance;
 
 impl Authority {
     /// Reads the log: where the inventory was written down, from there and from the oldest valid
@@ -31,17 +32,30 @@ impl Authority {
             self.log.note(now, opened).await?;
             return Ok(());
         }
-        let mut unfinished = Unfinished::after(accounted);
+        let own = self.predecessor.map_or(0, |it| it.size);
+        let mut unfinished = Unfinished::after(accounted, own);
         let covered = self.load_inventory();
+        let from = covered.settled.min(covered.oldest_live);
+        let voided = self.log.voided(from)?;
         let mut accounts = BTreeMap::new();
-        for noted in self.log.scan(covered.settled.min(covered.oldest_live)) {
+        for noted in self.log.scan(from) {
             let noted = noted?;
             let Some(what) = noted.what else {
                 continue;
             };
             unfinished.see(noted.index, &what);
             match what {
-                What::Issued(issued) => self.restore_issued(noted.index, noted.at, issued, now)?,
+                What::Issued(issued) => {
+                    let issuance = read_back(noted.index, noted.at, issued)?;
+                    if voided.contains(&noted.index) {
+                        self.restore_void(&issuance, now);
+                    } else if unfinished.contains(noted.index) {
+                        self.destroy_unfinished(&issuance);
+                        self.restore_void(&issuance, now);
+                    } else {
+                        self.restore_issued(issuance, now)?;
+                    }
+                }
                 What::Voided(voided) => {
                     accounts.remove(&voided.index);
                 }
@@ -67,15 +81,7 @@ impl Authority {
         }
     }
 
-    fn restore_issued(
-        &self,
-        index: u64,
-        at: Timestamp,
-        issued: Issued,
-        now: Timestamp,
-    ) -> Result<(), AuthorityError> {
-        let unreadable = |_| AuthorityError::Unavailable(format!("log entry {index} is damaged"));
-        let issuance = entries::issuance(at, issued).map_err(unreadable)?;
+    fn restore_issued(&self, issuance: Issuance, now: Timestamp) -> Result<(), AuthorityError> {
         let is_over = issuance.not_after < now;
         let logged = Logged::read(issuance);
         if !is_over && !logged.issuance().profile.is_ca() {
@@ -99,7 +105,7 @@ impl Authority {
 
     fn restore_published(&self, logged: Logged) -> Result<(), AuthorityError> {
         if logged.issuance().node.is_empty() {
-            self.note_signed(logged.issuance())?;
+            self.restore_signed(logged.issuance())?;
             return self.restore_listed(logged);
         }
         let signed = match self.signed_again(logged) {
@@ -153,4 +159,9 @@ impl Authority {
             Err(error) => warn!(%error, "a logged registration does not read"),
         }
     }
+}
+
+fn read_back(index: u64, at: Timestamp, issued: Issued) -> Result<Issuance, AuthorityError> {
+    let unreadable = |_| AuthorityError::Unavailable(format!("log entry {index} is damaged"));
+    entries::issuance(at, issued).map_err(unreadable)
 }

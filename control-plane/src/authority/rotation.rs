@@ -7,16 +7,17 @@ use std::sync::{Arc, PoisonError};
 
 use countersign_proto::log::entry::What;
 use jiff::Timestamp;
-use tracing::{error, info};
+use tracing::info;
 
 use super::cas::{Cas, HeldKey};
 use super::hierarchy::{no_root, no_signer};
 use super::importing::REQUESTED;
+use super::record::NotCommitted;
 use super::{Authority, AuthorityError, AuthorityInfo, Change, GateOpen, Tiers};
 use crate::ca::authorities::CaRecord;
 use crate::ca::bundle;
-use crate::ca::keys::{CaKey, StoreKind};
-use crate::ca::slots::{SlotState, Tier};
+use crate::ca::keys::CaKey;
+use crate::ca::slots::{SlotError, SlotState, Slots, Tier};
 use crate::issue::not_before;
 use crate::issue::profile::{Issuer, Profile, Subject, ca_name};
 use crate::store::{Change as Write, Kind};
@@ -61,8 +62,9 @@ impl Authority {
         self.to_the_end(async move |this| {
             let _one_at_a_time = this.writing.lock().await;
             let mut next = this.cas().clone();
-            let record = this.add_issuing(&mut next, now).await?;
-            this.replace(next, [Change::Authorities], now).await?;
+            let made = this.add_issuing(&mut next, now).await;
+            let replaced = this.replace(made, next, [Change::Authorities], now);
+            let record = replaced.await?;
             info!(key_id = record.key_id, "issuing CA rotated");
             Ok(record.as_info(SlotState::Active))
         })
@@ -79,13 +81,10 @@ impl Authority {
             if let Some(prepared) = this.prepared_root() {
                 return Ok(prepared);
             }
-            let store = this.root_store()?;
             let mut next = this.cas().clone();
-            let record = this.make_root(&mut next, store, now).await?;
-            let slots = next.authorities.slots_mut();
-            slots.prepare_root(&record.key_id, record.not_after)?;
-            next.authorities.keep(record.clone());
-            this.replace(next, [Change::Bundle], now).await?;
+            let made = this.add_root(&mut next, Slots::prepare_root, now).await;
+            let replaced = this.replace(made, next, [Change::Bundle], now);
+            let record = replaced.await?;
             info!(key_id = record.key_id, "root prepared");
             Ok(record.as_info(SlotState::Prepared))
         })
@@ -108,10 +107,10 @@ impl Authority {
             next.retires_at(now);
             let slots = next.authorities.slots_mut();
             slots.activate_root(&gate.bundle_version, &present)?;
-            this.add_below_root(&mut next, now).await?;
             let active = next.authorities.active(Tier::Root).cloned();
             let root = active.ok_or_else(no_root)?;
-            this.replace(next, [Change::Authorities], now).await?;
+            let made = this.add_below_root(&mut next, now).await;
+            this.replace(made, next, [Change::Authorities], now).await?;
             info!(key_id = root.key_id, "root activated");
             Ok(root.as_info(SlotState::Active))
         })
@@ -120,26 +119,26 @@ impl Authority {
 
     /// The first root and issuing CA of all.
     pub(super) async fn found(&self, now: Timestamp) -> Result<(), AuthorityError> {
-        let store = self.root_store()?;
         let mut next = Cas::default();
-        let root = self.make_root(&mut next, store, now).await?;
-        let slots = next.authorities.slots_mut();
-        slots.found(&root.key_id, root.not_after)?;
-        next.authorities.keep(root.clone());
-        self.add_below_root(&mut next, now).await?;
-        self.replace(next, [Change::Bundle, Change::Authorities], now)
-            .await?;
+        let made = match self.add_root(&mut next, Slots::found, now).await {
+            Ok(root) => { self.add_below_root(&mut next, now).await }.map(|()| root),
+            Err(error) => Err(error),
+        };
+        let changes = [Change::Bundle, Change::Authorities];
+        let root = self.replace(made, next, changes, now).await?;
         info!(key_id = root.key_id, "root and issuing CA made");
         Ok(())
     }
 
-    async fn make_root(
+    /// Makes a root and gives it its slot in `next`.
+    async fn add_root(
         &self,
         next: &mut Cas,
-        store: StoreKind,
+        slot: impl FnOnce(&mut Slots, &str, Timestamp) -> Result<(), SlotError>,
         now: Timestamp,
     ) -> Result<CaRecord, AuthorityError> {
-        let held = self.create_key(store)?;
+        let store = self.root_store()?;
+        let held = self.make_key(next, store)?;
         let key = &held.key;
         let end = now.checked_add(self.settings.root_ttl);
         let backdate = self.settings.times.of(Profile::Root).backdate;
@@ -150,8 +149,13 @@ impl Authority {
             not_before: now.checked_sub(backdate).unwrap_or(now),
             not_after: end.unwrap_or(Timestamp::MAX),
         };
-        let certified = self.certify_ca(Tier::Root, &held, &issuer, key, now).await;
-        let record = certified.inspect_err(|_| self.give_up(&held))?;
+        let signer = (&issuer, key.as_ref());
+        let record = self
+            .certify_ca(next, Tier::Root, &held, signer, now)
+            .await?;
+        let slots = next.authorities.slots_mut();
+        slot(slots, &record.key_id, record.not_after)?;
+        next.authorities.keep(record.clone());
         next.keys.insert(record.key_id.clone(), held);
         Ok(record)
     }
@@ -165,11 +169,10 @@ impl Authority {
         next.retires_at(now);
         let tier = next.parent_tier(self.settings.hierarchy.intermediate.is_some());
         let (parent, parent_key) = next.signer(tier).ok_or_else(no_signer)?;
-        let held = self.create_key(self.settings.hierarchy.issuing)?;
-        let certified = self
-            .certify_ca(Tier::Issuing, &held, &parent, &parent_key, now)
-            .await;
-        let record = certified.inspect_err(|_| self.give_up(&held))?;
+        let held = self.make_key(next, self.settings.hierarchy.issuing)?;
+        let signer = (&parent, parent_key.as_ref());
+        let certified = self.certify_ca(next, Tier::Issuing, &held, signer, now);
+        let record = certified.await?;
         let slots = next.authorities.slots_mut();
         slots.activate_issuing(&record.key_id, &parent.key_id, record.not_after)?;
         next.authorities.keep(record.clone());
@@ -177,21 +180,22 @@ impl Authority {
         Ok(record)
     }
 
+    /// Certifies a key that was made for `next`.
     pub(super) async fn certify_ca(
         &self,
+        next: &mut Cas,
         tier: Tier,
         HeldKey { store, key }: &HeldKey,
-        issuer: &Issuer,
-        issuer_key: &Arc<dyn CaKey>,
+        (issuer, issuer_key): (&Issuer, &dyn CaKey),
         now: Timestamp,
     ) -> Result<CaRecord, AuthorityError> {
         let (ttl, times) = (self.ca_ttl(tier), &self.settings.times);
         let subject = Subject::ca(tier, key.key_id(), self.trust_domain(), ttl, times);
         let not_before = not_before(&subject, now, issuer);
-        let signed = self.signed(subject, key.spki(), issuer, issuer_key.as_ref(), now);
+        let signed = self.signed(subject, key.spki(), issuer, issuer_key, now);
         let signed = signed.await?;
         let issuance = signed.issuance();
-        Ok(CaRecord {
+        let record = CaRecord {
             key_id: key.key_id().to_owned(),
             tier,
             store: Some(*store),
@@ -202,16 +206,18 @@ impl Authority {
             not_before,
             not_after: issuance.not_after,
             certificate: signed.certificate().clone(),
-        })
+        };
+        next.certified(&record.key_id, signed);
+        Ok(record)
     }
 
     /// Stores the new CAs, then shows them; destroys keys that may not sign any more.
-    pub(super) async fn replace(
+    pub(super) async fn store_cas(
         &self,
         mut next: Cas,
         changes: impl IntoIterator<Item = Change>,
         now: Timestamp,
-    ) -> Result<(), AuthorityError> {
+    ) -> Result<(), NotCommitted> {
         next.authorities.prune();
         let (mut writes, steps) = {
             let present = &self.cas().authorities;
@@ -249,24 +255,5 @@ impl Authority {
         self.announce(seq, changes);
         idle.iter().for_each(|held| self.destroy(held));
         Ok(())
-    }
-
-    /// A key that no certificate was made for: it would lie there for ever.
-    pub(super) fn give_up(&self, held: &HeldKey) {
-        self.destroy(held);
-    }
-
-    /// A key that is not destroyed can sign nothing here, so what was done stays done.
-    fn destroy(&self, HeldKey { store, key }: &HeldKey) {
-        let key_id = key.key_id();
-        if let Err(error) = self.keys.destroy(*store, key_id) {
-            error!(key_id, %store, %error, "a key that may not sign was not destroyed");
-        }
-    }
-
-    /// Makes a key in a store.
-    pub(super) fn create_key(&self, store: StoreKind) -> Result<HeldKey, AuthorityError> {
-        let key = self.keys.create(store)?;
-        Ok(HeldKey { store, key })
     }
 }

@@ -9,11 +9,13 @@ use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use tracing::{Instrument, info_span};
 
-use super::{Authority, AuthorityError};
+use super::withheld::Withheld;
+use super::{Authority, AuthorityError, Denied};
 use crate::ca::authorities::Path;
 use crate::ca::keys::CaKey;
 use crate::ca::log::Logged;
 use crate::ca::sign::{Signed, sign, signed_before};
+use crate::issue::issuance::Issuance;
 use crate::issue::key::PublicKey;
 use crate::issue::profile::{Issuer, Profile, Subject};
 use crate::issue::{self, PrepareError};
@@ -30,6 +32,17 @@ impl Authority {
         key: &dyn CaKey,
         now: Timestamp,
     ) -> Result<Signed, AuthorityError> {
+        let logged = self.logged(subject, spki, issuer, now).await?;
+        self.sign_or_void(logged, key, |_| Ok(()), now).await
+    }
+
+    async fn logged(
+        &self,
+        subject: Subject,
+        spki: &[u8],
+        issuer: &Issuer,
+        now: Timestamp,
+    ) -> Result<Logged, AuthorityError> {
         let begun = Instant::now();
         // Outside the log's lock: an RSA key takes its time.
         let key_read = PublicKey::read(spki).map_err(PrepareError::from)?;
@@ -40,22 +53,44 @@ impl Authority {
         let appended = self.log.append(prepare).instrument(info_span!("log"));
         let logged = appended.await.map_err(|error| self.not_logged(error))?;
         self.metrics.took(Phase::Log, begun.elapsed());
-        let signed = self.metrics.timed(Phase::Sign, || sign(logged, key))?;
-        self.keep(&signed);
-        self.inventory().issued(&signed);
-        Ok(signed)
+        Ok(logged)
     }
 
-    /// Certifies a key with the active issuing CA.
+    /// Signs what the log holds where the right to it `stands`; otherwise it is void.
+    async fn sign_or_void(
+        &self,
+        logged: Logged,
+        key: &dyn CaKey,
+        stands: impl FnOnce(&Issuance) -> Result<(), Denied>,
+        now: Timestamp,
+    ) -> Result<Signed, AuthorityError> {
+        let withheld = Withheld::of(logged.issuance());
+        let signed = match stands(logged.issuance()) {
+            Ok(()) => {
+                let sign = || sign(logged, key);
+                self.metrics.timed(Phase::Sign, sign).map_err(Into::into)
+            }
+            Err(denied) => Err(denied.into()),
+        };
+        match &signed {
+            Ok(signed) => self.keep(signed),
+            Err(_) => self.withhold(withheld, now).await,
+        }
+        signed
+    }
+
+    /// Certifies a key with the active issuing CA. `stands` is asked again whether it may be, when
+    /// the certificate is in the log.
     pub(super) async fn issue(
         &self,
         subject: Subject,
         spki: &[u8],
+        stands: impl FnOnce(&Issuance) -> Result<(), Denied>,
         now: Timestamp,
     ) -> Result<Signed, AuthorityError> {
         let (issuer, key) = self.cas().issuing().ok_or_else(no_issuer)?;
-        let signed = self.signed(subject, spki, &issuer, key.as_ref(), now);
-        let signed = signed.await?;
+        let logged = self.logged(subject, spki, &issuer, now).await?;
+        let signed = self.sign_or_void(logged, key.as_ref(), stands, now).await?;
         let mut cas = self.cas.write().unwrap_or_else(PoisonError::into_inner);
         cas.note_leaf(&issuer.key_id, signed.issuance().not_after);
         Ok(signed)

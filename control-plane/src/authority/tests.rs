@@ -12,11 +12,13 @@ mod keys;
 mod log;
 mod memory;
 mod nodes;
+mod orphans;
 mod policy;
 mod registrations;
 mod rotation;
 mod signing;
 mod token;
+mod void;
 
 use std::collections::BTreeMap;
 use std::path::Path;

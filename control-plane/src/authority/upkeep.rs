@@ -29,10 +29,11 @@ impl Authority {
         let hierarchy = self.keep_hierarchy(now).await;
         let rest = self.to_the_end(async move |this| {
             let _one_at_a_time = this.writing.lock().await;
+            let voided = this.void_pending(now).await;
             let dropped = this.drop_dead(now).await;
             let removed = this.remove_ended(now).await;
             let forgotten = this.forget(now).await;
-            dropped.and(removed).and(forgotten)
+            voided.and(dropped).and(removed).and(forgotten)
         });
         let rest = rest.await;
         let refusals = self.log_refusals(now, false).await;
@@ -71,7 +72,7 @@ impl Authority {
             Change::Authorities
         };
         info!(count = dropped.len(), "retired CAs dropped");
-        self.replace(next, [change], now).await
+        self.replace(Ok(()), next, [change], now).await
     }
 
     /// Forgets what nobody can ask for any more.

@@ -129,7 +129,12 @@ pub(crate) trait KeyStore: fmt::Debug + Send + Sync {
 
 /// The key id of a public key.
 pub(crate) fn key_id(spki: &[u8]) -> String {
-    hex::encode(&Sha256::digest(spki)[..KEY_ID_BYTES])
+    key_id_of(&Sha256::digest(spki).into())
+}
+
+/// The key id of a public key, by SHA-256 of its SubjectPublicKeyInfo.
+pub(crate) fn key_id_of(spki_sha256: &[u8; 32]) -> String {
+    hex::encode(&spki_sha256[..KEY_ID_BYTES])
 }
 
 #[cfg(test)]

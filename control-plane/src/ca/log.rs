@@ -4,6 +4,7 @@
 //! the same step: indexes have no holes, and the serial says where in the log to look. The bytes
 //! are kept by `countersign-tlog`; what they mean is in [`super::entries`].
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -21,6 +22,9 @@ use crate::issue::{Linted, PrepareError};
 pub(crate) const FOLDER: &str = "log";
 /// The key that signs checkpoints, within the data directory: it is no CA key.
 const CHECKPOINT_KEY: &str = "log.key";
+
+/// No `voided` entry is longer: a time and an index.
+const VOIDED_BYTES: usize = 64;
 
 /// The log of this control plane.
 #[derive(Debug)]
@@ -157,6 +161,21 @@ impl Log {
     pub(crate) fn scan(&self, from: u64) -> impl Iterator<Item = Result<Noted, LogError>> + use<> {
         let entries = self.entries.scan(from);
         entries.map(|entry| entry.and_then(|(index, bytes)| noted(index, &bytes)))
+    }
+
+    /// The indexes that retained entries from an index on void. Longer entries are not decoded.
+    pub(crate) fn voided(&self, from: u64) -> Result<BTreeSet<u64>, LogError> {
+        let mut voided = BTreeSet::new();
+        for entry in self.entries.scan(from) {
+            let (index, bytes) = entry?;
+            if bytes.len() > VOIDED_BYTES {
+                continue;
+            }
+            if let Some(What::Voided(it)) = noted(index, &bytes)?.what {
+                voided.insert(it.index);
+            }
+        }
+        Ok(voided)
     }
 
     /// Keeps the signature of a certificate beside its entry. One that power takes away is made

@@ -9,18 +9,18 @@ use rustls_pki_types::CertificateDer;
 use super::super::{GateOpen, SlotState, StoreKind};
 use super::*;
 
-const YEAR: i64 = 365 * 86_400;
+pub(super) const YEAR: i64 = 365 * 86_400;
 
-fn external(settings: &mut Settings) {
+pub(super) fn external(settings: &mut Settings) {
     settings.hierarchy.root = None;
     settings.hierarchy.intermediate = Some((StoreKind::Disk, Duration::from_secs(86_400)));
 }
 
 /// A root in somebody else's hands.
-struct Offline(CertifiedIssuer<'static, KeyPair>);
+pub(super) struct Offline(CertifiedIssuer<'static, KeyPair>);
 
 impl Offline {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -30,11 +30,11 @@ impl Offline {
         Self(CertifiedIssuer::self_signed(params, fresh_key()).unwrap())
     }
 
-    fn certificate(&self) -> CertificateDer<'static> {
+    pub(super) fn certificate(&self) -> CertificateDer<'static> {
         self.0.der().clone()
     }
 
-    fn sign(&self, request: &str, secs: i64) -> CertificateDer<'static> {
+    pub(super) fn sign(&self, request: &str, secs: i64) -> CertificateDer<'static> {
         let mut asked = CertificateSigningRequestParams::from_pem(request).unwrap();
         (asked.params.not_before, asked.params.not_after) = (at(-60), at(secs));
         // Others hash the key in another way than we do.

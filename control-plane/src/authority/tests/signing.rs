@@ -14,11 +14,21 @@ struct Watching {
     witness: Arc<Witness>,
 }
 
-#[derive(Debug, Default)]
-struct Witness {
+/// What happens while a key signs.
+type Meanwhile = Box<dyn FnOnce() -> Result<(), KeyError> + Send>;
+
+#[derive(Default)]
+pub(super) struct Witness {
     log: PathBuf,
     signatures: AtomicUsize,
     not_in_the_log: Mutex<Vec<Vec<u8>>>,
+    meanwhile: Mutex<Option<Meanwhile>>,
+}
+
+impl std::fmt::Debug for Witness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Witness")
+    }
 }
 
 #[derive(Debug)]
@@ -28,6 +38,16 @@ struct WatchingStore {
 }
 
 impl Witness {
+    /// How many signatures were asked for.
+    pub(super) fn signatures(&self) -> usize {
+        self.signatures.load(Ordering::Relaxed)
+    }
+
+    /// Has something happen while the next signature is made.
+    pub(super) fn meanwhile(&self, run: impl FnOnce() -> Result<(), KeyError> + Send + 'static) {
+        *self.meanwhile.lock().unwrap() = Some(Box::new(run));
+    }
+
     /// Whether the message is on disk, in some file of the log.
     fn is_logged(&self, message: &[u8]) -> bool {
         files(&self.log).iter().any(|file| {
@@ -86,11 +106,13 @@ impl CaKey for Watching {
             let mut missing = self.witness.not_in_the_log.lock().unwrap();
             missing.push(message.to_vec());
         }
+        let meanwhile = self.witness.meanwhile.lock().unwrap().take();
+        meanwhile.map_or(Ok(()), |run| run())?;
         self.inner.sign(message)
     }
 }
 
-async fn watched(dir: &Path) -> (Arc<Authority>, Arc<Witness>) {
+pub(super) async fn watched(dir: &Path) -> (Arc<Authority>, Arc<Witness>) {
     let settings = settings(&dir.join("cp"));
     let witness = Arc::new(Witness {
         log: settings.data_dir.join("log"),
@@ -154,7 +176,9 @@ async fn log_that_takes_nothing_stops_the_signer() {
             &authority.settings.times,
         )
     };
-    let refused = authority.issue(subject, key.spki(), start()).await;
+    let refused = authority
+        .issue(subject, key.spki(), |_| Ok(()), start())
+        .await;
     assert!(
         matches!(refused, Err(AuthorityError::Unavailable(_))),
         "{refused:?}"
@@ -192,7 +216,7 @@ async fn registration_that_changes_under_way_refuses_the_certificate() {
     let authority = &plane.authority;
     let right = authorize(&authority.read().registry, &node, &web, start()).unwrap();
     let key = proven(&fresh_key(), &web);
-    let signed = authority.issue(authority.subject(right), key.spki(), start());
+    let signed = authority.issue(authority.subject(right), key.spki(), |_| Ok(()), start());
     let signed = signed.await.unwrap();
     wanted.dns = vec!["web.local".to_owned()];
     plane.register(wanted).await;

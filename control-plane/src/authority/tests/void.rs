@@ -1,0 +1,298 @@
+//! Certificates that are in the log and that nobody was given.
+
+use futures_util::FutureExt as _;
+use rcgen::CertificateParams;
+
+use super::super::HandSigned;
+use super::log::{everything, told};
+use super::signing::watched;
+use super::*;
+use crate::attest::Attestor;
+use crate::attest::nodes::StoredNode;
+use crate::ca::keys::KeyError;
+use crate::issue::request::Requested;
+use crate::registry::Kept;
+
+/// Runs a call until its entry waits for the disk, then `meanwhile`, then the call to its end.
+async fn interrupted<T>(call: impl Future<Output = T>, meanwhile: impl FnOnce()) -> T {
+    let mut call = std::pin::pin!(call);
+    assert!(call.as_mut().now_or_never().is_none(), "the disk was first");
+    meanwhile();
+    call.await
+}
+
+/// The registration of the workload changes, as far as memory knows.
+fn change(authority: &Authority, mut registration: Registration) {
+    registration.dns = vec!["web.local".to_owned()];
+    let kept = Kept {
+        registration,
+        key_epoch: authority.log.size() + 1,
+    };
+    authority.write().registry.insert(kept);
+}
+
+fn serial(plane: &Plane, index: u64) -> countersign_model::Serial {
+    let entry = plane.authority.log.read_back(index).unwrap().unwrap();
+    entry.issuance().serial
+}
+
+struct Scene {
+    plane: Plane,
+    node: AttestedNode,
+    web: EntitlementId,
+    pair: KeyPair,
+    /// Where the void certificate is.
+    index: u64,
+}
+
+impl Scene {
+    /// An enrolment whose registration changes under way.
+    async fn new() -> Self {
+        let plane = Plane::new().await;
+        let web = plane.register(registration("/web", "/node/a")).await;
+        let node = plane.attest("/node/a").await;
+        let (pair, index) = (fresh_key(), plane.authority.log.size());
+        let scene = Self {
+            plane,
+            node,
+            web,
+            pair,
+            index,
+        };
+        let authority = &scene.plane.authority;
+        let (key, web) = (proven(&scene.pair, &scene.web), &scene.web);
+        let enrol = authority.enrol_unabandoned(&scene.node, web, &key, start());
+        let change = || change(authority, registration("/web", "/node/a"));
+        assert_eq!(code(interrupted(enrol, change).await), "key_superseded");
+        scene
+    }
+
+    async fn enrol(
+        &self,
+        entitlement: &EntitlementId,
+    ) -> Result<Arc<PublishedSvid>, AuthorityError> {
+        let key = proven(&self.pair, entitlement);
+        let authority = &self.plane.authority;
+        authority
+            .enrol(&self.node, entitlement, &key, after(1))
+            .await
+    }
+
+    async fn crash(self) -> Self {
+        let plane = self.plane.crash(after(1)).await;
+        Self { plane, ..self }
+    }
+}
+
+fn svids(plane: &Plane) -> usize {
+    let all = everything(plane).into_iter();
+    all.filter(|it| it.contains("profile: Svid")).count()
+}
+
+#[tokio::test]
+async fn right_that_ends_under_way_leaves_no_certificate() {
+    let scene = Scene::new().await;
+    let plane = &scene.plane;
+    let index = scene.index;
+    assert_eq!(
+        told(plane, index),
+        ["issued x509-svid".to_owned(), format!("voided {index}")]
+    );
+    let signature = plane.authority.log.signature(index).unwrap();
+    assert_eq!(signature, None, "it was never signed");
+    assert!(plane.authority.unvoided().is_empty());
+    assert_eq!(svids(plane), 0);
+    let scene = scene.crash().await;
+    let plane = &scene.plane;
+    assert_eq!(svids(plane), 0);
+    let published = plane.authority.published(scene.node.id(), &scene.web);
+    assert!(published.is_none());
+}
+
+#[tokio::test]
+async fn void_certificate_frees_its_key_for_the_same_identity() {
+    let scene = Scene::new().await;
+    let svid = scene.enrol(&scene.web).await.unwrap();
+    assert!(svid.serial.index() > scene.index);
+    let again = scene.enrol(&scene.web).await.unwrap();
+    assert_eq!(again.serial, svid.serial);
+    let scene = scene.crash().await;
+    let again = scene.enrol(&scene.web).await.unwrap();
+    assert_eq!(again.serial, svid.serial);
+
+    let scene = Scene::new().await.crash().await;
+    let svid = scene.enrol(&scene.web).await.unwrap();
+    assert!(svid.serial.index() > scene.index, "after a restart");
+    certificates::verify(&scene.plane, &svid.chain(), after(2));
+}
+
+#[tokio::test]
+async fn void_certificate_keeps_its_key_from_others() {
+    let scene = Scene::new().await;
+    let own = EntitlementId::node();
+    assert_eq!(code(scene.enrol(&own).await), "key_in_use");
+    let scene = scene.crash().await;
+    assert_eq!(code(scene.enrol(&own).await), "key_in_use");
+    let plane = scene.plane.restart(after(2)).await;
+    let scene = Scene { plane, ..scene };
+    assert_eq!(code(scene.enrol(&own).await), "key_in_use");
+    let key = proven(&scene.pair, &own);
+    let authority = &scene.plane.authority;
+    let later = authority.enrol(&scene.node, &own, &key, after(3_601));
+    later.await.unwrap();
+}
+
+#[tokio::test]
+async fn node_that_attests_under_way_gets_nothing_old() {
+    let plane = Plane::new().await;
+    let node = plane.attest("/node/a").await;
+    let (own, from) = (EntitlementId::node(), plane.authority.log.size());
+    let key = proven(&fresh_key(), &own);
+    let enrol = plane
+        .authority
+        .enrol_unabandoned(&node, &own, &key, start());
+    let attested = StoredNode {
+        attested_at: start(),
+        attestor: Attestor::JoinToken,
+        lineage_from: from + 1,
+    };
+    let attest = || {
+        let mut state = plane.authority.write();
+        state.nodes.attested(node.id(), attested);
+    };
+    assert_eq!(code(interrupted(enrol, attest).await), "node_superseded");
+    assert_eq!(told(&plane, from)[1], format!("voided {from}"));
+}
+
+#[tokio::test]
+async fn right_that_ends_while_the_key_signs_is_void_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (authority, witness) = watched(dir.path()).await;
+    let plane = Plane { dir, authority };
+    let web = plane.register(registration("/web", "/node/a")).await;
+    let node = plane.attest("/node/a").await;
+    let (from, key) = (plane.authority.log.size(), proven(&fresh_key(), &web));
+    let authority = Arc::downgrade(&plane.authority);
+    witness.meanwhile(move || {
+        let authority = authority.upgrade().unwrap();
+        change(&authority, registration("/web", "/node/a"));
+        Ok(())
+    });
+    let refused = plane.authority.enrol(&node, &web, &key, start()).await;
+    assert_eq!(code(refused), "key_superseded");
+    assert_eq!(told(&plane, from)[1..], [format!("voided {from}")]);
+    assert_eq!(svids(&plane), 0);
+    let shown = plane.authority.certificate(&serial(&plane, from), 0);
+    let shown = shown.unwrap();
+    assert!(shown.voided && shown.der.is_none() && shown.lineage.is_none());
+    let plane = plane.crash(after(1)).await;
+    assert_eq!(svids(&plane), 0);
+    let shown = plane.authority.certificate(&serial(&plane, from), 0);
+    assert!(shown.unwrap().voided);
+    let svid = plane.authority.enrol(&node, &web, &key, after(1)).await;
+    let shown = plane.authority.certificate(&svid.unwrap().serial, 0);
+    assert!(!shown.unwrap().voided);
+}
+
+#[tokio::test]
+async fn certificate_that_no_key_signs_is_void() {
+    let dir = tempfile::tempdir().unwrap();
+    let (authority, witness) = watched(dir.path()).await;
+    let plane = Plane { dir, authority };
+    let node = plane.attest("/node/a").await;
+    let (own, from) = (EntitlementId::node(), plane.authority.log.size());
+    let key = proven(&fresh_key(), &own);
+    witness.meanwhile(|| Err(KeyError::Gone("pulled out".to_owned())));
+    let refused = plane.authority.enrol(&node, &own, &key, start()).await;
+    assert!(matches!(refused, Err(AuthorityError::Unavailable(_))));
+    assert_eq!(told(&plane, from)[1..], [format!("voided {from}")]);
+    let svid = plane.authority.enrol(&node, &own, &key, start()).await;
+    assert_eq!(svid.unwrap().serial.index(), from + 2);
+    assert!(witness.signatures() > 0);
+}
+
+#[tokio::test]
+async fn void_that_the_log_does_not_take_is_void_at_once() {
+    let plane = Plane::new().await;
+    let web = plane.register(registration("/web", "/node/a")).await;
+    let node = plane.attest("/node/a").await;
+    let obstacle = faults::fill_segment_but(&plane, 1).await;
+    let (from, key) = (plane.authority.log.size(), proven(&fresh_key(), &web));
+    let enrol = plane
+        .authority
+        .enrol_unabandoned(&node, &web, &key, start());
+    let change = || change(&plane.authority, registration("/web", "/node/a"));
+    assert_eq!(code(interrupted(enrol, change).await), "key_superseded");
+    assert_eq!(told(&plane, from).len(), 1, "the log takes nothing");
+    assert_eq!(*plane.authority.unvoided(), [from].into());
+    assert_eq!(svids(&plane), 0);
+    let shown = plane.authority.certificate(&serial(&plane, from), 0);
+    assert!(shown.unwrap().voided);
+    plane.authority.tick(after(1)).await.unwrap_err();
+    drop(obstacle);
+    plane.authority.tick(after(1)).await.unwrap();
+    assert_eq!(told(&plane, from)[1..], [format!("voided {from}")]);
+    assert!(plane.authority.unvoided().is_empty());
+}
+
+fn request(pair: &KeyPair) -> Requested {
+    let params = CertificateParams::default();
+    Requested::read(params.serialize_request(pair).unwrap().der()).unwrap()
+}
+
+async fn sign(plane: &Plane, pair: &KeyPair) -> Result<HandSigned, AuthorityError> {
+    let authority = &plane.authority;
+    authority
+        .sign_by_hand(&id("/plc"), request(pair), after(1))
+        .await
+}
+
+#[tokio::test]
+async fn by_hand_right_that_ends_under_way_leaves_no_certificate() {
+    let plane = Plane::new().await;
+    let mut plc = registration("/plc", "/node/a");
+    plc.key = RegistrationKey::by_hand(id("/plc"));
+    plane.register(plc.clone()).await;
+    let (pair, from) = (fresh_key(), plane.authority.log.size());
+    let (workload, requested) = (id("/plc"), request(&pair));
+    let signing = plane.authority.sign_now(&workload, &requested, start());
+    let remove = || {
+        let mut state = plane.authority.write();
+        state.registry.remove(&plc.key);
+    };
+    assert_eq!(code(interrupted(signing, remove).await), "not_by_hand");
+    assert_eq!(told(&plane, from)[1..], [format!("voided {from}")]);
+    assert_eq!(plane.authority.log.signature(from).unwrap(), None);
+    let removed = |plane: &Plane| {
+        let state = plane.authority.read();
+        state.signed_by_hand.last_end(&plc.key.entitlement_id())
+    };
+    assert_eq!(removed(&plane), None, "nothing outlives a removal");
+    let plane = plane.crash(after(1)).await;
+    assert_eq!((removed(&plane), svids(&plane)), (None, 0));
+    let signed = sign(&plane, &pair).await.unwrap();
+    assert_eq!(signed.serial.index(), from + 2);
+}
+
+#[tokio::test]
+async fn by_hand_right_that_ends_while_the_key_signs_is_void_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (authority, witness) = watched(dir.path()).await;
+    let plane = Plane { dir, authority };
+    let mut plc = registration("/plc", "/node/a");
+    plc.key = RegistrationKey::by_hand(id("/plc"));
+    plane.register(plc.clone()).await;
+    let (pair, from) = (fresh_key(), plane.authority.log.size());
+    let (authority, key) = (Arc::downgrade(&plane.authority), plc.key);
+    witness.meanwhile(move || {
+        let authority = authority.upgrade().unwrap();
+        authority.write().registry.remove(&key);
+        Ok(())
+    });
+    assert_eq!(code(sign(&plane, &pair).await), "not_by_hand");
+    assert_eq!(told(&plane, from)[1..], [format!("voided {from}")]);
+    assert_eq!(svids(&plane), 0);
+    let plane = plane.crash(after(1)).await;
+    let signed = sign(&plane, &pair).await.unwrap();
+    assert_eq!(signed.serial.index(), from + 2);
+}

@@ -1,0 +1,191 @@
+//! Certificates that the log holds and nobody was given: they are void.
+//!
+//! The right to a certificate may end between its entry and its publication, and a key may fail to
+//! sign it. Memory forgets such a certificate at once; in the log a `voided` entry says so, now or
+//! as soon as the log takes one again. Its key stays with the identity that it was claimed for, so
+//! that no two entries ever name two identities for it: the same may be certified again at once,
+//! another only when the void certificate would have ended.
+
+use std::collections::{BTreeMap, HashMap};
+
+use countersign_model::EntitlementId;
+use jiff::Timestamp;
+use tracing::{error, info};
+
+use super::Authority;
+use super::key_uses::KeyUse;
+use crate::ca::keys;
+use crate::issue::issuance::Issuance;
+use crate::tables::{FirstEnd, give_back};
+
+/// Most void certificates that are remembered; beyond it the oldest is forgotten.
+const MAX_VOIDS: usize = 65_536;
+
+/// A certificate that nobody will be given.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Withheld {
+    index: u64,
+    end: Timestamp,
+    spki_sha256: [u8; 32],
+}
+
+impl Withheld {
+    pub(super) fn of(issuance: &Issuance) -> Self {
+        Self {
+            index: issuance.serial.index(),
+            end: issuance.not_after,
+            spki_sha256: issuance.spki_sha256,
+        }
+    }
+
+    pub(super) fn spki_sha256(&self) -> &[u8; 32] {
+        &self.spki_sha256
+    }
+}
+
+impl Authority {
+    /// Nobody will be given this certificate: it is void here at once, and in the log by an entry.
+    pub(super) async fn withhold(&self, withheld: Withheld, now: Timestamp) {
+        let Withheld { index, .. } = withheld;
+        // First, so that nothing that is written down meanwhile speaks for this entry.
+        self.unvoided().insert(index);
+        self.write().keys.withhold(&withheld);
+        info!(index, "a certificate that nobody was given is void");
+        self.void(&[index], now).await;
+    }
+
+    /// Whether nobody was given the certificate at a log index, as far as is remembered.
+    pub(super) fn is_void(&self, index: u64) -> bool {
+        self.read().keys.is_void(index)
+    }
+
+    /// A certificate that is void was found in the log.
+    pub(super) fn restore_void(&self, issuance: &Issuance, now: Timestamp) {
+        if issuance.not_after >= now {
+            let withheld = Withheld::of(issuance);
+            // Nobody claims the key of a CA or of the listener.
+            let is_claimed = EntitlementId::parse(&issuance.entitlement).is_some();
+            let used = is_claimed.then(|| KeyUse::of(issuance));
+            self.write().keys.found_void(&withheld, used);
+        }
+    }
+
+    /// A crash came between the certificate of a CA and the commit that makes it one: its key may
+    /// lie in any store, and nothing else will ever name it.
+    pub(super) fn destroy_unfinished(&self, issuance: &Issuance) {
+        let key_id = keys::key_id_of(&issuance.spki_sha256);
+        if self.cas().authorities.record(&key_id).is_some() {
+            return;
+        }
+        for (store, _) in self.keys.conditions() {
+            if let Err(error) = self.keys.destroy(store, &key_id) {
+                error!(key_id, %store, %error, "a key that may not sign was not destroyed");
+            }
+        }
+    }
+}
+
+/// The void certificates that would still be valid, and the keys of those that are no CA's.
+#[derive(Debug, Default)]
+pub(super) struct Voids {
+    /// By log index: the end, and the key where it was claimed.
+    certificates: BTreeMap<u64, (Timestamp, [u8; 32])>,
+    keys: HashMap<[u8; 32], KeyUse>,
+    first_end: FirstEnd,
+}
+
+impl Voids {
+    /// Remembers a certificate, and for whom its key was claimed.
+    pub(super) fn note(&mut self, withheld: &Withheld, used: Option<KeyUse>) {
+        let Withheld {
+            index,
+            end,
+            spki_sha256,
+        } = *withheld;
+        self.first_end.note(end);
+        self.certificates.insert(index, (end, spki_sha256));
+        if let Some(used) = used {
+            self.keys.insert(spki_sha256, used.with(index, end));
+        }
+        if self.certificates.len() > MAX_VOIDS
+            && let Some((index, (_, oldest))) = self.certificates.pop_first()
+        {
+            self.forget_key(index, &oldest);
+        }
+    }
+
+    /// What a key was claimed for, while its void certificate would be valid.
+    pub(super) fn of_key(&self, spki_sha256: &[u8; 32], now: Timestamp) -> Option<&KeyUse> {
+        let used = self.keys.get(spki_sha256)?;
+        let is_over = used.issued().is_none_or(|(_, end)| end <= now);
+        (!is_over).then_some(used)
+    }
+
+    /// Whether the certificate at a log index is void.
+    pub(super) fn contains(&self, index: u64) -> bool {
+        self.certificates.contains_key(&index)
+    }
+
+    /// The lowest log index of one that would be valid and whose key was claimed. A CA's would
+    /// have every start read the log of years.
+    pub(super) fn oldest_live(&self, now: Timestamp) -> Option<u64> {
+        let claimed = self.keys.values().filter_map(KeyUse::issued);
+        let live = claimed.filter(|(_, end)| *end >= now);
+        live.map(|(index, _)| index).min()
+    }
+
+    pub(super) fn forget_expired(&mut self, now: Timestamp) {
+        if !self.first_end.is_before(now) {
+            return;
+        }
+        self.certificates.retain(|_, (end, _)| *end >= now);
+        self.keys
+            .retain(|_, used| used.issued().is_some_and(|(_, end)| end >= now));
+        give_back(&mut self.keys);
+        let left = self.certificates.values().map(|(end, _)| *end);
+        self.first_end.follow(left);
+    }
+
+    /// A key that was void twice is kept for the later one.
+    fn forget_key(&mut self, index: u64, spki_sha256: &[u8; 32]) {
+        let held = self.keys.get(spki_sha256).and_then(KeyUse::issued);
+        if held.is_some_and(|(held, _)| held == index) {
+            self.keys.remove(spki_sha256);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::key_uses::tests::issuance;
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    fn noted(voids: &mut Voids, index: u64) {
+        let issuance = issuance(index, 60);
+        voids.note(&Withheld::of(&issuance), Some(KeyUse::of(&issuance)));
+    }
+
+    #[test]
+    fn voids_beyond_the_bound_are_forgotten() {
+        let mut voids = Voids::default();
+        (0..MAX_VOIDS as u64 + 10).for_each(|index| noted(&mut voids, index));
+        assert_eq!(voids.certificates.len(), MAX_VOIDS);
+        assert_eq!(voids.keys.len(), MAX_VOIDS);
+        assert!(!voids.contains(9) && voids.contains(10));
+    }
+
+    #[test]
+    fn void_ends_with_its_certificate() {
+        let mut voids = Voids::default();
+        noted(&mut voids, 0);
+        assert_eq!(voids.oldest_live(at(60)), Some(0));
+        assert!(voids.of_key(&[0; 32], at(59)).is_some());
+        assert!(voids.of_key(&[0; 32], at(60)).is_none());
+        voids.forget_expired(at(61));
+        assert!(!voids.contains(0) && voids.keys.is_empty());
+    }
+}
