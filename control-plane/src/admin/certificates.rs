@@ -49,6 +49,7 @@ pub(super) fn show(
         certificate: Some(certificate(&shown.certificate)),
         der: shown.der.unwrap_or_default(),
         history: shown.history.iter().map(certificate).collect(),
+        voided: shown.voided,
     }))
 }
 

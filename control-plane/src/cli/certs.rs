@@ -156,7 +156,7 @@ impl Show {
         let answer = admin.show_certificate(asked).await.map_err(failure)?;
         let answer = answer.into_inner();
         if self.pem {
-            output.bytes(pem(&answer.der)?.as_bytes())?;
+            output.bytes(pem(&answer)?.as_bytes())?;
         } else {
             output.show(&Shown::from(answer), show_text)?;
         }
@@ -199,6 +199,9 @@ fn show_text(shown: &Shown) -> String {
         ("SHA-256", cell(facts.sha256.clone())),
         ("SPKI SHA-256", facts.spki_sha256.clone()),
     ];
+    if shown.voided {
+        lines.push(("voided", "nobody was given it".to_owned()));
+    }
     if let Some(lineage) = &shown.lineage {
         lines.extend([
             ("id", lineage.id.clone()),

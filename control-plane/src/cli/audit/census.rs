@@ -107,6 +107,10 @@ impl<'a> Census<'a> {
                 self.keys.add(&certified);
                 Ok(())
             }
+            Some(What::Voided(voided)) if voided.index >= index => Err(format!(
+                "voids entry {}, which is not an earlier one",
+                voided.index
+            )),
             _ => Ok(()),
         }
     }

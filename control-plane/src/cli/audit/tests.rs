@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use countersign_model::Serial;
 use countersign_proto::log::entry::What;
-use countersign_proto::log::{Entry, Issued, Opened, Refused};
+use countersign_proto::log::{Entry, Issued, Opened, Refused, Voided};
 use countersign_tlog::{Log, Options};
 use jiff::{SignedDuration, Timestamp};
 use prost::Message;

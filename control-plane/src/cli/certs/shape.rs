@@ -39,6 +39,8 @@ pub(super) struct Certificate {
 pub(super) struct Shown {
     pub(super) certificate: Certificate,
     pub(super) pem: Option<String>,
+    /// Nobody was given it.
+    pub(super) voided: bool,
     pub(super) lineage: Option<Lineage>,
     pub(super) history: Vec<Certificate>,
 }
@@ -78,7 +80,8 @@ impl From<wire::Certificate> for Certificate {
 impl From<wire::ShowCertificateResponse> for Shown {
     fn from(it: wire::ShowCertificateResponse) -> Self {
         Self {
-            pem: pem(&it.der).ok(),
+            pem: pem(&it).ok(),
+            voided: it.voided,
             certificate: it.certificate.unwrap_or_default().into(),
             lineage: it.lineage.map(Lineage::from),
             history: it.history.into_iter().map(Certificate::from).collect(),
@@ -87,8 +90,16 @@ impl From<wire::ShowCertificateResponse> for Shown {
 }
 
 /// The certificate as PEM (RFC 7468 section 5).
-pub(super) fn pem(der: &[u8]) -> Result<String, Failure> {
-    if der.is_empty() {
+pub(super) fn pem(shown: &wire::ShowCertificateResponse) -> Result<String, Failure> {
+    if shown.voided {
+        return Err(Failure::new(
+            Exit::Denied,
+            "voided",
+            "this certificate is void: nobody was given it",
+            "see `countersign certs list` for those that were given out",
+        ));
+    }
+    if shown.der.is_empty() {
         return Err(Failure::new(
             Exit::Denied,
             "signature_lost",
@@ -96,7 +107,7 @@ pub(super) fn pem(der: &[u8]) -> Result<String, Failure> {
             "the to-be-signed certificate is in the log: see `countersign audit`",
         ));
     }
-    Ok(certificate_pem(der))
+    Ok(certificate_pem(&shown.der))
 }
 
 fn some(text: String) -> Option<String> {

@@ -107,6 +107,23 @@ fn what_is_no_entry_is_named_and_unknown_kinds_are_counted() {
 }
 
 #[test]
+fn what_is_voided_comes_first() {
+    let scene = Scene::new();
+    let log = scene.open();
+    let voided = |index| entry(What::Voided(Voided { index }));
+    scene.append(&log, |_| opened());
+    scene.append(&log, |_| refused("a"));
+    scene.append(&log, |_| voided(1));
+    scene.append(&log, voided);
+    scene.append(&log, |_| voided(9));
+    log.publish(at(0)).unwrap();
+    let (report, flaws) = scene.judge();
+    assert_eq!(report.unwrap().kinds["voided"], 3);
+    let named: Vec<Option<u64>> = flaws.iter().map(|flaw| flaw.index).collect();
+    assert_eq!(named, [Some(3), Some(4)], "{flaws:?}");
+}
+
+#[test]
 fn one_key_for_two_identities_is_found_across_logs() {
     let (here, there) = (Scene::new(), Scene::new());
     let (shared, own) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
