@@ -58,8 +58,13 @@ impl Writer {
                 Err((error, unanswered)) => {
                     self.newest = before;
                     tracing::error!(%error, "a write to the store failed");
+                    let stops = is_input_output(&error);
+                    if stops {
+                        // First, so that whoever hears of it finds the store stopped.
+                        queue.close();
+                    }
                     refuse(pending, unanswered, &error);
-                    if is_input_output(&error) {
+                    if stops {
                         tracing::error!("the store stops: the disk cannot be trusted");
                         return;
                     }
