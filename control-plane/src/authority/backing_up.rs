@@ -1,8 +1,9 @@
 //! A backup while everything runs.
 //!
-//! The database is copied first and the log after it. What the database accounts for is then in
-//! the copy of the log; what the log tells beyond that is voided when the copy is opened, as after
-//! a crash. Keys are read together with the database, while no CA changes.
+//! The database is copied first and the log linked after it, both into a folder of their own: what
+//! is streamed from there holds nothing up, however slowly it is read. What the database accounts
+//! for is in the copy of the log; what the log tells beyond that is voided when the copy is opened,
+//! as after a crash. Keys are read together with the database, while no CA changes.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -15,12 +16,10 @@ use super::opening::KEYS;
 use super::{Authority, AuthorityError, Denied};
 use crate::backup::{FORMAT, Manifest, Pack};
 use crate::ca::log::FOLDER;
-use crate::store::DATABASE;
+use crate::store::{DATABASE, DataDir};
 
-/// The copy of the database, until it is in the backup.
-const COPY: &str = "backup.db";
-/// What is copied first of the log: a signature beside an entry that the copy lacks says nothing.
-const SIGNATURES: &str = "signatures";
+/// The copies within the data directory, until they are in the backup.
+const SCRATCH: &str = "backup";
 /// Most keys of a backup.
 const MAX_KEYS: usize = 1_024;
 /// Longest key file, in bytes.
@@ -38,13 +37,39 @@ pub(crate) struct BackedUp {
 /// The name of a key file and its content.
 type Keys = Vec<(String, Zeroizing<Vec<u8>>)>;
 
-/// A file that is removed at the end, however that comes.
+/// A folder that is removed at the end, however that comes.
 struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(data_dir: &DataDir) -> io::Result<Self> {
+        remove_leftovers(data_dir.path())?;
+        Ok(Self(data_dir.subdirectory(SCRATCH)?))
+    }
+
+    fn database(&self) -> PathBuf {
+        self.0.join(DATABASE)
+    }
+
+    fn log(&self) -> PathBuf {
+        self.0.join(FOLDER)
+    }
+}
 
 impl Drop for Scratch {
     fn drop(&mut self) {
         // One that cannot be removed now is removed by the next backup.
-        let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Removes what a process that was killed left of a backup: links keep files that are pruned.
+///
+/// # Errors
+/// The disk.
+pub(super) fn remove_leftovers(data_dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(data_dir.join(SCRATCH)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -64,10 +89,10 @@ impl Authority {
             message: "another backup is being made".to_owned(),
             remedy: "wait until it is done",
         })?;
-        let copy = Scratch(self.data_dir.path().join(COPY));
+        let copies = Scratch::new(&self.data_dir).map_err(unavailable)?;
         let keys = {
             let _no_change_of_keys = self.writing.lock().await;
-            self.copy_database(&copy.0).await?;
+            self.copy_database(&copies.database()).await?;
             if with_keys {
                 self.keys_on_disk()
             } else {
@@ -78,12 +103,13 @@ impl Authority {
         let log = self.log.bytes().clone();
         let manifest = self.manifest(with_keys, now);
         let packed = tokio::task::spawn_blocking(move || {
+            let links = log.snapshot(&copies.log()).map_err(io::Error::other)?;
             let mut pack = Pack::new(out);
-            pack.file(&copy.0, DATABASE)?;
+            pack.file(&copies.database(), DATABASE, None)?;
             for (name, key) in keys {
                 pack.bytes(&key, &format!("{KEYS}/{name}"))?;
             }
-            log.hold(|folder| pack.folder(folder, FOLDER, SIGNATURES))?;
+            pack.folder(links.folder(), FOLDER, &|file| links.length(file))?;
             let files = pack.len();
             pack.finish(manifest.clone())?;
             Ok(BackedUp { manifest, files })
@@ -109,12 +135,6 @@ impl Authority {
     }
 
     async fn copy_database(&self, to: &Path) -> Result<(), AuthorityError> {
-        match fs::remove_file(to) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(unavailable(error));
-            }
-            _ => {}
-        }
         self.data_dir.touch(to).map_err(unavailable)?;
         Ok(self.store.copy_to(to).await?)
     }

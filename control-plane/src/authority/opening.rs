@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use tokio::sync::broadcast;
 use tracing::Instrument;
 
+use super::backing_up::remove_leftovers;
 use super::cas::{Cas, HeldKey};
 use super::identity::{Identity, Meta, begin, resume};
 use super::issuing::Stripes;
@@ -72,6 +73,8 @@ impl Authority {
         rules::lifetime(settings.x509_ttl, settings.issuing_ttl)?;
         let refused_keys = Refused::load(settings.blocked_keys.as_deref())?;
         let data_dir = DataDir::open(&settings.data_dir)?;
+        remove_leftovers(data_dir.path())
+            .map_err(|error| AuthorityError::Unavailable(error.to_string()))?;
         let keys = keys(&data_dir)?;
         keys.probe();
         let (opened, newest) = Store::open(&data_dir).await?;

@@ -17,6 +17,7 @@ mod policy;
 mod registrations;
 mod rotation;
 mod signing;
+mod slow_backup;
 mod token;
 mod void;
 

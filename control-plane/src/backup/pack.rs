@@ -11,9 +11,6 @@ use tar::{Builder, EntryType, Header};
 use super::manifest::Sum;
 use super::{FILE_MODE, MANIFEST, MAX_FILES, Manifest};
 
-/// The end of the name of a file that is being written.
-const DRAFT: &str = ".new";
-
 /// A backup that is being written.
 pub(crate) struct Pack<W: Write> {
     tar: Builder<W>,
@@ -28,10 +25,13 @@ impl<W: Write> Pack<W> {
         }
     }
 
-    /// Adds a file, as long as it is now: what is appended to it meanwhile is left out.
-    pub(crate) fn file(&mut self, from: &Path, name: &str) -> io::Result<()> {
+    /// Adds a file, up to a length where one is given: what was appended to it since is left out.
+    pub(crate) fn file(&mut self, from: &Path, name: &str, length: Option<u64>) -> io::Result<()> {
         let file = File::open(from)?;
-        let length = file.metadata()?.len();
+        let length = match length {
+            Some(length) => length,
+            None => file.metadata()?.len(),
+        };
         self.member(name, length, file.take(length))
     }
 
@@ -40,10 +40,15 @@ impl<W: Write> Pack<W> {
         self.member(name, bytes.len() as u64, bytes)
     }
 
-    /// Adds what is in a folder, drafts excepted; the subfolder `first` before all else.
-    pub(crate) fn folder(&mut self, from: &Path, name: &str, first: &str) -> io::Result<()> {
+    /// Adds what is in a folder, each file up to its `length`.
+    pub(crate) fn folder(
+        &mut self,
+        from: &Path,
+        name: &str,
+        length: &impl Fn(&Path) -> Option<u64>,
+    ) -> io::Result<()> {
         let mut children = fs::read_dir(from)?.collect::<Result<Vec<_>, _>>()?;
-        children.sort_by_key(|child| (child.file_name() != first, child.file_name()));
+        children.sort_by_key(fs::DirEntry::file_name);
         for child in children {
             let (path, kind) = (child.path(), child.file_type()?);
             let Ok(own) = child.file_name().into_string() else {
@@ -51,9 +56,9 @@ impl<W: Write> Pack<W> {
             };
             let name = format!("{name}/{own}");
             if kind.is_dir() {
-                self.folder(&path, &name, first)?;
-            } else if kind.is_file() && !own.ends_with(DRAFT) {
-                self.file(&path, &name)?;
+                self.folder(&path, &name, length)?;
+            } else if kind.is_file() {
+                self.file(&path, &name, length(&path))?;
             }
         }
         Ok(())

@@ -24,12 +24,18 @@ fn packed() -> Vec<u8> {
     let log = folder.path().join("log");
     std::fs::create_dir_all(log.join("tile/0")).unwrap();
     std::fs::create_dir_all(log.join("signatures")).unwrap();
-    for name in ["checkpoint", "tile/0/000", "signatures/0", "checkpoint.new"] {
+    for name in ["checkpoint", "tile/0/000", "signatures/0"] {
         std::fs::write(log.join(name), name).unwrap();
     }
+    std::fs::write(
+        log.join("signatures/0"),
+        "signatures/0, and what came later",
+    )
+    .unwrap();
+    let grown = |path: &Path| path.ends_with("signatures/0").then_some(12);
     let mut pack = Pack::new(Vec::new());
     pack.bytes(b"database", "state.db").unwrap();
-    pack.folder(&log, "log", "signatures").unwrap();
+    pack.folder(&log, "log", &grown).unwrap();
     pack.finish(manifest()).unwrap()
 }
 
@@ -49,8 +55,8 @@ fn what_was_packed_is_unpacked() {
         "log/tile/0/000",
         "state.db",
     ];
-    assert_eq!(names, expected, "no draft is among them");
-    for name in ["checkpoint", "tile/0/000"] {
+    assert_eq!(names, expected);
+    for name in ["checkpoint", "tile/0/000", "signatures/0"] {
         let text = std::fs::read_to_string(folder.path().join("log").join(name)).unwrap();
         assert_eq!(text, name);
     }

@@ -16,6 +16,8 @@ use crc32fast::Hasher;
 
 use crate::{LogError, MAX_ATTACHMENT_BYTES, files};
 
+/// Where the files are, below the log's folder.
+pub(crate) const FOLDER: &str = "signatures";
 const SLOT_BYTES: usize = 80;
 const CHECKED_BYTES: usize = 76;
 /// Slots of a file.
@@ -31,7 +33,7 @@ pub(crate) struct Attachments {
 
 impl Attachments {
     pub(crate) fn open(log: &Path) -> Result<Self, LogError> {
-        let folder = log.join("signatures");
+        let folder = log.join(FOLDER);
         files::make_dir(&folder).map_err(LogError::refused(&folder))?;
         Ok(Self {
             folder,

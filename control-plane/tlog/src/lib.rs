@@ -17,6 +17,7 @@ mod proof;
 mod prune;
 mod publish;
 mod read;
+mod snapshot;
 mod succession;
 mod tile;
 mod tree;
@@ -24,6 +25,7 @@ mod tree;
 pub use error::{AppendError, LogError};
 pub use log::{Log, Options};
 pub use proof::{consistency, inclusion};
+pub use snapshot::Snapshot;
 pub use succession::succeed;
 pub use tree::Hash;
 

@@ -13,6 +13,7 @@ use crate::journal::{self, Disk, JournalStore, Replayed, Tail, Writer, replay};
 use crate::key::NoteKey;
 use crate::publish::Publisher;
 use crate::read::{Scan, chunk};
+use crate::snapshot::{Linking, Snapshot};
 use crate::{AppendError, LogError, TILE_WIDTH, files, prune};
 
 /// Where a log lives and what it is called.
@@ -199,11 +200,19 @@ impl Log {
         Ok(first)
     }
 
-    /// Runs `work` while nothing is published or pruned: what the folder holds may be copied as a
-    /// whole meanwhile, `signatures` first. Appends go on.
-    pub fn hold<T>(&self, work: impl FnOnce(&Path) -> T) -> T {
-        let _publisher = self.parts.publisher();
-        work(&self.parts.folder)
+    /// Links the whole log as it is now into a folder that is missing or empty, on the same file
+    /// system. Appends go on; for a moment nothing is published or pruned. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn snapshot(&self, to: &Path) -> Result<Snapshot, LogError> {
+        let parts = &self.parts;
+        let mut linking = Linking::new(&parts.folder, to)?;
+        let before = self.published();
+        linking.full(0, before, self.first_retained())?;
+        let publisher = parts.publisher();
+        linking.full(before, publisher.size(), self.first_retained())?;
+        linking.rest(&publisher, &parts.tail)
     }
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{LogError, TILE_WIDTH, files};
 
-const RETAINED: &str = "first-retained";
+pub(crate) const RETAINED: &str = "first-retained";
 /// Digits of a number of 64 bits, and a line feed.
 const MAX_RETAINED_BYTES: u64 = 21;
 

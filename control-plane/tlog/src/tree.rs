@@ -1,6 +1,8 @@
 //! The Merkle tree (RFC 6962 section 2.1), kept as its right edge: the hashes of the tiles that
 //! are not yet full. Appending costs one leaf hash and, on average, one node hash.
 
+use std::ops::Range;
+
 use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::TILE_WIDTH;
@@ -151,6 +153,14 @@ pub(crate) fn partials(size: u64) -> impl Iterator<Item = PartialTile> {
         .filter(|partial| partial.width > 0)
 }
 
+/// Level by level, the numbers of the tiles that are full in a tree of `size` leaves and were not
+/// in one of `before`.
+pub(crate) fn fulls(before: u64, size: u64) -> impl Iterator<Item = (u8, Range<u64>)> {
+    (0u8..)
+        .take_while(move |level| shift(level + 1) < u64::BITS && size >> shift(level + 1) > 0)
+        .map(move |level| (level, before >> shift(level + 1)..size >> shift(level + 1)))
+}
+
 fn height(size: u64) -> usize {
     (0u8..)
         .take_while(|level| shift(*level) < u64::BITS && size >> shift(*level) > 0)
@@ -190,6 +200,23 @@ mod tests {
         }
         let filled: Vec<(u8, u64)> = full.iter().map(|tile| (tile.level, tile.number)).collect();
         assert_eq!(filled, [(0, 0), (0, 1), (0, 2), (0, 3)]);
+    }
+
+    #[test]
+    fn full_tiles_are_those_that_were_filled() {
+        let (mut edge, mut full) = (RightEdge::default(), Vec::new());
+        (0..700).for_each(|_| edge.push([7; 32], &mut full));
+        full.clear();
+        (700..66_000).for_each(|_| edge.push([7; 32], &mut full));
+        let mut filled: Vec<_> = full.iter().map(|tile| (tile.level, tile.number)).collect();
+        filled.sort_unstable();
+        let numbered = fulls(700, 66_000).flat_map(|(level, numbers)| {
+            numbers
+                .map(move |number| (level, number))
+                .collect::<Vec<_>>()
+        });
+        assert_eq!(numbered.collect::<Vec<_>>(), filled);
+        assert_eq!(fulls(255, 255).count(), 0);
     }
 
     #[test]

@@ -4,28 +4,19 @@ use std::io::{self, Write};
 use std::sync::Mutex;
 use std::sync::mpsc;
 
-use tokio::sync::oneshot;
-
 use super::super::succeed;
 use super::log::told;
 use super::*;
 use crate::backup::unpack;
-use crate::store::DataDir;
+use crate::store::{DATABASE, DataDir};
 
-/// Where a backup goes: it says when the first byte comes, and then waits.
-struct Slow {
-    begun: Option<oneshot::Sender<()>>,
-    go_on: mpsc::Receiver<()>,
-    bytes: Arc<Mutex<Vec<u8>>>,
-}
+/// Where a backup goes.
+#[derive(Clone, Default)]
+struct Bytes(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Slow {
+impl Write for Bytes {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Some(begun) = self.begun.take() {
-            begun.send(()).unwrap();
-            self.go_on.recv_timeout(MINUTE).map_err(io::Error::other)?;
-        }
-        self.bytes.lock().unwrap().write(bytes)
+        self.0.lock().unwrap().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -33,35 +24,44 @@ impl Write for Slow {
     }
 }
 
-#[tokio::test]
-async fn backup_beside_a_rotation_opens() {
+#[test]
+fn backup_beside_a_rotation_opens() {
+    // The log is linked where calls may block: while the one place for them is taken, it is not.
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(1).build();
+    runtime.unwrap().block_on(beside_a_rotation());
+}
+
+async fn beside_a_rotation() {
     let plane = Plane::new().await;
     let node = plane.attest("/node/a").await;
     let own = EntitlementId::node();
     let before = plane.enrol(&node, &own).await;
     let old = plane.authority.tiers().issuing[0].key_id.clone();
 
-    // The database is copied, the log is not yet.
-    let (begun, has_begun) = oneshot::channel();
     let (proceed, go_on) = mpsc::channel();
-    let bytes = Arc::default();
-    let out = Slow {
-        begun: Some(begun),
-        go_on,
-        bytes: Arc::clone(&bytes),
-    };
-    let authority = plane.authority.clone();
+    let place = tokio::task::spawn_blocking(move || go_on.recv_timeout(MINUTE).unwrap());
+    let (authority, out) = (plane.authority.clone(), Bytes::default());
+    let bytes = out.clone();
     let backup = tokio::spawn(async move { authority.back_up(true, out, start()).await });
-    has_begun.await.unwrap();
+    // A rotation waits for the copy of the database that has begun, and the log for the place.
+    let copy = plane.dir.path().join("cp/backup").join(DATABASE);
+    let has_begun = async {
+        while !copy.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(MINUTE, has_begun).await.unwrap();
     plane.authority.rotate_issuing(after(1)).await.unwrap();
     let lost = plane.enrol(&node, &own).await;
     proceed.send(()).unwrap();
+    place.await.unwrap();
     let size = backup.await.unwrap().unwrap().manifest.log_size;
     assert!(plane.authority.log.size() >= size);
 
     let draft = plane.dir.path().join("restored");
     std::fs::create_dir(&draft).unwrap();
-    unpack(bytes.lock().unwrap().as_slice(), &draft).unwrap();
+    unpack(bytes.0.lock().unwrap().as_slice(), &draft).unwrap();
     let data_dir = DataDir::open(&draft).unwrap();
     let restored = succeed(&data_dir, after(2)).await.unwrap();
     assert!(

@@ -64,6 +64,16 @@ impl Tail {
         self.lock().len()
     }
 
+    /// Every segment and the length of what is durable in it.
+    pub(crate) fn lengths(&self) -> Vec<(PathBuf, u64)> {
+        let segments = self.lock();
+        let lengths = segments.iter().map(|segment| {
+            let path = self.folder.join(segment.first.to_string());
+            (path, segment.length(segment.ends.len() as u64))
+        });
+        lengths.collect()
+    }
+
     pub(crate) fn begin(&self, first: u64, file: Arc<File>) {
         self.lock().push_back(Segment {
             first,

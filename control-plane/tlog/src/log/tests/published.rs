@@ -166,44 +166,67 @@ async fn key_is_for_the_owner_alone() {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies what belongs to a snapshot.
+fn copy(snapshot: &Snapshot, from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let target = to.join(path.file_name().unwrap());
         if path.is_dir() {
-            copy(&path, &target);
-        } else {
-            fs::copy(&path, target).unwrap();
+            copy(snapshot, &path, &target);
+            continue;
         }
+        let mut bytes = fs::read(&path).unwrap();
+        if let Some(length) = snapshot.length(&path) {
+            bytes.truncate(usize::try_from(length).unwrap());
+        }
+        fs::write(target, bytes).unwrap();
     }
 }
 
 #[tokio::test]
-async fn a_copy_made_while_held_opens() {
+async fn a_snapshot_opens_however_late_it_is_copied() {
     let (scene, copied) = (Scene::new(), Scene::new());
     let log = Arc::new(scene.open());
-    fill(&log, 5000).await;
+    fill(&log, 9000).await;
     log.publish(at(0)).unwrap();
+    log.prune(5000).unwrap();
     fill(&log, 50).await;
-    let size = log.size();
-    let held = log.clone();
-    let target = copied.dir();
-    let copying = tokio::task::spawn_blocking(move || {
-        held.hold(|folder| {
-            for part in ["signatures", "journal", "tile", "checkpoints"] {
-                copy(&folder.join(part), &target.join(part));
-            }
-            fs::copy(folder.join("checkpoint"), target.join("checkpoint")).unwrap();
-        });
-    });
-    while !copying.is_finished() {
+    let (size, links) = (log.size(), scene.folder.path().join("links"));
+    let (held, to) = (log.clone(), links.clone());
+    let linking = tokio::task::spawn_blocking(move || held.snapshot(&to).unwrap());
+    while !linking.is_finished() {
         let index = append(&log).await.unwrap();
         log.attach(index, b"signed").unwrap();
+        log.publish(at(1)).unwrap();
     }
-    copying.await.unwrap();
+    let (snapshot, most) = (linking.await.unwrap(), log.size());
+    // The log goes on: its right edge moves, segments and bundles go, signatures are added.
+    fill(&log, 9000).await;
+    log.attach(log.size() - 1, b"signed").unwrap();
+    log.publish(at(2)).unwrap();
+    log.prune(12_000).unwrap();
+    append(&log).await.unwrap();
+
+    copy(&snapshot, snapshot.folder(), &copied.dir());
     fs::copy(scene.options().key, copied.options().key).unwrap();
     let there = copied.open();
-    assert!((size..=log.size()).contains(&there.size()));
-    assert_holds(&there, 0, there.size());
+    assert!((size..=most).contains(&there.size()), "{}", there.size());
+    assert_eq!(there.first_retained(), 4864);
+    assert_holds(&there, 4864, there.size());
+    append(&there).await.unwrap();
+    there.publish(at(3)).unwrap();
+    assert_eq!(there.published(), there.size());
+}
+
+#[tokio::test]
+async fn a_new_log_has_a_snapshot() {
+    let (scene, copied) = (Scene::new(), Scene::new());
+    let log = scene.open();
+    append(&log).await.unwrap();
+    let snapshot = log.snapshot(&scene.folder.path().join("links")).unwrap();
+    copy(&snapshot, snapshot.folder(), &copied.dir());
+    fs::copy(scene.options().key, copied.options().key).unwrap();
+    let there = copied.open();
+    assert_holds(&there, 0, 1);
 }

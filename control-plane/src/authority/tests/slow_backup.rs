@@ -1,0 +1,81 @@
+//! A backup that is read slowly.
+
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::backup::unpack;
+
+const BOUND: Duration = Duration::from_secs(20);
+
+/// What is written goes into a file; from the middle of the log on, once it is let.
+struct Gated {
+    file: std::fs::File,
+    /// Says that the log is reached.
+    reached: Option<oneshot::Sender<()>>,
+    /// Its other end, once dropped, lets everything pass.
+    gate: Receiver<()>,
+}
+
+impl Write for Gated {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.starts_with(b"log/journal/") {
+            let _ = self.reached.take().map(|reached| reached.send(()));
+            let _ = self.gate.recv();
+        }
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_go_on_while_a_backup_is_read_slowly() {
+    let plane = Plane::new().await;
+    let node = plane.attest("/node/a").await;
+    let ((let_go, gate), (reached, is_reached)) = (channel(), oneshot::channel());
+    let path = plane.dir.path().join("backup.tar");
+    let out = Gated {
+        file: std::fs::File::create(&path).unwrap(),
+        reached: Some(reached),
+        gate,
+    };
+    let authority = plane.authority.clone();
+    let backup = tokio::spawn(async move { authority.back_up(true, out, after(1)).await });
+    is_reached.await.unwrap();
+
+    let log = plane.authority.log.bytes().clone();
+    for second in 2..5 {
+        plane.enrol(&node, &EntitlementId::node()).await;
+        let published = plane.authority.publish_log(after(second));
+        let published = tokio::time::timeout(BOUND, published).await;
+        published.expect("nothing holds it up").unwrap();
+        assert_eq!(log.published(), log.size());
+    }
+    let refused = plane.authority.back_up(true, Vec::new(), after(5)).await;
+    assert_eq!(code(refused), "backup_running");
+    assert!(!backup.is_finished());
+
+    drop::<Sender<()>>(let_go);
+    let made = backup.await.unwrap().unwrap();
+    assert!(made.manifest.log_size < log.size());
+    let scratch = plane.dir.path().join("cp/backup");
+    assert!(!scratch.exists(), "nothing is left of it");
+    let restored = tempfile::tempdir().unwrap();
+    let found = unpack(std::fs::File::open(&path).unwrap(), restored.path()).unwrap();
+    assert_eq!(found.log_size, made.manifest.log_size);
+}
+
+#[tokio::test]
+async fn what_a_killed_backup_left_is_removed_at_start() {
+    let plane = Plane::new().await;
+    let scratch = plane.dir.path().join("cp/backup");
+    std::fs::create_dir_all(scratch.join("log/tile")).unwrap();
+    let plane = plane.restart(after(1)).await;
+    assert!(!scratch.exists());
+    drop(plane);
+}
