@@ -133,6 +133,41 @@ async fn a_restored_state_follows_the_lost_one() {
     assert_eq!(status.code(), Code::PermissionDenied);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_from_before_a_restore_still_counts() {
+    let (mut plane, vault) = (Plane::start().await, Vault::new());
+    let (kept, key) = (vault.0.path().join("kept"), vault.0.path().join("old.vkey"));
+    let log = plane.folder().join("cp/log");
+    until(async || log.join("checkpoint").exists()).await;
+    std::fs::copy(log.join("checkpoint"), &kept).unwrap();
+    std::fs::copy(log.join("key.vkey"), &key).unwrap();
+    plane.register(WEB, NODE_A).await;
+    let made = vault.back_up(&plane, "").await;
+    plane.stop().await;
+    let restored = restore(&plane, &vault.file(), &vault.data_dir()).await;
+
+    let log = vault.data_dir().join("log");
+    let new_key = log.join("key.vkey");
+    let [log, new_key, key, kept] = [log, new_key, key, kept].map(|it| it.display().to_string());
+    let own = format!("audit verify --log {log} --checkpoint {kept} --key {new_key}");
+    let verdict = plane.ask(&format!("{own} --key {key}")).await;
+    let report = &verdict["logs"][0];
+    assert_eq!(report["log_id"], restored["log_id"], "{verdict}");
+    let goes_on = &report["goes_on_from"][0];
+    assert_eq!(goes_on["log_id"], made["log_id"], "{verdict}");
+    assert_eq!(
+        (&verdict["sound"], &report["authentic"]),
+        (&true.into(), &true.into())
+    );
+    let output = plane.cli(&own).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("give the keys of both logs with --key"),
+        "{text}"
+    );
+}
+
 fn serial(bytes: &[u8]) -> Serial {
     Serial::from_bytes(bytes).unwrap()
 }

@@ -13,6 +13,8 @@ use super::entry::{Certified, certified, decode, kind};
 
 /// Most public keys that are compared: about a gigabyte of them.
 const MAX_KEYS: usize = 8_000_000;
+/// Most restores that are reported.
+const MAX_RESTORES: usize = 100;
 /// Most shared keys that are reported.
 const MAX_SHARED: usize = 20;
 
@@ -23,6 +25,23 @@ pub(super) struct SharedKey {
     pub(super) serials: [Serial; 2],
     /// The identity of the second serial; the first one's is another.
     pub(super) id: String,
+}
+
+/// That a log goes on from another one: it was restored from a backup of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct GoesOn {
+    /// The id of that log.
+    pub(super) log_id: String,
+    /// How many of its entries this log begins with.
+    pub(super) entries: u64,
+}
+
+impl GoesOn {
+    /// Whether a checkpoint of this origin is one of that log.
+    pub(super) fn is_from(&self, origin: &str) -> bool {
+        let id = origin.rsplit_once('/');
+        id.is_some_and(|(_, id)| id == self.log_id)
+    }
 }
 
 /// The first certificate of a public key.
@@ -75,6 +94,8 @@ pub(super) struct Census<'a> {
     keys: &'a mut Keys,
     /// Of the log, from its first entry, its first certificate or its last restore.
     pub(super) log_id: Option<u32>,
+    /// What it goes on from, oldest first.
+    pub(super) restores: Vec<GoesOn>,
     pub(super) kinds: BTreeMap<&'static str, u64>,
 }
 
@@ -83,6 +104,7 @@ impl<'a> Census<'a> {
         Self {
             keys,
             log_id: None,
+            restores: Vec::new(),
             kinds: BTreeMap::new(),
         }
     }
@@ -125,6 +147,12 @@ impl<'a> Census<'a> {
             ));
         }
         self.log_id = Some(restored.log_id);
+        if self.restores.len() < MAX_RESTORES {
+            self.restores.push(GoesOn {
+                log_id: format!("{previous:06x}"),
+                entries: index,
+            });
+        }
         Ok(())
     }
 

@@ -3,58 +3,86 @@
 use std::path::Path;
 
 use countersign_cli::{Exit, Failure};
-use signed_note::{Note, StandardVerifier, Verifier as _, VerifierList};
+use signed_note::{Note, NoteError, StandardVerifier, Verifier, VerifierList};
 use tlog_tiles::Checkpoint;
 
 use super::folder::{Folder, MAX_TEXT_BYTES, read};
 
-/// The key of a log.
-pub(super) struct LogKey {
-    name: String,
+/// The keys of a log, and of those that it goes on from after a restore.
+pub(super) struct LogKeys {
     known: VerifierList,
-    /// Given by who asks, rather than found beside the log that it judges.
+    /// Their names, for people.
+    names: String,
+    /// Given by who asks, rather than found beside the log that they judge.
     pub(super) given: bool,
 }
 
-impl LogKey {
-    /// The key that was given, as text or as a file, or that which lies beside the log.
-    pub(super) fn open(given: Option<&str>, folder: &Folder) -> Result<Self, Failure> {
-        let text = match given {
-            Some(text) if text.contains('+') => text.to_owned(),
-            Some(file) => text_of(Path::new(file))?,
-            None => text_of(&folder.vkey_path())?,
-        };
-        let unusable = |error| {
-            let message = format!("{:?} is no verifier key: {error}", text.trim());
-            let remedy = "give the line of the log's key.vkey: name+id+base64";
-            Failure::new(Exit::Usage, "key_unusable", message, remedy)
-        };
-        let verifier = StandardVerifier::new(text.trim()).map_err(unusable)?;
+impl LogKeys {
+    /// The keys that were given, each as text or as a file, or that which lies beside the log.
+    pub(super) fn open<'a>(
+        given: impl IntoIterator<Item = &'a str>,
+        folder: &Folder,
+    ) -> Result<Self, Failure> {
+        let given = given.into_iter().map(|given| match given {
+            text if text.contains('+') => Ok(text.to_owned()),
+            file => text_of(Path::new(file)),
+        });
+        let mut texts = given.collect::<Result<Vec<_>, _>>()?;
+        let given = !texts.is_empty();
+        if !given {
+            texts.push(text_of(&folder.vkey_path())?);
+        }
+        let verifiers = texts.iter().map(|text| verifier(text));
+        let verifiers = verifiers.collect::<Result<Vec<_>, _>>()?;
+        let names: Vec<&str> = verifiers.iter().map(|verifier| verifier.name()).collect();
         Ok(Self {
-            name: verifier.name().to_owned(),
-            known: VerifierList::new(vec![Box::new(verifier)]),
-            given: given.is_some(),
+            names: names.join(" or "),
+            known: VerifierList::new(verifiers),
+            given,
         })
     }
 
-    /// The name of the key, which is the origin of its checkpoints.
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The checkpoint of a note that this key signed, or why it is none.
+    /// The checkpoint of a note that one of these keys signed, or why it is none. The name of a key
+    /// is the origin of its checkpoints.
     pub(super) fn checkpoint(&self, note: &[u8]) -> Result<Checkpoint, String> {
         let note = Note::from_bytes(note).map_err(|_| "is no signed note".to_owned())?;
-        note.verify(&self.known)
-            .map_err(|error| format!("is not signed by {}: {error}", self.name))?;
+        let verified = note.verify(&self.known);
+        let (signed, _) =
+            verified.map_err(|error| format!("is not signed by {}: {error}", self.names))?;
         let checkpoint =
             Checkpoint::from_bytes(note.text()).map_err(|_| "is no checkpoint".to_owned())?;
-        if checkpoint.origin() == self.name {
+        let origin = checkpoint.origin();
+        if signed.iter().any(|signature| signature.name() == origin) {
             Ok(checkpoint)
         } else {
-            Err(format!("is a checkpoint of {:?}", checkpoint.origin()))
+            Err(format!("is a checkpoint of {origin:?}"))
         }
     }
+
+    /// As [`checkpoint`](Self::checkpoint), of one that was kept: it may be of a log before this.
+    pub(super) fn kept(&self, note: &[u8]) -> Result<Checkpoint, String> {
+        let parsed = Note::from_bytes(note);
+        let verified = parsed.map(|note| note.verify(&self.known));
+        if let Ok(Err(NoteError::UnverifiedNote)) = verified {
+            return Err(format!(
+                "is not signed by {}; if it is from before a restore, give the keys of both logs \
+                 with --key",
+                self.names
+            ));
+        }
+        self.checkpoint(note)
+    }
+}
+
+fn verifier(text: &str) -> Result<Box<dyn Verifier>, Failure> {
+    let unusable = |error| {
+        let message = format!("{:?} is no verifier key: {error}", text.trim());
+        let remedy = "give the line of the log's key.vkey: name+id+base64";
+        Failure::new(Exit::Usage, "key_unusable", message, remedy)
+    };
+    Ok(Box::new(
+        StandardVerifier::new(text.trim()).map_err(unusable)?,
+    ))
 }
 
 fn text_of(path: &Path) -> Result<String, Failure> {

@@ -14,7 +14,7 @@ use serde::Serialize;
 use tlog_tiles::{Checkpoint, Hash, check_record, record_hash};
 
 use super::folder::{Folder, WIDTH, read};
-use super::keys::LogKey;
+use super::keys::LogKeys;
 use super::{DEFAULT_LOG, entry, tail};
 use crate::cli::output::Output;
 
@@ -81,7 +81,7 @@ impl Prove {
     #[allow(clippy::needless_pass_by_value, reason = "the shape of every verb")]
     pub(super) fn run(self, output: Output) -> Result<Exit, Failure> {
         let folder = Folder::new(&self.log);
-        let key = LogKey::open(self.key.as_deref(), &folder)?;
+        let key = LogKeys::open(self.key.as_deref(), &folder)?;
         if let Some(path) = &self.check {
             return check(path, &key, output);
         }
@@ -102,7 +102,7 @@ impl Prove {
     }
 }
 
-fn prove(folder: &Folder, key: &LogKey, serial: Serial) -> Result<Proof, Failure> {
+fn prove(folder: &Folder, key: &LogKeys, serial: Serial) -> Result<Proof, Failure> {
     let note = folder.checkpoint()?;
     let checkpoint = key.checkpoint(&note).map_err(unsound)?;
     let (index, size) = (serial.index(), checkpoint.size());
@@ -152,7 +152,7 @@ fn certified_by(bytes: &[u8]) -> Option<entry::Certified> {
     }
 }
 
-fn check(path: &Path, key: &LogKey, output: Output) -> Result<Exit, Failure> {
+fn check(path: &Path, key: &LogKeys, output: Output) -> Result<Exit, Failure> {
     let bytes = read(path, MAX_PROOF_BYTES).map_err(|unread| {
         let message = format!("{} {unread}", path.display());
         Failure::new(Exit::Usage, "proof_unreadable", message, "check the path")
@@ -178,7 +178,7 @@ fn check(path: &Path, key: &LogKey, output: Output) -> Result<Exit, Failure> {
 
 impl Proof {
     /// Whether the proof holds under the key, and of what.
-    fn judge(&self, key: &LogKey) -> Result<Proved, String> {
+    fn judge(&self, key: &LogKeys) -> Result<Proved, String> {
         let checkpoint: Checkpoint = key
             .checkpoint(self.checkpoint.as_bytes())
             .map_err(|problem| format!("the checkpoint of the proof {problem}"))?;

@@ -13,7 +13,7 @@ use tlog_tiles::Tile;
 
 use super::DEFAULT_LOG;
 use super::folder::{Folder, WIDTH, full};
-use super::keys::LogKey;
+use super::keys::LogKeys;
 use super::{bundle, entry};
 use crate::cli::output::{Items, Output};
 
@@ -60,7 +60,7 @@ pub(super) struct Line {
 impl Tail {
     pub(super) async fn run(self, output: Output) -> Result<Exit, Failure> {
         let folder = Folder::new(&self.log);
-        let key = LogKey::open(self.key.as_deref(), &folder)?;
+        let key = LogKeys::open(self.key.as_deref(), &folder)?;
         let mut size = size(&folder, &key)?;
         let first = retained(&folder)?.max(size.saturating_sub(self.lines));
         let lines = lines(&folder, first, size)?;
@@ -87,7 +87,7 @@ impl Tail {
     }
 
     /// Waits until the log is longer, and gives at most [`MAX_ENTRIES`] more.
-    async fn longer(&self, folder: &Folder, key: &LogKey, size: u64) -> Result<u64, Failure> {
+    async fn longer(&self, folder: &Folder, key: &LogKeys, size: u64) -> Result<u64, Failure> {
         loop {
             let newest = self::size(folder, key)?;
             if newest > size {
@@ -98,7 +98,7 @@ impl Tail {
     }
 }
 
-fn size(folder: &Folder, key: &LogKey) -> Result<u64, Failure> {
+fn size(folder: &Folder, key: &LogKeys) -> Result<u64, Failure> {
     let checkpoint = key.checkpoint(&folder.checkpoint()?);
     let checkpoint = checkpoint.map_err(|problem| {
         let message = format!("{} {problem}", folder.checkpoint_path().display());
@@ -207,7 +207,7 @@ mod tests {
             follow: true,
         };
         let folder = Folder::new(&tail.log);
-        let key = LogKey::open(None, &folder).unwrap();
+        let key = LogKeys::open(None, &folder).unwrap();
         assert_eq!(size(&folder, &key).unwrap(), 1);
         let later = futures_util::future::join(tail.longer(&folder, &key, 1), publish());
         assert_eq!(later.await.0.unwrap(), 2);

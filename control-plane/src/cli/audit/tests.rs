@@ -13,15 +13,16 @@ use rcgen::{CertificateParams, KeyPair, SanType, SerialNumber};
 use tempfile::TempDir;
 use x509_parser::prelude::FromDer;
 
-use super::census::Keys;
+use super::census::{Census, Keys};
 use super::flaw::Flaw;
 use super::folder::Folder;
-use super::keys::LogKey;
+use super::keys::LogKeys;
 use super::verify::{Report, verify};
 use super::*;
 
 mod damage;
 mod proofs;
+mod restores;
 mod verdicts;
 
 const LOG_ID: u32 = 0x0a_1b2c;
@@ -85,7 +86,7 @@ impl Scene {
 
     fn judge_with(&self, given: &[PathBuf], keys: &mut Keys) -> (Option<Report>, Vec<Flaw>) {
         let folder = Folder::new(&self.dir());
-        let key = LogKey::open(None, &folder).unwrap();
+        let key = LogKeys::open(None, &folder).unwrap();
         verify(&folder, &key, given, keys, Output::new(true)).unwrap()
     }
 }

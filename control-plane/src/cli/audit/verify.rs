@@ -9,18 +9,19 @@ use serde::Serialize;
 use tlog_tiles::Checkpoint;
 
 use super::DEFAULT_LOG;
-use super::census::{Census, Keys, SharedKey};
+use super::census::{Census, GoesOn, Keys, SharedKey};
 use super::flaw::{Flaw, Flaws};
 use super::folder::{Folder, MAX_TEXT_BYTES, Unread, edge, read};
 use super::frontier::Frontier;
-use super::keys::LogKey;
-use super::walk::{Read, Walk};
+use super::keys::LogKeys;
+use super::walk::{Claim, Read, Walk};
 use crate::cli::output::Output;
 
 pub(super) const EXAMPLES: &str = "Examples:\n  \
     countersign audit verify --log /var/lib/countersign/log --key log.vkey\n  \
     countersign audit verify --log a/log --log b/log --json\n  \
-    countersign audit verify --key log.vkey --checkpoint kept-last-week\n\n\
+    countersign audit verify --key log.vkey --checkpoint kept-last-week\n  \
+    countersign audit verify --key log.vkey --key before.vkey --checkpoint kept-before-the-restore\n\n\
     Exit 0: sound. Exit 1: a file, byte or entry is wrong, or a key was certified for two IDs.";
 
 #[derive(Debug, Args)]
@@ -28,10 +29,11 @@ pub(in crate::cli) struct Verify {
     /// The folder of a log; several are also compared with each other [default: ./cp/log]
     #[arg(long, value_name = "DIR")]
     log: Vec<PathBuf>,
-    /// The log's verifier key, as text or file [default: the key.vkey of each log]
+    /// The log's verifier key, as text or file, and those of logs that it goes on from after a
+    /// restore; may be repeated [default: the key.vkey of each log]
     #[arg(long, value_name = "VKEY|FILE")]
-    key: Option<String>,
-    /// A checkpoint that was kept elsewhere: the log must go on from it
+    key: Vec<String>,
+    /// A checkpoint that was kept elsewhere, of this log or of one that it goes on from
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<PathBuf>,
 }
@@ -57,6 +59,9 @@ pub(super) struct Report {
     pub(super) root_hash: String,
     /// Entries below have no bodies any more: of them, tiles alone were checked.
     pub(super) first_retained: u64,
+    /// Logs that it goes on from after a restore, oldest first; none that its retained entries do
+    /// not tell of.
+    pub(super) goes_on_from: Vec<GoesOn>,
     pub(super) checkpoints: usize,
     pub(super) kinds: BTreeMap<&'static str, u64>,
     pub(super) bytes: u64,
@@ -80,7 +85,7 @@ impl Verify {
         let (mut keys, mut logs, mut flaws) = (Keys::default(), Vec::new(), Vec::new());
         for path in &folders {
             let folder = Folder::new(path);
-            let key = LogKey::open(self.key.as_deref(), &folder)?;
+            let key = LogKeys::open(self.key.iter().map(String::as_str), &folder)?;
             let (report, found) = verify(&folder, &key, &self.checkpoint, &mut keys, output)?;
             logs.extend(report);
             flaws.extend(found);
@@ -98,7 +103,7 @@ impl Verify {
 /// Verifies one log. Without a sound newest checkpoint there is nothing to report but that.
 pub(super) fn verify(
     folder: &Folder,
-    key: &LogKey,
+    key: &LogKeys,
     given: &[PathBuf],
     keys: &mut Keys,
     output: Output,
@@ -121,7 +126,7 @@ pub(super) fn verify(
         size: checkpoint.size(),
         root: *checkpoint.hash(),
         first_retained,
-        claims: claims(&paths, key, checkpoint.size(), &mut flaws),
+        claims: claims(&paths, key, &mut flaws),
         frontier: Frontier::default(),
         census: Census::new(keys),
         flaws,
@@ -130,11 +135,12 @@ pub(super) fn verify(
     walk.run(&edge);
     let report = Report {
         log: folder.path().display().to_string(),
-        origin: key.name().to_owned(),
+        origin: checkpoint.origin().to_owned(),
         log_id: walk.census.log_id.map(|id| format!("{id:06x}")),
         size: walk.size,
         root_hash: hex::encode(walk.root.0),
         first_retained,
+        goes_on_from: walk.census.restores,
         checkpoints: 1 + paths.len(),
         kinds: walk.census.kinds,
         bytes: walk.bytes,
@@ -144,7 +150,10 @@ pub(super) fn verify(
 }
 
 /// The newest checkpoint and the tiles at its right edge.
-fn newest(folder: &Folder, key: &LogKey) -> Result<Result<(Checkpoint, Vec<Read>), Flaw>, Failure> {
+fn newest(
+    folder: &Folder,
+    key: &LogKeys,
+) -> Result<Result<(Checkpoint, Vec<Read>), Flaw>, Failure> {
     let checkpoint = match key.checkpoint(&folder.checkpoint()?) {
         Ok(checkpoint) => checkpoint,
         Err(problem) => return Ok(Err(Flaw::new(&folder.checkpoint_path(), problem))),
@@ -158,25 +167,18 @@ fn newest(folder: &Folder, key: &LogKey) -> Result<Result<(Checkpoint, Vec<Read>
     Ok(edge.map(|edge| (checkpoint, edge)))
 }
 
-/// What the kept checkpoints say, by size.
-fn claims(
-    paths: &[PathBuf],
-    key: &LogKey,
-    size: u64,
-    flaws: &mut Flaws,
-) -> BTreeMap<u64, Vec<(PathBuf, tlog_tiles::Hash)>> {
+/// What the kept checkpoints say, by size. Whose they are makes no difference: a tree that begins
+/// with the entries of another one has its root at that size.
+fn claims(paths: &[PathBuf], key: &LogKeys, flaws: &mut Flaws) -> BTreeMap<u64, Vec<Claim>> {
     let mut claims: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for path in paths {
         let note = read(path, MAX_TEXT_BYTES).map_err(|unread| unread.to_string());
-        match note.and_then(|note| key.checkpoint(&note)) {
-            Ok(kept) if kept.size() <= size => {
-                let claim = (path.clone(), *kept.hash());
-                claims.entry(kept.size()).or_default().push(claim);
-            }
-            Ok(kept) => {
-                let problem = format!("has {} entries, the log only {size}", kept.size());
-                flaws.push(Flaw::new(path, problem));
-            }
+        match note.and_then(|note| key.kept(&note)) {
+            Ok(kept) => claims.entry(kept.size()).or_default().push(Claim {
+                path: path.clone(),
+                origin: kept.origin().to_owned(),
+                root: *kept.hash(),
+            }),
             Err(problem) => flaws.push(Flaw::new(path, problem)),
         }
     }
@@ -228,6 +230,12 @@ fn report_text(report: &Report) -> String {
         text.push_str(&format!(
             "\n  bodies from entry {} on",
             report.first_retained
+        ));
+    }
+    for from in &report.goes_on_from {
+        text.push_str(&format!(
+            "\n  goes on from the first {} entries of log {}",
+            from.entries, from.log_id
         ));
     }
     if !report.authentic {

@@ -31,6 +31,14 @@ impl Read {
     }
 }
 
+/// What a kept checkpoint says.
+#[derive(Debug)]
+pub(super) struct Claim {
+    pub(super) path: PathBuf,
+    pub(super) origin: String,
+    pub(super) root: Hash,
+}
+
 /// The tree of the newest checkpoint, and what is expected of it.
 pub(super) struct Walk<'a> {
     pub(super) folder: &'a Folder,
@@ -38,8 +46,8 @@ pub(super) struct Walk<'a> {
     pub(super) size: u64,
     pub(super) root: Hash,
     pub(super) first_retained: u64,
-    /// Checkpoints by size: each file, and the root that it claims.
-    pub(super) claims: BTreeMap<u64, Vec<(PathBuf, Hash)>>,
+    /// Kept checkpoints by size; those that are left at the end are of no size that was reached.
+    pub(super) claims: BTreeMap<u64, Vec<Claim>>,
     pub(super) frontier: Frontier,
     pub(super) census: Census<'a>,
     pub(super) flaws: Flaws,
@@ -61,6 +69,7 @@ impl Walk<'_> {
             self.flaws
                 .push(Flaw::new(&path, "its root hash is not that of the entries"));
         }
+        self.left_over();
     }
 
     fn below(&mut self, read: &Read, trusted: bool) {
@@ -189,12 +198,37 @@ impl Walk<'_> {
     fn advance(&mut self, height: u32, root: Hash) {
         self.frontier.push(height, root);
         let size = self.frontier.size();
-        for (path, claimed) in self.claims.remove(&size).unwrap_or_default() {
-            if self.frontier.root() != claimed {
+        for claim in self.claims.remove(&size).unwrap_or_default() {
+            if self.frontier.root() != claim.root {
                 let problem = format!("its root hash is not that of the first {size} entries");
-                self.flaws.push(Flaw::new(&path, problem));
+                self.contradicted(&claim, size, problem);
             }
         }
+    }
+
+    /// Checkpoints of more entries than there are.
+    fn left_over(&mut self) {
+        let larger = self.claims.split_off(&(self.size + 1));
+        for (size, claims) in larger {
+            for claim in claims {
+                let problem = format!("has {size} entries, the log only {}", self.size);
+                self.contradicted(&claim, size, problem);
+            }
+        }
+    }
+
+    /// A checkpoint that this log does not go on from; where a restore is why, that is said.
+    fn contradicted(&mut self, claim: &Claim, size: u64, problem: String) {
+        let mut restores = self.census.restores.iter();
+        let lost = restores.find(|from| from.is_from(&claim.origin) && size > from.entries);
+        let problem = lost.map_or(problem, |from| {
+            format!(
+                "has {size} entries of log {}, and this log was restored from a backup of the \
+                 first {}: what the others said is not in it",
+                from.log_id, from.entries
+            )
+        });
+        self.flaws.push(Flaw::new(&claim.path, problem));
     }
 }
 
