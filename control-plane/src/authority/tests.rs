@@ -7,6 +7,7 @@ mod ending;
 mod faults;
 mod first_start;
 mod foreign_root;
+mod hanging;
 mod hierarchy;
 mod keys;
 mod log;

@@ -2,12 +2,15 @@
 //!
 //! The traits are small enough for a token that never gives a key out: make one, find one by its
 //! id, sign, destroy. [`disk`] and [`memory`] hold keys in this process, [`pkcs11`] in a hardware
-//! token; [`stores`] says which tier uses which. A key id is the first 20 bytes of SHA-256 over
+//! token, which is asked with the patience of [`patient`] alone; [`stores`] says which tier uses
+//! which. A key id is the first 20 bytes of SHA-256 over
 //! the SubjectPublicKeyInfo (RFC 7093 section 2, method 1), lower-case hex.
 
+mod calls;
 mod condition;
 mod disk;
 mod memory;
+mod patient;
 mod pkcs11;
 mod software;
 mod stores;
@@ -21,9 +24,9 @@ use sha2::{Digest, Sha256};
 
 pub use condition::{Condition, StoreState};
 pub(crate) use disk::DiskKeys;
-#[cfg(test)]
-pub(crate) use pkcs11::testing;
 pub(crate) use stores::Stores;
+#[cfg(test)]
+pub(crate) use {calls::Bounds, patient::Patient, pkcs11::testing};
 
 const KEY_ID_BYTES: usize = 20;
 

@@ -14,17 +14,20 @@ pub enum StoreState {
     TokenAbsent,
     /// The PKCS#11 module cannot be loaded.
     ModuleMissing,
+    /// A call of the module has not returned. Nothing new is asked of it until it answers.
+    Hung,
     /// Anything else; the reason says what.
     Failed,
 }
 
 impl StoreState {
     /// Every state, so that each has its series.
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Ready,
         Self::WrongPin,
         Self::TokenAbsent,
         Self::ModuleMissing,
+        Self::Hung,
         Self::Failed,
     ];
 
@@ -35,6 +38,7 @@ impl StoreState {
             Self::WrongPin => "wrong_pin",
             Self::TokenAbsent => "token_absent",
             Self::ModuleMissing => "module_missing",
+            Self::Hung => "hung",
             Self::Failed => "failed",
         }
     }

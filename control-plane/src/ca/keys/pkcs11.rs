@@ -1,8 +1,8 @@
 //! Keys in a PKCS#11 token: made there, never taken out, used there.
 //!
-//! A signature is one blocking call of the module: it runs where tokio expects blocking, at most
-//! [`link::MAX_SESSIONS`] at a time, and what the module answers is verified before it is used,
-//! for the module is not our code. [`module`] loads it, [`link`] keeps the token open, [`objects`]
+//! A signature is one call of the module, which blocks and may never return: that is bounded by
+//! whoever asks ([`patient`](super::patient)). What the module answers is verified before it is
+//! used, for the module is not our code. [`module`] loads it, [`link`] keeps the token open, [`objects`]
 //! is what is asked in a session.
 
 mod fault;
@@ -20,13 +20,12 @@ use std::sync::Arc;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use sha2::{Digest, Sha256};
-use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::task::block_in_place;
 
 use super::{CaKey, Condition, KeyError, KeyStore, Pkcs11Settings, StoreKind, StoreState, key_id};
 use crate::ca::der;
 use fault::Fault;
 use link::Link;
+pub(super) use link::MAX_SESSIONS;
 
 /// The token.
 #[derive(Debug)]
@@ -49,7 +48,7 @@ impl Pkcs11Keys {
 
 impl KeyStore for Pkcs11Keys {
     fn create(&self) -> Result<Arc<dyn CaKey>, KeyError> {
-        let made = blocking(|| self.0.ask_once(objects::generate));
+        let made = self.0.ask_once(objects::generate);
         let spki = made.map_err(|fault| key_error(fault, "new"))?;
         Ok(self.key(&key_id(&spki), &spki))
     }
@@ -59,7 +58,7 @@ impl KeyStore for Pkcs11Keys {
     }
 
     fn destroy(&self, key_id: &str) -> Result<(), KeyError> {
-        let done = blocking(|| self.0.ask(|session| objects::destroy(session, key_id)));
+        let done = self.0.ask(|session| objects::destroy(session, key_id));
         done.map_err(|fault| key_error(fault, key_id))
     }
 
@@ -68,7 +67,7 @@ impl KeyStore for Pkcs11Keys {
     }
 
     fn probe(&self) {
-        blocking(|| self.0.probe());
+        self.0.probe();
     }
 }
 
@@ -90,11 +89,10 @@ impl CaKey for TokenKey {
 
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let digest = Sha256::digest(message);
-        let sign = || {
-            self.link
-                .ask(|session| objects::sign(session, &self.key_id, &digest))
-        };
-        let raw = blocking(sign).map_err(|fault| key_error(fault, &self.key_id))?;
+        let asked = self
+            .link
+            .ask(|session| objects::sign(session, &self.key_id, &digest));
+        let raw = asked.map_err(|fault| key_error(fault, &self.key_id))?;
         let signature = der::ecdsa_signature(&raw);
         let point = &self.spki[self.spki.len().saturating_sub(der::P256_POINT_BYTES)..];
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point)
@@ -107,15 +105,6 @@ impl CaKey for TokenKey {
 impl fmt::Debug for TokenKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TokenKey({})", self.key_id)
-    }
-}
-
-/// Lets tokio move its other tasks away while a device is waited for.
-fn blocking<T>(run: impl FnOnce() -> T) -> T {
-    let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
-    match flavor {
-        Ok(RuntimeFlavor::MultiThread) => block_in_place(run),
-        _ => run(),
     }
 }
 

@@ -8,6 +8,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
 use super::memory::MemoryKeys;
+use super::patient::{self, Patient};
 use super::pkcs11::Pkcs11Keys;
 use super::{CaKey, Condition, DiskKeys, KeyError, KeyStore, Pkcs11Settings, StoreKind};
 use crate::telemetry::{KeyOperation, KeyStoreSeries};
@@ -26,6 +27,7 @@ impl Stores {
         stores.add(StoreKind::Memory, Box::<MemoryKeys>::default());
         if let Some(settings) = token {
             let token = Pkcs11Keys::new(settings.clone());
+            let token = Patient::new(StoreKind::Pkcs11, Arc::new(token), patient::TOKEN);
             stores.add(StoreKind::Pkcs11, Box::new(token));
         }
         stores

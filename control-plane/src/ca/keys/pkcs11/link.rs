@@ -18,7 +18,7 @@ use super::pin;
 use crate::ca::keys::{Condition, Pkcs11Settings, StoreState};
 
 /// Most sessions, and so calls under way, beside the one that holds the login.
-pub(super) const MAX_SESSIONS: usize = 8;
+pub(in crate::ca::keys) const MAX_SESSIONS: usize = 8;
 /// How long a caller waits for a session.
 const SESSION_WAIT: Duration = Duration::from_secs(5);
 

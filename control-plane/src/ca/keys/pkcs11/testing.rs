@@ -4,9 +4,10 @@
 //! own folder: whether the tests share a process or not makes no difference.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use crate::ca::keys::Pkcs11Settings;
 
@@ -14,6 +15,24 @@ const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const CONFIGURATION: &str = "SOFTHSM2_CONF";
 const LABEL: &str = "countersign";
 pub(crate) const PIN: &str = "314159";
+
+/// Locks every file below a folder until its standard input ends.
+const TAKE_LOCKS: &str = "import fcntl, pathlib, sys
+held = [open(p, 'r+b') for p in pathlib.Path(sys.argv[1]).rglob('*') if p.is_file()]
+for file in held: fcntl.lockf(file, fcntl.LOCK_EX)
+print('locked', flush=True)
+sys.stdin.read()
+";
+
+/// Another process that keeps the token's files to itself.
+pub(crate) struct Hang(Child);
+
+impl Drop for Hang {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
 
 /// The token and its files.
 pub(crate) struct SoftToken {
@@ -102,6 +121,23 @@ impl SoftToken {
     /// Brings it back.
     pub(crate) fn put_back(&self) {
         fs::rename(self.folder.join("away"), self.tokens().join("back")).unwrap();
+    }
+
+    /// Makes every call that needs the token's files wait, until this is dropped: the module takes
+    /// locks (fcntl) on them, and another process has them all.
+    pub(crate) fn hang(&self) -> Hang {
+        let mut holder = Command::new("python3")
+            .args(["-c", TAKE_LOCKS])
+            .arg(self.tokens())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 is installed");
+        let mut line = String::new();
+        let told = holder.stdout.take().expect("it is piped");
+        BufReader::new(told).read_line(&mut line).unwrap();
+        assert_eq!(line, "locked\n");
+        Hang(holder)
     }
 
     fn tokens(&self) -> PathBuf {

@@ -1,13 +1,14 @@
 use cryptoki::object::{Attribute, AttributeInfo, AttributeType, ObjectClass};
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
 use super::testing::{SoftToken, with_token};
 use super::*;
-use crate::ca::keys::{Stores, testing};
+use crate::ca::keys::{Bounds, Patient, Stores, patient, testing};
 
 macro_rules! this_test {
     ($name:literal) => {
@@ -132,6 +133,40 @@ fn token_that_comes_back_signs_again() {
     });
 }
 
+/// A module whose calls do not return, and later do.
+#[test]
+fn token_that_hangs_is_said_and_comes_back() {
+    let test = this_test!("token_that_hangs_is_said_and_comes_back");
+    with_token(test, |token| {
+        let bounds = Bounds {
+            deadline: Duration::from_secs(2),
+            ..patient::TOKEN
+        };
+        let keys = Arc::new(Pkcs11Keys::new(token.settings()));
+        let keys = Patient::new(StoreKind::Pkcs11, keys, bounds);
+        keys.probe();
+        let key = keys.create().unwrap();
+        key.sign(b"before").unwrap();
+
+        let hang = token.hang();
+        for _ in 0..2 {
+            let refused = key.sign(b"meanwhile").unwrap_err();
+            assert!(refused.to_string().contains("hung"), "{refused}");
+        }
+        keys.probe();
+        assert_eq!(keys.condition().state, StoreState::Hung);
+        drop(hang);
+        let end = Instant::now() + Duration::from_secs(20);
+        while !keys.condition().is_ready() {
+            assert!(Instant::now() < end, "{}", keys.condition());
+            std::thread::yield_now();
+        }
+        keys.probe();
+        let signature = key.sign(b"after").unwrap();
+        assert!(verifies(key.as_ref(), b"after", &signature));
+    });
+}
+
 #[test]
 fn idle_token_that_was_pulled_out_is_noticed() {
     let test = this_test!("idle_token_that_was_pulled_out_is_noticed");
@@ -166,7 +201,7 @@ fn more_callers_than_sessions_all_sign() {
         let keys = opened(token);
         let key = keys.create().unwrap();
         std::thread::scope(|scope| {
-            for _ in 0..4 * link::MAX_SESSIONS {
+            for _ in 0..4 * MAX_SESSIONS {
                 scope.spawn(|| (0..8).for_each(|_| drop(key.sign(b"a").unwrap())));
             }
         });
