@@ -16,7 +16,7 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::status;
+use super::{Operator, refused};
 use crate::authority::BackedUp;
 use crate::plane::Plane;
 
@@ -43,7 +43,7 @@ struct Patience {
 pub(crate) type Pieces = Pin<Box<dyn Stream<Item = Result<BackupPiece, Status>> + Send>>;
 
 /// Begins a backup and streams it.
-pub(super) fn stream(plane: &Arc<Plane>, with_keys: bool) -> Pieces {
+pub(super) fn stream(plane: &Arc<Plane>, operator: Operator, with_keys: bool) -> Pieces {
     let (out, pieces) = mpsc::channel(MAX_QUEUED_PIECES);
     let plane = plane.clone();
     tokio::spawn(async move {
@@ -58,7 +58,7 @@ pub(super) fn stream(plane: &Arc<Plane>, with_keys: bool) -> Pieces {
             }
             Err(error) => {
                 tracing::error!(error = %error, "backup failed");
-                Err(status(&error))
+                Err(refused(&plane, operator, &error))
             }
         };
         // A reader that went away, or reads nothing, has no use for it.

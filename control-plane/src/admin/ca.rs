@@ -4,7 +4,7 @@ use countersign_proto::admin as wire;
 use rustls_pki_types::CertificateDer;
 use tonic::Status;
 
-use super::{convert, described, invalid, status as refused};
+use super::{Operator, convert, described, invalid, refused};
 use crate::authority::Tiers;
 use crate::plane::Plane;
 
@@ -37,9 +37,12 @@ pub(super) fn status(plane: &Plane) -> wire::CaStatusResponse {
     }
 }
 
-pub(super) async fn request(plane: &Plane) -> Result<wire::RequestCaResponse, Status> {
+pub(super) async fn request(
+    plane: &Plane,
+    operator: Operator,
+) -> Result<wire::RequestCaResponse, Status> {
     let request = plane.authority.ca_request().await;
-    let request = request.map_err(|error| refused(&error))?;
+    let request = request.map_err(|error| refused(plane, operator, &error))?;
     Ok(wire::RequestCaResponse {
         key_id: request.key_id,
         pem: request.pem,
@@ -48,6 +51,7 @@ pub(super) async fn request(plane: &Plane) -> Result<wire::RequestCaResponse, St
 
 pub(super) async fn import(
     plane: &Plane,
+    operator: Operator,
     request: wire::ImportCaRequest,
 ) -> Result<wire::ImportCaResponse, Status> {
     let root = match request.roots.as_slice() {
@@ -64,7 +68,7 @@ pub(super) async fn import(
     let chain = request.chain.into_iter().map(CertificateDer::from);
     let now = plane.clock.now();
     let imported = plane.authority.import_ca(chain.collect(), root, now).await;
-    let imported = imported.map_err(|error| refused(&error))?;
+    let imported = imported.map_err(|error| refused(plane, operator, &error))?;
     plane.fleet.touch();
     Ok(wire::ImportCaResponse {
         intermediate: Some(convert::authority(&imported)),

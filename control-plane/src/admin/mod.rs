@@ -7,6 +7,7 @@ mod backup;
 mod ca;
 mod certificates;
 mod convert;
+mod operator;
 mod oversize;
 mod rotate;
 mod sign;
@@ -27,12 +28,11 @@ use tonic::{Request, Response, Status};
 
 use crate::authority::AuthorityError;
 use crate::plane::Plane;
+use operator::Operator;
 use oversize::Described;
 
 /// Metadata key of a refusal's stable code.
 pub(crate) const CODE_KEY: &str = "countersign-code";
-/// How the issuance log names whoever may use this socket.
-const OPERATOR: &str = "operator";
 /// Metadata key of what mends a refusal.
 pub(crate) const REMEDY_KEY: &str = "countersign-remedy";
 
@@ -60,6 +60,12 @@ pub(crate) fn admits(peer: &UnixPeer) -> bool {
     admitted
 }
 
+impl AdminService {
+    fn refused(&self, operator: Operator, error: &AuthorityError) -> Status {
+        refused(&self.plane, operator, error)
+    }
+}
+
 #[tonic::async_trait]
 impl Admin for AdminService {
     async fn show_bundle(
@@ -80,13 +86,14 @@ impl Admin for AdminService {
         &self,
         request: Request<wire::CreateTokenRequest>,
     ) -> Result<Response<wire::CreateTokenResponse>, Status> {
+        let operator = Operator::of(&request);
         let request = request.into_inner();
         let node = spiffe_id("node", &request.node)?;
         let ttl = read_duration("ttl", request.ttl);
         let ttl = ttl.map_err(|error| invalid("invalid_ttl", error.to_string()))?;
         let now = self.plane.clock.now();
         let made = self.plane.authority.create_token(&node, ttl, now).await;
-        let (token, expires_at) = made.map_err(|error| refused(&self.plane, &error))?;
+        let (token, expires_at) = made.map_err(|error| self.refused(operator, &error))?;
         Ok(Response::new(wire::CreateTokenResponse {
             token,
             expires_at: Some(timestamp(expires_at)),
@@ -97,13 +104,14 @@ impl Admin for AdminService {
         &self,
         request: Request<wire::RegisterRequest>,
     ) -> Result<Response<wire::RegisterResponse>, Status> {
+        let operator = Operator::of(&request);
         let asked = request.into_inner().registration.unwrap_or_default();
         let now = self.plane.clock.now();
         let asked = convert::registration_request(asked, now)?;
         let registered = self.plane.authority.register(asked, now);
         let (registration, updated) = registered
             .await
-            .map_err(|error| refused(&self.plane, &error))?;
+            .map_err(|error| self.refused(operator, &error))?;
         Ok(Response::new(wire::RegisterResponse {
             registration: Some(convert::registration(&registration)),
             updated,
@@ -114,6 +122,7 @@ impl Admin for AdminService {
         &self,
         request: Request<wire::UnregisterRequest>,
     ) -> Result<Response<wire::UnregisterResponse>, Status> {
+        let operator = Operator::of(&request);
         let request = request.into_inner();
         let id = spiffe_id("id", &request.id)?;
         let node = match request.node.as_str() {
@@ -124,7 +133,7 @@ impl Admin for AdminService {
         let removed = self.plane.authority.unregister(&id, node.as_ref(), now);
         let removed = removed
             .await
-            .map_err(|error| refused(&self.plane, &error))?;
+            .map_err(|error| self.refused(operator, &error))?;
         Ok(Response::new(wire::UnregisterResponse {
             removed: removed
                 .registrations
@@ -153,7 +162,8 @@ impl Admin for AdminService {
         &self,
         request: Request<wire::SignRequest>,
     ) -> Result<Response<wire::SignResponse>, Status> {
-        sign::by_hand(&self.plane, request.into_inner()).await
+        let operator = Operator::of(&request);
+        sign::by_hand(&self.plane, operator, request.into_inner()).await
     }
 
     async fn status(
@@ -172,16 +182,18 @@ impl Admin for AdminService {
 
     async fn request_ca(
         &self,
-        _: Request<wire::RequestCaRequest>,
+        request: Request<wire::RequestCaRequest>,
     ) -> Result<Response<wire::RequestCaResponse>, Status> {
-        ca::request(&self.plane).await.map(Response::new)
+        let requested = ca::request(&self.plane, Operator::of(&request));
+        requested.await.map(Response::new)
     }
 
     async fn import_ca(
         &self,
         request: Request<wire::ImportCaRequest>,
     ) -> Result<Response<wire::ImportCaResponse>, Status> {
-        let imported = ca::import(&self.plane, request.into_inner());
+        let operator = Operator::of(&request);
+        let imported = ca::import(&self.plane, operator, request.into_inner());
         imported.await.map(Response::new)
     }
 
@@ -191,7 +203,8 @@ impl Admin for AdminService {
         &self,
         request: Request<wire::RotateRequest>,
     ) -> Result<Response<Progress>, Status> {
-        rotate::intermediate(&self.plane, request.into_inner().wait).await
+        let operator = Operator::of(&request);
+        rotate::intermediate(&self.plane, operator, request.into_inner().wait).await
     }
 
     type RotateIssuingStream = Progress;
@@ -200,7 +213,8 @@ impl Admin for AdminService {
         &self,
         request: Request<wire::RotateRequest>,
     ) -> Result<Response<Progress>, Status> {
-        rotate::issuing(&self.plane, request.into_inner().wait).await
+        let operator = Operator::of(&request);
+        rotate::issuing(&self.plane, operator, request.into_inner().wait).await
     }
 
     type RotateRootStream = Progress;
@@ -209,7 +223,8 @@ impl Admin for AdminService {
         &self,
         request: Request<wire::RotateRequest>,
     ) -> Result<Response<Progress>, Status> {
-        rotate::root(&self.plane, request.into_inner().wait).await
+        let operator = Operator::of(&request);
+        rotate::root(&self.plane, operator, request.into_inner().wait).await
     }
 
     type BackupStream = backup::Pieces;
@@ -218,8 +233,10 @@ impl Admin for AdminService {
         &self,
         request: Request<wire::BackupRequest>,
     ) -> Result<Response<backup::Pieces>, Status> {
+        let operator = Operator::of(&request);
         let with_keys = !request.into_inner().without_keys;
-        Ok(Response::new(backup::stream(&self.plane, with_keys)))
+        let pieces = backup::stream(&self.plane, operator, with_keys);
+        Ok(Response::new(pieces))
     }
 
     type ListCertificatesStream = Lineages;
@@ -247,9 +264,10 @@ pub(crate) type Lineages =
 pub(crate) type Progress = Pin<Box<dyn Stream<Item = Result<wire::RotateProgress, Status>> + Send>>;
 
 /// An operator asked for something that is not granted: the issuance log will tell.
-fn refused(plane: &Plane, error: &AuthorityError) -> Status {
+fn refused(plane: &Plane, operator: Operator, error: &AuthorityError) -> Status {
     if let AuthorityError::Denied(denied) = error {
-        plane.authority.refused(OPERATOR, denied, plane.clock.now());
+        let (caller, now) = (operator.to_string(), plane.clock.now());
+        plane.authority.refused(&caller, denied, now);
     }
     status(error)
 }

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status};
 
-use super::{Progress, status};
+use super::{Operator, Progress, refused};
 use crate::authority::{AuthorityInfo, SlotState, Tiers};
 use crate::plane::Plane;
 
@@ -23,28 +23,37 @@ const MAX_QUEUED_STEPS: usize = 16;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Prepares a new root; activation follows when the gate opens.
-pub(super) async fn root(plane: &Arc<Plane>, wait: bool) -> Result<Response<Progress>, Status> {
+pub(super) async fn root(
+    plane: &Arc<Plane>,
+    operator: Operator,
+    wait: bool,
+) -> Result<Response<Progress>, Status> {
     let prepared = plane.authority.prepare_root(plane.clock.now()).await;
-    let prepared = prepared.map_err(|error| status(&error))?;
+    let prepared = prepared.map_err(|error| refused(plane, operator, &error))?;
     plane.fleet.touch();
     Ok(follow(plane, prepared, ROOT, wait))
 }
 
 /// Makes a new issuing CA that signs from now on.
-pub(super) async fn issuing(plane: &Arc<Plane>, wait: bool) -> Result<Response<Progress>, Status> {
+pub(super) async fn issuing(
+    plane: &Arc<Plane>,
+    operator: Operator,
+    wait: bool,
+) -> Result<Response<Progress>, Status> {
     let made = plane.authority.rotate_issuing(plane.clock.now()).await;
-    let made = made.map_err(|error| status(&error))?;
+    let made = made.map_err(|error| refused(plane, operator, &error))?;
     Ok(follow(plane, made, ISSUING, wait))
 }
 
 /// Makes a new intermediate, and an issuing CA under it that signs from now on.
 pub(super) async fn intermediate(
     plane: &Arc<Plane>,
+    operator: Operator,
     wait: bool,
 ) -> Result<Response<Progress>, Status> {
     let now = plane.clock.now();
     let made = plane.authority.rotate_intermediate(now).await;
-    let made = made.map_err(|error| status(&error))?;
+    let made = made.map_err(|error| refused(plane, operator, &error))?;
     Ok(follow(plane, made, ISSUING, wait))
 }
 

@@ -4,7 +4,7 @@ use countersign_proto::admin as wire;
 use countersign_proto::convert::time::timestamp;
 use tonic::{Response, Status};
 
-use super::{OPERATOR, described, refused, spiffe_id};
+use super::{Operator, described, refused, spiffe_id};
 use crate::admission::{Caller, Class, Refused};
 use crate::authority::{AuthorityError, Denied};
 use crate::issue::request::{RequestError, Requested};
@@ -12,6 +12,7 @@ use crate::plane::Plane;
 
 pub(super) async fn by_hand(
     plane: &Plane,
+    operator: Operator,
     request: wire::SignRequest,
 ) -> Result<Response<wire::SignResponse>, Status> {
     let id = spiffe_id("id", &request.id)?;
@@ -23,13 +24,13 @@ pub(super) async fn by_hand(
     let _place = admitted.map_err(|refused| sent_away(&refused))?;
     let now = plane.clock.now();
     let requested = Requested::read(&request.csr);
-    let requested = requested.map_err(|error| unreadable(plane, error))?;
+    let requested = requested.map_err(|error| unreadable(plane, operator, error))?;
     let signed = plane.authority.sign_by_hand(&id, requested, now).await;
     let signed = signed.map_err(|error| {
         if let AuthorityError::Denied(denied) = &error {
-            tracing::warn!(spiffe_id = %id, code = denied.code, reason = %denied, "signing refused");
+            tracing::warn!(spiffe_id = %id, %operator, code = denied.code, reason = %denied, "signing refused");
         }
-        refused(plane, &error)
+        refused(plane, operator, &error)
     })?;
     Ok(Response::new(wire::SignResponse {
         chain: signed.chain.iter().map(|der| der.to_vec()).collect(),
@@ -46,14 +47,14 @@ fn sent_away(refused: &Refused) -> Status {
 }
 
 /// The operator is known, so the issuance log tells of it as of any refusal.
-fn unreadable(plane: &Plane, error: RequestError) -> Status {
+fn unreadable(plane: &Plane, operator: Operator, error: RequestError) -> Status {
     let denied = Denied {
         code: error.code(),
         message: error.to_string(),
         remedy: error.remedy(),
     };
     let now = plane.clock.now();
-    plane.authority.refused(OPERATOR, &denied, now);
+    plane.authority.refused(&operator.to_string(), &denied, now);
     let status = Status::invalid_argument(denied.message);
     described(status, denied.code, denied.remedy)
 }

@@ -213,6 +213,51 @@ async fn hostile_bytes_on_the_socket_are_invalid_arguments() {
     admin.sign(SignRequest { id, csr: good }).await.unwrap();
 }
 
+/// Refusals are gathered for a minute; an operator is named by the uid of the socket.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_request_reaches_the_issuance_log() {
+    let (plane, folder) = plane_with_plc().await;
+    let options = "-newkey ec -pkeyopt ec_paramgen_curve:P-521 -subj /CN=x";
+    let request = openssl(folder.path(), "p521", options).await;
+    let line = format!("sign --id {PLC} --csr {} --out -", request.display());
+    for _ in 0..3 {
+        assert_eq!(refused(&plane, &line, 2).await, "csr_key_kind");
+    }
+    let foreign = line.replace("/plc", "/none");
+    let good = openssl(folder.path(), "good", &format!("{P256} -subj /CN=x")).await;
+    let foreign = foreign.replace(&*request.to_string_lossy(), &good.to_string_lossy());
+    assert_eq!(refused(&plane, &foreign, 3).await, "not_by_hand");
+    plane.advance(61);
+    let log = plane.folder().join("cp/log");
+    let tail = format!("audit tail -n 1000 --log {}", log.display());
+    let mut told = Vec::new();
+    until(async || {
+        let items = plane.ask(&tail).await["items"].take();
+        let items = items.as_array().expect("items").iter();
+        told = items
+            .filter(|it| it["kind"] == "refused")
+            .cloned()
+            .collect();
+        told.len() == 2
+    })
+    .await;
+    let caller = format!("operator uid {}", rustix::process::geteuid().as_raw());
+    for (entry, code, count) in [
+        (&told[0], "csr_key_kind", "3"),
+        (&told[1], "not_by_hand", "1"),
+    ] {
+        assert_eq!(entry["caller"], *caller, "{entry}");
+        assert_eq!(
+            (&entry["code"], &entry["count"]),
+            (&code.into(), &count.into())
+        );
+    }
+    let text = plane.cli(&tail).await.stdout;
+    let text = String::from_utf8(text).unwrap();
+    let shown = format!("refused caller={caller:?} code=\"csr_key_kind\" count=\"3\"");
+    assert!(text.contains(&shown), "{text}");
+}
+
 fn told(status: &Status) -> &str {
     let code = status.metadata().get("countersign-code");
     code.and_then(|code| code.to_str().ok()).unwrap_or_default()
