@@ -28,6 +28,7 @@ pub(super) fn registration_request(
         "" => None,
         _ => Some(Hint::try_from(asked.hint)),
     };
+    let names_criticality = !asked.criticality.is_empty();
     let registration = Registration {
         key,
         owner: asked.owner,
@@ -45,7 +46,10 @@ pub(super) fn registration_request(
         created_at: Timestamp::UNIX_EPOCH,
         created_seq: 0,
     };
-    Ok(RegistrationRequest { registration })
+    Ok(RegistrationRequest {
+        registration,
+        names_criticality,
+    })
 }
 
 /// A node and selectors, or by hand.

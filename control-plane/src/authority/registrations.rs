@@ -66,6 +66,8 @@ impl Authority {
         request: RegistrationRequest,
         now: Timestamp,
     ) -> Result<(Registration, bool), AuthorityError> {
+        let policy = &self.settings.policy;
+        policy.judge_criticality(&request.registration, request.names_criticality)?;
         self.to_the_end(async move |this| this.register_now(request.registration, now).await)
             .await
     }

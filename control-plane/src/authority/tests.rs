@@ -153,13 +153,19 @@ impl Plane {
     }
 
     async fn register(&self, registration: Registration) -> EntitlementId {
-        let request = RegistrationRequest { registration };
+        let request = RegistrationRequest {
+            registration,
+            names_criticality: true,
+        };
         let (kept, _) = self.authority.register(request, start()).await.unwrap();
         kept.key.entitlement_id()
     }
 
     async fn refused(&self, registration: Registration) -> &'static str {
-        let request = RegistrationRequest { registration };
+        let request = RegistrationRequest {
+            registration,
+            names_criticality: true,
+        };
         code(self.authority.register(request, start()).await)
     }
 

@@ -167,6 +167,8 @@ pub struct NodeRecord {
 pub struct RegistrationRequest {
     /// Everything but `created_at` and `created_seq`, which are ignored.
     pub registration: Registration,
+    /// Whether its criticality was named, rather than left to the default.
+    pub names_criticality: bool,
 }
 
 /// A removal and how long what was issued stays valid.

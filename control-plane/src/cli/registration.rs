@@ -48,9 +48,9 @@ pub(super) struct Register {
     /// Who answers for it
     #[arg(long)]
     owner: String,
-    /// low, standard or critical
-    #[arg(long, default_value = "standard")]
-    criticality: Criticality,
+    /// low, standard or critical; a policy may demand that you say it [default: standard]
+    #[arg(long)]
+    criticality: Option<Criticality>,
     /// What operators find it by; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
@@ -163,7 +163,9 @@ impl Register {
             expires_at: self.expires_at.map(timestamp),
             selectors: self.selectors.iter().map(Selector::to_string).collect(),
             owner: self.owner,
-            criticality: self.criticality.as_str().to_owned(),
+            criticality: self
+                .criticality
+                .map_or_else(String::new, |it| it.as_str().to_owned()),
             x509_ttl: self.x509_ttl.and_then(|ttl| ttl.try_into().ok()),
             dns: self.dns,
             hint: self.hint.unwrap_or_default(),

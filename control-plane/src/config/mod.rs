@@ -57,7 +57,7 @@ pub struct Config {
     pub admission: Admission,
     /// `[issuance_log]`.
     pub issuance_log: IssuanceLog,
-    /// `[[policy.rule]]`.
+    /// `[policy]` and `[[policy.rule]]`.
     pub policy: Policy,
 }
 

@@ -1,4 +1,5 @@
-//! `[[policy.rule]]`: which parent may hand out what. Rules are read from top to bottom.
+//! `[policy]`: what every registration must name, and `[[policy.rule]]`: which parent may hand out
+//! what. Rules are read from top to bottom.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -32,7 +33,8 @@ pub(super) fn read(reader: &mut Reader) -> Policy {
         let problem = format!("has more than {MAX_RULES} rules");
         reader.mistake("policy.rule", problem, "merge rules by patterns");
     }
-    Policy::new(rules)
+    let require_criticality = reader.boolean("policy.require_criticality", false);
+    Policy::new(rules).requiring_criticality(require_criticality)
 }
 
 fn rule(reader: &mut Reader) -> Option<Rule> {

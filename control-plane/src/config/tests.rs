@@ -182,14 +182,14 @@ fn intermediate_outlives_two_issuing_cas() {
 #[test]
 fn a_policy_is_read_in_order() {
     let config = read(
-        "trust_domain = \"example.org\"\n\
+        "trust_domain = \"example.org\"\n[policy]\nrequire_criticality = true\n\
          [[policy.rule]]\nname = \"pay\"\nnodes = [\"/node/pay/*\"]\nids = [\"/pay/**\"]\n\
          attestor = \"join_token\"\nmin_ttl = \"1m\"\nmax_ttl = \"1h\"\n\
          dns = [\"*.pay.example.org\"]\nowners = [\"team-pay\"]\nexpires_within = \"90d\"\n\
          [[policy.rule]]\nname = \"hand\"\nby_hand = true\nids = [\"/plc/*\"]\n",
     );
     let shown = serde_json::to_value(&config.unwrap().policy).unwrap();
-    let expected = serde_json::json!({"rule": [
+    let expected = serde_json::json!({"require_criticality": true, "rule": [
         {
             "name": "pay", "nodes": ["/node/pay/*"], "attestor": "join_token",
             "ids": ["/pay/**"], "ttl_secs": [60, 3_600], "dns": ["*.pay.example.org"],

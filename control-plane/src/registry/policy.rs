@@ -29,6 +29,8 @@ pub(crate) const MAX_ENTRIES: usize = 64;
 /// Rules in the order of the file.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Policy {
+    /// Whoever registers says how much it matters.
+    require_criticality: bool,
     #[serde(rename = "rule")]
     rules: Vec<Rule>,
 }
@@ -85,7 +87,38 @@ impl Serialize for Scope {
 
 impl Policy {
     pub(crate) fn new(rules: Vec<Rule>) -> Self {
-        Self { rules }
+        Self {
+            require_criticality: false,
+            rules,
+        }
+    }
+
+    /// The same, where the criticality of a registration must be named.
+    pub(crate) fn requiring_criticality(self, is_required: bool) -> Self {
+        Self {
+            require_criticality: is_required,
+            ..self
+        }
+    }
+
+    /// Whether the criticality may be left to its default. Judged at registration alone: what is
+    /// registered has one.
+    pub(crate) fn judge_criticality(
+        &self,
+        registration: &Registration,
+        is_named: bool,
+    ) -> Result<(), Denied> {
+        if is_named || !self.require_criticality {
+            return Ok(());
+        }
+        Err(Denied {
+            code: "policy_criticality",
+            message: format!(
+                "policy.require_criticality demands that the criticality of {} is named",
+                registration.key
+            ),
+            remedy: "say with --criticality how much it matters: low, standard or critical",
+        })
     }
 
     /// Whether the registration may stand, with certificates of this lifetime. A node that has

@@ -53,6 +53,21 @@ async fn a_refusal_names_the_rule() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn criticality_can_be_demanded() {
+    let plane = Plane::with("[policy]\nrequire_criticality = true\n").await;
+    let web = format!("--node {NODE_A} --selector unix:uid:1000");
+    let (code, message) = denied(&plane, &register("/web", &web)).await;
+    assert_eq!(code, "policy_criticality");
+    assert!(message.contains("require_criticality"), "{message}");
+    let line = register("/web", &format!("{web} --criticality standard"));
+    let registered = plane.ask(&line.replace("--json", "")).await;
+    assert_eq!(registered["criticality"], "standard");
+    // An update writes it whole.
+    let (code, _) = denied(&plane, &register("/web", &web)).await;
+    assert_eq!(code, "policy_criticality");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stricter_policy_stops_enrolments_and_is_counted() {
     let mut plane = Plane::start().await;
     let node = plane.node(NODE_A).await;

@@ -71,6 +71,7 @@ pub(super) async fn fill_segment_but(plane: &Plane, entries: u64) -> Obstacle {
 async fn register(plane: &Plane) -> Result<(), AuthorityError> {
     let request = RegistrationRequest {
         registration: registration("/web", "/node/a"),
+        names_criticality: true,
     };
     let registered = plane.authority.register(request, start()).await;
     registered.map(drop)

@@ -15,6 +15,7 @@ async fn same_key_updates_and_keeps_its_age() {
     wanted.created_at = after(500);
     let request = RegistrationRequest {
         registration: wanted,
+        names_criticality: true,
     };
     let (kept, was_there) = plane.authority.register(request, after(60)).await.unwrap();
     assert!(was_there);

@@ -72,6 +72,18 @@ fn without_rules_everything_is_allowed() {
 }
 
 #[test]
+fn criticality_is_named_where_the_policy_demands_it() {
+    let wanted = on_node("/a", "/node/a");
+    let lenient = Policy::default();
+    assert_eq!(lenient.judge_criticality(&wanted, false), Ok(()));
+    let strict = Policy::default().requiring_criticality(true);
+    assert_eq!(strict.judge_criticality(&wanted, true), Ok(()));
+    let refused = strict.judge_criticality(&wanted, false).unwrap_err();
+    assert_eq!(refused.code, "policy_criticality");
+    assert!(refused.message.contains("policy.require_criticality"));
+}
+
+#[test]
 fn what_no_rule_covers_is_refused() {
     let rules = || vec![rule("pay", &["/node/pay/*"], &["/pay/**"])];
     assert_eq!(judge(rules(), &on_node("/pay/api", "/node/pay/1")), Ok(()));
