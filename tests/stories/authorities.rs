@@ -7,7 +7,7 @@ use countersign_proto::workload::X509svidResponse;
 use countersign_tests::control_plane::Settings;
 use countersign_tests::sidecar::Listeners;
 use countersign_tests::workload::{certificates, fetch_x509_svid, to_pem};
-use countersign_tests::{Command, Mesh, Registration, fetch, wait};
+use countersign_tests::{Command, Mesh, Registration, Sidecar, fetch, wait};
 use serde_json::Value;
 use tonic::Streaming;
 
@@ -91,12 +91,14 @@ async fn root_may_be_offline() -> Result<()> {
         "asked twice, two keys"
     );
     let root = Offline::new(mesh.folder(), "root").await?;
+    let early = early_sidecar(&mesh, &root).await?;
     root.sign(&request).await?;
     let wrong = root.import(&operator, "root.pem").await?;
     ensure!(wrong["code"] == "import_other_key", "{wrong:?}");
     let imported = root.import(&operator, "intermediate.pem").await?;
     ensure!(imported["intermediate"]["state"] == "active", "{imported}");
     mesh.control_plane().ready().await?;
+    early.ready().await?;
 
     mesh.register(&Registration::new(WEB, "a")).await?;
     let sidecar = mesh.sidecar("a", &Listeners::default()).await?;
@@ -225,6 +227,31 @@ async fn not_ready(mesh: &Mesh, reason: &str) -> Result<Value> {
     })
     .await?;
     mesh.operator()?.json(&["ca", "status"]).await
+}
+
+/// Starts a sidecar before there is a CA: it is told of the root, and says what it waits for.
+async fn early_sidecar(mesh: &Mesh, root: &Offline) -> Result<Sidecar> {
+    let (folder, operator) = (mesh.folder().join("early"), mesh.operator()?);
+    std::fs::create_dir_all(&folder)?;
+    let create = [
+        "token",
+        "create",
+        "--node",
+        "spiffe://example.org/node/early",
+    ];
+    std::fs::write(folder.join("token"), operator.text(&create).await?)?;
+    std::fs::copy(root.0.join("root.pem"), folder.join("bundle.pem"))?;
+    let api = mesh.control_plane().api();
+    let sidecar = Sidecar::start(&folder, api, &Listeners::default())?;
+    wait::until("what the sidecar waits for", wait::BOUND, async || {
+        let status = sidecar.status().await.ok()?.to_string();
+        let is_told = status.contains("no CA that can sign") && status.contains("ca status");
+        is_told.then_some(())
+    })
+    .await?;
+    let status = operator.json(&["status"]).await?["obstacles"].to_string();
+    ensure!(status.contains("ca import"), "{status}");
+    Ok(sidecar)
 }
 
 /// Waits until the token is in a state, in `ca status` and as a metric.

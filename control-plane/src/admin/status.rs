@@ -24,6 +24,7 @@ pub(super) fn of(plane: &Plane) -> wire::StatusResponse {
         api_address: plane.api_address.to_string(),
         telemetry_address: plane.telemetry_address.to_string(),
         registrations_refused: authority.refused_count(plane.clock.now()) as u64,
+        obstacles: authority.obstacles(plane.clock.now()),
     }
 }
 

@@ -84,7 +84,9 @@ impl Authority {
 
     fn why_none(&self) -> String {
         let Some(store) = self.settings.hierarchy.root else {
-            return "there is no intermediate yet: see countersign ca csr and ca import".to_owned();
+            return "there is no CA yet, and so no sidecar is served: ask for an intermediate with \
+                    countersign ca csr, and bring what the root signed with countersign ca import"
+                .to_owned();
         };
         match self.keys.condition(store) {
             Some(condition) if !condition.is_ready() => {

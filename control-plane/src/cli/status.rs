@@ -25,6 +25,8 @@ struct Shown {
     svids_issued: u64,
     api_address: String,
     telemetry_address: String,
+    /// Why nothing can be signed now.
+    obstacles: Vec<String>,
     nodes: Vec<Node>,
 }
 
@@ -77,6 +79,8 @@ fn text(shown: &Shown) -> String {
         shown.registrations_refused,
         shown.svids_issued,
     );
+    let obstacles = shown.obstacles.iter();
+    let obstacles: String = obstacles.map(|it| format!("\ncannot sign: {it}")).collect();
     let nodes = table(
         [
             "NODE",
@@ -113,7 +117,7 @@ fn text(shown: &Shown) -> String {
         }),
         "no identity is wanted anywhere",
     );
-    format!("{summary}\n\n{nodes}\n\n{endpoints}")
+    format!("{summary}{obstacles}\n\n{nodes}\n\n{endpoints}")
 }
 
 fn yes(is: bool) -> String {
@@ -137,6 +141,7 @@ impl From<StatusResponse> for Shown {
             svids_issued: wire.svids_issued,
             api_address: wire.api_address,
             telemetry_address: wire.telemetry_address,
+            obstacles: wire.obstacles,
             nodes: wire.nodes.into_iter().map(Node::from).collect(),
         }
     }

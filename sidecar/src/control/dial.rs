@@ -11,7 +11,7 @@ use countersign_proto::KEY_PROOF_EXPORTER;
 use countersign_serve::limits::{HANDSHAKE_DEADLINE, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
+use rustls::{AlertDescription, ClientConfig};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -32,6 +32,14 @@ pub enum DialError {
     /// No TCP connection.
     #[error("cannot connect: {0}")]
     Connect(io::Error),
+    /// It turned us away before it said who it is. Ours does that while it has no certificate of
+    /// its own; it cannot be told from another server that does so.
+    #[error(
+        "the control plane presents no certificate: it has no CA that can sign yet. \
+         `countersign ca status` there says what it waits for. Otherwise another server listens at \
+         this address"
+    )]
+    NoIdentity,
     /// The TLS handshake failed: most often, one side does not trust the other.
     #[error("TLS handshake failed: {0}")]
     Handshake(io::Error),
@@ -89,7 +97,17 @@ async fn connect(address: &Uri, tls: Arc<ClientConfig>) -> Result<TlsStream<TcpS
     )
     .await
     .map_err(|_| DialError::Deadline("the TLS handshake"))?
-    .map_err(DialError::Handshake)
+    .map_err(handshake_error)
+}
+
+/// A server with no certificate to present says `access_denied` in the place of its first message.
+/// A certificate of ours that it refuses is answered later, once this handshake is over.
+fn handshake_error(error: io::Error) -> DialError {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    match cause {
+        Some(rustls::Error::AlertReceived(AlertDescription::AccessDenied)) => DialError::NoIdentity,
+        _ => DialError::Handshake(error),
+    }
 }
 
 async fn over(stream: TlsStream<TcpStream>) -> Result<Channel, tonic::transport::Error> {
@@ -105,4 +123,48 @@ async fn over(stream: TlsStream<TcpStream>) -> Result<Channel, tonic::transport:
         .keep_alive_while_idle(true)
         .connect_with_connector(connector)
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use countersign_verify::tls::{
+        ClientAuth, IdentityCell, PeerRule, TrustCell, client_config, server_config,
+    };
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::pki::trust_domain;
+
+    /// A control plane before its first CA: it listens, and has nothing to present.
+    async fn without_identity(listener: TcpListener) {
+        let trust = TrustCell::new([].into_iter().collect());
+        let rule = PeerRule::Member(trust_domain());
+        let (identity, auth) = (IdentityCell::empty(), ClientAuth::Optional);
+        let config = server_config(identity, trust, rule, auth, &[ALPN]);
+        let (stream, _) = listener.accept().await.unwrap();
+        let refused = TlsAcceptor::from(config).accept(stream).await;
+        assert!(refused.is_err());
+    }
+
+    #[tokio::test]
+    async fn control_plane_without_a_ca_is_told() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("https://{}", listener.local_addr().unwrap());
+        let rule = PeerRule::OneOf([trust_domain().control_plane()].into());
+        let trust = TrustCell::new([].into_iter().collect());
+        let tls = client_config(None, trust, rule, &[ALPN]);
+        let address = address.parse().unwrap();
+        let (dialled, ()) = tokio::join!(dial(&address, tls), without_identity(listener));
+        let error = dialled.expect_err("nobody is there yet");
+        assert!(matches!(error, DialError::NoIdentity), "{error}");
+        assert!(error.to_string().contains("countersign ca status"));
+    }
+
+    #[tokio::test]
+    async fn another_failed_handshake_stays_one() {
+        let alert = rustls::Error::AlertReceived(AlertDescription::UnknownCA);
+        let error = handshake_error(io::Error::new(io::ErrorKind::InvalidData, alert));
+        assert!(matches!(error, DialError::Handshake(_)), "{error}");
+    }
 }
