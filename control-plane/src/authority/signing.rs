@@ -32,6 +32,7 @@ impl Authority {
         key: &dyn CaKey,
         now: Timestamp,
     ) -> Result<Signed, AuthorityError> {
+        key.ready()?;
         let logged = self.logged(subject, spki, issuer, now).await?;
         self.sign_or_void(logged, key, |_| Ok(()), now).await
     }
@@ -89,6 +90,8 @@ impl Authority {
         now: Timestamp,
     ) -> Result<Signed, AuthorityError> {
         let (issuer, key) = self.cas().issuing().ok_or_else(no_issuer)?;
+        // An entry that nobody signs is of no use: a key that is known to be away costs none.
+        key.ready()?;
         let logged = self.logged(subject, spki, &issuer, now).await?;
         let signed = self.sign_or_void(logged, key.as_ref(), stands, now).await?;
         let mut cas = self.cas.write().unwrap_or_else(PoisonError::into_inner);

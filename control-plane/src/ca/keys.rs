@@ -109,6 +109,13 @@ pub trait CaKey: fmt::Debug + Send + Sync {
     fn key_id(&self) -> &str;
     /// Its SubjectPublicKeyInfo, DER.
     fn spki(&self) -> &[u8];
+    /// Whether it can be used, as far as is known. For whoever logs before it signs.
+    ///
+    /// # Errors
+    /// What [`CaKey::sign`] would say, without asking a device.
+    fn ready(&self) -> Result<(), KeyError> {
+        Ok(())
+    }
     /// An ECDSA signature (DER) over SHA-256 of the message.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError>;
 }

@@ -112,7 +112,7 @@ async fn device_that_hangs_makes_issuing_wait_and_nothing_else() {
         panic!("{refused:?}");
     };
     assert!(reason.contains("hung"), "{reason}");
-    let asked = device.asked();
+    let (asked, logged) = (device.asked(), plane.authority.log.size());
     let obstacles = plane.authority.obstacles(after(1));
     assert!(obstacles[0].contains("hung"), "{obstacles:?}");
     for _ in 0..8 {
@@ -121,6 +121,11 @@ async fn device_that_hangs_makes_issuing_wait_and_nothing_else() {
         assert!(matches!(refused, Err(AuthorityError::Unavailable(_))));
     }
     assert_eq!(device.asked(), asked, "nobody else waited for it");
+    assert_eq!(
+        plane.authority.log.size(),
+        logged,
+        "nothing was logged for it"
+    );
     let held = plane.authority.published(&svid.node, &svid.entitlement);
     assert_eq!(held.unwrap().chain(), svid.chain());
     plane.register(registration("/web", "/node/a")).await;

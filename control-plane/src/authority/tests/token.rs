@@ -48,6 +48,15 @@ fn token_that_is_away_makes_issuing_wait() {
             let refused = plane.authority.enrol(&node, &own, &key, after(1)).await;
             assert!(matches!(refused, Err(AuthorityError::Unavailable(_))));
             assert_eq!(state(&plane), StoreState::TokenAbsent);
+            let logged = plane.authority.log.size();
+            let key = proven(&fresh_key(), &own);
+            let refused = plane.authority.enrol(&node, &own, &key, after(1)).await;
+            assert!(matches!(refused, Err(AuthorityError::Unavailable(_))));
+            assert_eq!(
+                plane.authority.log.size(),
+                logged,
+                "known before it is logged"
+            );
             let obstacles = plane.authority.obstacles(after(1));
             assert!(obstacles[0].contains("token_absent"), "{obstacles:?}");
             plane.authority.tick(after(2)).await.unwrap();

@@ -66,6 +66,14 @@ impl Calls {
         self.desk().is_hung(Instant::now())
     }
 
+    /// Whether a caller would be let through now, or wait for a place.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub(super) fn admits(&self) -> Result<(), Refused> {
+        self.desk().admits(Instant::now())
+    }
+
     /// Calls the device, and waits for the answer within the bounds.
     ///
     /// # Errors

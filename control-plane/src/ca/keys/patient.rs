@@ -106,6 +106,12 @@ impl CaKey for PatientKey {
         self.key.spki()
     }
 
+    fn ready(&self) -> Result<(), KeyError> {
+        let admitted = self.line.calls.admits();
+        admitted.map_err(|refused| self.line.not_ready(refused))?;
+        self.key.ready()
+    }
+
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let (key, message) = (self.key.clone(), message.to_vec());
         self.line.ask(move || key.sign(&message), drop)

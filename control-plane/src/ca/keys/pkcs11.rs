@@ -87,6 +87,14 @@ impl CaKey for TokenKey {
         &self.spki
     }
 
+    fn ready(&self) -> Result<(), KeyError> {
+        let condition = self.link.condition();
+        if condition.is_ready() {
+            return Ok(());
+        }
+        Err(key_error(Fault::NotReady(condition), &self.key_id))
+    }
+
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let digest = Sha256::digest(message);
         let asked = self

@@ -130,6 +130,10 @@ impl CaKey for Watched {
         self.inner.spki()
     }
 
+    fn ready(&self) -> Result<(), KeyError> {
+        self.inner.ready()
+    }
+
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let signature = self.inner.sign(message);
         let counter = match &signature {

@@ -87,11 +87,17 @@ impl Desk {
         unanswered || (self.calls() >= self.bounds.calls && calls.all(overdue))
     }
 
-    /// A caller comes, or looks again after it waited.
-    pub(super) fn turn(&mut self, now: Instant) -> Result<Turn, Refused> {
+    /// Whether a caller that comes now is let through, or waits for a place.
+    pub(super) fn admits(&self, now: Instant) -> Result<(), Refused> {
         if self.is_hung(now) && !self.is_time_for_a_trial(now) {
             return Err(Refused::Hung);
         }
+        Ok(())
+    }
+
+    /// A caller comes, or looks again after it waited.
+    pub(super) fn turn(&mut self, now: Instant) -> Result<Turn, Refused> {
+        self.admits(now)?;
         if self.calls() < self.bounds.calls {
             return Ok(Turn::Call(self.begin(now, false)));
         }
