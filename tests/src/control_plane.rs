@@ -102,6 +102,7 @@ renew_at = {renew_at}
     /// # Errors
     /// It was not ready within the bound.
     pub async fn start_again(&mut self) -> Result<()> {
+        self.keep_issued();
         self.process = launch(&self.folder, &self.environment)?;
         self.ready().await
     }
@@ -146,6 +147,19 @@ renew_at = {renew_at}
             })
             .await
             .context("the control plane did not start")
+    }
+}
+
+impl ControlPlane {
+    /// What it issued is judged at the end of `make test`.
+    fn keep_issued(&self) {
+        countersign_issued::keep(&self.folder.join("data"));
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        self.keep_issued();
     }
 }
 

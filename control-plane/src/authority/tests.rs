@@ -96,9 +96,28 @@ fn registration(workload: &str, node: &str) -> Registration {
     }
 }
 
-/// A control plane in a directory of its own.
+/// A directory of its own. What was issued in it is judged at the end of `make test`.
+struct Dir(tempfile::TempDir);
+
+impl Dir {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Dir {
+    fn drop(&mut self) {
+        countersign_issued::keep(&self.path().join("cp"));
+    }
+}
+
+/// A control plane in such a directory.
 struct Plane {
-    dir: tempfile::TempDir,
+    dir: Dir,
     authority: Arc<Authority>,
 }
 
@@ -108,7 +127,7 @@ impl Plane {
     }
 
     async fn with(change: impl FnOnce(&mut Settings)) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Dir::new();
         let mut settings = settings(&dir.path().join("cp"));
         change(&mut settings);
         let authority = Authority::open(settings, start()).await.unwrap();

@@ -20,7 +20,15 @@ use crate::harness::until;
 /// A control plane in a folder that outlives its processes.
 pub(crate) struct Daemon {
     folder: PathBuf,
+    data_dir: PathBuf,
     child: Option<Child>,
+}
+
+/// What it issued is judged at the end of `make test`.
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        countersign_issued::keep(&self.data_dir);
+    }
 }
 
 impl Daemon {
@@ -34,6 +42,7 @@ impl Daemon {
         std::fs::write(folder.join("control-plane.toml"), text).unwrap();
         Self {
             folder: folder.to_owned(),
+            data_dir: folder.join(data_dir),
             child: None,
         }
     }

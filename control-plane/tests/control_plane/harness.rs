@@ -95,6 +95,7 @@ impl Plane {
 
     pub(crate) async fn restart(&mut self) {
         self.stop().await;
+        self.keep_issued();
         let file = self.folder.path().join("control-plane.toml");
         let Self {
             settings, data_dir, ..
@@ -124,6 +125,11 @@ impl Plane {
         if let Some(running) = self.running.take() {
             running.drain().await;
         }
+    }
+
+    /// What it issued is judged at the end of `make test`.
+    fn keep_issued(&self) {
+        countersign_issued::keep(&self.folder.path().join(&self.data_dir));
     }
 
     pub(crate) fn running(&self) -> &Running {
@@ -216,6 +222,12 @@ impl Plane {
     }
 }
 
+impl Drop for Plane {
+    fn drop(&mut self) {
+        self.keep_issued();
+    }
+}
+
 /// A TLS session with the control plane at an address, with or without a client certificate.
 pub(crate) async fn dial(
     address: SocketAddr,
@@ -236,8 +248,6 @@ pub(crate) async fn dial(
     let name = ServerName::try_from("control-plane").unwrap();
     let tls = tokio_rustls::TlsConnector::from(config);
     let tls = tls.connect(name, tcp).await?;
-    let server = tls.get_ref().1.peer_certificates().unwrap();
-    let server = server.iter().map(|der| der.to_vec()).collect();
     let exporter = [0; 32];
     let exporter = tls
         .get_ref()
@@ -255,11 +265,7 @@ pub(crate) async fn dial(
         .connect_with_connector(connector)
         .await
         .map_err(std::io::Error::other)?;
-    Ok(Session {
-        channel,
-        exporter,
-        server,
-    })
+    Ok(Session { channel, exporter })
 }
 
 /// Copies a program so that another user can start it. Another process writes it: a child that a

@@ -24,8 +24,6 @@ const ECDSA_P256_SHA256: u32 = 0x0403;
 pub(crate) struct Session {
     pub(crate) channel: Channel,
     pub(crate) exporter: [u8; 32],
-    /// What the control plane presented.
-    pub(crate) server: Vec<Vec<u8>>,
 }
 
 pub(crate) struct Node {

@@ -35,7 +35,7 @@ pub(super) async fn open(
 
 /// The same in a directory of its own.
 pub(super) async fn faulty(change: impl FnOnce(&mut Settings)) -> (Plane, Faults) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Dir::new();
     let mut settings = settings(&dir.path().join("cp"));
     change(&mut settings);
     let faults = Faults::default();

@@ -88,7 +88,7 @@ impl CaKey for HangingKey {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn device_that_hangs_makes_issuing_wait_and_nothing_else() {
-    let (dir, device) = (tempfile::tempdir().unwrap(), Arc::new(Device::default()));
+    let (dir, device) = (Dir::new(), Arc::new(Device::default()));
     let its = device.clone();
     let keys = move |dir: &crate::store::DataDir| -> Result<Stores, AuthorityError> {
         let keys = DiskKeys::new(&dir.subdirectory("keys").unwrap());

@@ -22,7 +22,7 @@ fn sha256(pair: &KeyPair) -> String {
 
 /// A control plane whose operator blocks what this text says.
 async fn with_block_list(text: &str) -> Result<Plane, AuthorityError> {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Dir::new();
     let mut settings = settings(&dir.path().join("cp"));
     let list = dir.path().join("blocked");
     std::fs::write(&list, text).unwrap();

@@ -135,7 +135,7 @@ fn on_disk(dir: &Path) -> usize {
 
 #[tokio::test]
 async fn refused_first_start_leaves_no_key() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Dir::new();
     let settings = settings(&dir.path().join("cp"));
     let faults = Faults::default();
     set(&faults, Fault::Refuse(Kind::Authority));
@@ -150,7 +150,7 @@ async fn refused_first_start_leaves_no_key() {
 
 #[tokio::test]
 async fn tier_that_cannot_be_made_leaves_none_above_it() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Dir::new();
     let mut settings = settings(&dir.path().join("cp"));
     settings.hierarchy = Hierarchy {
         issuing: StoreKind::Pkcs11,
@@ -167,7 +167,7 @@ async fn first_start_that_may_be_kept_is_found_out() {
         Fault::StopBefore(Kind::Authority),
         Fault::StopAfter(Kind::Authority),
     ] {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = Dir::new();
         let settings = settings(&dir.path().join("cp"));
         let faults = Faults::default();
         set(&faults, fault);

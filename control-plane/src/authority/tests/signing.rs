@@ -142,7 +142,7 @@ async fn attested(authority: &Authority) -> AttestedNode {
 
 #[tokio::test]
 async fn nothing_is_signed_before_its_log_entry_is_durable() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Dir::new();
     let (authority, witness) = watched(dir.path()).await;
     let node = attested(&authority).await;
     let own = EntitlementId::node();
@@ -161,7 +161,7 @@ async fn nothing_is_signed_before_its_log_entry_is_durable() {
 
 #[tokio::test]
 async fn log_that_takes_nothing_stops_the_signer() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Dir::new();
     let (authority, witness) = watched(dir.path()).await;
     let node = attested(&authority).await;
     let before = witness.signatures.load(Ordering::Relaxed);
@@ -189,7 +189,7 @@ async fn log_that_takes_nothing_stops_the_signer() {
 
 #[tokio::test]
 async fn signature_lost_in_a_crash_is_made_again() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Dir::new();
     let (authority, _witness) = watched(dir.path()).await;
     let node = attested(&authority).await;
     let own = EntitlementId::node();

@@ -166,7 +166,7 @@ async fn node_that_attests_under_way_gets_nothing_old() {
 
 #[tokio::test]
 async fn right_that_ends_while_the_key_signs_is_void_too() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Dir::new();
     let (authority, witness) = watched(dir.path()).await;
     let plane = Plane { dir, authority };
     let web = plane.register(registration("/web", "/node/a")).await;
@@ -196,7 +196,7 @@ async fn right_that_ends_while_the_key_signs_is_void_too() {
 
 #[tokio::test]
 async fn certificate_that_no_key_signs_is_void() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Dir::new();
     let (authority, witness) = watched(dir.path()).await;
     let plane = Plane { dir, authority };
     let node = plane.attest("/node/a").await;
@@ -276,7 +276,7 @@ async fn by_hand_right_that_ends_under_way_leaves_no_certificate() {
 
 #[tokio::test]
 async fn by_hand_right_that_ends_while_the_key_signs_is_void_too() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = Dir::new();
     let (authority, witness) = watched(dir.path()).await;
     let plane = Plane { dir, authority };
     let mut plc = registration("/plc", "/node/a");
