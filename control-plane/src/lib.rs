@@ -16,6 +16,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 mod discovery;
+#[doc(hidden)]
+pub mod doors;
 mod fleet;
 #[cfg(test)]
 mod footprint;

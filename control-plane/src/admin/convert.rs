@@ -11,7 +11,7 @@ use super::{invalid, spiffe_id};
 use crate::authority::{AuthorityInfo, Denied, RegistrationRequest};
 
 /// Reads a registration that is asked for; the server's own fields are ignored.
-pub(super) fn registration_request(
+pub(crate) fn registration_request(
     asked: wire::Registration,
     now: Timestamp,
 ) -> Result<RegistrationRequest, Status> {
@@ -91,7 +91,7 @@ fn end(asked: &wire::Registration, now: Timestamp) -> Result<Option<Timestamp>, 
 }
 
 /// Writes a registration.
-pub(super) fn registration(it: &Registration) -> wire::Registration {
+pub(crate) fn registration(it: &Registration) -> wire::Registration {
     let node = it.key.node().map(ToString::to_string);
     let selectors = it.key.selectors().into_iter().flat_map(SelectorSet::iter);
     wire::Registration {

@@ -6,7 +6,7 @@
 mod backup;
 mod ca;
 mod certificates;
-mod convert;
+pub(crate) mod convert;
 mod operator;
 mod oversize;
 mod rotate;

@@ -16,6 +16,8 @@ mod tail;
 mod verify;
 mod walk;
 
+use std::path::Path;
+
 use clap::Subcommand;
 use countersign_cli::{Exit, Failure};
 
@@ -45,6 +47,17 @@ impl Verb {
             Self::Tail(tail) => tail.run(output).await,
         }
     }
+}
+
+/// Whether the log of a folder is sound; `None` where there is nothing to judge.
+pub(crate) fn is_sound(log: &Path) -> Option<bool> {
+    let verdict = verify::Verify::of(log).judge(Output::new(true)).ok()?;
+    Some(verdict.sound)
+}
+
+/// A proof, written again.
+pub(crate) fn proof(text: &[u8]) -> Option<String> {
+    Some(prove::Proof::parse(text)?.to_text())
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use countersign_cli::{Exit, Failure};
 
+pub(crate) use audit::{is_sound, proof};
 use client::Client;
 use output::Output;
 

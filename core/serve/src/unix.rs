@@ -23,6 +23,16 @@ use crate::limits::Limits;
 use authority::AuthorityMender;
 pub use bind::{SocketModes, bind_unix};
 
+/// What becomes of the bytes of one connection that arrive in such pieces: the door of a fuzz
+/// target.
+#[doc(hidden)]
+pub fn mended(mut bytes: Vec<u8>, piece: std::num::NonZeroUsize) -> Vec<u8> {
+    let mut mender = AuthorityMender::default();
+    let pieces = bytes.chunks_mut(piece.get());
+    pieces.for_each(|piece| mender.mend(piece));
+    bytes
+}
+
 /// Who opened a Unix connection, by the kernel's word at `connect`: the `ConnectInfo` of a
 /// [`UnixConnection`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

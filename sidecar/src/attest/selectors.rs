@@ -104,8 +104,10 @@ fn effective_uid(pid: u32) -> io::Result<u32> {
         .ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// The command name is in parentheses and may itself contain parentheses, spaces and line feeds.
-fn start_time(stat: &str) -> Option<u64> {
+/// The start time in `/proc/<pid>/stat`. The command name is in parentheses and may itself contain
+/// parentheses, spaces and line feeds. Open to a fuzz target: the process chooses that name.
+#[doc(hidden)]
+pub fn start_time(stat: &str) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;
     after_name
         .split_whitespace()

@@ -69,7 +69,7 @@ struct Proved {
 
 /// A proof in its parts.
 #[derive(Debug, PartialEq)]
-struct Proof {
+pub(super) struct Proof {
     entry: Vec<u8>,
     index: u64,
     hashes: Vec<Hash>,
@@ -210,7 +210,7 @@ impl Proof {
         })
     }
 
-    fn to_text(&self) -> String {
+    pub(super) fn to_text(&self) -> String {
         let extra = STANDARD.encode(&self.entry);
         let mut text = format!("{HEADER}\nextra {extra}\nindex {}\n", self.index);
         for hash in &self.hashes {
@@ -222,7 +222,7 @@ impl Proof {
         text
     }
 
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let text = str::from_utf8(bytes).ok()?;
         let (proof, checkpoint) = text.split_once("\n\n")?;
         let mut lines = proof.split('\n');

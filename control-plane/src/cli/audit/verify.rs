@@ -1,7 +1,7 @@
 //! `countersign audit verify`: recomputes everything that the checkpoints of a log sign.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use countersign_cli::{Exit, Failure};
@@ -77,7 +77,16 @@ impl Verify {
         Ok(if verdict.sound { Exit::Yes } else { Exit::No })
     }
 
-    fn judge(&self, output: Output) -> Result<Verdict, Failure> {
+    /// One log, by the key beside it.
+    pub(super) fn of(log: &Path) -> Self {
+        Self {
+            log: vec![log.to_owned()],
+            key: Vec::new(),
+            checkpoint: Vec::new(),
+        }
+    }
+
+    pub(super) fn judge(&self, output: Output) -> Result<Verdict, Failure> {
         let folders = match &self.log[..] {
             [] => vec![PathBuf::from(DEFAULT_LOG)],
             given => given.to_vec(),

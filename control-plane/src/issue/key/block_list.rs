@@ -44,7 +44,8 @@ impl BlockList {
         Self::read(BufReader::new(File::open(file)?))
     }
 
-    fn read(mut source: impl BufRead) -> Result<Self, BlockListError> {
+    /// Reads a list.
+    pub(crate) fn read(mut source: impl BufRead) -> Result<Self, BlockListError> {
         let (mut hashes, mut mistakes) = (Vec::new(), Mistakes::default());
         let mut line = Vec::new();
         for number in 1.. {

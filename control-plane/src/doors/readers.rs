@@ -1,0 +1,89 @@
+//! Every reader of bytes from outside that this crate keeps to itself. Each says what it took in
+//! canonical form, or that it took nothing.
+
+use std::path::Path;
+
+use countersign_proto::admin;
+use countersign_proto::log::entry::What;
+use jiff::Timestamp;
+use prost::Message;
+
+use crate::admin::convert;
+use crate::ca::entries;
+use crate::issue::key::PublicKey;
+use crate::issue::key::block_list::BlockList;
+use crate::issue::request::Requested;
+use crate::{backup, cli};
+
+/// A certification request: its SubjectPublicKeyInfo.
+pub fn request(bytes: &[u8]) -> Option<Vec<u8>> {
+    let requested = Requested::read(bytes).ok()?;
+    Some(requested.spki().to_vec())
+}
+
+/// A public key that may be certified: its SubjectPublicKeyInfo.
+pub fn public_key(spki: &[u8]) -> Option<Vec<u8>> {
+    let key = PublicKey::read(spki).ok()?;
+    Some(key.spki().to_vec())
+}
+
+/// The operator's list of blocked keys: how many.
+pub fn blocked_keys(text: &[u8]) -> Option<usize> {
+    let list = BlockList::read(text).ok()?;
+    Some(list.len())
+}
+
+/// An entry of the issuance log, written again.
+pub fn entry(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (at, what) = entries::decode(bytes).ok()?;
+    let what = match what? {
+        What::Issued(issued) => entries::issued(&entries::issuance(at, issued).ok()?),
+        other => other,
+    };
+    Some(entries::encode(at, what))
+}
+
+/// A registration that an operator asks for, as the model writes it.
+pub fn registration(message: &[u8]) -> Option<Vec<u8>> {
+    let asked = admin::Registration::decode(message).ok()?;
+    let request = convert::registration_request(asked, Timestamp::UNIX_EPOCH).ok()?;
+    Some(convert::registration(&request.registration).encode_to_vec())
+}
+
+/// A backup, unpacked into a folder: the trust domain that its manifest names.
+pub fn unpack(bytes: &[u8], to: &Path) -> Option<String> {
+    let manifest = backup::unpack(bytes, to).ok()?;
+    Some(manifest.trust_domain)
+}
+
+/// A backup of these files.
+///
+/// # Panics
+/// Memory takes whatever is written.
+pub fn packed(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut pack = backup::Pack::new(Vec::new());
+    for (name, bytes) in files {
+        pack.bytes(bytes, name).expect("memory takes it");
+    }
+    let manifest = backup::Manifest {
+        format: backup::FORMAT,
+        trust_domain: "example.org".to_owned(),
+        epoch: 1,
+        log_id: 1 << 20,
+        log_size: 0,
+        made_at: Timestamp::UNIX_EPOCH,
+        with_keys: false,
+        files: Default::default(),
+    };
+    pack.finish(manifest).expect("memory takes it")
+}
+
+/// Whether an auditor finds the log of a folder sound; `None` where there is nothing to judge.
+pub fn is_sound(log: &Path) -> Option<bool> {
+    cli::is_sound(log)
+}
+
+/// A proof that an entry is in a log, written again.
+pub fn proof(text: &[u8]) -> Option<String> {
+    cli::proof(text)
+}

@@ -1,0 +1,46 @@
+//! Backups, as `restore` reads them.
+
+use std::fs;
+use std::path::Path;
+
+use countersign_control_plane::doors::readers;
+
+/// What is taken is what was packed, and whatever comes: nothing lands beside the folder.
+pub fn run(data: &[u8]) -> bool {
+    let outer = tempfile::tempdir().expect("a folder can be made");
+    let folder = outer.path().join("restored");
+    fs::create_dir(&folder).expect("the folder is ours");
+    let taken = readers::unpack(data, &folder);
+    let beside = fs::read_dir(outer.path())
+        .expect("the folder is ours")
+        .count();
+    assert_eq!(beside, 1, "something left its folder");
+    if taken.is_some() {
+        let database = fs::read(folder.join("state.db")).ok();
+        let log = fs::read(folder.join("log/checkpoint")).ok();
+        assert_eq!(
+            (database.as_deref(), log.as_deref()),
+            (Some(DATABASE), Some(LOG))
+        );
+    }
+    assert!(has_no_links(&folder));
+    taken.is_some()
+}
+
+fn has_no_links(folder: &Path) -> bool {
+    let children = fs::read_dir(folder).expect("the folder is ours").flatten();
+    children.into_iter().all(|child| match child.file_type() {
+        Ok(kind) if kind.is_dir() => has_no_links(&child.path()),
+        Ok(kind) => kind.is_file(),
+        Err(_) => false,
+    })
+}
+
+const DATABASE: &[u8] = b"database";
+const LOG: &[u8] = b"checkpoint";
+
+/// A database and a log.
+pub fn seeds() -> Vec<Vec<u8>> {
+    let files = [("state.db", DATABASE), ("log/checkpoint", LOG)];
+    vec![readers::packed(&files)]
+}

@@ -1,0 +1,43 @@
+//! Certification requests, DER and PEM.
+
+use countersign_control_plane::doors::readers;
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, PublicKeyData, SanType};
+
+use super::material::KEYS;
+
+/// Nobody certifies a key that did not sign: what is taken is one of the keys that did.
+pub fn run(data: &[u8]) -> bool {
+    let taken = readers::request(data);
+    if let Some(spki) = &taken {
+        assert!(
+            KEYS.iter()
+                .any(|key| key.subject_public_key_info() == *spki)
+        );
+        assert_eq!(readers::public_key(spki).as_ref(), Some(spki));
+    }
+    taken.is_some()
+}
+
+/// Of each kind of key, with names and extensions that do not count; one of them as PEM.
+pub fn seeds() -> Vec<Vec<u8>> {
+    let mut seeds: Vec<Vec<u8>> = KEYS
+        .iter()
+        .map(|key| {
+            let mut params =
+                CertificateParams::new(["evil.example.org".to_owned()]).expect("a plain name");
+            let id = "spiffe://example.org/admin".try_into().expect("ASCII");
+            params.subject_alt_names.push(SanType::URI(id));
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning];
+            let request = params.serialize_request(key).expect("a plain request");
+            request.der().to_vec()
+        })
+        .collect();
+    seeds.push(pem(&seeds[0]));
+    seeds
+}
+
+fn pem(der: &[u8]) -> Vec<u8> {
+    let text = countersign_verify::certificate_pem(der);
+    text.replace("CERTIFICATE", "CERTIFICATE REQUEST")
+        .into_bytes()
+}
