@@ -65,7 +65,11 @@ impl Primitive {
         Ok(spent.saturating_sub(cpu::of_this_thread(|| {})?))
     }
 
-    fn issue(&self, request: &EnrolRequest) -> Result<Vec<u8>> {
+    /// One certificate.
+    ///
+    /// # Errors
+    /// The proof is not good, or the library refused.
+    pub fn issue(&self, request: &EnrolRequest) -> Result<Vec<u8>> {
         let key = request.key.as_ref().expect("an enrolment has a key");
         let message = proof::message(&EXPORTER, ENTITLEMENT, &key.spki);
         let scheme = u16::try_from(key.signature_scheme)?;

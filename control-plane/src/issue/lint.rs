@@ -54,12 +54,12 @@ pub struct Finding {
 }
 
 /// What the certificate was meant to be.
-pub(super) struct Candidate<'a> {
-    pub(super) subject: &'a Subject,
-    pub(super) key: &'a PublicKey,
-    pub(super) issuer: &'a Issuer,
-    pub(super) lifetime: &'a Lifetime,
-    pub(super) serial: Serial,
+pub(crate) struct Candidate<'a> {
+    pub(crate) subject: &'a Subject,
+    pub(crate) key: &'a PublicKey,
+    pub(crate) issuer: &'a Issuer,
+    pub(crate) lifetime: &'a Lifetime,
+    pub(crate) serial: Serial,
 }
 
 /// One rule.
@@ -114,7 +114,7 @@ const RULES: [Rule; 29] = [
 ];
 
 /// Applies every rule.
-pub(super) fn check(tbs: &[u8], candidate: &Candidate<'_>) -> Result<(), Finding> {
+pub(crate) fn check(tbs: &[u8], candidate: &Candidate<'_>) -> Result<(), Finding> {
     let reading = Reading::of(tbs).ok_or(UNREADABLE)?;
     let is_ca = candidate.subject.profile.is_ca();
     let binding = RULES.iter().filter(|rule| match rule.of {

@@ -15,7 +15,7 @@ use super::key::PublicKey;
 use super::profile::{Issuer, Subject, distinguished_name};
 
 /// The to-be-signed certificate, DER.
-pub(super) fn build(
+pub(crate) fn build(
     subject: &Subject,
     key: &PublicKey,
     serial: Serial,
