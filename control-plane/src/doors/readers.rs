@@ -3,13 +3,16 @@
 
 use std::path::Path;
 
+use countersign_model::TrustDomain;
 use countersign_proto::admin;
 use countersign_proto::log::entry::What;
 use jiff::Timestamp;
 use prost::Message;
+use rustls_pki_types::CertificateDer;
 
 use crate::admin::convert;
 use crate::ca::entries;
+use crate::ca::import::{self, Expected};
 use crate::issue::key::PublicKey;
 use crate::issue::key::block_list::BlockList;
 use crate::issue::request::Requested;
@@ -48,6 +51,20 @@ pub fn registration(message: &[u8]) -> Option<Vec<u8>> {
     let asked = admin::Registration::decode(message).ok()?;
     let request = convert::registration_request(asked, Timestamp::UNIX_EPOCH).ok()?;
     Some(convert::registration(&request.registration).encode_to_vec())
+}
+
+/// Whether a foreign root's answer to our request for a certificate of this key and name is taken.
+pub fn import(intermediate: &[u8], root: &[u8], spki: &[u8], name: &str, now: Timestamp) -> bool {
+    let trust_domain = TrustDomain::new("example.org").expect("a name of ours");
+    let expected = Expected {
+        spki,
+        common_name: name,
+        trust_domain: &trust_domain,
+        needed_until: now,
+        now,
+    };
+    let certificate = |der: &[u8]| CertificateDer::from(der.to_vec());
+    import::judge(&[certificate(intermediate)], &certificate(root), &expected).is_ok()
 }
 
 /// A backup, unpacked into a folder: the trust domain that its manifest names.

@@ -5,11 +5,12 @@ use std::sync::LazyLock;
 use countersign_model::TrustDomain;
 use jiff::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-    PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RsaKeySize, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+    DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RsaKeySize,
+    SanType, SerialNumber,
 };
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use time::OffsetDateTime;
 
 const NOW: i64 = 1_800_000_000;
@@ -41,6 +42,8 @@ pub(super) struct Chain {
     pub(super) leaf: CertificateDer<'static>,
     pub(super) issuing: CertificateDer<'static>,
     pub(super) root: CertificateDer<'static>,
+    /// Of the root and of the issuing CA: nothing is revoked.
+    pub(super) revocations: [CertificateRevocationListDer<'static>; 2],
 }
 
 pub(super) static CHAIN: LazyLock<Chain> =
@@ -63,10 +66,26 @@ fn chain() -> Result<Chain, rcgen::Error> {
         leaf: leaf.der().clone(),
         issuing: issuing.der().clone(),
         root: root.der().clone(),
+        revocations: [nothing_revoked(&root)?, nothing_revoked(&issuing)?],
     })
 }
 
-fn authority(name: &str, path_length: u8) -> Result<CertificateParams, rcgen::Error> {
+fn nothing_revoked(
+    by: &CertifiedIssuer<'_, KeyPair>,
+) -> Result<CertificateRevocationListDer<'static>, rcgen::Error> {
+    let list = CertificateRevocationListParams {
+        this_update: at(NOW - DAY)?,
+        next_update: at(NOW + DAY)?,
+        crl_number: SerialNumber::from_slice(&[1]),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    Ok(list.signed_by(by)?.der().clone())
+}
+
+/// The parameters of a CA.
+pub(super) fn authority(name: &str, path_length: u8) -> Result<CertificateParams, rcgen::Error> {
     let mut params = params("spiffe://example.org")?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(path_length));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
