@@ -3,6 +3,7 @@
 use std::sync::{Condvar, Mutex};
 
 use super::super::StoreState;
+use super::log::told;
 use super::*;
 use crate::ca::keys::{Bounds, CaKey, DiskKeys, KeyError, KeyStore, Patient, StoreKind, Stores};
 
@@ -86,8 +87,8 @@ impl CaKey for HangingKey {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn device_that_hangs_makes_issuing_wait_and_nothing_else() {
+/// A control plane whose keys are in such a device, and a node.
+async fn hanging() -> (Plane, Arc<Device>, AttestedNode) {
     let (dir, device) = (Dir::new(), Arc::new(Device::default()));
     let its = device.clone();
     let keys = move |dir: &crate::store::DataDir| -> Result<Stores, AuthorityError> {
@@ -102,6 +103,23 @@ async fn device_that_hangs_makes_issuing_wait_and_nothing_else() {
         .unwrap();
     let plane = Plane { dir, authority };
     let node = plane.attest("/node/a").await;
+    (plane, device, node)
+}
+
+/// Waits until the device is seen to answer again.
+async fn recovered(plane: &Plane) {
+    let is_ready = || plane.authority.key_stores()[0].1.state == StoreState::Ready;
+    let recovered = async {
+        while !is_ready() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(MINUTE, recovered).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn device_that_hangs_makes_issuing_wait_and_nothing_else() {
+    let (plane, device, node) = hanging().await;
     let own = EntitlementId::node();
     let svid = plane.enrol(&node, &own).await;
 
@@ -131,15 +149,25 @@ async fn device_that_hangs_makes_issuing_wait_and_nothing_else() {
     plane.register(registration("/web", "/node/a")).await;
 
     device.hang(false);
-    let is_ready = || plane.authority.key_stores()[0].1.state == StoreState::Ready;
-    let recovered = async {
-        while !is_ready() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(MINUTE, recovered).await.unwrap();
+    recovered(&plane).await;
     assert!(plane.authority.obstacles(after(2)).is_empty());
     let key = proven(&fresh_key(), &own);
     let svid = plane.authority.enrol(&node, &own, &key, after(2)).await;
     certificates::verify(&plane, &svid.unwrap().chain(), after(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entry_of_a_call_that_hung_is_void() {
+    let (plane, device, node) = hanging().await;
+    let (own, from) = (EntitlementId::node(), plane.authority.log.size());
+    let key = proven(&fresh_key(), &own);
+    device.hang(true);
+    let refused = plane.authority.enrol(&node, &own, &key, start()).await;
+    assert!(matches!(refused, Err(AuthorityError::Unavailable(_))));
+    assert_eq!(told(&plane, from)[1..], [format!("voided {from}")]);
+
+    device.hang(false);
+    recovered(&plane).await;
+    let svid = plane.authority.enrol(&node, &own, &key, after(1)).await;
+    assert_eq!(svid.unwrap().serial.index(), from + 2, "never the void one");
 }
