@@ -1,6 +1,9 @@
 //! Where appends wait: indexes are given out here, and the writer takes everything that waits as
 //! one batch.
 //!
+//! A batch is let go by its first entry. Where entries come together, the first one lets whoever is
+//! ready to append as well do so before: a batch costs one fsync, however many share it.
+//!
 //! An index is taken only once its entry is made, so indexes have no holes. What waits is bounded
 //! by [`MAX_WAITING`] places, given back when the writer has answered, even where the caller went.
 
@@ -39,7 +42,11 @@ pub(crate) struct Intake {
 struct Queue {
     next: u64,
     waiting: Vec<Waiting>,
+    /// The writer may take what waits.
+    let_go: bool,
     writer_sleeps: bool,
+    /// The last batch was of more than one: whoever comes now is not alone either.
+    crowded: bool,
     state: State,
 }
 
@@ -50,15 +57,37 @@ enum State {
     Stopped,
 }
 
-/// Index of an entry that waits, its outcome, and what its caller owes to a writer that sleeps.
-type Pushed<'a> = (u64, oneshot::Receiver<Outcome>, Option<Wake<'a>>);
+/// Index of an entry that waits, its outcome, and what its caller owes to a batch that it began.
+type Pushed<'a> = (u64, oneshot::Receiver<Outcome>, Option<First<'a>>);
 
-/// Wakes the writer when it is dropped, also where its caller goes away.
-struct Wake<'a>(&'a Condvar);
+/// Lets the batch go when it is dropped, also where its caller goes away.
+struct First<'a> {
+    intake: &'a Intake,
+    index: u64,
+    crowded: bool,
+}
 
-impl Drop for Wake<'_> {
+impl Drop for First<'_> {
     fn drop(&mut self) {
-        self.0.notify_one();
+        let mut queue = self.intake.lock();
+        // Its batch may have been refused meanwhile: the next one has a first entry of its own.
+        if queue.first_waiting() != Some(self.index) {
+            return;
+        }
+        queue.let_go = true;
+        let sleeps = mem::take(&mut queue.writer_sleeps);
+        drop(queue);
+        if sleeps {
+            self.intake.arrived.notify_one();
+        }
+    }
+}
+
+impl Queue {
+    /// Index of the entry that has waited longest.
+    fn first_waiting(&self) -> Option<u64> {
+        let waiting = self.waiting.len() as u64;
+        (waiting > 0).then(|| self.next - waiting)
     }
 }
 
@@ -69,7 +98,9 @@ impl Intake {
             queue: Mutex::new(Queue {
                 next: durable,
                 waiting: Vec::new(),
+                let_go: false,
                 writer_sleeps: false,
+                crowded: false,
                 state: State::Open,
             }),
             arrived: Condvar::new(),
@@ -88,13 +119,14 @@ impl Intake {
         make: impl FnOnce(u64) -> Result<Vec<u8>, E>,
     ) -> Result<u64, AppendError<E>> {
         let place = self.places.acquire().await.expect("never closed");
-        let (index, done, wake) = self.push(make)?;
+        let (index, done, first) = self.push(make)?;
         // The writer gives the place back, together with those of its whole batch.
         place.forget();
-        if let Some(wake) = wake {
-            // Whoever is ready to append as well joins this batch instead of waiting for the next.
-            yield_now().await;
-            drop(wake);
+        if let Some(first) = first {
+            if first.crowded {
+                yield_now().await;
+            }
+            drop(first);
         }
         let outcome = done.await.unwrap_or(Err(LogError::Stopped));
         outcome.map(|()| index).map_err(AppendError::Log)
@@ -119,9 +151,14 @@ impl Intake {
             done: sender,
         });
         queue.next += 1;
-        let wake = mem::take(&mut queue.writer_sleeps);
+        let first = (queue.first_waiting() == Some(index)).then_some(queue.crowded);
         drop(queue);
-        Ok((index, receiver, wake.then_some(Wake(&self.arrived))))
+        let first = first.map(|crowded| First {
+            intake: self,
+            index,
+            crowded,
+        });
+        Ok((index, receiver, first))
     }
 
     /// Waits for entries and swaps them into `batch`, which is empty. False once the log closes
@@ -129,11 +166,13 @@ impl Intake {
     pub(crate) fn take(&self, batch: &mut Vec<Waiting>) -> bool {
         let mut queue = self.lock();
         loop {
-            if !queue.waiting.is_empty() {
+            let closing = queue.state != State::Open;
+            if !queue.waiting.is_empty() && (queue.let_go || closing) {
                 mem::swap(&mut queue.waiting, batch);
+                (queue.let_go, queue.crowded) = (false, batch.len() > 1);
                 return true;
             }
-            if queue.state != State::Open {
+            if closing {
                 return false;
             }
             queue.writer_sleeps = true;

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod batches;
 mod damage;
 mod faults;
 mod published;

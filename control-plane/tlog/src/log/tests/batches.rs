@@ -1,0 +1,81 @@
+//! How many entries share an fsync.
+
+use std::fs::File;
+use std::io;
+use std::sync::atomic::AtomicUsize;
+
+use super::*;
+
+/// Counts fsyncs; holds them back while its gate is locked.
+struct Counted {
+    disk: Disk,
+    syncs: Arc<AtomicUsize>,
+    gate: Arc<Mutex<()>>,
+}
+
+impl JournalStore for Counted {
+    fn begin(&mut self, first: u64) -> io::Result<Arc<File>> {
+        self.disk.begin(first)
+    }
+
+    fn sync_folder(&mut self) -> io::Result<()> {
+        self.disk.sync_folder()
+    }
+
+    fn write(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.disk.write(bytes, offset)
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        self.disk.truncate(length)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.syncs.fetch_add(1, Ordering::SeqCst);
+        drop(self.gate.lock().unwrap());
+        self.disk.sync()
+    }
+}
+
+#[tokio::test]
+async fn entries_that_come_together_share_one_fsync() {
+    const TOGETHER: u64 = 40;
+    let (syncs, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(())));
+    let (counter, held) = (syncs.clone(), gate.clone());
+    let scene = Scene::new();
+    let log = Log::open_on(&scene.options(), |disk| Counted {
+        disk,
+        syncs: counter,
+        gate: held,
+    });
+    let log = log.unwrap();
+    // Nobody knows yet that they come together: what waits behind the first fsync shows it.
+    let first = gate.lock().unwrap();
+    let mut appends = Box::pin(fill(&log, TOGETHER));
+    assert!(futures_util::poll!(&mut appends).is_pending());
+    drop(first);
+    appends.await;
+    for round in 1..=20 {
+        let before = syncs.load(Ordering::SeqCst);
+        fill(&log, TOGETHER).await;
+        assert_eq!(syncs.load(Ordering::SeqCst) - before, 1, "round {round}");
+    }
+    assert_holds(&log, 0, 21 * TOGETHER);
+}
+
+#[tokio::test]
+async fn a_batch_whose_first_caller_went_away_is_written() {
+    let scene = Scene::new();
+    let log = scene.open();
+    for _ in 0..50 {
+        let before = log.size();
+        // Asked once and given up, while the one behind it waits.
+        let mut first = Box::pin(append(&log));
+        let _ = futures_util::poll!(&mut first);
+        let mut second = Box::pin(append(&log));
+        let _ = futures_util::poll!(&mut second);
+        drop(first);
+        second.await.unwrap();
+        assert_eq!(log.size(), before + 2);
+    }
+}
