@@ -7,6 +7,7 @@
 pub mod accept;
 pub mod counters;
 pub mod deadline;
+mod gathering;
 mod greeting;
 pub mod grpc;
 pub mod limits;

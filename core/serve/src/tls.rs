@@ -23,6 +23,7 @@ use tonic::transport::server::Connected;
 
 use crate::accept::{Ready, accept_tcp};
 use crate::counters::Counters;
+use crate::gathering::Gathering;
 use crate::greeting::Greeting;
 use crate::limits::{HANDSHAKE_DEADLINE, Limits};
 use crate::turnstile::Turnstile;
@@ -194,7 +195,7 @@ impl Greeter {
             .and_then(countersign_verify::tls::peer_of)
             .map(Arc::new);
         Ok(TlsConnection {
-            stream,
+            stream: Gathering::new(stream),
             peer: TlsPeer {
                 address,
                 svid,
@@ -206,10 +207,10 @@ impl Greeter {
     }
 }
 
-/// An accepted TLS connection with a first-byte deadline.
+/// An accepted TLS connection with a first-byte deadline, whose answers are gathered.
 #[derive(Debug)]
 pub struct TlsConnection {
-    stream: TlsStream<TcpStream>,
+    stream: Gathering<TlsStream<TcpStream>>,
     peer: TlsPeer,
     greeting: Greeting,
     /// Its place among the connections of the listener.
