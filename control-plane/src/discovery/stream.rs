@@ -97,10 +97,12 @@ impl NodeStream<'_> {
                 },
                 news = subscriber.news() => {
                     self.look_at(&news);
-                    // Of a batch that was signed together the others are about to be published:
-                    // they go into the same response.
-                    tokio::task::yield_now().await;
-                    self.look_at(&subscriber.more_news());
+                    if self.plane.signing.occupancy().0 > 0 {
+                        // Of a batch that was signed together the others are about to be
+                        // published: they go into the same response.
+                        tokio::task::yield_now().await;
+                        self.look_at(&subscriber.more_news());
+                    }
                 }
                 () = subscriber.superseded() => {
                     return Err(Status::aborted("another stream of this node took over"));
