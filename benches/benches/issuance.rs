@@ -7,7 +7,7 @@
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use countersign_benches::issuance::report::Report;
-use countersign_benches::issuance::{cost, fleet, growth, openbao, plane};
+use countersign_benches::issuance::{cost, fleet, growth, openbao, plane, transport};
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -22,7 +22,7 @@ struct Arguments {
     bench: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum What {
     Cost,
     Throughput,
@@ -32,6 +32,9 @@ enum What {
     Curve,
     Flat,
     Lineages,
+    /// The server beside which `cost` measures; it starts it by itself
+    #[value(hide = true)]
+    TransportServer,
 }
 
 #[tokio::main]
@@ -39,6 +42,9 @@ async fn main() -> Result<()> {
     let Arguments { mut what, json, .. } = Arguments::parse();
     if what.is_empty() {
         what = vec![What::Cost, What::Throughput];
+    }
+    if what == [What::TransportServer] {
+        return transport::serve().await;
     }
     plane::build()?;
     let report = Report { json };
@@ -52,6 +58,7 @@ async fn main() -> Result<()> {
             What::Curve => growth::curve(report).await?,
             What::Flat => growth::flat(report).await?,
             What::Lineages => growth::lineages(report).await?,
+            What::TransportServer => transport::serve().await?,
         }
     }
     Ok(())

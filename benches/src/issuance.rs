@@ -15,6 +15,7 @@ pub mod prepared;
 pub mod primitive;
 pub mod report;
 pub mod sidecar;
+pub mod transport;
 
 /// Trust domain of every measurement.
 pub const TRUST_DOMAIN: &str = "example.org";

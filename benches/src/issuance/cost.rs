@@ -12,6 +12,7 @@ use super::prepared::enrolment;
 use super::primitive::{Primitive, prepared};
 use super::report::{Report, median, quantile};
 use super::sidecar::{Node, Sidecar};
+use super::transport::Transport;
 
 /// Rounds of each comparison; odd, so that the median is a round that was run.
 pub const ROUNDS: usize = 15;
@@ -115,15 +116,26 @@ impl Bench {
 pub async fn against_the_primitive(report: Report) -> Result<()> {
     let mut bench = Bench::start(None).await?;
     let primitive = Primitive::new()?;
+    let mut transport = Transport::start().await?;
     let mut rounds = Rounds::default();
     bench.batches(2).await?;
+    transport.batches(2).await?;
     for _ in 0..ROUNDS {
         let least = primitive.cpu(PER_ROUND)?;
         let (single, paced, took) = bench.singly(PER_ROUND, &primitive).await?;
         let (batched, batches) = bench.batches(PER_ROUND as usize / BATCH).await?;
+        let carried = transport.singly(PER_ROUND, &primitive).await?;
+        let carried_in_batches = transport.batches(PER_ROUND as usize / BATCH).await?;
         rounds.took.extend(took);
         rounds.batches.extend(batches);
-        rounds.cpu.push([least, single, batched, paced]);
+        rounds.cpu.push(Round {
+            primitive: least,
+            paced_primitive: paced,
+            single,
+            batched,
+            carried,
+            carried_in_batches,
+        });
     }
     rounds.print(report);
     Ok(())
@@ -131,41 +143,58 @@ pub async fn against_the_primitive(report: Report) -> Result<()> {
 
 #[derive(Default)]
 struct Rounds {
-    cpu: Vec<[Duration; 4]>,
+    cpu: Vec<Round>,
     took: Vec<Duration>,
     batches: Vec<Duration>,
 }
 
+/// CPU for one SVID in one round.
+struct Round {
+    primitive: Duration,
+    paced_primitive: Duration,
+    single: Duration,
+    batched: Duration,
+    /// By a server that only carries messages.
+    carried: Duration,
+    carried_in_batches: Duration,
+}
+
 impl Rounds {
     fn print(&self, report: Report) {
-        let cpu = |which: usize| -> Vec<_> { self.cpu.iter().map(|round| round[which]).collect() };
-        let ratio = |which: usize, least: usize| {
-            let ratio = |round: &[Duration; 4]| round[which].div_duration_f64(round[least]);
+        let cpu = |which: fn(&Round) -> Duration| -> Duration {
+            quantile(&self.cpu.iter().map(which).collect::<Vec<_>>(), 0.5)
+        };
+        let ratio = |which: fn(&Round) -> Duration, least: fn(&Round) -> Duration| {
+            let ratio = |round: &Round| which(round).div_duration_f64(least(round));
             median(self.cpu.iter().map(ratio).collect())
         };
         report.title("CPU of the control plane for one SVID, from enrolment to the chain streamed");
+        let loop_name = "primitive, in a loop: verify, build, sign";
+        report.micros(loop_name, cpu(|it| it.primitive));
+        report.micros("primitive, one at a time", cpu(|it| it.paced_primitive));
+        report.micros("transport alone, one at a time", cpu(|it| it.carried));
+        report.micros("one at a time", cpu(|it| it.single));
+        let single = ratio(|it| it.single, |it| it.primitive);
+        report.figure("one at a time, to the primitive in a loop", single, "×");
+        let paced = ratio(|it| it.single, |it| it.paced_primitive);
+        report.figure("one at a time, to the primitive one at a time", paced, "×");
+        let least = |it: &Round| it.paced_primitive + it.carried;
+        let both = "one at a time, to the transport and the primitive";
+        report.figure(both, ratio(|it| it.single, least), "×");
         report.micros(
-            "primitive, in a loop: verify, build, sign",
-            quantile(&cpu(0), 0.5),
+            "transport alone, in batches of 100",
+            cpu(|it| it.carried_in_batches),
         );
-        report.micros("primitive, one at a time", quantile(&cpu(3), 0.5));
-        report.micros("one at a time", quantile(&cpu(1), 0.5));
-        report.figure(
-            "one at a time, to the primitive in a loop",
-            ratio(1, 0),
-            "×",
-        );
-        report.figure(
-            "one at a time, to the primitive one at a time",
-            ratio(1, 3),
-            "×",
-        );
-        report.micros("in batches of 100", quantile(&cpu(2), 0.5));
+        report.micros("in batches of 100", cpu(|it| it.batched));
+        let batched = ratio(|it| it.batched, |it| it.primitive);
         report.figure(
             "in batches of 100, to the primitive in a loop",
-            ratio(2, 0),
+            batched,
             "×",
         );
+        let least = |it: &Round| it.primitive + it.carried_in_batches;
+        let both = "in batches of 100, to the transport and the primitive";
+        report.figure(both, ratio(|it| it.batched, least), "×");
         for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
             report.micros(
                 &format!("latency one at a time, {name}"),

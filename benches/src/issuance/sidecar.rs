@@ -24,8 +24,9 @@ use tonic::Streaming;
 use super::link::{Calls, Link, dial, origin};
 use super::prepared::{key, proof_of};
 
-/// Messages that wait to be sent.
-const MAX_UNSENT: usize = 64;
+/// Messages that wait to be sent: room for an acknowledgement of each chain of a batch, since a
+/// response whose acknowledgement had to wait would be lost.
+const MAX_UNSENT: usize = 1_024;
 
 /// The identity of a node.
 #[derive(Debug)]
@@ -75,7 +76,8 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    async fn open(link: Link) -> Result<Self> {
+    /// Opens its stream on a connection that is there.
+    pub(super) async fn open(link: Link) -> Result<Self> {
         let mut client = MeshClient::with_origin(link.calls, origin());
         let (outbox, unsent) = mpsc::channel(MAX_UNSENT);
         outbox
