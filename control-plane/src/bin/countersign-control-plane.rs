@@ -11,6 +11,10 @@ use countersign_control_plane::{app, clock::Clock, config, lifecycle};
 use countersign_serve::{harden_process, raise_descriptor_limit};
 use countersign_telemetry::{Settings, Telemetry};
 
+/// Many small values, made on one thread and dropped on another: see docs/performance.md.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Attests nodes, signs SVIDs and streams them to sidecars.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true)]
