@@ -28,6 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .bytes(".envoy.service.discovery.v3")
         .skip_debug(REDACTED)
         .build_transport(false)
+        .codec_path("crate::codec::Codec")
         .include_file("mod.rs")
         .compile_fds(descriptors)?;
     Ok(())

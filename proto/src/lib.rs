@@ -35,6 +35,7 @@ pub mod workload {
     };
 }
 
+pub mod codec;
 pub mod convert;
 mod redacted;
 

@@ -5,7 +5,7 @@
 //! entitlement as well, so that one schedule and one path renew everything.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -24,7 +24,8 @@ pub struct EntitlementId(Arc<str>);
 impl EntitlementId {
     /// The entitlement of every node to its own identity.
     pub fn node() -> Self {
-        Self(NODE.into())
+        static SHARED: LazyLock<EntitlementId> = LazyLock::new(|| EntitlementId(NODE.into()));
+        SHARED.clone()
     }
 
     /// The entitlement of a registration, from the hash of its key.
