@@ -2,8 +2,9 @@
 //! one TLS record and one system call for many answers.
 //!
 //! HTTP/2 flushes after every answer: its connection is a task that wakes first. Here a flush waits
-//! until the worker has run whatever is ready to run, or until [`MAX_GATHERED_BYTES`] wait. It is
-//! no timer: where nothing else is to do the flush comes at once.
+//! until the worker has run whatever is ready to run, or until [`ENOUGH_BYTES`] wait. It is no timer:
+//! where nothing else is to do the flush comes at once. But no other worker can take it over: who
+//! blocks a worker holds up the answers of the connections that it last ran.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -17,6 +18,9 @@ use tokio::task::yield_now;
 
 /// Bytes that wait for the end of a turn, at most: as many as a TLS record takes.
 pub(crate) const MAX_GATHERED_BYTES: usize = 16 * 1024;
+/// Bytes that wait for nothing: what is saved by more of them is little, and HTTP/2 says nothing
+/// further behind a large frame before it is flushed.
+const ENOUGH_BYTES: usize = MAX_GATHERED_BYTES / 2;
 
 /// A stream whose flushes wait for the end of the turn.
 #[derive(Debug)]
@@ -68,6 +72,9 @@ impl<S> Gathering<S> {
 impl<S: AsyncWrite + Unpin> Gathering<S> {
     /// Whether the turn is over in which the flush was asked for.
     fn poll_turn(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if self.gathered.len() >= ENOUGH_BYTES {
+            self.stage = Stage::Flushing;
+        }
         if self.stage == Stage::Filling {
             self.stage = Stage::Waiting;
             self.turn.is_over.store(false, Ordering::Relaxed);

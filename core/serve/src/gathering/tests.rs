@@ -50,8 +50,14 @@ impl AsyncWrite for Below {
         Poll::Ready(Ok(taken))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.lock().unwrap().flushes += 1;
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut seen = self.0.lock().unwrap();
+        seen.refused = seen.stingy.is_some() && !seen.refused;
+        if seen.refused {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        seen.flushes += 1;
         Poll::Ready(Ok(()))
     }
 
@@ -125,6 +131,17 @@ async fn more_than_the_bound_does_not_wait() {
         0,
         "an idle connection keeps no buffer"
     );
+}
+
+#[test]
+fn enough_is_flushed_within_the_turn() {
+    on_one_worker(async {
+        let mut stream = Gathering::new(Below::default());
+        stream.write_all(&[1; ENOUGH_BYTES - 1]).await.unwrap();
+        assert!(futures_util::poll!(Box::pin(stream.flush())).is_pending());
+        stream.write_all(&[1]).await.unwrap();
+        assert!(futures_util::poll!(Box::pin(stream.flush())).is_ready());
+    });
 }
 
 #[tokio::test]
