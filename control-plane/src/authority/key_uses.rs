@@ -202,7 +202,7 @@ pub(super) mod tests {
     use countersign_model::Serial;
 
     use super::*;
-    use crate::footprint::kept_by;
+    use crate::footprint::{alone, kept_by};
     use crate::issue::issuance::Account;
     use crate::issue::profile::Profile;
 
@@ -238,14 +238,19 @@ pub(super) mod tests {
 
     #[test]
     fn key_costs_little_while_it_is_remembered() {
-        let (keys, bytes) = kept_by(|| {
-            let mut keys = Keys::default();
-            issued(&mut keys, BURST, 60);
-            keys
-        });
-        let each = bytes / usize::try_from(BURST).unwrap();
-        eprintln!("{each} bytes a key");
-        assert!(keys.size().0 == 50_000 && each <= 150, "{each} bytes");
+        alone(
+            "authority::key_uses::tests::key_costs_little_while_it_is_remembered",
+            || {
+                let (keys, bytes) = kept_by(|| {
+                    let mut keys = Keys::default();
+                    issued(&mut keys, BURST, 60);
+                    keys
+                });
+                let each = bytes / usize::try_from(BURST).unwrap();
+                eprintln!("{each} bytes a key");
+                assert!(keys.size().0 == 50_000 && each <= 150, "{each} bytes");
+            },
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use countersign_model::{Criticality, Serial};
 
 use super::*;
-use crate::footprint::kept_by;
+use crate::footprint::{alone, kept_by};
 
 /// What 100 000 lineages are promised to cost at most in the whole control plane.
 const PROMISED: usize = 200_000_000;
@@ -159,17 +159,22 @@ fn ended_lineages_are_forgotten_with_their_names() {
 
 #[test]
 fn hundred_thousand_lineages_fit_their_memory() {
-    let (inventory, bytes) = kept_by(|| {
-        let mut inventory = Inventory::default();
-        for n in 0..100_000 {
-            let id = format!("/ns/shop/workload/{n}");
-            inventory.found(&issuance(n, &id, &(n % 1_000).to_string(), 0));
-        }
-        inventory
-    });
-    assert_eq!(inventory.len(), 100_000);
-    eprintln!("{} bytes a lineage", bytes / 100_000);
-    assert!(bytes < PROMISED / 4, "{bytes} bytes");
+    alone(
+        "inventory::tests::hundred_thousand_lineages_fit_their_memory",
+        || {
+            let (inventory, bytes) = kept_by(|| {
+                let mut inventory = Inventory::default();
+                for n in 0..100_000 {
+                    let id = format!("/ns/shop/workload/{n}");
+                    inventory.found(&issuance(n, &id, &(n % 1_000).to_string(), 0));
+                }
+                inventory
+            });
+            assert_eq!(inventory.len(), 100_000);
+            eprintln!("{} bytes a lineage", bytes / 100_000);
+            assert!(bytes < PROMISED / 4, "{bytes} bytes");
+        },
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::ca::authorities::Path;
 use crate::ca::log::Logged;
 use crate::ca::sign::{Signed, signed_before};
 use crate::fleet::Fleet;
-use crate::footprint::kept_by;
+use crate::footprint::{alone, kept_by};
 use crate::inventory::Inventory;
 use crate::issue::issuance::{Account, Issuance};
 use crate::issue::profile::Profile;
@@ -76,52 +76,57 @@ fn published(state: &mut State, n: usize, above: &Path) {
 
 #[test]
 fn lineage_costs_little_in_all_parts_together() {
-    let defaults = Defaults {
-        ttl: LIFETIME,
-        renew: RenewalWindow::default(),
-    };
-    let above: Path = Arc::from([vec![0; 480].into()]);
-    let state = State::new(defaults, Policy::default());
-    let (state, registry) = kept_by(|| {
-        fill(state, |state, n| {
-            let registration = registered(n);
-            let key_epoch = 0;
-            state.registry.insert(Kept {
-                registration,
-                key_epoch,
+    alone(
+        "authority::tests::memory::lineage_costs_little_in_all_parts_together",
+        || {
+            let defaults = Defaults {
+                ttl: LIFETIME,
+                renew: RenewalWindow::default(),
+            };
+            let above: Path = Arc::from([vec![0; 480].into()]);
+            let state = State::new(defaults, Policy::default());
+            let (state, registry) = kept_by(|| {
+                fill(state, |state, n| {
+                    let registration = registered(n);
+                    let key_epoch = 0;
+                    state.registry.insert(Kept {
+                        registration,
+                        key_epoch,
+                    });
+                })
             });
-        })
-    });
-    let (state, svids) = kept_by(|| fill(state, |state, n| published(state, n, &above)));
-    let (state, keys) = kept_by(|| {
-        fill(state, |state, n| {
-            state.keys.issued(signed(n).issuance());
-        })
-    });
-    let (inventory, listed) = kept_by(|| {
-        let mut inventory = Inventory::default();
-        (0..LINEAGES).for_each(|n| inventory.issued(&signed(n)));
-        inventory
-    });
-    let (fleet, told) = kept_by(|| {
-        let fleet = Fleet::default();
-        for n in 0..LINEAGES {
-            let (key, serial) = (registered(n).key, signed(n).issuance().serial);
-            let node = key.node().unwrap();
-            fleet.svid_acknowledged(node, key.entitlement_id(), serial);
-        }
-        fleet
-    });
-    let parts = [
-        each("registry", registry),
-        each("published", svids),
-        each("keys", keys),
-        each("inventory", listed),
-        each("fleet", told),
-    ];
-    drop((state, inventory, fleet));
-    let all: usize = parts.iter().sum();
-    assert!(all <= BYTES_OF_A_LINEAGE, "{all} bytes a lineage");
+            let (state, svids) = kept_by(|| fill(state, |state, n| published(state, n, &above)));
+            let (state, keys) = kept_by(|| {
+                fill(state, |state, n| {
+                    state.keys.issued(signed(n).issuance());
+                })
+            });
+            let (inventory, listed) = kept_by(|| {
+                let mut inventory = Inventory::default();
+                (0..LINEAGES).for_each(|n| inventory.issued(&signed(n)));
+                inventory
+            });
+            let (fleet, told) = kept_by(|| {
+                let fleet = Fleet::default();
+                for n in 0..LINEAGES {
+                    let (key, serial) = (registered(n).key, signed(n).issuance().serial);
+                    let node = key.node().unwrap();
+                    fleet.svid_acknowledged(node, key.entitlement_id(), serial);
+                }
+                fleet
+            });
+            let parts = [
+                each("registry", registry),
+                each("published", svids),
+                each("keys", keys),
+                each("inventory", listed),
+                each("fleet", told),
+            ];
+            drop((state, inventory, fleet));
+            let all: usize = parts.iter().sum();
+            assert!(all <= BYTES_OF_A_LINEAGE, "{all} bytes a lineage");
+        },
+    );
 }
 
 /// How much is in every table that an issuance adds to, and in those that rotations add to.
