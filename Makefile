@@ -12,7 +12,7 @@ RUN_TESTS = $(CARGO) test --workspace --locked --no-fail-fast --lib --bins --tes
 endif
 
 # Where the tests leave what they issued, for the judge.
-ISSUED := $(abspath $(or $(CARGO_TARGET_DIR),target))/issued-certificates
+ISSUED := $(shell realpath --canonicalize-missing "$(or $(CARGO_TARGET_DIR),target)/issued-certificates")
 
 # Stdout belongs to the demo.
 MAKEFLAGS += --no-print-directory
@@ -29,10 +29,10 @@ demo: $(VENV)/.installed ## Watch certificates rotate under load; ARGS='--durati
 
 test: $(VENV)/.installed ## Run every test, after installing what the tests need
 	$(CARGO) build --locked --workspace --bins
-	rm -rf $(ISSUED)
-	COUNTERSIGN_ISSUED=$(ISSUED) $(RUN_TESTS)
+	rm -rf "$(ISSUED)"
+	COUNTERSIGN_ISSUED="$(ISSUED)" $(RUN_TESTS)
 	$(CARGO) test --workspace --locked --doc
-	$(VENV)/bin/python tests/judge.py $(ISSUED)
+	$(VENV)/bin/python tests/judge.py "$(ISSUED)"
 
 $(VENV)/.installed: tests/requirements.txt tests/setup.sh
 	@tests/setup.sh $(VENV)
