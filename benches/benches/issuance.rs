@@ -9,6 +9,10 @@ use clap::{Parser, ValueEnum};
 use countersign_benches::issuance::report::Report;
 use countersign_benches::issuance::{cost, fleet, growth, openbao, plane, transport};
 
+/// As in the control plane, so that what is compared allocates alike.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Parser)]
 struct Arguments {
     /// What to measure; the first two where nothing is said

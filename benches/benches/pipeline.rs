@@ -10,6 +10,10 @@ use countersign_benches::{Contestant, compare};
 use countersign_control_plane::doors::steps::Steps;
 use rcgen::{KeyPair, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize};
 
+/// As in the control plane, so that what is compared allocates alike.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<()> {
     let primitive = Primitive::new()?;
     let request = prepared();

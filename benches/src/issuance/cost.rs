@@ -192,9 +192,6 @@ impl Rounds {
             batched,
             "×",
         );
-        let least = |it: &Round| it.primitive + it.carried_in_batches;
-        let both = "in batches of 100, to the transport and the primitive";
-        report.figure(both, ratio(|it| it.batched, least), "×");
         for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
             report.micros(
                 &format!("latency one at a time, {name}"),

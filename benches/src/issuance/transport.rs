@@ -1,5 +1,6 @@
 //! The transport alone: one call and one pushed chain, acknowledged, over the same TLS, HTTP/2 and
-//! gRPC with the same limits, and nothing in between. No control plane of this API is cheaper.
+//! gRPC with the same limits, and nothing in between. For one SVID alone no control plane of this API
+//! is cheaper; chains that come together could share a response.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
