@@ -10,7 +10,8 @@ venv=${1:?usage: tests/setup.sh VENV}
 here=$(dirname "$(readlink -f "$0")")
 
 missing=()
-command -v cc >/dev/null || missing+=(build-essential)
+# Debian's gcc alone neither compiles nor links: the C library's half is only recommended.
+cc -E -include stdio.h -x c /dev/null >/dev/null 2>&1 || missing+=(gcc libc6-dev)
 command -v openssl >/dev/null || missing+=(openssl)
 command -v setpriv >/dev/null || missing+=(util-linux)
 command -v strace >/dev/null || missing+=(strace)
