@@ -91,10 +91,35 @@ pub(crate) fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
+/// Copies into a file that is not there yet: one that is may be the original by another name.
+pub(crate) fn copy_new(from: &Path, to: &Path) -> io::Result<()> {
+    let mut from = File::open(from)?;
+    let mut to = options().create_new(true).open(to)?;
+    io::copy(&mut from, &mut to).map(drop)
+}
+
 /// Removes a file that may be gone already.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let [from, link, copy] = ["from", "link", "copy"].map(|it| folder.path().join(it));
+        fs::write(&from, "entries").unwrap();
+        fs::hard_link(&from, &link).unwrap();
+        let refused = copy_new(&from, &link).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&from).unwrap(), b"entries");
+        copy_new(&from, &copy).unwrap();
+        assert_eq!(fs::read(&copy).unwrap(), b"entries");
     }
 }

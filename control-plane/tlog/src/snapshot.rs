@@ -11,6 +11,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use crate::journal::{self, Tail};
 use crate::prune::RETAINED;
 use crate::publish::{CHECKPOINT, KEPT, Publisher, VERIFIER_KEY};
@@ -129,11 +131,10 @@ impl<'a> Linking<'a> {
             files::make_dir(to.parent().unwrap_or(self.to))?;
             linked = fs::hard_link(&from, to);
         }
-        if linked.is_ok() || is_missing(&linked) {
-            return linked;
+        match linked {
+            Err(error) if cannot_link(&error) => files::copy_new(&from, to),
+            linked => linked,
         }
-        // A file system without links.
-        fs::copy(&from, to).map(drop)
     }
 
     fn below<'p>(&self, path: &'p Path) -> &'p Path {
@@ -143,6 +144,16 @@ impl<'a> Linking<'a> {
 
 fn is_missing<T>(done: &io::Result<T>) -> bool {
     matches!(done, Err(error) if error.kind() == io::ErrorKind::NotFound)
+}
+
+/// Whether a file can have no link there, though it may have a copy: another file system, one
+/// without links, or one with as many as it takes.
+fn cannot_link(error: &io::Error) -> bool {
+    let why = Errno::from_io_error(error);
+    matches!(
+        why,
+        Some(Errno::XDEV | Errno::PERM | Errno::OPNOTSUPP | Errno::MLINK)
+    )
 }
 
 /// The files of a folder, without what a crash left of one that was being written.
@@ -155,4 +166,26 @@ fn children(folder: &Path) -> Result<Vec<PathBuf>, LogError> {
         paths.extend((!is_draft).then_some(path));
     }
     Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_only_where_no_link_can_be() {
+        for errno in [Errno::XDEV, Errno::PERM, Errno::OPNOTSUPP, Errno::MLINK] {
+            assert!(cannot_link(&errno.into()), "{errno}");
+        }
+        for errno in [
+            Errno::EXIST,
+            Errno::NOENT,
+            Errno::NOSPC,
+            Errno::IO,
+            Errno::ACCESS,
+        ] {
+            assert!(!cannot_link(&errno.into()), "{errno}");
+        }
+        assert!(!cannot_link(&io::Error::other("no errno")));
+    }
 }

@@ -230,3 +230,18 @@ async fn a_new_log_has_a_snapshot() {
     let there = copied.open();
     assert_holds(&there, 0, 1);
 }
+
+#[tokio::test]
+async fn a_snapshot_over_another_touches_no_log() {
+    let scene = Scene::new();
+    let log = scene.open();
+    fill(&log, 300).await;
+    log.publish(at(0)).unwrap();
+    let links = scene.folder.path().join("links");
+    log.snapshot(&links).unwrap();
+    let refused = log.snapshot(&links).unwrap_err();
+    assert!(matches!(refused, LogError::Refused(_)), "{refused}");
+    assert_holds(&log, 0, 300);
+    drop(log);
+    assert_holds(&scene.open(), 0, 300);
+}
