@@ -24,6 +24,7 @@ mod registrations;
 mod removal;
 mod restoring;
 mod rotation;
+mod scratch;
 mod signing;
 mod snapshot;
 mod state;

@@ -7,19 +7,18 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::opening::KEYS;
+use super::scratch::Scratch;
 use super::{Authority, AuthorityError, Denied};
 use crate::backup::{FORMAT, Manifest, Pack};
 use crate::ca::log::FOLDER;
-use crate::store::{DATABASE, DataDir};
+use crate::store::DATABASE;
 
-/// The copies within the data directory, until they are in the backup.
-const SCRATCH: &str = "backup";
 /// Most keys of a backup.
 const MAX_KEYS: usize = 1_024;
 /// Longest key file, in bytes.
@@ -36,42 +35,6 @@ pub(crate) struct BackedUp {
 
 /// The name of a key file and its content.
 type Keys = Vec<(String, Zeroizing<Vec<u8>>)>;
-
-/// A folder that is removed at the end, however that comes.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(data_dir: &DataDir) -> io::Result<Self> {
-        remove_leftovers(data_dir.path())?;
-        Ok(Self(data_dir.subdirectory(SCRATCH)?))
-    }
-
-    fn database(&self) -> PathBuf {
-        self.0.join(DATABASE)
-    }
-
-    fn log(&self) -> PathBuf {
-        self.0.join(FOLDER)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // One that cannot be removed now is removed by the next backup.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Removes what a process that was killed left of a backup: links keep files that are pruned.
-///
-/// # Errors
-/// The disk.
-pub(super) fn remove_leftovers(data_dir: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(data_dir.join(SCRATCH)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
 
 impl Authority {
     /// Writes a backup of everything that is durable now.

@@ -12,11 +12,11 @@ use jiff::Timestamp;
 use tokio::sync::broadcast;
 use tracing::Instrument;
 
-use super::backing_up::remove_leftovers;
 use super::cas::{Cas, HeldKey};
 use super::identity::{Identity, Meta, begin, resume};
 use super::issuing::Stripes;
 use super::refused_keys::Refused;
+use super::scratch::remove_leftovers;
 use super::state::State;
 use super::{Authority, AuthorityError, CHANGES, Denied, Settings};
 use crate::attest::join_token::{KnownToken, Token, TokenHash};
@@ -73,8 +73,7 @@ impl Authority {
         rules::lifetime(settings.x509_ttl, settings.issuing_ttl)?;
         let refused_keys = Refused::load(settings.blocked_keys.as_deref())?;
         let data_dir = DataDir::open(&settings.data_dir)?;
-        remove_leftovers(data_dir.path())
-            .map_err(|error| AuthorityError::Unavailable(error.to_string()))?;
+        remove_leftovers(data_dir.path());
         let keys = keys(&data_dir)?;
         keys.probe();
         let (opened, newest) = Store::open(&data_dir).await?;

@@ -74,6 +74,13 @@ impl DataDir {
         make_dir(&path)?;
         Ok(path)
     }
+
+    /// Makes a directory in here that is not there yet.
+    pub(crate) fn new_subdirectory(&self, name: &str) -> io::Result<PathBuf> {
+        let path = self.path.join(name);
+        DirBuilder::new().mode(DIR_MODE).create(&path)?;
+        Ok(path)
+    }
 }
 
 /// Writes a file so that it is there whole or not at all: temporary file, fsync, rename, fsync of

@@ -274,6 +274,30 @@ async fn nothing_is_restored_by_halves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_keeps_in_the_data_directory_stays() {
+    let mut plane = Plane::start().await;
+    let folder = plane.folder().join("cp/backup");
+    let (nightly, more) = (folder.join("nightly.tar"), folder.join("more.tar"));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(&nightly, "theirs").unwrap();
+    plane.restart().await;
+    assert!(nightly.exists(), "after a start");
+    plane.ask(&format!("backup --out {}", more.display())).await;
+    assert!(nightly.exists() && more.exists(), "after a backup");
+    plane.restart().await;
+    assert!(nightly.exists() && more.exists());
+
+    std::fs::remove_dir_all(&folder).unwrap();
+    for _ in 0..2 {
+        // As a file, of the name that the links once had.
+        let line = format!("backup --out {}", folder.display());
+        plane.ask(&line).await;
+        plane.restart().await;
+        assert!(folder.is_file());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_restores_of_one_backup_are_told_apart() {
     let (plane, vault) = (Plane::start().await, Vault::new());
     vault.back_up(&plane, "").await;

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::Mutex;
 use std::sync::mpsc;
 
+use super::super::scratch::SCRATCH;
 use super::super::succeed;
 use super::log::told;
 use super::*;
@@ -45,7 +46,7 @@ async fn beside_a_rotation() {
     let bytes = out.clone();
     let backup = tokio::spawn(async move { authority.back_up(true, out, start()).await });
     // A rotation waits for the copy of the database that has begun, and the log for the place.
-    let copy = plane.dir.path().join("cp/backup").join(DATABASE);
+    let copy = plane.dir.path().join("cp").join(SCRATCH).join(DATABASE);
     let has_begun = async {
         while !copy.exists() {
             tokio::task::yield_now().await;

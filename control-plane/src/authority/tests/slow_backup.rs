@@ -5,8 +5,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use tokio::sync::oneshot;
 
+use super::super::scratch::{MARKER, SCRATCH};
 use super::*;
 use crate::backup::unpack;
+use crate::store::DATABASE;
 
 const BOUND: Duration = Duration::from_secs(20);
 
@@ -63,7 +65,7 @@ async fn checkpoints_go_on_while_a_backup_is_read_slowly() {
     drop::<Sender<()>>(let_go);
     let made = backup.await.unwrap().unwrap();
     assert!(made.manifest.log_size < log.size());
-    let scratch = plane.dir.path().join("cp/backup");
+    let scratch = plane.dir.path().join("cp").join(SCRATCH);
     assert!(!scratch.exists(), "nothing is left of it");
     let restored = tempfile::tempdir().unwrap();
     let found = unpack(std::fs::File::open(&path).unwrap(), restored.path()).unwrap();
@@ -73,9 +75,28 @@ async fn checkpoints_go_on_while_a_backup_is_read_slowly() {
 #[tokio::test]
 async fn what_a_killed_backup_left_is_removed_at_start() {
     let plane = Plane::new().await;
-    let scratch = plane.dir.path().join("cp/backup");
+    let scratch = plane.dir.path().join("cp").join(SCRATCH);
     std::fs::create_dir_all(scratch.join("log/tile")).unwrap();
+    for file in [MARKER, DATABASE] {
+        std::fs::write(scratch.join(file), "").unwrap();
+    }
     let plane = plane.restart(after(1)).await;
     assert!(!scratch.exists());
     drop(plane);
+}
+
+#[tokio::test]
+async fn what_is_in_the_way_of_backups_stops_no_start() {
+    let plane = Plane::new().await;
+    let scratch = plane.dir.path().join("cp").join(SCRATCH);
+    std::fs::write(&scratch, "theirs").unwrap();
+    let plane = plane.restart(after(1)).await;
+    let refused = plane.authority.back_up(true, Vec::new(), after(1)).await;
+    let Err(AuthorityError::Unavailable(why)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(why.contains("move that away"), "{why}");
+    std::fs::remove_file(&scratch).unwrap();
+    let made = plane.authority.back_up(true, Vec::new(), after(1)).await;
+    made.unwrap();
 }
