@@ -60,7 +60,7 @@ impl Authority {
         self.publish_log(now).await?;
         self.save_inventory(now, true).await?;
         self.store.flush().await?;
-        voided
+        Ok(voided?)
     }
 
     /// As [`Authority::open`], with keys of another store, and a store that may fail.
@@ -170,7 +170,7 @@ impl Authority {
         self.restore_state(entries)?;
         self.restore_logged(accounted, now).await?;
         self.longest_fits()?;
-        self.tick(now).await
+        self.first_tick(now).await
     }
 
     fn restored_cas(&self, entries: &[Entry]) -> Result<Cas, AuthorityError> {

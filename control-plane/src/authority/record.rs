@@ -10,6 +10,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 use countersign_proto::log::entry::What;
 use countersign_proto::log::{Issued, Voided};
+use countersign_tlog::LogError;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use tracing::error;
@@ -34,7 +35,7 @@ impl Authority {
         if self.store.is_stopped() {
             return Err(AuthorityError::from(StoreError::Stopped).into());
         }
-        self.void_pending(now).await?;
+        self.void_pending(now).await.map_err(AuthorityError::from)?;
         let noted = self.note_all(what, now).await?;
         let first = noted.iter().min().copied().unwrap_or_default();
         let mut writes = writes(first);
@@ -87,7 +88,7 @@ impl Authority {
     }
 
     /// Voids what could not be voided before.
-    pub(super) async fn void_pending(&self, now: Timestamp) -> Result<(), AuthorityError> {
+    pub(super) async fn void_pending(&self, now: Timestamp) -> Result<(), LogError> {
         // So that nothing is voided twice.
         let _one_at_a_time = self.voiding.lock().await;
         loop {

@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use countersign_tlog::LogError;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
@@ -29,7 +30,7 @@ impl Authority {
         let hierarchy = self.keep_hierarchy(now).await;
         let rest = self.to_the_end(async move |this| {
             let _one_at_a_time = this.writing.lock().await;
-            let voided = this.void_pending(now).await;
+            let voided = this.void_pending(now).await.map_err(AuthorityError::from);
             let dropped = this.drop_dead(now).await;
             let removed = this.remove_ended(now).await;
             let forgotten = this.forget(now).await;
@@ -38,6 +39,26 @@ impl Authority {
         let rest = rest.await;
         let refusals = self.log_refusals(now, false).await;
         hierarchy.and(rest).and(refusals)
+    }
+
+    /// The tick of a start. A log with too many entries that wait for a checkpoint takes nothing,
+    /// so it is given one first. While it takes no voids it takes nothing else: what is due waits
+    /// with them for the next tick.
+    pub(super) async fn first_tick(&self, now: Timestamp) -> Result<(), AuthorityError> {
+        if let Err(error) = self.publish_log(now).await {
+            warn!(%error, "no checkpoint of the issuance log at start; tried again by itself");
+        }
+        let ticked = self.tick(now).await;
+        match self.void_pending(now).await {
+            Err(LogError::Refused(reason)) => {
+                warn!(
+                    reason,
+                    "the issuance log takes nothing; what is due waits for it"
+                );
+                Ok(())
+            }
+            _ => ticked,
+        }
     }
 
     /// Says once of each intermediate that its operator should bring a successor.

@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use countersign_proto::log::Refused;
 use countersign_proto::log::entry::What;
+use countersign_proto::log::{Refused, Registered};
 use futures_util::future::join_all;
 
 use super::super::opening::KEYS;
-use super::super::{Denied, Stores};
+use super::super::{Denied, StoreKind, Stores};
 use super::log::told;
 use super::*;
+use crate::ca::keys::{CaKey, DiskKeys, KeyError, KeyStore};
 use crate::store::testing::{Fault, Faults, failing};
 use crate::store::{DataDir, Kind};
 
@@ -56,11 +57,15 @@ impl Drop for Obstacle {
     }
 }
 
+fn obstacle(dir: &Path) -> PathBuf {
+    dir.join(format!("cp/log/journal/{SEGMENT}"))
+}
+
 /// Fills the first segment of the journal but for so many entries. After those the log takes
 /// nothing while the obstacle is there.
 pub(super) async fn fill_segment_but(plane: &Plane, entries: u64) -> Obstacle {
     let log = &plane.authority.log;
-    let obstacle = plane.dir.path().join(format!("cp/log/journal/{SEGMENT}"));
+    let obstacle = obstacle(plane.dir.path());
     std::fs::create_dir(&obstacle).unwrap();
     let fill = |_| log.note(start(), What::Refused(Refused::default()));
     let noted = join_all((log.size()..SEGMENT - entries).map(fill)).await;
@@ -173,4 +178,60 @@ async fn retired_ca_that_cannot_be_dropped_stops_no_other() {
     set(&faults, Fault::None);
     plane.authority.tick(after(602)).await.unwrap();
     assert_eq!(plane.authority.tiers().issuing.len(), 1);
+}
+
+/// Keys on disk. Whoever loads one has the log find no room for another segment from then on.
+#[derive(Debug)]
+struct Obstructing {
+    inner: DiskKeys,
+    obstacle: PathBuf,
+}
+
+impl KeyStore for Obstructing {
+    fn create(&self) -> Result<Arc<dyn CaKey>, KeyError> {
+        self.inner.create()
+    }
+
+    fn load(&self, key_id: &str, spki: &[u8]) -> Result<Arc<dyn CaKey>, KeyError> {
+        std::fs::create_dir_all(&self.obstacle).unwrap();
+        self.inner.load(key_id, spki)
+    }
+
+    fn destroy(&self, key_id: &str) -> Result<(), KeyError> {
+        self.inner.destroy(key_id)
+    }
+}
+
+#[tokio::test]
+async fn void_that_the_log_refuses_stops_no_start() {
+    let plane = Plane::new().await;
+    let log = &plane.authority.log;
+    let lost = What::Registered(Registered {
+        updated: true,
+        ..Registered::default()
+    });
+    let index = log.note(start(), lost).await.unwrap();
+    drop(fill_segment_but(&plane, 0).await);
+    let Plane { dir, authority } = plane;
+    let (settings, obstacle) = (authority.settings.clone(), obstacle(dir.path()));
+    drop(authority);
+    let keys = |dir: &DataDir| {
+        let inner = DiskKeys::new(&dir.subdirectory(KEYS).unwrap());
+        let obstacle = obstacle.clone();
+        let store = Box::new(Obstructing { inner, obstacle });
+        Ok(Stores::of(StoreKind::Disk, store))
+    };
+    // Two days later an issuing CA is due as well, and waits behind the void.
+    let opened = Authority::open_with(settings, keys, |store| store, after(2 * 86_400));
+    let authority = opened.await.unwrap();
+    let plane = Plane { dir, authority };
+    let log = plane.authority.log.bytes();
+    assert_eq!((log.size(), log.published()), (SEGMENT, SEGMENT));
+    assert_eq!(*plane.authority.unvoided(), [index].into());
+    drop(Obstacle(obstacle));
+    plane.authority.tick(after(2 * 86_400)).await.unwrap();
+    let told = told(&plane, SEGMENT);
+    for done in [&format!("voided {index}"), "rotated issuing active"] {
+        assert!(told.iter().any(|it| it == done), "{done}: {told:?}");
+    }
 }
