@@ -105,6 +105,8 @@ pub struct Authority {
     refusals: Mutex<Refusals>,
     /// Size of the log when the inventory was last written down.
     settled: AtomicU64,
+    /// How many entries of the log commits account for.
+    accounted: AtomicU64,
     /// Entries of changes that were not made and of certificates that nobody was given, which are
     /// not voided yet.
     unvoided: Mutex<BTreeSet<u64>>,

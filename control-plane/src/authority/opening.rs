@@ -113,6 +113,7 @@ impl Authority {
             inventory: RwLock::default(),
             refusals: Mutex::default(),
             settled: AtomicU64::default(),
+            accounted: AtomicU64::default(),
             unvoided: Mutex::default(),
             voiding: tokio::sync::Mutex::default(),
             metrics: Issuance::default(),

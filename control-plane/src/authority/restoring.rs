@@ -11,7 +11,7 @@ use countersign_proto::log::{Issued, Opened, Registered};
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::record::Unfinished;
+use super::record::{Unfinished, older_than_log};
 use super::signing::{damaged_entry, is_published};
 use super::{Authority, AuthorityError, PublishedSvid};
 use crate::ca::entries;
@@ -35,23 +35,28 @@ impl Authority {
         let own = self.predecessor.map_or(0, |it| it.size);
         let mut unfinished = Unfinished::after(accounted, own);
         let covered = self.load_inventory();
+        if covered.accounted > accounted {
+            return Err(older_than_log());
+        }
+        self.accounted.store(accounted, Ordering::Release);
         let from = covered.settled.min(covered.oldest_live);
         let voided = self.log.voided(from)?;
         let mut accounts = BTreeMap::new();
+        let mut unborn = Vec::new();
         for noted in self.log.scan(from) {
             let noted = noted?;
+            unfinished.see(&noted, |key_id| self.knows_ca(key_id));
             let Some(what) = noted.what else {
                 continue;
             };
-            unfinished.see(noted.index, &what);
             match what {
                 What::Issued(issued) => {
                     let issuance = read_back(noted.index, noted.at, issued)?;
                     if voided.contains(&noted.index) {
                         self.restore_void(&issuance, now);
                     } else if unfinished.contains(noted.index) {
-                        self.destroy_unfinished(&issuance);
                         self.restore_void(&issuance, now);
+                        unborn.push(issuance);
                     } else {
                         self.restore_issued(issuance, now)?;
                     }
@@ -65,12 +70,18 @@ impl Authority {
                 _ => {}
             }
         }
-        let unfinished = unfinished.into_noted();
+        // Nothing is destroyed or voided for a state that is not the log's.
+        let unfinished = unfinished.judged()?;
+        unborn.iter().for_each(|it| self.destroy_unfinished(it));
         accounts.retain(|index, _| !unfinished.contains(index));
         accounts.values().for_each(|it| self.restore_account(it));
         self.void_unfinished(unfinished, now).await;
         self.settled.store(self.log.size(), Ordering::Release);
         Ok(())
+    }
+
+    pub(super) fn knows_ca(&self, key_id: &str) -> bool {
+        self.cas().authorities.record(key_id).is_some()
     }
 
     fn opened(&self) -> Opened {

@@ -189,6 +189,7 @@ impl Authority {
         (issuer, issuer_key): (&Issuer, &dyn CaKey),
         now: Timestamp,
     ) -> Result<CaRecord, AuthorityError> {
+        self.begin_change(now).await?;
         let (ttl, times) = (self.ca_ttl(tier), &self.settings.times);
         let subject = Subject::ca(tier, key.key_id(), self.trust_domain(), ttl, times);
         let not_before = not_before(&subject, now, issuer);

@@ -52,6 +52,7 @@ impl Authority {
             log_id: self.log.id(),
             settled,
             oldest_live: self.read().keys.oldest_live(now).unwrap_or(settled),
+            accounted: self.accounted.load(Ordering::Acquire),
         };
         (self.unvoided().is_empty() && !self.store.is_stopped()).then_some(coverage)
     }
@@ -63,6 +64,7 @@ impl Authority {
             log_id: self.log.id(),
             settled: 0,
             oldest_live: 0,
+            accounted: 0,
         };
         let Ok(bytes) = fs::read(self.inventory_file()) else {
             return from_scratch;

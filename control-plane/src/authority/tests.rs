@@ -13,6 +13,7 @@ mod keys;
 mod log;
 mod memory;
 mod nodes;
+mod older;
 mod orphans;
 mod policy;
 mod registrations;

@@ -74,7 +74,7 @@ impl Authority {
     /// lie in any store, and nothing else will ever name it.
     pub(super) fn destroy_unfinished(&self, issuance: &Issuance) {
         let key_id = keys::key_id_of(&issuance.spki_sha256);
-        if self.cas().authorities.record(&key_id).is_some() {
+        if self.knows_ca(&key_id) {
             return;
         }
         for (store, _) in self.keys.conditions() {

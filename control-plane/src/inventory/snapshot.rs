@@ -29,6 +29,8 @@ pub(crate) struct Coverage {
     pub(crate) settled: u64,
     /// Every certificate that was valid has at least this index.
     pub(crate) oldest_live: u64,
+    /// So many entries of the log were accounted for: a state that knows of fewer is older.
+    pub(crate) accounted: u64,
 }
 
 #[derive(Message)]
@@ -43,6 +45,8 @@ struct Head {
     issued: u64,
     #[prost(uint64, tag = "5")]
     lineages: u64,
+    #[prost(uint64, tag = "6")]
+    accounted: u64,
 }
 
 #[derive(Message)]
@@ -86,6 +90,7 @@ impl Inventory {
             log_id: coverage.log_id,
             settled: coverage.settled,
             oldest_live: coverage.oldest_live,
+            accounted: coverage.accounted,
             issued: self.issued,
             lineages: self.lineages.len() as u64,
         };
@@ -111,6 +116,7 @@ impl Inventory {
             log_id: head.log_id,
             settled: head.settled,
             oldest_live: head.oldest_live,
+            accounted: head.accounted,
         };
         let mut inventory = Self {
             issued: head.issued,

@@ -76,6 +76,7 @@ fn snapshot_reads_back_equal() {
         log_id: 0x01_0000,
         settled: 4,
         oldest_live: 1,
+        accounted: 2,
     };
     let bytes = inventory.to_snapshot(&coverage);
     let (mut again, covered) = Inventory::from_snapshot(&bytes).unwrap();
@@ -96,6 +97,7 @@ fn damaged_snapshot_is_none() {
         log_id: 0x01_0000,
         settled: 4,
         oldest_live: 1,
+        accounted: 2,
     };
     let bytes = filled().to_snapshot(&coverage);
     for place in 0..bytes.len() {

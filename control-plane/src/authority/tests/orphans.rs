@@ -12,14 +12,15 @@ use super::faults::{faulty, open, set};
 use super::foreign_root::{Offline, YEAR, external};
 use super::log::{everything, told};
 use super::*;
-use crate::ca::keys::key_id;
 use crate::ca::keys::testing::{SoftToken, with_token};
+use crate::ca::keys::{Stores, key_id};
+use crate::ca::log::Log;
 use crate::issue::profile::Profile;
 use crate::store::Kind;
 use crate::store::testing::{Fault, Faults};
 
 /// Every tier in one store.
-fn all_in(store: StoreKind, token: Option<&SoftToken>) -> Hierarchy {
+pub(super) fn all_in(store: StoreKind, token: Option<&SoftToken>) -> Hierarchy {
     Hierarchy {
         root: Some(store),
         intermediate: Some((store, Duration::from_secs(100 * 86_400))),
@@ -29,9 +30,13 @@ fn all_in(store: StoreKind, token: Option<&SoftToken>) -> Hierarchy {
 }
 
 /// The CA keys that the log tells of and that can still sign, wherever they are.
-fn alive(plane: &Plane) -> BTreeSet<String> {
+pub(super) fn alive(plane: &Plane) -> BTreeSet<String> {
+    alive_in(&plane.authority.log, plane.authority.keys())
+}
+
+pub(super) fn alive_in(log: &Log, keys: &Stores) -> BTreeSet<String> {
     let mut alive = BTreeSet::new();
-    for noted in plane.authority.log.scan(0) {
+    for noted in log.scan(0) {
         let Some(What::Issued(issued)) = noted.unwrap().what else {
             continue;
         };
@@ -39,7 +44,7 @@ fn alive(plane: &Plane) -> BTreeSet<String> {
             continue;
         }
         let (_, tbs) = TbsCertificate::from_der(&issued.tbs).unwrap();
-        let (spki, keys) = (tbs.public_key().raw, plane.authority.keys());
+        let spki = tbs.public_key().raw;
         let id = key_id(spki);
         let signs = |store| {
             keys.load(store, &id, spki)
