@@ -74,6 +74,7 @@ use refusals::Refusals;
 use refused_keys::Refused;
 use state::State;
 pub(crate) use succession::{Succession, succeed};
+use unmaking::Undestroyed;
 
 /// How many changes of the CAs a receiver may be behind before it must read everything again.
 const CHANGES: usize = 64;
@@ -110,6 +111,8 @@ pub struct Authority {
     /// Entries of changes that were not made and of certificates that nobody was given, which are
     /// not voided yet.
     unvoided: Mutex<BTreeSet<u64>>,
+    /// Keys that may not sign and that their stores did not destroy yet.
+    undestroyed: Mutex<Undestroyed>,
     /// One `voided` entry at a time.
     voiding: tokio::sync::Mutex<()>,
     metrics: Issuance,

@@ -189,7 +189,7 @@ impl Authority {
         { stores }.all(|store| self.is_ready(store))
     }
 
-    fn is_ready(&self, store: StoreKind) -> bool {
+    pub(super) fn is_ready(&self, store: StoreKind) -> bool {
         let condition = self.keys.condition(store);
         condition.is_none_or(|condition| condition.is_ready())
     }

@@ -115,6 +115,7 @@ impl Authority {
             settled: AtomicU64::default(),
             accounted: AtomicU64::default(),
             unvoided: Mutex::default(),
+            undestroyed: Mutex::default(),
             voiding: tokio::sync::Mutex::default(),
             metrics: Issuance::default(),
             refused_keys,

@@ -52,11 +52,9 @@ impl Authority {
             match what {
                 What::Issued(issued) => {
                     let issuance = read_back(noted.index, noted.at, issued)?;
-                    if voided.contains(&noted.index) {
+                    if voided.contains(&noted.index) || unfinished.contains(noted.index) {
                         self.restore_void(&issuance, now);
-                    } else if unfinished.contains(noted.index) {
-                        self.restore_void(&issuance, now);
-                        unborn.push(issuance);
+                        unborn.extend(issuance.profile.is_ca().then_some(issuance));
                     } else {
                         self.restore_issued(issuance, now)?;
                     }

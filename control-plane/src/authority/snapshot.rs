@@ -48,10 +48,12 @@ impl Authority {
         // A certificate that is being signed is in the log and not in the inventory.
         let is_quiet = is_end && !self.read().keys.is_issuing();
         let settled = if is_quiet { size } else { before };
+        let oldest_live = self.read().keys.oldest_live(now).unwrap_or(settled);
+        let undestroyed = self.undestroyed().first_index().unwrap_or(oldest_live);
         let coverage = Coverage {
             log_id: self.log.id(),
             settled,
-            oldest_live: self.read().keys.oldest_live(now).unwrap_or(settled),
+            oldest_live: oldest_live.min(undestroyed),
             accounted: self.accounted.load(Ordering::Acquire),
         };
         (self.unvoided().is_empty() && !self.store.is_stopped()).then_some(coverage)

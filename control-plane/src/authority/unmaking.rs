@@ -3,18 +3,41 @@
 //! A change works on a copy of the CAs. Until that is stored, the copy names every key that was
 //! made for it: where the change fails, each is destroyed in its key store and its certificate is
 //! void. Where the store cannot say whether it kept the change, nothing is destroyed: the next
-//! start knows ([`super::withheld`]).
+//! start knows ([`super::withheld`]). A key that its store does not destroy now is
+//! tried again with every tick, and where its certificate is in the log also by the next starts.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::cas::{Cas, HeldKey};
 use super::withheld::Withheld;
 use super::{Authority, AuthorityError, Change};
 use crate::ca::keys::StoreKind;
 use crate::ca::sign::Signed;
+
+/// Most keys whose destruction is tried again; of others the log alone knows.
+const MAX_UNDESTROYED: usize = 1_024;
+
+/// Keys that their stores did not destroy, and where the certificate of each is in the log.
+#[derive(Debug, Default)]
+pub(super) struct Undestroyed(BTreeMap<(StoreKind, String), Option<u64>>);
+
+impl Undestroyed {
+    fn note(&mut self, store: StoreKind, key_id: &str, index: Option<u64>) {
+        let key = (store, key_id.to_owned());
+        if self.0.len() < MAX_UNDESTROYED || self.0.contains_key(&key) {
+            self.0.insert(key, index);
+        }
+    }
+
+    /// The next start must read the log from here on, at least.
+    pub(super) fn first_index(&self) -> Option<u64> {
+        self.0.values().flatten().min().copied()
+    }
+}
 
 /// A key that was made for a copy of the CAs, and its certificate once there is one.
 #[derive(Clone, Debug)]
@@ -81,24 +104,81 @@ impl Authority {
 
     async fn unmake(&self, made: Vec<Made>, now: Timestamp) {
         for Made { held, signed } in made {
-            self.destroy(&held);
+            let index = signed.as_ref().map(|it| it.issuance().serial.index());
+            self.destroy_key(held.store, held.key.key_id(), index);
             if let Some(signed) = signed {
                 self.withhold(Withheld::of(signed.issuance()), now).await;
             }
         }
     }
 
-    /// A key that is not destroyed can sign nothing here, so what was done stays done.
     pub(super) fn destroy(&self, HeldKey { store, key }: &HeldKey) {
-        let key_id = key.key_id();
-        if let Err(error) = self.keys.destroy(*store, key_id) {
+        self.destroy_key(*store, key.key_id(), None);
+    }
+
+    /// A key that is not destroyed can sign nothing here, so what was done stays done; it is tried
+    /// again. `index` is where its certificate is in the log.
+    pub(super) fn destroy_key(&self, store: StoreKind, key_id: &str, index: Option<u64>) {
+        if let Err(error) = self.keys.destroy(store, key_id) {
             error!(key_id, %store, %error, "a key that may not sign was not destroyed");
+            self.undestroyed().note(store, key_id, index);
         }
+    }
+
+    /// The same once the store can be used.
+    pub(super) fn destroy_when_ready(&self, store: StoreKind, key_id: &str, index: Option<u64>) {
+        if self.is_ready(store) {
+            self.destroy_key(store, key_id, index);
+        } else {
+            self.undestroyed().note(store, key_id, index);
+        }
+    }
+
+    /// Tries again what was not destroyed. A store that fails is left alone until the next time.
+    pub(super) fn destroy_pending(&self) {
+        let pending: Vec<_> = self.undestroyed().0.keys().cloned().collect();
+        let mut failing = None;
+        for (store, key_id) in pending {
+            if failing == Some(store) || !self.is_ready(store) {
+                continue;
+            }
+            match self.keys.destroy(store, &key_id) {
+                Ok(()) => {
+                    info!(key_id, %store, "a key that may not sign was destroyed at last");
+                    self.undestroyed().0.remove(&(store, key_id));
+                }
+                Err(error) => {
+                    error!(key_id, %store, %error, "a key that may not sign was not destroyed");
+                    failing = Some(store);
+                }
+            }
+        }
+    }
+
+    /// Keys that may not sign and are there all the same.
+    pub(super) fn undestroyed(&self) -> MutexGuard<'_, Undestroyed> {
+        let undestroyed = self.undestroyed.lock();
+        undestroyed.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes a key in a store.
     pub(super) fn create_key(&self, store: StoreKind) -> Result<HeldKey, AuthorityError> {
         let key = self.keys.create(store)?;
         Ok(HeldKey { store, key })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_beyond_the_bound_are_not_remembered() {
+        let mut undestroyed = Undestroyed::default();
+        for index in 0..MAX_UNDESTROYED as u64 + 10 {
+            undestroyed.note(StoreKind::Disk, &format!("{index}"), Some(index + 5));
+        }
+        assert_eq!(undestroyed.0.len(), MAX_UNDESTROYED);
+        assert_eq!(undestroyed.first_index(), Some(5));
     }
 }

@@ -30,6 +30,7 @@ impl Authority {
         let hierarchy = self.keep_hierarchy(now).await;
         let rest = self.to_the_end(async move |this| {
             let _one_at_a_time = this.writing.lock().await;
+            this.destroy_pending();
             let voided = this.void_pending(now).await.map_err(AuthorityError::from);
             let dropped = this.drop_dead(now).await;
             let removed = this.remove_ended(now).await;

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use countersign_model::EntitlementId;
 use jiff::Timestamp;
-use tracing::{error, info};
+use tracing::info;
 
 use super::Authority;
 use super::key_uses::KeyUse;
@@ -70,17 +70,16 @@ impl Authority {
         }
     }
 
-    /// A crash came between the certificate of a CA and the commit that makes it one: its key may
-    /// lie in any store, and nothing else will ever name it.
+    /// A crash came between the certificate of a CA and the commit that makes it one, or the
+    /// certificate is void and its key was perhaps not destroyed: it may lie in any store, and
+    /// nothing else will ever name it. One that is not there is destroyed already.
     pub(super) fn destroy_unfinished(&self, issuance: &Issuance) {
         let key_id = keys::key_id_of(&issuance.spki_sha256);
         if self.knows_ca(&key_id) {
             return;
         }
         for (store, _) in self.keys.conditions() {
-            if let Err(error) = self.keys.destroy(store, &key_id) {
-                error!(key_id, %store, %error, "a key that may not sign was not destroyed");
-            }
+            self.destroy_when_ready(store, &key_id, Some(issuance.serial.index()));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Keys of CAs that never come to be: none is left in its key store.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use countersign_proto::log::entry::What;
 use x509_parser::certificate::TbsCertificate;
@@ -13,11 +14,11 @@ use super::foreign_root::{Offline, YEAR, external};
 use super::log::{everything, told};
 use super::*;
 use crate::ca::keys::testing::{SoftToken, with_token};
-use crate::ca::keys::{Stores, key_id};
+use crate::ca::keys::{CaKey, DiskKeys, KeyError, KeyStore, Stores, key_id};
 use crate::ca::log::Log;
 use crate::issue::profile::Profile;
-use crate::store::Kind;
-use crate::store::testing::{Fault, Faults};
+use crate::store::testing::{Fault, Faults, failing};
+use crate::store::{DataDir, Kind};
 
 /// Every tier in one store.
 pub(super) fn all_in(store: StoreKind, token: Option<&SoftToken>) -> Hierarchy {
@@ -250,4 +251,73 @@ async fn refused_import_keeps_the_requested_key_alone() {
     let imported = import().await.unwrap();
     assert_eq!(imported.key_id, request.key_id);
     assert_eq!(on_disk(plane.dir.path()), 2);
+}
+
+/// Keys on disk, of which so many are not destroyed when that is asked for.
+#[derive(Debug)]
+struct Stubborn {
+    inner: DiskKeys,
+    refusals: Arc<AtomicUsize>,
+}
+
+impl KeyStore for Stubborn {
+    fn create(&self) -> Result<Arc<dyn CaKey>, KeyError> {
+        self.inner.create()
+    }
+
+    fn load(&self, key_id: &str, spki: &[u8]) -> Result<Arc<dyn CaKey>, KeyError> {
+        self.inner.load(key_id, spki)
+    }
+
+    fn destroy(&self, key_id: &str) -> Result<(), KeyError> {
+        let left = |refusals: usize| refusals.checked_sub(1);
+        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+        match self.refusals.fetch_update(set, fetch, left) {
+            Ok(_) => Err(KeyError::Damaged(key_id.to_owned())),
+            Err(_) => self.inner.destroy(key_id),
+        }
+    }
+}
+
+/// A rotation that comes to nothing, and whose key is not destroyed.
+async fn stubborn() -> Plane {
+    let dir = Dir::new();
+    let (faults, refusals) = (Faults::default(), Arc::<AtomicUsize>::default());
+    let (failing_too, left) = (faults.clone(), refusals.clone());
+    let keys = move |dir: &DataDir| -> Result<Stores, AuthorityError> {
+        let inner = DiskKeys::new(&dir.subdirectory(KEYS).unwrap());
+        let refusals = left;
+        Ok(Stores::of(
+            StoreKind::Disk,
+            Box::new(Stubborn { inner, refusals }),
+        ))
+    };
+    let store = |store| failing(store, failing_too);
+    let settings = settings(&dir.path().join("cp"));
+    let authority = Authority::open_with(settings, keys, store, start());
+    let authority = authority.await.unwrap();
+    set(&faults, Fault::Refuse(Kind::Authority));
+    refusals.store(1, Ordering::Relaxed);
+    authority.rotate_issuing(after(1)).await.unwrap_err();
+    set(&faults, Fault::None);
+    assert_eq!(on_disk(dir.path()), 3, "root, issuing CA and one too many");
+    Plane { dir, authority }
+}
+
+#[tokio::test]
+async fn key_that_is_not_destroyed_is_tried_again() {
+    let plane = stubborn().await;
+    plane.authority.tick(after(2)).await.unwrap();
+    assert_eq!(on_disk(plane.dir.path()), 2);
+    assert_eq!(alive(&plane), known(&plane));
+    assert_eq!(plane.authority.undestroyed().first_index(), None);
+}
+
+#[tokio::test]
+async fn start_destroys_the_keys_of_void_cas() {
+    let plane = stubborn().await.crash(after(2)).await;
+    assert_eq!(on_disk(plane.dir.path()), 2, "after a crash");
+    let plane = stubborn().await.restart(after(2)).await;
+    assert_eq!(on_disk(plane.dir.path()), 2, "after an orderly end");
+    assert_eq!(alive(&plane), known(&plane));
 }
