@@ -204,7 +204,10 @@ impl Authority {
         let logged = self.log.read_back(index)?.ok_or_else(|| {
             AuthorityError::Unavailable("an entry is missing from the issuance log".to_owned())
         })?;
-        if index < authorized.key_epoch() {
+        // A restored state may know of less than the entry does: that is not a change.
+        let then = logged.issuance().key_epoch;
+        let is_outdated = then.is_some_and(|then| then < authorized.key_epoch());
+        if is_outdated || index < authorized.key_epoch() {
             return Err(AuthorityError::Denied(Denied {
                 code: "key_superseded",
                 message: "this key was certified before its registration changed".to_owned(),

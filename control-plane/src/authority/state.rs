@@ -12,6 +12,7 @@ use super::key_uses::Keys;
 use super::published::Holder;
 use crate::attest::join_token::{KnownToken, TokenHash};
 use crate::attest::nodes::Nodes;
+use crate::issue::issuance::Issuance;
 use crate::registry::{Defaults, Policy, Registry};
 use crate::tables::{FirstEnd, give_back};
 
@@ -101,6 +102,17 @@ impl State {
             id: kept.registration.key.id.clone(),
         };
         Some((holder, kept.registration.created_at))
+    }
+
+    /// Whether a certificate that was found in the log was authorized for a registration that had
+    /// changed before it was logged. One of before the change is told by its index.
+    pub(super) fn is_outdated(&self, node: &SpiffeId, issuance: &Issuance) -> bool {
+        let entitlement = EntitlementId::parse(&issuance.entitlement);
+        let held = entitlement.and_then(|it| Some(self.registry.held(node, &it)?.1.key_epoch));
+        let (Some(present), Some(then)) = (held, issuance.key_epoch) else {
+            return false;
+        };
+        then < present && present < issuance.serial.index()
     }
 
     /// Whether an ID belongs to a node, or soon will.

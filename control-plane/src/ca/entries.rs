@@ -48,6 +48,7 @@ pub(crate) fn issued(issuance: &Issuance) -> What {
         labels: labels(&issuance.account),
         issuer: issuance.issuer.clone(),
         renews: issuance.renews.map_or(0, |index| index + 1),
+        key_epoch: issuance.key_epoch,
     })
 }
 
@@ -75,7 +76,7 @@ pub(crate) fn issuance(at: Timestamp, issued: Issued) -> Result<Issuance, Unread
                 .collect(),
         },
         renews: issued.renews.checked_sub(1),
-        key_epoch: None,
+        key_epoch: issued.key_epoch,
         tbs: issued.tbs,
     })
 }

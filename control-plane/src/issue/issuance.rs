@@ -30,7 +30,8 @@ pub(crate) struct Issuance {
     pub(crate) account: Account,
     /// Index of the certificate that this one renews.
     pub(crate) renews: Option<u64>,
-    /// The key epoch of the registration that allowed it, while it is being issued.
+    /// The key epoch of the registration that allowed it; `None` for a CA, the control plane's own
+    /// and what an older version logged.
     pub(crate) key_epoch: Option<u64>,
 }
 

@@ -32,6 +32,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
         }],
         issuer: "0a".repeat(20),
         renews: 7,
+        key_epoch: Some(5),
     };
     let opened = Opened {
         trust_domain: "example.org".to_owned(),

@@ -3,15 +3,16 @@
 use futures_util::FutureExt as _;
 use rcgen::CertificateParams;
 
-use super::super::HandSigned;
+use super::super::{Denied, HandSigned};
 use super::log::{everything, told};
 use super::signing::watched;
 use super::*;
 use crate::attest::Attestor;
 use crate::attest::nodes::StoredNode;
 use crate::ca::keys::KeyError;
+use crate::issue::issuance::Issuance;
 use crate::issue::request::Requested;
-use crate::registry::Kept;
+use crate::registry::{Kept, authorize};
 
 /// Runs a call until its entry waits for the disk, then `meanwhile`, then the call to its end.
 async fn interrupted<T>(call: impl Future<Output = T>, meanwhile: impl FnOnce()) -> T {
@@ -295,4 +296,40 @@ async fn by_hand_right_that_ends_while_the_key_signs_is_void_too() {
     let plane = plane.crash(after(1)).await;
     let signed = sign(&plane, &pair).await.unwrap();
     assert_eq!(signed.serial.index(), from + 2);
+}
+
+#[tokio::test]
+async fn lost_void_brings_no_old_names_back() {
+    let plane = Plane::new().await;
+    let mut wanted = registration("/web", "/node/a");
+    wanted.dns = vec!["old.local".to_owned()];
+    let web = plane.register(wanted.clone()).await;
+    let node = plane.attest("/node/a").await;
+    let own = plane.enrol(&node, &EntitlementId::node()).await;
+    let authority = &plane.authority;
+    let authorized = authorize(&authority.read().registry, &node, &web, start()).unwrap();
+    wanted.dns = vec!["new.local".to_owned()];
+    plane.register(wanted).await;
+    let obstacle = faults::fill_segment_but(&plane, 1).await;
+    let (from, pair) = (authority.log.size(), fresh_key());
+    let (subject, key) = (authority.subject(authorized), proven(&pair, &web));
+    let ended = |_: &Issuance| {
+        Err(Denied {
+            code: "key_superseded",
+            message: String::new(),
+            remedy: "",
+        })
+    };
+    let refused = authority.issue(subject, key.spki(), ended, start()).await;
+    assert_eq!(code(refused.map(drop)), "key_superseded");
+    assert_eq!(told(&plane, from), ["issued x509-svid"], "no void");
+    drop(obstacle);
+    let plane = plane.crash(after(1)).await;
+    assert!(plane.authority.published(node.id(), &web).is_none());
+    let refused = plane.authority.enrol(&node, &web, &key, after(1)).await;
+    assert_eq!(code(refused), "key_superseded");
+    let svid = plane.enrol(&node, &web).await;
+    assert!(svid.serial.index() > from);
+    let found = plane.authority.published(node.id(), &EntitlementId::node());
+    assert_eq!(found.unwrap().serial, own.serial, "what stands comes back");
 }
