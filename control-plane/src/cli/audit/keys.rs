@@ -8,11 +8,14 @@ use tlog_tiles::Checkpoint;
 
 use super::folder::{Folder, MAX_TEXT_BYTES, read};
 
-/// The keys of a log, and of those that it goes on from after a restore.
+/// The key of a log, and those of the logs that it goes on from after a restore.
 pub(super) struct LogKeys {
+    /// The first: who has only an older one cannot say what the log is now.
+    own: VerifierList,
+    /// All of them, for what was kept.
     known: VerifierList,
-    /// Their names, for people.
-    names: String,
+    /// Their names, for people, the log's own first.
+    names: Vec<String>,
     /// Given by who asks, rather than found beside the log that they judge.
     pub(super) given: bool,
 }
@@ -32,34 +35,38 @@ impl LogKeys {
         if !given {
             texts.push(text_of(&folder.vkey_path())?);
         }
-        let verifiers = texts.iter().map(|text| verifier(text));
-        let verifiers = verifiers.collect::<Result<Vec<_>, _>>()?;
-        let names: Vec<&str> = verifiers.iter().map(|verifier| verifier.name()).collect();
+        let verifiers = |texts: &[String]| {
+            let verifiers = texts.iter().map(|text| verifier(text));
+            verifiers.collect::<Result<Vec<_>, _>>()
+        };
+        let (own, known) = (verifiers(&texts[..1])?, verifiers(&texts)?);
+        let names = known.iter().map(|verifier| verifier.name().to_owned());
         Ok(Self {
-            names: names.join(" or "),
-            known: VerifierList::new(verifiers),
+            names: names.collect(),
+            own: VerifierList::new(own),
+            known: VerifierList::new(known),
             given,
         })
     }
 
-    /// The checkpoint of a note that one of these keys signed, or why it is none. The name of a key
-    /// is the origin of its checkpoints.
+    /// The newest checkpoint of a log, where the log's own key signed it, or why it is none. The
+    /// key of a log before it is not enough: after a restore nobody guards that one.
     pub(super) fn checkpoint(&self, note: &[u8]) -> Result<Checkpoint, String> {
-        let note = Note::from_bytes(note).map_err(|_| "is no signed note".to_owned())?;
-        let verified = note.verify(&self.known);
-        let (signed, _) =
-            verified.map_err(|error| format!("is not signed by {}: {error}", self.names))?;
-        let checkpoint =
-            Checkpoint::from_bytes(note.text()).map_err(|_| "is no checkpoint".to_owned())?;
-        let origin = checkpoint.origin();
-        if signed.iter().any(|signature| signature.name() == origin) {
-            Ok(checkpoint)
-        } else {
-            Err(format!("is a checkpoint of {origin:?}"))
+        let own = &self.names[0];
+        let checkpoint = signed_by(&self.own, own, note);
+        if checkpoint.is_err()
+            && let Ok(before) = signed_by(&self.known, "", note)
+        {
+            let origin = before.origin();
+            return Err(format!(
+                "is one of {origin}, not of {own}: the first --key is that of the log as it is now"
+            ));
         }
+        checkpoint
     }
 
-    /// As [`checkpoint`](Self::checkpoint), of one that was kept: it may be of a log before this.
+    /// The checkpoint of a note that was kept, where one of these keys signed it: it may be of a
+    /// log before this.
     pub(super) fn kept(&self, note: &[u8]) -> Result<Checkpoint, String> {
         let parsed = Note::from_bytes(note);
         let verified = parsed.map(|note| note.verify(&self.known));
@@ -67,10 +74,26 @@ impl LogKeys {
             return Err(format!(
                 "is not signed by {}; if it is from before a restore, give the keys of both logs \
                  with --key",
-                self.names
+                self.names.join(" or ")
             ));
         }
-        self.checkpoint(note)
+        signed_by(&self.known, &self.names.join(" or "), note)
+    }
+}
+
+/// The checkpoint of a note that one of these keys signed. The name of a key is the origin of its
+/// checkpoints.
+fn signed_by(keys: &VerifierList, names: &str, note: &[u8]) -> Result<Checkpoint, String> {
+    let note = Note::from_bytes(note).map_err(|_| "is no signed note".to_owned())?;
+    let verified = note.verify(keys);
+    let (signed, _) = verified.map_err(|error| format!("is not signed by {names}: {error}"))?;
+    let checkpoint =
+        Checkpoint::from_bytes(note.text()).map_err(|_| "is no checkpoint".to_owned())?;
+    let origin = checkpoint.origin();
+    if signed.iter().any(|signature| signature.name() == origin) {
+        Ok(checkpoint)
+    } else {
+        Err(format!("is a checkpoint of {origin:?}"))
     }
 }
 

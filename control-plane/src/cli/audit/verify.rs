@@ -29,8 +29,9 @@ pub(in crate::cli) struct Verify {
     /// The folder of a log; several are also compared with each other [default: ./cp/log]
     #[arg(long, value_name = "DIR")]
     log: Vec<PathBuf>,
-    /// The log's verifier key, as text or file, and those of logs that it goes on from after a
-    /// restore; may be repeated [default: the key.vkey of each log]
+    /// The verifier key of the log as it is now, as text or file. Further ones are of the logs that
+    /// it goes on from after a restore: they count for kept checkpoints only. The first is that of
+    /// every --log [default: the key.vkey of each log]
     #[arg(long, value_name = "VKEY|FILE")]
     key: Vec<String>,
     /// A checkpoint that was kept elsewhere, of this log or of one that it goes on from
@@ -142,6 +143,7 @@ pub(super) fn verify(
         bytes: 0,
     };
     walk.run(&edge);
+    walk.is_called(checkpoint.origin());
     let report = Report {
         log: folder.path().display().to_string(),
         origin: checkpoint.origin().to_owned(),

@@ -72,6 +72,21 @@ impl Walk<'_> {
         self.left_over();
     }
 
+    /// The newest checkpoint must be of the log that the entries end as: one from before a restore
+    /// is not of what was restored, and the other way round. An origin that names no log id, and
+    /// entries that name none, say nothing.
+    pub(super) fn is_called(&mut self, origin: &str) {
+        let entries = self.census.log_id.map(|id| format!("{id:06x}"));
+        let named = origin.rsplit_once("/countersign/log/").map(|(_, id)| id);
+        if let (Some(entries), Some(named)) = (entries, named)
+            && entries != named
+        {
+            let path = self.folder.checkpoint_path();
+            let problem = format!("is one of log {named}, and its entries are those of {entries}");
+            self.flaws.push(Flaw::new(&path, problem));
+        }
+    }
+
     fn below(&mut self, read: &Read, trusted: bool) {
         self.bytes += read.hashes.len() as u64 * Hash::default().0.len() as u64;
         let Some(level) = read.tile.level().checked_sub(1) else {

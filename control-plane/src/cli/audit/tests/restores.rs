@@ -161,6 +161,46 @@ fn a_checkpoint_before_a_restore_needs_its_key() {
 }
 
 #[test]
+fn log_before_a_restore_is_not_taken_for_the_restored() {
+    let restore = Restore::new();
+    let old = restore.options("old", LOG_ID).dir.display().to_string();
+    let keys = [restore.new_key(), restore.path("old.vkey")];
+    let [newer, older, kept] =
+        [&keys[0], &keys[1], &restore.path("200")].map(|path| path.display().to_string());
+    let line = |first, second| {
+        let line = ["audit", "verify", "--log", &old, "--key", first];
+        run(&[&line[..], &["--key", second, "--checkpoint", &kept]].concat())
+    };
+    assert_eq!(line(&newer, &older), Ok(Exit::No));
+    assert_eq!(line(&older, &newer), Ok(Exit::Yes), "asked as what it is");
+
+    let folder = Folder::new(Path::new(&old));
+    let known = LogKeys::open([&*newer, &*older], &folder).unwrap();
+    let (output, mut seen) = (Output::new(true), Keys::default());
+    let (report, flaws) = verify(&folder, &known, &[], &mut seen, output).unwrap();
+    assert!(report.is_none());
+    for part in [&*origin(LOG_ID), "the first --key"] {
+        assert!(flaws[0].problem.contains(part), "{flaws:?}");
+    }
+}
+
+#[test]
+fn checkpoint_of_another_log_than_its_entries_is_wrong() {
+    let scene = Scene::new();
+    let options = Options {
+        dir: scene.dir(),
+        key: scene.folder.path().join("key"),
+        origin: origin(NEXT_ID),
+    };
+    let log = Log::open(&options).unwrap();
+    scene.fill(&log, 3);
+    log.publish(at(0)).unwrap();
+    let (_, flaws) = scene.judge();
+    let problem = "is one of log 0d4e5f, and its entries are those of 0a1b2c";
+    assert_eq!(flaws[0].problem, problem);
+}
+
+#[test]
 fn restores_beyond_the_bound_are_not_kept() {
     let mut keys = Keys::default();
     let mut census = Census::new(&mut keys);
