@@ -104,12 +104,21 @@ impl Voids {
         self.first_end.note(end);
         self.certificates.insert(index, (end, spki_sha256));
         if let Some(used) = used {
-            self.keys.insert(spki_sha256, used.with(index, end));
+            self.note_key(spki_sha256, used.with(index, end));
         }
         if self.certificates.len() > MAX_VOIDS
             && let Some((index, (_, oldest))) = self.certificates.pop_first()
         {
             self.forget_key(index, &oldest);
+        }
+    }
+
+    /// A key that is void twice stays so for the longer of both: the second life may be shorter.
+    fn note_key(&mut self, spki_sha256: [u8; 32], used: KeyUse) {
+        let end = |used: &KeyUse| used.issued().map(|(_, end)| end);
+        let held = self.keys.get(&spki_sha256).and_then(end);
+        if held <= end(&used) {
+            self.keys.insert(spki_sha256, used);
         }
     }
 
@@ -145,7 +154,7 @@ impl Voids {
         self.first_end.follow(left);
     }
 
-    /// A key that was void twice is kept for the later one.
+    /// A key that was void twice is kept for the one that ends later.
     fn forget_key(&mut self, index: u64, spki_sha256: &[u8; 32]) {
         let held = self.keys.get(spki_sha256).and_then(KeyUse::issued);
         if held.is_some_and(|(held, _)| held == index) {
@@ -186,5 +195,25 @@ mod tests {
         assert!(voids.of_key(&[0; 32], at(60)).is_none());
         voids.forget_expired(at(61));
         assert!(!voids.contains(0) && voids.keys.is_empty());
+    }
+
+    #[test]
+    fn key_void_twice_stays_for_the_longer() {
+        let mut voids = Voids::default();
+        noted(&mut voids, 0);
+        let shorter = Issuance {
+            spki_sha256: [0; 32],
+            ..issuance(1, 30)
+        };
+        voids.note(&Withheld::of(&shorter), Some(KeyUse::of(&shorter)));
+        voids.forget_expired(at(31));
+        assert!(!voids.contains(1) && voids.of_key(&[0; 32], at(59)).is_some());
+        assert_eq!(voids.oldest_live(at(31)), Some(0), "a start finds it again");
+        let longer = Issuance {
+            spki_sha256: [0; 32],
+            ..issuance(2, 90)
+        };
+        voids.note(&Withheld::of(&longer), Some(KeyUse::of(&longer)));
+        assert!(voids.of_key(&[0; 32], at(89)).is_some());
     }
 }
