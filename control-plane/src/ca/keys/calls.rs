@@ -66,7 +66,8 @@ impl Calls {
         self.desk().is_hung(Instant::now())
     }
 
-    /// Whether a caller would be let through now, or wait for a place.
+    /// Whether a caller would be let through now, or wait for a place. Who is told so of a device
+    /// that hangs is the one that tries it.
     ///
     /// # Errors
     /// As [`run`](Self::run).

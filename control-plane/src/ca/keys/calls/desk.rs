@@ -54,6 +54,9 @@ pub(super) struct Desk {
     returned: Option<u64>,
     /// How many callers wait.
     pub(super) waiting: usize,
+    /// When a caller was told that it may try a device that hangs. It comes within the deadline, or
+    /// another one may.
+    trial: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -70,6 +73,7 @@ impl Desk {
             next: 0,
             returned: None,
             waiting: 0,
+            trial: None,
         }
     }
 
@@ -87,17 +91,27 @@ impl Desk {
         unanswered || (self.calls() >= self.bounds.calls && calls.all(overdue))
     }
 
-    /// Whether a caller that comes now is let through, or waits for a place.
-    pub(super) fn admits(&self, now: Instant) -> Result<(), Refused> {
-        if self.is_hung(now) && !self.is_time_for_a_trial(now) {
+    /// Whether a caller that comes soon is let through, or waits for a place. Of a device that
+    /// hangs one caller at a time is told so.
+    pub(super) fn admits(&mut self, now: Instant) -> Result<(), Refused> {
+        let is_hung = self.is_hung(now);
+        if is_hung && (self.is_trial_promised(now) || !self.is_time_for_a_trial(now)) {
             return Err(Refused::Hung);
+        }
+        if self.calls() >= self.bounds.calls && self.waiting >= self.bounds.waiting {
+            return Err(Refused::Full);
+        }
+        if is_hung {
+            self.trial = Some(now);
         }
         Ok(())
     }
 
     /// A caller comes, or looks again after it waited.
     pub(super) fn turn(&mut self, now: Instant) -> Result<Turn, Refused> {
-        self.admits(now)?;
+        if self.is_hung(now) && !self.is_time_for_a_trial(now) {
+            return Err(Refused::Hung);
+        }
         if self.calls() < self.bounds.calls {
             return Ok(Turn::Call(self.begin(now, false)));
         }
@@ -137,6 +151,9 @@ impl Desk {
         self.next += 1;
         let began = now;
         self.under_way.insert(number, Call { began, is_look });
+        if !is_look {
+            self.trial = None;
+        }
         number
     }
 
@@ -144,6 +161,11 @@ impl Desk {
     pub(super) fn calls(&self) -> usize {
         let calls = self.under_way.values().filter(|call| !call.is_look);
         calls.count()
+    }
+
+    fn is_trial_promised(&self, now: Instant) -> bool {
+        let is_fresh = |promised| now.duration_since(promised) < self.bounds.deadline;
+        self.trial.is_some_and(is_fresh)
     }
 
     fn is_time_for_a_trial(&self, now: Instant) -> bool {

@@ -63,6 +63,41 @@ fn one_caller_at_a_time_tries_what_hangs() {
 }
 
 #[test]
+fn one_caller_is_promised_a_trial() {
+    let (mut desk, start) = (Desk::new(bounds()), Instant::now());
+    let _lost = called(&mut desk, start);
+    assert_eq!(desk.admits(start + 39 * SECOND), Err(Refused::Hung));
+    assert_eq!(desk.admits(start + 40 * SECOND), Ok(()));
+    assert_eq!(desk.admits(start + 41 * SECOND), Err(Refused::Hung));
+    // It does not come: another one may.
+    assert_eq!(desk.admits(start + 50 * SECOND), Ok(()));
+    let trial = called(&mut desk, start + 51 * SECOND);
+    assert_eq!(desk.admits(start + 61 * SECOND), Err(Refused::Hung));
+    desk.returned(trial);
+    for _ in 0..3 {
+        assert_eq!(desk.admits(start + 61 * SECOND), Ok(()), "it answers");
+    }
+}
+
+#[test]
+fn full_queue_admits_nobody() {
+    let (mut desk, start) = (Desk::new(bounds()), Instant::now());
+    let first = called(&mut desk, start);
+    called(&mut desk, start);
+    assert_eq!(desk.admits(start), Ok(()));
+    assert_eq!(desk.turn(start), Ok(Turn::Wait));
+    desk.queue().unwrap();
+    assert_eq!(desk.admits(start), Err(Refused::Full));
+    assert_eq!(
+        desk.turn(start),
+        Ok(Turn::Wait),
+        "who waits goes on waiting"
+    );
+    desk.returned(first);
+    assert_eq!(desk.admits(start), Ok(()));
+}
+
+#[test]
 fn no_trial_takes_more_than_the_places_there_are() {
     let (mut desk, start) = (Desk::new(bounds()), Instant::now());
     let _lost = called(&mut desk, start);
