@@ -34,6 +34,8 @@ PROFILES = ["x509-svid", "node", "server", "issuing-ca", "intermediate-ca", "roo
 # What makes a certificate a broken one: bytes that are exchanged for as many others. The judge is
 # judged first: it must find something in each.
 BREAKS = {
+    "is no certificate": (rb"\A\x30", b"\x31"),
+    "has a time without its zone": (rb"(\x17\x0d.{12})Z", rb"\g<1>0"),
     "is no SPIFFE ID": (rb"spiffe://example\.org", b"spiffe://example org"),
     "names no host": (rb"web\.example\.org", b"-eb.example.org"),
     "ends before it begins": (rb"(\x17\x0d.{13})(\x17\x0d.{13})", rb"\2\1"),
@@ -63,7 +65,7 @@ class Judge:
         self.load = loader.RFC5280CertificateDocumentLoader().load_der_document
 
     def findings(self, der):
-        """What pkilint finds in a certificate, as lines."""
+        """What pkilint finds in a certificate, as lines; that it cannot read it is a finding."""
         try:
             document = self.load(der)
         except ValueError as error:

@@ -19,6 +19,8 @@ pub const FOLDER: &str = "COUNTERSIGN_ISSUED";
 /// Most certificates of one shape that are kept of one data directory: a test that issues a
 /// thousand alike leaves eight.
 pub const MAX_OF_A_SHAPE: usize = 8;
+/// Last bytes of a certificate that its name shows.
+const TELLING_BYTES: usize = 4;
 /// What threads without a name are called.
 const NAMELESS: &str = "nameless";
 
@@ -55,15 +57,22 @@ fn keep_in(folder: &Path, data_dir: &Path) -> io::Result<usize> {
     if !kept.is_empty() {
         std::fs::create_dir_all(folder)?;
     }
-    for Certificate {
-        profile,
-        serial,
-        der,
-    } in &kept
-    {
-        std::fs::write(folder.join(format!("{profile}-{serial}.der")), der)?;
+    for certificate in &kept {
+        std::fs::write(folder.join(name(certificate)), &certificate.der)?;
     }
     Ok(kept.len())
+}
+
+/// Profile and index; then the end of the signature, which two logs of one test do not share.
+fn name(certificate: &Certificate) -> String {
+    let Certificate {
+        profile,
+        index,
+        der,
+    } = certificate;
+    let end = der.last_chunk::<TELLING_BYTES>();
+    let end = end.expect("what was assembled has the length of a signature");
+    format!("{profile}-{index}.{}.der", hex::encode(end))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::log::Certificate;
 pub(crate) fn of(certificate: &Certificate) -> String {
     let Ok((_, read)) = X509Certificate::from_der(&certificate.der) else {
         // One that our own reader refuses is a shape of its own: the judge shall see it.
-        return certificate.serial.clone();
+        return certificate.index.to_string();
     };
     let key = read.public_key();
     let key = (

@@ -11,6 +11,7 @@ use super::*;
 
 /// An entry, the signature beside it, and the certificate that both are of.
 struct Made {
+    index: u64,
     entry: Vec<u8>,
     signature: Vec<u8>,
     der: Vec<u8>,
@@ -38,6 +39,7 @@ fn made(count: u8) -> Vec<Made> {
             what: Some(what),
         };
         Made {
+            index: index.into(),
             entry: entry.encode_to_vec(),
             signature: read.signature_value.data.to_vec(),
             der: der.der().to_vec(),
@@ -57,9 +59,10 @@ fn signatures(made: &[Made]) -> Vec<u8> {
 }
 
 fn journal(made: &[Made]) -> Vec<u8> {
-    let records = made.iter().flat_map(|Made { entry, .. }| {
+    let records = made.iter().flat_map(|Made { index, entry, .. }| {
         let length = u32::try_from(entry.len()).unwrap();
-        [&length.to_be_bytes()[..], &[0; 16], entry].concat()
+        let (length, index) = (length.to_be_bytes(), index.to_be_bytes());
+        [&length[..], &index, &[0; 8], entry].concat()
     });
     records.collect()
 }
@@ -80,6 +83,14 @@ fn data_dir(files: &[(&str, &[u8])]) -> TempDir {
         std::fs::write(path, bytes).unwrap();
     }
     folder
+}
+
+/// Changes what an entry holds, and nothing of its length.
+fn exchange(made: &mut Made, what: &[u8], instead: &[u8]) {
+    assert_eq!(what.len(), instead.len());
+    let mut places = made.entry.windows(what.len());
+    let at = places.position(|found| found == what).unwrap();
+    made.entry[at..at + what.len()].copy_from_slice(instead);
 }
 
 fn kept(folder: &Path) -> usize {
@@ -124,6 +135,90 @@ fn an_unsigned_or_torn_entry_is_no_certificate() {
     ]);
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(keep_in(folder.path(), dir.path()).unwrap(), 1);
+}
+
+#[test]
+fn what_our_reader_refuses_is_kept() {
+    let mut made = made(2);
+    exchange(&mut made[1], b"750101000000Z", b"7501010000000");
+    let dir = data_dir(&[
+        ("journal/0", &journal(&made)),
+        ("signatures/0", &signatures(&made)),
+    ]);
+    let found = log::certificates(&dir.path().join("log")).unwrap();
+    let is_read = found
+        .iter()
+        .map(|found| X509Certificate::from_der(&found.der).is_ok());
+    assert_eq!(is_read.collect::<Vec<_>>(), [true, false]);
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(keep_in(folder.path(), dir.path()).unwrap(), 2);
+    assert_eq!(kept(folder.path()), 2);
+}
+
+#[test]
+fn no_serial_says_where_it_is() {
+    let mut made = made(2);
+    exchange(&mut made[1], &[0, 1, 9, 9, 9], &[7, 7, 9, 9, 9]);
+    let dir = data_dir(&[
+        ("journal/0", &journal(&made)),
+        ("signatures/0", &signatures(&made)),
+    ]);
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(keep_in(folder.path(), dir.path()).unwrap(), 2);
+}
+
+#[test]
+fn bundles_say_indexes_by_their_names() {
+    let (made, log) = (made(3), Path::new("log"));
+    let dir = data_dir(&[
+        ("tile/entries/x001/024", &bundle(&made[..2])),
+        ("signatures/4", &signatures(&made[..2])),
+        ("tile/entries/001.p/1", &bundle(&made[2..])),
+        (
+            "signatures/0",
+            &[vec![0; 256 * 80], signatures(&made[2..])].concat(),
+        ),
+    ]);
+    let found = log::certificates(&dir.path().join(log)).unwrap();
+    let indexes: Vec<_> = found.iter().map(|found| found.index).collect();
+    assert_eq!(indexes, [256, 262_144, 262_145]);
+    assert_eq!(found[2].der, made[1].der);
+    let stray = dir.path().join("log/tile/entries/stray");
+    std::fs::write(stray, bundle(&made)).unwrap();
+    let error = log::certificates(&dir.path().join(log)).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+}
+
+#[test]
+fn a_whole_entry_must_decode() {
+    for broken in [&[0xff; 9][..], &Entry::default().encode_to_vec()] {
+        let mut made = made(2);
+        made[0].entry = broken.to_vec();
+        for (name, bytes) in [
+            ("journal/0", journal(&made)),
+            ("tile/entries/000.p/2", bundle(&made)),
+        ] {
+            let dir = data_dir(&[(name, &bytes), ("signatures/0", &signatures(&made))]);
+            let error = log::certificates(&dir.path().join("log")).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+            assert!(error.to_string().contains("entry 0 does not decode"));
+        }
+    }
+}
+
+#[test]
+fn logs_of_one_test_share_no_name() {
+    let folder = tempfile::tempdir().unwrap();
+    for made in [made(2), made(2)] {
+        let dir = data_dir(&[
+            ("journal/0", &journal(&made)),
+            ("signatures/0", &signatures(&made)),
+        ]);
+        for _ in 0..2 {
+            assert_eq!(keep_in(folder.path(), dir.path()).unwrap(), 2);
+        }
+    }
+    assert_eq!(kept(folder.path()), 4);
 }
 
 #[test]
