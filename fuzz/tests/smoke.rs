@@ -7,12 +7,21 @@ const FIRST: u64 = 0x5eed_0000;
 
 fn reads(name: &str) {
     let target = TARGETS.iter().find(|target| target.name == name);
-    let target = target.expect("a target of that name");
-    if let Err(failure) = smoke::run(target, FIRST, target.rounds) {
-        panic!(
+    holds(target.expect("a target of that name"));
+}
+
+/// Nothing fails, and changed values are taken unless the target says why none can be.
+fn holds(target: &Target) {
+    let Target { name, rounds, .. } = target;
+    match smoke::run(target, FIRST, *rounds) {
+        Ok(taken) => match target.sealed {
+            None => assert!(taken > 0, "{name}: no changed value was taken"),
+            Some(why) => assert_eq!(taken, 0, "{name} took changed values, but {why}"),
+        },
+        Err(failure) => panic!(
             "seed {}, again with `cargo run -p countersign-fuzz -- {name} 1 {0}`\n{}",
             failure.seed, failure.input
-        );
+        ),
     }
 }
 
@@ -48,6 +57,7 @@ fn a_failure_names_its_seed() {
         },
         seeds: || vec![b"valid".to_vec()],
         rounds: 0,
+        sealed: None,
     };
     let failure = smoke::run(&clumsy, FIRST, 1_000).expect_err("some grow");
     assert!(hex::decode(&failure.input).is_ok_and(|input| input.len() >= 6));
@@ -63,6 +73,41 @@ fn a_valid_value_must_be_taken() {
         run: |_| false,
         seeds: || vec![Vec::new()],
         rounds: 0,
+        sealed: None,
     };
     let _ = smoke::run(&blind, FIRST, 0);
+}
+
+/// Takes its one valid value only.
+const PICKY: Target = Target {
+    name: "picky",
+    run: |bytes| bytes == b"valid",
+    seeds: || vec![b"valid".to_vec()],
+    rounds: 1_000,
+    sealed: None,
+};
+
+#[test]
+#[should_panic(expected = "picky: no changed value was taken")]
+fn a_changed_value_must_be_taken() {
+    holds(&PICKY);
+}
+
+#[test]
+fn a_sealed_target_takes_none() {
+    holds(&Target {
+        sealed: Some("it compares"),
+        ..PICKY
+    });
+}
+
+#[test]
+#[should_panic(expected = "open took changed values, but it compares")]
+fn a_seal_that_is_open_is_noticed() {
+    holds(&Target {
+        name: "open",
+        run: |_| true,
+        sealed: Some("it compares"),
+        ..PICKY
+    });
 }
