@@ -1,8 +1,8 @@
 //! Where appends wait: indexes are given out here, and the writer takes everything that waits as
 //! one batch.
 //!
-//! A batch is let go by its first entry. Where entries come together, the first one lets whoever is
-//! ready to append as well do so before: a batch costs one fsync, however many share it.
+//! A batch is let go by its first entry, which lets whoever is ready to append as well do so before:
+//! a batch costs one fsync, however many share it.
 //!
 //! An index is taken only once its entry is made, so indexes have no holes. What waits is bounded
 //! by [`MAX_WAITING`] places, given back when the writer has answered, even where the caller went.
@@ -45,8 +45,6 @@ struct Queue {
     /// The writer may take what waits.
     let_go: bool,
     writer_sleeps: bool,
-    /// The last batch was of more than one: whoever comes now is not alone either.
-    crowded: bool,
     state: State,
 }
 
@@ -64,7 +62,6 @@ type Pushed<'a> = (u64, oneshot::Receiver<Outcome>, Option<First<'a>>);
 struct First<'a> {
     intake: &'a Intake,
     index: u64,
-    crowded: bool,
 }
 
 impl Drop for First<'_> {
@@ -100,7 +97,6 @@ impl Intake {
                 waiting: Vec::new(),
                 let_go: false,
                 writer_sleeps: false,
-                crowded: false,
                 state: State::Open,
             }),
             arrived: Condvar::new(),
@@ -123,9 +119,8 @@ impl Intake {
         // The writer gives the place back, together with those of its whole batch.
         place.forget();
         if let Some(first) = first {
-            if first.crowded {
-                yield_now().await;
-            }
+            // Whoever is ready to append as well joins this batch instead of waiting for the next.
+            yield_now().await;
             drop(first);
         }
         let outcome = done.await.unwrap_or(Err(LogError::Stopped));
@@ -151,14 +146,10 @@ impl Intake {
             done: sender,
         });
         queue.next += 1;
-        let first = (queue.first_waiting() == Some(index)).then_some(queue.crowded);
+        let is_first = queue.first_waiting() == Some(index);
         drop(queue);
-        let first = first.map(|crowded| First {
-            intake: self,
-            index,
-            crowded,
-        });
-        Ok((index, receiver, first))
+        let intake = self;
+        Ok((index, receiver, is_first.then(|| First { intake, index })))
     }
 
     /// Waits for entries and swaps them into `batch`, which is empty. False once the log closes
@@ -169,7 +160,7 @@ impl Intake {
             let closing = queue.state != State::Open;
             if !queue.waiting.is_empty() && (queue.let_go || closing) {
                 mem::swap(&mut queue.waiting, batch);
-                (queue.let_go, queue.crowded) = (false, batch.len() > 1);
+                queue.let_go = false;
                 return true;
             }
             if closing {
