@@ -188,7 +188,6 @@ fn chain(serial: &[u8]) -> ControlMessage {
             name: "transport".to_owned(),
             version,
             resource: Some(body),
-            ..Resource::default()
         }],
         ..DeltaDiscoveryResponse::default()
     };
