@@ -5,6 +5,7 @@
 //! fail are `From`, the others `TryFrom`.
 
 pub mod discovery;
+pub mod enrol;
 pub mod entitlement;
 pub mod time;
 

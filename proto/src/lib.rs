@@ -48,5 +48,7 @@ pub const ENTITLEMENT_TYPE: &str = "type.googleapis.com/countersign.v1.Entitleme
 /// Trailer of a RESOURCE_EXHAUSTED: milliseconds after which the call is worth trying again (gRPC
 /// proposal A6, server pushback).
 pub const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
+/// Most keys of one [`EnrolRequest`](mesh::EnrolRequest).
+pub const MAX_ENROLMENTS: usize = 100;
 /// TLS exporter label that binds a key proof to its session.
 pub const KEY_PROOF_EXPORTER: &[u8] = b"EXPORTER-countersign-key-proof";

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
 use countersign_model::{SpiffeId, TrustDomain};
+use countersign_proto::convert::enrol::read_answers;
 use countersign_proto::mesh::attest_node_request::Evidence;
 use countersign_proto::mesh::mesh_client::MeshClient;
 use countersign_proto::mesh::node_attestation_client::NodeAttestationClient;
 use countersign_proto::mesh::{
-    AttestNodeRequest, AttestNodeResponse, EnrolRequest, EnrolResponse, Hello, JoinTokenEvidence,
-    KeyProof,
+    AttestNodeRequest, AttestNodeResponse, EnrolRequest, Enrolled, Enrolment, Hello,
+    JoinTokenEvidence, KeyProof,
 };
 use countersign_proto::{KEY_PROOF_EXPORTER, PROTOCOL_VERSION};
 use countersign_verify::TrustBundle;
@@ -116,13 +117,18 @@ impl Session {
     ///
     /// # Errors
     /// The status that the control plane answered.
-    pub async fn enrol(&self, entitlement: &str, key: KeyProof) -> Result<EnrolResponse, Status> {
-        let request = EnrolRequest {
+    pub async fn enrol(&self, entitlement: &str, key: KeyProof) -> Result<Enrolled, Status> {
+        let enrolment = Enrolment {
             entitlement: entitlement.to_owned(),
             key: Some(key),
         };
+        let request = EnrolRequest {
+            enrolments: vec![enrolment],
+        };
         let mut client = MeshClient::new(self.channel.clone());
-        Ok(client.enrol(request).await?.into_inner())
+        let answer = client.enrol(request).await?.into_inner();
+        let answers = read_answers(answer, 1).map_err(|e| Status::internal(e.to_string()))?;
+        answers.into_iter().next().expect("one answer")
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use countersign_proto::mesh::EnrolRequest;
+use countersign_proto::mesh::Enrolment;
 
 use super::cpu::Cpu;
 use super::plane::Plane;
@@ -60,7 +60,7 @@ impl Bench {
         })
     }
 
-    fn requests(&self, count: usize) -> Vec<EnrolRequest> {
+    fn requests(&self, count: usize) -> Vec<Enrolment> {
         let names = self.entitlements.iter().cycle().take(count);
         names
             .map(|name| enrolment(&self.sidecar.exporter, name))

@@ -1,6 +1,6 @@
 //! Keys and their proofs, made before the clock runs.
 
-use countersign_proto::mesh::{EnrolRequest, KeyProof};
+use countersign_proto::mesh::{Enrolment, KeyProof};
 use countersign_verify::proof;
 use rcgen::{KeyPair, PublicKeyData, SigningKey};
 
@@ -23,8 +23,8 @@ pub fn proof_of(key: &KeyPair, exporter: &[u8; 32], entitlement: &str) -> KeyPro
 }
 
 /// An enrolment of a fresh key.
-pub fn enrolment(exporter: &[u8; 32], entitlement: &str) -> EnrolRequest {
-    EnrolRequest {
+pub fn enrolment(exporter: &[u8; 32], entitlement: &str) -> Enrolment {
+    Enrolment {
         key: Some(proof_of(&key(), exporter, entitlement)),
         entitlement: entitlement.to_owned(),
     }

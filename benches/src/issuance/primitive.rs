@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use countersign_proto::mesh::EnrolRequest;
+use countersign_proto::mesh::Enrolment;
 use countersign_verify::proof;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
@@ -58,7 +58,7 @@ impl Primitive {
     ///
     /// # Errors
     /// The kernel does not tell.
-    pub fn cpu_of_one(&self, request: &EnrolRequest) -> Result<Duration> {
+    pub fn cpu_of_one(&self, request: &Enrolment) -> Result<Duration> {
         let spent = cpu::of_this_thread(|| {
             std::hint::black_box(self.issue(request).expect("it is issued"));
         })?;
@@ -69,7 +69,7 @@ impl Primitive {
     ///
     /// # Errors
     /// The proof is not good, or the library refused.
-    pub fn issue(&self, request: &EnrolRequest) -> Result<Vec<u8>> {
+    pub fn issue(&self, request: &Enrolment) -> Result<Vec<u8>> {
         let key = request.key.as_ref().expect("an enrolment has a key");
         let message = proof::message(&EXPORTER, ENTITLEMENT, &key.spki);
         let scheme = u16::try_from(key.signature_scheme)?;
@@ -81,7 +81,7 @@ impl Primitive {
 }
 
 /// A request, ready to be issued for.
-pub fn prepared() -> EnrolRequest {
+pub fn prepared() -> Enrolment {
     enrolment(&EXPORTER, ENTITLEMENT)
 }
 

@@ -3,17 +3,17 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use countersign_envoy::SECRET_TYPE;
 use countersign_proto::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
 use countersign_proto::mesh::attest_node_request::Evidence;
 use countersign_proto::mesh::mesh_client::MeshClient;
 use countersign_proto::mesh::node_attestation_client::NodeAttestationClient;
 use countersign_proto::mesh::{
-    AttestNodeRequest, ControlMessage, EnrolRequest, Hello, JoinTokenEvidence, NodeMessage,
-    control_message, node_message,
+    AttestNodeRequest, ControlMessage, EnrolAnswer, EnrolRequest, Enrolment, Hello,
+    JoinTokenEvidence, NodeMessage, control_message, enrol_answer, node_message,
 };
-use countersign_proto::{ENTITLEMENT_TYPE, PROTOCOL_VERSION};
+use countersign_proto::{ENTITLEMENT_TYPE, MAX_ENROLMENTS, PROTOCOL_VERSION};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rcgen::KeyPair;
 use rustls_pki_types::CertificateDer;
@@ -108,19 +108,22 @@ impl Sidecar {
     ///
     /// # Errors
     /// One was refused, or the stream ended.
-    pub async fn enrol(&mut self, requests: Vec<EnrolRequest>) -> Result<()> {
-        let mut calls: FuturesUnordered<_> = requests
-            .into_iter()
-            .map(|request| {
+    pub async fn enrol(&mut self, enrolments: Vec<Enrolment>) -> Result<()> {
+        let mut calls: FuturesUnordered<_> = enrolments
+            .chunks(MAX_ENROLMENTS)
+            .map(|enrolments| {
                 let mut client = self.client.clone();
-                async move { client.enrol(request).await }
+                let enrolments = enrolments.to_vec();
+                async move { client.enrol(EnrolRequest { enrolments }).await }
             })
             .collect();
         let mut news = News::default();
         while !(calls.is_empty() && news.answered.is_empty()) {
             tokio::select! {
-                Some(answer) = calls.next() => {
-                    news.answered(hex(&answer?.into_inner().serial));
+                Some(response) = calls.next() => {
+                    for answer in response?.into_inner().answers {
+                        news.answered(serial(answer)?);
+                    }
                 }
                 arrived = self.stream.next() => {
                     arrived?.into_iter().for_each(|serial| news.arrived(serial));
@@ -128,6 +131,13 @@ impl Sidecar {
             }
         }
         Ok(())
+    }
+}
+
+fn serial(answer: EnrolAnswer) -> Result<String> {
+    match answer.answer {
+        Some(enrol_answer::Answer::Enrolled(enrolled)) => Ok(hex(&enrolled.serial)),
+        other => bail!("not enrolled: {other:?}"),
     }
 }
 

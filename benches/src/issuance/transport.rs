@@ -1,6 +1,6 @@
 //! The transport alone: one call and one pushed chain, acknowledged, over the same TLS, HTTP/2 and
-//! gRPC with the same limits, and nothing in between. For one SVID alone no control plane of this API
-//! is cheaper; chains that come together could share a response.
+//! gRPC with the same limits, and nothing in between. No control plane of this API is cheaper: the
+//! chains of one call share a response.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -12,10 +12,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use countersign_envoy::SECRET_TYPE;
 use countersign_proto::KEY_PROOF_EXPORTER;
+use countersign_proto::convert::enrol::answer;
 use countersign_proto::discovery::{DeltaDiscoveryResponse, Resource};
 use countersign_proto::mesh::mesh_server::{Mesh, MeshServer};
 use countersign_proto::mesh::{
-    ControlMessage, EnrolRequest, EnrolResponse, NodeMessage, control_message,
+    ControlMessage, EnrolRequest, EnrolResponse, Enrolled, NodeMessage, control_message,
 };
 use countersign_serve::{bind_tcp, grpc, tls};
 use futures_util::StreamExt;
@@ -145,19 +146,32 @@ impl Echo {
     fn stream(&self) -> MutexGuard<'_, Option<Out>> {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn serial(&self) -> [u8; 16] {
+        u128::from(self.next.fetch_add(1, Ordering::Relaxed)).to_be_bytes()
+    }
 }
 
 #[tonic::async_trait]
 impl Mesh for Echo {
-    async fn enrol(&self, _: Request<EnrolRequest>) -> Result<Response<EnrolResponse>, Status> {
-        let serial = u128::from(self.next.fetch_add(1, Ordering::Relaxed)).to_be_bytes();
+    async fn enrol(
+        &self,
+        request: Request<EnrolRequest>,
+    ) -> Result<Response<EnrolResponse>, Status> {
         let out = self.stream().clone();
         let out = out.ok_or_else(|| Status::failed_precondition("no stream"))?;
+        let enrolments = request.into_inner().enrolments;
+        let serials: Vec<_> = enrolments.iter().map(|_| self.serial()).collect();
         // Nobody reads it when the benchmark is over.
-        let _ = out.send(Ok(chain(&serial))).await;
+        let _ = out.send(Ok(chains(&serials))).await;
+        let answers = serials.iter().map(|serial| {
+            answer(Ok(Enrolled {
+                serial: serial.to_vec(),
+                ..Enrolled::default()
+            }))
+        });
         Ok(Response::new(EnrolResponse {
-            serial: serial.to_vec(),
-            ..EnrolResponse::default()
+            answers: answers.collect(),
         }))
     }
 
@@ -175,23 +189,31 @@ impl Mesh for Echo {
     }
 }
 
-fn chain(serial: &[u8]) -> ControlMessage {
-    let version: String = serial.iter().map(|byte| format!("{byte:02x}")).collect();
-    let body = Any {
-        type_url: SECRET_TYPE.to_owned(),
-        value: vec![0; CHAIN_BYTES],
-    };
+/// One response with a chain under each serial.
+fn chains(serials: &[[u8; 16]]) -> ControlMessage {
     let response = DeltaDiscoveryResponse {
         type_url: SECRET_TYPE.to_owned(),
-        nonce: version.clone(),
-        resources: vec![Resource {
-            name: "transport".to_owned(),
-            version,
-            resource: Some(body),
-        }],
+        nonce: serials.first().map(hex).unwrap_or_default(),
+        resources: serials.iter().map(chain).collect(),
         ..DeltaDiscoveryResponse::default()
     };
     ControlMessage {
         message: Some(control_message::Message::Delta(response)),
     }
+}
+
+fn chain(serial: &[u8; 16]) -> Resource {
+    let body = Any {
+        type_url: SECRET_TYPE.to_owned(),
+        value: vec![0; CHAIN_BYTES],
+    };
+    Resource {
+        name: "transport".to_owned(),
+        version: hex(serial),
+        resource: Some(body),
+    }
+}
+
+fn hex(serial: &[u8; 16]) -> String {
+    serial.iter().map(|byte| format!("{byte:02x}")).collect()
 }

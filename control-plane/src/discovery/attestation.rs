@@ -57,7 +57,7 @@ impl AttestationService {
         let authority = &self.plane.authority;
         let now = self.plane.clock.now();
         authority.check_join_token(&evidence.token, now)?;
-        let key = proven_key(&key, peer, &own)?;
+        let key = proven_key(&key, &peer.exporter, &own)?;
         let node = self.burn(&evidence.token).await?;
         let svid = authority.enrol(&node, &own, &key, now);
         Ok((node.clone(), svid.await?))
@@ -143,22 +143,16 @@ impl NodeAttestation for AttestationService {
     }
 }
 
-/// The key whose possession this session proves.
+/// The key whose possession the session with this exporter proves.
 ///
 /// # Errors
 /// A proof that proves nothing.
 pub(super) fn proven_key(
     key: &KeyProof,
-    peer: &TlsPeer,
+    exporter: &[u8; 32],
     entitlement: &EntitlementId,
 ) -> Result<ProvenKey, Denied> {
     // A scheme beyond 16 bits is none: 0 is reserved and never accepted.
     let scheme = u16::try_from(key.signature_scheme).unwrap_or(0);
-    ProvenKey::check(
-        &key.spki,
-        scheme,
-        &key.signature,
-        &peer.exporter,
-        entitlement,
-    )
+    ProvenKey::check(&key.spki, scheme, &key.signature, exporter, entitlement)
 }

@@ -1,120 +1,33 @@
-//! What a recognised node may ask: a certificate for a key, and its discovery stream.
+//! What a recognised node may ask: certificates for keys, and its discovery stream.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use countersign_model::{EntitlementId, Lifetime};
-use countersign_proto::convert::serial_bytes;
-use countersign_proto::convert::time::timestamp;
 use countersign_proto::mesh::mesh_server::Mesh;
-use countersign_proto::mesh::{ControlMessage, EnrolRequest, EnrolResponse, KeyProof, NodeMessage};
-use countersign_serve::tls::TlsPeer;
-use sha2::{Digest, Sha256};
+use countersign_proto::mesh::{ControlMessage, EnrolRequest, EnrolResponse, NodeMessage};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use tracing::Instrument;
 
-use super::admitting::{class, come_back_later};
-use super::attestation::proven_key;
-use super::session::{Session, Sessions};
-use super::status;
+use super::enrolling::Enroller;
+use super::session::Sessions;
 use super::stream::{self, MAX_QUEUED_RESPONSES};
-use crate::admission::{Caller, Permit, Refused};
-use crate::authority::{AuthorityError, Denied, PublishedSvid};
 use crate::plane::Plane;
-use crate::telemetry::{Outcome, Phase};
 
 /// Enrolment and discovery.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct MeshService {
     plane: Arc<Plane>,
     sessions: Arc<Sessions>,
+    enroller: Enroller,
 }
 
 impl MeshService {
     pub(super) fn new(plane: Arc<Plane>, sessions: Arc<Sessions>) -> Self {
-        Self { plane, sessions }
-    }
-
-    /// Keeps the place until the work is done, also where the caller hangs up: who calls and hangs
-    /// up again and again must not have more done at once than others.
-    async fn certify_to_the_end(
-        &self,
-        permit: Permit<Caller>,
-        peer: TlsPeer,
-        session: &Session,
-        entitlement: EntitlementId,
-        key: KeyProof,
-    ) -> Result<Arc<PublishedSvid>, AuthorityError> {
-        let span = tracing::info_span!("enrol", node = %session.node.id(), %entitlement);
-        let (service, session) = (self.clone(), session.clone());
-        let certify = async move {
-            let _place = permit;
-            service.certify(&peer, &session, &entitlement, &key).await
-        };
-        let task = tokio::spawn(certify.instrument(span));
-        task.await
-            .map_err(|error| AuthorityError::Unavailable(error.to_string()))?
-    }
-
-    /// Runs in a task of its own: it must not be abandoned in the middle.
-    async fn certify(
-        &self,
-        peer: &TlsPeer,
-        session: &Session,
-        entitlement: &EntitlementId,
-        key: &KeyProof,
-    ) -> Result<Arc<PublishedSvid>, AuthorityError> {
-        let proven = proven_key(key, peer, entitlement)?;
-        let now = self.plane.clock.now();
-        let authority = &self.plane.authority;
-        let enrolled = authority.enrol_unabandoned(&session.node, entitlement, &proven, now);
-        let svid = enrolled.await?;
-        if *entitlement == EntitlementId::node() {
-            let spki_sha256 = Sha256::digest(&key.spki).into();
-            self.sessions
-                .renew(session, spki_sha256, svid.lifetime.not_after);
+        Self {
+            enroller: Enroller::new(plane.clone(), sessions.clone()),
+            plane,
+            sessions,
         }
-        Ok(svid)
-    }
-
-    /// Waits for a place among the enrolments that run, before anything costly is done.
-    async fn admit(
-        &self,
-        session: &Session,
-        entitlement: &EntitlementId,
-        key: &KeyProof,
-    ) -> Result<Permit<Caller>, Status> {
-        let caller = Caller::Node(session.node.id().clone());
-        let class = || class(&self.plane, session, entitlement, &key.spki);
-        let admitted = self.plane.signing.enter(&caller, class).await;
-        admitted.map_err(|refused| self.send_away(session, &refused))
-    }
-
-    fn send_away(&self, session: &Session, refused: &Refused) -> Status {
-        self.plane.metrics.enrolled(Outcome::Refused);
-        // Not a line for each: a flood of calls would be a flood of lines. The log counts them.
-        let (caller, denied) = (session.node.id().as_str(), Denied::from(refused));
-        let now = self.plane.clock.now();
-        self.plane.authority.refused(caller, &denied, now);
-        come_back_later(refused)
-    }
-
-    /// A caller whom we know: its refusals are in the issuance log.
-    fn refuse(&self, session: &Session, error: &AuthorityError) -> Status {
-        let outcome = match error {
-            AuthorityError::Denied(denied) => {
-                let now = self.plane.clock.now();
-                let authority = &self.plane.authority;
-                authority.refused(session.node.id().as_str(), denied, now);
-                Outcome::Refused
-            }
-            _ => Outcome::Failed,
-        };
-        self.plane.metrics.enrolled(outcome);
-        tracing::warn!(node = %session.node.id(), error = %error, "enrolment refused");
-        status(error)
     }
 }
 
@@ -125,41 +38,9 @@ impl Mesh for MeshService {
         request: Request<EnrolRequest>,
     ) -> Result<Response<EnrolResponse>, Status> {
         let session = self.sessions.recognise(&request)?;
-        let peer = request.extensions().get::<TlsPeer>().cloned();
-        let peer = peer.ok_or_else(|| Status::internal("the connection has no peer"))?;
-        let request = request.into_inner();
-        let entitlement = EntitlementId::parse(&request.entitlement)
-            .ok_or_else(|| Status::invalid_argument("not the name of an entitlement"))?;
-        let key = request
-            .key
-            .ok_or_else(|| Status::invalid_argument("no key proof"))?;
-        let permit = self.admit(&session, &entitlement, &key).await?;
-        let started = Instant::now();
-        let certified = self.certify_to_the_end(permit, peer, &session, entitlement, key);
-        let svid = certified
-            .await
-            .map_err(|error| self.refuse(&session, &error))?;
-        self.plane.metrics.enrolled(Outcome::Granted);
-        let metrics = self.plane.authority.metrics();
-        metrics.took(Phase::Enrol, started.elapsed());
-        let Lifetime {
-            issued_at,
-            not_after,
-        } = svid.lifetime;
-        // The record of it is in the issuance log.
-        tracing::debug!(
-            node = %svid.node,
-            spiffe_id = %svid.id,
-            serial = %svid.serial,
-            %issued_at,
-            %not_after,
-            "certificate issued",
-        );
-        Ok(Response::new(EnrolResponse {
-            serial: serial_bytes(&svid.serial),
-            issued_at: Some(timestamp(svid.lifetime.issued_at)),
-            not_after: Some(timestamp(svid.lifetime.not_after)),
-        }))
+        let enrolments = request.into_inner().enrolments;
+        let answers = self.enroller.enrol(session, enrolments).await?;
+        Ok(Response::new(EnrolResponse { answers }))
     }
 
     type DiscoverStream = ReceiverStream<Result<ControlMessage, Status>>;

@@ -1,11 +1,13 @@
 //! The sidecar API: attestation, enrolment and the one discovery stream of each node.
 //!
 //! [`attestation`] needs no client certificate. Everything else ([`mesh`]) asks [`session`] on
-//! every call which node it speaks to: a workload's SVID authenticates nothing. What a node may
-//! see is its [`view`]; [`stream`] pushes it and takes acknowledgements in.
+//! every call which node it speaks to: a workload's SVID authenticates nothing. [`enrolling`] has
+//! keys certified. What a node may see is its [`view`]; [`stream`] pushes it and takes
+//! acknowledgements in.
 
 mod admitting;
 mod attestation;
+mod enrolling;
 mod hello;
 mod mesh;
 mod server_identity;

@@ -12,6 +12,7 @@ mod certs;
 mod consumers;
 mod daemon;
 mod disks;
+mod enrolments;
 mod expiry;
 mod failures;
 mod floods;

@@ -2,12 +2,13 @@
 
 use countersign_discovery::DeltaClient;
 use countersign_proto::PROTOCOL_VERSION;
+use countersign_proto::convert::enrol::read_answers;
 use countersign_proto::mesh::attest_node_request::Evidence;
 use countersign_proto::mesh::mesh_client::MeshClient;
 use countersign_proto::mesh::node_attestation_client::NodeAttestationClient;
 use countersign_proto::mesh::{
-    AttestNodeRequest, AttestNodeResponse, EnrolRequest, EnrolResponse, Hello, JoinTokenEvidence,
-    KeyProof, NodeMessage, control_message, node_message,
+    AttestNodeRequest, AttestNodeResponse, EnrolRequest, Enrolled, Enrolment, Hello,
+    JoinTokenEvidence, KeyProof, NodeMessage, control_message, node_message,
 };
 use countersign_verify::proof;
 use rcgen::{KeyPair, PublicKeyData, SigningKey};
@@ -72,11 +73,7 @@ impl Session {
         Ok(client.attest_node(bounded(request)).await?.into_inner())
     }
 
-    pub(crate) async fn enrol(
-        &self,
-        entitlement: &str,
-        key: &KeyPair,
-    ) -> Result<EnrolResponse, Status> {
+    pub(crate) async fn enrol(&self, entitlement: &str, key: &KeyPair) -> Result<Enrolled, Status> {
         let proof = key_proof(key, &self.exporter, entitlement);
         self.enrol_with(entitlement, proof).await
     }
@@ -85,13 +82,21 @@ impl Session {
         &self,
         entitlement: &str,
         proof: KeyProof,
-    ) -> Result<EnrolResponse, Status> {
-        let request = EnrolRequest {
-            entitlement: entitlement.to_owned(),
-            key: Some(proof),
-        };
+    ) -> Result<Enrolled, Status> {
+        let answers = self.enrol_all(vec![enrolment(entitlement, proof)]).await?;
+        answers.into_iter().next().unwrap()
+    }
+
+    /// Enrols keys in one call: a status of the call, or one for each key.
+    pub(crate) async fn enrol_all(
+        &self,
+        enrolments: Vec<Enrolment>,
+    ) -> Result<Vec<Result<Enrolled, Status>>, Status> {
+        let count = enrolments.len();
         let mut client = MeshClient::new(self.channel.clone());
-        Ok(client.enrol(bounded(request)).await?.into_inner())
+        let request = bounded(EnrolRequest { enrolments });
+        let response = client.enrol(request).await?.into_inner();
+        Ok(read_answers(response, count).unwrap())
     }
 
     pub(crate) async fn discover(&self, hello: Hello) -> Result<Stream, Status> {
@@ -120,6 +125,13 @@ impl Session {
             other => panic!("{other:?}"),
         }
         Ok(stream)
+    }
+}
+
+pub(crate) fn enrolment(entitlement: &str, proof: KeyProof) -> Enrolment {
+    Enrolment {
+        entitlement: entitlement.to_owned(),
+        key: Some(proof),
     }
 }
 

@@ -3,23 +3,26 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_model::{EntitlementId, Lifetime, SpiffeId, TrustDomain};
 use countersign_proto::convert::ConvertError;
+use countersign_proto::convert::enrol::read_answers;
 use countersign_proto::convert::time::read_timestamp;
 use countersign_proto::mesh::attest_node_request::Evidence;
 use countersign_proto::mesh::mesh_client::MeshClient;
 use countersign_proto::mesh::node_attestation_client::NodeAttestationClient;
 use countersign_proto::mesh::{
-    AttestNodeRequest, AttestNodeResponse, EnrolRequest, Hello, JoinTokenEvidence, KeyProof,
+    AttestNodeRequest, AttestNodeResponse, EnrolRequest, Enrolled, Enrolment, Hello,
+    JoinTokenEvidence, KeyProof,
 };
 use countersign_proto::{PROTOCOL_VERSION, RETRY_PUSHBACK};
 use countersign_serve::limits::MAX_MESSAGE_BYTES;
 use countersign_verify::proof;
 use rustls_pki_types::CertificateDer;
 use tokio::time::timeout;
-use tonic::Code;
+use tonic::{Code, Status};
 use zeroize::Zeroizing;
 
 use super::dial::Link;
@@ -38,7 +41,7 @@ pub const LONGEST_PUSHBACK: Duration = Duration::from_secs(30);
 pub enum EnrolError {
     /// The control plane said no, or was not reached.
     #[error("the control plane answered {}: {}", .0.code(), .0.message())]
-    Refused(#[from] tonic::Status),
+    Refused(#[from] Status),
     /// No answer in time.
     #[error("the control plane did not answer in time")]
     Deadline,
@@ -144,27 +147,35 @@ pub async fn attest(
     read_attestation(answer.into_inner(), trust_domain)
 }
 
-/// Has a key certified for an entitlement. The chain arrives on the discovery stream.
+/// Has keys certified, at most [`MAX_ENROLMENTS`](countersign_proto::MAX_ENROLMENTS), each for an
+/// entitlement: one answer for each, in order. The chains arrive on the discovery stream.
 ///
 /// # Errors
-/// A refusal, or an answer that cannot be used.
+/// The call failed as a whole.
 pub async fn enrol(
     link: Link,
-    entitlement: &EntitlementId,
-    key: &Keypair,
-) -> Result<Lifetime, EnrolError> {
-    let request = EnrolRequest {
-        entitlement: entitlement.to_string(),
-        key: Some(prove(&link, entitlement, key)?),
-    };
-    let mut client = MeshClient::new(link.channel);
-    let answer = timeout(ENROL_DEADLINE, client.enrol(request))
+    keys: &[(EntitlementId, Arc<Keypair>)],
+) -> Result<Vec<Result<Lifetime, EnrolError>>, EnrolError> {
+    let enrolments = keys.iter().map(|(entitlement, key)| {
+        Ok(Enrolment {
+            entitlement: entitlement.to_string(),
+            key: Some(prove(&link, entitlement, key)?),
+        })
+    });
+    let enrolments = enrolments.collect::<Result<_, KeyError>>()?;
+    let mut client = MeshClient::new(link.channel.clone());
+    let response = timeout(ENROL_DEADLINE, client.enrol(EnrolRequest { enrolments }))
         .await
-        .map_err(|_| EnrolError::Deadline)??
-        .into_inner();
+        .map_err(|_| EnrolError::Deadline)??;
+    let answers = read_answers(response.into_inner(), keys.len())?;
+    Ok(answers.into_iter().map(read_lifetime).collect())
+}
+
+fn read_lifetime(answer: Result<Enrolled, Status>) -> Result<Lifetime, EnrolError> {
+    let enrolled = answer?;
     Ok(Lifetime {
-        issued_at: read_timestamp("issued_at", answer.issued_at)?,
-        not_after: read_timestamp("not_after", answer.not_after)?,
+        issued_at: read_timestamp("issued_at", enrolled.issued_at)?,
+        not_after: read_timestamp("not_after", enrolled.not_after)?,
     })
 }
 
@@ -202,8 +213,6 @@ fn prove(link: &Link, entitlement: &EntitlementId, key: &Keypair) -> Result<KeyP
 
 #[cfg(test)]
 mod tests {
-    use tonic::Status;
-
     use super::*;
 
     fn answer(mut status: Status, asked: &'static str) -> EnrolError {

@@ -21,8 +21,10 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
+use enrolling::Enrolled;
+
 use super::dial::Link;
-use super::enrol::{self, EnrolError};
+use super::enrol;
 use super::{Control, report};
 use crate::clock;
 use crate::proxy::identity::Served;
@@ -81,8 +83,6 @@ pub(super) enum Finished {
     /// The node's credential was renewed, and this connection was made with the old one.
     Redial,
 }
-
-type Enrolled = (EntitlementId, Result<Lifetime, EnrolError>);
 
 /// An open stream.
 pub(super) struct Session<'a> {
@@ -163,8 +163,8 @@ impl<'a> Session<'a> {
                     self.receive(message, clock::now())?;
                 }
                 Some(done) = self.enrolments.join_next() => {
-                    let (id, result) = done.expect("an enrolment does not panic");
-                    self.enrolled(&id, result, clock::now())?;
+                    let done = done.expect("an enrolment does not panic");
+                    self.enrolled(done, clock::now())?;
                 }
                 Ok(()) = demanded.changed() => {}
                 Ok(()) = consumers.changed() => {

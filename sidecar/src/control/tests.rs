@@ -166,6 +166,32 @@ async fn a_busy_control_plane_is_left_alone() {
 }
 
 #[tokio::test]
+async fn what_is_due_together_is_enrolled_in_one_call() {
+    let (plane, folder) = world().await;
+    let (web, late) = (right('1', "/web", 1), right('2', "/late", 2));
+    plane.entitle(&web);
+    plane.entitle(&late);
+    let node = Node::start(&plane, &folder);
+    node.holds(&web.id).await;
+    node.holds(&late.id).await;
+    assert_eq!(plane.state().calls, [2]);
+}
+
+#[tokio::test]
+async fn a_refused_key_harms_no_other_of_its_call() {
+    let (plane, folder) = world().await;
+    let (web, late) = (right('1', "/web", 1), right('2', "/late", 2));
+    plane.refuse(&web.id);
+    plane.entitle(&web);
+    plane.entitle(&late);
+    let node = Node::start(&plane, &folder);
+    node.holds(&late.id).await;
+    let problem = || node.holdings.load().entries[&web.id].problem.clone();
+    until(|| problem().is_some_and(|why| why.contains("not this one"))).await;
+    assert_eq!(plane.state().calls.first(), Some(&2));
+}
+
+#[tokio::test]
 async fn a_restart_needs_no_token() {
     let (plane, folder) = world().await;
     let node = Node::start(&plane, &folder);

@@ -22,8 +22,8 @@ use crate::holdings::{Held, Snapshot};
 pub const ENROL_DEADLINE: Duration = Duration::from_secs(10);
 /// A chain that has not arrived this long after its enrolment was answered is asked for again.
 pub const CHAIN_DEADLINE: Duration = Duration::from_secs(10);
-/// Enrolments under way at once.
-pub const MAX_CONCURRENT_ENROLMENTS: usize = 16;
+/// Keys under way at once: two full calls, and room for what is due while they are.
+pub const MAX_CONCURRENT_ENROLMENTS: usize = 256;
 
 /// A key and the epoch that it was made in.
 #[derive(Clone, Debug)]

@@ -1,15 +1,25 @@
-//! Enrolments of this session: started when the schedule says so, finished on the stream.
+//! Enrolments of this session: started when the schedule says so, what is due together in one call;
+//! finished on the stream.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use countersign_envoy::SECRET_TYPE;
 use countersign_model::{EntitlementId, Lifetime};
+use countersign_proto::MAX_ENROLMENTS;
 use jiff::Timestamp;
 
 use super::{Session, SessionError};
 use crate::control::Control;
 use crate::control::enrol::{self, EnrolError};
+use crate::identity::Keypair;
 use crate::identity::renew::MAX_CONCURRENT_ENROLMENTS;
+
+/// What became of one call: whose keys it was for, and the answer to each.
+pub(super) type Enrolled = (
+    Vec<EntitlementId>,
+    Result<Vec<Result<Lifetime, EnrolError>>, EnrolError>,
+);
 
 impl Session<'_> {
     /// Starts what is due and says when to look again.
@@ -18,15 +28,12 @@ impl Session<'_> {
         demanded: &BTreeSet<EntitlementId>,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        let Control {
-            holdings,
-            renewals,
-            installer,
-            enrol_ahead,
-            ..
-        } = &mut *self.control;
-        let snapshot = holdings.load();
-        let plan = renewals.plan(&snapshot, demanded, *enrol_ahead, now);
+        let control = &*self.control;
+        let snapshot = control.holdings.load();
+        let plan = control
+            .renewals
+            .plan(&snapshot, demanded, control.enrol_ahead, now);
+        let mut keys = Vec::new();
         for id in plan.enrol {
             if self.in_flight.len() >= MAX_CONCURRENT_ENROLMENTS {
                 break;
@@ -34,55 +41,91 @@ impl Session<'_> {
             let Some(held) = snapshot.entries.get(&id) else {
                 continue;
             };
-            if !self.in_flight.insert(id.clone()) {
+            if self.in_flight.contains(&id) {
                 continue;
             }
+            let Control {
+                renewals,
+                installer,
+                ..
+            } = &mut *self.control;
             match renewals.start(&held.entitlement, now) {
                 Ok(pending) => {
-                    let link = self.link.clone();
-                    self.enrolments.spawn(async move {
-                        let result = enrol::enrol(link, &id, &pending.key).await;
-                        (id, result)
-                    });
+                    self.in_flight.insert(id.clone());
+                    keys.push((id, pending.key));
                 }
                 Err(error) => {
-                    self.in_flight.remove(&id);
                     renewals.failed(&id, now, fastrand::f64());
                     installer.problem(&id, &error.to_string());
                 }
             }
         }
+        for keys in keys.chunks(MAX_ENROLMENTS) {
+            self.call(keys.to_vec());
+        }
         plan.wake
     }
 
+    fn call(&mut self, keys: Vec<(EntitlementId, Arc<Keypair>)>) {
+        let link = self.link.clone();
+        self.enrolments.spawn(async move {
+            let answers = enrol::enrol(link, &keys).await;
+            (keys.into_iter().map(|(id, _)| id).collect(), answers)
+        });
+    }
+
+    /// Takes the answers to one call in.
     pub(super) fn enrolled(
         &mut self,
-        id: &EntitlementId,
-        result: Result<Lifetime, EnrolError>,
+        (ids, answers): Enrolled,
         now: Timestamp,
     ) -> Result<(), SessionError> {
-        self.in_flight.remove(id);
-        let control = &mut *self.control;
-        match result {
-            Ok(issued) => {
-                control.renewals.answered(id, issued, now);
-                if let Some(version) = control.installer.held_serial(id) {
-                    control.client.hold(SECRET_TYPE, id.as_str(), &version);
-                }
-                let wanted = control.client.subscribe(SECRET_TYPE, id.as_str());
-                wanted.map_or(Ok(()), |request| self.ask(request))
+        for id in &ids {
+            self.in_flight.remove(id);
+        }
+        match answers {
+            Ok(answers) => {
+                let mut answers = ids.iter().zip(answers);
+                answers.try_for_each(|(id, answer)| match answer {
+                    Ok(issued) => self.certified(id, issued, now),
+                    Err(error) => {
+                        self.failed(id, &error, now);
+                        Ok(())
+                    }
+                })
             }
             Err(error) => {
-                let (renewals, draw) = (&mut control.renewals, fastrand::f64());
-                match error.pushback() {
-                    Some(asked) => renewals.pushed_back(id, asked, now, draw),
-                    None => renewals.failed(id, now, draw),
-                }
-                control.metrics.renewal(false);
-                control.installer.problem(id, &error.to_string());
-                tracing::warn!(entitlement = %id, %error, "enrolment failed");
+                ids.iter().for_each(|id| self.failed(id, &error, now));
                 Ok(())
             }
         }
+    }
+
+    /// A key is certified: its chain is asked for.
+    fn certified(
+        &mut self,
+        id: &EntitlementId,
+        issued: Lifetime,
+        now: Timestamp,
+    ) -> Result<(), SessionError> {
+        let control = &mut *self.control;
+        control.renewals.answered(id, issued, now);
+        if let Some(version) = control.installer.held_serial(id) {
+            control.client.hold(SECRET_TYPE, id.as_str(), &version);
+        }
+        let wanted = control.client.subscribe(SECRET_TYPE, id.as_str());
+        wanted.map_or(Ok(()), |request| self.ask(request))
+    }
+
+    fn failed(&mut self, id: &EntitlementId, error: &EnrolError, now: Timestamp) {
+        let control = &mut *self.control;
+        let (renewals, draw) = (&mut control.renewals, fastrand::f64());
+        match error.pushback() {
+            Some(asked) => renewals.pushed_back(id, asked, now, draw),
+            None => renewals.failed(id, now, draw),
+        }
+        control.metrics.renewal(false);
+        control.installer.problem(id, &error.to_string());
+        tracing::warn!(entitlement = %id, %error, "enrolment failed");
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use countersign_discovery::{DeltaSession, Limits, Resource, Stamp, Standing, View};
 use countersign_envoy::{SECRET_TYPE, certificate_chain, trusted_ca};
 use countersign_model::{Entitlement, EntitlementId, SpiffeId};
+use countersign_proto::convert::enrol::answer;
 use countersign_proto::convert::entitlement::resource;
 use countersign_proto::convert::time::timestamp;
 use countersign_proto::mesh::attest_node_request::Evidence;
@@ -17,7 +18,7 @@ use countersign_proto::mesh::node_attestation_server::{NodeAttestation, NodeAtte
 use countersign_proto::mesh::node_message::Message as FromNode;
 use countersign_proto::mesh::{
     AttestNodeRequest, AttestNodeResponse, ConsumerReport, ControlMessage, EnrolRequest,
-    EnrolResponse, KeyProof, NodeMessage, ServedReport,
+    EnrolResponse, Enrolled, Enrolment, KeyProof, NodeMessage, ServedReport,
 };
 use countersign_proto::{ENTITLEMENT_TYPE, KEY_PROOF_EXPORTER, RETRY_PUSHBACK};
 use countersign_serve::tls::{TlsPeer, incoming};
@@ -48,6 +49,8 @@ pub(super) struct State {
     /// Signs instead of the plane's own authority.
     signer: Option<Arc<Authority>>,
     issued: u64,
+    /// The one entitlement that nothing is certified for.
+    refused: Option<EntitlementId>,
     /// Enrolments are turned away with this trailer.
     pushback: Option<&'static str>,
     token_used: bool,
@@ -55,8 +58,9 @@ pub(super) struct State {
     pub(super) streams: usize,
     pub(super) spkis: Vec<Vec<u8>>,
     pub(super) nacks: usize,
-    /// When each enrolment was asked for.
+    /// When each call that enrols came, and how many keys it had.
     pub(super) asked: Vec<std::time::Instant>,
+    pub(super) calls: Vec<usize>,
     pub(super) consumers: Option<ConsumerReport>,
     pub(super) served: Vec<ServedReport>,
 }
@@ -148,6 +152,11 @@ impl Plane {
     /// Has every further chain signed by another authority.
     pub(super) fn sign_with(&self, authority: &Arc<Authority>) {
         self.change(|state| state.signer = Some(Arc::clone(authority)));
+    }
+
+    /// Certifies nothing for an entitlement.
+    pub(super) fn refuse(&self, entitlement: &EntitlementId) {
+        self.change(|state| state.refused = Some(entitlement.clone()));
     }
 
     /// Has every enrolment turned away for so many milliseconds, or none.
@@ -259,25 +268,15 @@ impl Mesh for Plane {
     ) -> Result<Response<EnrolResponse>, Status> {
         let peer = peer(&request);
         assert_eq!(peer.svid.as_ref().unwrap().id, id(NODE));
-        let EnrolRequest { entitlement, key } = request.into_inner();
-        self.change(|state| state.asked.push(std::time::Instant::now()));
-        if let Some(millis) = self.state().pushback {
-            let mut status = Status::resource_exhausted("too much to do");
-            let metadata = status.metadata_mut();
-            metadata.insert(RETRY_PUSHBACK, millis.parse().unwrap());
-            return Err(status);
-        }
-        let name = (ENTITLEMENT_TYPE.to_owned(), entitlement.clone());
-        let Some(Standing::Present(right)) = self.state().resources.get(&name).cloned() else {
-            return Err(Status::not_found("no such entitlement"));
-        };
-        let right = countersign_proto::convert::entitlement::read_resource(&right).unwrap();
-        let index = self.certify(&peer, &entitlement, &key.unwrap(), &right.spiffe_id);
-        let now = clock::now();
+        let enrolments = request.into_inner().enrolments;
+        self.change(|state| {
+            state.asked.push(std::time::Instant::now());
+            state.calls.push(enrolments.len());
+        });
+        let enrolments = enrolments.into_iter();
+        let answers = enrolments.map(|enrolment| answer(self.enrol_one(&peer, enrolment)));
         Ok(Response::new(EnrolResponse {
-            serial: serial(index).as_bytes().to_vec(),
-            issued_at: Some(timestamp(now)),
-            not_after: Some(timestamp("2040-01-01T00:00:00Z".parse().unwrap())),
+            answers: answers.collect(),
         }))
     }
 
@@ -295,6 +294,32 @@ impl Mesh for Plane {
 }
 
 impl Plane {
+    fn enrol_one(&self, peer: &TlsPeer, enrolment: Enrolment) -> Result<Enrolled, Status> {
+        let Enrolment { entitlement, key } = enrolment;
+        if let Some(millis) = self.state().pushback {
+            let mut status = Status::resource_exhausted("too much to do");
+            let metadata = status.metadata_mut();
+            metadata.insert(RETRY_PUSHBACK, millis.parse().unwrap());
+            return Err(status);
+        }
+        let refused = self.state().refused;
+        if refused.is_some_and(|refused| refused.as_str() == entitlement) {
+            return Err(Status::permission_denied("not this one"));
+        }
+        let name = (ENTITLEMENT_TYPE.to_owned(), entitlement.clone());
+        let Some(Standing::Present(right)) = self.state().resources.get(&name).cloned() else {
+            return Err(Status::not_found("no such entitlement"));
+        };
+        let right = countersign_proto::convert::entitlement::read_resource(&right).unwrap();
+        let index = self.certify(peer, &entitlement, &key.unwrap(), &right.spiffe_id);
+        let now = clock::now();
+        Ok(Enrolled {
+            serial: serial(index).as_bytes().to_vec(),
+            issued_at: Some(timestamp(now)),
+            not_after: Some(timestamp("2040-01-01T00:00:00Z".parse().unwrap())),
+        })
+    }
+
     async fn stream(
         self,
         mut messages: Streaming<NodeMessage>,

@@ -1,0 +1,123 @@
+//! Keys of one call: judged one by one, each with an answer of its own.
+
+use std::collections::BTreeSet;
+
+use countersign_proto::MAX_ENROLMENTS;
+use countersign_proto::mesh::{Enrolment, KeyProof};
+use rcgen::KeyPair;
+use tonic::Code;
+
+use crate::harness::*;
+use crate::session::enrolment;
+
+/// A fresh key for an entitlement.
+fn fresh(session: &Session, entitlement: &str) -> Enrolment {
+    let key = KeyPair::generate().unwrap();
+    proven(session, entitlement, &key)
+}
+
+fn proven(session: &Session, entitlement: &str, key: &KeyPair) -> Enrolment {
+    enrolment(entitlement, key_proof(key, &session.exporter, entitlement))
+}
+
+/// Entitlements of a node, for so many workloads.
+async fn entitlements(plane: &Plane, count: usize) -> Vec<String> {
+    let mut names = Vec::new();
+    for workload in 0..count {
+        let id = format!("{WEB}/{workload}");
+        let registered = plane.register(&id, NODE_A).await;
+        names.push(registered["entitlement"].as_str().unwrap().to_owned());
+    }
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_key_of_a_call_is_certified() {
+    let plane = Plane::start().await;
+    let session = plane.node(NODE_A).await.dial(&plane).await;
+    let names = entitlements(&plane, 5).await;
+    // Two keys for one entitlement are two renewals, whichever is first.
+    let asked = (0..MAX_ENROLMENTS).map(|n| fresh(&session, &names[n % names.len()]));
+    let answers = session.enrol_all(asked.collect()).await.unwrap();
+    let serials: BTreeSet<_> = answers.into_iter().map(|it| it.unwrap().serial).collect();
+    assert_eq!(serials.len(), MAX_ENROLMENTS);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_key_harms_no_other_of_its_call() {
+    let plane = Plane::start().await;
+    let session = plane.node(NODE_A).await.dial(&plane).await;
+    let names = entitlements(&plane, 2).await;
+    let foreign = plane.register(&format!("{WEB}/b"), NODE_B).await;
+    let foreign = foreign["entitlement"].as_str().unwrap();
+    let forged = key_proof(&KeyPair::generate().unwrap(), &[0; 32], &names[0]);
+    let short = KeyProof {
+        spki: vec![0x30],
+        ..key_proof(&KeyPair::generate().unwrap(), &session.exporter, "node")
+    };
+    let without_key = Enrolment {
+        key: None,
+        ..enrolment("node", short.clone())
+    };
+    let answers = session.enrol_all(vec![
+        fresh(&session, &names[0]),
+        enrolment("no such name", short.clone()),
+        without_key,
+        enrolment("node", short),
+        enrolment(&names[0], forged),
+        fresh(&session, foreign),
+        fresh(&session, &names[1]),
+    ]);
+    let answers = answers.await.unwrap().into_iter();
+    let codes: Vec<_> = answers.map(|it| it.err().map(|it| it.code())).collect();
+    let (malformed, denied) = (Some(Code::InvalidArgument), Some(Code::PermissionDenied));
+    let refused = [malformed, malformed, denied, denied, denied];
+    assert_eq!(
+        (codes[0], &codes[1..6], codes[6]),
+        (None, &refused[..], None)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_key_for_two_entitlements_of_a_call_gets_one() {
+    let plane = Plane::start().await;
+    let session = plane.node(NODE_A).await.dial(&plane).await;
+    let names = entitlements(&plane, 2).await;
+    let key = KeyPair::generate().unwrap();
+    let both = names.iter().map(|name| proven(&session, name, &key));
+    let answers = session.enrol_all(both.collect()).await.unwrap();
+    let refused: Vec<_> = answers.iter().filter_map(|it| it.as_ref().err()).collect();
+    assert_eq!(refused.len(), 1, "{answers:?}");
+    assert!(refused[0].message().contains("another identity"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_has_a_bounded_number_of_keys() {
+    let plane = Plane::start().await;
+    let session = plane.node(NODE_A).await.dial(&plane).await;
+    for count in [0, MAX_ENROLMENTS + 1, 10 * MAX_ENROLMENTS] {
+        let asked = vec![fresh(&session, "node"); count];
+        let refused = session.enrol_all(asked).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{count}");
+        assert!(refused.message().contains("1 to 100"), "{refused}");
+    }
+    session
+        .enrol_all(vec![fresh(&session, "node")])
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_key_of_a_call_counts_against_the_rate() {
+    let plane = Plane::with("[admission]\nrate_per_caller = 1\nburst_per_caller = 10\n").await;
+    let session = plane.node(NODE_A).await.dial(&plane).await;
+    let asked = (0..MAX_ENROLMENTS).map(|_| fresh(&session, "node"));
+    let answers = session.enrol_all(asked.collect()).await.unwrap();
+    let (granted, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert!(granted.len() <= 12, "{}", granted.len());
+    for answer in refused {
+        let status = answer.unwrap_err();
+        assert_eq!(status.code(), Code::ResourceExhausted);
+        assert!(status.metadata().contains_key("grpc-retry-pushback-ms"));
+    }
+}
