@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use anyhow::Result;
 use countersign_proto::KEY_PROOF_EXPORTER;
+use countersign_verify::tls::provider;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -57,8 +58,7 @@ pub async fn dial(
 }
 
 fn config(identity: Option<(&[CertificateDer<'static>], &KeyPair)>) -> Result<ClientConfig> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider().clone())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Unjudging));

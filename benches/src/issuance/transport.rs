@@ -19,6 +19,7 @@ use countersign_proto::mesh::{
     ControlMessage, EnrolRequest, EnrolResponse, Enrolled, NodeMessage, control_message,
 };
 use countersign_serve::{bind_tcp, grpc, tls};
+use countersign_verify::tls::provider;
 use futures_util::StreamExt;
 use prost_types::Any;
 use rcgen::KeyPair;
@@ -121,8 +122,7 @@ pub async fn serve() -> Result<()> {
 fn config() -> Result<ServerConfig> {
     let key = KeyPair::generate()?;
     let certificate = rcgen::CertificateParams::default().self_signed(&key)?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(provider().clone())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_no_client_auth()
         .with_single_cert(

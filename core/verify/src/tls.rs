@@ -12,10 +12,11 @@ use std::sync::{Arc, LazyLock};
 
 use countersign_model::{SpiffeId, TrustDomain};
 use rustls::client::Resumption;
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{self, cipher_suite};
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, ServerConfig, SupportedCipherSuite};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 pub use self::cell::{IdentityCell, TrustCell};
@@ -120,16 +121,27 @@ pub fn peer_of(certificates: &[CertificateDer<'_>]) -> Option<VerifiedSvid> {
 }
 
 /// The one crypto provider: aws-lc-rs, its key exchange groups in their default order with
-/// X25519MLKEM768 first.
-pub(crate) fn provider() -> &'static Arc<CryptoProvider> {
-    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
-        LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
+/// X25519MLKEM768 first, the cipher suites of TLS 1.3 with AES-128 first. The hash of that suite is
+/// the one that processors have instructions for, and every handshake hashes all it says.
+pub fn provider() -> &'static Arc<CryptoProvider> {
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
+        let mut provider = aws_lc_rs::default_provider();
+        provider.cipher_suites = CIPHER_SUITES.to_vec();
+        Arc::new(provider)
+    });
     &PROVIDER
 }
 
 fn owned(alpn: &[&[u8]]) -> Vec<Vec<u8>> {
     alpn.iter().map(|protocol| protocol.to_vec()).collect()
 }
+
+/// What is offered, most wanted first. A server takes what its client wants most.
+const CIPHER_SUITES: &[SupportedCipherSuite] = &[
+    cipher_suite::TLS13_AES_128_GCM_SHA256,
+    cipher_suite::TLS13_AES_256_GCM_SHA384,
+    cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+];
 
 const TLS_VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
 

@@ -1,7 +1,7 @@
 //! What every handshake of ours is like.
 
 use rustls::crypto::SupportedKxGroup;
-use rustls::{AlertDescription, HandshakeKind, NamedGroup, ProtocolVersion};
+use rustls::{AlertDescription, CipherSuite, HandshakeKind, NamedGroup, ProtocolVersion};
 
 use super::*;
 
@@ -27,6 +27,37 @@ fn the_hybrid_group_is_negotiated_at_once() {
     assert_eq!(client.map(SupportedKxGroup::name), hybrid);
     assert_eq!(server.map(SupportedKxGroup::name), hybrid);
     assert_eq!(pair.server.handshake_kind(), Some(HandshakeKind::Full));
+}
+
+#[test]
+fn aes_128_is_preferred_and_a_client_that_wants_another_gets_it() {
+    let (server, client) = Setup::mutual().configs();
+    let chosen = |client: &Arc<ClientConfig>| {
+        let pair = shake(&server, client).unwrap();
+        pair.server.negotiated_cipher_suite().unwrap().suite()
+    };
+    assert_eq!(chosen(&client), CipherSuite::TLS13_AES_128_GCM_SHA256);
+    for wanted in &provider().cipher_suites {
+        let mut own = CryptoProvider::clone(provider());
+        own.cipher_suites.retain(|suite| suite != wanted);
+        own.cipher_suites.insert(0, *wanted);
+        let other = client_at_fixed_time(&client_with(own));
+        assert_eq!(chosen(&other), wanted.suite());
+    }
+}
+
+/// A client as ours, but for its crypto provider.
+fn client_with(provider: CryptoProvider) -> Arc<ClientConfig> {
+    let trust = TrustCell::new(World::shared().bundles());
+    let verifier = SvidVerifier::of_servers(trust, Arc::new(one_of(&[WEB])), None);
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(TLS_VERSIONS)
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = builder.with_client_cert_resolver(holding(CLIENT));
+    config.alpn_protocols = owned(&[b"h2"]);
+    Arc::new(config)
 }
 
 #[test]
