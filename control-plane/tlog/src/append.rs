@@ -1,8 +1,8 @@
 //! Where appends wait: indexes are given out here, and the writer takes everything that waits as
 //! one batch.
 //!
-//! A batch is let go by its first entry, which lets whoever is ready to append as well do so before:
-//! a batch costs one fsync, however many share it.
+//! A batch is let go by its first entry, which lets whoever is ready to append as well do so before,
+//! for as long as somebody does: a batch costs one fsync, however many share it.
 //!
 //! An index is taken only once its entry is made, so indexes have no holes. What waits is bounded
 //! by [`MAX_WAITING`] places, given back when the writer has answered, even where the caller went.
@@ -18,6 +18,10 @@ use crate::{AppendError, LogError, MAX_ENTRY_BYTES};
 
 /// Most entries that wait for the disk; also the most of one batch.
 pub(crate) const MAX_WAITING: usize = 1024;
+/// A batch as large as this waits for nobody.
+const LARGE_BATCH: u64 = 64;
+/// How often the first of a batch lets others go before, at most.
+const MAX_ROUNDS: usize = 8;
 
 /// Whether an entry is durable.
 type Outcome = Result<(), LogError>;
@@ -62,6 +66,26 @@ type Pushed<'a> = (u64, oneshot::Receiver<Outcome>, Option<First<'a>>);
 struct First<'a> {
     intake: &'a Intake,
     index: u64,
+}
+
+impl First<'_> {
+    /// Whoever is ready to append as well joins this batch instead of waiting for the next.
+    async fn let_others_join(&self) {
+        let mut before = 1;
+        for _ in 0..MAX_ROUNDS {
+            yield_now().await;
+            let joined = self.batch();
+            if joined == before || joined >= LARGE_BATCH {
+                return;
+            }
+            before = joined;
+        }
+    }
+
+    /// How many entries its batch has by now; none where that was refused meanwhile.
+    fn batch(&self) -> u64 {
+        self.intake.lock().next.saturating_sub(self.index)
+    }
 }
 
 impl Drop for First<'_> {
@@ -119,8 +143,7 @@ impl Intake {
         // The writer gives the place back, together with those of its whole batch.
         place.forget();
         if let Some(first) = first {
-            // Whoever is ready to append as well joins this batch instead of waiting for the next.
-            yield_now().await;
+            first.let_others_join().await;
             drop(first);
         }
         let outcome = done.await.unwrap_or(Err(LogError::Stopped));

@@ -55,6 +55,35 @@ async fn entries_that_come_together_share_one_fsync() {
 }
 
 #[tokio::test]
+async fn entries_that_come_a_turn_apart_share_one_fsync() {
+    const TURNS: usize = 5;
+    let syncs = Arc::new(AtomicUsize::new(0));
+    let counter = syncs.clone();
+    let scene = Scene::new();
+    let log = Log::open_on(&scene.options(), |disk| Counted {
+        disk,
+        syncs: counter,
+    });
+    let log = Arc::new(log.unwrap());
+    // The one that is first in the log is spawned last, so that it looks after the others moved.
+    let entries = (0..TURNS).rev().map(|turns| {
+        let log = log.clone();
+        tokio::spawn(async move {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            append(&log).await.unwrap()
+        })
+    });
+    let entries: Vec<_> = entries.collect();
+    for entry in entries {
+        entry.await.unwrap();
+    }
+    assert_eq!(syncs.load(Ordering::SeqCst), 1);
+    assert_holds(&log, 0, TURNS as u64);
+}
+
+#[tokio::test]
 async fn a_batch_whose_first_caller_went_away_is_written() {
     let scene = Scene::new();
     let log = scene.open();
