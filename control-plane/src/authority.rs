@@ -188,6 +188,11 @@ impl Authority {
         self.read().entitlement(node, entitlement)
     }
 
+    /// Whether a node has an entitlement, without saying what it is.
+    pub fn is_entitled(&self, node: &SpiffeId, entitlement: &EntitlementId) -> bool {
+        self.read().is_entitled(node, entitlement)
+    }
+
     /// Whether this node was once entitled and no longer is: the tombstone of an entitlement.
     pub fn was_removed(&self, node: &SpiffeId, entitlement: &EntitlementId) -> bool {
         self.read().registry.tombstones.contains(node, entitlement)

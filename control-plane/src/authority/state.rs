@@ -62,6 +62,15 @@ impl State {
         }
     }
 
+    /// Whether a node has an entitlement.
+    pub(super) fn is_entitled(&self, node: &SpiffeId, id: &EntitlementId) -> bool {
+        if *id == EntitlementId::node() {
+            self.nodes.contains(node)
+        } else {
+            self.registry.held(node, id).is_some()
+        }
+    }
+
     fn own_entitlement(&self, node: &SpiffeId) -> Option<Arc<Entitlement>> {
         let created_at = self.nodes.attested_at(node)?;
         let defaults = self.registry.defaults();

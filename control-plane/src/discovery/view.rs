@@ -46,7 +46,7 @@ impl<'a> NodeView<'a> {
         let Some(id) = EntitlementId::parse(name) else {
             return Standing::Absent;
         };
-        if self.authority.entitlement(self.node, &id).is_none() {
+        if !self.authority.is_entitled(self.node, &id) {
             return self.gone(&id);
         }
         match self.authority.published(self.node, &id) {
