@@ -46,12 +46,12 @@ pub enum PrepareError {
 /// A to-be-signed certificate that passed every rule of its profile. Only [`prepare`] makes one.
 #[derive(Debug)]
 pub struct Linted {
-    issuance: Issuance,
+    issuance: Box<Issuance>,
 }
 
 impl Linted {
     /// What goes into the log.
-    pub(crate) fn into_issuance(self) -> Issuance {
+    pub(crate) fn into_issuance(self) -> Box<Issuance> {
         self.issuance
     }
 }
@@ -81,7 +81,7 @@ pub fn prepare(
     lint::check(&tbs, &candidate).inspect_err(|finding| {
         error!(rule = finding.rule, error = %finding, "a certificate was refused by lint");
     })?;
-    let issuance = Issuance {
+    let issuance = Box::new(Issuance {
         serial,
         profile: subject.profile,
         spiffe_id: subject.id.to_string(),
@@ -95,7 +95,7 @@ pub fn prepare(
         account: subject.account,
         renews: subject.renews,
         key_epoch: subject.key_epoch,
-    };
+    });
     Ok(Linted { issuance })
 }
 

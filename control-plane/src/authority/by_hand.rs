@@ -99,7 +99,7 @@ impl Authority {
             return self.hand_out(id, &signed);
         }
         let newest = self.read().signed_by_hand.newest(authorized.entitlement());
-        let mut subject = self.subject(authorized);
+        let mut subject = Box::new(self.subject(authorized));
         subject.renews = newest;
         // The right may go while the entry is made durable.
         let stands = |issuance: &Issuance| stands(&self.read(), id, issuance, now);

@@ -120,7 +120,11 @@ impl Authority {
     pub async fn server_identity(&self, now: Timestamp) -> Result<ServerIdentity, AuthorityError> {
         let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(PrepareError::from)?;
         let ttl = SERVER_TTL.min(self.settings.issuing_ttl / ISSUING_LIVES);
-        let subject = Subject::server(self.trust_domain(), ttl, &self.settings.times);
+        let subject = Box::new(Subject::server(
+            self.trust_domain(),
+            ttl,
+            &self.settings.times,
+        ));
         let spki = pair.subject_public_key_info();
         self.refused_keys.note_server(&spki);
         let signed = self.issue(subject, &spki, |_| Ok(()), now).await?;
@@ -171,7 +175,7 @@ impl Authority {
             newest.map(|svid| svid.serial.index())
         });
         let entitlement = authorized.entitlement().clone();
-        let mut subject = self.subject(authorized);
+        let mut subject = Box::new(self.subject(authorized));
         subject.renews = newest;
         // The registration or the node may have changed while the entry was made durable.
         let stands =

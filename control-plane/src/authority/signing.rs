@@ -26,7 +26,7 @@ impl Authority {
     /// there, then signed.
     pub(super) async fn signed(
         &self,
-        subject: Subject,
+        subject: Box<Subject>,
         spki: &[u8],
         issuer: &Issuer,
         key: &dyn CaKey,
@@ -39,7 +39,7 @@ impl Authority {
 
     async fn logged(
         &self,
-        subject: Subject,
+        subject: Box<Subject>,
         spki: &[u8],
         issuer: &Issuer,
         now: Timestamp,
@@ -48,7 +48,7 @@ impl Authority {
         // Outside the log's lock: an RSA key takes its time.
         let key_read = PublicKey::read(spki).map_err(PrepareError::from)?;
         let prepare = |slot| {
-            let lint = || issue::prepare(subject, &key_read, slot, issuer, now);
+            let lint = || issue::prepare(*subject, &key_read, slot, issuer, now);
             self.metrics.timed(Phase::Lint, lint)
         };
         let appended = self.log.append(prepare).instrument(info_span!("log"));
@@ -84,7 +84,7 @@ impl Authority {
     /// the certificate is in the log.
     pub(super) async fn issue(
         &self,
-        subject: Subject,
+        subject: Box<Subject>,
         spki: &[u8],
         stands: impl FnOnce(&Issuance) -> Result<(), Denied>,
         now: Timestamp,

@@ -49,7 +49,7 @@ impl Slot {
 /// A to-be-signed certificate that is durable in the log. Only [`Log`] makes one.
 #[derive(Debug)]
 pub struct Logged {
-    issuance: Issuance,
+    issuance: Box<Issuance>,
 }
 
 impl Logged {
@@ -60,11 +60,13 @@ impl Logged {
 
     /// What was just read back from the log.
     pub(crate) fn read(issuance: Issuance) -> Self {
-        Self { issuance }
+        Self {
+            issuance: Box::new(issuance),
+        }
     }
 
     /// What the log holds, given up.
-    pub(crate) fn into_issuance(self) -> Issuance {
+    pub(crate) fn into_issuance(self) -> Box<Issuance> {
         self.issuance
     }
 }
@@ -147,7 +149,7 @@ impl Log {
             return Ok(None);
         };
         let issuance = entries::issuance(noted.at, issued).map_err(|_| damaged(index))?;
-        Ok(Some(Logged { issuance }))
+        Ok(Some(Logged::read(issuance)))
     }
 
     /// When an entry was made; `None` where it was pruned.

@@ -18,7 +18,7 @@ use crate::issue::issuance::Issuance;
 /// A certificate that was checked, logged and signed, in this order.
 #[derive(Debug)]
 pub struct Signed {
-    issuance: Issuance,
+    issuance: Box<Issuance>,
     signature: Vec<u8>,
     certificate: CertificateDer<'static>,
 }

@@ -11,6 +11,7 @@ use countersign_proto::convert::time::timestamp;
 use countersign_proto::mesh::{EnrolAnswer, Enrolled, Enrolment, KeyProof};
 use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
+use tokio::task::JoinHandle;
 use tonic::Status;
 use tracing::Instrument;
 
@@ -66,9 +67,11 @@ impl Enroller {
         let permit = self.admit(session, &entitlement, &key).await?;
         let started = Instant::now();
         let certified = self.certify_to_the_end(permit, session, entitlement, key);
-        let svid = certified
-            .await
-            .map_err(|error| self.refuse(session, &error))?;
+        let certified = certified.await.unwrap_or_else(|error| {
+            let error = error.to_string();
+            Err(AuthorityError::Unavailable(error))
+        });
+        let svid = certified.map_err(|error| self.refuse(session, &error))?;
         self.plane.metrics.enrolled(Outcome::Granted);
         let metrics = self.plane.authority.metrics();
         metrics.took(Phase::Enrol, started.elapsed());
@@ -94,22 +97,20 @@ impl Enroller {
 
     /// Keeps the place until the work is done, also where the caller hangs up: who calls and hangs
     /// up again and again must not have more done at once than others.
-    async fn certify_to_the_end(
+    fn certify_to_the_end(
         &self,
         permit: Permit<Caller>,
         session: &Session,
         entitlement: EntitlementId,
         key: KeyProof,
-    ) -> Result<Arc<PublishedSvid>, AuthorityError> {
+    ) -> JoinHandle<Result<Arc<PublishedSvid>, AuthorityError>> {
         let span = tracing::info_span!("enrol", node = %session.node.id(), %entitlement);
         let (service, session) = (self.clone(), session.clone());
         let certify = async move {
             let _place = permit;
             service.certify(&session, &entitlement, &key).await
         };
-        let task = tokio::spawn(certify.instrument(span));
-        task.await
-            .map_err(|error| AuthorityError::Unavailable(error.to_string()))?
+        tokio::spawn(certify.instrument(span))
     }
 
     /// Runs in a task of its own: it must not be abandoned in the middle.

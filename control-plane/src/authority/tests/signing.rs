@@ -177,7 +177,7 @@ async fn log_that_takes_nothing_stops_the_signer() {
         )
     };
     let refused = authority
-        .issue(subject, key.spki(), |_| Ok(()), start())
+        .issue(subject.into(), key.spki(), |_| Ok(()), start())
         .await;
     assert!(
         matches!(refused, Err(AuthorityError::Unavailable(_))),
@@ -216,7 +216,12 @@ async fn registration_that_changes_under_way_refuses_the_certificate() {
     let authority = &plane.authority;
     let right = authorize(&authority.read().registry, &node, &web, start()).unwrap();
     let key = proven(&fresh_key(), &web);
-    let signed = authority.issue(authority.subject(right), key.spki(), |_| Ok(()), start());
+    let signed = authority.issue(
+        authority.subject(right).into(),
+        key.spki(),
+        |_| Ok(()),
+        start(),
+    );
     let signed = signed.await.unwrap();
     wanted.dns = vec!["web.local".to_owned()];
     plane.register(wanted).await;

@@ -320,7 +320,9 @@ async fn lost_void_brings_no_old_names_back() {
             remedy: "",
         })
     };
-    let refused = authority.issue(subject, key.spki(), ended, start()).await;
+    let refused = authority
+        .issue(subject.into(), key.spki(), ended, start())
+        .await;
     assert_eq!(code(refused.map(drop)), "key_superseded");
     assert_eq!(told(&plane, from), ["issued x509-svid"], "no void");
     drop(obstacle);
