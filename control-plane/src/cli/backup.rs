@@ -1,8 +1,8 @@
 //! `countersign backup`: everything that a lost control plane is restored from, in one file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -48,14 +48,18 @@ struct Made {
 
 impl Backup {
     pub(super) async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
+        let draft = self.draft();
+        // Before anything is asked for: a backup may take long.
+        replaceable(&self.out)?;
+        replaceable(&draft)?;
         let mut admin = client.connect().await?;
         let asked = BackupRequest {
             without_keys: self.without_keys,
         };
         let pieces = admin.backup(asked).await.map_err(failure)?.into_inner();
-        let draft = self.draft();
         let received = receive(pieces, &draft).await;
         let placed = received.and_then(|received| {
+            replaceable(&self.out)?;
             place(&draft, &self.out).map_err(|error| unwritten(&self.out, &error))?;
             Ok(received)
         });
@@ -101,6 +105,39 @@ impl Made {
             self.bytes,
             self.log_size
         )
+    }
+}
+
+/// Refuses a path that something else than a regular file has: it would be gone, and root may
+/// replace a device. A symbolic link is neither followed nor replaced, wherever it leads.
+fn replaceable(path: &Path) -> Result<(), Failure> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() => Err(Failure::new(
+            Exit::Usage,
+            "backup_not_a_file",
+            format!(
+                "{} is {}, which a backup does not replace",
+                path.display(),
+                kind(found.file_type())
+            ),
+            "choose a path that is free or has a regular file; of a link, the path it leads to",
+        )),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unwritten(path, &error)),
+        _ => Ok(()),
+    }
+}
+
+fn kind(found: FileType) -> &'static str {
+    if found.is_dir() {
+        "a folder"
+    } else if found.is_symlink() {
+        "a symbolic link"
+    } else if found.is_fifo() {
+        "a named pipe"
+    } else if found.is_socket() {
+        "a socket"
+    } else {
+        "a device"
     }
 }
 

@@ -1,11 +1,12 @@
 //! A backup while everything runs, and what is made of it.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use countersign_model::Serial;
 use countersign_proto::log::entry::What;
 use rcgen::KeyPair;
+use rustix::fs::{CWD, Mode};
 use serde_json::Value;
 use tonic::Code;
 
@@ -295,6 +296,52 @@ async fn what_an_operator_keeps_in_the_data_directory_stays() {
         plane.restart().await;
         assert!(folder.is_file());
     }
+}
+
+/// The code with which a backup to this place is refused; nothing appears beside it.
+async fn refused_out(plane: &Plane, vault: &Vault, out: &Path) -> String {
+    let before = children(vault);
+    let line = format!("backup --out {} --json", out.display());
+    let output = plane.cli(&line).await;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert_eq!(children(vault), before);
+    let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert!(!error["error"]["remedy"].as_str().unwrap().is_empty());
+    error["error"]["code"].as_str().unwrap().to_owned()
+}
+
+fn children(vault: &Vault) -> Vec<PathBuf> {
+    let children = std::fs::read_dir(vault.0.path()).unwrap();
+    let mut children: Vec<_> = children.map(|child| child.unwrap().path()).collect();
+    children.sort();
+    children
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_replaces_nothing_but_files() {
+    let (plane, vault) = (Plane::start().await, Vault::new());
+    let path = |name| vault.0.path().join(name);
+    let (pipe, folder, link) = (path("pipe"), path("folder"), path("link"));
+    // A pipe stands for the devices, which no test may touch.
+    rustix::fs::mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
+    std::fs::create_dir(&folder).unwrap();
+    std::os::unix::fs::symlink(&pipe, &link).unwrap();
+    for out in [&pipe, &folder, &link] {
+        let code = refused_out(&plane, &vault, out).await;
+        assert_eq!(code, "backup_not_a_file", "{}", out.display());
+    }
+    let kind = |path| std::fs::symlink_metadata(path).unwrap().file_type();
+    assert!(kind(&pipe).is_fifo() && kind(&folder).is_dir() && kind(&link).is_symlink());
+
+    // Nor where the draft goes.
+    std::fs::rename(&pipe, path("whole.tar.new")).unwrap();
+    let code = refused_out(&plane, &vault, &path("whole.tar")).await;
+    assert_eq!(code, "backup_not_a_file");
+    // A file is replaced.
+    for _ in 0..2 {
+        vault.back_up(&plane, "").await;
+    }
+    assert!(kind(&vault.file()).is_file());
 }
 
 #[tokio::test(flavor = "multi_thread")]
