@@ -34,7 +34,6 @@ mod upkeep;
 mod values;
 mod withheld;
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
@@ -70,6 +69,7 @@ pub(crate) use backing_up::BackedUp;
 use cas::Cas;
 use identity::Predecessor;
 use issuing::Stripes;
+use record::Unvoided;
 use refusals::Refusals;
 use refused_keys::Refused;
 use state::State;
@@ -110,7 +110,7 @@ pub struct Authority {
     accounted: AtomicU64,
     /// Entries of changes that were not made and of certificates that nobody was given, which are
     /// not voided yet.
-    unvoided: Mutex<BTreeSet<u64>>,
+    unvoided: Mutex<Unvoided>,
     /// Keys that may not sign and that their stores did not destroy yet.
     undestroyed: Mutex<Undestroyed>,
     /// One `voided` entry at a time.
@@ -234,6 +234,21 @@ impl Authority {
     /// workload's SVID.
     pub fn recognise(&self, id: &SpiffeId, spki_sha256: &[u8; 32]) -> Option<AttestedNode> {
         self.read().nodes.recognise(id, spki_sha256)
+    }
+
+    /// Whether one more certificate can be remembered, as things stand: before anything is given up
+    /// for it.
+    ///
+    /// # Errors
+    /// A table is at its bound.
+    pub(crate) fn check_room(&self) -> Result<(), AuthorityError> {
+        self.check_voids()?;
+        self.read().keys.check_room()
+    }
+
+    /// How many keys have a certificate that is valid, or is being made.
+    pub(crate) fn certified_keys(&self) -> usize {
+        self.read().keys.len()
     }
 
     /// All registrations, by key.

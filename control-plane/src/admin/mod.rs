@@ -280,6 +280,11 @@ fn status(error: &AuthorityError) -> Status {
             denied.code,
             denied.remedy,
         ),
+        AuthorityError::TooManyKeys { .. } => described(
+            Status::resource_exhausted(error.to_string()),
+            "too_many_keys",
+            "wait until certificates have ended; see countersign_certified_keys",
+        ),
         other => described(
             Status::unavailable(other.to_string()),
             "unavailable",

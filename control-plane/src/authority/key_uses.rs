@@ -2,7 +2,8 @@
 //! of one node.
 //!
 //! There is an entry for every certificate that is valid, not for every lineage: rate times
-//! lifetime of them. So an entry is small, and the table gives back what it no longer needs.
+//! lifetime of them. So an entry is small, and the table gives back what it no longer needs. It has
+//! a bound as well, so that no rate fills the memory: beyond it no key is taken.
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -10,18 +11,35 @@ use std::num::NonZeroU64;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::Denied;
 use super::withheld::{Voids, Withheld};
+use super::{AuthorityError, Denied};
 use crate::issue::issuance::Issuance;
 use crate::registry::Authorized;
 use crate::tables::{FirstEnd, give_back};
 
+/// Most keys that are certified or being certified at once: forty for each of 100,000 lineages. The
+/// hash table that holds so many has 2^23 places of 65 bytes, 545 MB.
+const MAX_KEYS: usize = 4_000_000;
+
 /// Every key that is certified or being certified, by SHA-256 of its SubjectPublicKeyInfo.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Keys {
     uses: HashMap<[u8; 32], KeyUse>,
+    /// See [`MAX_KEYS`].
+    most: usize,
     first_end: FirstEnd,
     voids: Voids,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self {
+            uses: HashMap::new(),
+            most: MAX_KEYS,
+            first_end: FirstEnd::default(),
+            voids: Voids::default(),
+        }
+    }
 }
 
 /// What a key is used for.
@@ -111,7 +129,7 @@ impl Keys {
         spki_sha256: [u8; 32],
         authorized: &Authorized,
         now: Timestamp,
-    ) -> Result<Option<u64>, Denied> {
+    ) -> Result<Option<u64>, AuthorityError> {
         let claimed = KeyUse::claimed(authorized);
         let live = self.uses.get(&spki_sha256).filter(|used| {
             let ended = used.issued.is_some_and(|issued| issued.end() <= now);
@@ -119,17 +137,37 @@ impl Keys {
         });
         let bound = live.or_else(|| self.voids.of_key(&spki_sha256, now));
         if bound.is_some_and(|used| used.holder != claimed.holder) {
-            return Err(Denied {
+            return Err(AuthorityError::Denied(Denied {
                 code: "key_in_use",
                 message: "this key is certified for another identity or entitlement".to_owned(),
                 remedy: "make a fresh key for every entitlement and every renewal",
-            });
+            }));
         }
         let Some(used) = live else {
+            // One that has ended gives its place to itself.
+            if !self.uses.contains_key(&spki_sha256) {
+                self.check_room()?;
+            }
             self.uses.insert(spki_sha256, claimed);
             return Ok(None);
         };
         Ok(used.issued.map(|issued| issued.index()))
+    }
+
+    /// Whether one more key can be claimed. What a start finds in the log is taken in anyway.
+    ///
+    /// # Errors
+    /// As many are certified as are remembered at once.
+    pub(super) fn check_room(&self) -> Result<(), AuthorityError> {
+        if self.uses.len() >= self.most {
+            return Err(AuthorityError::TooManyKeys { most: self.most });
+        }
+        Ok(())
+    }
+
+    /// How many keys are certified or being certified.
+    pub(super) fn len(&self) -> usize {
+        self.uses.len()
     }
 
     /// The certificate for a key was issued.
@@ -188,6 +226,12 @@ impl Keys {
         give_back(&mut self.uses);
         let left = self.uses.values().filter_map(|used| used.issued);
         self.first_end.follow(left.map(|issued| issued.end()));
+    }
+
+    /// Takes another bound than [`MAX_KEYS`].
+    #[cfg(test)]
+    pub(super) fn take_at_most(&mut self, most: usize) {
+        self.most = most;
     }
 
     /// How many keys are remembered, and for how many there is room.

@@ -24,6 +24,9 @@ use crate::store::{Change as Write, Kind, Precondition, Seq, StoreError};
 /// Key in the store: how many entries of the log are accounted for by commits.
 pub(super) const ACCOUNTED: &str = "log_accounted";
 
+/// Most entries that wait to be voided: with so many nothing more is signed.
+const MAX_UNVOIDED: usize = 4_096;
+
 impl Authority {
     /// Logs what is about to change, then commits it. `writes` is told the index of the first
     /// entry. The caller holds `writing`.
@@ -94,7 +97,7 @@ impl Authority {
     /// What cannot be voided now is voided before the next change, with the next tick or at the
     /// end.
     pub(super) async fn void(&self, noted: &[u64], now: Timestamp) {
-        self.unvoided().extend(noted);
+        self.unvoided().indexes.extend(noted);
         if let Err(error) = self.void_pending(now).await {
             error!(%error, "entries of the issuance log were not voided");
         }
@@ -105,17 +108,50 @@ impl Authority {
         // So that nothing is voided twice.
         let _one_at_a_time = self.voiding.lock().await;
         loop {
-            let Some(index) = self.unvoided().first().copied() else {
+            let Some(index) = self.unvoided().indexes.first().copied() else {
                 return Ok(());
             };
             self.log.note(now, What::Voided(Voided { index })).await?;
-            self.unvoided().remove(&index);
+            self.unvoided().indexes.remove(&index);
         }
     }
 
+    /// Before a certificate is logged: whether it could be remembered as void. Those under way come
+    /// on top of the bound, each was within it when it began.
+    ///
+    /// # Errors
+    /// Too many wait for the log to take their voids.
+    pub(super) fn check_voids(&self) -> Result<(), AuthorityError> {
+        let unvoided = self.unvoided();
+        if unvoided.indexes.len() < unvoided.most {
+            return Ok(());
+        }
+        Err(AuthorityError::Unavailable(format!(
+            "{} entries of the issuance log wait to be voided; nothing is signed before it takes that",
+            unvoided.indexes.len()
+        )))
+    }
+
     /// Entries that are void and not voided in the log yet.
-    pub(super) fn unvoided(&self) -> MutexGuard<'_, BTreeSet<u64>> {
+    pub(super) fn unvoided(&self) -> MutexGuard<'_, Unvoided> {
         self.unvoided.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Entries that are void and not voided in the log yet.
+#[derive(Debug)]
+pub(super) struct Unvoided {
+    pub(super) indexes: BTreeSet<u64>,
+    /// See [`MAX_UNVOIDED`].
+    pub(super) most: usize,
+}
+
+impl Default for Unvoided {
+    fn default() -> Self {
+        Self {
+            indexes: BTreeSet::new(),
+            most: MAX_UNVOIDED,
+        }
     }
 }
 

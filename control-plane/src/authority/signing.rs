@@ -44,6 +44,7 @@ impl Authority {
         issuer: &Issuer,
         now: Timestamp,
     ) -> Result<Logged, AuthorityError> {
+        self.check_voids()?;
         let begun = Instant::now();
         // Outside the log's lock: an RSA key takes its time.
         let key_read = PublicKey::read(spki).map_err(PrepareError::from)?;

@@ -56,7 +56,7 @@ impl Authority {
             oldest_live: oldest_live.min(undestroyed),
             accounted: self.accounted.load(Ordering::Acquire),
         };
-        (self.unvoided().is_empty() && !self.store.is_stopped()).then_some(coverage)
+        (self.unvoided().indexes.is_empty() && !self.store.is_stopped()).then_some(coverage)
     }
 
     /// Takes the inventory that was written down, and says from which entry of the log on it must

@@ -88,6 +88,12 @@ pub enum AuthorityError {
     /// Policy said no.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// As many keys are certified as are remembered at once; retryable.
+    #[error("{most} keys are certified now: no more are taken until certificates end")]
+    TooManyKeys {
+        /// The bound.
+        most: usize,
+    },
     /// The store or a key cannot be used now; retryable.
     #[error("unavailable: {0}")]
     Unavailable(String),

@@ -48,7 +48,7 @@ impl Authority {
     pub(super) async fn withhold(&self, withheld: Withheld, now: Timestamp) {
         let Withheld { index, .. } = withheld;
         // First, so that nothing that is written down meanwhile speaks for this entry.
-        self.unvoided().insert(index);
+        self.unvoided().indexes.insert(index);
         self.write().keys.withhold(&withheld);
         info!(index, "a certificate that nobody was given is void");
         self.void(&[index], now).await;

@@ -1,6 +1,8 @@
 //! What stands before a costly call: how pressing an enrolment is, and the answer to who must come
 //! back later.
 
+use std::time::Duration;
+
 use countersign_model::{EntitlementId, Lifetime};
 use countersign_proto::RETRY_PUSHBACK;
 use jiff::Timestamp;
@@ -10,8 +12,8 @@ use tonic::metadata::MetadataValue;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::session::Session;
-use crate::admission::{Class, Refused};
-use crate::authority::Denied;
+use crate::admission::{Class, LATEST_RETRY, Refused};
+use crate::authority::{AuthorityError, Denied};
 use crate::plane::Plane;
 
 /// With less than this share of its lifetime left a certificate no longer counts as one to fall
@@ -50,8 +52,17 @@ fn certifies(chain: &[CertificateDer<'_>], spki: &[u8]) -> bool {
 
 /// RESOURCE_EXHAUSTED, with the time after which it is worth trying again.
 pub(super) fn come_back_later(refused: &Refused) -> Status {
-    let mut status = Status::resource_exhausted(refused.to_string());
-    let millis = u64::try_from(refused.retry_after.as_millis()).unwrap_or(u64::MAX);
+    exhausted(refused.to_string(), refused.retry_after)
+}
+
+/// The same where tables are full: places come free as certificates end, not soon.
+pub(super) fn come_back_much_later(full: &AuthorityError) -> Status {
+    exhausted(full.to_string(), LATEST_RETRY)
+}
+
+fn exhausted(message: String, retry_after: Duration) -> Status {
+    let mut status = Status::resource_exhausted(message);
+    let millis = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
     let metadata = status.metadata_mut();
     metadata.insert(RETRY_PUSHBACK, MetadataValue::from(millis));
     status
@@ -68,10 +79,18 @@ impl From<&Refused> for Denied {
     }
 }
 
+/// What the issuance log is told of it.
+pub(super) fn too_many_keys(full: &AuthorityError) -> Denied {
+    Denied {
+        code: "too_many_keys",
+        message: full.to_string(),
+        remedy: "wait until certificates have ended; shorten their lifetimes, or lower \
+                 admission.rate_per_caller",
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 
     use super::*;
@@ -117,5 +136,12 @@ mod tests {
         assert_eq!(status.code(), tonic::Code::ResourceExhausted);
         assert_eq!(status.metadata().get(RETRY_PUSHBACK).unwrap(), "1500");
         assert!(status.message().contains("1500 ms"), "{status}");
+    }
+
+    #[test]
+    fn full_table_is_asked_again_late() {
+        let status = come_back_much_later(&AuthorityError::TooManyKeys { most: 7 });
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+        assert_eq!(status.metadata().get(RETRY_PUSHBACK).unwrap(), "10000");
     }
 }

@@ -13,7 +13,7 @@ use countersign_serve::tls::TlsPeer;
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
-use super::admitting::come_back_later;
+use super::admitting::{come_back_later, come_back_much_later};
 use super::hello;
 use crate::admission::{Class, Permit, Refused, Source};
 use crate::authority::{AttestedNode, AuthorityError, Denied, ProvenKey, PublishedSvid};
@@ -58,6 +58,8 @@ impl AttestationService {
         let now = self.plane.clock.now();
         authority.check_join_token(&evidence.token, now)?;
         let key = proven_key(&key, &peer.exporter, &own)?;
+        // A token is not burnt for a certificate that cannot be made.
+        authority.check_room()?;
         let node = self.burn(&evidence.token).await?;
         let svid = authority.enrol(&node, &own, &key, now);
         Ok((node.clone(), svid.await?))
@@ -107,6 +109,11 @@ impl AttestationService {
                 );
             }
             return Status::permission_denied("attestation refused");
+        }
+        if let AuthorityError::TooManyKeys { .. } = error {
+            self.plane.metrics.attested(Outcome::Refused);
+            tracing::debug!(peer = %peer.address, reason = %error, "attestation sent away");
+            return come_back_much_later(error);
         }
         self.plane.metrics.attested(Outcome::Failed);
         tracing::error!(peer = %peer.address, error = %error, "attestation failed");

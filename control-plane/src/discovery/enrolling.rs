@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tonic::Status;
 use tracing::Instrument;
 
-use super::admitting::{class, come_back_later};
+use super::admitting::{class, come_back_later, come_back_much_later, too_many_keys};
 use super::attestation::proven_key;
 use super::session::{Session, Sessions};
 use super::status;
@@ -147,16 +147,23 @@ impl Enroller {
     }
 
     fn send_away(&self, session: &Session, refused: &Refused) -> Status {
-        self.plane.metrics.enrolled(Outcome::Refused);
-        // Not a line for each: a flood of calls would be a flood of lines. The log counts them.
-        let (caller, denied) = (session.node.id().as_str(), Denied::from(refused));
-        let now = self.plane.clock.now();
-        self.plane.authority.refused(caller, &denied, now);
+        self.count_refusal(session, &Denied::from(refused));
         come_back_later(refused)
+    }
+
+    /// Not a line for each: a flood of calls would be a flood of lines. The log counts them.
+    fn count_refusal(&self, session: &Session, denied: &Denied) {
+        self.plane.metrics.enrolled(Outcome::Refused);
+        let (caller, now) = (session.node.id().as_str(), self.plane.clock.now());
+        self.plane.authority.refused(caller, denied, now);
     }
 
     /// A caller whom we know: its refusals are in the issuance log.
     fn refuse(&self, session: &Session, error: &AuthorityError) -> Status {
+        if let AuthorityError::TooManyKeys { .. } = error {
+            self.count_refusal(session, &too_many_keys(error));
+            return come_back_much_later(error);
+        }
         let outcome = match error {
             AuthorityError::Denied(denied) => {
                 let now = self.plane.clock.now();

@@ -54,6 +54,7 @@ pub(crate) struct Metrics {
     streams: Gauge,
     registrations: Gauge,
     nodes: Gauge,
+    certified_keys: Gauge,
     ca_not_after: Family<RoleLabel, Gauge<f64, AtomicU64>>,
     gates: admission::Gates,
 }
@@ -111,6 +112,8 @@ impl Metrics {
         self.registrations
             .set(count(plane.authority.registration_count()));
         self.nodes.set(count(plane.authority.nodes().len()));
+        self.certified_keys
+            .set(count(plane.authority.certified_keys()));
         let all = plane.authority.tiers();
         let tiers = [
             ("root", all.roots),
@@ -139,6 +142,7 @@ impl Default for Metrics {
             streams: Gauge::default(),
             registrations: Gauge::default(),
             nodes: Gauge::default(),
+            certified_keys: Gauge::default(),
             ca_not_after: Family::default(),
             gates: admission::Gates::default(),
         };
@@ -178,6 +182,11 @@ impl Metrics {
         );
         r.register("registrations", "Registrations", self.registrations.clone());
         r.register("nodes", "Nodes that have attested", self.nodes.clone());
+        r.register(
+            "certified_keys",
+            "Keys with a certificate that is valid or being made",
+            self.certified_keys.clone(),
+        );
         r.register_with_unit(
             "ca_not_after_timestamp",
             "NotAfter of the active authority, by role",

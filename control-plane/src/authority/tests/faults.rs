@@ -97,7 +97,7 @@ async fn commit_that_may_be_kept_is_not_voided() {
         let refused = register(&plane).await;
         assert!(matches!(refused, Err(AuthorityError::Unavailable(_))));
         assert_eq!(told(&plane, from), ["registered updated=false"]);
-        assert!(plane.authority.unvoided().is_empty());
+        assert!(plane.authority.unvoided().indexes.is_empty());
         let plane = plane.crash(after(1)).await;
         assert_eq!(plane.authority.registration_count(), usize::from(is_kept));
         let voided = told(&plane, from + 1);
@@ -116,7 +116,7 @@ async fn failed_voids_are_retried_before_the_next_change() {
     set(&faults, Fault::None);
     register(&plane).await.unwrap_err();
     assert_eq!(told(&plane, from), ["registered updated=false"]);
-    assert_eq!(*plane.authority.unvoided(), [from].into());
+    assert_eq!(plane.authority.unvoided().indexes, [from].into());
     drop(obstacle);
     register(&plane).await.unwrap();
     let expected = [format!("voided {from}"), "registered updated=false".into()];
@@ -229,7 +229,7 @@ async fn void_that_the_log_refuses_stops_no_start() {
     let plane = Plane { dir, authority };
     let log = plane.authority.log.bytes();
     assert_eq!((log.size(), log.published()), (SEGMENT, SEGMENT));
-    assert_eq!(*plane.authority.unvoided(), [index].into());
+    assert_eq!(plane.authority.unvoided().indexes, [index].into());
     drop(Obstacle(obstacle));
     plane.authority.tick(after(2 * 86_400)).await.unwrap();
     let told = told(&plane, SEGMENT);

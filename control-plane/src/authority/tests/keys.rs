@@ -126,3 +126,32 @@ async fn certificates_are_backdated_as_set() {
     let seen = verify(&plane, &svid.chain(), after(1));
     assert_eq!(seen.not_before.as_second(), start().as_second());
 }
+
+#[tokio::test]
+async fn keys_beyond_the_bound_are_refused_before_the_log() {
+    let plane = Plane::new().await;
+    let (node, own) = (plane.attest("/node/a").await, EntitlementId::node());
+    let authority = &plane.authority;
+    authority.write().keys.take_at_most(2);
+    let (first, second) = (fresh_key(), fresh_key());
+    let enrol = async |pair: &KeyPair, now| {
+        let key = proven(pair, &own);
+        authority.enrol(&node, &own, &key, now).await
+    };
+    let svid = enrol(&first, start()).await.unwrap();
+    authority.check_room().unwrap();
+    enrol(&second, start()).await.unwrap();
+    let from = authority.log.size();
+    let refused = enrol(&fresh_key(), start()).await.unwrap_err();
+    assert!(matches!(refused, AuthorityError::TooManyKeys { most: 2 }));
+    authority.check_room().unwrap_err();
+    assert_eq!(authority.log.size(), from, "nothing was logged");
+    assert_eq!(authority.certified_keys(), 2);
+    let again = enrol(&first, start()).await.unwrap();
+    assert_eq!(again.serial, svid.serial, "a known key has its place");
+
+    // The certificates end, and are forgotten.
+    let ended = after(3_601);
+    authority.tick(ended).await.unwrap();
+    enrol(&fresh_key(), ended).await.unwrap();
+}

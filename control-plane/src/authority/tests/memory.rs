@@ -143,7 +143,7 @@ fn tables(plane: &Plane) -> Vec<(&'static str, usize)> {
         ("lineages", plane.authority.listed().len()),
         ("issuing CAs", tiers.issuing.len()),
         ("CA keys", plane.authority.cas().keys.len()),
-        ("unvoided", plane.authority.unvoided().len()),
+        ("unvoided", plane.authority.unvoided().indexes.len()),
         (
             "entries in the journal alone",
             usize::try_from(log.size() - log.bytes().published()).unwrap(),

@@ -1,5 +1,7 @@
 //! Certificates that are in the log and that nobody was given.
 
+use countersign_proto::log::Refused;
+use countersign_proto::log::entry::What;
 use futures_util::FutureExt as _;
 use rcgen::CertificateParams;
 
@@ -101,7 +103,7 @@ async fn right_that_ends_under_way_leaves_no_certificate() {
     );
     let signature = plane.authority.log.signature(index).unwrap();
     assert_eq!(signature, None, "it was never signed");
-    assert!(plane.authority.unvoided().is_empty());
+    assert!(plane.authority.unvoided().indexes.is_empty());
     assert_eq!(svids(plane), 0);
     let scene = scene.crash().await;
     let plane = &scene.plane;
@@ -225,7 +227,7 @@ async fn void_that_the_log_does_not_take_is_void_at_once() {
     let change = || change(&plane.authority, registration("/web", "/node/a"));
     assert_eq!(code(interrupted(enrol, change).await), "key_superseded");
     assert_eq!(told(&plane, from).len(), 1, "the log takes nothing");
-    assert_eq!(*plane.authority.unvoided(), [from].into());
+    assert_eq!(plane.authority.unvoided().indexes, [from].into());
     assert_eq!(svids(&plane), 0);
     let shown = plane.authority.certificate(&serial(&plane, from), 0);
     assert!(shown.unwrap().voided);
@@ -233,7 +235,7 @@ async fn void_that_the_log_does_not_take_is_void_at_once() {
     drop(obstacle);
     plane.authority.tick(after(1)).await.unwrap();
     assert_eq!(told(&plane, from)[1..], [format!("voided {from}")]);
-    assert!(plane.authority.unvoided().is_empty());
+    assert!(plane.authority.unvoided().indexes.is_empty());
 }
 
 fn request(pair: &KeyPair) -> Requested {
@@ -334,4 +336,27 @@ async fn lost_void_brings_no_old_names_back() {
     assert!(svid.serial.index() > from);
     let found = plane.authority.published(node.id(), &EntitlementId::node());
     assert_eq!(found.unwrap().serial, own.serial, "what stands comes back");
+}
+
+#[tokio::test]
+async fn voids_that_wait_stop_certificates_at_their_bound() {
+    let plane = Plane::new().await;
+    let (node, own) = (plane.attest("/node/a").await, EntitlementId::node());
+    let (authority, key) = (&plane.authority, proven(&fresh_key(), &own));
+    let void = authority
+        .log
+        .note(start(), What::Refused(Refused::default()));
+    let (void, from) = (void.await.unwrap(), authority.log.size());
+    {
+        let mut unvoided = authority.unvoided();
+        unvoided.most = 1;
+        unvoided.indexes.insert(void);
+    }
+    let refused = authority.enrol(&node, &own, &key, start()).await;
+    assert!(matches!(refused, Err(AuthorityError::Unavailable(_))));
+    authority.check_room().unwrap_err();
+    assert_eq!(authority.log.size(), from, "nothing was logged");
+    authority.tick(start()).await.unwrap();
+    assert_eq!(told(&plane, from), [format!("voided {void}")]);
+    authority.enrol(&node, &own, &key, start()).await.unwrap();
 }
