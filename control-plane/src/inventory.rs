@@ -22,7 +22,7 @@ use crate::tables::{FirstEnd, give_back};
 pub(crate) use filter::{Filter, Validity};
 pub(crate) use lineage::{Certificate, Lineage, LineageId};
 use names::Names;
-pub(crate) use snapshot::Coverage;
+pub(crate) use snapshot::{Coverage, Void};
 
 /// How long a lineage whose last certificate expired stays listed.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);

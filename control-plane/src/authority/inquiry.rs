@@ -18,8 +18,7 @@ pub(crate) struct Shown {
     pub(crate) certificate: Certificate,
     /// DER; `None` where the signature was lost, or it is void.
     pub(crate) der: Option<Vec<u8>>,
-    /// Nobody was given it. Remembered while it would be valid; a CA's, and the listener's, not
-    /// surely beyond a restart.
+    /// Nobody was given it. Remembered while it would be valid.
     pub(crate) voided: bool,
     /// Newest first.
     pub(crate) history: Vec<Certificate>,

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::withheld::{Voids, Withheld};
 use super::{AuthorityError, Denied};
+use crate::inventory::Void;
 use crate::issue::issuance::Issuance;
 use crate::registry::Authorized;
 use crate::tables::{FirstEnd, give_back};
@@ -199,6 +200,11 @@ impl Keys {
     /// Whether the certificate at a log index is void, as long as it would be valid.
     pub(super) fn is_void(&self, index: u64) -> bool {
         self.voids.contains(index)
+    }
+
+    /// The void certificates below a log index.
+    pub(super) fn voids_below(&self, index: u64) -> Vec<Void> {
+        self.voids.below(index)
     }
 
     /// Whether a certificate is being issued.

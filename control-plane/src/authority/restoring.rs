@@ -39,6 +39,7 @@ impl Authority {
             return Err(older_than_log());
         }
         self.accounted.store(accounted, Ordering::Release);
+        self.restore_voids(&covered.voids, now);
         let from = covered.settled.min(covered.oldest_live);
         let voided = self.log.voided(from)?;
         let mut accounts = BTreeMap::new();

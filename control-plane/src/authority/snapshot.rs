@@ -50,10 +50,12 @@ impl Authority {
         let settled = if is_quiet { size } else { before };
         let oldest_live = self.read().keys.oldest_live(now).unwrap_or(settled);
         let undestroyed = self.undestroyed().first_index().unwrap_or(oldest_live);
+        let oldest_live = oldest_live.min(undestroyed);
         let coverage = Coverage {
             log_id: self.log.id(),
             settled,
-            oldest_live: oldest_live.min(undestroyed),
+            oldest_live,
+            voids: self.read().keys.voids_below(settled.min(oldest_live)),
             accounted: self.accounted.load(Ordering::Acquire),
         };
         (self.unvoided().indexes.is_empty() && !self.store.is_stopped()).then_some(coverage)
@@ -67,6 +69,7 @@ impl Authority {
             settled: 0,
             oldest_live: 0,
             accounted: 0,
+            voids: Vec::new(),
         };
         let Ok(bytes) = fs::read(self.inventory_file()) else {
             return from_scratch;

@@ -15,6 +15,7 @@ use tracing::info;
 use super::Authority;
 use super::key_uses::KeyUse;
 use crate::ca::keys;
+use crate::inventory::Void;
 use crate::issue::issuance::Issuance;
 use crate::tables::{FirstEnd, give_back};
 
@@ -35,6 +36,15 @@ impl Withheld {
             index: issuance.serial.index(),
             end: issuance.not_after,
             spki_sha256: issuance.spki_sha256,
+        }
+    }
+
+    /// One that was written down.
+    pub(super) fn found(void: &Void) -> Self {
+        Self {
+            index: void.index,
+            end: void.not_after,
+            spki_sha256: void.spki_sha256,
         }
     }
 
@@ -68,6 +78,14 @@ impl Authority {
             let used = is_claimed.then(|| KeyUse::of(issuance));
             self.write().keys.found_void(&withheld, used);
         }
+    }
+
+    /// Void certificates that were written down, for the log is not read from so far back: those of
+    /// CAs. A key that was claimed for another is found in the log.
+    pub(super) fn restore_voids(&self, voids: &[Void], now: Timestamp) {
+        let mut state = self.write();
+        let live = voids.iter().filter(|void| void.not_after >= now);
+        live.for_each(|void| state.keys.found_void(&Withheld::found(void), None));
     }
 
     /// A crash came between the certificate of a CA and the commit that makes it one, or the
@@ -132,6 +150,17 @@ impl Voids {
     /// Whether the certificate at a log index is void.
     pub(super) fn contains(&self, index: u64) -> bool {
         self.certificates.contains_key(&index)
+    }
+
+    /// Those below a log index.
+    pub(super) fn below(&self, index: u64) -> Vec<Void> {
+        let below = self.certificates.range(..index);
+        let void = |(index, (end, spki_sha256)): (&u64, &(Timestamp, [u8; 32]))| Void {
+            index: *index,
+            not_after: *end,
+            spki_sha256: *spki_sha256,
+        };
+        below.map(void).collect()
     }
 
     /// The lowest log index of one that would be valid and whose key was claimed. A CA's would

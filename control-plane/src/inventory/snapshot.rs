@@ -1,8 +1,8 @@
 //! The inventory as a file, so that a start need not read a log of months. It is a cache: one that
 //! is missing, damaged or of another log is read from the log again.
 //!
-//! Shape: a line that names it, a head, the rows, each a protobuf message after its length, then
-//! SHA-256 over all of that. A row at a time is made and read: the file of a large fleet would
+//! Shape: a line that names it, a head, the rows and the void certificates, each a protobuf message
+//! after its length, then SHA-256 over all of that. A row at a time is made and read: the file of a large fleet would
 //! otherwise be several times in memory.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use crate::issue::issuance::Account;
 use crate::issue::profile::Profile;
 
 /// The line that a file begins with. Another shape takes another line.
-const SHAPE: &[u8] = b"countersign inventory 2\n";
+const SHAPE: &[u8] = b"countersign inventory 3\n";
 const DIGEST_BYTES: usize = 32;
 
 /// An inventory and how much of which log it tells of.
@@ -31,6 +31,16 @@ pub(crate) struct Coverage {
     pub(crate) oldest_live: u64,
     /// So many entries of the log were accounted for: a state that knows of fewer is older.
     pub(crate) accounted: u64,
+    /// Void certificates below both indexes: a start does not come across them.
+    pub(crate) voids: Vec<Void>,
+}
+
+/// A certificate that nobody was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Void {
+    pub(crate) index: u64,
+    pub(crate) not_after: Timestamp,
+    pub(crate) spki_sha256: [u8; 32],
 }
 
 #[derive(Message)]
@@ -47,6 +57,18 @@ struct Head {
     lineages: u64,
     #[prost(uint64, tag = "6")]
     accounted: u64,
+    #[prost(uint64, tag = "7")]
+    voids: u64,
+}
+
+#[derive(Message)]
+struct VoidRow {
+    #[prost(uint64, tag = "1")]
+    index: u64,
+    #[prost(int64, tag = "2")]
+    not_after: i64,
+    #[prost(bytes = "vec", tag = "3")]
+    spki_sha256: Vec<u8>,
 }
 
 #[derive(Message)]
@@ -93,11 +115,15 @@ impl Inventory {
             accounted: coverage.accounted,
             issued: self.issued,
             lineages: self.lineages.len() as u64,
+            voids: coverage.voids.len() as u64,
         };
         let mut bytes = SHAPE.to_vec();
         bytes.extend(head.encode_length_delimited_to_vec());
         for lineage in self.lineages.values() {
             bytes.extend(Row::from(&**lineage).encode_length_delimited_to_vec());
+        }
+        for void in &coverage.voids {
+            bytes.extend(VoidRow::from(void).encode_length_delimited_to_vec());
         }
         let digest = Sha256::digest(&bytes);
         bytes.extend(digest);
@@ -112,11 +138,12 @@ impl Inventory {
         }
         let mut rest = message.strip_prefix(SHAPE)?;
         let head = Head::decode_length_delimited(&mut rest).ok()?;
-        let coverage = Coverage {
+        let mut coverage = Coverage {
             log_id: head.log_id,
             settled: head.settled,
             oldest_live: head.oldest_live,
             accounted: head.accounted,
+            voids: Vec::new(),
         };
         let mut inventory = Self {
             issued: head.issued,
@@ -127,6 +154,10 @@ impl Inventory {
             let (id, lineage) = inventory.read(row)?;
             inventory.first_end.note(lineage.newest.not_after);
             inventory.lineages.insert(id, Box::new(lineage));
+        }
+        for _ in 0..head.voids {
+            let row = VoidRow::decode_length_delimited(&mut rest).ok()?;
+            coverage.voids.push(row.read()?);
         }
         rest.is_empty().then_some((inventory, coverage))
     }
@@ -155,6 +186,26 @@ impl Inventory {
             },
         };
         Some((lineage.id(), lineage))
+    }
+}
+
+impl From<&Void> for VoidRow {
+    fn from(void: &Void) -> Self {
+        Self {
+            index: void.index,
+            not_after: void.not_after.as_second(),
+            spki_sha256: void.spki_sha256.to_vec(),
+        }
+    }
+}
+
+impl VoidRow {
+    fn read(self) -> Option<Void> {
+        Some(Void {
+            index: self.index,
+            not_after: Timestamp::from_second(self.not_after).ok()?,
+            spki_sha256: self.spki_sha256.try_into().ok()?,
+        })
     }
 }
 

@@ -69,15 +69,24 @@ fn older_certificate_found_later_is_not_the_newest() {
     assert_eq!((all[0].newest.serial.index(), all[0].certificates), (3, 2));
 }
 
-#[test]
-fn snapshot_reads_back_equal() {
-    let inventory = filled();
-    let coverage = Coverage {
+fn coverage() -> Coverage {
+    Coverage {
         log_id: 0x01_0000,
         settled: 4,
         oldest_live: 1,
         accounted: 2,
-    };
+        voids: vec![Void {
+            index: 0,
+            not_after: at(900),
+            spki_sha256: [3; 32],
+        }],
+    }
+}
+
+#[test]
+fn snapshot_reads_back_equal() {
+    let inventory = filled();
+    let coverage = coverage();
     let bytes = inventory.to_snapshot(&coverage);
     let (mut again, covered) = Inventory::from_snapshot(&bytes).unwrap();
     assert_eq!(covered, coverage);
@@ -93,12 +102,7 @@ fn snapshot_reads_back_equal() {
 
 #[test]
 fn damaged_snapshot_is_none() {
-    let coverage = Coverage {
-        log_id: 0x01_0000,
-        settled: 4,
-        oldest_live: 1,
-        accounted: 2,
-    };
+    let coverage = coverage();
     let bytes = filled().to_snapshot(&coverage);
     for place in 0..bytes.len() {
         let mut damaged = bytes.clone();

@@ -321,3 +321,31 @@ async fn start_destroys_the_keys_of_void_cas() {
     assert_eq!(on_disk(plane.dir.path()), 2, "after an orderly end");
     assert_eq!(alive(&plane), known(&plane));
 }
+
+#[tokio::test]
+async fn void_of_a_ca_is_told_after_every_start() {
+    let (plane, faults) = faulty(|_| ()).await;
+    let from = plane.authority.log.size();
+    set(&faults, Fault::Refuse(Kind::Authority));
+    plane.authority.rotate_issuing(after(1)).await.unwrap_err();
+    set(&faults, Fault::None);
+    let logged = plane.authority.log.read_back(from).unwrap().unwrap();
+    let (void, end) = (logged.issuance().serial, logged.issuance().not_after);
+    let is_void = |plane: &Plane| {
+        let shown = plane.authority.certificate(&void, 0).unwrap();
+        shown.voided && shown.der.is_none()
+    };
+    assert!(is_void(&plane));
+    // The second start knows it from the file that the first one wrote.
+    let plane = plane.restart(after(2)).await;
+    assert!(is_void(&plane), "after a start");
+    let plane = plane.restart(after(3)).await;
+    assert!(is_void(&plane), "after another");
+    let file = plane.dir.path().join("cp/inventory");
+    std::fs::remove_file(file).unwrap();
+    let plane = plane.crash(after(4)).await;
+    assert!(is_void(&plane), "read from the log alone");
+    let over = end + SignedDuration::from_secs(1);
+    plane.authority.write().keys.forget_expired(over);
+    assert_eq!(plane.authority.read().keys.voids_below(u64::MAX), []);
+}
