@@ -1,6 +1,7 @@
 //! Which CAs there shall be, and what is missing or due: root, intermediate where one is wanted,
 //! issuing CA. What cannot be done while a key store is not ready is done once it is.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -78,6 +79,10 @@ impl Authority {
         if now > issuing.not_after || cas.key(&issuing.key_id).is_none() {
             obstacles.push("no issuing CA can sign".to_owned());
             obstacles.extend(not_ready(Tier::Intermediate));
+        }
+        // Until the listener has an identity it is tried again and again, so this is news.
+        if !self.has_listener.load(Ordering::Relaxed) {
+            obstacles.extend(self.log.refusal().map(|reason| reason.to_string()));
         }
         obstacles
     }

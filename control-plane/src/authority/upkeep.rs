@@ -2,7 +2,6 @@
 
 use std::sync::PoisonError;
 
-use countersign_tlog::LogError;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
@@ -43,22 +42,19 @@ impl Authority {
     }
 
     /// The tick of a start. A log with too many entries that wait for a checkpoint takes nothing,
-    /// so it is given one first. While it takes no voids it takes nothing else: what is due waits
-    /// with them for the next tick.
+    /// so it is given one first. What is due waits for the next tick while the log takes nothing:
+    /// what is known is served meanwhile.
     pub(super) async fn first_tick(&self, now: Timestamp) -> Result<(), AuthorityError> {
         if let Err(error) = self.publish_log(now).await {
             warn!(%error, "no checkpoint of the issuance log at start; tried again by itself");
         }
         let ticked = self.tick(now).await;
-        match self.void_pending(now).await {
-            Err(LogError::Refused(reason)) => {
-                warn!(
-                    reason,
-                    "the issuance log takes nothing; what is due waits for it"
-                );
+        match (ticked, self.log.refusal()) {
+            (Err(error), Some(reason)) => {
+                warn!(%reason, %error, "what is due waits for the issuance log");
                 Ok(())
             }
-            _ => ticked,
+            (ticked, _) => ticked,
         }
     }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use aws_lc_rs::rand;
 use countersign_model::{Serial, TrustDomain};
 use countersign_proto::log::entry::What;
@@ -31,6 +32,8 @@ const VOIDED_BYTES: usize = 64;
 pub struct Log {
     id: u32,
     entries: Arc<tlog::Log>,
+    /// Why the newest append was refused.
+    refusal: ArcSwapOption<String>,
 }
 
 /// A coordinate that nothing else will ever have. Consumed by the certificate that bears it.
@@ -91,6 +94,7 @@ impl Log {
         Ok(Self {
             id,
             entries: Arc::new(tlog::Log::open(&options)?),
+            refusal: ArcSwapOption::empty(),
         })
     }
 
@@ -123,7 +127,9 @@ impl Log {
             prepared = Some(issuance);
             Ok(entry)
         };
-        self.entries.append(make).await?;
+        let appended = self.entries.append(make).await;
+        self.remember(&appended);
+        appended?;
         let issuance = prepared.expect("an appended entry was made");
         Ok(Logged { issuance })
     }
@@ -131,10 +137,27 @@ impl Log {
     /// Makes any other entry durable and says at which index.
     pub(crate) async fn note(&self, at: Timestamp, what: What) -> Result<u64, LogError> {
         let make = |_| Ok::<_, std::convert::Infallible>(entries::encode(at, what));
-        match self.entries.append(make).await {
+        let appended = self.entries.append(make).await;
+        self.remember(&appended);
+        match appended {
             Ok(index) => Ok(index),
             Err(AppendError::Log(error)) => Err(error),
             Err(AppendError::Made(never)) => match never {},
+        }
+    }
+
+    /// Why the disk refused the newest entry; `None` where it took that, and before the first.
+    pub(crate) fn refusal(&self) -> Option<Arc<String>> {
+        self.refusal.load_full()
+    }
+
+    fn remember<E>(&self, appended: &Result<u64, AppendError<E>>) {
+        match appended {
+            Ok(_) if self.refusal.load().is_some() => self.refusal.store(None),
+            Err(AppendError::Log(error @ LogError::Refused(_))) => {
+                self.refusal.store(Some(Arc::new(error.to_string())));
+            }
+            _ => {}
         }
     }
 

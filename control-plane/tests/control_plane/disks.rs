@@ -18,6 +18,9 @@ use crate::ledger;
 /// A disk that has room again is used in this time.
 const BACK_WITHIN: Duration = Duration::from_secs(5);
 
+/// Each start logs a certificate of half a kilobyte at least.
+const STARTS_OF_A_PAGE: usize = 16;
+
 /// Has every call of these names fail in a process, until it is dropped.
 struct Fault(Child);
 
@@ -68,6 +71,12 @@ async fn register(operator: &Operator, id: &str) -> Result<String, Status> {
     };
     let answer = operator.admin.clone().register(request).await?;
     Ok(answer.into_inner().registration.unwrap().entitlement)
+}
+
+/// Why nothing can be signed, as `countersign status` tells it.
+async fn obstacles(operator: &Operator) -> Vec<String> {
+    let status = operator.admin.clone().status(wire::StatusRequest {}).await;
+    status.unwrap().into_inner().obstacles
 }
 
 async fn list(operator: &Operator) -> Vec<String> {
@@ -237,6 +246,39 @@ async fn a_read_only_data_dir_is_named_and_unharmed() {
     remount(&disk, "rw");
     let operator = daemon.start().await;
     assert_eq!(list(&operator).await, [WEB]);
+    daemon.kill().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_stops_no_start() {
+    let (folder, disk) = (tempfile::tempdir().unwrap(), Disk::of("8m"));
+    let data_dir = disk.0.path().join("cp");
+    let mut daemon = Daemon::configure(folder.path(), &data_dir, "");
+    let operator = daemon.start().await;
+    let node = attested(&operator).await;
+    let entitlement = register(&operator, WEB).await.unwrap();
+    daemon.kill().await;
+    let ballast = disk.fill();
+    // The last page of the log has room for what a few starts need, and then for nothing.
+    let mut operator = daemon.start().await;
+    for _ in 0..STARTS_OF_A_PAGE {
+        if !obstacles(&operator).await.is_empty() {
+            break;
+        }
+        daemon.kill().await;
+        operator = daemon.start().await;
+    }
+    let told = obstacles(&operator).await.join("; ");
+    assert!(
+        told.contains("issuance log") && told.contains("No space"),
+        "{told}"
+    );
+    assert_eq!(list(&operator).await, [WEB]);
+    std::fs::remove_file(ballast).unwrap();
+    until(async || dial(operator.api, &operator.bundle, None).await.is_ok()).await;
+    assert_eq!(obstacles(&operator).await, Vec::<String>::new());
+    let calls = session(&operator, &node).await;
+    enrol(&calls, &entitlement).await.unwrap();
     daemon.kill().await;
 }
 

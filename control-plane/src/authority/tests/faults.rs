@@ -204,15 +204,8 @@ impl KeyStore for Obstructing {
     }
 }
 
-#[tokio::test]
-async fn void_that_the_log_refuses_stops_no_start() {
-    let plane = Plane::new().await;
-    let log = &plane.authority.log;
-    let lost = What::Registered(Registered {
-        updated: true,
-        ..Registered::default()
-    });
-    let index = log.note(start(), lost).await.unwrap();
+/// Starts again, with a log whose last segment is full and that has no room for another.
+async fn start_without_room(plane: Plane, now: Timestamp) -> (Plane, Obstacle) {
     drop(fill_segment_but(&plane, 0).await);
     let Plane { dir, authority } = plane;
     let (settings, obstacle) = (authority.settings.clone(), obstacle(dir.path()));
@@ -223,17 +216,57 @@ async fn void_that_the_log_refuses_stops_no_start() {
         let store = Box::new(Obstructing { inner, obstacle });
         Ok(Stores::of(StoreKind::Disk, store))
     };
-    // Two days later an issuing CA is due as well, and waits behind the void.
-    let opened = Authority::open_with(settings, keys, |store| store, after(2 * 86_400));
+    let opened = Authority::open_with(settings, keys, |store| store, now);
     let authority = opened.await.unwrap();
-    let plane = Plane { dir, authority };
+    (Plane { dir, authority }, Obstacle(obstacle))
+}
+
+#[tokio::test]
+async fn void_that_the_log_refuses_stops_no_start() {
+    let plane = Plane::new().await;
+    let log = &plane.authority.log;
+    let lost = What::Registered(Registered {
+        updated: true,
+        ..Registered::default()
+    });
+    let index = log.note(start(), lost).await.unwrap();
+    // Two days later an issuing CA is due as well, and waits behind the void.
+    let (plane, obstacle) = start_without_room(plane, after(2 * 86_400)).await;
     let log = plane.authority.log.bytes();
     assert_eq!((log.size(), log.published()), (SEGMENT, SEGMENT));
     assert_eq!(plane.authority.unvoided().indexes, [index].into());
-    drop(Obstacle(obstacle));
+    drop(obstacle);
     plane.authority.tick(after(2 * 86_400)).await.unwrap();
     let told = told(&plane, SEGMENT);
     for done in [&format!("voided {index}"), "rotated issuing active"] {
         assert!(told.iter().any(|it| it == done), "{done}: {told:?}");
+    }
+}
+
+#[tokio::test]
+async fn log_without_room_stops_no_start() {
+    for (days, is_due) in [(0, false), (2, true)] {
+        let plane = Plane::new().await;
+        let web = plane.register(registration("/web", "/node/a")).await;
+        let node = plane.attest("/node/a").await;
+        let svid = plane.enrol(&node, &web).await;
+        let now = after(days * 86_400);
+        let (plane, obstacle) = start_without_room(plane, now).await;
+        let authority = &plane.authority;
+        assert!(authority.unvoided().indexes.is_empty(), "no void waits");
+        if !is_due {
+            let found = authority.published(node.id(), &web).unwrap();
+            assert_eq!(found.serial, svid.serial, "what is known is served");
+        }
+        let refused = authority.server_identity(now).await;
+        assert!(matches!(refused, Err(AuthorityError::Unavailable(_))));
+        let obstacles = authority.obstacles(now).join("; ");
+        assert!(obstacles.contains("issuance log"), "{obstacles}");
+
+        drop(obstacle);
+        authority.tick(now).await.unwrap();
+        authority.server_identity(now).await.unwrap();
+        assert_eq!(authority.obstacles(now), Vec::<String>::new());
+        assert_eq!(authority.log.size() > SEGMENT + 1, is_due);
     }
 }
