@@ -16,6 +16,8 @@ use serde_json::Value;
 
 use crate::wait;
 
+/// What has the kernel end a child with its parent, and then becomes the program.
+const SETPRIV: &str = "setpriv";
 /// Most of a log that an error quotes, in bytes.
 const QUOTED_LOG_BYTES: usize = 4_000;
 
@@ -36,7 +38,7 @@ impl Process {
     pub fn start(name: &str, program: &Path, arguments: &[&str], folder: &Path) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log)?;
-        let child = std::process::Command::new("setpriv")
+        let child = std::process::Command::new(SETPRIV)
             .args(["--pdeathsig", "KILL", "--"])
             .arg(program)
             .args(arguments)
@@ -46,7 +48,10 @@ impl Process {
             .stderr(output)
             .process_group(0)
             .spawn()
-            .with_context(|| format!("cannot start {} (package util-linux)", program.display()))?;
+            .with_context(|| {
+                let program = program.display();
+                format!("cannot start {SETPRIV} (package util-linux), which runs {program}")
+            })?;
         let pid = Pid::from_child(&child);
         let child = Mutex::new(child);
         Ok(Self {
@@ -166,5 +171,23 @@ impl Drop for Process {
                 eprintln!("--- {}\n{}", self.name, self.tail());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_started_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        // No program takes an argument with a zero byte.
+        let started = Process::start("web", Path::new("program"), &["\0"], folder.path());
+        let told = format!("{:#}", started.unwrap_err());
+        assert!(
+            told.contains("cannot start setpriv (package util-linux)"),
+            "{told}"
+        );
+        assert!(told.contains("program"), "{told}");
     }
 }
