@@ -166,7 +166,7 @@ impl Sidecar {
         services.spawn(status::serve(
             self.status_socket,
             reporter(
-                self.config.control_plane.address.to_string(),
+                &self.config,
                 self.link,
                 self.holdings.clone(),
                 (self.proxy.listening(), others),
@@ -226,12 +226,14 @@ async fn serve_workloads(listener: UnixListener, api: Arc<LocalApi>, counters: A
 }
 
 fn reporter(
-    address: String,
+    config: &Config,
     link: watch::Receiver<LinkState>,
     holdings: Arc<Holdings>,
     (listeners, others): (Vec<Listening>, Vec<(&'static str, String)>),
     readiness: Readiness,
-) -> impl Fn() -> Report + Send + Sync + 'static {
+) -> impl Fn() -> Report + Send + Sync + use<> + 'static {
+    let address = config.control_plane.address.to_string();
+    let enrol_ahead = config.workload_api.enrol_ahead;
     let demanded = holdings.demanded();
     move || {
         let sources = Sources {
@@ -239,6 +241,7 @@ fn reporter(
             link: link.borrow().clone(),
             snapshot: &holdings.load(),
             demanded: &demanded.borrow(),
+            enrol_ahead,
             listeners: &listeners,
             others: &others,
             not_ready: readiness.missing(),

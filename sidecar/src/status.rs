@@ -17,7 +17,7 @@ pub use table::render;
 
 use crate::control::link_state::LinkState;
 use crate::holdings::{Held, Snapshot};
-use crate::identity::schedule::renewal_of;
+use crate::identity::schedule::{ahead_of_demand, renewal_of};
 use crate::proxy::Listening;
 
 /// Name of the socket in the state directory.
@@ -129,6 +129,8 @@ pub struct Sources<'a> {
     pub snapshot: &'a Snapshot,
     /// Who was asked for.
     pub demanded: &'a BTreeSet<EntitlementId>,
+    /// How many entitlements are enrolled before anybody asks for them.
+    pub enrol_ahead: usize,
     /// The listeners of the proxy.
     pub listeners: &'a [Listening],
     /// The other listeners, by name and address.
@@ -141,6 +143,7 @@ impl Report {
     /// What is so at `now`.
     pub fn at(sources: Sources<'_>, now: Timestamp) -> Self {
         let snapshot = sources.snapshot;
+        let wanted = wanted(&sources);
         let held = snapshot.entries.values();
         let remaining = held.filter_map(|h| Some(h.svid.as_ref()?.lifetime.remaining(now)));
         Self {
@@ -160,7 +163,7 @@ impl Report {
             }),
             outage_headroom_secs: remaining.min().unwrap_or_default().as_secs(),
             identities: Items {
-                items: identities(snapshot, sources.demanded, now),
+                items: identities(snapshot, &wanted, now),
             },
             listeners: Items {
                 items: listeners(
@@ -175,9 +178,18 @@ impl Report {
     }
 }
 
+/// What has been asked for, and what is enrolled before anybody asks.
+fn wanted<'a>(sources: &Sources<'a>) -> BTreeSet<&'a EntitlementId> {
+    let rights = sources.snapshot.entries.values();
+    let rights = rights.map(|held| &*held.entitlement);
+    let mut wanted = ahead_of_demand(rights, sources.enrol_ahead);
+    wanted.extend(sources.demanded);
+    wanted
+}
+
 fn identities(
     snapshot: &Snapshot,
-    demanded: &BTreeSet<EntitlementId>,
+    wanted: &BTreeSet<&EntitlementId>,
     now: Timestamp,
 ) -> Vec<Identity> {
     let entries = snapshot.entries.values();
@@ -193,13 +205,13 @@ fn identities(
                 not_after: lifetime.map(|life| life.not_after),
                 renew_at: svid
                     .map(|svid| renewal_of(&held.entitlement, &svid.serial, &svid.lifetime)),
-                problem: why_not(held, demanded.contains(&held.entitlement.id), now),
+                problem: why_not(held, wanted.contains(&held.entitlement.id), now),
             }
         })
         .collect()
 }
 
-fn why_not(held: &Held, demanded: bool, now: Timestamp) -> Option<String> {
+fn why_not(held: &Held, is_wanted: bool, now: Timestamp) -> Option<String> {
     if let Some(problem) = &held.problem {
         return Some(problem.to_string());
     }
@@ -208,7 +220,7 @@ fn why_not(held: &Held, demanded: bool, now: Timestamp) -> Option<String> {
             Some(format!("expired at {}", svid.lifetime.not_after))
         }
         Some(_) => None,
-        None if demanded => Some(JUST_ENTITLED.to_owned()),
+        None if is_wanted => Some(JUST_ENTITLED.to_owned()),
         None => Some(NOT_DEMANDED.to_owned()),
     }
 }

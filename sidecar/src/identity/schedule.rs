@@ -5,6 +5,8 @@
 //! after a restart and differs over the fleet, and nothing has to be remembered. What failed is
 //! retried for ever, also after it expired.
 
+use std::collections::BTreeSet;
+
 use countersign_model::{Entitlement, EntitlementId, Lifetime, Serial};
 use jiff::Timestamp;
 
@@ -45,9 +47,8 @@ pub struct Plan {
 /// enrolled ahead of demand; the others once they are demanded.
 pub fn plan(items: &[Item<'_>], ahead: usize, now: Timestamp) -> Plan {
     let mut by_rank: Vec<_> = items.iter().collect();
-    by_rank.sort_by(|a, b| a.order().cmp(&b.order()));
-    // The node's own is enrolled whatever the cap, and takes no place under it.
-    let ahead = ahead + by_rank.iter().filter(|item| item.is_node()).count();
+    by_rank.sort_by(|a, b| order(a.entitlement).cmp(&order(b.entitlement)));
+    let ahead = places(by_rank.iter().map(|item| item.entitlement), ahead);
     let mut due: Vec<_> = by_rank
         .iter()
         .enumerate()
@@ -65,21 +66,37 @@ pub fn plan(items: &[Item<'_>], ahead: usize, now: Timestamp) -> Plan {
     }
 }
 
+/// The entitlements that are enrolled ahead of demand, as [`plan`] does it.
+pub fn ahead_of_demand<'a>(
+    rights: impl IntoIterator<Item = &'a Entitlement>,
+    ahead: usize,
+) -> BTreeSet<&'a EntitlementId> {
+    let mut by_rank: Vec<_> = rights.into_iter().collect();
+    by_rank.sort_by(|a, b| order(a).cmp(&order(b)));
+    by_rank.truncate(places(by_rank.iter().copied(), ahead));
+    by_rank.into_iter().map(|right| &right.id).collect()
+}
+
+/// The node's own is enrolled whatever the cap, and takes no place under it.
+fn places<'a>(rights: impl Iterator<Item = &'a Entitlement>, ahead: usize) -> usize {
+    ahead + rights.filter(|right| is_node(right)).count()
+}
+
+/// The node's own credential first: without it nothing else can be enrolled.
+fn order(right: &Entitlement) -> (bool, (bool, Timestamp, u64, &EntitlementId)) {
+    (!is_node(right), right.rank())
+}
+
+fn is_node(right: &Entitlement) -> bool {
+    right.id == EntitlementId::node()
+}
+
 /// The moment at which a credential is renewed.
 pub fn renewal_of(entitlement: &Entitlement, serial: &Serial, lifetime: &Lifetime) -> Timestamp {
     entitlement.renew.moment(lifetime, draw_of(serial))
 }
 
 impl Item<'_> {
-    /// The node's own credential first: without it nothing else can be enrolled.
-    fn order(&self) -> (bool, (bool, Timestamp, u64, &EntitlementId)) {
-        (!self.is_node(), self.entitlement.rank())
-    }
-
-    fn is_node(&self) -> bool {
-        self.entitlement.id == EntitlementId::node()
-    }
-
     /// When something has to be started; `None` where this identity is not wanted.
     fn due(&self, ahead: bool) -> Option<Timestamp> {
         let natural = match &self.held {

@@ -6,6 +6,11 @@ use super::*;
 use crate::pki::{Authority, id, now, right, serial};
 
 fn report() -> Report {
+    report_with(0)
+}
+
+/// What is told where so many are enrolled before anybody asks.
+fn report_with(enrol_ahead: usize) -> Report {
     let authority = Authority::new("root");
     let (held, waiting, failed) = (
         right('1', "/held", 1),
@@ -38,6 +43,7 @@ fn report() -> Report {
         link: LinkState::starting(now()),
         snapshot: &snapshot,
         demanded: &BTreeSet::new(),
+        enrol_ahead,
         listeners: &[],
         others: &[("telemetry", "127.0.0.1:9".to_owned())],
         not_ready: vec!["a reason".to_owned()],
@@ -61,6 +67,16 @@ fn every_name_says_why_not() {
     let held = &report.identities.items[0];
     assert_eq!(held.serial, Some(serial(1)));
     assert!(held.renew_at > held.issued_at && held.renew_at < held.not_after);
+}
+
+#[test]
+fn a_right_within_the_cap_is_not_beyond_it() {
+    let problem = |enrol_ahead| {
+        let mut items = report_with(enrol_ahead).identities.items;
+        items.swap_remove(1).problem
+    };
+    assert_eq!(problem(1).as_deref(), Some(NOT_DEMANDED));
+    assert_eq!(problem(2).as_deref(), Some(JUST_ENTITLED));
 }
 
 #[test]

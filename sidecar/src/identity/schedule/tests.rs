@@ -62,6 +62,8 @@ fn the_node_takes_no_place_under_the_cap() {
     items.push(item(&node, None));
     let plan = plan(&items, 1, at(5_000));
     assert_eq!(plan.enrol, [node.id.clone(), rights[0].id.clone()]);
+    let ahead = ahead_of_demand(items.iter().map(|item| item.entitlement), 1);
+    assert_eq!(ahead, plan.enrol.iter().collect(), "as it is told");
 }
 
 #[test]
