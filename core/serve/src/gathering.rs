@@ -98,6 +98,18 @@ impl<S: AsyncWrite + Unpin> Gathering<S> {
         }
     }
 
+    /// Keeps bytes that fit below the bound. The room grows by doubling, as a vector does by itself,
+    /// but never beyond the bound: so much a peer that reads nothing can hold, and no more.
+    fn gather(&mut self, bytes: &[u8]) {
+        let length = self.gathered.len();
+        let wanted = length + bytes.len();
+        if wanted > self.gathered.capacity() {
+            let room = wanted.next_power_of_two().min(MAX_GATHERED_BYTES);
+            self.gathered.reserve_exact(room - length);
+        }
+        self.gathered.extend_from_slice(bytes);
+    }
+
     /// Hands everything that waits to the stream below.
     fn poll_hand_over(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.sent < self.gathered.len() {
@@ -126,7 +138,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gathering<S> {
         }
         let room = MAX_GATHERED_BYTES - this.gathered.len();
         let taken = bytes.len().min(room);
-        this.gathered.extend_from_slice(&bytes[..taken]);
+        this.gather(&bytes[..taken]);
         Poll::Ready(Ok(taken))
     }
 

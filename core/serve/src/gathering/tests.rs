@@ -133,6 +133,40 @@ async fn more_than_the_bound_does_not_wait() {
     );
 }
 
+/// Never takes anything, as the socket of a peer that never reads.
+#[derive(Debug)]
+struct Stuck;
+
+impl AsyncWrite for Stuck {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Pending
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn peer_that_never_reads_holds_no_more_than_the_bound() {
+    // Small ones, and two that together just fit: room that is doubled would be more.
+    for pieces in [vec![1_000; 40], vec![9_000, 7_000, 1_000]] {
+        let mut stream = Gathering::new(Stuck);
+        for piece in pieces {
+            let bytes = vec![1; piece];
+            let _ = futures_util::poll!(Box::pin(stream.write_all(&bytes)));
+            let _ = futures_util::poll!(Box::pin(stream.flush()));
+            assert!(stream.gathered.len() <= MAX_GATHERED_BYTES);
+            let room = stream.gathered.capacity();
+            assert!(room <= MAX_GATHERED_BYTES, "room for {room} bytes");
+        }
+    }
+}
+
 #[test]
 fn enough_is_flushed_within_the_turn() {
     on_one_worker(async {
