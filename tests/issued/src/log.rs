@@ -1,15 +1,18 @@
 //! Reads the files of an issuance log, and changes nothing: journal and bundles may overlap, their
-//! writer may be at work or have been killed, and what was not written whole ends a file.
+//! writer may be at work or have been killed, and what was not written whole ends a file: a record
+//! that is cut off, or whose checksum is another. Where a later batch follows it that is damage.
 //!
 //! This is no auditor (`countersign audit` is): it finds certificates.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use countersign_proto::log::entry::What;
 use countersign_proto::log::{Entry, Issued};
+use crc32fast::Hasher;
 use prost::Message;
 
 /// A certificate that was signed.
@@ -26,8 +29,11 @@ pub(crate) struct Certificate {
 const BUNDLES: &str = "tile/entries";
 /// Entries of a full bundle.
 const BUNDLE_ENTRIES: u64 = 256;
-/// Header of a record of the journal: the length of its entry comes first, then its index.
-const RECORD_HEADER_BYTES: usize = 20;
+/// What the checksum of a record of the journal covers before its entry: the length of the entry,
+/// its index and its place in a batch.
+const RECORD_CHECKED_BYTES: usize = 16;
+/// Most bytes of an entry.
+const MAX_ENTRY_BYTES: usize = 65_535;
 /// A slot of a file of signatures: length, value and checksum.
 const SLOT_BYTES: usize = 80;
 /// Slots of such a file.
@@ -65,23 +71,35 @@ pub(crate) fn certificates(log: &Path) -> io::Result<Vec<Certificate>> {
 type Entries = for<'a> fn(&Path, &Path, &'a [u8]) -> io::Result<Vec<(u64, &'a [u8])>>;
 
 /// A record says its index itself.
-fn journaled<'a>(_: &Path, _: &Path, bytes: &'a [u8]) -> io::Result<Vec<(u64, &'a [u8])>> {
-    let mut rest = bytes;
-    let records = std::iter::from_fn(|| {
-        let (index, entry, later) = record(rest)?;
-        rest = later;
-        Some((index, entry))
-    });
-    Ok(records.collect())
+fn journaled<'a>(_: &Path, path: &Path, bytes: &'a [u8]) -> io::Result<Vec<(u64, &'a [u8])>> {
+    let name = path.file_name().and_then(OsStr::to_str);
+    let first = name.and_then(|name| name.parse().ok());
+    let mut next: u64 = first.ok_or_else(|| misnamed(path, "segment"))?;
+    let (mut records, mut rest) = (Vec::new(), bytes);
+    while let Some((record, later)) = record(rest) {
+        records.push((record.index, record.entry));
+        (next, rest) = (record.index.saturating_add(1), later);
+    }
+    if a_later_batch_follows(rest, next) {
+        return Err(damaged(path, next, "it is not what was written"));
+    }
+    Ok(records)
+}
+
+/// Whether a sound record follows that was written after the one of this index was durable.
+fn a_later_batch_follows(bytes: &[u8], index: u64) -> bool {
+    let is_later = |record: Record<'_>| {
+        let batch = record.index.checked_sub(u64::from(record.place));
+        batch.is_some_and(|batch| batch > index)
+    };
+    (1..bytes.len()).any(|at| record(&bytes[at..]).is_some_and(|(found, _)| is_later(found)))
 }
 
 /// In a bundle it is the bundle's number that says it, and the place in there.
 fn bundled<'a>(log: &Path, path: &Path, bytes: &'a [u8]) -> io::Result<Vec<(u64, &'a [u8])>> {
     let name = path.strip_prefix(log.join(BUNDLES)).ok();
-    let number = name.and_then(bundle_number).ok_or_else(|| {
-        let what = format!("{} is no bundle by its name", path.display());
-        io::Error::new(io::ErrorKind::InvalidData, what)
-    })?;
+    let number = name.and_then(bundle_number);
+    let number = number.ok_or_else(|| misnamed(path, "bundle"))?;
     let mut rest = bytes;
     let entries = std::iter::from_fn(|| {
         let (length, later) = rest.split_first_chunk()?;
@@ -92,13 +110,34 @@ fn bundled<'a>(log: &Path, path: &Path, bytes: &'a [u8]) -> io::Result<Vec<(u64,
     Ok((number * BUNDLE_ENTRIES..).zip(entries).collect())
 }
 
-/// The index and the entry of the record that bytes begin with, and what follows it.
-fn record(bytes: &[u8]) -> Option<(u64, &[u8], &[u8])> {
-    let (header, rest) = bytes.split_first_chunk::<RECORD_HEADER_BYTES>()?;
-    let (length, header) = header.split_first_chunk()?;
+/// A record of the journal.
+struct Record<'a> {
+    index: u64,
+    /// In the batch that it was written with.
+    place: u32,
+    entry: &'a [u8],
+}
+
+/// The record that bytes begin with, and what follows it; none where its checksum is another.
+fn record(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
+    let (checked, rest) = bytes.split_first_chunk::<RECORD_CHECKED_BYTES>()?;
+    let (checksum, rest) = rest.split_first_chunk()?;
+    let (length, numbers) = checked.split_first_chunk()?;
+    let (index, place) = numbers.split_first_chunk()?;
     let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+    if length > MAX_ENTRY_BYTES {
+        return None;
+    }
     let (entry, later) = rest.split_at_checked(length)?;
-    Some((u64::from_be_bytes(*header.first_chunk()?), entry, later))
+    let record = Record {
+        index: u64::from_be_bytes(*index),
+        place: u32::from_be_bytes(*place.first_chunk()?),
+        entry,
+    };
+    let mut hasher = Hasher::new();
+    hasher.update(checked);
+    hasher.update(entry);
+    (hasher.finalize().to_be_bytes() == *checksum).then_some((record, later))
 }
 
 /// The number of `x001/x234/067`, or of `x001/x234/067.p/8` that is not full yet (C2SP tlog-tiles).
@@ -118,6 +157,11 @@ fn issued(entry: &[u8]) -> Result<Option<Issued>, String> {
         What::Issued(issued) => Ok(Some(issued)),
         _ => Ok(None),
     }
+}
+
+fn misnamed(path: &Path, kind: &str) -> io::Error {
+    let what = format!("{} is no {kind} by its name", path.display());
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 fn damaged(path: &Path, index: u64, cause: &str) -> io::Error {

@@ -62,7 +62,10 @@ fn journal(made: &[Made]) -> Vec<u8> {
     let records = made.iter().flat_map(|Made { index, entry, .. }| {
         let length = u32::try_from(entry.len()).unwrap();
         let (length, index) = (length.to_be_bytes(), index.to_be_bytes());
-        [&length[..], &index, &[0; 8], entry].concat()
+        // Each is a batch of its own, at the first place of it.
+        let checked = [&length[..], &index, &[0; 4]].concat();
+        let checksum = crc32fast::hash(&[&checked[..], entry].concat());
+        [&checked[..], &checksum.to_be_bytes(), entry].concat()
     });
     records.collect()
 }
@@ -135,6 +138,36 @@ fn an_unsigned_or_torn_entry_is_no_certificate() {
     ]);
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(keep_in(folder.path(), dir.path()).unwrap(), 1);
+}
+
+/// A journal of three entries in which one bit of the entry at this place is another.
+fn flipped(made: &[Made], place: usize) -> TempDir {
+    let mut bytes = journal(made);
+    let end = journal(&made[..=place]).len();
+    bytes[end - 1] ^= 1;
+    data_dir(&[("journal/0", &bytes), ("signatures/0", &signatures(made))])
+}
+
+#[test]
+fn a_flipped_bit_is_never_a_certificate() {
+    let made = made(3);
+    let dir = flipped(&made, 2);
+    let found = log::certificates(&dir.path().join("log")).unwrap();
+    let indexes: Vec<_> = found.iter().map(|found| found.index).collect();
+    assert_eq!(indexes, [0, 1], "at the end it looks like a torn write");
+    for place in [0, 1] {
+        let dir = flipped(&made, place);
+        let error = log::certificates(&dir.path().join("log")).unwrap_err();
+        let told = error.to_string();
+        assert!(told.contains(&format!("entry {place} ")), "{told}");
+    }
+}
+
+#[test]
+fn a_stray_file_is_no_segment() {
+    let dir = data_dir(&[("journal/stray", &journal(&made(1)))]);
+    let error = log::certificates(&dir.path().join("log")).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidData);
 }
 
 #[test]
