@@ -29,6 +29,7 @@ mod signing;
 mod snapshot;
 mod state;
 mod succession;
+mod unfinished;
 mod unmaking;
 mod upkeep;
 mod values;

@@ -3,22 +3,21 @@
 //! The entry is durable first, then the change is committed; nothing is acknowledged before both.
 //! A change that a crash or a failed commit takes away is voided by a later entry, so that a reader
 //! of the log never takes an intention for a fact. Such changes happen one at a time. Certificates
-//! that nobody was given are voided in the same way ([`super::withheld`]).
+//! that nobody was given are voided in the same way ([`super::withheld`]). Which changes a crash took
+//! away is found at a start ([`super::unfinished`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
+use countersign_proto::log::Voided;
 use countersign_proto::log::entry::What;
-use countersign_proto::log::{Issued, Voided};
 use countersign_tlog::LogError;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use tracing::error;
 
-use super::{Authority, AuthorityError, Denied};
-use crate::ca::log::Noted;
-use crate::issue::profile::Profile;
+use super::{Authority, AuthorityError};
 use crate::store::{Change as Write, Kind, Precondition, Seq, StoreError};
 
 /// Key in the store: how many entries of the log are accounted for by commits.
@@ -175,174 +174,5 @@ impl From<AuthorityError> for NotCommitted {
 impl From<NotCommitted> for AuthorityError {
     fn from(not_committed: NotCommitted) -> Self {
         not_committed.error
-    }
-}
-
-/// Follows the entries of a log and keeps the changes that nothing accounts for, and the
-/// certificates of CAs that came with them.
-#[derive(Debug)]
-pub(super) struct Unfinished {
-    accounted: u64,
-    /// Below it are entries of the log that a backup was made of.
-    own: u64,
-    noted: BTreeMap<u64, (Step, Timestamp)>,
-    /// A CA that the state does not know has signed for others.
-    is_older: bool,
-}
-
-/// What a change is made of, in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Certified,
-    Rotated,
-    Registered,
-    Removed,
-}
-
-impl Step {
-    fn of(what: &What) -> Option<Self> {
-        match what {
-            What::Registered(_) => Some(Self::Registered),
-            What::Removed(_) => Some(Self::Removed),
-            What::Rotated(_) => Some(Self::Rotated),
-            What::Issued(issued) if is_of_ca(issued) => Some(Self::Certified),
-            _ => None,
-        }
-    }
-
-    /// Whether one change may log this step right after another. All steps of a kind are logged
-    /// at one moment.
-    fn may_follow((step, at): (Self, Timestamp), (before, then): (Self, Timestamp)) -> bool {
-        match (before, step) {
-            (Self::Certified, Self::Certified | Self::Rotated) => true,
-            (Self::Rotated, Self::Rotated) | (Self::Removed, Self::Removed) => at == then,
-            _ => false,
-        }
-    }
-}
-
-impl Unfinished {
-    /// The store accounts for the entries below an index, and this log begins at another.
-    pub(super) fn after(accounted: u64, own: u64) -> Self {
-        Self {
-            accounted,
-            own,
-            noted: BTreeMap::new(),
-            is_older: false,
-        }
-    }
-
-    /// Takes the next entry in. `knows` says whether the state has a CA.
-    pub(super) fn see(&mut self, noted: &Noted, knows: impl FnOnce(&str) -> bool) {
-        let (index, Some(what)) = (noted.index, &noted.what) else {
-            return;
-        };
-        // A CA that a lost control plane made after the backup was one, and its key may be in a
-        // token that we share with it.
-        let is_ours = index >= self.accounted.max(self.own);
-        match what {
-            What::Voided(voided) => {
-                self.noted.remove(&voided.index);
-            }
-            What::Issued(issued) if !is_of_ca(issued) => {
-                self.is_older |= is_ours && !knows(&issued.issuer);
-            }
-            What::Issued(_) if !is_ours => {}
-            _ if index >= self.accounted => {
-                let step = Step::of(what).map(|step| (step, noted.at));
-                self.noted.extend(step.map(|step| (index, step)));
-            }
-            _ => {}
-        }
-    }
-
-    /// Whether nothing accounts for the entry at this index, as far as is known.
-    pub(super) fn contains(&self, index: u64) -> bool {
-        self.noted.contains_key(&index)
-    }
-
-    /// What is left: the one change that a crash took away, and in a copy of a log what the copy
-    /// of the state is older than.
-    ///
-    /// # Errors
-    /// It is more than a crash leaves: what it tells of was done, and is in use.
-    pub(super) fn judged(self) -> Result<BTreeSet<u64>, AuthorityError> {
-        if self.is_older || self.changes() > 1 {
-            return Err(older_than_log());
-        }
-        Ok(self.noted.into_keys().collect())
-    }
-
-    fn changes(&self) -> usize {
-        let ours = self.noted.range(self.accounted.max(self.own)..);
-        let steps: Vec<_> = ours.map(|(_, step)| *step).collect();
-        let mut begun = usize::from(!steps.is_empty());
-        for pair in steps.windows(2) {
-            begun += usize::from(!Step::may_follow(pair[1], pair[0]));
-        }
-        begun
-    }
-}
-
-/// The state was put back as it was before changes that were made since.
-pub(super) fn older_than_log() -> AuthorityError {
-    AuthorityError::Denied(Denied {
-        code: "state_older_than_log",
-        message: "the database is older than the issuance log beside it; nothing was changed"
-            .to_owned(),
-        remedy: "put the newest database back, or restore a backup with `countersign restore`",
-    })
-}
-
-fn is_of_ca(issued: &Issued) -> bool {
-    Profile::named(&issued.profile).is_some_and(Profile::is_ca)
-}
-
-#[cfg(test)]
-mod tests {
-    use countersign_proto::log::{Registered, Removed, Rotated};
-
-    use super::*;
-
-    fn certified(profile: &str) -> What {
-        What::Issued(Issued {
-            profile: profile.to_owned(),
-            ..Issued::default()
-        })
-    }
-
-    /// How many changes there are in entries of these moments.
-    fn changes(entries: Vec<(What, i64)>) -> usize {
-        let mut unfinished = Unfinished::after(0, 0);
-        for (index, (what, second)) in (0..).zip(entries) {
-            let at = Timestamp::from_second(second).unwrap();
-            let what = Some(what);
-            unfinished.see(&Noted { index, at, what }, |_| true);
-        }
-        unfinished.changes()
-    }
-
-    #[test]
-    fn changes_are_told_apart() {
-        let registered = || What::Registered(Registered::default());
-        let removed = || What::Removed(Removed::default());
-        let rotated = || What::Rotated(Rotated::default());
-        let (ca, leaf) = (|| certified("issuing-ca"), || certified("x509-svid"));
-        let void = |index| What::Voided(Voided { index });
-        assert_eq!(changes(vec![(leaf(), 0)]), 0);
-        assert_eq!(changes(vec![(registered(), 0), (leaf(), 1)]), 1);
-        assert_eq!(changes(vec![(registered(), 0), (registered(), 0)]), 2);
-        assert_eq!(
-            changes(vec![(removed(), 0), (leaf(), 1), (removed(), 0)]),
-            1
-        );
-        assert_eq!(changes(vec![(removed(), 0), (removed(), 1)]), 2);
-        let rotation = vec![(ca(), 0), (ca(), 0), (rotated(), 0), (rotated(), 0)];
-        assert_eq!(changes(rotation), 1);
-        assert_eq!(changes(vec![(rotated(), 0), (rotated(), 1)]), 2);
-        assert_eq!(changes(vec![(rotated(), 0), (ca(), 0)]), 2);
-        assert_eq!(changes(vec![(ca(), 0), (registered(), 0)]), 2);
-        let voided = vec![(registered(), 0), (void(0), 1), (registered(), 2)];
-        assert_eq!(changes(voided), 1);
     }
 }

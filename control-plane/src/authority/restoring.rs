@@ -11,8 +11,8 @@ use countersign_proto::log::{Issued, Opened, Registered};
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::record::{Unfinished, older_than_log};
 use super::signing::{damaged_entry, is_published};
+use super::unfinished::{Unfinished, older_than_log};
 use super::{Authority, AuthorityError, PublishedSvid};
 use crate::ca::entries;
 use crate::ca::log::Logged;
