@@ -63,6 +63,28 @@ fn the_documented_file_is_read() {
     assert_eq!(config.outbound[0].expect[0].path(), "/web");
 }
 
+/// The operator's page about listeners.
+const LISTENERS: &str = include_str!("../../../docs/listeners.md");
+
+#[test]
+fn the_documented_listeners_are_read() {
+    let (_, example) = LISTENERS.split_once("```toml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let (head, _) = WHOLE.split_once("[[inbound]]").unwrap();
+    let config = load(&format!("{head}{example}")).unwrap();
+    assert_eq!((config.inbound.len(), config.outbound.len()), (1, 1));
+    assert_eq!(config.outbound[0].connect, config.inbound[0].listen);
+}
+
+#[test]
+fn every_field_of_a_listener_is_documented() {
+    let (_, listeners) = WHOLE.split_once("[[inbound]]").unwrap();
+    let fields = listeners.lines().filter_map(|line| line.split_once(" = "));
+    for field in fields.map(|(field, _)| field).chain(["attest_callers"]) {
+        assert!(LISTENERS.contains(&format!("| `{field}` |")), "{field}");
+    }
+}
+
 #[test]
 fn every_mistake_is_in_one_report() {
     let keys = mistakes(&[
