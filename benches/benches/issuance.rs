@@ -36,9 +36,11 @@ enum What {
     Curve,
     Flat,
     Lineages,
-    /// The server beside which `cost` measures; it starts it by itself
+    /// The servers beside which `cost` measures; it starts them by itself
     #[value(hide = true)]
     TransportServer,
+    #[value(hide = true)]
+    DurableServer,
 }
 
 #[tokio::main]
@@ -47,8 +49,8 @@ async fn main() -> Result<()> {
     if what.is_empty() {
         what = vec![What::Cost, What::Throughput];
     }
-    if what == [What::TransportServer] {
-        return transport::serve().await;
+    if let [server @ (What::TransportServer | What::DurableServer)] = what[..] {
+        return transport::serve(server == What::DurableServer).await;
     }
     plane::build()?;
     let report = Report { json };
@@ -62,7 +64,7 @@ async fn main() -> Result<()> {
             What::Curve => growth::curve(report).await?,
             What::Flat => growth::flat(report).await?,
             What::Lineages => growth::lineages(report).await?,
-            What::TransportServer => transport::serve().await?,
+            What::TransportServer | What::DurableServer => {}
         }
     }
     Ok(())

@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod cost;
 pub mod cpu;
+pub mod durable;
 pub mod fleet;
 pub mod growth;
 pub mod link;

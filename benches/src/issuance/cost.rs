@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use countersign_proto::mesh::Enrolment;
+use futures_util::future::try_join_all;
 
 use super::cpu::Cpu;
 use super::plane::Plane;
@@ -20,41 +21,104 @@ pub const ROUNDS: usize = 15;
 const PER_ROUND: u32 = 400;
 /// SVIDs that are asked for at once, and entitlements of the node.
 pub const BATCH: usize = 100;
-/// Batches of one round of throughput.
-const BATCHES: usize = 20;
+/// Nodes that enrol side by side where the clock is looked at.
+pub const NODES: usize = 4;
+/// Batches of each of them in one round of throughput.
+const BATCHES: usize = 5;
 
-/// A node with its entitlements and an open stream.
+/// A control plane, and nodes with entitlements and an open stream each.
 pub struct Bench {
     /// What is measured.
     pub plane: Plane,
-    /// The node's connection.
-    pub sidecar: Sidecar,
+    callers: Vec<Caller>,
+}
+
+/// A node.
+struct Caller {
+    sidecar: Sidecar,
     /// What it may hold.
-    pub entitlements: Vec<String>,
+    entitlements: Vec<String>,
+}
+
+/// What batches took.
+pub struct Batches {
+    /// CPU of the control plane for one SVID.
+    pub cpu: Duration,
+    /// SVIDs a second, by the clock.
+    pub rate: f64,
+    /// How long each batch took.
+    pub took: Vec<Duration>,
 }
 
 impl Bench {
-    /// A control plane on these cores with one node of [`BATCH`] entitlements.
+    /// A control plane on these cores, with so many nodes of [`BATCH`] entitlements each.
     ///
     /// # Errors
     /// Something does not start.
-    pub async fn start(cores: Option<&str>) -> Result<Self> {
+    pub async fn start(cores: Option<&str>, nodes: usize) -> Result<Self> {
         let plane = Plane::start(cores).await?;
-        Self::on(plane).await
+        let mut callers = Vec::new();
+        for node in 0..nodes {
+            callers.push(Caller::start(&plane, node).await?);
+        }
+        Ok(Self { plane, callers })
     }
 
-    /// The same on a control plane that has other registrations already.
+    /// SVIDs of the first node one after the other, each followed by one primitive, whose caches
+    /// are then as cold: CPU of one and of one primitive, and how long each took.
     ///
     /// # Errors
-    /// Something does not start.
-    pub async fn on(plane: Plane) -> Result<Self> {
-        let pairs = (0..BATCH).map(|workload| (0, workload));
+    /// One was refused.
+    pub async fn singly(
+        &mut self,
+        count: u32,
+        primitive: &Primitive,
+    ) -> Result<(Duration, Duration, Vec<Duration>)> {
+        let caller = &mut self.callers[0];
+        let requests = caller.requests(usize::try_from(count)?);
+        let prepared: Vec<_> = requests.iter().map(|_| prepared()).collect();
+        let mut took = Vec::with_capacity(requests.len());
+        let mut least = Duration::ZERO;
+        let cpu = Cpu::of(self.plane.pid())?;
+        for (request, prepared) in requests.into_iter().zip(&prepared) {
+            let begun = Instant::now();
+            caller.sidecar.enrol(vec![request]).await?;
+            took.push(begun.elapsed());
+            least += primitive.cpu_of_one(prepared)?;
+        }
+        Ok((cpu.since()? / count, least / count, took))
+    }
+
+    /// So many batches of [`BATCH`] on each node, one after the other; the nodes side by side.
+    ///
+    /// # Errors
+    /// One was refused.
+    pub async fn batches(&mut self, count: usize) -> Result<Batches> {
+        let prepare =
+            |caller: &Caller| -> Vec<_> { (0..count).map(|_| caller.requests(BATCH)).collect() };
+        let prepared: Vec<_> = self.callers.iter().map(prepare).collect();
+        let (cpu, begun) = (Cpu::of(self.plane.pid())?, Instant::now());
+        let work = self.callers.iter_mut().zip(prepared);
+        let took = try_join_all(work.map(|(caller, batches)| caller.enrol(batches))).await?;
+        let (clock, cpu) = (begun.elapsed(), cpu.since()?);
+        let took = took.concat();
+        let issued = u32::try_from(took.len() * BATCH)?;
+        Ok(Batches {
+            cpu: cpu / issued,
+            rate: f64::from(issued) / clock.as_secs_f64(),
+            took,
+        })
+    }
+}
+
+impl Caller {
+    async fn start(plane: &Plane, node: usize) -> Result<Self> {
+        let pairs = (0..BATCH).map(|workload| (node, workload));
         let entitlements = plane.admin.register(pairs).await?;
-        let tokens = plane.admin.tokens(std::iter::once(0)).await?;
+        let tokens = plane.admin.tokens(std::iter::once(node)).await?;
         let node = Node::attest(plane.address, &tokens[0]).await?;
         let sidecar = node.connect(plane.address).await?;
         Ok(Self {
-            plane,
             sidecar,
             entitlements,
         })
@@ -67,45 +131,15 @@ impl Bench {
             .collect()
     }
 
-    /// SVIDs one after the other, each followed by one primitive, whose caches are then as cold:
-    /// CPU of one and of one primitive, and how long each took.
-    ///
-    /// # Errors
-    /// One was refused.
-    pub async fn singly(
-        &mut self,
-        count: u32,
-        primitive: &Primitive,
-    ) -> Result<(Duration, Duration, Vec<Duration>)> {
-        let requests = self.requests(usize::try_from(count)?);
-        let prepared: Vec<_> = requests.iter().map(|_| prepared()).collect();
-        let mut took = Vec::with_capacity(requests.len());
-        let mut least = Duration::ZERO;
-        let cpu = Cpu::of(self.plane.pid())?;
-        for (request, prepared) in requests.into_iter().zip(&prepared) {
-            let begun = Instant::now();
-            self.sidecar.enrol(vec![request]).await?;
-            took.push(begun.elapsed());
-            least += primitive.cpu_of_one(prepared)?;
-        }
-        Ok((cpu.since()? / count, least / count, took))
-    }
-
-    /// Batches of [`BATCH`] at once: CPU of one SVID, and how long each batch took.
-    ///
-    /// # Errors
-    /// One was refused.
-    pub async fn batches(&mut self, count: usize) -> Result<(Duration, Vec<Duration>)> {
-        let batches: Vec<_> = (0..count).map(|_| self.requests(BATCH)).collect();
-        let mut took = Vec::with_capacity(count);
-        let cpu = Cpu::of(self.plane.pid())?;
+    /// How long each batch took.
+    async fn enrol(&mut self, batches: Vec<Vec<Enrolment>>) -> Result<Vec<Duration>> {
+        let mut took = Vec::with_capacity(batches.len());
         for batch in batches {
             let begun = Instant::now();
             self.sidecar.enrol(batch).await?;
             took.push(begun.elapsed());
         }
-        let issued = u32::try_from(count * BATCH)?;
-        Ok((cpu.since()? / issued, took))
+        Ok(took)
     }
 }
 
@@ -114,26 +148,29 @@ impl Bench {
 /// # Errors
 /// The control plane does not start, or refuses.
 pub async fn against_the_primitive(report: Report) -> Result<()> {
-    let mut bench = Bench::start(None).await?;
+    let mut bench = Bench::start(None, 1).await?;
     let primitive = Primitive::new()?;
-    let mut transport = Transport::start().await?;
+    let mut transport = Transport::start(false).await?;
+    let mut durable = Transport::start(true).await?;
     let mut rounds = Rounds::default();
     bench.batches(2).await?;
     transport.batches(2).await?;
     for _ in 0..ROUNDS {
         let least = primitive.cpu(PER_ROUND)?;
         let (single, paced, took) = bench.singly(PER_ROUND, &primitive).await?;
-        let (batched, batches) = bench.batches(PER_ROUND as usize / BATCH).await?;
+        let batched = bench.batches(PER_ROUND as usize / BATCH).await?;
         let carried = transport.singly(PER_ROUND, &primitive).await?;
+        let kept = durable.singly(PER_ROUND, &primitive).await?;
         let carried_in_batches = transport.batches(PER_ROUND as usize / BATCH).await?;
         rounds.took.extend(took);
-        rounds.batches.extend(batches);
+        rounds.batches.extend(batched.took);
         rounds.cpu.push(Round {
             primitive: least,
             paced_primitive: paced,
             single,
-            batched,
+            batched: batched.cpu,
             carried,
+            kept,
             carried_in_batches,
         });
     }
@@ -156,6 +193,8 @@ struct Round {
     batched: Duration,
     /// By a server that only carries messages.
     carried: Duration,
+    /// By one that writes to disk besides.
+    kept: Duration,
     carried_in_batches: Duration,
 }
 
@@ -173,14 +212,18 @@ impl Rounds {
         report.micros(loop_name, cpu(|it| it.primitive));
         report.micros("primitive, one at a time", cpu(|it| it.paced_primitive));
         report.micros("transport alone, one at a time", cpu(|it| it.carried));
+        let kept = "transport and a durable write, one at a time";
+        report.micros(kept, cpu(|it| it.kept));
         report.micros("one at a time", cpu(|it| it.single));
         let single = ratio(|it| it.single, |it| it.primitive);
         report.figure("one at a time, to the primitive in a loop", single, "×");
         let paced = ratio(|it| it.single, |it| it.paced_primitive);
         report.figure("one at a time, to the primitive one at a time", paced, "×");
-        let least = |it: &Round| it.paced_primitive + it.carried;
-        let both = "one at a time, to the transport and the primitive";
-        report.figure(both, ratio(|it| it.single, least), "×");
+        let least = |it: &Round| it.paced_primitive + it.kept;
+        let floor = "those two and the primitive, one at a time, to it in a loop";
+        report.figure(floor, ratio(least, |it| it.primitive), "×");
+        let all = "one at a time, to all three";
+        report.figure(all, ratio(|it| it.single, least), "×");
         report.micros(
             "transport alone, in batches of 100",
             cpu(|it| it.carried_in_batches),
@@ -210,18 +253,16 @@ impl Rounds {
 /// # Errors
 /// The control plane does not start, or refuses.
 pub async fn throughput(report: Report) -> Result<()> {
-    report
-        .title("SVIDs a second, batches of 100 on one connection, with the client on this machine");
+    let title = "SVIDs a second, batches of 100 on each of";
+    report.title(&format!("{title} {NODES} nodes, with them on this machine"));
     for (name, cores) in [("one core", Some("0")), ("two cores", None)] {
-        let mut bench = Bench::start(cores).await?;
-        bench.batches(2).await?;
-        let mut rates = Vec::new();
-        let mut cpu = Vec::new();
+        let mut bench = Bench::start(cores, NODES).await?;
+        bench.batches(1).await?;
+        let (mut rates, mut cpu) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            let (each, took) = bench.batches(BATCHES).await?;
-            let time: Duration = took.iter().sum();
-            rates.push((BATCHES * BATCH) as f64 / time.as_secs_f64());
-            cpu.push(1.0 / each.as_secs_f64());
+            let batches = bench.batches(BATCHES).await?;
+            rates.push(batches.rate);
+            cpu.push(1.0 / batches.cpu.as_secs_f64());
         }
         report.figure(&format!("{name}, by the clock"), median(rates), "/s");
         report.figure(

@@ -32,7 +32,7 @@ const LIFETIMES: u32 = 8;
 /// # Errors
 /// The control plane refuses.
 pub async fn curve(report: Report) -> Result<()> {
-    let mut bench = Bench::start(None).await?;
+    let mut bench = Bench::start(None, 1).await?;
     let primitive = Primitive::new()?;
     let mut registered = 0;
     report.title("CPU for one SVID in batches of 100, by registrations");
@@ -53,7 +53,7 @@ pub async fn curve(report: Report) -> Result<()> {
         let mut ratios = Vec::new();
         for _ in 0..ROUNDS {
             let least = primitive.cpu(PRIMITIVES)?;
-            let (each, _) = bench.batches(BATCHES).await?;
+            let each = bench.batches(BATCHES).await?.cpu;
             ratios.push(each.div_duration_f64(least));
         }
         report.figure(
@@ -76,7 +76,7 @@ pub async fn curve(report: Report) -> Result<()> {
 /// # Errors
 /// The control plane refuses.
 pub async fn flat(report: Report) -> Result<()> {
-    let mut bench = Bench::start(None).await?;
+    let mut bench = Bench::start(None, 1).await?;
     let same = (0..BATCH).map(|workload| (0, workload));
     bench.plane.admin.register_for(Some(LIFETIME), same).await?;
     report.title("memory while issuing for the same 100 identities, by lifetimes of 20 s");

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use super::cost::{BATCH, Bench};
+use super::cost::{Batches, Bench, NODES};
 use super::cpu::Cpu;
 use super::plane::until;
 use super::report::{Report, median, quantile};
@@ -27,8 +27,8 @@ use super::workload_id;
 
 /// Rounds; odd.
 const ROUNDS: usize = 7;
-/// Batches of ours in one round.
-const BATCHES: usize = 10;
+/// Batches on each of our nodes in one round.
+const BATCHES: usize = 3;
 /// Connections to the peer, and signatures on each in one round.
 const CONNECTIONS: usize = 16;
 const EACH: usize = 25;
@@ -41,15 +41,14 @@ const START_DEADLINE: Duration = Duration::from_secs(30);
 pub async fn against(report: Report) -> Result<()> {
     let program = program()?;
     for (name, cores) in [("one core", Some("0")), ("two cores", None)] {
-        let mut ours = Bench::start(cores).await?;
+        let mut ours = Bench::start(cores, NODES).await?;
         let theirs = Peer::start(&program, cores).await?;
         let mut load = theirs.load().await?;
-        ours.batches(2).await?;
+        ours.batches(1).await?;
         load.run().await?;
         let mut rounds = Vec::new();
         for _ in 0..ROUNDS {
-            let (cpu, took) = ours.batches(BATCHES).await?;
-            let rate = (BATCHES * BATCH) as f64 / took.iter().sum::<Duration>().as_secs_f64();
+            let Batches { cpu, rate, .. } = ours.batches(BATCHES).await?;
             load.prepare()?;
             let (peer_cpu, peer_rate) = theirs.measure(&mut load).await?;
             rounds.push((rate, cpu, peer_rate, peer_cpu));

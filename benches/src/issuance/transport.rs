@@ -1,6 +1,6 @@
 //! The transport alone: one call and one pushed chain, acknowledged, over the same TLS, HTTP/2 and
-//! gRPC with the same limits, and nothing in between. No control plane of this API is cheaper: the
-//! chains of one call share a response.
+//! gRPC with the same limits, and nothing in between, or one durable write. No control plane of this
+//! API is cheaper: the chains of one call share a response.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -31,12 +31,14 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::cost::BATCH;
 use super::cpu::Cpu;
+use super::durable::Durable;
 use super::link::dial;
 use super::primitive::{Primitive, prepared};
 use super::sidecar::Sidecar;
 
-/// Argument by which this executable becomes the server.
-pub const SERVER: &str = "transport-server";
+/// Arguments by which this executable becomes the server.
+const SERVER: &str = "transport-server";
+const DURABLE_SERVER: &str = "durable-server";
 /// Bytes of a chain as it is streamed: a leaf and an issuing CA, PEM.
 const CHAIN_BYTES: usize = 1_500;
 /// Messages that wait for the network, as in the control plane.
@@ -50,13 +52,13 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Starts the server and connects.
+    /// Starts the server and connects. A `durable` one writes to disk before it answers.
     ///
     /// # Errors
     /// It does not start.
-    pub async fn start() -> Result<Self> {
+    pub async fn start(durable: bool) -> Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
-            .arg(SERVER)
+            .arg(if durable { DURABLE_SERVER } else { SERVER })
             .stdout(Stdio::piped())
             .spawn()?;
         let stdout = child.stdout.take().context("no output")?;
@@ -111,11 +113,15 @@ impl Drop for Transport {
 /// # Errors
 /// It cannot listen.
 #[allow(clippy::print_stdout, reason = "its parent reads the address there")]
-pub async fn serve() -> Result<()> {
+pub async fn serve(durable: bool) -> Result<()> {
+    let echo = Echo {
+        disk: durable.then(Durable::start).transpose()?,
+        ..Echo::default()
+    };
     let listener = bind_tcp(SocketAddr::from(([127, 0, 0, 1], 0)), "transport")?;
     println!("{}", listener.local_addr()?);
     let incoming = tls::incoming(listener, Arc::new(config()?), KEY_PROOF_EXPORTER);
-    let server = grpc::server().add_service(MeshServer::new(Echo::default()));
+    let server = grpc::server().add_service(MeshServer::new(echo));
     Ok(server.serve_with_incoming(incoming).await?)
 }
 
@@ -139,6 +145,7 @@ type Out = mpsc::Sender<Result<ControlMessage, Status>>;
 #[derive(Debug, Default)]
 struct Echo {
     next: AtomicU64,
+    disk: Option<Durable>,
     stream: Mutex<Option<Out>>,
 }
 
@@ -161,6 +168,10 @@ impl Mesh for Echo {
         let out = self.stream().clone();
         let out = out.ok_or_else(|| Status::failed_precondition("no stream"))?;
         let enrolments = request.into_inner().enrolments;
+        if let Some(disk) = &self.disk {
+            let written = disk.write().await;
+            written.map_err(|error| Status::unavailable(error.to_string()))?;
+        }
         let serials: Vec<_> = enrolments.iter().map(|_| self.serial()).collect();
         // Nobody reads it when the benchmark is over.
         let _ = out.send(Ok(chains(&serials))).await;
