@@ -1,8 +1,10 @@
 //! PEM (RFC 7468): 64 columns, strict labels.
 //!
-//! Written here because the buffers that hold a private key must have their final size from the
+//! Its frame is written here because the buffers that hold a private key must have their final size from the
 //! start: one that grows leaves copies behind that nobody wipes.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::{PemObject, SectionKind};
 
@@ -50,7 +52,11 @@ fn push_block(pem: &mut Vec<u8>, label: &str, der: &[u8]) {
         pem.extend_from_slice(part.as_bytes());
     }
     for line in der.chunks(BYTES_PER_LINE) {
-        line.chunks(3).for_each(|group| pem.extend(quartet(group)));
+        // In its place at once: what is a key is nowhere else.
+        let start = pem.len();
+        pem.resize(start + base64_len(line), 0);
+        let encoded = STANDARD.encode_slice(line, &mut pem[start..]);
+        encoded.expect("there is room for all of it");
         pem.push(b'\n');
     }
     for part in [END, label, DASHES] {
@@ -58,21 +64,15 @@ fn push_block(pem: &mut Vec<u8>, label: &str, der: &[u8]) {
     }
 }
 
-/// Base64 of one to three bytes.
-fn quartet(group: &[u8]) -> [u8; 4] {
-    let byte = |i: usize| u32::from(group.get(i).copied().unwrap_or_default());
-    let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-    let digit = |shift: u32| ALPHABET[(bits >> shift & 0x3f) as usize];
-    let padded = |i: usize, shift| if i < group.len() { digit(shift) } else { b'=' };
-    [digit(18), digit(12), padded(1, 6), padded(2, 0)]
-}
-
 fn block_len(label: &str, der: &[u8]) -> usize {
     let frame = BEGIN.len() + END.len() + 2 * (label.len() + DASHES.len());
-    frame + der.len().div_ceil(3) * 4 + der.len().div_ceil(BYTES_PER_LINE)
+    frame + base64_len(der) + der.len().div_ceil(BYTES_PER_LINE)
 }
 
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+fn base64_len(bytes: &[u8]) -> usize {
+    bytes.len().div_ceil(3) * 4
+}
+
 const BYTES_PER_LINE: usize = 48;
 const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
