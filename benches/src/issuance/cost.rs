@@ -89,6 +89,19 @@ impl Bench {
         Ok((cpu.since()? / count, least / count, took))
     }
 
+    /// CPU of one SVID of the first node, where each is a call of its own and [`BATCH`] calls are
+    /// under way at once.
+    ///
+    /// # Errors
+    /// One was refused.
+    pub async fn side_by_side(&mut self, count: usize) -> Result<Duration> {
+        let caller = &mut self.callers[0];
+        let batches = (0..count).map(|_| caller.requests(BATCH)).collect();
+        let cpu = Cpu::of(self.plane.pid())?;
+        caller.enrol(batches, 1).await?;
+        Ok(cpu.since()? / u32::try_from(count * BATCH)?)
+    }
+
     /// So many batches of [`BATCH`] on each node, one after the other; the nodes side by side.
     ///
     /// # Errors
@@ -99,7 +112,8 @@ impl Bench {
         let prepared: Vec<_> = self.callers.iter().map(prepare).collect();
         let (cpu, begun) = (Cpu::of(self.plane.pid())?, Instant::now());
         let work = self.callers.iter_mut().zip(prepared);
-        let took = try_join_all(work.map(|(caller, batches)| caller.enrol(batches))).await?;
+        let work = work.map(|(caller, batches)| caller.enrol(batches, BATCH));
+        let took = try_join_all(work).await?;
         let (clock, cpu) = (begun.elapsed(), cpu.since()?);
         let took = took.concat();
         let issued = u32::try_from(took.len() * BATCH)?;
@@ -131,12 +145,16 @@ impl Caller {
             .collect()
     }
 
-    /// How long each batch took.
-    async fn enrol(&mut self, batches: Vec<Vec<Enrolment>>) -> Result<Vec<Duration>> {
+    /// How long each batch took, in calls of so many keys.
+    async fn enrol(
+        &mut self,
+        batches: Vec<Vec<Enrolment>>,
+        keys_of_a_call: usize,
+    ) -> Result<Vec<Duration>> {
         let mut took = Vec::with_capacity(batches.len());
         for batch in batches {
             let begun = Instant::now();
-            self.sidecar.enrol(batch).await?;
+            self.sidecar.enrol_in_calls(batch, keys_of_a_call).await?;
             took.push(begun.elapsed());
         }
         Ok(took)
@@ -158,6 +176,7 @@ pub async fn against_the_primitive(report: Report) -> Result<()> {
     for _ in 0..ROUNDS {
         let least = primitive.cpu(PER_ROUND)?;
         let (single, paced, took) = bench.singly(PER_ROUND, &primitive).await?;
+        let side_by_side = bench.side_by_side(PER_ROUND as usize / BATCH).await?;
         let batched = bench.batches(PER_ROUND as usize / BATCH).await?;
         let carried = transport.singly(PER_ROUND, &primitive).await?;
         let kept = durable.singly(PER_ROUND, &primitive).await?;
@@ -168,6 +187,7 @@ pub async fn against_the_primitive(report: Report) -> Result<()> {
             primitive: least,
             paced_primitive: paced,
             single,
+            side_by_side,
             batched: batched.cpu,
             carried,
             kept,
@@ -190,6 +210,8 @@ struct Round {
     primitive: Duration,
     paced_primitive: Duration,
     single: Duration,
+    /// A call each, a hundred calls at once.
+    side_by_side: Duration,
     batched: Duration,
     /// By a server that only carries messages.
     carried: Duration,
@@ -224,6 +246,10 @@ impl Rounds {
         report.figure(floor, ratio(least, |it| it.primitive), "×");
         let all = "one at a time, to all three";
         report.figure(all, ratio(|it| it.single, least), "×");
+        let calls = "a call each, 100 calls at once";
+        report.micros(calls, cpu(|it| it.side_by_side));
+        let each = ratio(|it| it.side_by_side, |it| it.primitive);
+        report.figure(&format!("{calls}, to the primitive in a loop"), each, "×");
         report.micros(
             "transport alone, in batches of 100",
             cpu(|it| it.carried_in_batches),

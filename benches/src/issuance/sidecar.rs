@@ -109,8 +109,20 @@ impl Sidecar {
     /// # Errors
     /// One was refused, or the stream ended.
     pub async fn enrol(&mut self, enrolments: Vec<Enrolment>) -> Result<()> {
+        self.enrol_in_calls(enrolments, MAX_ENROLMENTS).await
+    }
+
+    /// The same with at most so many keys in one call; the calls are made all at once.
+    ///
+    /// # Errors
+    /// One was refused, or the stream ended.
+    pub async fn enrol_in_calls(
+        &mut self,
+        enrolments: Vec<Enrolment>,
+        keys_of_a_call: usize,
+    ) -> Result<()> {
         let mut calls: FuturesUnordered<_> = enrolments
-            .chunks(MAX_ENROLMENTS)
+            .chunks(keys_of_a_call)
             .map(|enrolments| {
                 let mut client = self.client.clone();
                 let enrolments = enrolments.to_vec();
