@@ -6,7 +6,7 @@ mod plane;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use countersign_model::Serial;
+use countersign_model::{Entitlement, Serial};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -189,6 +189,29 @@ async fn a_refused_key_harms_no_other_of_its_call() {
     let problem = || node.holdings.load().entries[&web.id].problem.clone();
     until(|| problem().is_some_and(|why| why.contains("not this one"))).await;
     assert_eq!(plane.state().calls.first(), Some(&2));
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_no_problem_of_what_came_before_it() {
+    let (plane, folder) = world().await;
+    let (web, late) = (right('1', "/web", 1), right('2', "/late", 2));
+    plane.entitle(&web);
+    let node = Node::start(&plane, &folder);
+    let first = node.holds(&web.id).await;
+    plane.hold_answers(true);
+    plane.entitle(&Entitlement {
+        min_key_epoch: 1,
+        ..web.clone()
+    });
+    plane.entitle(&late);
+    until(|| node.serial(&web.id) != Some(first)).await;
+    assert_eq!(plane.state().calls.last(), Some(&2));
+    plane.hold_answers(false);
+    // What is not here yet has a problem until it is asked for again.
+    let problem = |id: &EntitlementId| node.holdings.load().entries[id].problem.clone();
+    until(|| problem(&late.id).is_some()).await;
+    assert_eq!(problem(&web.id), None);
+    node.holds(&late.id).await;
 }
 
 #[tokio::test]

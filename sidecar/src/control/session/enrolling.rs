@@ -117,8 +117,13 @@ impl Session<'_> {
         wanted.map_or(Ok(()), |request| self.ask(request))
     }
 
+    /// A key was not certified, or the answer is lost. The chain of one that was certified may have
+    /// come on the stream meanwhile: of that nothing failed.
     fn failed(&mut self, id: &EntitlementId, error: &EnrolError, now: Timestamp) {
         let control = &mut *self.control;
+        if control.renewals.pending(id).is_none() {
+            return;
+        }
         let (renewals, draw) = (&mut control.renewals, fastrand::f64());
         match error.pushback() {
             Some(asked) => renewals.pushed_back(id, asked, now, draw),

@@ -53,6 +53,8 @@ pub(super) struct State {
     refused: Option<EntitlementId>,
     /// Enrolments are turned away with this trailer.
     pushback: Option<&'static str>,
+    /// The answers to calls that enrol are held, and lost in the end.
+    holds_answers: bool,
     token_used: bool,
     pub(super) resources_sent: usize,
     pub(super) streams: usize,
@@ -162,6 +164,12 @@ impl Plane {
     /// Has every enrolment turned away for so many milliseconds, or none.
     pub(super) fn turn_away(&self, pushback: Option<&'static str>) {
         self.change(|state| state.pushback = pushback);
+    }
+
+    /// Does what calls that enrol ask for and holds their answers; they are lost once they are
+    /// no longer held.
+    pub(super) fn hold_answers(&self, holds: bool) {
+        self.change(|state| state.holds_answers = holds);
     }
 
     /// The token can be used once more.
@@ -275,9 +283,14 @@ impl Mesh for Plane {
         });
         let enrolments = enrolments.into_iter();
         let answers = enrolments.map(|enrolment| answer(self.enrol_one(&peer, enrolment)));
-        Ok(Response::new(EnrolResponse {
-            answers: answers.collect(),
-        }))
+        let answers = answers.collect();
+        if self.state().holds_answers {
+            let mut changed = self.changed.subscribe();
+            let let_go = changed.wait_for(|_| !self.state().holds_answers);
+            let_go.await.unwrap();
+            return Err(Status::unavailable("the answers are lost"));
+        }
+        Ok(Response::new(EnrolResponse { answers }))
     }
 
     async fn discover(
