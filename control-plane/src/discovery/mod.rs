@@ -2,11 +2,12 @@
 //!
 //! [`attestation`] needs no client certificate. Everything else ([`mesh`]) asks [`session`] on
 //! every call which node it speaks to: a workload's SVID authenticates nothing. [`enrolling`] has
-//! keys certified. What a node may see is its [`view`]; [`stream`] pushes it and takes
+//! keys certified, [`bounded`] bounds what is taken in for it. What a node may see is its [`view`]; [`stream`] pushes it and takes
 //! acknowledgements in.
 
 mod admitting;
 mod attestation;
+mod bounded;
 mod enrolling;
 mod hello;
 mod mesh;
@@ -17,29 +18,28 @@ mod view;
 
 use std::sync::Arc;
 
-use countersign_proto::mesh::mesh_server::MeshServer;
 use countersign_proto::mesh::node_attestation_server::NodeAttestationServer;
-use countersign_serve::limits::MAX_MESSAGE_BYTES;
 
 pub(crate) use server_identity::ServerTls;
 
 use crate::authority::AuthorityError;
 use crate::plane::Plane;
+use bounded::{BoundedMesh, MAX_ATTEST_BYTES};
 use session::Sessions;
 
 /// The two services of the sidecar API.
 pub(crate) fn services(
     plane: &Arc<Plane>,
 ) -> (
-    MeshServer<mesh::MeshService>,
+    BoundedMesh,
     NodeAttestationServer<attestation::AttestationService>,
 ) {
     let sessions = Arc::new(Sessions::new(plane.clone()));
-    let mesh = MeshServer::new(mesh::MeshService::new(plane.clone(), sessions));
+    let mesh = mesh::MeshService::new(plane.clone(), sessions);
     let attestation = attestation::AttestationService::new(plane.clone());
     (
-        mesh.max_decoding_message_size(MAX_MESSAGE_BYTES),
-        NodeAttestationServer::new(attestation).max_decoding_message_size(MAX_MESSAGE_BYTES),
+        BoundedMesh::new(mesh),
+        NodeAttestationServer::new(attestation).max_decoding_message_size(MAX_ATTEST_BYTES),
     )
 }
 

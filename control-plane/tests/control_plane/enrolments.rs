@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use countersign_proto::MAX_ENROLMENTS;
-use countersign_proto::mesh::{Enrolment, KeyProof};
+use countersign_proto::mesh::node_attestation_client::NodeAttestationClient;
+use countersign_proto::mesh::{AttestNodeRequest, Enrolment, Hello, KeyProof};
+use countersign_verify::proof::{MAX_SIGNATURE_BYTES, MAX_SPKI_BYTES};
 use rcgen::KeyPair;
 use tonic::Code;
 
 use crate::harness::*;
-use crate::session::enrolment;
+use crate::session::{enrolment, hello};
 
 /// A fresh key for an entitlement.
 fn fresh(session: &Session, entitlement: &str) -> Enrolment {
@@ -105,6 +107,39 @@ async fn a_call_has_a_bounded_number_of_keys() {
         .enrol_all(vec![fresh(&session, "node")])
         .await
         .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_more_is_taken_in_than_a_call_can_need() {
+    let plane = Plane::start().await;
+    let session = plane.node(NODE_A).await.dial(&plane).await;
+    let longest = Enrolment {
+        entitlement: format!("reg-{}", "0".repeat(32)),
+        key: Some(KeyProof {
+            spki: vec![0x30; MAX_SPKI_BYTES],
+            signature_scheme: u32::MAX,
+            signature: vec![0x30; MAX_SIGNATURE_BYTES],
+        }),
+    };
+    let answers = session.enrol_all(vec![longest; MAX_ENROLMENTS]).await;
+    assert_eq!(answers.unwrap().len(), MAX_ENROLMENTS);
+    // Two bytes each on the wire. Nobody has to be known for it to be decoded.
+    let stranger = plane.dial(None).await;
+    for session in [session, stranger] {
+        let empty = vec![Enrolment::default(); 150_000];
+        let refused = session.enrol_all(empty).await.unwrap_err();
+        assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
+        let chatty = AttestNodeRequest {
+            hello: Some(Hello {
+                capabilities: vec![String::new(); 40_000],
+                ..hello()
+            }),
+            ..AttestNodeRequest::default()
+        };
+        let mut client = NodeAttestationClient::new(session.channel.clone());
+        let refused = client.attest_node(chatty).await.unwrap_err();
+        assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
