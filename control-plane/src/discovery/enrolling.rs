@@ -9,6 +9,7 @@ use countersign_proto::convert::enrol::answer;
 use countersign_proto::convert::serial_bytes;
 use countersign_proto::convert::time::timestamp;
 use countersign_proto::mesh::{EnrolAnswer, Enrolled, Enrolment, KeyProof};
+use countersign_verify::proof::{MAX_SIGNATURE_BYTES, MAX_SPKI_BYTES, ProofError};
 use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
@@ -64,6 +65,10 @@ impl Enroller {
         let key = enrolment
             .key
             .ok_or_else(|| Status::invalid_argument("no key proof"))?;
+        // Before it waits at the gate: what waits must be small.
+        if key.spki.len() > MAX_SPKI_BYTES || key.signature.len() > MAX_SIGNATURE_BYTES {
+            return Err(Status::invalid_argument(ProofError::TooLarge.to_string()));
+        }
         let permit = self.admit(session, &entitlement, &key).await?;
         let started = Instant::now();
         let certified = self.certify_to_the_end(permit, session, entitlement, key);

@@ -143,6 +143,30 @@ async fn no_more_is_taken_in_than_a_call_can_need() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_proof_that_is_too_large_never_waits() {
+    let plane = Plane::with("[admission]\nrate_per_caller = 1\nburst_per_caller = 1\n").await;
+    let session = plane.node(NODE_A).await.dial(&plane).await;
+    let large = |spki, signature| {
+        let large = KeyProof {
+            spki: vec![0x30; spki],
+            signature_scheme: 0x0403,
+            signature: vec![0x30; signature],
+        };
+        enrolment("node", large)
+    };
+    let answers = session.enrol_all(vec![
+        large(MAX_SPKI_BYTES + 1, 0),
+        large(0, MAX_SIGNATURE_BYTES + 1),
+        fresh(&session, "node"),
+    ]);
+    let answers = answers.await.unwrap().into_iter();
+    let codes: Vec<_> = answers.map(|it| it.err().map(|it| it.code())).collect();
+    // They took nothing of the rate: they were never at the gate.
+    let malformed = Some(Code::InvalidArgument);
+    assert_eq!(codes, [malformed, malformed, None]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_key_of_a_call_counts_against_the_rate() {
     let plane = Plane::with("[admission]\nrate_per_caller = 1\nburst_per_caller = 10\n").await;
     let session = plane.node(NODE_A).await.dial(&plane).await;
