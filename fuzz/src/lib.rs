@@ -62,6 +62,7 @@ pub const TARGETS: &[Target] = &[
     target!(discovery_request, 20_000),
     target!(discovery_response, 20_000),
     target!(duration, 50_000),
+    target!(enrolment, 20_000),
     target!(entitlement, 10_000),
     target!(foreign_root, 5_000, SIGNED_WHOLE),
     target!(grpc_timeout, 20_000),

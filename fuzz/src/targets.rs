@@ -10,6 +10,7 @@ pub mod configuration;
 pub mod discovery_request;
 pub mod discovery_response;
 pub mod duration;
+pub mod enrolment;
 pub mod entitlement;
 pub mod foreign_root;
 pub mod grpc_timeout;
