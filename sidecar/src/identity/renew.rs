@@ -22,7 +22,9 @@ use crate::holdings::{Held, Snapshot};
 pub const ENROL_DEADLINE: Duration = Duration::from_secs(10);
 /// A chain that has not arrived this long after its enrolment was answered is asked for again.
 pub const CHAIN_DEADLINE: Duration = Duration::from_secs(10);
-/// Keys under way at once: two full calls, and room for what is due while they are.
+/// Keys under way at once, in calls of at most
+/// [`MAX_ENROLMENTS`](countersign_proto::MAX_ENROLMENTS). What is due beyond waits for a call to end,
+/// [`ENROL_DEADLINE`] at most.
 pub const MAX_CONCURRENT_ENROLMENTS: usize = 256;
 
 /// A key and the epoch that it was made in.
