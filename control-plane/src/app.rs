@@ -77,6 +77,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Running, StartError>
         fleet: Fleet::default(),
         metrics,
         strangers: LineLimit::default(),
+        refusals: LineLimit::default(),
         clock,
         started_at: now,
         api_address: listeners.api.local_addr()?,

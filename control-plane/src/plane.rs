@@ -31,6 +31,8 @@ pub(crate) struct Plane {
     pub metrics: Metrics,
     /// Log lines that strangers cause.
     pub strangers: LineLimit,
+    /// Log lines that refused enrolments of nodes cause.
+    pub refusals: LineLimit,
     /// Where `now` comes from.
     pub clock: Clock,
     /// When this process started.

@@ -179,7 +179,10 @@ impl Enroller {
             _ => Outcome::Failed,
         };
         self.plane.metrics.enrolled(outcome);
-        tracing::warn!(node = %session.node.id(), error = %error, "enrolment refused");
+        // A hundred in one call: a line for each would be a flood of lines.
+        if let Some(left_out) = self.plane.refusals.admit(self.plane.clock.now()) {
+            tracing::warn!(node = %session.node.id(), %error, left_out, "enrolment refused");
+        }
         status(error)
     }
 }

@@ -1,4 +1,4 @@
-//! A bound on log lines that strangers can cause: so many in a second, and then a count.
+//! A bound on log lines that callers can cause: so many in a second, and then a count.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -7,7 +7,8 @@ use jiff::Timestamp;
 /// Most lines of one second.
 const LINES_PER_SECOND: u32 = 100;
 
-/// Says whether one more line may be written. What is left out is metrics alone.
+/// Says whether one more line may be written. What is left out is counted in
+/// metrics and, of a known node, in the issuance log.
 #[derive(Debug, Default)]
 pub(crate) struct LineLimit(Mutex<Window>);
 

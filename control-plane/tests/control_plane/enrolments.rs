@@ -1,6 +1,9 @@
 //! Keys of one call: judged one by one, each with an answer of its own.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use countersign_proto::MAX_ENROLMENTS;
 use countersign_proto::mesh::node_attestation_client::NodeAttestationClient;
@@ -8,6 +11,8 @@ use countersign_proto::mesh::{AttestNodeRequest, Enrolment, Hello, KeyProof};
 use countersign_verify::proof::{MAX_SIGNATURE_BYTES, MAX_SPKI_BYTES};
 use rcgen::KeyPair;
 use tonic::Code;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::harness::*;
 use crate::session::{enrolment, hello};
@@ -179,4 +184,49 @@ async fn every_key_of_a_call_counts_against_the_rate() {
         assert_eq!(status.code(), Code::ResourceExhausted);
         assert!(status.metadata().contains_key("grpc-retry-pushback-ms"));
     }
+}
+
+/// Counts the warnings about enrolments.
+struct Warnings(Arc<AtomicU64>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let is_ours = metadata.target() == "countersign_control_plane::discovery::enrolling";
+        is_ours && *metadata.level() == Level::WARN
+    }
+    fn event(&self, _: &Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+/// On one thread, whose lines are counted.
+#[tokio::test]
+async fn refused_keys_are_a_bounded_number_of_lines() {
+    const CALLS: usize = 6;
+    const LINES_PER_SECOND: u64 = 100;
+    let lines = Arc::new(AtomicU64::new(0));
+    let _counted = tracing::subscriber::set_default(Warnings(lines.clone()));
+    let plane = Plane::start().await;
+    let session = plane.node(NODE_A).await.dial(&plane).await;
+    let forged = key_proof(&KeyPair::generate().unwrap(), &[0; 32], "node");
+    let begun = Instant::now();
+    for _ in 0..CALLS {
+        let asked = vec![enrolment("node", forged.clone()); MAX_ENROLMENTS];
+        let answers = session.enrol_all(asked).await.unwrap();
+        assert!(answers.iter().all(Result::is_err));
+    }
+    let lines = lines.load(Ordering::Relaxed);
+    let seconds = begun.elapsed().as_secs() + 2;
+    assert!(lines > 0);
+    assert!(
+        lines <= LINES_PER_SECOND * seconds,
+        "{lines} in {seconds} s"
+    );
 }
