@@ -56,8 +56,8 @@ impl<C: Key> Gate<C> {
         })
     }
 
-    /// Waits for a place; not at all where there is room. `class` is asked only where there is
-    /// none.
+    /// Waits for a place; not at all where there is room. `class` is asked only of who waits: it
+    /// costs more than to send one away.
     ///
     /// # Errors
     /// The caller used up its rate or its share of the queue, the queue is full, or no place came

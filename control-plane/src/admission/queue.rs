@@ -99,12 +99,14 @@ impl<C: Clone + Eq + Hash, W> Queue<C, W> {
         self.callers.len()
     }
 
-    /// Lets a call run where there is room; `false` where it would have to wait.
+    /// Lets a call run where there is room; `false` where it would have to wait, and may.
     ///
     /// # Errors
-    /// The caller used up its rate.
+    /// The caller used up its rate or its share of the queue, or the queue is full.
     pub(crate) fn admit(&mut self, caller: &C, now: Instant) -> Result<bool, Refused> {
         let (limits, has_room) = (self.limits, self.in_flight < self.limits.max_in_flight);
+        let free = limits.max_queued.saturating_sub(self.queued);
+        let retry_after = self.drained_in();
         let state = self.caller(caller, now)?;
         let wait = limits.rate.wait(&state.used, now);
         if !wait.is_zero() {
@@ -113,8 +115,15 @@ impl<C: Clone + Eq + Hash, W> Queue<C, W> {
         if has_room {
             state.let_in(&limits, now);
             self.in_flight += 1;
+            return Ok(true);
         }
-        Ok(has_room)
+        if free == 0 {
+            return Err(refused(Reason::QueueFull, retry_after));
+        }
+        if state.count() >= limits.max_queued_per_caller.min(free) {
+            return Err(refused(Reason::CallerQueueFull, retry_after));
+        }
+        Ok(false)
     }
 
     /// Lets a call run or wait.
@@ -131,16 +140,8 @@ impl<C: Clone + Eq + Hash, W> Queue<C, W> {
         if self.admit(caller, now)? {
             return Ok(Offer::Admitted);
         }
-        let (limits, retry_after) = (self.limits, self.drained_in());
-        let free = limits.max_queued.saturating_sub(self.queued);
-        if free == 0 {
-            return Err(refused(Reason::QueueFull, retry_after));
-        }
-        let ticket = Ticket(self.next_ticket);
+        let (limits, ticket) = (self.limits, Ticket(self.next_ticket));
         let state = self.caller(caller, now)?;
-        if state.count() >= limits.max_queued_per_caller.min(free) {
-            return Err(refused(Reason::CallerQueueFull, retry_after));
-        }
         state.let_in(&limits, now);
         let turn = Turn {
             waiter,

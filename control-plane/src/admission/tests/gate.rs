@@ -26,6 +26,23 @@ async fn there_is_no_wait_where_there_is_room() {
 }
 
 #[tokio::test]
+async fn who_cannot_wait_is_sent_away_unasked() {
+    let gate = gate(Limits {
+        max_queued_per_caller: 1,
+        ..places(1, 2)
+    });
+    let unasked = || panic!("the class matters to those who wait");
+    let _place = gate.enter(&1, || Class::First).await.unwrap();
+    let reason = async |caller| gate.enter(&caller, unasked).await.unwrap_err().reason;
+    let mut own = Box::pin(gate.enter(&1, || Class::First));
+    assert!(futures_util::poll!(&mut own).is_pending());
+    assert_eq!(reason(1).await, Reason::CallerQueueFull);
+    let mut other = Box::pin(gate.enter(&2, || Class::First));
+    assert!(futures_util::poll!(&mut other).is_pending());
+    assert_eq!(reason(3).await, Reason::QueueFull);
+}
+
+#[tokio::test]
 async fn a_place_that_comes_free_wakes_the_next() {
     let gate = gate(places(1, 2));
     let place = gate.enter(&1, || Class::First).await.unwrap();
