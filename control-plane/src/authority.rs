@@ -12,6 +12,7 @@ mod identity;
 mod importing;
 mod inquiry;
 mod issuing;
+mod key_shares;
 mod key_uses;
 mod log_keeping;
 mod nodes;
@@ -239,14 +240,15 @@ impl Authority {
         self.read().nodes.recognise(id, spki_sha256)
     }
 
-    /// Whether one more certificate can be remembered, as things stand: before anything is given up
-    /// for it.
+    /// Whether one more certificate of a node's own identity can be remembered, as things stand:
+    /// before anything is given up for it.
     ///
     /// # Errors
-    /// A table is at its bound.
-    pub(crate) fn check_room(&self) -> Result<(), AuthorityError> {
+    /// A table, or this node's share of it, is at its bound.
+    pub(crate) fn check_room(&self, node: &SpiffeId) -> Result<(), AuthorityError> {
         self.check_voids()?;
-        self.read().keys.check_room()
+        let state = self.read();
+        state.keys.check_room(node, &EntitlementId::node())
     }
 
     /// How many keys have a certificate that is valid, or is being made.

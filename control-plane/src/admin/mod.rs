@@ -285,6 +285,11 @@ fn status(error: &AuthorityError) -> Status {
             "too_many_keys",
             "wait until certificates have ended; see countersign_certified_keys",
         ),
+        AuthorityError::KeyShareTaken { .. } => described(
+            Status::resource_exhausted(error.to_string()),
+            "key_share_taken",
+            "wait until certificates of this identity have ended",
+        ),
         other => described(
             Status::unavailable(other.to_string()),
             "unavailable",

@@ -11,6 +11,13 @@ use crate::issue::key::block_list::BlockListError;
 use crate::issue::lint::Finding;
 use crate::store::{DataDirError, StoreError};
 
+impl AuthorityError {
+    /// Whether there is no room for another key, of all or of one holder, until certificates end.
+    pub(crate) fn is_no_room(&self) -> bool {
+        matches!(self, Self::TooManyKeys { .. } | Self::KeyShareTaken { .. })
+    }
+}
+
 impl From<LogError> for AuthorityError {
     fn from(error: LogError) -> Self {
         Self::Unavailable(error.to_string())

@@ -3,20 +3,23 @@
 //!
 //! There is an entry for every certificate that is valid, not for every lineage: rate times
 //! lifetime of them. So an entry is small, and the table gives back what it no longer needs. It has
-//! a bound as well, so that no rate fills the memory: beyond it no key is taken.
+//! a bound as well, so that no rate fills the memory: beyond it no key is taken. Each holder has a
+//! share of it, so that none takes it all.
 
+#[cfg(test)]
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 
+use countersign_model::{EntitlementId, SpiffeId};
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
+use super::key_shares::{Holder, KeyTable, Shares};
 use super::withheld::{Voids, Withheld};
 use super::{AuthorityError, Denied};
 use crate::inventory::Void;
 use crate::issue::issuance::Issuance;
 use crate::registry::Authorized;
-use crate::tables::{FirstEnd, give_back};
+use crate::tables::FirstEnd;
 
 /// Most keys that are certified or being certified at once: forty for each of 100,000 lineages. The
 /// hash table that holds so many has 2^23 places of 65 bytes, 545 MB.
@@ -25,20 +28,23 @@ const MAX_KEYS: usize = 4_000_000;
 /// Every key that is certified or being certified, by SHA-256 of its SubjectPublicKeyInfo.
 #[derive(Debug)]
 pub(super) struct Keys {
-    uses: HashMap<[u8; 32], KeyUse>,
+    uses: KeyTable,
     /// See [`MAX_KEYS`].
     most: usize,
     first_end: FirstEnd,
     voids: Voids,
+    /// Of how many keys each holder has the use, void ones too.
+    shares: Shares,
 }
 
 impl Default for Keys {
     fn default() -> Self {
         Self {
-            uses: HashMap::new(),
+            uses: KeyTable::default(),
             most: MAX_KEYS,
             first_end: FirstEnd::default(),
             voids: Voids::default(),
+            shares: Shares::default(),
         }
     }
 }
@@ -51,10 +57,6 @@ pub(super) struct KeyUse {
     issued: Option<Issued>,
 }
 
-/// A node, or nobody where it is signed by hand, and the entitlement: a hash of both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Holder([u8; 16]);
-
 /// A certificate: where it is in the log and when it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Issued {
@@ -65,11 +67,10 @@ struct Issued {
 }
 
 impl KeyUse {
-    /// A right that a key is being certified for.
-    fn claimed(authorized: &Authorized) -> Self {
-        let node = authorized.node().map_or("", |node| node.as_str());
+    /// Whose right a key is being certified for.
+    fn claimed(holder: Holder) -> Self {
         Self {
-            holder: Holder::of(node, authorized.entitlement().as_str()),
+            holder,
             issued: None,
         }
     }
@@ -88,21 +89,14 @@ impl KeyUse {
         Self { issued, ..self }
     }
 
+    /// Whose right it is.
+    pub(super) fn holder(&self) -> Holder {
+        self.holder
+    }
+
     /// Index of its log entry and end of its certificate; `None` while it is being issued.
     pub(super) fn issued(&self) -> Option<(u64, Timestamp)> {
         self.issued.map(|issued| (issued.index(), issued.end()))
-    }
-}
-
-impl Holder {
-    fn of(node: &str, entitlement: &str) -> Self {
-        let mut hash = Sha256::new();
-        for part in [node, entitlement] {
-            hash.update(part);
-            hash.update([0]);
-        }
-        let hash = hash.finalize();
-        Self(std::array::from_fn(|place| hash[place]))
     }
 }
 
@@ -131,35 +125,61 @@ impl Keys {
         authorized: &Authorized,
         now: Timestamp,
     ) -> Result<Option<u64>, AuthorityError> {
-        let claimed = KeyUse::claimed(authorized);
-        let live = self.uses.get(&spki_sha256).filter(|used| {
+        let node = authorized.node().map_or("", |node| node.as_str());
+        let holder = Holder::of(node, authorized.entitlement().as_str());
+        self.claim_for(spki_sha256, holder, now)
+    }
+
+    fn claim_for(
+        &mut self,
+        spki_sha256: [u8; 32],
+        holder: Holder,
+        now: Timestamp,
+    ) -> Result<Option<u64>, AuthorityError> {
+        let found = self.uses.get(&spki_sha256).copied();
+        let live = found.filter(|used| {
             let ended = used.issued.is_some_and(|issued| issued.end() <= now);
             !ended
         });
-        let bound = live.or_else(|| self.voids.of_key(&spki_sha256, now));
-        if bound.is_some_and(|used| used.holder != claimed.holder) {
+        let bound = live.or_else(|| self.voids.of_key(&spki_sha256, now).copied());
+        if bound.is_some_and(|used| used.holder != holder) {
             return Err(AuthorityError::Denied(Denied {
                 code: "key_in_use",
                 message: "this key is certified for another identity or entitlement".to_owned(),
                 remedy: "make a fresh key for every entitlement and every renewal",
             }));
         }
-        let Some(used) = live else {
-            // One that has ended gives its place to itself.
-            if !self.uses.contains_key(&spki_sha256) {
-                self.check_room()?;
-            }
-            self.uses.insert(spki_sha256, claimed);
-            return Ok(None);
-        };
-        Ok(used.issued.map(|issued| issued.index()))
+        if let Some(used) = live {
+            return Ok(used.issued.map(|issued| issued.index()));
+        }
+        // One that has ended gives its place to itself.
+        if found.is_none() {
+            self.check_all()?;
+        }
+        if found.is_none_or(|ended| ended.holder != holder) {
+            self.shares.check(&holder)?;
+        }
+        let claimed = KeyUse::claimed(holder);
+        self.uses.insert(spki_sha256, claimed, &mut self.shares);
+        Ok(None)
     }
 
-    /// Whether one more key can be claimed. What a start finds in the log is taken in anyway.
+    /// Whether one more key can be claimed for an entitlement of a node. What a start finds in the
+    /// log is taken in anyway.
     ///
     /// # Errors
-    /// As many are certified as are remembered at once.
-    pub(super) fn check_room(&self) -> Result<(), AuthorityError> {
+    /// As many are certified as are remembered at once, of all or of this holder.
+    pub(super) fn check_room(
+        &self,
+        node: &SpiffeId,
+        entitlement: &EntitlementId,
+    ) -> Result<(), AuthorityError> {
+        self.check_all()?;
+        let holder = Holder::of(node.as_str(), entitlement.as_str());
+        self.shares.check(&holder)
+    }
+
+    fn check_all(&self) -> Result<(), AuthorityError> {
         if self.uses.len() >= self.most {
             return Err(AuthorityError::TooManyKeys { most: self.most });
         }
@@ -174,14 +194,16 @@ impl Keys {
     /// The certificate for a key was issued.
     pub(super) fn issued(&mut self, issuance: &Issuance) {
         self.first_end.note(issuance.not_after);
-        self.uses.insert(issuance.spki_sha256, KeyUse::of(issuance));
+        let used = KeyUse::of(issuance);
+        self.uses
+            .insert(issuance.spki_sha256, used, &mut self.shares);
     }
 
     /// Gives up a claim that came to nothing, and says what it was for.
     pub(super) fn release(&mut self, spki_sha256: &[u8; 32]) -> Option<KeyUse> {
         let claimed = self.uses.get(spki_sha256);
         if claimed.is_some_and(|used| used.issued.is_none()) {
-            return self.uses.remove(spki_sha256);
+            return self.uses.remove(spki_sha256, &mut self.shares);
         }
         None
     }
@@ -189,12 +211,12 @@ impl Keys {
     /// The certificate for a claimed key will be given to nobody.
     pub(super) fn withhold(&mut self, withheld: &Withheld) {
         let claimed = self.release(withheld.spki_sha256());
-        self.voids.note(withheld, claimed);
+        self.voids.note(withheld, claimed, &mut self.shares);
     }
 
     /// A void certificate was found in the log, with what its key was claimed for.
     pub(super) fn found_void(&mut self, withheld: &Withheld, used: Option<KeyUse>) {
-        self.voids.note(withheld, used);
+        self.voids.note(withheld, used, &mut self.shares);
     }
 
     /// Whether the certificate at a log index is void, as long as it would be valid.
@@ -223,21 +245,36 @@ impl Keys {
 
     /// Forgets the keys whose certificates have ended, and what was void so long.
     pub(super) fn forget_expired(&mut self, now: Timestamp) {
-        self.voids.forget_expired(now);
-        if !self.first_end.is_before(now) {
-            return;
+        self.voids.forget_expired(now, &mut self.shares);
+        if self.first_end.is_before(now) {
+            let is_left = |used: &KeyUse| used.issued.is_none_or(|issued| issued.end() >= now);
+            self.uses.retain(is_left, &mut self.shares);
+            let left = self.uses.values().filter_map(|used| used.issued);
+            self.first_end.follow(left.map(|issued| issued.end()));
         }
-        self.uses
-            .retain(|_, used| used.issued.is_none_or(|issued| issued.end() >= now));
-        give_back(&mut self.uses);
-        let left = self.uses.values().filter_map(|used| used.issued);
-        self.first_end.follow(left.map(|issued| issued.end()));
+        self.shares.give_back();
     }
 
     /// Takes another bound than [`MAX_KEYS`].
     #[cfg(test)]
     pub(super) fn take_at_most(&mut self, most: usize) {
         self.most = most;
+    }
+
+    /// Takes another bound of one holder's keys.
+    #[cfg(test)]
+    pub(super) fn take_of_one_at_most(&mut self, most: u32) {
+        self.shares.take_at_most(most);
+    }
+
+    /// How many keys each holder has, as counted and as a look at every key finds.
+    #[cfg(test)]
+    pub(super) fn shares(&self) -> [HashMap<Holder, u32>; 2] {
+        let mut found = HashMap::new();
+        for used in self.uses.values().chain(self.voids.claimed()) {
+            *found.entry(used.holder()).or_default() += 1;
+        }
+        [self.shares.held().clone(), found]
     }
 
     /// How many keys are remembered, and for how many there is room.

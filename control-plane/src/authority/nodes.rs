@@ -29,12 +29,18 @@ impl Authority {
             .await
     }
 
-    /// Whether a join token may be burnt, as things stand: cheap, and nothing is burnt.
+    /// For which node a join token may be burnt, as things stand: cheap, and nothing is burnt.
     ///
     /// # Errors
     /// Unknown, used or expired token.
-    pub fn check_join_token(&self, token: &str, now: Timestamp) -> Result<(), AuthorityError> {
-        Ok(self.known_token(token)?.1.token.check(now)?)
+    pub fn check_join_token(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<SpiffeId, AuthorityError> {
+        let (_, KnownToken { token, .. }) = self.known_token(token)?;
+        token.check(now)?;
+        Ok(token.node)
     }
 
     /// Burns a join token and says which node it was for. `is_connected` is asked before the

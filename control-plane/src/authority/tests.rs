@@ -18,6 +18,7 @@ mod orphans;
 mod policy;
 mod registrations;
 mod rotation;
+mod shares;
 mod signing;
 mod slow_backup;
 mod token;

@@ -94,6 +94,16 @@ pub enum AuthorityError {
         /// The bound.
         most: usize,
     },
+    /// One holder has as many certified keys as one may have at once; retryable, and nobody else
+    /// is affected.
+    #[error(
+        "{most} keys of this entitlement are certified now, which is its share: no more of it are \
+         taken until certificates end"
+    )]
+    KeyShareTaken {
+        /// The share.
+        most: u32,
+    },
     /// The store or a key cannot be used now; retryable.
     #[error("unavailable: {0}")]
     Unavailable(String),

@@ -6,18 +6,19 @@
 //! that no two entries ever name two identities for it: the same may be certified again at once,
 //! another only when the void certificate would have ended.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use countersign_model::EntitlementId;
 use jiff::Timestamp;
 use tracing::info;
 
 use super::Authority;
+use super::key_shares::{KeyTable, Shares};
 use super::key_uses::KeyUse;
 use crate::ca::keys;
 use crate::inventory::Void;
 use crate::issue::issuance::Issuance;
-use crate::tables::{FirstEnd, give_back};
+use crate::tables::FirstEnd;
 
 /// Most void certificates that are remembered; beyond it the oldest is forgotten.
 const MAX_VOIDS: usize = 65_536;
@@ -107,13 +108,13 @@ impl Authority {
 pub(super) struct Voids {
     /// By log index: the end, and the key where it was claimed.
     certificates: BTreeMap<u64, (Timestamp, [u8; 32])>,
-    keys: HashMap<[u8; 32], KeyUse>,
+    keys: KeyTable,
     first_end: FirstEnd,
 }
 
 impl Voids {
-    /// Remembers a certificate, and for whom its key was claimed.
-    pub(super) fn note(&mut self, withheld: &Withheld, used: Option<KeyUse>) {
+    /// Remembers a certificate, and for whom its key was claimed: it counts in that holder's share.
+    pub(super) fn note(&mut self, withheld: &Withheld, used: Option<KeyUse>, shares: &mut Shares) {
         let Withheld {
             index,
             end,
@@ -122,21 +123,21 @@ impl Voids {
         self.first_end.note(end);
         self.certificates.insert(index, (end, spki_sha256));
         if let Some(used) = used {
-            self.note_key(spki_sha256, used.with(index, end));
+            self.note_key(spki_sha256, used.with(index, end), shares);
         }
         if self.certificates.len() > MAX_VOIDS
             && let Some((index, (_, oldest))) = self.certificates.pop_first()
         {
-            self.forget_key(index, &oldest);
+            self.forget_key(index, &oldest, shares);
         }
     }
 
     /// A key that is void twice stays so for the longer of both: the second life may be shorter.
-    fn note_key(&mut self, spki_sha256: [u8; 32], used: KeyUse) {
+    fn note_key(&mut self, spki_sha256: [u8; 32], used: KeyUse, shares: &mut Shares) {
         let end = |used: &KeyUse| used.issued().map(|(_, end)| end);
         let held = self.keys.get(&spki_sha256).and_then(end);
         if held <= end(&used) {
-            self.keys.insert(spki_sha256, used);
+            self.keys.insert(spki_sha256, used, shares);
         }
     }
 
@@ -171,23 +172,28 @@ impl Voids {
         live.map(|(index, _)| index).min()
     }
 
-    pub(super) fn forget_expired(&mut self, now: Timestamp) {
+    /// What the keys of void certificates were claimed for.
+    #[cfg(test)]
+    pub(super) fn claimed(&self) -> impl Iterator<Item = &KeyUse> {
+        self.keys.values()
+    }
+
+    pub(super) fn forget_expired(&mut self, now: Timestamp, shares: &mut Shares) {
         if !self.first_end.is_before(now) {
             return;
         }
         self.certificates.retain(|_, (end, _)| *end >= now);
-        self.keys
-            .retain(|_, used| used.issued().is_some_and(|(_, end)| end >= now));
-        give_back(&mut self.keys);
+        let is_left = |used: &KeyUse| used.issued().is_some_and(|(_, end)| end >= now);
+        self.keys.retain(is_left, shares);
         let left = self.certificates.values().map(|(end, _)| *end);
         self.first_end.follow(left);
     }
 
     /// A key that was void twice is kept for the one that ends later.
-    fn forget_key(&mut self, index: u64, spki_sha256: &[u8; 32]) {
+    fn forget_key(&mut self, index: u64, spki_sha256: &[u8; 32], shares: &mut Shares) {
         let held = self.keys.get(spki_sha256).and_then(KeyUse::issued);
         if held.is_some_and(|(held, _)| held == index) {
-            self.keys.remove(spki_sha256);
+            self.keys.remove(spki_sha256, shares);
         }
     }
 }
@@ -201,48 +207,63 @@ mod tests {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
     }
 
-    fn noted(voids: &mut Voids, index: u64) {
+    fn noted(voids: &mut Voids, shares: &mut Shares, index: u64) {
         let issuance = issuance(index, 60);
-        voids.note(&Withheld::of(&issuance), Some(KeyUse::of(&issuance)));
+        voids.note(
+            &Withheld::of(&issuance),
+            Some(KeyUse::of(&issuance)),
+            shares,
+        );
     }
 
     #[test]
     fn voids_beyond_the_bound_are_forgotten() {
-        let mut voids = Voids::default();
-        (0..MAX_VOIDS as u64 + 10).for_each(|index| noted(&mut voids, index));
+        let (mut voids, mut shares) = (Voids::default(), Shares::default());
+        (0..MAX_VOIDS as u64 + 10).for_each(|index| noted(&mut voids, &mut shares, index));
         assert_eq!(voids.certificates.len(), MAX_VOIDS);
         assert_eq!(voids.keys.len(), MAX_VOIDS);
         assert!(!voids.contains(9) && voids.contains(10));
+        let counted: Vec<_> = shares.held().values().copied().collect();
+        assert_eq!(counted, [65_536], "what is forgotten takes no share");
     }
 
     #[test]
     fn void_ends_with_its_certificate() {
-        let mut voids = Voids::default();
-        noted(&mut voids, 0);
+        let (mut voids, mut shares) = (Voids::default(), Shares::default());
+        noted(&mut voids, &mut shares, 0);
         assert_eq!(voids.oldest_live(at(60)), Some(0));
         assert!(voids.of_key(&[0; 32], at(59)).is_some());
         assert!(voids.of_key(&[0; 32], at(60)).is_none());
-        voids.forget_expired(at(61));
-        assert!(!voids.contains(0) && voids.keys.is_empty());
+        voids.forget_expired(at(61), &mut shares);
+        assert!(!voids.contains(0) && voids.keys.len() == 0);
+        assert!(shares.held().is_empty());
     }
 
     #[test]
     fn key_void_twice_stays_for_the_longer() {
-        let mut voids = Voids::default();
-        noted(&mut voids, 0);
+        let (mut voids, mut shares) = (Voids::default(), Shares::default());
+        noted(&mut voids, &mut shares, 0);
         let shorter = Issuance {
             spki_sha256: [0; 32],
             ..issuance(1, 30)
         };
-        voids.note(&Withheld::of(&shorter), Some(KeyUse::of(&shorter)));
-        voids.forget_expired(at(31));
+        voids.note(
+            &Withheld::of(&shorter),
+            Some(KeyUse::of(&shorter)),
+            &mut shares,
+        );
+        voids.forget_expired(at(31), &mut shares);
         assert!(!voids.contains(1) && voids.of_key(&[0; 32], at(59)).is_some());
         assert_eq!(voids.oldest_live(at(31)), Some(0), "a start finds it again");
         let longer = Issuance {
             spki_sha256: [0; 32],
             ..issuance(2, 90)
         };
-        voids.note(&Withheld::of(&longer), Some(KeyUse::of(&longer)));
+        voids.note(
+            &Withheld::of(&longer),
+            Some(KeyUse::of(&longer)),
+            &mut shares,
+        );
         assert!(voids.of_key(&[0; 32], at(89)).is_some());
     }
 }

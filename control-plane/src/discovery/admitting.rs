@@ -80,12 +80,23 @@ impl From<&Refused> for Denied {
 }
 
 /// What the issuance log is told of it.
-pub(super) fn too_many_keys(full: &AuthorityError) -> Denied {
+pub(super) fn no_room(full: &AuthorityError) -> Denied {
+    let (code, remedy) = match full {
+        AuthorityError::KeyShareTaken { .. } => (
+            "key_share_taken",
+            "find out why this entitlement is enrolled again and again; wait until its \
+             certificates have ended",
+        ),
+        _ => (
+            "too_many_keys",
+            "wait until certificates have ended; shorten their lifetimes, or lower \
+             admission.rate_per_caller",
+        ),
+    };
     Denied {
-        code: "too_many_keys",
+        code,
         message: full.to_string(),
-        remedy: "wait until certificates have ended; shorten their lifetimes, or lower \
-                 admission.rate_per_caller",
+        remedy,
     }
 }
 
@@ -140,8 +151,23 @@ mod tests {
 
     #[test]
     fn full_table_is_asked_again_late() {
-        let status = come_back_much_later(&AuthorityError::TooManyKeys { most: 7 });
-        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
-        assert_eq!(status.metadata().get(RETRY_PUSHBACK).unwrap(), "10000");
+        for (full, code, says) in [
+            (
+                AuthorityError::TooManyKeys { most: 7 },
+                "too_many_keys",
+                "7 keys are certified",
+            ),
+            (
+                AuthorityError::KeyShareTaken { most: 7 },
+                "key_share_taken",
+                "7 keys of this entitlement",
+            ),
+        ] {
+            let status = come_back_much_later(&full);
+            assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+            assert_eq!(status.metadata().get(RETRY_PUSHBACK).unwrap(), "10000");
+            assert!(status.message().starts_with(says), "{status}");
+            assert_eq!(no_room(&full).code, code, "as the log is told");
+        }
     }
 }

@@ -56,10 +56,10 @@ impl AttestationService {
         let Evidence::JoinToken(evidence) = evidence;
         let authority = &self.plane.authority;
         let now = self.plane.clock.now();
-        authority.check_join_token(&evidence.token, now)?;
+        let node = authority.check_join_token(&evidence.token, now)?;
         let key = proven_key(&key, &peer.exporter, &own)?;
         // A token is not burnt for a certificate that cannot be made.
-        authority.check_room()?;
+        authority.check_room(&node)?;
         let node = self.burn(&evidence.token).await?;
         let svid = authority.enrol(&node, &own, &key, now);
         Ok((node.clone(), svid.await?))
@@ -110,7 +110,7 @@ impl AttestationService {
             }
             return Status::permission_denied("attestation refused");
         }
-        if let AuthorityError::TooManyKeys { .. } = error {
+        if error.is_no_room() {
             self.plane.metrics.attested(Outcome::Refused);
             tracing::debug!(peer = %peer.address, reason = %error, "attestation sent away");
             return come_back_much_later(error);

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tonic::Status;
 use tracing::Instrument;
 
-use super::admitting::{class, come_back_later, come_back_much_later, too_many_keys};
+use super::admitting::{class, come_back_later, come_back_much_later, no_room};
 use super::attestation::proven_key;
 use super::session::{Session, Sessions};
 use super::status;
@@ -165,8 +165,8 @@ impl Enroller {
 
     /// A caller whom we know: its refusals are in the issuance log.
     fn refuse(&self, session: &Session, error: &AuthorityError) -> Status {
-        if let AuthorityError::TooManyKeys { .. } = error {
-            self.count_refusal(session, &too_many_keys(error));
+        if error.is_no_room() {
+            self.count_refusal(session, &no_room(error));
             return come_back_much_later(error);
         }
         let outcome = match error {

@@ -1,4 +1,7 @@
+use std::collections::BTreeMap;
+
 use countersign_model::Serial;
+use proptest::prelude::*;
 
 use super::*;
 use crate::footprint::{alone, kept_by};
@@ -79,4 +82,167 @@ fn void_ends_though_no_key_does() {
     assert!(keys.is_void(1), "valid to the end of its last second");
     keys.forget_expired(at(61));
     assert!(!keys.is_void(1) && keys.size().0 == 1);
+}
+
+/// Share of each holder in a random run.
+const SHARE: u32 = 3;
+
+/// One thing that may happen to a key, of a few, of a few holders.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Claim(u8, u8),
+    /// A certificate of so many seconds is given for a claim.
+    Issue(u8, i64),
+    Release(u8),
+    /// One of so many seconds is given to nobody.
+    Withhold(u8, i64),
+    /// A start finds a certificate of a holder in the log.
+    Find(u8, u8, i64),
+    /// It is void.
+    FindVoid(u8, u8, i64),
+    /// So many seconds pass, then a tick.
+    Time(i64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let (key, holder, life) = (0..12_u8, 0..3_u8, 1..40_i64);
+    let step = prop_oneof![
+        6 => (key.clone(), holder.clone()).prop_map(|(key, holder)| Step::Claim(key, holder)),
+        4 => (key.clone(), life.clone()).prop_map(|(key, life)| Step::Issue(key, life)),
+        1 => key.clone().prop_map(Step::Release),
+        2 => (key.clone(), life.clone()).prop_map(|(key, life)| Step::Withhold(key, life)),
+        1 => (key.clone(), holder.clone(), life.clone())
+            .prop_map(|(key, holder, life)| Step::Find(key, holder, life)),
+        1 => (key, holder, life)
+            .prop_map(|(key, holder, life)| Step::FindVoid(key, holder, life)),
+        3 => (0..30_i64).prop_map(Step::Time),
+    ];
+    proptest::collection::vec(step, 0..80)
+}
+
+/// A random run: the keys, what is under way and the time.
+#[derive(Default)]
+struct Run {
+    keys: Keys,
+    claimed: BTreeMap<u8, u8>,
+    index: u64,
+    second: i64,
+}
+
+impl Run {
+    fn new() -> Self {
+        let mut run = Self::default();
+        run.keys.take_of_one_at_most(SHARE);
+        run
+    }
+
+    /// The next certificate for a key.
+    fn issuance(&mut self, key: u8, holder: u8, life: i64) -> Issuance {
+        self.index += 1;
+        Issuance {
+            spki_sha256: [key; 32],
+            node: node_of(holder),
+            ..issuance(self.index, self.second + life)
+        }
+    }
+
+    fn apply(&mut self, step: Step) {
+        match step {
+            Step::Claim(key, holder) => self.claim(key, holder),
+            Step::Issue(key, life) => {
+                if let Some(holder) = self.claimed.remove(&key) {
+                    let issuance = self.issuance(key, holder, life);
+                    self.keys.issued(&issuance);
+                }
+            }
+            Step::Release(key) => {
+                if self.claimed.remove(&key).is_some() {
+                    self.keys.release(&[key; 32]).unwrap();
+                }
+            }
+            Step::Withhold(key, life) => {
+                if let Some(holder) = self.claimed.remove(&key) {
+                    let issuance = self.issuance(key, holder, life);
+                    self.keys.withhold(&Withheld::of(&issuance));
+                }
+            }
+            Step::Find(key, holder, life) => {
+                let issuance = self.issuance(key, holder, life);
+                self.keys.issued(&issuance);
+                self.claimed.remove(&key);
+            }
+            Step::FindVoid(key, holder, life) => {
+                let void = self.issuance(key, holder, life);
+                let used = Some(KeyUse::of(&void));
+                self.keys.found_void(&Withheld::of(&void), used);
+            }
+            Step::Time(seconds) => {
+                self.second += seconds;
+                self.keys.forget_expired(at(self.second));
+            }
+        }
+    }
+
+    /// A claim is refused for the share only where the share is taken.
+    fn claim(&mut self, key: u8, holder: u8) {
+        let (now, whose) = (at(self.second), Holder::of(&node_of(holder), "node"));
+        let before = self.held(&whose);
+        match self.keys.claim_for([key; 32], whose, now) {
+            Ok(None) => {
+                self.claimed.insert(key, holder);
+                assert!(self.held(&whose) <= SHARE.max(before), "within its share");
+            }
+            Err(AuthorityError::KeyShareTaken { most }) => {
+                assert!(most == SHARE && before >= SHARE, "{before} before");
+            }
+            Ok(Some(_)) | Err(AuthorityError::Denied(_)) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    fn held(&self, holder: &Holder) -> u32 {
+        let [counted, _] = self.keys.shares();
+        counted.get(holder).copied().unwrap_or_default()
+    }
+
+    fn check(&self) {
+        let [counted, found] = self.keys.shares();
+        assert_eq!(counted, found);
+    }
+}
+
+fn node_of(holder: u8) -> String {
+    format!("spiffe://example.org/node/{holder}")
+}
+
+proptest! {
+    #[test]
+    fn counts_of_holders_are_what_the_table_holds(steps in steps()) {
+        let mut run = Run::new();
+        for step in steps {
+            run.apply(step);
+            run.check();
+        }
+        for key in run.claimed.keys() {
+            run.keys.release(&[*key; 32]);
+        }
+        run.keys.forget_expired(at(run.second + 100));
+        prop_assert!(run.keys.shares().iter().all(HashMap::is_empty));
+    }
+}
+
+#[test]
+fn counts_of_a_burst_give_their_room_back() {
+    let mut keys = Keys::default();
+    for index in 0..BURST {
+        let node = index.to_string();
+        keys.issued(&Issuance {
+            node,
+            ..issuance(index, 60)
+        });
+    }
+    assert_eq!(keys.shares()[0].len(), 50_000);
+    keys.forget_expired(at(61));
+    let room = keys.shares.held().capacity();
+    assert!(keys.shares.held().is_empty() && room < 10_000, "{room}");
 }

@@ -7,7 +7,7 @@ use super::super::HandSigned;
 use super::*;
 use crate::issue::request::Requested;
 
-fn by_hand(workload: &str) -> Registration {
+pub(super) fn by_hand(workload: &str) -> Registration {
     let mut wanted = registration(workload, "/node/a");
     wanted.key = RegistrationKey::by_hand(id(workload));
     wanted
@@ -21,7 +21,7 @@ fn request(pair: &KeyPair) -> Requested {
     Requested::read(params.serialize_request(pair).unwrap().der()).unwrap()
 }
 
-async fn sign(
+pub(super) async fn sign(
     plane: &Plane,
     workload: &str,
     pair: &KeyPair,

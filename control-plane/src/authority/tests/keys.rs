@@ -139,12 +139,12 @@ async fn keys_beyond_the_bound_are_refused_before_the_log() {
         authority.enrol(&node, &own, &key, now).await
     };
     let svid = enrol(&first, start()).await.unwrap();
-    authority.check_room().unwrap();
+    authority.check_room(node.id()).unwrap();
     enrol(&second, start()).await.unwrap();
     let from = authority.log.size();
     let refused = enrol(&fresh_key(), start()).await.unwrap_err();
     assert!(matches!(refused, AuthorityError::TooManyKeys { most: 2 }));
-    authority.check_room().unwrap_err();
+    authority.check_room(node.id()).unwrap_err();
     assert_eq!(authority.log.size(), from, "nothing was logged");
     assert_eq!(authority.certified_keys(), 2);
     let again = enrol(&first, start()).await.unwrap();

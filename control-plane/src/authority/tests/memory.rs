@@ -124,6 +124,7 @@ fn lineage_costs_little_in_all_parts_together() {
             ];
             drop((state, inventory, fleet));
             let all: usize = parts.iter().sum();
+            eprintln!("together: {all} bytes a lineage");
             assert!(all <= BYTES_OF_A_LINEAGE, "{all} bytes a lineage");
         },
     );

@@ -354,7 +354,7 @@ async fn voids_that_wait_stop_certificates_at_their_bound() {
     }
     let refused = authority.enrol(&node, &own, &key, start()).await;
     assert!(matches!(refused, Err(AuthorityError::Unavailable(_))));
-    authority.check_room().unwrap_err();
+    authority.check_room(node.id()).unwrap_err();
     assert_eq!(authority.log.size(), from, "nothing was logged");
     authority.tick(start()).await.unwrap();
     assert_eq!(told(&plane, from), [format!("voided {void}")]);
