@@ -15,6 +15,7 @@ mod memory;
 mod nodes;
 mod older;
 mod orphans;
+mod overtaking;
 mod policy;
 mod registrations;
 mod rotation;

@@ -1,8 +1,8 @@
-//! A store that fails when a test says so.
+//! A store that fails, or waits, when a test says so.
 
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::writer::Job;
 use super::{Kind, Seq, Store, StoreError, WRITER_QUEUE};
@@ -26,10 +26,15 @@ impl Fault {
         let (Self::Refuse(kind) | Self::StopBefore(kind) | Self::StopAfter(kind)) = self else {
             return false;
         };
-        match job {
-            Job::Commit { changes, .. } => changes.iter().any(|change| change.kind == kind),
-            Job::Flush { .. } => false,
-        }
+        changes(job, kind)
+    }
+}
+
+/// Whether a commit changes something of this kind.
+fn changes(job: &Job, kind: Kind) -> bool {
+    match job {
+        Job::Commit { changes, .. } => changes.iter().any(|change| change.kind == kind),
+        Job::Flush { .. } => false,
     }
 }
 
@@ -70,6 +75,63 @@ async fn serve(mut queue: mpsc::Receiver<Job>, sound: mpsc::Sender<Job>, faults:
             }
         }
     }
+}
+
+/// Where commits wait that change something of a kind, once it is shut.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    is_shut: Mutex<Option<Kind>>,
+    arrived: Semaphore,
+    opened: Semaphore,
+}
+
+impl Gate {
+    pub(crate) fn open() -> Arc<Self> {
+        Arc::new(Self {
+            is_shut: Mutex::default(),
+            arrived: Semaphore::new(0),
+            opened: Semaphore::new(0),
+        })
+    }
+
+    pub(crate) fn shut(&self, kind: Kind) {
+        *self.is_shut.lock().unwrap() = Some(kind);
+    }
+
+    /// Returns when a commit waits.
+    pub(crate) async fn arrived(&self) {
+        self.arrived.acquire().await.unwrap().forget();
+    }
+
+    /// Lets the one that waits, and all that come, pass.
+    pub(crate) fn reopen(&self) {
+        *self.is_shut.lock().unwrap() = None;
+        self.opened.add_permits(1);
+    }
+
+    async fn pass(&self, job: &Job) {
+        let kind = *self.is_shut.lock().unwrap();
+        if kind.is_some_and(|kind| changes(job, kind)) {
+            self.arrived.add_permits(1);
+            self.opened.acquire().await.unwrap().forget();
+        }
+    }
+}
+
+/// The same store, behind a gate.
+pub(crate) fn gated(store: Store, gate: Arc<Gate>) -> Store {
+    let Store {
+        jobs: sound,
+        reader,
+    } = store;
+    let (jobs, mut queue) = mpsc::channel(WRITER_QUEUE);
+    tokio::spawn(async move {
+        while let Some(job) = queue.recv().await {
+            gate.pass(&job).await;
+            sound.send(job).await.unwrap();
+        }
+    });
+    Store { jobs, reader }
 }
 
 type Answer = Result<Seq, StoreError>;

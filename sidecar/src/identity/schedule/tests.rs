@@ -94,6 +94,17 @@ fn an_older_key_epoch_is_replaced_at_once() {
 }
 
 #[test]
+fn place_in_the_log_says_nothing_of_the_key_epoch() {
+    let mut right = entitlement(1);
+    right.min_key_epoch = 3;
+    let mut held = credential(1_000, 3_600, 7);
+    // It was logged after the change, for a key that was made before it.
+    held.serial = Serial::new(0x01_0000, 4, [7; 8]).unwrap();
+    let plan = plan(&[item(&right, Some(held))], 0, at(1_001));
+    assert_eq!(plan.enrol, std::slice::from_ref(&right.id));
+}
+
+#[test]
 fn an_expired_credential_is_still_renewed() {
     let right = entitlement(1);
     let held = credential(1_000, 20, 7);

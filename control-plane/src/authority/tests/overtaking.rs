@@ -1,0 +1,88 @@
+//! Certificates that overtake a change of their registration: authorized before memory knows of it,
+//! logged after its entry, and given out.
+
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::super::Stores;
+use super::super::opening::KEYS;
+use super::*;
+use crate::store::testing::{Gate, gated};
+use crate::store::{DataDir, Kind};
+
+/// A control plane whose commits wait when a test says so.
+async fn waiting() -> (Plane, Arc<Gate>) {
+    let (dir, gate) = (Dir::new(), Gate::open());
+    let keys = |dir: &DataDir| Ok(Stores::new(&dir.subdirectory(KEYS).unwrap(), None));
+    let store = |store| gated(store, gate.clone());
+    let settings = settings(&dir.path().join("cp"));
+    let authority = Authority::open_with(settings, keys, store, start()).await;
+    let authority = authority.unwrap();
+    (Plane { dir, authority }, gate)
+}
+
+fn named(dns: &[&str]) -> RegistrationRequest {
+    let mut registration = registration("/web", "/node/a");
+    registration.dns = dns.iter().map(ToString::to_string).collect();
+    RegistrationRequest {
+        registration,
+        names_criticality: true,
+    }
+}
+
+/// Whether a certificate carries a DNS name.
+fn has_names(svid: &PublishedSvid) -> bool {
+    let chain = svid.chain();
+    let (_, leaf) = X509Certificate::from_der(&chain[0]).unwrap();
+    let names = leaf.subject_alternative_name().unwrap().unwrap();
+    names.value.general_names.len() > 1
+}
+
+/// What a certificate at an index of the log was authorized for.
+fn epoch_of(plane: &Plane, index: u64) -> u64 {
+    let entry = plane.authority.log.read_back(index).unwrap().unwrap();
+    entry.issuance().key_epoch.unwrap()
+}
+
+#[tokio::test]
+async fn certificate_that_overtakes_a_change_is_older_than_it() {
+    let (plane, gate) = waiting().await;
+    let authority = &plane.authority;
+    let (wide, narrow) = (named(&["web.local"]), named(&[]));
+    let (kept, _) = authority.register(wide, start()).await.unwrap();
+    let web = kept.key.entitlement_id();
+    let node = plane.attest("/node/a").await;
+
+    gate.shut(Kind::Registration);
+    let its = authority.clone();
+    let change = tokio::spawn(async move { its.register(narrow, start()).await });
+    gate.arrived().await;
+    let changed = authority.log.size() - 1;
+    let key = proven(&fresh_key(), &web);
+    let enrol = async |key| authority.enrol(&node, &web, key, start()).await;
+    let svid = enrol(&key).await.unwrap();
+    let stream = authority.hub().join(node.id());
+    gate.reopen();
+    change.await.unwrap().unwrap();
+
+    let index = svid.serial.index();
+    assert!(
+        index > changed && has_names(&svid),
+        "it overtook the change"
+    );
+    let asked = authority
+        .entitlement(node.id(), &web)
+        .unwrap()
+        .min_key_epoch;
+    assert_eq!(asked, changed);
+    assert!(
+        epoch_of(&plane, index) < asked,
+        "its key is of an epoch before"
+    );
+    assert_eq!(stream.news().await.entitlements, [web.clone()].into());
+    assert_eq!(code(enrol(&key).await), "key_superseded");
+    let next = enrol(&proven(&fresh_key(), &web)).await.unwrap();
+    assert!(!has_names(&next) && epoch_of(&plane, next.serial.index()) == asked);
+    let plane = plane.crash(after(1)).await;
+    let shown = plane.authority.published(node.id(), &web).unwrap();
+    assert_eq!(shown.serial, next.serial);
+}
