@@ -21,9 +21,9 @@ use crate::issue::issuance::Issuance;
 use crate::registry::Authorized;
 use crate::tables::FirstEnd;
 
-/// Most keys that are certified or being certified at once: forty for each of 100,000 lineages. The
-/// hash table that holds so many has 2^23 places of 65 bytes, 545 MB.
-const MAX_KEYS: usize = 4_000_000;
+/// Most keys that are certified or being certified at once: 36 for each of 100,000 lineages. The
+/// hash table that holds so many has 2^22 places of 65 bytes, 273 MB.
+const MAX_KEYS: usize = 3_600_000;
 
 /// Every key that is certified or being certified, by SHA-256 of its SubjectPublicKeyInfo.
 #[derive(Debug)]

@@ -55,9 +55,14 @@ pub(super) fn come_back_later(refused: &Refused) -> Status {
     exhausted(refused.to_string(), refused.retry_after)
 }
 
-/// The same where tables are full: places come free as certificates end, not soon.
+/// The same where tables are full: places come free as certificates end, not soon. Where one share
+/// is taken no time is told: a sidecar keeps it for all that it enrols, and nothing is wrong with
+/// the rest.
 pub(super) fn come_back_much_later(full: &AuthorityError) -> Status {
-    exhausted(full.to_string(), LATEST_RETRY)
+    match full {
+        AuthorityError::KeyShareTaken { .. } => Status::resource_exhausted(full.to_string()),
+        _ => exhausted(full.to_string(), LATEST_RETRY),
+    }
 }
 
 fn exhausted(message: String, retry_after: Duration) -> Status {
@@ -150,22 +155,25 @@ mod tests {
     }
 
     #[test]
-    fn full_table_is_asked_again_late() {
-        for (full, code, says) in [
+    fn full_table_is_asked_again_late_and_a_taken_share_stalls_no_other() {
+        for (full, code, says, asked) in [
             (
                 AuthorityError::TooManyKeys { most: 7 },
                 "too_many_keys",
                 "7 keys are certified",
+                Some("10000"),
             ),
             (
                 AuthorityError::KeyShareTaken { most: 7 },
                 "key_share_taken",
                 "7 keys of this entitlement",
+                None,
             ),
         ] {
             let status = come_back_much_later(&full);
             assert_eq!(status.code(), tonic::Code::ResourceExhausted);
-            assert_eq!(status.metadata().get(RETRY_PUSHBACK).unwrap(), "10000");
+            let told = status.metadata().get(RETRY_PUSHBACK);
+            assert_eq!(told.map(|told| told.to_str().unwrap()), asked);
             assert!(status.message().starts_with(says), "{status}");
             assert_eq!(no_room(&full).code, code, "as the log is told");
         }

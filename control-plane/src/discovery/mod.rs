@@ -2,8 +2,8 @@
 //!
 //! [`attestation`] needs no client certificate. Everything else ([`mesh`]) asks [`session`] on
 //! every call which node it speaks to: a workload's SVID authenticates nothing. [`enrolling`] has
-//! keys certified, [`bounded`] bounds what is taken in for it. What a node may see is its [`view`]; [`stream`] pushes it and takes
-//! acknowledgements in.
+//! keys certified, [`bounded`] bounds what is taken in for it. What a node may see is its [`view`];
+//! [`stream`] pushes it and takes acknowledgements in.
 
 mod admitting;
 mod attestation;
