@@ -6,6 +6,7 @@ use countersign_proto::log::entry::What;
 use jiff::Timestamp;
 use tracing::info;
 
+use super::state::State;
 use super::{Authority, AuthorityError, Change};
 use crate::registry::Tombstone;
 use crate::store::{Change as Write, Kind};
@@ -51,7 +52,8 @@ impl Authority {
         Ok(())
     }
 
-    /// Removes registrations for good and says until when what was issued for them is valid. Holds
+    /// Removes registrations for good and says until when what was issued for them is valid: also
+    /// what was given out while the removal was committed, for only then does the right end. Holds
     /// no lock of its own: registrations are written one at a time.
     pub(super) async fn remove(
         &self,
@@ -59,7 +61,7 @@ impl Authority {
         reason: Reason,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, AuthorityError> {
-        let (tombstones, valid_until) = self.tombstones(registrations, now);
+        let tombstones = self.tombstones(registrations, now);
         let graves = tombstones
             .iter()
             .map(|grave| Write::put(Kind::Tombstone, grave.key(), grave));
@@ -73,8 +75,13 @@ impl Authority {
             .collect();
         let committed = self.commit_logged(what, |_| writes, Vec::new(), now);
         let (_, seq) = committed.await?;
-        {
+        let valid_until = {
             let mut state = self.write();
+            // Under the lock that ends the right: nothing is given out after this look.
+            let ends = registrations
+                .iter()
+                .filter_map(|gone| state.end_after(gone, now));
+            let valid_until = ends.max();
             for gone in registrations {
                 state.registry.remove(&gone.key);
                 if let Some(node) = gone.key.node() {
@@ -84,7 +91,8 @@ impl Authority {
             for tombstone in tombstones {
                 state.registry.tombstones.bury(tombstone);
             }
-        }
+            valid_until
+        };
         let changes = registrations.iter().filter_map(|gone| {
             let node = gone.key.node()?.clone();
             Some(Change::Entitlement(node, gone.key.entitlement_id()))
@@ -97,24 +105,21 @@ impl Authority {
         Ok(valid_until)
     }
 
-    fn tombstones(
-        &self,
-        registrations: &[Registration],
-        now: Timestamp,
-    ) -> (Vec<Tombstone>, Option<Timestamp>) {
+    fn tombstones(&self, registrations: &[Registration], now: Timestamp) -> Vec<Tombstone> {
         let state = self.read();
-        let ends = registrations.iter().map(|gone| {
-            let entitlement = gone.key.entitlement_id();
-            let end = match gone.key.node() {
-                Some(node) => state.published.last_end(node, &entitlement),
-                None => state.signed_by_hand.last_end(&entitlement),
-            };
-            end.filter(|end| *end > now)
-        });
-        let ends: Vec<_> = ends.collect();
-        let graves = registrations.iter().zip(&ends);
-        let tombstones = graves.filter_map(|(gone, end)| Tombstone::of(gone, *end, now));
-        let tombstones = tombstones.collect();
-        (tombstones, ends.into_iter().flatten().max())
+        let tombstone = |gone| Tombstone::of(gone, state.end_after(gone, now), now);
+        registrations.iter().filter_map(tombstone).collect()
+    }
+}
+
+impl State {
+    /// Until when something that was issued for a registration is valid, if anything still is.
+    fn end_after(&self, registration: &Registration, now: Timestamp) -> Option<Timestamp> {
+        let entitlement = registration.key.entitlement_id();
+        let end = match registration.key.node() {
+            Some(node) => self.published.last_end(node, &entitlement),
+            None => self.signed_by_hand.last_end(&entitlement),
+        };
+        end.filter(|end| *end > now)
     }
 }

@@ -192,7 +192,8 @@ pub struct RegistrationRequest {
 pub struct Removed {
     /// What was removed.
     pub registrations: Vec<Registration>,
-    /// NotAfter of the newest certificate issued for them.
+    /// The latest NotAfter of what was issued for them before their removal counted, also while it
+    /// was committed; `None` where nothing is valid any more.
     pub valid_until: Option<Timestamp>,
 }
 

@@ -1,5 +1,5 @@
-//! Certificates that overtake a change of their registration: authorized before memory knows of it,
-//! logged after its entry, and given out.
+//! Certificates that overtake a change or the removal of their registration: authorized before
+//! memory knows of it, logged after its entry, and given out.
 
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -85,4 +85,29 @@ async fn certificate_that_overtakes_a_change_is_older_than_it() {
     let plane = plane.crash(after(1)).await;
     let shown = plane.authority.published(node.id(), &web).unwrap();
     assert_eq!(shown.serial, next.serial);
+}
+
+#[tokio::test]
+async fn removal_names_the_end_of_what_overtakes_it() {
+    let (plane, gate) = waiting().await;
+    let authority = &plane.authority;
+    let (kept, _) = authority.register(named(&[]), start()).await.unwrap();
+    let web = kept.key.entitlement_id();
+    let node = plane.attest("/node/a").await;
+    let before = plane.enrol(&node, &web).await;
+
+    gate.shut(Kind::Registration);
+    let its = authority.clone();
+    let removal = async move { its.unregister(&id("/web"), None, after(1_800)).await };
+    let removal = tokio::spawn(removal);
+    gate.arrived().await;
+    let key = proven(&fresh_key(), &web);
+    let svid = authority.enrol(&node, &web, &key, after(1_800)).await;
+    gate.reopen();
+    let removed = removal.await.unwrap().unwrap();
+
+    let end = svid.unwrap().lifetime.not_after;
+    assert!(end > before.lifetime.not_after);
+    assert_eq!(removed.valid_until, Some(end));
+    assert!(authority.published(node.id(), &web).is_none());
 }
