@@ -82,7 +82,8 @@ pub struct Entitlement {
     pub lifetime: Duration,
     /// When the sidecar renews.
     pub renew: RenewalWindow,
-    /// A key made before this epoch is replaced at once.
+    /// The key epoch: which state of the registration keys are made for. A key of any other is
+    /// replaced at once, also one of a higher epoch, for epochs go back with a restore.
     pub min_key_epoch: u64,
     /// The name a workload may tell this identity by.
     pub hint: Option<Hint>,

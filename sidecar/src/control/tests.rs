@@ -410,6 +410,38 @@ async fn a_raised_epoch_renews_with_a_fresh_key() {
 }
 
 #[tokio::test]
+async fn epoch_that_goes_back_renews_once() {
+    let (plane, folder) = world().await;
+    let (mut web, mut late) = (right('1', "/web", 1), right('2', "/late", 2));
+    web.min_key_epoch = 5;
+    plane.entitle(&web);
+    let node = Node::start(&plane, &folder);
+    let first = node.holds(&web.id).await;
+    let certified = || plane.state().spkis.len();
+    let before = certified();
+    // The state of a backup.
+    web.min_key_epoch = 2;
+    plane.entitle(&web);
+    until(|| node.serial(&web.id) != Some(first)).await;
+    let second = node.serial(&web.id);
+    // A push shows that everything before it has been judged.
+    plane.entitle(&late);
+    node.holds(&late.id).await;
+    assert_eq!((certified(), node.serial(&web.id)), (before + 2, second));
+
+    let own = node.serial(&EntitlementId::node());
+    node.end().await;
+    let node = Node::start(&plane, &folder);
+    let (third, old) = (node.holds(&web.id).await, node.holds(&late.id).await);
+    late.min_key_epoch = 7;
+    plane.entitle(&late);
+    until(|| node.serial(&late.id).is_some_and(|new| new != old)).await;
+    assert_eq!(certified(), before + 5, "both keys anew, and the change");
+    assert_eq!(node.serial(&web.id), Some(third));
+    assert_eq!(node.serial(&EntitlementId::node()), own);
+}
+
+#[tokio::test]
 async fn the_node_renews_its_own_credential() {
     let (plane, folder) = world().await;
     let node = Node::start(&plane, &folder);

@@ -3,7 +3,7 @@
 //! A key is made for one enrolment of one entitlement and is asked for again, after a failure,
 //! until its chain arrives: the control plane answers the same key with the same certificate. It
 //! outlives the connection to the control plane and is dropped once it would be due for renewal
-//! before it was ever used. A control plane that has too much to do is left alone for as long as it
+//! before it was ever used, or was made for another key epoch than the entitlement now names. A control plane that has too much to do is left alone for as long as it
 //! asks: by every enrolment of this node, not only by the one that it turned away.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -170,7 +170,7 @@ impl PendingKey {
         let fresh = self
             .issued
             .is_none_or(|life| now < entitlement.renew.moment(&life, 0.0));
-        self.key_epoch >= entitlement.min_key_epoch && fresh
+        self.key_epoch == entitlement.min_key_epoch && fresh
     }
 }
 

@@ -100,7 +100,8 @@ impl Item<'_> {
     /// When something has to be started; `None` where this identity is not wanted.
     fn due(&self, ahead: bool) -> Option<Timestamp> {
         let natural = match &self.held {
-            Some(held) if held.key_epoch < self.entitlement.min_key_epoch => Timestamp::MIN,
+            // Not only of an older one: after a restore epochs go back, and rise again from there.
+            Some(held) if held.key_epoch != self.entitlement.min_key_epoch => Timestamp::MIN,
             Some(held) => renewal_of(self.entitlement, &held.serial, &held.lifetime),
             None if ahead || self.demanded => Timestamp::MIN,
             None => return None,

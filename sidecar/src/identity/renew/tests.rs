@@ -1,6 +1,9 @@
-use countersign_model::{EntitlementKind, RenewalWindow, SpiffeId};
+use countersign_model::{EntitlementKind, RenewalWindow, Serial, SpiffeId};
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 use super::*;
+use crate::holdings::Svid;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -40,12 +43,81 @@ fn every_renewal_uses_a_fresh_key() {
 }
 
 #[test]
-fn a_raised_epoch_discards_the_pending_key() {
+fn a_changed_epoch_discards_the_pending_key() {
     let mut renewals = Renewals::default();
-    let first = renewals.start(&right(0), at(10)).unwrap();
-    let next = renewals.start(&right(1), at(11)).unwrap();
-    assert_ne!(first.key.spki(), next.key.spki());
-    assert_eq!(next.key_epoch, 1);
+    let mut keys = BTreeSet::new();
+    for epoch in [0, 9, 3] {
+        let pending = renewals.start(&right(epoch), at(10)).unwrap();
+        assert_eq!(pending.key_epoch, epoch);
+        let again = renewals.start(&right(epoch), at(11)).unwrap();
+        assert_eq!(pending.key.spki(), again.key.spki(), "unchanged");
+        keys.insert(pending.key.spki().to_vec());
+    }
+    assert_eq!(keys.len(), 3);
+}
+
+fn svid() -> Svid {
+    Svid {
+        id: right(0).spiffe_id,
+        chain: Vec::new(),
+        key: Vec::new().into(),
+        serial: Serial::new(0x01_0000, 1, [0; 8]).unwrap(),
+        lifetime: Lifetime {
+            issued_at: at(0),
+            not_after: at(100),
+        },
+    }
+}
+
+/// Whether a right is renewed long before its time, with a credential that is held.
+fn renews(renewals: &Renewals, right: &Entitlement) -> bool {
+    let held = Held {
+        entitlement: Arc::new(right.clone()),
+        svid: Some(Arc::new(svid())),
+        problem: None,
+    };
+    let snapshot = Snapshot {
+        entries: Arc::new([(right.id.clone(), held)].into()),
+        ..Snapshot::default()
+    };
+    let plan = renewals.plan(&snapshot, &BTreeSet::new(), 1, at(1));
+    !plan.enrol.is_empty()
+}
+
+/// Renews and installs, and says for which epoch.
+fn renew(renewals: &mut Renewals, right: &Entitlement) -> u64 {
+    let pending = renewals.start(right, at(1)).unwrap();
+    renewals.installed(&right.id, pending.key_epoch);
+    pending.key_epoch
+}
+
+#[test]
+fn change_under_way_takes_one_more_renewal() {
+    for (first, then) in [(3, 9), (9, 3)] {
+        let mut renewals = Renewals::default();
+        let pending = renewals.start(&right(first), at(1)).unwrap();
+        // The right is another one when the chain of the old key arrives.
+        renewals.installed(&right(then).id, pending.key_epoch);
+        assert!(renews(&renewals, &right(then)));
+        assert_eq!(renew(&mut renewals, &right(then)), then);
+        assert!(!renews(&renewals, &right(then)));
+    }
+}
+
+proptest! {
+    // Epochs rise with changes and go back with a restore.
+    #[test]
+    fn each_change_of_the_epoch_renews_once(epochs in vec(0u64..4, 1..20)) {
+        let mut renewals = Renewals::default();
+        let mut made_for = renew(&mut renewals, &right(0));
+        for epoch in epochs {
+            prop_assert_eq!(renews(&renewals, &right(epoch)), epoch != made_for);
+            if epoch != made_for {
+                made_for = renew(&mut renewals, &right(epoch));
+            }
+            prop_assert!(!renews(&renewals, &right(epoch)), "one renewal is enough");
+        }
+    }
 }
 
 fn plan(renewals: &Renewals, now: Timestamp) -> Plan {

@@ -83,14 +83,18 @@ fn the_default_identity_goes_first() {
 }
 
 #[test]
-fn an_older_key_epoch_is_replaced_at_once() {
-    let mut right = entitlement(1);
-    right.min_key_epoch = 3;
-    let mut held = credential(1_000, 3_600, 7);
-    let enrols = |held| plan(&[item(&right, Some(held))], 0, at(1_001)).enrol.len();
-    assert_eq!(enrols(held), 1);
-    held.key_epoch = 3;
-    assert_eq!(enrols(held), 0);
+fn key_of_another_epoch_is_replaced_at_once() {
+    let enrols = |made_for, epoch| {
+        let mut right = entitlement(1);
+        right.min_key_epoch = epoch;
+        let mut held = credential(1_000, 3_600, 7);
+        held.key_epoch = made_for;
+        let enrol = plan(&[item(&right, Some(held))], 0, at(1_001)).enrol;
+        enrol == [right.id]
+    };
+    assert!(enrols(0, 3), "the registration changed");
+    assert!(enrols(9, 3), "it went back, or changed after a restore");
+    assert!(!enrols(3, 3) && !enrols(0, 0));
 }
 
 #[test]
@@ -125,11 +129,13 @@ fn a_failure_holds_back_itself_alone() {
 proptest! {
     #[test]
     fn a_renewal_starts_inside_its_window(
-        random: u64, secs in 10i64..100_000, renew_at in 0.01f64..=0.9,
+        random: u64, secs in 10i64..100_000, renew_at in 0.01f64..=0.9, epoch: u64,
     ) {
         let mut right = entitlement(1);
         right.renew = RenewalWindow::new(renew_at).unwrap();
-        let held = credential(1_000, secs, random);
+        right.min_key_epoch = epoch;
+        let mut held = credential(1_000, secs, random);
+        held.key_epoch = epoch;
         let moment = renewal_of(&right, &held.serial, &held.lifetime);
         let spent = moment.duration_since(at(1_000)).as_secs_f64() / secs as f64;
         prop_assert!(spent >= 0.8 * renew_at - 1e-6 && spent <= renew_at + 1e-6);
@@ -143,14 +149,19 @@ proptest! {
     #[test]
     fn nothing_is_both_started_and_slept_for(
         states in proptest::collection::vec(
-            (any::<bool>(), proptest::option::of((0i64..9_000, 20i64..9_000, any::<u64>())),
+            (any::<bool>(), 0u64..3,
+             proptest::option::of((0i64..9_000, 20i64..9_000, any::<u64>())),
              proptest::option::of(0i64..9_000)), 0..40),
         ahead in 0usize..50, now in 0i64..10_000,
     ) {
-        let rights: Vec<_> = (0..40).map(entitlement).collect();
-        let items: Vec<_> = states.iter().zip(&rights).map(|((demanded, held, wait), e)| Item {
+        let mut rights: Vec<_> = (0..40).map(entitlement).collect();
+        rights.iter_mut().for_each(|right| right.min_key_epoch = 1);
+        let items: Vec<_> = states.iter().zip(&rights).map(|((demanded, epoch, held, wait), e)| Item {
             entitlement: e,
-            held: held.map(|(issued, secs, random)| credential(issued, secs, random)),
+            held: held.map(|(issued, secs, random)| Credential {
+                key_epoch: *epoch,
+                ..credential(issued, secs, random)
+            }),
             demanded: *demanded,
             not_before: wait.map(at),
         }).collect();
@@ -158,7 +169,10 @@ proptest! {
         prop_assert!(plan.wake.is_none_or(|wake| wake > at(now)));
         for item in &items {
             let started = plan.enrol.contains(&item.entitlement.id);
-            prop_assert!(!started || item.not_before.is_none_or(|wait| wait <= at(now)));
+            let may_start = item.not_before.is_none_or(|wait| wait <= at(now));
+            prop_assert!(!started || may_start);
+            let is_of_another = item.held.is_some_and(|held| held.key_epoch != 1);
+            prop_assert!(started || !is_of_another || !may_start);
         }
         let mut unique = plan.enrol.clone();
         unique.sort();
