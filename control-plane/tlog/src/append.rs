@@ -18,8 +18,8 @@ use crate::{AppendError, LogError, MAX_ENTRY_BYTES};
 
 /// Most entries that wait for the disk; also the most of one batch.
 pub(crate) const MAX_WAITING: usize = 1024;
-/// A batch as large as this waits for nobody.
-const LARGE_BATCH: u64 = 64;
+/// A batch as large as this waits for nobody: a full call of keys, and others beside it.
+const LARGE_BATCH: u64 = 128;
 /// How often the first of a batch lets others go before, at most.
 const MAX_ROUNDS: usize = 8;
 
