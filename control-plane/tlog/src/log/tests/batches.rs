@@ -35,17 +35,22 @@ impl JournalStore for Counted {
     }
 }
 
-#[tokio::test]
-async fn entries_that_come_together_share_one_fsync() {
-    const TOGETHER: u64 = 40;
+/// A log, and how many fsyncs it has made.
+fn counted(scene: &Scene) -> (Log, Arc<AtomicUsize>) {
     let syncs = Arc::new(AtomicUsize::new(0));
     let counter = syncs.clone();
-    let scene = Scene::new();
     let log = Log::open_on(&scene.options(), |disk| Counted {
         disk,
         syncs: counter,
     });
-    let log = log.unwrap();
+    (log.unwrap(), syncs)
+}
+
+#[tokio::test]
+async fn entries_that_come_together_share_one_fsync() {
+    const TOGETHER: u64 = 40;
+    let scene = Scene::new();
+    let (log, syncs) = counted(&scene);
     for round in 1..=20 {
         let before = syncs.load(Ordering::SeqCst);
         fill(&log, TOGETHER).await;
@@ -57,14 +62,9 @@ async fn entries_that_come_together_share_one_fsync() {
 #[tokio::test]
 async fn entries_that_come_a_turn_apart_share_one_fsync() {
     const TURNS: usize = 5;
-    let syncs = Arc::new(AtomicUsize::new(0));
-    let counter = syncs.clone();
     let scene = Scene::new();
-    let log = Log::open_on(&scene.options(), |disk| Counted {
-        disk,
-        syncs: counter,
-    });
-    let log = Arc::new(log.unwrap());
+    let (log, syncs) = counted(&scene);
+    let log = Arc::new(log);
     // The one that is first in the log is spawned last, so that it looks after the others moved.
     let entries = (0..TURNS).rev().map(|turns| {
         let log = log.clone();
