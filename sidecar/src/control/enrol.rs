@@ -62,6 +62,11 @@ pub enum EnrolError {
 }
 
 impl EnrolError {
+    /// Whether the control plane said no, so that the same key would be denied again.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Refused(status) if status.code() == Code::PermissionDenied)
+    }
+
     /// How long a control plane that has too much to do asks us to stay away.
     pub fn pushback(&self) -> Option<Duration> {
         let Self::Refused(status) = self else {
@@ -234,5 +239,18 @@ mod tests {
         assert_eq!(EnrolError::from(full()).pushback(), None);
         let denied = answer(Status::permission_denied("no"), "1500");
         assert_eq!(denied.pushback(), None);
+    }
+
+    #[test]
+    fn only_a_no_is_a_denial() {
+        assert!(EnrolError::from(Status::permission_denied("no")).is_denied());
+        let others = [
+            Status::resource_exhausted("too much").into(),
+            Status::unavailable("not now").into(),
+            EnrolError::Deadline,
+        ];
+        for other in others {
+            assert!(!other.is_denied(), "{other}");
+        }
     }
 }

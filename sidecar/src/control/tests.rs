@@ -192,6 +192,18 @@ async fn a_refused_key_harms_no_other_of_its_call() {
 }
 
 #[tokio::test]
+async fn denied_key_gives_way_to_a_fresh_one() {
+    let (plane, folder) = world().await;
+    let web = right('1', "/web", 1);
+    plane.refuse(&web.id);
+    plane.entitle(&web);
+    let node = Node::start(&plane, &folder);
+    until(|| !plane.state().denied.is_empty()).await;
+    plane.refuse_known_keys_only();
+    node.holds(&web.id).await;
+}
+
+#[tokio::test]
 async fn a_lost_answer_is_no_problem_of_what_came_before_it() {
     let (plane, folder) = world().await;
     let (web, late) = (right('1', "/web", 1), right('2', "/late", 2));

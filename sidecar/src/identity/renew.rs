@@ -3,8 +3,9 @@
 //! A key is made for one enrolment of one entitlement and is asked for again, after a failure,
 //! until its chain arrives: the control plane answers the same key with the same certificate. It
 //! outlives the connection to the control plane and is dropped once it would be due for renewal
-//! before it was ever used, or was made for another key epoch than the entitlement now names. A control plane that has too much to do is left alone for as long as it
-//! asks: by every enrolment of this node, not only by the one that it turned away.
+//! before it was ever used, was made for another key epoch than the entitlement now names, or was
+//! denied. A control plane that has too much to do is left alone for as long as it asks: by every
+//! enrolment of this node, not only by the one that it turned away.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -114,6 +115,15 @@ impl Renewals {
         let progress = self.progress.entry(id.clone()).or_default();
         let wait = progress.backoff.fail(draw);
         progress.not_before = now.checked_add(wait).ok();
+    }
+
+    /// The control plane denied the key: the next try, later, is with a fresh one. What is wrong
+    /// may be the key itself, and then the same one would be denied for ever.
+    pub fn denied(&mut self, id: &EntitlementId, now: Timestamp, draw: f64) {
+        self.failed(id, now, draw);
+        if let Some(progress) = self.progress.get_mut(id) {
+            progress.pending = None;
+        }
     }
 
     /// The control plane turned an enrolment away for now, and said for how long.

@@ -127,6 +127,7 @@ impl Session<'_> {
         let (renewals, draw) = (&mut control.renewals, fastrand::f64());
         match error.pushback() {
             Some(asked) => renewals.pushed_back(id, asked, now, draw),
+            None if error.is_denied() => renewals.denied(id, now, draw),
             None => renewals.failed(id, now, draw),
         }
         control.metrics.renewal(false);

@@ -51,6 +51,8 @@ pub(super) struct State {
     issued: u64,
     /// The one entitlement that nothing is certified for.
     refused: Option<EntitlementId>,
+    /// The keys that were denied so; they stay denied.
+    pub(super) denied: Vec<Vec<u8>>,
     /// Enrolments are turned away with this trailer.
     pushback: Option<&'static str>,
     /// The answers to calls that enrol are held, and lost in the end.
@@ -159,6 +161,11 @@ impl Plane {
     /// Certifies nothing for an entitlement.
     pub(super) fn refuse(&self, entitlement: &EntitlementId) {
         self.change(|state| state.refused = Some(entitlement.clone()));
+    }
+
+    /// Certifies again for every entitlement, but no key that was denied before.
+    pub(super) fn refuse_known_keys_only(&self) {
+        self.change(|state| state.refused = None);
     }
 
     /// Has every enrolment turned away for so many milliseconds, or none.
@@ -315,8 +322,13 @@ impl Plane {
             metadata.insert(RETRY_PUSHBACK, millis.parse().unwrap());
             return Err(status);
         }
-        let refused = self.state().refused;
-        if refused.is_some_and(|refused| refused.as_str() == entitlement) {
+        let key = key.unwrap();
+        let State {
+            refused, denied, ..
+        } = self.state();
+        let is_refused = refused.is_some_and(|refused| refused.as_str() == entitlement);
+        if is_refused || denied.contains(&key.spki) {
+            self.change(|state| state.denied.push(key.spki));
             return Err(Status::permission_denied("not this one"));
         }
         let name = (ENTITLEMENT_TYPE.to_owned(), entitlement.clone());
@@ -324,7 +336,7 @@ impl Plane {
             return Err(Status::not_found("no such entitlement"));
         };
         let right = countersign_proto::convert::entitlement::read_resource(&right).unwrap();
-        let index = self.certify(peer, &entitlement, &key.unwrap(), &right.spiffe_id);
+        let index = self.certify(peer, &entitlement, &key, &right.spiffe_id);
         let now = clock::now();
         Ok(Enrolled {
             serial: serial(index).as_bytes().to_vec(),

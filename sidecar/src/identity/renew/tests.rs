@@ -34,6 +34,16 @@ fn a_retry_uses_the_same_key() {
 }
 
 #[test]
+fn denied_key_is_replaced_later() {
+    let mut renewals = Renewals::default();
+    let first = renewals.start(&right(0), at(10)).unwrap();
+    renewals.denied(&right(0).id, at(11), 1.0);
+    assert_eq!(plan(&renewals, at(11)).enrol, [], "not at once");
+    let next = renewals.start(&right(0), at(12)).unwrap();
+    assert_ne!(first.key.spki(), next.key.spki());
+}
+
+#[test]
 fn every_renewal_uses_a_fresh_key() {
     let mut renewals = Renewals::default();
     let first = renewals.start(&right(0), at(10)).unwrap();
