@@ -212,10 +212,10 @@ impl Authority {
         let logged = self.log.read_back(index)?.ok_or_else(|| {
             AuthorityError::Unavailable("an entry is missing from the issuance log".to_owned())
         })?;
-        // A restored state may know of less than the entry does: that is not a change.
-        let then = logged.issuance().key_epoch;
-        let is_outdated = then.is_some_and(|then| then < authorized.key_epoch());
-        if is_outdated || index < authorized.key_epoch() {
+        // The epoch of an entry may be above the present one: a restore took back the change that
+        // raised it, and with it what the certificate says.
+        let (present, then) = (authorized.key_epoch(), logged.issuance().key_epoch);
+        if then.map_or(index < present, |then| then != present) {
             return Err(AuthorityError::Denied(Denied {
                 code: "key_superseded",
                 message: "this key was certified before its registration changed".to_owned(),

@@ -149,8 +149,9 @@ impl Authority {
         }
         let holder = state.holder(&node, &entitlement);
         let holder = holder.filter(|(_, since)| *since <= issuance.issued_at);
-        // Its right had ended, so it may be void, though the log never took that: nobody is shown
-        // it. Somebody may have it all the same, so it stays in the inventory.
+        // Its right had ended, so it may be void, though the log never took that, or says more than
+        // the state of a backup allows: nobody is shown it. Somebody may have it all the same, so it
+        // stays in the inventory.
         let is_outdated = state.is_outdated(&node, issuance);
         if let Some((holder, _)) = holder.filter(|_| !is_outdated) {
             let svid = PublishedSvid::of(signed, above, holder).ok_or_else(damaged_entry)?;

@@ -114,14 +114,16 @@ impl State {
     }
 
     /// Whether a certificate that was found in the log was authorized for a registration that had
-    /// changed before it was logged. One of before the change is told by its index.
+    /// changed before it was logged, or for a change that a restore took back: then its epoch is
+    /// above the present one. One of before the change is told by its index.
     pub(super) fn is_outdated(&self, node: &SpiffeId, issuance: &Issuance) -> bool {
         let entitlement = EntitlementId::parse(&issuance.entitlement);
         let held = entitlement.and_then(|it| Some(self.registry.held(node, &it)?.1.key_epoch));
         let (Some(present), Some(then)) = (held, issuance.key_epoch) else {
             return false;
         };
-        then < present && present < issuance.serial.index()
+        let overtook = then < present && present < issuance.serial.index();
+        overtook || then > present
     }
 
     /// Whether an ID belongs to a node, or soon will.

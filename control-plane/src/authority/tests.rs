@@ -37,6 +37,7 @@ use countersign_model::{
 use countersign_verify::proof;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SigningKey};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{
     AttestedNode, Authority, AuthorityError, Hierarchy, Policy, ProfileTimes, ProvenKey,
@@ -198,6 +199,14 @@ impl Plane {
             .await
             .unwrap()
     }
+}
+
+/// Whether a certificate carries a DNS name.
+fn has_names(svid: &PublishedSvid) -> bool {
+    let chain = svid.chain();
+    let (_, leaf) = X509Certificate::from_der(&chain[0]).unwrap();
+    let names = leaf.subject_alternative_name().unwrap().unwrap();
+    names.value.general_names.len() > 1
 }
 
 /// Why a call was denied.

@@ -1,5 +1,6 @@
 //! A backup that is taken while other things happen.
 
+use std::future::Future;
 use std::io::{self, Write};
 use std::sync::Mutex;
 use std::sync::mpsc;
@@ -25,12 +26,56 @@ impl Write for Bytes {
     }
 }
 
-#[test]
-fn backup_beside_a_rotation_opens() {
-    // The log is linked where calls may block: while the one place for them is taken, it is not.
+/// Runs it where one call may block at a time: the log is linked where calls may block, so while the
+/// one place for them is taken, it is not.
+fn with_one_place(test: impl Future<Output = ()>) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().max_blocking_threads(1).build();
-    runtime.unwrap().block_on(beside_a_rotation());
+    runtime.unwrap().block_on(test);
+}
+
+/// Backs up while `changes` are made after the copy of the database has begun and before the log is
+/// linked.
+async fn backed_up_beside<T>(plane: &Plane, changes: impl Future<Output = T>) -> (Bytes, T) {
+    let (proceed, go_on) = mpsc::channel();
+    let place = tokio::task::spawn_blocking(move || go_on.recv_timeout(MINUTE).unwrap());
+    let (authority, out) = (plane.authority.clone(), Bytes::default());
+    let bytes = out.clone();
+    let backup = tokio::spawn(async move { authority.back_up(true, out, start()).await });
+    // A change waits for the copy of the database that has begun, and the log for the place.
+    let copy = plane.dir.path().join("cp").join(SCRATCH).join(DATABASE);
+    let has_begun = async {
+        while !copy.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(MINUTE, has_begun).await.unwrap();
+    let changed = changes.await;
+    proceed.send(()).unwrap();
+    place.await.unwrap();
+    let size = backup.await.unwrap().unwrap().manifest.log_size;
+    assert!(plane.authority.log.size() >= size);
+    (bytes, changed)
+}
+
+/// Restores it in place of the control plane that it was made of, and says how long its log was.
+async fn restored(plane: Plane, bytes: &Bytes) -> (Plane, u64) {
+    let draft = plane.dir.path().join("restored");
+    std::fs::create_dir(&draft).unwrap();
+    unpack(bytes.0.lock().unwrap().as_slice(), &draft).unwrap();
+    let data_dir = DataDir::open(&draft).unwrap();
+    let size = succeed(&data_dir, after(2)).await.unwrap().log_size;
+    drop(data_dir);
+    let mut settings = plane.authority.settings.clone();
+    settings.data_dir = draft;
+    let authority = Authority::open(settings, after(3)).await.unwrap();
+    let dir = plane.dir;
+    (Plane { dir, authority }, size)
+}
+
+#[test]
+fn backup_beside_a_rotation_opens() {
+    with_one_place(beside_a_rotation());
 }
 
 async fn beside_a_rotation() {
@@ -39,50 +84,54 @@ async fn beside_a_rotation() {
     let own = EntitlementId::node();
     let before = plane.enrol(&node, &own).await;
     let old = plane.authority.tiers().issuing[0].key_id.clone();
-
-    let (proceed, go_on) = mpsc::channel();
-    let place = tokio::task::spawn_blocking(move || go_on.recv_timeout(MINUTE).unwrap());
-    let (authority, out) = (plane.authority.clone(), Bytes::default());
-    let bytes = out.clone();
-    let backup = tokio::spawn(async move { authority.back_up(true, out, start()).await });
-    // A rotation waits for the copy of the database that has begun, and the log for the place.
-    let copy = plane.dir.path().join("cp").join(SCRATCH).join(DATABASE);
-    let has_begun = async {
-        while !copy.exists() {
-            tokio::task::yield_now().await;
-        }
+    let changes = async {
+        plane.authority.rotate_issuing(after(1)).await.unwrap();
+        plane.enrol(&node, &own).await
     };
-    tokio::time::timeout(MINUTE, has_begun).await.unwrap();
-    plane.authority.rotate_issuing(after(1)).await.unwrap();
-    let lost = plane.enrol(&node, &own).await;
-    proceed.send(()).unwrap();
-    place.await.unwrap();
-    let size = backup.await.unwrap().unwrap().manifest.log_size;
-    assert!(plane.authority.log.size() >= size);
+    let (bytes, lost) = backed_up_beside(&plane, changes).await;
 
-    let draft = plane.dir.path().join("restored");
-    std::fs::create_dir(&draft).unwrap();
-    unpack(bytes.0.lock().unwrap().as_slice(), &draft).unwrap();
-    let data_dir = DataDir::open(&draft).unwrap();
-    let restored = succeed(&data_dir, after(2)).await.unwrap();
-    assert!(
-        restored.log_size > lost.serial.index(),
-        "the log has seen it"
-    );
-    drop(data_dir);
-    let mut settings = plane.authority.settings.clone();
-    settings.data_dir = draft;
-    let authority = Authority::open(settings, after(3)).await.unwrap();
-    let plane = Plane {
-        dir: plane.dir,
-        authority,
-    };
+    let (plane, size) = restored(plane, &bytes).await;
+    assert!(size > lost.serial.index(), "the log has seen it");
     assert_eq!(plane.authority.tiers().issuing[0].key_id, old);
     let published = plane.authority.published(node.id(), &own).unwrap();
     assert_eq!(published.serial, before.serial, "the newest of a known CA");
     // The other control plane has given certificates of that CA out: it was one.
-    let voided = told(&plane, restored.log_size);
+    let voided = told(&plane, size);
     assert_eq!(voided.len(), 2, "both steps of the rotation: {voided:?}");
     let svid = plane.enrol(&node, &own).await;
     certificates::verify(&plane, &svid.chain(), after(4));
+}
+
+#[test]
+fn key_of_a_change_that_a_restore_took_back_is_superseded() {
+    with_one_place(beside_a_change());
+}
+
+async fn beside_a_change() {
+    let plane = Plane::new().await;
+    let node = plane.attest("/node/a").await;
+    let web = plane.register(registration("/web", "/node/a")).await;
+    let before = plane.enrol(&node, &web).await;
+    let key = proven(&fresh_key(), &web);
+    let changes = async {
+        let mut wide = registration("/web", "/node/a");
+        wide.dns = vec!["web.local".to_owned()];
+        plane.register(wide).await;
+        let svid = plane.authority.enrol(&node, &web, &key, start()).await;
+        svid.unwrap()
+    };
+    let (bytes, lost) = backed_up_beside(&plane, changes).await;
+    assert!(has_names(&lost));
+
+    let (plane, size) = restored(plane, &bytes).await;
+    assert!(size > lost.serial.index(), "the log has seen it");
+    let authority = &plane.authority;
+    let present = authority.entitlement(node.id(), &web).unwrap();
+    assert_eq!(present.min_key_epoch, 0, "the change was taken back");
+    let published = authority.published(node.id(), &web).unwrap();
+    assert_eq!(published.serial, before.serial, "the newest that it allows");
+    let again = authority.enrol(&node, &web, &key, after(4)).await;
+    assert_eq!(code(again), "key_superseded");
+    let next = plane.enrol(&node, &web).await;
+    assert!(!has_names(&next), "a fresh key gets what is allowed now");
 }

@@ -1,8 +1,6 @@
 //! Certificates that overtake a change or the removal of their registration: authorized before
 //! memory knows of it, logged after its entry, and given out.
 
-use x509_parser::prelude::{FromDer, X509Certificate};
-
 use super::super::Stores;
 use super::super::opening::KEYS;
 use super::*;
@@ -27,14 +25,6 @@ fn named(dns: &[&str]) -> RegistrationRequest {
         registration,
         names_criticality: true,
     }
-}
-
-/// Whether a certificate carries a DNS name.
-fn has_names(svid: &PublishedSvid) -> bool {
-    let chain = svid.chain();
-    let (_, leaf) = X509Certificate::from_der(&chain[0]).unwrap();
-    let names = leaf.subject_alternative_name().unwrap().unwrap();
-    names.value.general_names.len() > 1
 }
 
 /// What a certificate at an index of the log was authorized for.

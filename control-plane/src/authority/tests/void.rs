@@ -15,6 +15,7 @@ use crate::ca::keys::KeyError;
 use crate::issue::issuance::Issuance;
 use crate::issue::request::Requested;
 use crate::registry::{Kept, authorize};
+use crate::store::{Change as Write, Kind};
 
 /// Runs a call until its entry waits for the disk, then `meanwhile`, then the call to its end.
 async fn interrupted<T>(call: impl Future<Output = T>, meanwhile: impl FnOnce()) -> T {
@@ -81,6 +82,16 @@ impl Scene {
             .await
     }
 
+    /// Stores the change that memory knows of, as a real one was before memory knew.
+    async fn store_change(&self) {
+        let authority = &self.plane.authority;
+        let key = registration("/web", "/node/a").key;
+        let kept = authority.read().registry.of_key(&key).cloned().unwrap();
+        let write = Write::put(Kind::Registration, self.web.as_str(), &kept);
+        let stored = authority.store.commit(vec![write], Vec::new()).await;
+        stored.unwrap();
+    }
+
     async fn crash(self) -> Self {
         let plane = self.plane.crash(after(1)).await;
         Self { plane, ..self }
@@ -119,6 +130,7 @@ async fn void_certificate_frees_its_key_for_the_same_identity() {
     assert!(svid.serial.index() > scene.index);
     let again = scene.enrol(&scene.web).await.unwrap();
     assert_eq!(again.serial, svid.serial);
+    scene.store_change().await;
     let scene = scene.crash().await;
     let again = scene.enrol(&scene.web).await.unwrap();
     assert_eq!(again.serial, svid.serial);
