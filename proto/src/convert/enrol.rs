@@ -9,6 +9,10 @@ use crate::RETRY_PUSHBACK;
 use crate::mesh::enrol_answer::Answer;
 use crate::mesh::{EnrolAnswer, EnrolResponse, Enrolled, Refusal};
 
+/// Most characters that are kept of what a refusal says. In the trailer of a call its length is
+/// bounded by HTTP/2, in a message by that of the whole message alone.
+const MAX_REFUSAL_CHARS: usize = 1_000;
+
 /// Writes what became of one enrolment.
 pub fn answer(outcome: Result<Enrolled, Status>) -> EnrolAnswer {
     let answer = outcome.map_or_else(|status| Answer::Refusal(refusal(&status)), Answer::Enrolled);
@@ -35,7 +39,7 @@ pub fn read_answers(
 fn read_answer(answer: EnrolAnswer) -> Result<Enrolled, Status> {
     match answer.answer {
         Some(Answer::Enrolled(enrolled)) => Ok(enrolled),
-        Some(Answer::Refusal(refusal)) => Err(status(refusal)),
+        Some(Answer::Refusal(refusal)) => Err(status(&refusal)),
         None => Err(Status::internal("an enrolment was not answered")),
     }
 }
@@ -49,14 +53,15 @@ fn refusal(status: &Status) -> Refusal {
     }
 }
 
-/// A refusal is never good news, whatever number it bears.
-fn status(refusal: Refusal) -> Status {
+/// A refusal is never good news, whatever number it bears, nor a flood of text, for it is logged.
+fn status(refusal: &Refusal) -> Status {
     let code = i32::try_from(refusal.code).map_or(Code::Unknown, Code::from_i32);
     let code = match code {
         Code::Ok => Code::Unknown,
         code => code,
     };
-    let mut status = Status::new(code, refusal.message);
+    let message: String = refusal.message.chars().take(MAX_REFUSAL_CHARS).collect();
+    let mut status = Status::new(code, message);
     if let Some(asked) = refusal.retry_after_ms {
         let asked = MetadataValue::from(asked);
         status.metadata_mut().insert(RETRY_PUSHBACK, asked);
@@ -104,9 +109,15 @@ mod tests {
                 code,
                 ..Refusal::default()
             };
-            assert_eq!(status(refusal).code(), Code::Unknown, "{code}");
+            assert_eq!(status(&refusal).code(), Code::Unknown, "{code}");
         }
         assert!(read_answer(EnrolAnswer::default()).is_err());
+    }
+
+    #[test]
+    fn a_refusal_of_many_words_is_cut() {
+        let told = again(Err(Status::internal("é".repeat(10_000)))).unwrap_err();
+        assert_eq!(told.message(), "é".repeat(MAX_REFUSAL_CHARS));
     }
 
     #[test]
