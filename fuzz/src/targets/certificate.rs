@@ -1,18 +1,9 @@
 //! Certificates of peers and of roots.
 
-use std::sync::{Arc, LazyLock};
-
-use countersign_verify::{BundleSet, TrustBundle, verify_svid};
+use countersign_verify::{TrustBundle, verify_svid};
 use rustls_pki_types::CertificateDer;
 
-use super::material::{CHAIN, now, trust_domain};
-
-static BUNDLES: LazyLock<BundleSet> = LazyLock::new(|| {
-    let bundle = TrustBundle::new(trust_domain(), vec![CHAIN.root.clone()]);
-    [Arc::new(bundle.expect("a root of ours"))]
-        .into_iter()
-        .collect()
-});
+use super::material::{BUNDLES, CHAIN, now, trust_domain};
 
 /// No change makes another identity: a leaf that is accepted is the one that was signed, whichever
 /// place of the chain it stands in.

@@ -1,8 +1,9 @@
 //! What valid values are made of.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use countersign_model::TrustDomain;
+use countersign_verify::{BundleSet, TrustBundle};
 use jiff::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
@@ -35,6 +36,14 @@ pub(super) static KEYS: LazyLock<[KeyPair; 3]> = LazyLock::new(|| {
         KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
     ];
     made.map(|key| key.expect("the operating system gives random bytes"))
+});
+
+/// The bundle that [`CHAIN`] verifies with.
+pub(super) static BUNDLES: LazyLock<BundleSet> = LazyLock::new(|| {
+    let bundle = TrustBundle::new(trust_domain(), vec![CHAIN.root.clone()]);
+    [Arc::new(bundle.expect("a root of ours"))]
+        .into_iter()
+        .collect()
 });
 
 /// A chain that verifies.
