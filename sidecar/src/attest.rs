@@ -7,7 +7,8 @@
 pub mod caller;
 pub mod selectors;
 pub mod socket_owner;
+pub mod uid_alone;
 
 pub use caller::Caller;
 pub use selectors::Process;
-pub use socket_owner::{DiagnosticsError, owner_of_connection, owner_of_listener};
+pub use socket_owner::{DiagnosticsError, OtherEnd};

@@ -1,7 +1,7 @@
 //! The data path: terminates mTLS on inbound listeners, originates it on outbound ones.
 //!
-//! Listeners are bound at start, so that a port in use is a configuration error, and accept once
-//! their identity is installed. A rotation concerns the handshakes that begin after it; a
+//! Listeners are bound at start, so that a port in use is a configuration error, and refuse every
+//! connection until their identity is installed. A rotation concerns the handshakes that begin after it; a
 //! connection once made goes on, until one end closes it or the right to its identity is removed.
 
 pub(crate) mod callers;
@@ -202,12 +202,21 @@ struct Accepting {
 }
 
 impl Accepting {
+    /// Accepts from the start, also while there is no identity to lend: then each connection is
+    /// refused at once. None waits in the backlog, where its sender can vanish unseen.
     async fn run(self) {
+        tokio::join!(self.announce(), self.accept());
+    }
+
+    async fn announce(&self) {
         self.listening.identity.installed().await;
         tracing::info!(listener = %self.listening.name, "accepting");
         if let Some(problem) = self.listening.hindrance() {
             tracing::warn!(listener = %self.listening.name, problem, "everybody will be refused");
         }
+    }
+
+    async fn accept(&self) {
         let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let permit = Arc::clone(&permits)

@@ -9,13 +9,14 @@ use countersign_model::SpiffeId;
 use countersign_serve::tls::HandshakeError;
 use countersign_verify::tls::peer_of;
 use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::callers::CallerRefused;
 use super::identity::{Identities, LocalIdentity, Presented};
-use super::{CONNECT_DEADLINE, Listening};
+use super::{CONNECT_DEADLINE, Listening, copy};
 use crate::clock;
 use crate::telemetry::{Metrics, Side};
 
@@ -80,11 +81,6 @@ impl Connection {
         }
     }
 
-    /// Address of the end that connected to us.
-    pub(super) fn peer(&self) -> SocketAddr {
-        self.peer
-    }
-
     /// What a handshake that begins now will present.
     pub(super) fn presented(&self) -> Result<Arc<Presented>, Ended> {
         self.identity.presented().ok_or(Ended::NoIdentity)
@@ -130,11 +126,18 @@ impl Connection {
     /// Carries bytes for as long as the right lasts.
     pub(super) async fn carry(
         &self,
-        copying: impl Future<Output = io::Result<(u64, u64)>>,
+        mut plain: TcpStream,
+        tls: impl AsyncRead + AsyncWrite,
     ) -> Result<(), Ended> {
+        let copying = copy::both_ways(&mut plain, tls);
         let copied = self.right.run_until_cancelled(copying).await;
-        copied.ok_or(Ended::Withdrawn)??;
-        Ok(())
+        let ended = copied
+            .ok_or(Ended::Withdrawn)
+            .and_then(|copied| Ok(copied?));
+        if ended.is_err() {
+            reset(&plain);
+        }
+        ended.map(drop)
     }
 
     /// Logs why it ended. What a stranger can cause at will is no warning.
@@ -151,6 +154,13 @@ impl Connection {
             Err(error) => tracing::debug!(%listener, %peer, %error, "connection broken"),
         }
     }
+}
+
+/// Closes a plaintext end so that it is no orderly end: else a caller takes nothing for an empty
+/// answer, and half an answer for a whole one.
+pub(super) fn reset(plain: &TcpStream) {
+    // A socket that is closed already needs none.
+    let _ = plain.set_zero_linger();
 }
 
 impl Drop for Connection {

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::attest::socket_owner::{admits, is_admissible_by_uid};
+use crate::attest::uid_alone::{admits, is_admissible_by_uid};
 use crate::consumers::{Consumer, ConsumerKind, Consumers};
 use crate::holdings::{Held, Holdings, Snapshot, Svid};
 

@@ -9,9 +9,10 @@ use countersign_verify::tls::{ClientAuth, IdentityCell, PeerRule, TrustCell, ser
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 
-use super::connection::{Connection, Ended};
+use super::callers::{self, CallerRefused, Taken};
+use super::connection::{Connection, Ended, reset};
 use super::identity::Presented;
-use super::{callers, copy};
+use crate::attest::socket_owner::{Listener, listener};
 use crate::config::{AttestCallers, Inbound};
 
 /// Where the connections of one inbound listener go.
@@ -55,17 +56,48 @@ impl InboundRoute {
         let accepting = self.turnstile.pass(accepting);
         let tls = connection.handshake(&presented, accepting).await?;
         connection.verified(tls.get_ref().1.peer_certificates());
-        self.admit_listener(&presented).await?;
-        let workload = connection.connect(self.forward).await?;
-        // Again, because the listener can have been replaced in between.
-        self.admit_listener(&presented).await?;
-        connection.carry(copy::both_ways(tls, workload)).await
+        let workload = self.workload(connection, &presented).await?;
+        connection.carry(workload, tls).await
     }
 
-    async fn admit_listener(&self, presented: &Presented) -> Result<(), Ended> {
-        if self.attest == AttestCallers::Uid {
-            callers::admit_listener(self.forward, presented).await?;
+    /// A connection to the workload, whose process may have what is sent to this identity.
+    async fn workload(
+        &self,
+        connection: &Connection,
+        presented: &Presented,
+    ) -> Result<TcpStream, Ended> {
+        let workload = connection.connect(self.forward).await?;
+        if self.attest == AttestCallers::Netns {
+            return Ok(workload);
         }
-        Ok(())
+        match callers::admit_workload(&workload, presented).await? {
+            Taken::Accepted => Ok(workload),
+            Taken::Deferred => {
+                // The listener then forgets it, and nobody ever accepts it.
+                reset(&workload);
+                drop(workload);
+                self.deferring_workload(connection, presented).await
+            }
+        }
+    }
+
+    /// Where nobody accepts before there are bytes, who listens must do: one listener that is there
+    /// before and after we connect is the one that we are connected to.
+    async fn deferring_workload(
+        &self,
+        connection: &Connection,
+        presented: &Presented,
+    ) -> Result<TcpStream, Ended> {
+        let before = self.admitted_listener(presented).await?;
+        let workload = connection.connect(self.forward).await?;
+        if self.admitted_listener(presented).await? == before {
+            Ok(workload)
+        } else {
+            Err(CallerRefused::Replaced.into())
+        }
+    }
+
+    async fn admitted_listener(&self, presented: &Presented) -> Result<Listener, CallerRefused> {
+        callers::admit_listener(listener(self.forward).await?, presented)
     }
 }

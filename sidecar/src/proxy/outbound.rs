@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::connection::{Connection, Ended};
-use super::{callers, copy};
+use super::callers;
+use super::connection::{Connection, Ended, reset};
 use crate::config::{AttestCallers, Outbound};
 
 /// Where the connections of one outbound listener go.
@@ -38,23 +38,37 @@ impl OutboundRoute {
         }
     }
 
-    /// The caller is attested before anything leaves this machine in its name.
+    /// A caller that is refused sees its connection reset.
     pub(super) async fn carry(
         &self,
         stream: TcpStream,
         connection: &Connection,
     ) -> Result<(), Ended> {
+        match self.peer(&stream, connection).await {
+            Ok(tls) => connection.carry(stream, tls).await,
+            Err(refused) => {
+                reset(&stream);
+                Err(refused)
+            }
+        }
+    }
+
+    /// The caller is attested before anything leaves this machine in its name.
+    async fn peer(
+        &self,
+        caller: &TcpStream,
+        connection: &Connection,
+    ) -> Result<TlsStream<TcpStream>, Ended> {
         let presented = connection.presented()?;
         if self.attest == AttestCallers::Uid {
-            let ours = stream.local_addr()?;
-            callers::admit_caller(connection.peer(), ours, &presented).await?;
+            callers::admit_caller(caller, &presented).await?;
         }
         let remote = connection.connect(self.connect).await?;
         let tls = connection
             .handshake(&presented, self.handshake(remote))
             .await?;
         connection.verified(tls.get_ref().1.peer_certificates());
-        connection.carry(copy::both_ways(stream, tls)).await
+        Ok(tls)
     }
 
     async fn handshake(&self, remote: TcpStream) -> Result<TlsStream<TcpStream>, HandshakeError> {

@@ -1,6 +1,9 @@
 //! Two sidecars' data paths with real sockets between them.
 
-use std::sync::Arc;
+use std::io::BufRead as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use countersign_model::{Entitlement, EntitlementId, EntitlementKind, Selector, SelectorSet};
@@ -134,27 +137,66 @@ struct Mesh {
     authority: Authority,
     client: Node,
     server: Node,
+    got: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Mesh {
     async fn up() -> Self {
-        let mesh = Self::bound(AttestCallers::Uid, "/client", "/web").await;
-        mesh.client.hold(&mesh.authority, "/client", 1, uid());
-        mesh.server.hold(&mesh.authority, "/web", 2, uid());
+        let mesh = Self::bound(AttestCallers::Uid, "/client", "/web");
+        mesh.hold("/client", uid()).await;
         mesh
     }
 
     /// With listeners that have nothing to present yet.
-    async fn bound(attest: AttestCallers, own: &str, expect: &str) -> Self {
+    fn bound(attest: AttestCallers, own: &str, expect: &str) -> Self {
+        let got = Arc::default();
+        let workload = echo(Arc::clone(&got));
+        Self::before(workload, got, attest, own, expect)
+    }
+
+    /// With a workload of the test's own.
+    async fn forwarding(workload: SocketAddr) -> Self {
+        let got = Arc::default();
+        let mesh = Self::before(workload, got, AttestCallers::Uid, "/client", "/web");
+        mesh.hold("/client", uid()).await;
+        mesh
+    }
+
+    fn before(
+        workload: SocketAddr,
+        got: Arc<Mutex<Vec<u8>>>,
+        attest: AttestCallers,
+        own: &str,
+        expect: &str,
+    ) -> Self {
         let authority = Authority::new("root");
         let trust = TrustCell::new([authority.bundle()].into_iter().collect::<BundleSet>());
-        let server = Node::inbound(&trust, echo().await, attest);
+        let server = Node::inbound(&trust, workload, attest);
         let client = Node::outbound(&trust, server.address, own, expect);
         Self {
             authority,
             client,
             server,
+            got,
         }
+    }
+
+    /// Both have certificates: the client as `own`, the server for a workload of this uid.
+    async fn hold(&self, own: &str, server_uid: u32) {
+        self.client.hold(&self.authority, own, 1, uid());
+        self.server.hold(&self.authority, "/web", 2, server_uid);
+        self.client.presents(own, 1).await;
+        self.server.presents("/web", 2).await;
+    }
+
+    /// Everything that the workload got, once no connection is left.
+    async fn drained(self) -> Vec<u8> {
+        for node in [&self.client, &self.server] {
+            node.stop.cancel();
+            node.tracker.close();
+            within(node.tracker.wait()).await;
+        }
+        self.got.lock().unwrap().clone()
     }
 
     async fn connect(&self) -> TcpStream {
@@ -185,20 +227,55 @@ fn uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// Echoes each connection until its end, then says goodbye.
-async fn echo() -> SocketAddr {
+/// Echoes each connection until its end, then says goodbye. What it reads goes to `got` as well.
+fn echo(got: Arc<Mutex<Vec<u8>>>) -> SocketAddr {
     let listener = bind_tcp("127.0.0.1:0".parse().unwrap(), "test").unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let (mut read, mut write) = stream.split();
-                let _ = tokio::io::copy(&mut read, &mut write).await;
-                let _ = write.write_all(b" goodbye").await;
-            });
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(echo_one(stream, Arc::clone(&got)));
         }
     });
     address
+}
+
+async fn echo_one(mut stream: TcpStream, got: Arc<Mutex<Vec<u8>>>) {
+    let mut buffer = [0; 512];
+    while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+        got.lock().unwrap().extend_from_slice(&buffer[..length]);
+        let _ = stream.write_all(&buffer[..length]).await;
+    }
+    let _ = stream.write_all(b" goodbye").await;
+}
+
+/// A process of another uid connects, writes and resets the connection: where it came from.
+fn forge_and_vanish(target: SocketAddr) -> SocketAddr {
+    let script = format!(
+        "import socket, struct; s = socket.create_connection(('{}', {})); s.send(b'forged'); \
+         print('%s:%d' % s.getsockname(), flush=True); \
+         s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)); s.close()",
+        target.ip(),
+        target.port()
+    );
+    let mut stranger = Command::new("python3");
+    let said = stranger.args(["-c", &script]).uid(54_321).output();
+    let said = said.expect("a process of another uid needs root");
+    String::from_utf8(said.stdout)
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap()
+}
+
+/// Connects from a given address without giving the runtime a turn.
+fn connect_at_once(source: SocketAddr, target: SocketAddr) -> TcpStream {
+    let family = rustix::net::AddressFamily::INET;
+    let socket = rustix::net::socket(family, rustix::net::SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &source).unwrap();
+    rustix::net::connect(&socket, &target).unwrap();
+    let stream = std::net::TcpStream::from(socket);
+    stream.set_nonblocking(true).unwrap();
+    TcpStream::from_std(stream).unwrap()
 }
 
 async fn ping(stream: &mut TcpStream) {
@@ -239,28 +316,33 @@ async fn half_close_leaves_the_answer_to_come() {
 }
 
 #[tokio::test]
-async fn nothing_is_accepted_before_the_identity() {
-    let mesh = Mesh::bound(AttestCallers::Uid, "/client", "/web").await;
-    mesh.client.hold(&mesh.authority, "/client", 1, uid());
-    let mut waiting = mesh.connect().await;
-    // Reaches the server's backlog, not its accept loop.
-    waiting.write_all(b"ping").await.unwrap();
-    assert!(
-        !mesh
-            .server
-            .metric()
-            .contains(r#"connections_open{side="inbound"}"#)
-    );
-    mesh.server.hold(&mesh.authority, "/web", 2, uid());
-    let mut answer = [0; 4];
-    within(waiting.read_exact(&mut answer)).await.unwrap();
+async fn no_backlog_waits_for_the_identity() {
+    let mesh = Mesh::bound(AttestCallers::Uid, "/client", "/web");
+    let mut early = mesh.connect().await;
+    let _ = early.write_all(b"early").await;
+    assert!(within(ended(&mut early)).await);
+    mesh.hold("/client", uid()).await;
+    ping(&mut mesh.connect().await).await;
+    assert_eq!(mesh.drained().await, b"ping");
+}
+
+/// The bytes of a connection that was reset stay readable on our side of it, and the kernel names
+/// whoever has the same pair of addresses now.
+#[tokio::test]
+async fn a_dead_connection_lends_no_identity() {
+    let mesh = Mesh::up().await;
+    // The runtime of this test has one thread: nothing is accepted until the next await.
+    let source = forge_and_vanish(mesh.client.address);
+    let mut honest = connect_at_once(source, mesh.client.address);
+    ping(&mut honest).await;
+    drop(honest);
+    assert_eq!(mesh.drained().await, b"ping", "what the workload got");
 }
 
 #[tokio::test]
 async fn peers_off_the_allow_list_are_refused() {
-    let mesh = Mesh::bound(AttestCallers::Uid, "/stranger", "/web").await;
-    mesh.client.hold(&mesh.authority, "/stranger", 1, uid());
-    mesh.server.hold(&mesh.authority, "/web", 2, uid());
+    let mesh = Mesh::bound(AttestCallers::Uid, "/stranger", "/web");
+    mesh.hold("/stranger", uid()).await;
     mesh.refuses().await;
     until(|| {
         mesh.server
@@ -272,9 +354,8 @@ async fn peers_off_the_allow_list_are_refused() {
 
 #[tokio::test]
 async fn an_unexpected_server_is_refused() {
-    let mesh = Mesh::bound(AttestCallers::Uid, "/client", "/db").await;
-    mesh.client.hold(&mesh.authority, "/client", 1, uid());
-    mesh.server.hold(&mesh.authority, "/web", 2, uid());
+    let mesh = Mesh::bound(AttestCallers::Uid, "/client", "/db");
+    mesh.hold("/client", uid()).await;
     mesh.refuses().await;
     until(|| {
         mesh.client
@@ -303,6 +384,38 @@ async fn a_service_of_another_uid_gets_nothing() {
     mesh.server.hold(&mesh.authority, "/web", 3, uid() + 1);
     mesh.server.presents("/web", 3).await;
     mesh.refuses().await;
+}
+
+/// Apache listens so by default: nobody accepts before the client has said something.
+#[tokio::test]
+async fn a_workload_that_defers_its_accept_is_served() {
+    let script = "import socket\ns = socket.socket(); s.bind(('127.0.0.1', 0))\n\
+                  s.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 60); s.listen()\n\
+                  print('%s:%d' % s.getsockname(), flush=True)\nc, _ = s.accept()\n\
+                  while c.send(c.recv(64)): pass";
+    let mut workload = Command::new("python3");
+    let workload = workload.args(["-c", script]).stdout(Stdio::piped());
+    let mut workload = workload.spawn().unwrap();
+    let mut address = String::new();
+    let mut said = std::io::BufReader::new(workload.stdout.take().unwrap());
+    said.read_line(&mut address).unwrap();
+    let mesh = Mesh::forwarding(address.trim().parse().unwrap()).await;
+    ping(&mut mesh.connect().await).await;
+    workload.kill().unwrap();
+    workload.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_workload_that_is_slow_to_accept_is_waited_for() {
+    let workload = bind_tcp("127.0.0.1:0".parse().unwrap(), "test").unwrap();
+    let mesh = Mesh::forwarding(workload.local_addr().unwrap()).await;
+    let mut stream = mesh.connect().await;
+    stream.write_all(b"ping").await.unwrap();
+    mesh.server.served(2).await;
+    let (accepted, _) = within(workload.accept()).await.unwrap();
+    tokio::spawn(echo_one(accepted, Arc::default()));
+    let mut answer = [0; 4];
+    within(stream.read_exact(&mut answer)).await.unwrap();
 }
 
 #[tokio::test]
@@ -343,7 +456,7 @@ async fn a_right_that_ended_admits_nobody_by_its_successor() {
 #[tokio::test]
 async fn selectors_beyond_a_uid_are_told_with_the_remedy() {
     for (attest, told) in [(AttestCallers::Uid, true), (AttestCallers::Netns, false)] {
-        let mesh = Mesh::bound(attest, "/client", "/web").await;
+        let mesh = Mesh::bound(attest, "/client", "/web");
         let mut narrow = right('1', "/web", uid());
         let selectors = [Selector::UnixUid(uid()), Selector::UnixGid(0)];
         narrow.kind = EntitlementKind::Workload(SelectorSet::new(selectors).unwrap());
@@ -357,9 +470,8 @@ async fn selectors_beyond_a_uid_are_told_with_the_remedy() {
 
 #[tokio::test]
 async fn a_private_namespace_needs_no_owner() {
-    let mesh = Mesh::bound(AttestCallers::Netns, "/client", "/web").await;
-    mesh.client.hold(&mesh.authority, "/client", 1, uid());
-    mesh.server.hold(&mesh.authority, "/web", 2, uid() + 1);
+    let mesh = Mesh::bound(AttestCallers::Netns, "/client", "/web");
+    mesh.hold("/client", uid() + 1).await;
     ping(&mut mesh.connect().await).await;
 }
 
@@ -430,8 +542,8 @@ async fn a_drain_waits_for_open_connections() {
 
 #[tokio::test]
 async fn a_silent_handshake_is_cut() {
-    let mesh = Mesh::bound(AttestCallers::Uid, "/client", "/web").await;
-    mesh.server.hold(&mesh.authority, "/web", 2, uid());
+    let mesh = Mesh::bound(AttestCallers::Uid, "/client", "/web");
+    mesh.hold("/client", uid()).await;
     let mut silent = TcpStream::connect(mesh.server.address).await.unwrap();
     let started = tokio::time::Instant::now();
     assert!(within(ended(&mut silent)).await);

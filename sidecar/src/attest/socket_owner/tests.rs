@@ -1,163 +1,287 @@
-use std::io::{BufRead, BufReader};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv6Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use super::*;
 
 const STRANGER: u32 = 54_321;
+const OWN: fn() -> OtherEnd = || OtherEnd::Held { uid: own_uid() };
+const STRANGERS: OtherEnd = OtherEnd::Held { uid: STRANGER };
+/// IPv4, IPv6, and IPv4 in IPv6 clothes: where to listen, and where to connect.
+const FAMILIES: [(&str, &str); 3] = [
+    ("127.0.0.1:0", "127.0.0.1"),
+    ("[::1]:0", "::1"),
+    ("[::]:0", "127.0.0.1"),
+];
 
 fn own_uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// A child of another uid; needs root, as the sandbox of the project's tests has it.
-fn stranger(program: &str, arguments: &[&str]) -> Child {
-    Command::new(program)
-        .args(arguments)
-        .uid(STRANGER)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("starting a process of another uid needs root")
+/// A Python process of another uid; needs root, as the sandbox of the project's tests has it.
+struct Stranger(Child);
+
+impl Stranger {
+    fn running(script: &str) -> Self {
+        let script = format!("import socket, struct, sys\n{script}");
+        let child = Command::new("python3")
+            .args(["-c", &script])
+            .uid(STRANGER)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("starting a process of another uid needs root");
+        Self(child)
+    }
+
+    /// The next line that it prints.
+    fn says(&mut self) -> String {
+        let mut line = String::new();
+        let said = self.0.stdout.as_mut().unwrap();
+        BufReader::with_capacity(1, said)
+            .read_line(&mut line)
+            .unwrap();
+        line.trim().to_owned()
+    }
 }
 
-fn end(mut child: Child) {
-    child.kill().unwrap();
-    child.wait().unwrap();
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
-async fn owner_of_client(accepted: &TcpStream) -> Option<u32> {
-    let local = accepted.local_addr().unwrap();
-    let remote = accepted.peer_addr().unwrap();
-    owner_of_connection(local, remote).await.unwrap()
+/// One of our own sockets, as the proxy holds it.
+fn ours(stream: std::net::TcpStream) -> TcpStream {
+    stream.set_nonblocking(true).unwrap();
+    TcpStream::from_std(stream).unwrap()
+}
+
+fn accept(listener: &TcpListener) -> TcpStream {
+    ours(listener.accept().unwrap().0)
+}
+
+/// A client of ours and where it connects to, from `source` where one is given.
+fn connect(source: Option<SocketAddr>, target: SocketAddr) -> std::net::TcpStream {
+    let family = match target {
+        SocketAddr::V4(_) => rustix::net::AddressFamily::INET,
+        SocketAddr::V6(_) => rustix::net::AddressFamily::INET6,
+    };
+    let socket = rustix::net::socket(family, rustix::net::SocketType::STREAM, None).unwrap();
+    if let Some(source) = source {
+        rustix::net::bind(&socket, &source).unwrap();
+    }
+    rustix::net::connect(&socket, &target).unwrap();
+    socket.into()
+}
+
+fn target(listener: &TcpListener, host: &str) -> SocketAddr {
+    let port = listener.local_addr().unwrap().port();
+    SocketAddr::new(host.parse().unwrap(), port)
+}
+
+async fn is_at_other_end(ours: &TcpStream) -> OtherEnd {
+    other_end(ours).await.unwrap()
 }
 
 #[tokio::test]
 async fn own_connections_are_our_own() {
-    for address in ["127.0.0.1:0", "[::1]:0"] {
-        let listener = TcpListener::bind(address).unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (accepted, _) = listener.accept().unwrap();
-        assert_eq!(
-            owner_of_client(&accepted).await,
-            Some(own_uid()),
-            "{address}"
-        );
-        client.shutdown(Shutdown::Write).unwrap();
-        assert_eq!(
-            owner_of_client(&accepted).await,
-            Some(own_uid()),
-            "{address}"
-        );
+    for (listen, host) in FAMILIES {
+        let listener = TcpListener::bind(listen).unwrap();
+        let client = connect(None, target(&listener, host));
+        let accepted = accept(&listener);
+        assert_eq!(is_at_other_end(&accepted).await, OWN(), "{listen}");
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(is_at_other_end(&accepted).await, OWN(), "{listen}");
+        // And the other way round: who accepted is at the client's other end.
+        assert_eq!(is_at_other_end(&ours(client)).await, OWN(), "{listen}");
     }
 }
 
 #[tokio::test]
-async fn a_dual_stack_listener_sees_its_client() {
-    let listener = TcpListener::bind("[::]:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let (accepted, remote) = listener.accept().unwrap();
-    assert!(remote.is_ipv6(), "a mapped address");
-    assert_eq!(owner_of_client(&accepted).await, Some(own_uid()));
+async fn another_uid_is_told_apart() {
+    for (listen, host) in FAMILIES {
+        let listener = TcpListener::bind(listen).unwrap();
+        let port = target(&listener, host).port();
+        let script =
+            format!("s = socket.create_connection(('{host}', {port})); sys.stdin.readline()");
+        let _stranger = Stranger::running(&script);
+        let accepted = accept(&listener);
+        assert_eq!(is_at_other_end(&accepted).await, STRANGERS, "{listen}");
+    }
+}
+
+/// The attack: a stranger's bytes, and another client of ours with the same pair of addresses.
+#[tokio::test]
+async fn a_used_pair_of_addresses_names_nobody() {
+    for (listen, host) in FAMILIES {
+        let listener = TcpListener::bind(listen).unwrap();
+        let target = target(&listener, host);
+        let script = format!(
+            "s = socket.create_connection(('{host}', {})); s.send(b'forged'); \
+             print(s.getsockname()[1], flush=True); \
+             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)); \
+             s.close(); print('reset', flush=True); sys.stdin.readline()",
+            target.port()
+        );
+        let mut stranger = Stranger::running(&script);
+        let source = SocketAddr::new(host.parse().unwrap(), stranger.says().parse().unwrap());
+        assert_eq!(stranger.says(), "reset");
+        let _honest = connect(Some(source), target);
+        let (forged, honest) = (accept(&listener), accept(&listener));
+        assert_eq!(is_at_other_end(&honest).await, OWN(), "{listen}");
+        assert_eq!(is_at_other_end(&forged).await, OtherEnd::Nobody, "{listen}");
+        // The bytes are there: only the judgement keeps them back.
+        let mut bytes = [0; 6];
+        let mut forged = forged.into_std().unwrap();
+        forged.read_exact(&mut bytes).unwrap();
+        assert_eq!(&bytes, b"forged");
+    }
+}
+
+/// The same, with the reset and the second client between the two looks at our own socket.
+#[tokio::test]
+async fn an_answer_about_a_successor_is_not_taken() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = target(&listener, "127.0.0.1");
+    let forger = ours(connect(None, target));
+    let source = forger.local_addr().unwrap();
+    let forged = accept(&listener);
+    let before = addresses(&forged).unwrap().unwrap();
+    forger.set_zero_linger().unwrap();
+    drop(forger);
+    let _honest = connect(Some(source), target);
+    let answer = socket_between(source, target).await.unwrap().unwrap();
+    assert_eq!(read(&answer, source, target), OWN());
+    let concluded = conclude(&forged, before, Some(&answer)).unwrap();
+    assert_eq!(concluded, OtherEnd::Nobody);
 }
 
 #[tokio::test]
-async fn another_uid_is_told_apart() {
+async fn no_state_but_a_connected_one_is_held() {
+    use netlink_packet_sock_diag::constants::{
+        TCP_CLOSE, TCP_CLOSING, TCP_LAST_ACK, TCP_SYN_SENT, TCP_TIME_WAIT,
+    };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let script = format!("exec 3<>/dev/tcp/127.0.0.1/{port}; read -r");
-    let child = stranger("bash", &["-c", &script]);
-    let (accepted, _) = listener.accept().unwrap();
-    assert_eq!(owner_of_client(&accepted).await, Some(STRANGER));
-    end(child);
+    let client = ours(connect(None, target(&listener, "127.0.0.1")));
+    let _accepted = accept(&listener);
+    let (near, far) = addresses(&client).unwrap().unwrap();
+    let mut answer = socket_between(far, near).await.unwrap().unwrap();
+    assert_eq!(read(&answer, far, near), OWN());
+    assert_eq!(read(&answer, near, far), OtherEnd::Nobody, "another pair");
+    for state in [
+        TCP_SYN_SENT,
+        TCP_SYN_RECV,
+        TCP_TIME_WAIT,
+        TCP_CLOSE,
+        TCP_LAST_ACK,
+        TCP_LISTEN,
+        TCP_CLOSING,
+    ] {
+        answer.state = state;
+        assert_eq!(read(&answer, far, near), OtherEnd::Nobody, "{state}");
+    }
 }
 
 #[tokio::test]
 async fn a_closed_socket_is_not_roots() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (accepted, _) = listener.accept().unwrap();
+    let client = connect(None, target(&listener, "127.0.0.1"));
+    let accepted = accept(&listener);
     drop(client);
-    assert_eq!(owner_of_client(&accepted).await, None);
+    assert_eq!(is_at_other_end(&accepted).await, OtherEnd::Nobody);
 }
 
 #[tokio::test]
-async fn a_listener_on_the_clients_port_is_not_its_owner() {
+async fn a_queue_is_no_process() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
-    assert_eq!(owner_of_connection(nobody, address).await.unwrap(), None);
+    let made = ours(connect(None, target(&listener, "127.0.0.1")));
+    assert_eq!(is_at_other_end(&made).await, OtherEnd::Queued);
+    let _accepted = accept(&listener);
+    assert_eq!(is_at_other_end(&made).await, OWN());
+}
+
+#[tokio::test]
+async fn a_listener_that_defers_is_recognised() {
+    let script = "s = socket.socket(); s.bind(('127.0.0.1', 0)); \
+                  s.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 60); s.listen(); \
+                  print(s.getsockname()[1], flush=True); c, _ = s.accept(); sys.stdin.readline()";
+    let mut deferring = Stranger::running(script);
+    let port: u16 = deferring.says().parse().unwrap();
+    let mut made = connect(None, ([127, 0, 0, 1], port).into());
+    assert_eq!(
+        is_at_other_end(&ours(made.try_clone().unwrap())).await,
+        OtherEnd::Deferred
+    );
+    made.write_all(b"x").unwrap();
+    let made = ours(made);
+    let accepted = async {
+        while is_at_other_end(&made).await != STRANGERS {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), accepted)
+        .await
+        .unwrap();
+}
+
+/// A stranger accepts and makes room for the listener of another: who listens is not who has it.
+#[tokio::test]
+async fn who_accepted_counts_and_not_who_listens() {
+    let script = "s = socket.create_server(('127.0.0.1', 0)); \
+                  print(s.getsockname()[1], flush=True); c, _ = s.accept(); s.close(); \
+                  print('closed', flush=True); sys.stdin.readline()";
+    let mut stranger = Stranger::running(script);
+    let address = SocketAddr::from(([127, 0, 0, 1], stranger.says().parse().unwrap()));
+    let made = ours(connect(None, address));
+    assert_eq!(stranger.says(), "closed");
+    let _honest = TcpListener::bind(address).unwrap();
+    assert_eq!(listener(address).await.unwrap().unwrap().uid, own_uid());
+    assert_eq!(is_at_other_end(&made).await, STRANGERS);
+}
+
+#[tokio::test]
+async fn a_listener_put_in_its_place_is_another() {
+    let first = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = first.local_addr().unwrap();
+    let before = listener(address).await.unwrap();
+    assert_eq!(listener(address).await.unwrap(), before);
+    drop(first);
+    let _second = TcpListener::bind(address).unwrap();
+    let after = listener(address).await.unwrap();
+    assert!(after.is_some() && after != before);
 }
 
 #[tokio::test]
 async fn listeners_of_every_kind_are_found() {
     for bound in ["127.0.0.1:0", "0.0.0.0:0", "[::]:0"] {
-        let listener = TcpListener::bind(bound).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let owner = owner_of_listener(address).await.unwrap();
+        let bound_listener = TcpListener::bind(bound).unwrap();
+        let address = target(&bound_listener, "127.0.0.1");
+        let owner = listener(address).await.unwrap().map(|found| found.uid);
         assert_eq!(owner, Some(own_uid()), "{bound}");
-        drop(listener);
-        assert_eq!(owner_of_listener(address).await.unwrap(), None, "{bound}");
+        drop(bound_listener);
+        assert_eq!(listener(address).await.unwrap(), None, "{bound}");
     }
 }
 
 #[tokio::test]
 async fn another_address_or_family_is_no_listener_of_ours() {
-    let listener = TcpListener::bind("127.0.0.2:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let elsewhere = SocketAddr::from(([127, 0, 0, 1], port));
-    assert_eq!(owner_of_listener(elsewhere).await.unwrap(), None);
-    let other_family = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
-    assert_eq!(owner_of_listener(other_family).await.unwrap(), None);
+    let bound = TcpListener::bind("127.0.0.2:0").unwrap();
+    let elsewhere = target(&bound, "127.0.0.1");
+    assert_eq!(listener(elsewhere).await.unwrap(), None);
+    let other_family = SocketAddr::from((Ipv6Addr::LOCALHOST, elsewhere.port()));
+    assert_eq!(listener(other_family).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn a_listener_of_another_uid_is_told_apart() {
-    let script = "import socket,sys; s=socket.create_server(('127.0.0.1',0)); \
-                  print(s.getsockname()[1],flush=True); sys.stdin.read()";
-    let mut child = stranger("python3", &["-c", script]);
-    let mut port = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap())
-        .read_line(&mut port)
-        .unwrap();
-    let address = SocketAddr::from(([127, 0, 0, 1], port.trim().parse().unwrap()));
-    assert_eq!(owner_of_listener(address).await.unwrap(), Some(STRANGER));
-    end(child);
-}
-
-#[test]
-fn junk_answers_are_malformed() {
-    for junk in [&[][..], &[0; 8], &[0xff; 64], &[0; 16]] {
-        assert!(matches!(
-            read_answer(junk),
-            Err(DiagnosticsError::Malformed)
-        ));
-    }
-}
-
-proptest::proptest! {
-    #[test]
-    fn no_answer_is_beyond_reading(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..256)) {
-        let _ = read_answer(&bytes);
-    }
-}
-
-mod uid_alone {
-    use countersign_model::SelectorSet;
-
-    use super::*;
-    use crate::local_api::harness::entitlement;
-
-    #[test]
-    fn satisfies_a_uid_selector_only() {
-        let uid = SelectorSet::new([Selector::UnixUid(7)]).unwrap();
-        let both = SelectorSet::new([Selector::UnixUid(7), Selector::UnixGid(7)]).unwrap();
-        let (uid, both) = (entitlement("/a", uid, 1), entitlement("/b", both, 2));
-        assert!(admits(&uid, 7) && !admits(&uid, 8));
-        assert!(!admits(&both, 7));
-        assert!(is_admissible_by_uid(&uid) && !is_admissible_by_uid(&both));
-    }
+    let script = "s = socket.create_server(('127.0.0.1', 0)); \
+                  print(s.getsockname()[1], flush=True); sys.stdin.readline()";
+    let mut stranger = Stranger::running(script);
+    let address = SocketAddr::from(([127, 0, 0, 1], stranger.says().parse().unwrap()));
+    let owner = listener(address).await.unwrap().map(|found| found.uid);
+    assert_eq!(owner, Some(STRANGER));
 }
