@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::discovery::ServerTls;
 use crate::fleet::Fleet;
 use crate::plane::Plane;
-use crate::telemetry::{LineLimit, Metrics, Readiness};
+use crate::telemetry::{Metrics, Readiness};
 use crate::{admin, discovery, lifecycle};
 
 const ADMIN_MODES: SocketModes = SocketModes {
@@ -76,8 +76,6 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Running, StartError>
         attesting: Gate::new(admission.attesting(), metrics.attesting()),
         fleet: Fleet::default(),
         metrics,
-        strangers: LineLimit::default(),
-        refusals: LineLimit::default(),
         clock,
         started_at: now,
         api_address: listeners.api.local_addr()?,

@@ -12,7 +12,7 @@ use crate::authority::{Authority, AuthorityError, AuthorityInfo, GateOpen};
 use crate::clock::Clock;
 use crate::fleet::{Fleet, Roster};
 use crate::publish::Hub;
-use crate::telemetry::{LineLimit, Metrics};
+use crate::telemetry::Metrics;
 
 /// The running control plane, as its services see it.
 #[derive(Debug)]
@@ -29,10 +29,6 @@ pub(crate) struct Plane {
     pub fleet: Fleet,
     /// What is counted.
     pub metrics: Metrics,
-    /// Log lines that strangers cause.
-    pub strangers: LineLimit,
-    /// Log lines that refused enrolments of nodes cause.
-    pub refusals: LineLimit,
     /// Where `now` comes from.
     pub clock: Clock,
     /// When this process started.

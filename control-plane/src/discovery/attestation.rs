@@ -10,6 +10,7 @@ use countersign_proto::mesh::attest_node_request::Evidence;
 use countersign_proto::mesh::node_attestation_server::NodeAttestation;
 use countersign_proto::mesh::{AttestNodeRequest, AttestNodeResponse, KeyProof};
 use countersign_serve::tls::TlsPeer;
+use countersign_telemetry::{Principal, peer_line};
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
@@ -99,15 +100,14 @@ impl AttestationService {
         if let AuthorityError::Denied(denied) = error {
             self.plane.attesting.count(&Source::of(peer.address.ip()));
             self.plane.metrics.attested(Outcome::Refused);
-            if let Some(left_out) = self.plane.strangers.admit(self.plane.clock.now()) {
-                tracing::warn!(
-                    peer = %peer.address,
-                    code = denied.code,
-                    reason = %denied,
-                    left_out,
-                    "attestation refused"
-                );
-            }
+            peer_line!(
+                WARN,
+                Principal::source(peer.address.ip()),
+                peer = %peer.address,
+                code = denied.code,
+                reason = %denied,
+                "attestation refused"
+            );
             return Status::permission_denied("attestation refused");
         }
         if error.is_no_room() {
@@ -116,7 +116,8 @@ impl AttestationService {
             return come_back_much_later(error);
         }
         self.plane.metrics.attested(Outcome::Failed);
-        tracing::error!(peer = %peer.address, error = %error, "attestation failed");
+        let principal = Principal::source(peer.address.ip());
+        peer_line!(ERROR, principal, peer = %peer.address, error = %error, "attestation failed");
         Status::unavailable("the control plane cannot attest now; try again")
     }
 }
@@ -145,8 +146,11 @@ impl NodeAttestation for AttestationService {
         self.plane.metrics.attested(Outcome::Granted);
         let metrics = self.plane.authority.metrics();
         metrics.took(Phase::Attest, started.elapsed());
-        tracing::info!(peer = %peer.address, node = %node.id(), serial = %svid.serial, "node attested");
-        Ok(Response::new(self.answer(&node, &svid)))
+        let answer = self.answer(&node, &svid);
+        let (peer, node) = (peer.address, node.id());
+        let principal = Principal::identity(node.as_str());
+        peer_line!(INFO, principal, %peer, %node, serial = %svid.serial, "node attested");
+        Ok(Response::new(answer))
     }
 }
 

@@ -9,6 +9,7 @@ use countersign_proto::convert::enrol::answer;
 use countersign_proto::convert::serial_bytes;
 use countersign_proto::convert::time::timestamp;
 use countersign_proto::mesh::{EnrolAnswer, Enrolled, Enrolment, KeyProof};
+use countersign_telemetry::{Principal, peer_line};
 use countersign_verify::proof::{MAX_SIGNATURE_BYTES, MAX_SPKI_BYTES, ProofError};
 use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
@@ -180,9 +181,9 @@ impl Enroller {
         };
         self.plane.metrics.enrolled(outcome);
         // A hundred in one call: a line for each would be a flood of lines.
-        if let Some(left_out) = self.plane.refusals.admit(self.plane.clock.now()) {
-            tracing::warn!(node = %session.node.id(), %error, left_out, "enrolment refused");
-        }
+        let node = session.node.id();
+        let principal = Principal::identity(node.as_str());
+        peer_line!(WARN, principal, %node, %error, "enrolment refused");
         status(error)
     }
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_model::SpiffeId;
 use countersign_serve::tls::TlsPeer;
+use countersign_telemetry::{Principal, peer_line};
 use countersign_verify::VerifiedSvid;
 use jiff::Timestamp;
 use tonic::{Request, Status};
@@ -60,10 +61,9 @@ impl Sessions {
         let peer = peer.ok_or_else(|| Status::internal("the connection has no peer"))?;
         self.judge(peer).map_err(|reason| {
             let id = peer.svid.as_ref().map(|svid| svid.id.as_str());
-            if let Some(left_out) = self.plane.strangers.admit(self.plane.clock.now()) {
-                let address = peer.address;
-                tracing::warn!(peer = %address, spiffe_id = id, reason, left_out, "caller refused");
-            }
+            let address = peer.address;
+            let principal = id.map_or_else(|| Principal::source(address.ip()), Principal::identity);
+            peer_line!(WARN, principal, peer = %address, spiffe_id = id, reason, "caller refused");
             refused()
         })
     }
@@ -114,7 +114,8 @@ impl Sessions {
         match self.judge_proof(id, proof) {
             Ok(_) => Ok(proof.not_after),
             Err(reason) => {
-                tracing::warn!(node = %id, reason, "session ended");
+                let principal = Principal::identity(id.as_str());
+                peer_line!(WARN, principal, node = %id, reason, "session ended");
                 Err(refused())
             }
         }

@@ -14,6 +14,7 @@ use countersign_proto::convert::serial;
 use countersign_proto::mesh::{
     ControlMessage, Hello, NodeMessage, ServedReport, control_message, node_message,
 };
+use countersign_telemetry::{Principal, peer_line};
 use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
 use tonic::{Status, Streaming};
@@ -47,7 +48,8 @@ pub(super) async fn run(
     let node = session.node.id().clone();
     let subscriber = plane.hub.join(&node);
     plane.fleet.joined(&node);
-    tracing::info!(node = %node, "stream opened");
+    let principal = Principal::identity(node.as_str());
+    peer_line!(INFO, principal, %node, "stream opened");
     let mut stream = NodeStream {
         plane: &plane,
         sessions: &sessions,
@@ -59,10 +61,10 @@ pub(super) async fn run(
     drop(subscriber);
     plane.fleet.touch();
     match ended {
-        Ok(()) => tracing::info!(node = %node, "stream closed"),
+        Ok(()) => peer_line!(INFO, principal, %node, "stream closed"),
         Err(status) => {
             let (code, reason) = (status.code(), status.message());
-            tracing::info!(node = %node, ?code, reason, "stream ended");
+            peer_line!(INFO, principal, %node, ?code, reason, "stream ended");
             // A node that reads nothing sees the end of the stream alone.
             let _ = timeout(Duration::from_secs(1), out.send(Err(status))).await;
         }
@@ -175,7 +177,8 @@ impl NodeStream<'_> {
             } => {
                 self.plane.metrics.nack(nack.reason);
                 let count = names.len();
-                tracing::warn!(node = %node, type_url, count, nack = %nack, "update refused by node");
+                let principal = Principal::identity(node.as_str());
+                peer_line!(WARN, principal, %node, type_url, count, %nack, "update refused by node");
             }
             _ => {}
         }

@@ -7,7 +7,6 @@ mod admission;
 mod issuance;
 mod keystores;
 mod labels;
-mod line_limit;
 mod ops;
 
 use std::sync::Arc;
@@ -25,7 +24,6 @@ pub(crate) use admission::AdmissionSeries;
 pub(crate) use issuance::Issuance;
 pub(crate) use keystores::{KeyOperation, KeyStoreSeries};
 pub(crate) use labels::{Alarm, Outcome, Phase};
-pub(crate) use line_limit::LineLimit;
 pub(crate) use ops::Readiness;
 
 use crate::authority::SlotState;

@@ -3,8 +3,11 @@
 //! Spans are made by the daemons (`attest`, `authorize`, `sign`, `publish`, `install`); here they
 //! are only sent. JSON lines do not show them: where nobody sees them they are not made.
 //! Metrics live with what they count, in each daemon.
+//!
+//! A line that a peer can cause is written with [`peer_line!`]: see [`peer_lines`].
 
 mod one_line;
+pub mod peer_lines;
 
 use std::io::{Write, stderr};
 use std::time::Duration;
@@ -13,14 +16,19 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use tokio::task::JoinHandle;
 use tracing::Subscriber;
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{FilterFn, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::one_line::OneLine;
+pub use crate::peer_lines::Principal;
+/// For [`peer_line!`].
+#[doc(hidden)]
+pub use tracing;
 
 /// How long the last spans may take to leave when a process ends.
 pub const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(2);
@@ -49,6 +57,7 @@ pub struct TelemetryError(String);
 #[derive(Debug)]
 pub struct Telemetry {
     provider: Option<SdkTracerProvider>,
+    summaries: JoinHandle<()>,
 }
 
 impl Telemetry {
@@ -70,14 +79,20 @@ impl Telemetry {
             .with(filter)
             .with(lines(settings.json, stderr))
             .with(traces)
-            .with(filter_fn(move |metadata| seen || metadata.is_event()))
+            .with((!seen).then(no_spans))
             .try_init()
             .map_err(failed)?;
-        Ok(Self { provider })
+        let summaries = tokio::spawn(peer_lines::summarize());
+        Ok(Self {
+            provider,
+            summaries,
+        })
     }
 
     /// Sends what is left, within [`SHUTDOWN_DEADLINE`].
     pub async fn shutdown(self) {
+        self.summaries.abort();
+        peer_lines::tell_left_out();
         let Some(provider) = self.provider else {
             return;
         };
@@ -109,6 +124,11 @@ fn exporting(service: &'static str, endpoint: &str) -> Result<SdkTracerProvider,
         .with_batch_exporter(exporter)
         .with_resource(resource)
         .build())
+}
+
+/// JSON lines do not show spans: where nobody else sees them they are not made.
+fn no_spans() -> FilterFn {
+    filter_fn(|metadata| !metadata.is_span())
 }
 
 fn lines<S, W: Write + 'static>(

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use countersign_discovery::{Nack, Outcome, SessionError, Standing, View};
 use countersign_envoy::SECRET_TYPE;
+use countersign_telemetry::{Principal, peer_line};
 use futures_util::Stream;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -135,7 +136,9 @@ impl<D: Dialect> SecretStream<D> {
     fn refused(&self, names: &[String], nack: &Nack) {
         self.api.metrics.refused(nack.reason);
         let peer = self.caller.peer();
-        tracing::warn!(
+        peer_line!(
+            WARN,
+            Principal::uid(peer.uid),
             uid = peer.uid,
             pid = peer.pid,
             ?names,
