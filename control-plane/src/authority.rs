@@ -6,6 +6,7 @@
 mod backing_up;
 mod by_hand;
 mod cas;
+mod disk;
 mod errors;
 mod hierarchy;
 mod identity;
@@ -36,7 +37,7 @@ mod upkeep;
 mod values;
 mod withheld;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
 };
@@ -110,8 +111,6 @@ pub struct Authority {
     settled: AtomicU64,
     /// How many entries of the log commits account for.
     accounted: AtomicU64,
-    /// Whether the API listener was given an identity since the start.
-    has_listener: AtomicBool,
     /// Entries of changes that were not made and of certificates that nobody was given, which are
     /// not voided yet.
     unvoided: Mutex<Unvoided>,

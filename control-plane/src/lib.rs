@@ -27,6 +27,7 @@ pub mod lifecycle;
 pub mod pipeline;
 mod plane;
 mod publish;
+mod refused_writes;
 mod registry;
 mod store;
 mod tables;

@@ -7,18 +7,21 @@
 
 mod data_dir;
 mod entry;
+mod statements;
 #[cfg(test)]
 pub(crate) mod testing;
 mod writer;
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, SqlSafeStr};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+use crate::refused_writes::RefusedWrites;
 pub(crate) use data_dir::{DataDir, DataDirError, write_atomically};
 pub(crate) use entry::{Change, Entry, Kind, Precondition};
 use writer::{Job, Writer};
@@ -27,6 +30,8 @@ use writer::{Job, Writer};
 const WRITER_QUEUE: usize = 1_024;
 /// The database within the data directory.
 pub(crate) const DATABASE: &str = "state.db";
+/// Key of what is written to see whether the disk takes anything.
+const TRIAL: &str = "trial";
 /// Most changes that one read returns.
 const ROWS_PER_READ: i64 = 1_000;
 
@@ -65,6 +70,7 @@ pub(crate) enum StoreError {
 pub(crate) struct Store {
     jobs: mpsc::Sender<Job>,
     reader: Mutex<SqliteConnection>,
+    refused: Arc<RefusedWrites>,
 }
 
 impl Store {
@@ -78,9 +84,16 @@ impl Store {
         migrator().run_direct(None, &mut writing, false).await?;
         let newest = newest_seq(&mut writing).await?;
         let (jobs, queue) = mpsc::channel(WRITER_QUEUE);
-        tokio::spawn(Writer::new(writing, newest).run(queue));
         let reader = Mutex::new(connect(&path).await?);
-        Ok((Self { jobs, reader }, newest))
+        let refused = Arc::default();
+        let writer = Writer::new(path, writing, newest, Arc::clone(&refused));
+        tokio::spawn(writer.run(queue));
+        let store = Self {
+            jobs,
+            reader,
+            refused,
+        };
+        Ok((store, newest))
     }
 
     /// Writes `changes` if every precondition holds, all or nothing, durable on return.
@@ -97,6 +110,21 @@ impl Store {
         };
         self.submit(job).await?;
         answer.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// Writes a little where the newest write was refused: room is noticed though nobody asks for
+    /// a write.
+    pub(crate) async fn try_again(&self) {
+        if self.refused.is_refusing() && !self.is_stopped() {
+            let trial = Change::put(Kind::Meta, TRIAL, &true);
+            // How it ends is known to the writer.
+            let _ = self.commit(vec![trial], Vec::new()).await;
+        }
+    }
+
+    /// Whether writes are taken.
+    pub(crate) fn refused(&self) -> &RefusedWrites {
+        &self.refused
     }
 
     /// Waits until everything that was queued so far is on disk.
@@ -156,14 +184,14 @@ impl Store {
     }
 }
 
-async fn connect(path: &Path) -> Result<SqliteConnection, StoreError> {
+async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .pragma("wal_autocheckpoint", "10000")
         .disable_statement_logging();
-    Ok(options.connect().await?)
+    options.connect().await
 }
 
 fn migrator() -> Migrator {

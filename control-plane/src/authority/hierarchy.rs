@@ -1,7 +1,6 @@
 //! Which CAs there shall be, and what is missing or due: root, intermediate where one is wanted,
 //! issuing CA. What cannot be done while a key store is not ready is done once it is.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -66,23 +65,21 @@ impl Authority {
 
     /// Why nothing can be signed now, for people; empty where that is not so.
     pub fn obstacles(&self, now: Timestamp) -> Vec<String> {
+        let mut obstacles = self.refused_writes(now);
         let cas = self.cas();
         let Some(issuing) = cas.authorities.active(Tier::Issuing) else {
-            return vec![self.why_none()];
+            obstacles.push(self.why_none());
+            return obstacles;
         };
         let not_ready = |tier: Tier| {
             let store = cas.authorities.active(tier)?.store?;
             let condition = self.keys.condition(store)?;
             (!condition.is_ready()).then(|| format!("the key store {store} is {condition}"))
         };
-        let mut obstacles: Vec<_> = not_ready(Tier::Issuing).into_iter().collect();
+        obstacles.extend(not_ready(Tier::Issuing));
         if now > issuing.not_after || cas.key(&issuing.key_id).is_none() {
             obstacles.push("no issuing CA can sign".to_owned());
             obstacles.extend(not_ready(Tier::Intermediate));
-        }
-        // Until the listener has an identity it is tried again and again, so this is news.
-        if !self.has_listener.load(Ordering::Relaxed) {
-            obstacles.extend(self.log.refusal().map(|reason| reason.to_string()));
         }
         obstacles
     }

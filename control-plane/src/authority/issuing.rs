@@ -2,7 +2,6 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use countersign_model::{EntitlementId, Lifetime, SpiffeId};
@@ -132,10 +131,7 @@ impl Authority {
         let issuance = signed.issuance();
         let chain = self.presented(&signed);
         match &chain {
-            Ok(_) => {
-                self.has_listener.store(true, Ordering::Relaxed);
-                self.inventory().issued(&signed);
-            }
+            Ok(_) => self.inventory().issued(&signed),
             Err(_) => self.withhold(Withheld::of(issuance), now).await,
         }
         Ok(ServerIdentity {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::convert::identity;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 
 use arc_swap::ArcSwapOption;
@@ -114,7 +114,6 @@ impl Authority {
             refusals: Mutex::default(),
             settled: AtomicU64::default(),
             accounted: AtomicU64::default(),
-            has_listener: AtomicBool::default(),
             unvoided: Mutex::default(),
             undestroyed: Mutex::default(),
             voiding: tokio::sync::Mutex::default(),

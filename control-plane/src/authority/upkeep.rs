@@ -24,6 +24,7 @@ impl Authority {
         if self.store.is_stopped() {
             return Err(StoreError::Stopped.into());
         }
+        self.try_writes_again().await;
         self.remind(now);
         // What fails stops nothing else.
         let hierarchy = self.keep_hierarchy(now).await;
@@ -42,19 +43,21 @@ impl Authority {
     }
 
     /// The tick of a start. A log with too many entries that wait for a checkpoint takes nothing,
-    /// so it is given one first. What is due waits for the next tick while the log takes nothing:
+    /// so it is given one first. What is due waits for the next tick while the disk takes nothing:
     /// what is known is served meanwhile.
     pub(super) async fn first_tick(&self, now: Timestamp) -> Result<(), AuthorityError> {
         if let Err(error) = self.publish_log(now).await {
             warn!(%error, "no checkpoint of the issuance log at start; tried again by itself");
         }
         let ticked = self.tick(now).await;
-        match (ticked, self.log.refusal()) {
-            (Err(error), Some(reason)) => {
-                warn!(%reason, %error, "what is due waits for the issuance log");
+        let refused = self.refused_writes(now);
+        match ticked {
+            Err(error) if !refused.is_empty() => {
+                let reason = refused.join("; ");
+                warn!(%reason, %error, "what is due waits for the disk");
                 Ok(())
             }
-            (ticked, _) => ticked,
+            ticked => ticked,
         }
     }
 

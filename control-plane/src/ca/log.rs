@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
 use aws_lc_rs::rand;
 use countersign_model::{Serial, TrustDomain};
 use countersign_proto::log::entry::What;
@@ -18,6 +17,7 @@ use jiff::Timestamp;
 use super::entries;
 use crate::issue::issuance::Issuance;
 use crate::issue::{Linted, PrepareError};
+use crate::refused_writes::RefusedWrites;
 
 /// Folder of the log within the data directory.
 pub(crate) const FOLDER: &str = "log";
@@ -32,8 +32,7 @@ const VOIDED_BYTES: usize = 64;
 pub struct Log {
     id: u32,
     entries: Arc<tlog::Log>,
-    /// Why the newest append was refused.
-    refusal: ArcSwapOption<String>,
+    refused: RefusedWrites,
 }
 
 /// A coordinate that nothing else will ever have. Consumed by the certificate that bears it.
@@ -94,7 +93,7 @@ impl Log {
         Ok(Self {
             id,
             entries: Arc::new(tlog::Log::open(&options)?),
-            refusal: ArcSwapOption::empty(),
+            refused: RefusedWrites::default(),
         })
     }
 
@@ -146,18 +145,25 @@ impl Log {
         }
     }
 
-    /// Why the disk refused the newest entry; `None` where it took that, and before the first.
-    pub(crate) fn refusal(&self) -> Option<Arc<String>> {
-        self.refusal.load_full()
+    /// Whether entries are taken.
+    pub(crate) fn refused(&self) -> &RefusedWrites {
+        &self.refused
+    }
+
+    /// Whether an fsync failed: then nothing is taken any more.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.entries.is_stopped()
     }
 
     fn remember<E>(&self, appended: &Result<u64, AppendError<E>>) {
         match appended {
-            Ok(_) if self.refusal.load().is_some() => self.refusal.store(None),
-            Err(AppendError::Log(error @ LogError::Refused(_))) => {
-                self.refusal.store(Some(Arc::new(error.to_string())));
+            Ok(_) => {
+                self.refused.taken();
             }
-            _ => {}
+            Err(AppendError::Log(error @ (LogError::Refused(_) | LogError::Stopped))) => {
+                self.refused.refused(error.to_string());
+            }
+            Err(_) => {}
         }
     }
 

@@ -12,6 +12,10 @@ const DIR_MODE: u32 = 0o700;
 /// Mode of every file.
 const FILE_MODE: u32 = 0o600;
 const LOCK: &str = "lock";
+/// The file that is written to see whether there is room.
+const TRIAL: &str = "trial";
+/// Its size: what one batch of the issuance log may need.
+const ROOM: usize = 64 * 1024;
 
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +70,12 @@ impl DataDir {
     /// Makes an empty file with the right mode, so that no library chooses another.
     pub(crate) fn touch(&self, path: &Path) -> io::Result<()> {
         open_file(path).map(drop)
+    }
+
+    /// Whether the disk takes a file of [`ROOM`] bytes. It does not stay.
+    pub(crate) fn try_room(&self) -> io::Result<()> {
+        write_atomically(&self.path.join(TRIAL), &[0; ROOM])?;
+        std::fs::remove_file(self.path.join(TRIAL))
     }
 
     /// Makes a directory in here.

@@ -46,10 +46,15 @@ pub(crate) fn failing(store: Store, faults: Faults) -> Store {
     let Store {
         jobs: sound,
         reader,
+        refused,
     } = store;
     let (jobs, queue) = mpsc::channel(WRITER_QUEUE);
     tokio::spawn(serve(queue, sound, faults));
-    Store { jobs, reader }
+    Store {
+        jobs,
+        reader,
+        refused,
+    }
 }
 
 async fn serve(mut queue: mpsc::Receiver<Job>, sound: mpsc::Sender<Job>, faults: Faults) {
@@ -123,6 +128,7 @@ pub(crate) fn gated(store: Store, gate: Arc<Gate>) -> Store {
     let Store {
         jobs: sound,
         reader,
+        refused,
     } = store;
     let (jobs, mut queue) = mpsc::channel(WRITER_QUEUE);
     tokio::spawn(async move {
@@ -131,7 +137,11 @@ pub(crate) fn gated(store: Store, gate: Arc<Gate>) -> Store {
             sound.send(job).await.unwrap();
         }
     });
-    Store { jobs, reader }
+    Store {
+        jobs,
+        reader,
+        refused,
+    }
 }
 
 type Answer = Result<Seq, StoreError>;

@@ -2,20 +2,23 @@
 //!
 //! A job is answered after the transaction that holds it is durable. When the transaction fails
 //! every job in it fails. After an input/output error the writer stops for good: what the disk
-//! holds is not known then, and a repeated fsync may lie.
+//! holds is not known then, and a repeated fsync may lie. After any other error, a full disk above
+//! all, the connection is opened anew: the database may have rolled back by itself, of which its
+//! library knows nothing, so the old one would refuse every transaction to come.
+
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Change, Precondition, Seq, StoreError, signed};
+use super::statements::{commit, trim};
+use super::{Change, Precondition, Seq, StoreError, connect};
+use crate::refused_writes::RefusedWrites;
 
 /// Most jobs that share a transaction.
 const BATCH: usize = 256;
-/// How many of the newest commits keep their changes.
-const RETAINED_COMMITS: u64 = 100_000;
-/// Old changes are removed once in so many commits.
-const TRIM_EVERY: u64 = 1_024;
 /// SQLite's primary result code for input/output errors; extended codes carry it in the low byte.
 const SQLITE_IOERR: i32 = 10;
 
@@ -35,16 +38,29 @@ pub(super) enum Job {
 
 /// The writing connection and the next place in the order.
 pub(super) struct Writer {
-    connection: SqliteConnection,
+    path: PathBuf,
+    /// `None` from a failed batch to the next one.
+    connection: Option<SqliteConnection>,
     newest: Seq,
+    refused: Arc<RefusedWrites>,
 }
 
 /// An answer that waits for the transaction to be durable.
 type Pending = (Reply, Result<Seq, StoreError>);
 
 impl Writer {
-    pub(super) fn new(connection: SqliteConnection, newest: Seq) -> Self {
-        Self { connection, newest }
+    pub(super) fn new(
+        path: PathBuf,
+        connection: SqliteConnection,
+        newest: Seq,
+        refused: Arc<RefusedWrites>,
+    ) -> Self {
+        Self {
+            path,
+            connection: Some(connection),
+            newest,
+            refused,
+        }
     }
 
     /// Runs until every sender is gone or the disk fails.
@@ -52,13 +68,18 @@ impl Writer {
         let mut batch = Vec::with_capacity(BATCH);
         while queue.recv_many(&mut batch, BATCH).await > 0 {
             let mut pending = Vec::with_capacity(batch.len());
-            let before = self.newest;
             match self.write(batch.drain(..), &mut pending).await {
-                Ok(()) => answer(pending),
+                Ok(newest) => {
+                    if newest > self.newest && self.refused.taken() {
+                        tracing::info!("the store takes writes again");
+                    }
+                    self.newest = newest;
+                    answer(pending);
+                }
                 Err((error, unanswered)) => {
-                    self.newest = before;
-                    tracing::error!(%error, "a write to the store failed");
                     let stops = is_input_output(&error);
+                    self.note_failure(&error);
+                    self.close().await;
                     if stops {
                         // First, so that whoever hears of it finds the store stopped.
                         queue.close();
@@ -73,13 +94,48 @@ impl Writer {
         }
     }
 
+    /// Tells readiness, and the log where the write before did not fail.
+    fn note_failure(&self, error: &sqlx::Error) {
+        let reason = if is_input_output(error) {
+            StoreError::Stopped.to_string()
+        } else {
+            error.to_string()
+        };
+        if self.refused.refused(reason) {
+            tracing::error!(%error, "a write to the store failed");
+        } else {
+            tracing::debug!(%error, "a write to the store failed again");
+        }
+    }
+
+    /// Ends the connection and with it its transaction, whatever became of that.
+    async fn close(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            tracing::debug!(%error, "a connection to the store ended badly");
+        }
+    }
+
+    async fn connected(&mut self) -> Result<&mut SqliteConnection, sqlx::Error> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => connect(&self.path).await?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
     async fn write(
         &mut self,
         jobs: impl Iterator<Item = Job>,
         pending: &mut Vec<Pending>,
-    ) -> Result<(), (sqlx::Error, Vec<Reply>)> {
+    ) -> Result<Seq, (sqlx::Error, Vec<Reply>)> {
         let mut unanswered = Vec::new();
-        let begun = self.connection.begin_with("BEGIN IMMEDIATE").await;
+        let mut newest = self.newest;
+        let begun = match self.connected().await {
+            Ok(connection) => connection.begin_with("BEGIN IMMEDIATE").await,
+            Err(error) => Err(error),
+        };
         let mut transaction = match begun {
             Ok(transaction) => transaction,
             Err(error) => return Err((error, jobs.map(Job::into_reply).collect())),
@@ -90,9 +146,9 @@ impl Writer {
                 unanswered.push(job.into_reply());
                 continue;
             }
-            let next = Seq(self.newest.0 + 1);
+            let next = Seq(newest.0 + 1);
             match job.apply(next, &mut transaction, pending).await {
-                Ok(true) => self.newest = next,
+                Ok(true) => newest = next,
                 Ok(false) => {}
                 Err((error, reply)) => {
                     failed = Some(error);
@@ -102,13 +158,18 @@ impl Writer {
         }
         let outcome = match failed {
             Some(error) => Err(error),
-            None => trim(self.newest, &mut transaction).await,
+            None => trim(newest, &mut transaction).await,
         };
         let outcome = match outcome {
             Ok(()) => transaction.commit().await,
-            Err(error) => transaction.rollback().await.and(Err(error)),
+            // Its connection is closed, which rolls back: asked to, a database that has done so
+            // already would answer with another error than the one that counts.
+            Err(error) => Err(error),
         };
-        outcome.map_err(|error| (error, unanswered))
+        match outcome {
+            Ok(()) => Ok(newest),
+            Err(error) => Err((error, unanswered)),
+        }
     }
 }
 
@@ -150,84 +211,6 @@ impl Job {
             Self::Commit { reply, .. } | Self::Flush { reply } => reply,
         }
     }
-}
-
-async fn commit(
-    seq: Seq,
-    changes: &[Change],
-    preconditions: &[Precondition],
-    connection: &mut SqliteConnection,
-) -> Result<bool, sqlx::Error> {
-    for precondition in preconditions {
-        if !holds(precondition, connection).await? {
-            return Ok(false);
-        }
-    }
-    for change in changes {
-        write(seq, change, connection).await?;
-    }
-    Ok(true)
-}
-
-async fn holds(
-    precondition: &Precondition,
-    connection: &mut SqliteConnection,
-) -> Result<bool, sqlx::Error> {
-    let (kind, key, expected) = match precondition {
-        Precondition::Absent(kind, key) => (kind, key, None),
-        Precondition::Unchanged(kind, key, seq) => (kind, key, Some(signed(seq.0))),
-    };
-    let found: Option<i64> =
-        sqlx::query_scalar("SELECT seq FROM entries WHERE kind = ? AND key = ?")
-            .bind(kind.as_str())
-            .bind(key)
-            .fetch_optional(connection)
-            .await?;
-    Ok(found == expected)
-}
-
-async fn write(
-    seq: Seq,
-    change: &Change,
-    connection: &mut SqliteConnection,
-) -> Result<(), sqlx::Error> {
-    match &change.value {
-        Some(value) => {
-            sqlx::query("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)")
-                .bind(change.kind.as_str())
-                .bind(&change.key)
-                .bind(value)
-                .bind(signed(seq.0))
-                .execute(&mut *connection)
-                .await?;
-        }
-        None => {
-            sqlx::query("DELETE FROM entries WHERE kind = ? AND key = ?")
-                .bind(change.kind.as_str())
-                .bind(&change.key)
-                .execute(&mut *connection)
-                .await?;
-        }
-    }
-    sqlx::query("INSERT INTO changes (seq, kind, key, value) VALUES (?, ?, ?, ?)")
-        .bind(signed(seq.0))
-        .bind(change.kind.as_str())
-        .bind(&change.key)
-        .bind(&change.value)
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-async fn trim(newest: Seq, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    if !newest.0.is_multiple_of(TRIM_EVERY) {
-        return Ok(());
-    }
-    sqlx::query("DELETE FROM changes WHERE seq < ?")
-        .bind(signed(newest.0.saturating_sub(RETAINED_COMMITS)))
-        .execute(connection)
-        .await?;
-    Ok(())
 }
 
 fn answer(pending: Vec<Pending>) {

@@ -18,6 +18,9 @@ use crate::ledger;
 /// A disk that has room again is used in this time.
 const BACK_WITHIN: Duration = Duration::from_secs(5);
 
+/// So many writes are refused before room is made: one does not show what the first left behind.
+const REFUSED_WRITES: usize = 8;
+
 /// Each start logs a certificate of half a kilobyte at least.
 const STARTS_OF_A_PAGE: usize = 16;
 
@@ -152,6 +155,8 @@ async fn a_failed_fsync_stops_the_writer_for_good() {
     for _ in 0..3 {
         nothing_is_done(&operator, &calls, &entitlement).await;
     }
+    let told = obstacles(&operator).await.join("; ");
+    assert!(told.contains("restart once the disk is sound"), "{told}");
     // What is held is served all the same.
     calls.discover(hello()).await.unwrap();
 
@@ -220,6 +225,56 @@ async fn a_disk_with_room_again_is_used_at_once() {
     .await;
     assert!(freed.elapsed() < BACK_WITHIN, "{:?}", freed.elapsed());
     plane.stop().await;
+}
+
+/// A write that the database refuses itself, and not the log before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_database_takes_writes_without_a_restart() {
+    let (folder, disk) = (tempfile::tempdir().unwrap(), Disk::of("8m"));
+    let data_dir = disk.0.path().join("cp");
+    let mut daemon = Daemon::configure(folder.path(), &data_dir, "");
+    let operator = daemon.start().await;
+    let node = attested(&operator).await;
+    let entitlement = register(&operator, WEB).await.unwrap();
+    let calls = session(&operator, &node).await;
+    let ballast = disk.fill();
+    let mut kept = 1;
+    let mut refused = Vec::new();
+    // What the journals have reserved already may still take a few.
+    while refused.len() < REFUSED_WRITES {
+        match register(&operator, &format!("{WEB}-{kept}")).await {
+            Ok(_) => kept += 1,
+            Err(status) => refused.push(status),
+        }
+        refused.extend(token(&operator).await.err());
+        assert!(kept < 2_000, "the disk is full");
+    }
+    for status in &refused {
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+        assert!(!status.message().contains("transaction"), "{status}");
+    }
+    let told = refused.iter().map(Status::message).collect::<String>();
+    assert!(told.contains("database or disk is full"), "{told}");
+    let obstacle = obstacles(&operator).await.join("; ");
+    assert!(
+        obstacle.contains("state.db") && obstacle.contains("since 2"),
+        "{obstacle}"
+    );
+
+    // Room is noticed though nobody asks for a write.
+    std::fs::remove_file(ballast).unwrap();
+    let freed = Instant::now();
+    until(async || obstacles(&operator).await.is_empty()).await;
+    assert!(freed.elapsed() < BACK_WITHIN, "{:?}", freed.elapsed());
+    register(&operator, &format!("{WEB}-more")).await.unwrap();
+    token(&operator).await.unwrap();
+    enrol(&calls, &entitlement).await.unwrap();
+    let known = list(&operator).await;
+    assert_eq!(known.len(), kept + 1, "what was refused is not there");
+    daemon.kill().await;
+    let operator = daemon.start().await;
+    assert_eq!(list(&operator).await, known);
+    daemon.kill().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -99,6 +99,11 @@ impl Log {
         self.parts.intake.durable()
     }
 
+    /// Whether an fsync failed: then nothing is appended any more.
+    pub fn is_stopped(&self) -> bool {
+        self.parts.intake.stopped()
+    }
+
     /// How many entries the newest checkpoint covers.
     pub fn published(&self) -> u64 {
         self.parts.published.load(Ordering::Acquire)

@@ -1,0 +1,34 @@
+//! What the disk does not take: told in readiness and `status`, and tried again by itself, so that
+//! a control plane that nobody sends a write while it is not ready becomes ready again.
+
+use jiff::Timestamp;
+use tracing::info;
+
+use super::Authority;
+use crate::store::DATABASE;
+
+impl Authority {
+    /// What the disk refused last, for people; empty where it takes everything.
+    pub(super) fn refused_writes(&self, now: Timestamp) -> Vec<String> {
+        let database = self.data_dir.path().join(DATABASE);
+        let database = format!("writes to {}", database.display());
+        let of_store = self.store.refused().told(&database, now);
+        let of_log = self.log.refused().told("entries of the issuance log", now);
+        of_store.into_iter().chain(of_log).collect()
+    }
+
+    /// Writes a little where something was refused, and takes it back.
+    pub(super) async fn try_writes_again(&self) {
+        self.store.try_again().await;
+        if !self.log.refused().is_refusing() || self.log.is_stopped() {
+            return;
+        }
+        let Some(this) = self.this.upgrade() else {
+            return;
+        };
+        let tried = tokio::task::spawn_blocking(move || this.data_dir.try_room());
+        if matches!(tried.await, Ok(Ok(()))) && self.log.refused().taken() {
+            info!("there is room for the issuance log again");
+        }
+    }
+}
