@@ -10,6 +10,7 @@ pub(crate) mod nodes;
 use countersign_model::SpiffeId;
 use serde::{Deserialize, Serialize};
 
+use crate::store::Seq;
 pub use key_proof::ProvenKey;
 
 /// A way in which nodes attest.
@@ -39,8 +40,8 @@ impl Attestor {
 pub struct AttestedNode {
     id: SpiffeId,
     attestor: Attestor,
-    /// Its attestation, by the log index that it began at.
-    lineage_from: u64,
+    /// Its attestation, by the commit that wrote it.
+    lineage: Seq,
 }
 
 impl AttestedNode {
@@ -54,11 +55,11 @@ impl AttestedNode {
         self.attestor
     }
 
-    fn new(id: SpiffeId, attestor: Attestor, lineage_from: u64) -> Self {
+    fn new(id: SpiffeId, attestor: Attestor, lineage: Seq) -> Self {
         Self {
             id,
             attestor,
-            lineage_from,
+            lineage,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Every write goes through here, is durable in the store before it is seen, and is announced as
 //! a [`Change`]. Reads are lock-light snapshots. `now` is passed in everywhere.
 
+mod attesting;
 mod backing_up;
 mod by_hand;
 mod cas;
@@ -16,7 +17,6 @@ mod issuing;
 mod key_shares;
 mod key_uses;
 mod log_keeping;
-mod nodes;
 mod opening;
 mod published;
 mod record;
@@ -31,6 +31,7 @@ mod signing;
 mod snapshot;
 mod state;
 mod succession;
+mod tokens;
 mod unfinished;
 mod unmaking;
 mod upkeep;

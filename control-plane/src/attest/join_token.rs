@@ -1,4 +1,7 @@
 //! One-time join tokens: 256 random bits, kept only as a hash, burnt by compare-and-set.
+//!
+//! A token is burnt for a key. Whoever shows the same token with the same key again has lost the
+//! answer: that is a repeat, and no replay. With another key it is one.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -60,9 +63,13 @@ pub(crate) struct Token {
     pub(crate) node: SpiffeId,
     pub(crate) expires_at: Timestamp,
     pub(crate) used_at: Option<Timestamp>,
+    /// For which key: SHA-256 of its SubjectPublicKeyInfo, lower-case hex. Absent in older records.
+    #[serde(default)]
+    pub(crate) used_by: Option<String>,
 }
 
-/// A token and the commit that wrote it last, for compare-and-set.
+/// A token and the commit that wrote it last: for compare-and-set, and, once it is used, the
+/// number of the lineage that it began.
 #[derive(Clone, Debug)]
 pub(crate) struct KnownToken {
     pub(crate) token: Token,
@@ -70,15 +77,51 @@ pub(crate) struct KnownToken {
 }
 
 impl Token {
-    /// Whether it may be burnt now. The reason of a refusal is for the log, never for the caller.
-    pub(crate) fn check(&self, now: Timestamp) -> Result<(), Denied> {
+    /// Whether it may be burnt for this key now, or was. The reason of a refusal is for the log,
+    /// never for the caller.
+    pub(crate) fn check(&self, spki_sha256: &[u8; 32], now: Timestamp) -> Result<(), Denied> {
         if self.used_at.is_some() {
-            Err(used())
-        } else if now > self.expires_at {
-            Err(refused("token_expired", "the join token has expired"))
+            self.was_used_by(spki_sha256)
+                .then_some(())
+                .ok_or_else(|| self.used())
+        } else if self.is_over(now) {
+            let (node, end) = (&self.node, self.expires_at);
+            let message = format!("the join token of {node} has expired at {end}");
+            Err(refused("token_expired", message))
         } else {
             Ok(())
         }
+    }
+
+    /// The token as it is once it is burnt for a key.
+    pub(crate) fn burnt(&self, spki_sha256: &[u8; 32], now: Timestamp) -> Self {
+        Self {
+            used_at: Some(now),
+            used_by: Some(hex::encode(spki_sha256)),
+            ..self.clone()
+        }
+    }
+
+    /// Whether it was burnt for this key.
+    pub(crate) fn was_used_by(&self, spki_sha256: &[u8; 32]) -> bool {
+        let used_by = self.used_by.as_deref();
+        used_by.is_some_and(|used_by| used_by == hex::encode(spki_sha256))
+    }
+
+    /// Whether its time to be used is over.
+    pub(crate) fn is_over(&self, now: Timestamp) -> bool {
+        now > self.expires_at
+    }
+
+    /// The refusal of a token that was burnt before, or in this moment by somebody else.
+    pub(crate) fn used(&self) -> Denied {
+        let node = &self.node;
+        let when = self.used_at.map(|at| format!(" at {at}"));
+        let when = when.unwrap_or_default();
+        refused(
+            "token_used",
+            format!("the join token of {node} was used before{when}"),
+        )
     }
 
     /// Whether nothing is learnt from remembering it.
@@ -87,20 +130,15 @@ impl Token {
     }
 }
 
-/// The refusal of a token that was burnt before, or in this moment by somebody else.
-pub(crate) fn used() -> Denied {
-    refused("token_used", "the join token was used before")
-}
-
 /// The refusal of a token that was never made, or long ago.
 pub(crate) fn unknown() -> Denied {
-    refused("token_unknown", "no such join token")
+    refused("token_unknown", "no such join token".to_owned())
 }
 
-fn refused(code: &'static str, message: &str) -> Denied {
+fn refused(code: &'static str, message: String) -> Denied {
     Denied {
         code,
-        message: message.to_owned(),
+        message,
         remedy: "make a new token with `countersign token create`",
     }
 }

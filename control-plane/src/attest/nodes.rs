@@ -1,7 +1,9 @@
 //! Nodes that attested, and by which of their keys they are recognised.
 //!
 //! A node is recognised by its newest key, or by the one before while the change is under way.
-//! An attestation begins a new lineage: keys from before it recognise nobody.
+//! An attestation begins a new lineage, numbered by the commit that made it durable: of two at the
+//! same moment one is the later, and only that one is the node's. Keys from before it recognise
+//! nobody.
 
 use std::collections::HashMap;
 
@@ -10,6 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{AttestedNode, Attestor};
+use crate::store::Seq;
 
 /// How many of a node's newest keys are recognised.
 const KEYS: usize = 2;
@@ -28,6 +31,8 @@ pub(crate) struct StoredNode {
 #[derive(Clone, Debug)]
 struct Node {
     stored: StoredNode,
+    /// The commit that wrote it last.
+    lineage: Seq,
     /// Newest last: log index and SHA-256 of the SubjectPublicKeyInfo.
     keys: Vec<(u64, [u8; 32])>,
     credential_not_after: Timestamp,
@@ -35,7 +40,7 @@ struct Node {
 
 impl Node {
     fn as_attested(&self, id: &SpiffeId) -> AttestedNode {
-        AttestedNode::new(id.clone(), self.stored.attestor, self.stored.lineage_from)
+        AttestedNode::new(id.clone(), self.stored.attestor, self.lineage)
     }
 }
 
@@ -44,17 +49,40 @@ impl Node {
 pub(crate) struct Nodes(HashMap<SpiffeId, Node>);
 
 impl Nodes {
-    /// A node attested: keys of an earlier lineage go.
-    pub(crate) fn attested(&mut self, id: &SpiffeId, stored: StoredNode) -> AttestedNode {
+    /// A node attested, by this commit: keys of an earlier lineage go. What is older than what is
+    /// known changes nothing, and its proof is not current.
+    pub(crate) fn attested(
+        &mut self,
+        id: &SpiffeId,
+        stored: StoredNode,
+        lineage: Seq,
+    ) -> AttestedNode {
+        let proof = AttestedNode::new(id.clone(), stored.attestor, lineage);
         let end = stored.attested_at;
         let node = self.0.entry(id.clone()).or_insert_with(|| Node {
             stored: stored.clone(),
+            lineage,
             keys: Vec::new(),
             credential_not_after: end,
         });
-        node.keys.retain(|(index, _)| *index >= stored.lineage_from);
-        node.stored = stored;
-        node.as_attested(id)
+        if lineage >= node.lineage {
+            node.keys.retain(|(index, _)| *index >= stored.lineage_from);
+            node.stored = stored;
+            node.lineage = lineage;
+        }
+        proof
+    }
+
+    /// The proof of an attestation again, while it is the newest of its node.
+    pub(crate) fn of_lineage(&self, id: &SpiffeId, lineage: Seq) -> Option<AttestedNode> {
+        let node = self.0.get(id).filter(|node| node.lineage == lineage)?;
+        Some(node.as_attested(id))
+    }
+
+    /// Whether a certificate at a log index belongs to an earlier lineage of a node.
+    pub(crate) fn is_earlier(&self, id: &SpiffeId, index: u64) -> bool {
+        let node = self.0.get(id);
+        node.is_some_and(|node| index < node.stored.lineage_from)
     }
 
     /// A node key was certified at a log index.
@@ -106,7 +134,7 @@ impl Nodes {
     /// may have been sent away by that.
     pub(crate) fn is_current(&self, proof: &AttestedNode) -> bool {
         let node = self.0.get(proof.id());
-        node.is_some_and(|node| node.stored.lineage_from == proof.lineage_from)
+        node.is_some_and(|node| node.lineage == proof.lineage)
     }
 
     /// The ID of a node, in the text that is kept here.
@@ -129,5 +157,31 @@ impl Nodes {
     /// When a node attested last.
     pub(crate) fn attested_at(&self, id: &SpiffeId) -> Option<Timestamp> {
         Some(self.0.get(id)?.stored.attested_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(lineage_from: u64) -> StoredNode {
+        StoredNode {
+            attested_at: Timestamp::UNIX_EPOCH,
+            attestor: Attestor::JoinToken,
+            lineage_from,
+        }
+    }
+
+    #[test]
+    fn lineage_is_numbered_by_its_commit() {
+        let id = SpiffeId::new("spiffe://example.org/node/a").unwrap();
+        let mut nodes = Nodes::default();
+        // As seen by memory: the earlier commit after the later one, at the same log index.
+        let later = nodes.attested(&id, stored(7), Seq(11));
+        let earlier = nodes.attested(&id, stored(7), Seq(10));
+        assert!(nodes.is_current(&later) && !nodes.is_current(&earlier));
+        assert_eq!(nodes.of_lineage(&id, Seq(11)), Some(later));
+        assert_eq!(nodes.of_lineage(&id, Seq(10)), None);
+        assert!(nodes.is_earlier(&id, 6) && !nodes.is_earlier(&id, 7));
     }
 }

@@ -97,7 +97,9 @@ impl Authority {
         let authorized = self.metrics.timed(Phase::Authorize, authorize)?;
         let spki_sha256 = key.spki_sha256();
         let enrolled = self.write().keys.claim(spki_sha256, &authorized, now)?;
-        if let Some(index) = enrolled {
+        // A lineage ends with the next: nobody is answered with what an earlier one was given.
+        let is_earlier = |index: &u64| self.read().nodes.is_earlier(node.id(), *index);
+        if let Some(index) = enrolled.filter(|index| !is_earlier(index)) {
             return self.enrolled_before(index, &authorized);
         }
         let outcome = self.certify(node, authorized, key, now).await;

@@ -89,6 +89,11 @@ impl KeyUse {
         Self { issued, ..self }
     }
 
+    /// Whether it is being issued, or has not ended.
+    fn is_live(&self, now: Timestamp) -> bool {
+        self.issued.is_none_or(|issued| issued.end() > now)
+    }
+
     /// Whose right it is.
     pub(super) fn holder(&self) -> Holder {
         self.holder
@@ -137,18 +142,8 @@ impl Keys {
         now: Timestamp,
     ) -> Result<Option<u64>, AuthorityError> {
         let found = self.uses.get(&spki_sha256).copied();
-        let live = found.filter(|used| {
-            let ended = used.issued.is_some_and(|issued| issued.end() <= now);
-            !ended
-        });
-        let bound = live.or_else(|| self.voids.of_key(&spki_sha256, now).copied());
-        if bound.is_some_and(|used| used.holder != holder) {
-            return Err(AuthorityError::Denied(Denied {
-                code: "key_in_use",
-                message: "this key is certified for another identity or entitlement".to_owned(),
-                remedy: "make a fresh key for every entitlement and every renewal",
-            }));
-        }
+        let live = found.filter(|used| used.is_live(now));
+        self.check_bound(&spki_sha256, holder, now)?;
         if let Some(used) = live {
             return Ok(used.issued.map(|issued| issued.index()));
         }
@@ -162,6 +157,45 @@ impl Keys {
         let claimed = KeyUse::claimed(holder);
         self.uses.insert(spki_sha256, claimed, &mut self.shares);
         Ok(None)
+    }
+
+    /// Whether nobody but this holder has the use of a key.
+    ///
+    /// # Errors
+    /// It is certified for another identity or entitlement, or was, in a certificate that is void.
+    pub(super) fn check_holder(
+        &self,
+        spki_sha256: &[u8; 32],
+        node: &SpiffeId,
+        entitlement: &EntitlementId,
+        now: Timestamp,
+    ) -> Result<(), AuthorityError> {
+        let holder = Holder::of(node.as_str(), entitlement.as_str());
+        Ok(self.check_bound(spki_sha256, holder, now)?)
+    }
+
+    fn check_bound(
+        &self,
+        spki_sha256: &[u8; 32],
+        holder: Holder,
+        now: Timestamp,
+    ) -> Result<(), Denied> {
+        let live = self.uses.get(spki_sha256).filter(|used| used.is_live(now));
+        let bound = live.or_else(|| self.voids.of_key(spki_sha256, now));
+        if bound.is_some_and(|used| used.holder != holder) {
+            return Err(Denied {
+                code: "key_in_use",
+                message: "this key is certified for another identity or entitlement".to_owned(),
+                remedy: "make a fresh key for every entitlement and every renewal",
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether a certificate of a key is valid.
+    pub(super) fn is_certified(&self, spki_sha256: &[u8; 32], now: Timestamp) -> bool {
+        let used = self.uses.get(spki_sha256);
+        used.is_some_and(|used| used.issued.is_some() && used.is_live(now))
     }
 
     /// Whether one more key can be claimed for an entitlement of a node. What a start finds in the

@@ -236,7 +236,7 @@ impl Authority {
                 }
                 Kind::Node => {
                     let id = SpiffeId::with_path(&entry.key).map_err(damaged)?;
-                    state.nodes.attested(&id, entry.read()?);
+                    state.nodes.attested(&id, entry.read()?, entry.seq);
                 }
                 Kind::Authority | Kind::Meta => {}
             }

@@ -1,14 +1,13 @@
 //! The first contact of a node: evidence for a node SVID.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use countersign_model::EntitlementId;
 use countersign_proto::convert::time::timestamp;
 use countersign_proto::mesh::attest_node_request::Evidence;
 use countersign_proto::mesh::node_attestation_server::NodeAttestation;
-use countersign_proto::mesh::{AttestNodeRequest, AttestNodeResponse, KeyProof};
+use countersign_proto::mesh::{AttestNodeRequest, AttestNodeResponse, JoinTokenEvidence, KeyProof};
 use countersign_serve::tls::TlsPeer;
 use countersign_telemetry::{Principal, peer_line};
 use tonic::{Request, Response, Status};
@@ -19,7 +18,7 @@ use super::hello;
 use crate::admission::{Class, Permit, Refused, Source};
 use crate::authority::{AttestedNode, AuthorityError, Denied, ProvenKey, PublishedSvid};
 use crate::plane::Plane;
-use crate::telemetry::{Alarm, Outcome, Phase};
+use crate::telemetry::{Outcome, Phase};
 
 /// Attests nodes.
 #[derive(Debug)]
@@ -54,34 +53,14 @@ impl AttestationService {
         evidence: Evidence,
     ) -> Result<(AttestedNode, Arc<PublishedSvid>), AuthorityError> {
         let own = EntitlementId::node();
-        let Evidence::JoinToken(evidence) = evidence;
+        let Evidence::JoinToken(JoinTokenEvidence { token }) = evidence;
         let authority = &self.plane.authority;
         let now = self.plane.clock.now();
-        let node = authority.check_join_token(&evidence.token, now)?;
+        authority.check_join_token(&token, &key.spki, now)?;
         let key = proven_key(&key, &peer.exporter, &own)?;
-        // A token is not burnt for a certificate that cannot be made.
-        authority.check_room(&node)?;
-        let node = self.burn(&evidence.token).await?;
+        let node = authority.attest_join_token(&token, &key, now).await?;
         let svid = authority.enrol(&node, &own, &key, now);
         Ok((node.clone(), svid.await?))
-    }
-
-    /// Burns the token. A node whose holder is connected is not attested again: somebody else has
-    /// a token for it, which is an alarm.
-    async fn burn(&self, token: &str) -> Result<AttestedNode, AuthorityError> {
-        let held = AtomicBool::new(false);
-        let is_connected = |node: &_| {
-            let connected = self.plane.hub.is_connected(node);
-            held.fetch_or(connected, Ordering::Relaxed);
-            connected
-        };
-        let now = self.plane.clock.now();
-        let authority = &self.plane.authority;
-        let attested = authority.attest_join_token(token, &is_connected, now).await;
-        if attested.is_err() && held.load(Ordering::Relaxed) {
-            self.plane.authority.metrics().alarm(Alarm::NodeConnected);
-        }
-        attested
     }
 
     fn answer(&self, node: &AttestedNode, svid: &PublishedSvid) -> AttestNodeResponse {

@@ -111,14 +111,16 @@ impl Sessions {
     pub(super) fn good_until(&self, session: &Session) -> Result<Timestamp, Status> {
         let id = session.node.id();
         let proof = self.newest(id, &session.exporter, session.proof);
-        match self.judge_proof(id, proof) {
-            Ok(_) => Ok(proof.not_after),
-            Err(reason) => {
-                let principal = Principal::identity(id.as_str());
-                peer_line!(WARN, principal, node = %id, reason, "session ended");
-                Err(refused())
-            }
-        }
+        let judged = self.judge_proof(id, proof).and_then(|node| {
+            // The same key may have been certified for another attestation.
+            let is_same = node == session.node;
+            is_same.then_some(()).ok_or("attested anew")
+        });
+        judged.map(|()| proof.not_after).map_err(|reason| {
+            let principal = Principal::identity(id.as_str());
+            peer_line!(WARN, principal, node = %id, reason, "session ended");
+            refused()
+        })
     }
 
     /// The node proved on this session that it holds a newly certified node key.

@@ -25,6 +25,7 @@ use crate::issue::lint::{self, Candidate};
 use crate::issue::profile::{Issuer, ProfileTimes, Subject, ca_name};
 use crate::issue::template;
 use crate::registry::{Defaults, Kept, Policy, Registry, authorize};
+use crate::store::Seq;
 use crate::telemetry::Metrics;
 
 const TTL: Duration = Duration::from_secs(3_600);
@@ -65,7 +66,7 @@ impl Steps {
             lineage_from: 0,
         };
         let caller = Caller::Node(node.clone());
-        let node = nodes.attested(&node, stored);
+        let node = nodes.attested(&node, stored, Seq(1));
         let mut steps = Self {
             registry: registry(key, now),
             node,

@@ -20,6 +20,7 @@ mod harness;
 mod kills;
 mod kinds;
 mod ledger;
+mod nodes;
 mod policy;
 mod push;
 mod rotations;
@@ -121,7 +122,8 @@ async fn a_token_is_good_once_and_refusals_say_nothing() {
     let session = plane.dial(None).await;
     let wrong_proof = session.attest(&token, &key, "reg-0").await.unwrap_err();
     session.attest(&token, &key, "node").await.unwrap();
-    let replayed = session.attest(&token, &key, "node").await.unwrap_err();
+    let other = KeyPair::generate().unwrap();
+    let replayed = session.attest(&token, &other, "node").await.unwrap_err();
     let unknown = session
         .attest(&"0".repeat(64), &key, "node")
         .await

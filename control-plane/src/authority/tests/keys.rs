@@ -31,10 +31,15 @@ async fn with_block_list(text: &str) -> Result<Plane, AuthorityError> {
     Ok(Plane { dir, authority })
 }
 
+/// A key that everybody has.
+pub(super) fn published_key() -> KeyPair {
+    let pkcs8 = hex::decode([PKCS8, PUBLISHED].concat()).unwrap();
+    KeyPair::try_from(pkcs8).unwrap()
+}
+
 #[tokio::test]
 async fn published_key_is_never_certified() {
-    let pkcs8 = hex::decode([PKCS8, PUBLISHED].concat()).unwrap();
-    let pair = KeyPair::try_from(pkcs8).unwrap();
+    let pair = published_key();
     let plane = Plane::new().await;
     let issued = plane.authority.issued_total();
     assert_eq!(code(try_enrol(&plane, &pair).await), "key_known_bad");

@@ -1,72 +1,6 @@
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use tokio::task::JoinSet;
-
 use futures_util::FutureExt;
 
 use super::*;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn one_of_many_attestations_wins() {
-    let plane = Plane::new().await;
-    for round in 0..20 {
-        let node = id(&format!("/node/{round}"));
-        let created = plane.authority.create_token(&node, MINUTE, start()).await;
-        let (token, _) = created.unwrap();
-        let mut attempts = JoinSet::new();
-        for _ in 0..64 {
-            let (authority, token) = (plane.authority.clone(), token.clone());
-            attempts.spawn(async move {
-                authority
-                    .attest_join_token(&token, &|_| false, start())
-                    .await
-            });
-        }
-        let outcomes = attempts.join_all().await;
-        let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
-        assert_eq!(won.len(), 1);
-        for outcome in lost {
-            assert_eq!(code(outcome), "token_used");
-        }
-    }
-}
-
-#[tokio::test]
-async fn token_outcomes_are_told_apart_inside() {
-    let plane = Plane::new().await;
-    let attest = async |token: &str, secs| {
-        let authority = &plane.authority;
-        authority
-            .attest_join_token(token, &|_| false, after(secs))
-            .await
-    };
-    let node = id("/node/a");
-    let (token, expires_at) = plane
-        .authority
-        .create_token(&node, MINUTE, start())
-        .await
-        .unwrap();
-    assert!(token.len() <= 64 && token.bytes().all(|b| b.is_ascii_alphanumeric()));
-    assert_eq!(expires_at, after(60));
-    assert_eq!(code(attest(&token, 61).await), "token_expired");
-    attest(&token, 60).await.unwrap();
-    assert_eq!(code(attest(&token, 60).await), "token_used");
-    for guess in [
-        "",
-        "../../etc/passwd",
-        &"a".repeat(64),
-        &"a".repeat(1 << 20),
-        "ü",
-    ] {
-        assert_eq!(code(attest(guess, 1).await), "token_unknown");
-    }
-    let plane = plane.restart(after(5)).await;
-    let replay = plane
-        .authority
-        .attest_join_token(&token, &|_| false, after(5))
-        .await;
-    assert_eq!(code(replay), "token_used", "also after a restart");
-}
 
 #[tokio::test]
 async fn token_is_kept_only_as_a_hash() {
@@ -106,31 +40,6 @@ async fn tokens_have_bounds() {
     assert_eq!(create(foreign, 60).await, "foreign_trust_domain");
     plane.register(registration("/web", "/node/a")).await;
     assert_eq!(create(id("/web"), 60).await, "node_is_workload");
-}
-
-#[tokio::test]
-async fn connected_node_is_not_attested_again() {
-    let plane = Plane::new().await;
-    let node = id("/node/a");
-    let (token, _) = plane
-        .authority
-        .create_token(&node, MINUTE, start())
-        .await
-        .unwrap();
-    let connected = AtomicBool::new(true);
-    let is_connected = |asked: &SpiffeId| *asked == node && connected.load(Ordering::Relaxed);
-    let attest = || {
-        plane
-            .authority
-            .attest_join_token(&token, &is_connected, start())
-    };
-    assert_eq!(code(attest().await), "node_connected");
-    connected.store(false, Ordering::Relaxed);
-    assert_eq!(
-        attest().await.unwrap().id(),
-        &node,
-        "the token was not burnt"
-    );
 }
 
 #[tokio::test]

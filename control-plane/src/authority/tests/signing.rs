@@ -136,7 +136,8 @@ async fn attested(authority: &Authority) -> AttestedNode {
         .create_token(&id("/node/a"), MINUTE, start())
         .await
         .unwrap();
-    let attested = authority.attest_join_token(&token, &|_| false, start());
+    let key = proven(&fresh_key(), &EntitlementId::node());
+    let attested = authority.attest_join_token(&token, &key, start());
     attested.await.unwrap()
 }
 

@@ -15,7 +15,7 @@ use crate::ca::keys::KeyError;
 use crate::issue::issuance::Issuance;
 use crate::issue::request::Requested;
 use crate::registry::{Kept, authorize};
-use crate::store::{Change as Write, Kind};
+use crate::store::{Change as Write, Kind, Seq};
 
 /// Runs a call until its entry waits for the disk, then `meanwhile`, then the call to its end.
 async fn interrupted<T>(call: impl Future<Output = T>, meanwhile: impl FnOnce()) -> T {
@@ -173,7 +173,7 @@ async fn node_that_attests_under_way_gets_nothing_old() {
     };
     let attest = || {
         let mut state = plane.authority.write();
-        state.nodes.attested(node.id(), attested);
+        state.nodes.attested(node.id(), attested, Seq(u64::MAX));
     };
     assert_eq!(code(interrupted(enrol, attest).await), "node_superseded");
     assert_eq!(told(&plane, from)[1], format!("voided {from}"));

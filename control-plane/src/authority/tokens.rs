@@ -1,0 +1,86 @@
+//! Making join tokens, and knowing them again.
+
+use std::time::Duration;
+
+use countersign_model::SpiffeId;
+use jiff::Timestamp;
+use tracing::info;
+
+use super::{Authority, AuthorityError, Denied};
+use crate::attest::join_token::{self, KnownToken, Token, TokenHash};
+use crate::registry::rules;
+use crate::store::{Change as Write, Kind, Precondition};
+
+impl Authority {
+    /// Makes a one-time join token.
+    ///
+    /// # Errors
+    /// A foreign or reserved node ID, a TTL out of bounds.
+    pub async fn create_token(
+        &self,
+        node: &SpiffeId,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<(String, Timestamp), AuthorityError> {
+        let node = node.clone();
+        self.to_the_end(async move |this| this.create_token_now(&node, ttl, now).await)
+            .await
+    }
+
+    pub(super) fn known_token(&self, hash: &TokenHash) -> Result<KnownToken, Denied> {
+        let known = self.read().tokens.get(hash).cloned();
+        known.ok_or_else(join_token::unknown)
+    }
+
+    async fn create_token_now(
+        &self,
+        node: &SpiffeId,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<(String, Timestamp), AuthorityError> {
+        let _one_at_a_time = self.writing.lock().await;
+        self.may_be_node(node, ttl)?;
+        let token = join_token::generate().ok_or_else(|| {
+            AuthorityError::Unavailable("the operating system gives no random bytes".to_owned())
+        })?;
+        let hash = TokenHash::of(&token).expect("our tokens have our shape");
+        let expires_at = now.checked_add(ttl).unwrap_or(now);
+        let stored = Token {
+            node: node.clone(),
+            expires_at,
+            used_at: None,
+            used_by: None,
+        };
+        let write = Write::put(Kind::Token, hash.as_str(), &stored);
+        let absent = Precondition::Absent(Kind::Token, hash.as_str().to_owned());
+        let seq = self.store.commit(vec![write], vec![absent]).await?;
+        let known = KnownToken { token: stored, seq };
+        self.write().remember_token(hash, known);
+        self.announce(seq, []);
+        info!(node = %node, expires_at = %expires_at, "join token made");
+        Ok((token, expires_at))
+    }
+
+    fn may_be_node(&self, node: &SpiffeId, ttl: Duration) -> Result<(), Denied> {
+        rules::member(node, self.trust_domain())?;
+        let state = self.read();
+        if state.registry.is_workload(node) {
+            return Err(rules::node_is_workload(node));
+        }
+        if !join_token::TTL.contains(&ttl) {
+            return Err(Denied {
+                code: "token_ttl_out_of_bounds",
+                message: "a join token waits 10 s to 24 h".to_owned(),
+                remedy: "choose a --ttl within the bounds",
+            });
+        }
+        if state.tokens.len() >= join_token::MAX_TOKENS {
+            return Err(Denied {
+                code: "too_many_tokens",
+                message: format!("{} join tokens are remembered", join_token::MAX_TOKENS),
+                remedy: "wait until old tokens are forgotten, a day after they end",
+            });
+        }
+        Ok(())
+    }
+}
