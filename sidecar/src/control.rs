@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use countersign_discovery::DeltaClient;
 use countersign_envoy::SECRET_TYPE;
-use countersign_model::{Entitlement, EntitlementId, EntitlementKind, RenewalWindow, TrustDomain};
+use countersign_model::{EntitlementId, Lifetime, TrustDomain};
 use countersign_proto::ENTITLEMENT_TYPE;
 use countersign_verify::tls::{PeerRule, TrustCell, client_config};
 use countersign_verify::{BundleError, TrustBundle};
@@ -37,10 +37,10 @@ use crate::clock;
 use crate::config::{Attestation, Config};
 use crate::consumers::Consumers;
 use crate::holdings::Holdings;
-use crate::identity::renew::Renewals;
-use crate::identity::{KeyError, Keypair};
+use crate::identity::renew::{PendingKey, Renewals};
 use crate::install::{InstallError, Installer};
 use crate::proxy::identity::Served;
+use crate::state::AttemptError;
 use crate::telemetry::Metrics;
 
 /// Why the control plane is not connected.
@@ -61,6 +61,13 @@ pub enum ControlError {
         /// Why the node was not attested again.
         source: EnrolError,
     },
+    /// The control plane knows this node's credential no more, and there is no token to attest with
+    /// again.
+    #[error(
+        "the control plane does not recognise this node's credential, and attesting again failed: \
+         {0}"
+    )]
+    Unrecognised(EnrolError),
     /// No bundle says how to recognise the control plane.
     #[error("cannot read the bundle {}: {source}", .path.display())]
     BundleFile {
@@ -81,9 +88,9 @@ pub enum ControlError {
     /// The stream ended.
     #[error(transparent)]
     Session(#[from] SessionError),
-    /// No key could be made.
+    /// There is no key to attest with.
     #[error(transparent)]
-    Key(#[from] KeyError),
+    Attempt(#[from] AttemptError),
 }
 
 /// The parts of the sidecar that the control task works with.
@@ -121,6 +128,8 @@ pub struct Control {
     trust: Arc<TrustCell>,
     metrics: Arc<Metrics>,
     backoff: Backoff,
+    /// The newest connection ended because our credential was not recognised.
+    is_unrecognised: bool,
     /// When the newest stream opened, until its end was judged.
     opened_at: Option<Instant>,
     state: watch::Sender<LinkState>,
@@ -157,6 +166,7 @@ impl Control {
             trust: parts.trust,
             metrics: parts.metrics,
             backoff: Backoff::default(),
+            is_unrecognised: false,
             opened_at: None,
             state: watch::channel(LinkState::starting(now)).0,
         }
@@ -173,6 +183,8 @@ impl Control {
             match Box::pin(self.connect_once()).await {
                 Ok(Finished::Redial) => tracing::debug!("replacing the connection"),
                 Err(error) => {
+                    self.is_unrecognised =
+                        matches!(error, ControlError::Session(SessionError::Unrecognised(_)));
                     let wait = self.wait_after(&error);
                     let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
                     tracing::warn!(%error, wait_ms, "control plane not connected");
@@ -202,12 +214,12 @@ impl Control {
             ControlError::Session(SessionError::Replaced(_)) => {
                 self.backoff.replaced(fastrand::f64())
             }
-            ControlError::Attest(source) | ControlError::Expired { source, .. } => {
-                match source.pushback() {
-                    Some(asked) => self.backoff.pushed_back(asked, fastrand::f64()),
-                    None => self.backoff.fail(fastrand::f64()),
-                }
-            }
+            ControlError::Attest(source)
+            | ControlError::Expired { source, .. }
+            | ControlError::Unrecognised(source) => match source.pushback() {
+                Some(asked) => self.backoff.pushed_back(asked, fastrand::f64()),
+                None => self.backoff.fail(fastrand::f64()),
+            },
             _ => self.backoff.fail(fastrand::f64()),
         }
     }
@@ -220,44 +232,51 @@ impl Control {
         tracing::info!(address = %self.address, "control plane connected");
     }
 
+    /// A credential that is not recognised is tried again as well, in turn: it is never given up
+    /// for an attestation that fails.
     async fn ensure_credential(&mut self, now: Timestamp) -> Result<(), ControlError> {
+        let is_unrecognised = std::mem::take(&mut self.is_unrecognised);
         let expired = match self.installer.node() {
-            Some(node) if !node.svid.lifetime.is_expired(now) => return Ok(()),
-            Some(node) => Some(node.svid.lifetime.not_after),
-            None => None,
+            Some(node) if node.svid.lifetime.is_expired(now) => Some(node.svid.lifetime.not_after),
+            Some(_) if !is_unrecognised => return Ok(()),
+            _ => None,
         };
-        self.attest(now)
-            .await
-            .map_err(|error| match (error, expired) {
-                (ControlError::Attest(source), Some(expired)) => {
-                    ControlError::Expired { expired, source }
-                }
-                (error, _) => error,
-            })
+        self.attest().await.map_err(|error| match (error, expired) {
+            (ControlError::Attest(source), Some(expired)) => {
+                ControlError::Expired { expired, source }
+            }
+            (ControlError::Attest(source), None) if is_unrecognised => {
+                ControlError::Unrecognised(source)
+            }
+            (error, _) => error,
+        })
     }
 
-    async fn attest(&mut self, now: Timestamp) -> Result<(), ControlError> {
+    async fn attest(&mut self) -> Result<(), ControlError> {
         let Attestation::JoinToken { token_file } = &self.attestation;
         let token = enrol::read_token(token_file)?;
         if self.installer.needs_bootstrap() {
             let bundle = self.read_bootstrap()?;
             self.installer.bootstrap(bundle);
         }
+        let key = self.installer.attempt(&token)?;
         let link = dial(&self.address, self.tls(None)).await?;
-        let right = first_right(&self.trust_domain);
-        let mut pending = self.renewals.start(&right, now)?;
-        let key = Arc::<Keypair>::clone(&pending.key);
         let attested = enrol::attest(&link, &self.trust_domain, &token, &key).await?;
-        let now = clock::now();
         self.installer.bundle(attested.bundle, "")?;
-        pending.issued = Some(countersign_model::Lifetime {
-            issued_at: attested.issued_at,
-            not_after: attested.issued_at,
-        });
-        let node_id = attested.node_id;
+        let pending = PendingKey {
+            key,
+            // Before the control plane has streamed the node's own right.
+            key_epoch: 0,
+            issued: Some(Lifetime {
+                issued_at: attested.issued_at,
+                not_after: attested.issued_at,
+            }),
+        };
+        let (node_id, now) = (attested.node_id, clock::now());
         self.installer
             .attested(&node_id, attested.chain, &pending, now)?;
-        self.renewals.installed(&right.id, pending.key_epoch);
+        self.renewals
+            .installed(&EntitlementId::node(), pending.key_epoch);
         tracing::info!(%node_id, "node attested");
         Ok(())
     }
@@ -278,23 +297,6 @@ impl Control {
         let control_plane = [self.trust_domain.control_plane()].into_iter().collect();
         let rule = PeerRule::OneOf(control_plane);
         client_config(identity, Arc::clone(&self.trust), rule, &[ALPN])
-    }
-}
-
-/// The node's own right, before the control plane has streamed it: only its name and key epoch
-/// are used, for the first key.
-fn first_right(trust_domain: &TrustDomain) -> Entitlement {
-    Entitlement {
-        id: EntitlementId::node(),
-        spiffe_id: trust_domain.id(),
-        kind: EntitlementKind::Node,
-        lifetime: Duration::ZERO,
-        renew: RenewalWindow::default(),
-        min_key_epoch: 0,
-        hint: None,
-        is_default: false,
-        created_at: Timestamp::UNIX_EPOCH,
-        created_seq: 0,
     }
 }
 

@@ -20,8 +20,9 @@ use rustls_pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};
 
 use crate::holdings::{Held, Holdings, Svid};
+use crate::identity::Keypair;
 use crate::identity::renew::PendingKey;
-use crate::state::{NodeCredential, StateDir, StoredBundle};
+use crate::state::{AttemptError, NodeCredential, StateDir, StoredBundle};
 
 /// How far the control plane dates NotBefore back from the issue of a leaf.
 pub const LEAF_BACKDATE: Duration = Duration::from_secs(60);
@@ -82,6 +83,14 @@ impl Installer {
     /// The node's own credential.
     pub fn node(&self) -> Option<&NodeCredential> {
         self.node.as_ref()
+    }
+
+    /// The key to attest with by this token, on disk before it is shown.
+    ///
+    /// # Errors
+    /// No key, or a disk that does not take it.
+    pub fn attempt(&self, token: &str) -> Result<Arc<Keypair>, AttemptError> {
+        self.state.attempt(token)
     }
 
     /// What the control plane is dialled with.

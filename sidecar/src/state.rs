@@ -2,8 +2,10 @@
 //!
 //! The directory is 0700 and every file is created 0600. A file is replaced by a rename after its
 //! content and before its directory are on disk, so a crash or a full disk leaves the old file
-//! whole. Chain and key of the node are in one file and can never be of two credentials. Workload
-//! keys are never written.
+//! whole. Chain and key of the node are in one file and can never be of two credentials; before the
+//! first chain there is the key of the [`attempt`]. Workload keys are never written.
+
+mod attempt;
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -18,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::holdings::Svid;
+pub use attempt::AttemptError;
 
 /// Largest file that is read back, in bytes.
 pub const MAX_STATE_FILE_BYTES: u64 = 1024 * 1024;
@@ -130,7 +133,7 @@ impl StateDir {
         }))
     }
 
-    /// Replaces the node's credential. On return it is on disk.
+    /// Replaces the node's credential, which ends the attempt to get one. On return it is on disk.
     ///
     /// # Errors
     /// The old file stands unharmed.
@@ -145,7 +148,9 @@ impl StateDir {
             key: &key,
         };
         let text = Zeroizing::new(serde_json::to_vec(&file).expect("plain data serializes"));
-        self.replace(NODE_FILE, &text)
+        self.replace(NODE_FILE, &text)?;
+        self.end_attempt();
+        Ok(())
     }
 
     /// The newest bundle, if one was ever stored.

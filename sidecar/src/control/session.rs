@@ -52,6 +52,9 @@ pub enum SessionError {
     /// directory, or a stolen node key.
     #[error("another sidecar took the stream over with this node's credential: {0}")]
     Replaced(String),
+    /// This node attested elsewhere or was evicted, or its credential expired.
+    #[error("the control plane does not recognise this node's credential: {0}")]
+    Unrecognised(String),
     /// The stream was closed without a status.
     #[error("the control plane closed the stream")]
     Closed,
@@ -72,6 +75,7 @@ impl From<tonic::Status> for SessionError {
     fn from(status: tonic::Status) -> Self {
         match status.code() {
             tonic::Code::Aborted => Self::Replaced(status.message().to_owned()),
+            tonic::Code::Unauthenticated => Self::Unrecognised(status.message().to_owned()),
             _ => Self::Ended(status),
         }
     }

@@ -1,5 +1,6 @@
 //! The control task against a control plane over real TLS.
 
+mod attesting;
 mod disk;
 mod plane;
 
@@ -259,7 +260,7 @@ fn store_credential(plane: &Plane, folder: &TempDir, ends_in_secs: i64) -> Seria
     let svid = plane.authority.svid(&id(NODE), crate::pki::serial(0x77));
     let mut svid = Arc::into_inner(svid).unwrap();
     let at = |secs| clock::now() + jiff::SignedDuration::from_secs(secs);
-    svid.lifetime = countersign_model::Lifetime {
+    svid.lifetime = Lifetime {
         issued_at: at(-3_600),
         not_after: at(ends_in_secs),
     };
@@ -298,7 +299,6 @@ async fn an_expired_node_without_a_token_says_so() {
 async fn an_expired_node_attests_with_a_new_token() {
     let (plane, folder) = world().await;
     let old = store_credential(&plane, &folder, -60);
-    plane.renew_token();
     let web = right('1', "/web", 1);
     plane.entitle(&web);
     let node = Node::start(&plane, &folder);

@@ -31,6 +31,19 @@ impl Keypair {
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(|_| KeyError)?;
         let document = key.to_pkcs8v1().map_err(|_| KeyError)?;
         let pkcs8 = Zeroizing::new(document.as_ref().to_vec());
+        Self::of(key, pkcs8)
+    }
+
+    /// A key that was stored, from PKCS#8 DER.
+    ///
+    /// # Errors
+    /// It is no P-256 key.
+    pub fn from_pkcs8(pkcs8: &Zeroizing<Vec<u8>>) -> Result<Self, KeyError> {
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8);
+        Self::of(key.map_err(|_| KeyError)?, pkcs8.clone())
+    }
+
+    fn of(key: EcdsaKeyPair, pkcs8: Zeroizing<Vec<u8>>) -> Result<Self, KeyError> {
         let der: PublicKeyX509Der<'_> = key.public_key().as_der().map_err(|_| KeyError)?;
         let spki = der.as_ref().to_vec();
         Ok(Self { key, pkcs8, spki })
@@ -75,6 +88,14 @@ mod tests {
         let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, key.key.public_key());
         public.verify(b"message", &signature).unwrap();
         assert!(public.verify(b"another", &signature).is_err());
+    }
+
+    #[test]
+    fn stored_key_is_the_same_key() {
+        let key = Keypair::generate().unwrap();
+        let again = Keypair::from_pkcs8(key.pkcs8()).unwrap();
+        assert_eq!((again.spki(), again.pkcs8()), (key.spki(), key.pkcs8()));
+        assert!(Keypair::from_pkcs8(&Zeroizing::new(vec![0x30, 0])).is_err());
     }
 
     #[test]

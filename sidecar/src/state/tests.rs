@@ -92,3 +92,22 @@ fn one_directory_serves_one_sidecar() {
     drop(first);
     assert!(StateDir::open(folder.path()).is_ok());
 }
+
+#[test]
+fn attempt_keeps_its_key_for_one_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = StateDir::open(folder.path()).unwrap();
+    let key = state.attempt("token").unwrap();
+    assert_eq!(mode(&state.file("attestation.json")), 0o600);
+    drop(state);
+    let state = StateDir::open(folder.path()).unwrap();
+    assert_eq!(state.attempt("token").unwrap().spki(), key.spki());
+    let other = state.attempt("another").unwrap();
+    assert_ne!(other.spki(), key.spki());
+    let text = fs::read_to_string(state.file("attestation.json")).unwrap();
+    assert!(!text.contains("another"), "a token is never written");
+    fs::write(state.file("attestation.json"), b"{\"half").unwrap();
+    state.attempt("another").unwrap();
+    state.store_node(&credential(1)).unwrap();
+    assert!(!state.file("attestation.json").exists());
+}

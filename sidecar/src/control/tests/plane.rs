@@ -35,6 +35,7 @@ use crate::control::enrol::hello;
 use crate::pki::{Authority, id, node_right, serial, trust_domain};
 
 pub(super) const TOKEN: &str = "one-time-token";
+pub(super) const NEW_TOKEN: &str = "another-one-time-token";
 pub(super) const NODE: &str = "/node/a";
 
 /// What the plane publishes, and what it saw.
@@ -57,7 +58,12 @@ pub(super) struct State {
     pushback: Option<&'static str>,
     /// The answers to calls that enrol are held, and lost in the end.
     holds_answers: bool,
-    token_used: bool,
+    /// Attestations are done, and their answers lost.
+    loses_attestations: bool,
+    /// The node is not recognised before it attests anew.
+    is_evicted: bool,
+    /// By which key each token was used.
+    pub(super) tokens_used: BTreeMap<String, Vec<u8>>,
     pub(super) resources_sent: usize,
     pub(super) streams: usize,
     pub(super) spkis: Vec<Vec<u8>>,
@@ -179,9 +185,26 @@ impl Plane {
         self.change(|state| state.holds_answers = holds);
     }
 
-    /// The token can be used once more.
-    pub(super) fn renew_token(&self) {
-        self.change(|state| state.token_used = false);
+    /// Does what attestations ask for and loses the answers.
+    pub(super) fn lose_attestations(&self, loses: bool) {
+        self.change(|state| state.loses_attestations = loses);
+    }
+
+    /// Ends the lineage of the node.
+    pub(super) fn evict(&self) {
+        self.change(|state| {
+            state.is_evicted = true;
+            state.end_status = Some(Code::Unauthenticated);
+            state.streams_end += 1;
+        });
+    }
+
+    /// Recognises the node again, as it is.
+    pub(super) fn readmit(&self) {
+        self.change(|state| {
+            state.is_evicted = false;
+            state.end_status = None;
+        });
     }
 
     fn publish(&self, standing: Standing, type_url: &str, name: &str) {
@@ -254,14 +277,25 @@ impl NodeAttestation for Plane {
         let Some(Evidence::JoinToken(evidence)) = request.evidence else {
             return Err(Status::invalid_argument("no evidence"));
         };
-        let mut used = false;
-        self.change(|state| used = std::mem::replace(&mut state.token_used, true));
-        if used || evidence.token != TOKEN {
+        let key = request.key.unwrap();
+        let is_known = [TOKEN, NEW_TOKEN].contains(&evidence.token.as_str());
+        let mut used_by = key.spki.clone();
+        self.change(|state| {
+            let used = state
+                .tokens_used
+                .entry(evidence.token)
+                .or_insert(key.spki.clone());
+            used_by.clone_from(used);
+        });
+        if !is_known || used_by != key.spki {
             return Err(Status::permission_denied("attestation refused"));
         }
-        let key = request.key.unwrap();
+        self.change(|state| state.is_evicted = false);
         let index = self.certify(&peer, "node", &key, &id(NODE));
         let chain = self.authority.certify(&id(NODE), serial(index), &key.spki);
+        if self.state().loses_attestations {
+            return Err(Status::unavailable("the answer is lost"));
+        }
         Ok(Response::new(AttestNodeResponse {
             hello: Some(hello()),
             node_id: id(NODE).to_string(),
@@ -304,8 +338,8 @@ impl Mesh for Plane {
         &self,
         request: Request<Streaming<NodeMessage>>,
     ) -> Result<Response<Self::DiscoverStream>, Status> {
-        if peer(&request).svid.is_none() {
-            return Err(Status::unauthenticated("no certificate"));
+        if peer(&request).svid.is_none() || self.state().is_evicted {
+            return Err(Status::unauthenticated("not the SVID of a node"));
         }
         let (out, stream) = mpsc::channel(64);
         tokio::spawn(self.clone().stream(request.into_inner(), out));
