@@ -51,7 +51,7 @@ pub enum HandshakeError {
     #[error("the handshake was cut to make room for others")]
     Evicted,
     /// TLS or the verifier refused it, or the connection broke.
-    #[error("the handshake failed: {0}")]
+    #[error("the handshake failed: {}", countersign_verify::tls::handshake_words(.0))]
     Failed(#[from] io::Error),
 }
 

@@ -6,6 +6,7 @@
 
 mod cell;
 mod verifier;
+mod words;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
@@ -22,6 +23,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 pub use self::cell::{IdentityCell, TrustCell};
 use self::verifier::SvidVerifier;
 pub use self::verifier::{PeerRefused, handshake_code};
+pub use self::words::handshake_words;
 use crate::{VerifiedSvid, svid};
 
 /// Whom a handshake accepts, after the chain itself was accepted.
