@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock;
 use crate::config::Config;
 use crate::consumers::Consumers;
+use crate::control::addresses::Addresses;
 use crate::control::link_state::LinkState;
 use crate::control::{Control, Parts};
 use crate::holdings::Holdings;
@@ -232,7 +233,7 @@ fn reporter(
     (listeners, others): (Vec<Listening>, Vec<(&'static str, String)>),
     readiness: Readiness,
 ) -> impl Fn() -> Report + Send + Sync + use<> + 'static {
-    let address = config.control_plane.address.to_string();
+    let address = Addresses::new(config.control_plane.addresses.clone()).to_string();
     let enrol_ahead = config.workload_api.enrol_ahead;
     let demanded = holdings.demanded();
     move || {

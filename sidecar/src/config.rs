@@ -17,7 +17,9 @@ use countersign_model::TrustDomain;
 
 use listeners::Taken;
 pub use listeners::{AttestCallers, Inbound, Outbound};
-pub use sections::{Attestation, ControlPlane, DEFAULT_ENROL_AHEAD, Log, Telemetry, WorkloadApi};
+pub use sections::{
+    Attestation, ControlPlane, DEFAULT_ENROL_AHEAD, Log, MAX_ADDRESSES, Telemetry, WorkloadApi,
+};
 
 /// How long open connections may finish, where `drain_timeout` is not set.
 pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);

@@ -4,11 +4,15 @@
 //! What is held outlives the connection. While it is gone everything keeps being served, and a
 //! stream that comes back with unchanged content brings nothing.
 
+pub mod addresses;
 pub mod backoff;
+mod broken;
 pub mod dial;
 pub mod enrol;
 mod intake;
 pub mod link_state;
+mod race;
+mod recognition;
 mod report;
 pub mod session;
 
@@ -20,18 +24,17 @@ use countersign_discovery::DeltaClient;
 use countersign_envoy::SECRET_TYPE;
 use countersign_model::{EntitlementId, Lifetime, TrustDomain};
 use countersign_proto::ENTITLEMENT_TYPE;
-use countersign_verify::tls::{PeerRule, TrustCell, client_config};
-use countersign_verify::{BundleError, TrustBundle};
-use http::Uri;
+use countersign_verify::BundleError;
+use countersign_verify::tls::TrustCell;
 use jiff::Timestamp;
-use rustls::ClientConfig;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use self::addresses::{Addresses, Unreached};
 use self::backoff::{Backoff, STEADY};
-use self::dial::{ALPN, DialError, dial};
 use self::enrol::EnrolError;
-use self::link_state::LinkState;
+use self::link_state::{LinkState, UnreachedAddress};
+use self::recognition::{NoHelp, told};
 use self::session::{Finished, Session, SessionError};
 use crate::clock;
 use crate::config::{Attestation, Config};
@@ -49,7 +52,10 @@ use crate::telemetry::Metrics;
 pub enum ControlError {
     /// It was not reached.
     #[error(transparent)]
-    Dial(#[from] DialError),
+    Dial(#[from] Unreached),
+    /// Somebody was, and did not prove to be it.
+    #[error("nobody proved to be the control plane under the bundle of state_dir: {0}; {1}")]
+    Unproven(Unreached, NoHelp),
     /// The node was not attested.
     #[error("attestation failed: {0}")]
     Attest(#[from] EnrolError),
@@ -80,8 +86,13 @@ pub enum ControlError {
     #[error("no trust bundle: set control_plane.bundle for the first contact")]
     NoBundle,
     /// The bundle file holds no root.
-    #[error("the bundle file cannot be used: {0}")]
-    Bundle(#[from] BundleError),
+    #[error("the bundle {} cannot be used: {source}", .path.display())]
+    Bundle {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: BundleError,
+    },
     /// What attestation brought cannot be used.
     #[error(transparent)]
     Install(#[from] InstallError),
@@ -114,8 +125,9 @@ pub struct Parts {
 #[derive(Debug)]
 pub struct Control {
     trust_domain: TrustDomain,
-    address: Uri,
-    bootstrap: Option<PathBuf>,
+    addresses: Addresses,
+    /// The operator's bundle.
+    bundle_file: Option<PathBuf>,
     attestation: Attestation,
     enrol_ahead: usize,
     bundle_name: String,
@@ -132,6 +144,11 @@ pub struct Control {
     is_unrecognised: bool,
     /// When the newest stream opened, until its end was judged.
     opened_at: Option<Instant>,
+    /// Where the newest connection leads and what was not reached before it, until its end was
+    /// judged.
+    reached: Option<(String, Vec<UnreachedAddress>)>,
+    /// Whether the control plane was recognised by the configured bundle, not by the stored one.
+    by_configured: bool,
     state: watch::Sender<LinkState>,
 }
 
@@ -152,8 +169,8 @@ impl Control {
         }
         Self {
             trust_domain: config.trust_domain.clone(),
-            address: config.control_plane.address.clone(),
-            bootstrap: config.control_plane.bundle.clone(),
+            addresses: Addresses::new(config.control_plane.addresses.clone()),
+            bundle_file: config.control_plane.bundle.clone(),
             attestation: config.attestation.clone(),
             enrol_ahead: config.workload_api.enrol_ahead,
             bundle_name,
@@ -168,6 +185,8 @@ impl Control {
             backoff: Backoff::default(),
             is_unrecognised: false,
             opened_at: None,
+            reached: None,
+            by_configured: false,
             state: watch::channel(LinkState::starting(now)).0,
         }
     }
@@ -183,14 +202,13 @@ impl Control {
             match Box::pin(self.connect_once()).await {
                 Ok(Finished::Redial) => tracing::debug!("replacing the connection"),
                 Err(error) => {
-                    self.is_unrecognised =
-                        matches!(error, ControlError::Session(SessionError::Unrecognised(_)));
                     let wait = self.wait_after(&error);
                     let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
                     tracing::warn!(%error, wait_ms, "control plane not connected");
                     self.metrics.connected(false);
+                    let (problem, unreached) = (error.to_string(), error.unreached());
                     self.state
-                        .send_modify(|link| link.failed(clock::now(), error.to_string()));
+                        .send_modify(|link| link.failed(problem, unreached, clock::now()));
                     sleep(wait).await;
                 }
             }
@@ -200,16 +218,27 @@ impl Control {
     async fn connect_once(&mut self) -> Result<Finished, ControlError> {
         self.ensure_credential(clock::now()).await?;
         let identity = Arc::clone(self.installer.node_identity());
-        let link = dial(&self.address, self.tls(Some(identity))).await?;
+        let link = self.dial(Some(identity)).await?;
         let session = Session::open(self, link).await?;
         Ok(session.run().await?)
     }
 
     fn wait_after(&mut self, error: &ControlError) -> Duration {
         let lasted = self.opened_at.take().map(|at| at.elapsed());
-        if lasted.is_some_and(|lasted| lasted >= STEADY) {
+        let was_steady = lasted.is_some_and(|lasted| lasted >= STEADY);
+        if was_steady {
             self.backoff.succeed();
         }
+        if self.reached.take().is_some() && !was_steady {
+            self.addresses.disappoint();
+        }
+        self.is_unrecognised = match error {
+            ControlError::Session(SessionError::Unrecognised(_)) => true,
+            // Under another root it knows no certificate from before; that it says so can be lost
+            // with the connection that it then breaks.
+            ControlError::Session(_) => self.by_configured && lasted.is_none(),
+            _ => false,
+        };
         match error {
             ControlError::Session(SessionError::Replaced(_)) => {
                 self.backoff.replaced(fastrand::f64())
@@ -228,8 +257,11 @@ impl Control {
     fn opened(&mut self) {
         self.opened_at = Some(Instant::now());
         self.metrics.connected(true);
-        self.state.send_modify(|link| link.opened(clock::now()));
-        tracing::info!(address = %self.address, "control plane connected");
+        let (address, unreached) = self.reached.clone().unwrap_or_default();
+        let others = unreached.len();
+        tracing::info!(address, unreached = others, "control plane connected");
+        self.state
+            .send_modify(|link| link.opened(address, unreached, clock::now()));
     }
 
     /// A credential that is not recognised is tried again as well, in turn: it is never given up
@@ -255,12 +287,8 @@ impl Control {
     async fn attest(&mut self) -> Result<(), ControlError> {
         let Attestation::JoinToken { token_file } = &self.attestation;
         let token = enrol::read_token(token_file)?;
-        if self.installer.needs_bootstrap() {
-            let bundle = self.read_bootstrap()?;
-            self.installer.bootstrap(bundle);
-        }
         let key = self.installer.attempt(&token)?;
-        let link = dial(&self.address, self.tls(None)).await?;
+        let link = self.dial(None).await?;
         let attested = enrol::attest(&link, &self.trust_domain, &token, &key).await?;
         self.installer.bundle(attested.bundle, "")?;
         let pending = PendingKey {
@@ -280,23 +308,15 @@ impl Control {
         tracing::info!(%node_id, "node attested");
         Ok(())
     }
+}
 
-    fn read_bootstrap(&self) -> Result<TrustBundle, ControlError> {
-        let path = self.bootstrap.as_ref().ok_or(ControlError::NoBundle)?;
-        let pem = std::fs::read(path).map_err(|source| ControlError::BundleFile {
-            path: path.clone(),
-            source,
-        })?;
-        Ok(TrustBundle::from_pem(self.trust_domain.clone(), &pem)?)
-    }
-
-    fn tls(
-        &self,
-        identity: Option<Arc<countersign_verify::tls::IdentityCell>>,
-    ) -> Arc<ClientConfig> {
-        let control_plane = [self.trust_domain.control_plane()].into_iter().collect();
-        let rule = PeerRule::OneOf(control_plane);
-        client_config(identity, Arc::clone(&self.trust), rule, &[ALPN])
+impl ControlError {
+    /// The addresses that were not reached.
+    fn unreached(&self) -> Vec<UnreachedAddress> {
+        match self {
+            Self::Dial(unreached) | Self::Unproven(unreached, _) => told(unreached),
+            _ => Vec::new(),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! on being served.
 
 mod error;
+mod retired;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use countersign_verify::tls::{IdentityCell, TrustCell, certified_key};
 use countersign_verify::{BundleSet, TrustBundle, VerifiedSvid, verify_svid};
 pub use error::InstallError;
 use jiff::Timestamp;
+pub use retired::UselessBundle;
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};
 
@@ -48,7 +50,7 @@ pub struct Installer {
     state: StateDir,
     node: Option<NodeCredential>,
     node_identity: Arc<IdentityCell>,
-    bundle_version: Option<String>,
+    bundle: Option<StoredBundle>,
 }
 
 impl Installer {
@@ -69,7 +71,7 @@ impl Installer {
             state,
             node: None,
             node_identity: IdentityCell::empty(),
-            bundle_version: None,
+            bundle: None,
         };
         if let Some(stored) = installer.state.load_bundle(&installer.trust_domain)? {
             installer.trust_in(stored);
@@ -100,12 +102,13 @@ impl Installer {
 
     /// Version of the discovery resource that brought the bundle, if one did.
     pub fn bundle_version(&self) -> Option<&str> {
-        self.bundle_version.as_deref().filter(|v| !v.is_empty())
+        let version = &self.bundle.as_ref()?.resource_version;
+        (!version.is_empty()).then_some(version)
     }
 
     /// Whether no bundle is held yet, and the configured one has to do.
     pub fn needs_bootstrap(&self) -> bool {
-        self.bundle_version.is_none()
+        self.bundle.is_none()
     }
 
     /// The serial that is held for an entitlement: the version of its chain's resource.
@@ -123,10 +126,19 @@ impl Installer {
     /// Trusts the bundle with which the control plane is met for the first time. A bundle that is
     /// already held wins; this one is not stored, and goes with the process.
     pub fn bootstrap(&mut self, bundle: TrustBundle) {
-        if self.bundle_version.is_none() {
+        if self.bundle.is_none() {
             self.trust
                 .install([Arc::new(bundle)].into_iter().collect::<BundleSet>());
         }
+    }
+
+    /// The roots of the operator's bundle that may stand in for the one that is held: those that the
+    /// control plane did not take out, where there is one that is not held already.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn news_of(&self, configured: &TrustBundle) -> Result<TrustBundle, UselessBundle> {
+        retired::news_of(configured, self.bundle.as_ref())
     }
 
     /// Installs a bundle: durable first, then trusted, then published.
@@ -140,8 +152,9 @@ impl Installer {
     ) -> Result<(), InstallError> {
         let bundle = Arc::new(TrustBundle::new(self.trust_domain.clone(), roots)?);
         let stored = StoredBundle {
-            bundle,
             resource_version: resource_version.to_owned(),
+            retired: retired::after(self.bundle.as_ref(), &bundle),
+            bundle,
         };
         self.state.store_bundle(&stored)?;
         self.trust_in(stored);
@@ -271,13 +284,10 @@ impl Installer {
     }
 
     fn trust_in(&mut self, stored: StoredBundle) {
-        let StoredBundle {
-            bundle,
-            resource_version,
-        } = stored;
+        let bundle = Arc::clone(&stored.bundle);
         self.trust
             .install([Arc::clone(&bundle)].into_iter().collect::<BundleSet>());
-        self.bundle_version = Some(resource_version);
+        self.bundle = Some(stored);
         self.holdings.publish(|snapshot| {
             snapshot.bundle = Some(bundle);
             snapshot.bundle_problem = None;

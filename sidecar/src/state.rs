@@ -71,6 +71,8 @@ pub struct StoredBundle {
     pub bundle: Arc<TrustBundle>,
     /// Version of the discovery resource that brought it; empty where it came by attestation.
     pub resource_version: String,
+    /// SHA-256 of the roots that the control plane took out of it, the newest last.
+    pub retired: Vec<[u8; 32]>,
 }
 
 /// An exclusively locked state directory.
@@ -172,9 +174,16 @@ impl StateDir {
         let roots = from_hex(&file.roots).map_err(|_| damaged("roots".into()))?;
         let bundle = TrustBundle::new(trust_domain.clone(), roots)
             .map_err(|error: BundleError| damaged(error.to_string()))?;
+        let retired = file.retired.iter().map(|digits| {
+            let mut digest = [0; 32];
+            hex::decode_to_slice(digits, &mut digest).map(|()| digest)
+        });
+        let retired: Result<_, _> = retired.collect();
+        let retired = retired.map_err(|_| damaged("retired".into()))?;
         Ok(Some(StoredBundle {
             bundle: Arc::new(bundle),
             resource_version: file.resource_version,
+            retired,
         }))
     }
 
@@ -187,6 +196,7 @@ impl StateDir {
             trust_domain: stored.bundle.trust_domain().as_str().to_owned(),
             resource_version: stored.resource_version.clone(),
             roots: to_hex(stored.bundle.roots()),
+            retired: stored.retired.iter().map(hex::encode).collect(),
         };
         let text = serde_json::to_vec(&file).expect("plain data serializes");
         self.replace(BUNDLE_FILE, &text)
@@ -256,6 +266,9 @@ struct BundleFile {
     trust_domain: String,
     resource_version: String,
     roots: Vec<String>,
+    /// An older version wrote none.
+    #[serde(default)]
+    retired: Vec<String>,
 }
 
 fn write_durably(path: &Path, content: &[u8]) -> Result<(), StateError> {

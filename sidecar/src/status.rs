@@ -15,7 +15,7 @@ pub use client::fetch;
 pub use server::serve;
 pub use table::render;
 
-use crate::control::link_state::LinkState;
+use crate::control::link_state::{LinkState, UnreachedAddress};
 use crate::holdings::{Held, Snapshot};
 use crate::identity::schedule::{ahead_of_demand, renewal_of};
 use crate::proxy::Listening;
@@ -63,8 +63,11 @@ pub struct Items<T> {
 /// The connection to the control plane.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ControlPlane {
-    /// Where it is.
+    /// The address that the stream goes to; every configured one while it is not open.
     pub address: String,
+    /// The addresses that the last attempt did not reach, and why.
+    #[serde(default)]
+    pub unreached: Vec<UnreachedAddress>,
     /// Whether the discovery stream is open.
     pub connected: bool,
     /// Since when it is or is not.
@@ -121,7 +124,7 @@ pub struct Listener {
 /// What a report is made of.
 #[derive(Debug)]
 pub struct Sources<'a> {
-    /// Where the control plane is.
+    /// Where the control plane is, as configured.
     pub address: String,
     /// How the connection stands.
     pub link: LinkState,
@@ -150,7 +153,8 @@ impl Report {
             at: now,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             control_plane: ControlPlane {
-                address: sources.address,
+                address: sources.link.address.unwrap_or(sources.address),
+                unreached: sources.link.unreached,
                 connected: sources.link.connected,
                 since: sources.link.since,
                 problem: sources.link.problem,

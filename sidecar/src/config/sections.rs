@@ -10,13 +10,17 @@ use http::Uri;
 pub const DEFAULT_ENROL_AHEAD: u64 = 64;
 /// Largest `enrol_ahead`.
 const MAX_ENROL_AHEAD: u64 = 16_384;
+/// Most addresses of the control plane: enough for one name in each of a few sites. What more of
+/// them would hide is a name that resolves to them all.
+pub const MAX_ADDRESSES: usize = 4;
 const HTTPS: &str = "https";
 
 /// `[control_plane]`: where it is and how it is recognised the first time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlPlane {
-    /// `address`: `https://host:port`, without path or query.
-    pub address: Uri,
+    /// `address`: `https://host:port`, without path or query; one, or several in the order in
+    /// which they are tried. Never empty.
+    pub addresses: Vec<Uri>,
     /// `bundle`: PEM roots for the first attestation; the newest bundle in `state_dir` comes
     /// first wherever there is one.
     pub bundle: Option<PathBuf>,
@@ -24,16 +28,14 @@ pub struct ControlPlane {
 
 impl ControlPlane {
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
-        let address = reader.required(
+        let addresses = reader.one_or_more(
             "control_plane.address",
-            "write \"https://host:port\"",
+            &format!("write \"https://host:port\", or a list of at most {MAX_ADDRESSES} of them"),
+            MAX_ADDRESSES,
             parse_address,
         );
         let bundle = reader.path("control_plane.bundle", None);
-        Some(Self {
-            address: address?,
-            bundle,
-        })
+        Some(Self { addresses, bundle })
     }
 }
 

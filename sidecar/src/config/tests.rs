@@ -54,7 +54,7 @@ fn the_documented_file_is_read() {
     let config = load(WHOLE).unwrap();
     assert_eq!(config.trust_domain.as_str(), "example.org");
     assert!(config.state_dir.is_absolute(), "relative to the file");
-    assert_eq!(config.control_plane.address.port_u16(), Some(8443));
+    assert_eq!(config.control_plane.addresses[0].port_u16(), Some(8443));
     assert_eq!(config.workload_api.enrol_ahead, 64);
     assert!(config.log.json);
     let inbound = &config.inbound[0];
@@ -187,6 +187,28 @@ fn an_address_is_https_host_and_port() {
     ] {
         let keys = mistakes(&[("https://127.0.0.1:8443", address)]);
         assert_eq!(keys, ["control_plane.address"], "{address}");
+    }
+}
+
+#[test]
+fn several_addresses_are_tried_in_order() {
+    let written = |text: &str| WHOLE.replace("\"https://127.0.0.1:8443\"", text);
+    let two = written(r#"["https://a.example:1", "https://[::1]:2"]"#);
+    let hosts: Vec<_> = load(&two).unwrap().control_plane.addresses;
+    let hosts: Vec<_> = hosts.iter().filter_map(http::Uri::host).collect();
+    assert_eq!(hosts, ["a.example", "[::1]"]);
+    let many = format!("[{}]", r#""https://a:1","#.repeat(MAX_ADDRESSES + 1));
+    for (text, key) in [
+        ("[]", "control_plane.address"),
+        (&*many, "control_plane.address"),
+        (r#"["https://a:1", "b:2"]"#, "control_plane.address[1]"),
+        ("8443", "control_plane.address"),
+    ] {
+        assert_eq!(
+            mistakes(&[("\"https://127.0.0.1:8443\"", text)]),
+            [key],
+            "{text}"
+        );
     }
 }
 

@@ -1,14 +1,17 @@
 //! One TLS connection to the control plane, and a gRPC channel over exactly that connection.
 //!
 //! A key proof is bound to the session it travels in, so the channel must not reconnect by
-//! itself: when the connection breaks, calls fail and the control task dials anew.
+//! itself: when the connection breaks, calls fail and the control task dials anew. Which of several
+//! addresses is taken, [`super::addresses`] decides.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_proto::KEY_PROOF_EXPORTER;
 use countersign_serve::limits::{HANDSHAKE_DEADLINE, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
+use countersign_verify::tls::handshake_words;
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use rustls::{AlertDescription, ClientConfig};
@@ -21,14 +24,18 @@ use tonic::transport::{Channel, Endpoint};
 
 /// A TCP connection is made in this time or given up.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// A name is resolved in this time or given up.
+pub const RESOLVE_DEADLINE: Duration = Duration::from_secs(5);
 /// The application protocol of gRPC.
 pub const ALPN: &[u8] = b"h2";
-const DEFAULT_PORT: u16 = 443;
 
-/// The control plane was not reached.
+/// One address of the control plane was not reached.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DialError {
+    /// The name has no address.
+    #[error("cannot resolve the name: {0}")]
+    Resolve(io::Error),
     /// No TCP connection.
     #[error("cannot connect: {0}")]
     Connect(io::Error),
@@ -41,17 +48,30 @@ pub enum DialError {
     )]
     NoIdentity,
     /// The TLS handshake failed: most often, one side does not trust the other.
-    #[error("TLS handshake failed: {0}")]
+    #[error("TLS handshake failed: {}", handshake_words(.0))]
     Handshake(io::Error),
     /// A step took too long.
     #[error("{0} timed out")]
     Deadline(&'static str),
+    /// Another address answered while this one was silent.
+    #[error("no answer before another address answered")]
+    Overtaken,
     /// The address is none.
     #[error("not an address: {0}")]
     Address(String),
     /// HTTP/2 did not come up.
     #[error("HTTP/2 failed: {0}")]
     Http(#[from] tonic::transport::Error),
+}
+
+impl DialError {
+    /// Whether who listens there did not prove to be our control plane.
+    pub fn is_unproven(&self) -> bool {
+        let Self::Handshake(error) = self else {
+            return false;
+        };
+        matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(_)))
+    }
 }
 
 /// A live connection.
@@ -63,12 +83,16 @@ pub struct Link {
     pub exporter: [u8; 32],
 }
 
-/// Dials the control plane and hands the one connection to gRPC.
+/// Connects to one address and hands the connection to gRPC.
 ///
 /// # Errors
 /// Whatever step failed, each within its deadline.
-pub async fn dial(address: &Uri, tls: Arc<ClientConfig>) -> Result<Link, DialError> {
-    let stream = connect(address, tls).await?;
+pub(super) async fn dial(
+    address: SocketAddr,
+    name: ServerName<'static>,
+    tls: Arc<ClientConfig>,
+) -> Result<Link, DialError> {
+    let stream = connect(address, name, tls).await?;
     let exporter = stream
         .get_ref()
         .1
@@ -80,13 +104,12 @@ pub async fn dial(address: &Uri, tls: Arc<ClientConfig>) -> Result<Link, DialErr
     Ok(Link { channel, exporter })
 }
 
-async fn connect(address: &Uri, tls: Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, DialError> {
-    let host = address.host().unwrap_or_default();
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let port = address.port_u16().unwrap_or(DEFAULT_PORT);
-    let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| DialError::Address(address.to_string()))?;
-    let tcp = timeout(CONNECT_DEADLINE, TcpStream::connect((host, port)))
+async fn connect(
+    address: SocketAddr,
+    name: ServerName<'static>,
+    tls: Arc<ClientConfig>,
+) -> Result<TlsStream<TcpStream>, DialError> {
+    let tcp = timeout(CONNECT_DEADLINE, TcpStream::connect(address))
         .await
         .map_err(|_| DialError::Deadline("connecting"))?
         .map_err(DialError::Connect)?;
@@ -103,11 +126,14 @@ async fn connect(address: &Uri, tls: Arc<ClientConfig>) -> Result<TlsStream<TcpS
 /// A server with no certificate to present says `access_denied` in the place of its first message.
 /// A certificate of ours that it refuses is answered later, once this handshake is over.
 fn handshake_error(error: io::Error) -> DialError {
-    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
-    match cause {
+    match tls_error(&error) {
         Some(rustls::Error::AlertReceived(AlertDescription::AccessDenied)) => DialError::NoIdentity,
         _ => DialError::Handshake(error),
     }
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 async fn over(stream: TlsStream<TcpStream>) -> Result<Channel, tonic::transport::Error> {
@@ -127,42 +153,10 @@ async fn over(stream: TlsStream<TcpStream>) -> Result<Channel, tonic::transport:
 
 #[cfg(test)]
 mod tests {
-    use countersign_verify::tls::{
-        ClientAuth, IdentityCell, PeerRule, TrustCell, client_config, server_config,
-    };
-    use tokio::net::TcpListener;
-    use tokio_rustls::TlsAcceptor;
-
     use super::*;
-    use crate::pki::trust_domain;
 
-    /// A control plane before its first CA: it listens, and has nothing to present.
-    async fn without_identity(listener: TcpListener) {
-        let trust = TrustCell::new([].into_iter().collect());
-        let rule = PeerRule::Member(trust_domain());
-        let (identity, auth) = (IdentityCell::empty(), ClientAuth::Optional);
-        let config = server_config(identity, trust, rule, auth, &[ALPN]);
-        let (stream, _) = listener.accept().await.unwrap();
-        let refused = TlsAcceptor::from(config).accept(stream).await;
-        assert!(refused.is_err());
-    }
-
-    #[tokio::test]
-    async fn control_plane_without_a_ca_is_told() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("https://{}", listener.local_addr().unwrap());
-        let rule = PeerRule::OneOf([trust_domain().control_plane()].into());
-        let trust = TrustCell::new([].into_iter().collect());
-        let tls = client_config(None, trust, rule, &[ALPN]);
-        let address = address.parse().unwrap();
-        let (dialled, ()) = tokio::join!(dial(&address, tls), without_identity(listener));
-        let error = dialled.expect_err("nobody is there yet");
-        assert!(matches!(error, DialError::NoIdentity), "{error}");
-        assert!(error.to_string().contains("countersign ca status"));
-    }
-
-    #[tokio::test]
-    async fn another_failed_handshake_stays_one() {
+    #[test]
+    fn another_failed_handshake_stays_one() {
         let alert = rustls::Error::AlertReceived(AlertDescription::UnknownCA);
         let error = handshake_error(io::Error::new(io::ErrorKind::InvalidData, alert));
         assert!(matches!(error, DialError::Handshake(_)), "{error}");

@@ -25,6 +25,7 @@ use tokio::time::timeout;
 use tonic::{Code, Status};
 use zeroize::Zeroizing;
 
+use super::broken::status_words;
 use super::dial::Link;
 use crate::identity::keypair::ECDSA_SECP256R1_SHA256;
 use crate::identity::renew::ENROL_DEADLINE;
@@ -40,7 +41,7 @@ pub const LONGEST_PUSHBACK: Duration = Duration::from_secs(30);
 #[non_exhaustive]
 pub enum EnrolError {
     /// The control plane said no, or was not reached.
-    #[error("the control plane answered {}: {}", .0.code(), .0.message())]
+    #[error("{}", status_words(.0))]
     Refused(#[from] Status),
     /// No answer in time.
     #[error("the control plane did not answer in time")]

@@ -1,6 +1,16 @@
 //! Whether the control plane is connected, and since when: for readiness, metrics and `status`.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// An address of the control plane that did not lead there when it was last tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreachedAddress {
+    /// As configured, with what the name resolved to.
+    pub address: String,
+    /// Why not.
+    pub problem: String,
+}
 
 /// How the connection to the control plane stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +23,11 @@ pub struct LinkState {
     pub ever: bool,
     /// Why it is not.
     pub problem: Option<String>,
+    /// The address that the stream goes to, while it is open.
+    pub address: Option<String>,
+    /// The addresses that the last attempt did not reach. Bounded: of every configured address
+    /// [`MAX_RESOLVED`](super::addresses::MAX_RESOLVED).
+    pub unreached: Vec<UnreachedAddress>,
 }
 
 impl LinkState {
@@ -23,26 +38,32 @@ impl LinkState {
             since: now,
             ever: false,
             problem: None,
+            address: None,
+            unreached: Vec::new(),
         }
     }
 
-    /// The stream opened.
-    pub fn opened(&mut self, now: Timestamp) {
+    /// The stream opened, to this address, after others were not reached.
+    pub fn opened(&mut self, address: String, unreached: Vec<UnreachedAddress>, now: Timestamp) {
         *self = Self {
             connected: true,
             since: now,
             ever: true,
             problem: None,
+            address: Some(address),
+            unreached,
         };
     }
 
     /// The stream ended or could not be opened. The moment is that of the first failure.
-    pub fn failed(&mut self, now: Timestamp, problem: String) {
+    pub fn failed(&mut self, problem: String, unreached: Vec<UnreachedAddress>, now: Timestamp) {
         if self.connected {
             self.connected = false;
             self.since = now;
         }
         self.problem = Some(problem);
+        self.address = None;
+        self.unreached = unreached;
     }
 }
 
@@ -54,10 +75,12 @@ mod tests {
     fn the_first_failure_dates_the_outage() {
         let at = |s| Timestamp::from_second(s).unwrap();
         let mut link = LinkState::starting(at(0));
-        link.opened(at(5));
-        link.failed(at(10), "broke".into());
-        link.failed(at(20), "refused".into());
+        link.opened("https://a".into(), Vec::new(), at(5));
+        assert_eq!(link.address.as_deref(), Some("https://a"));
+        link.failed("broke".into(), Vec::new(), at(10));
+        link.failed("refused".into(), Vec::new(), at(20));
         assert_eq!((link.since, link.ever), (at(10), true));
+        assert_eq!(link.address, None);
         assert_eq!(link.problem.as_deref(), Some("refused"));
     }
 }

@@ -23,6 +23,7 @@ use tonic::Streaming;
 
 use enrolling::Enrolled;
 
+use super::broken::{is_certificate_refused, status_words};
 use super::dial::Link;
 use super::enrol;
 use super::{Control, report};
@@ -46,7 +47,7 @@ const REDIAL_AT: f64 = 0.75;
 #[non_exhaustive]
 pub enum SessionError {
     /// The control plane ended it, or the connection broke.
-    #[error("the control plane answered {}: {}", .0.code(), .0.message())]
+    #[error("{}", status_words(.0))]
     Ended(tonic::Status),
     /// Another process opened a stream with the same node credential: a copy of the state
     /// directory, or a stolen node key.
@@ -76,6 +77,7 @@ impl From<tonic::Status> for SessionError {
         match status.code() {
             tonic::Code::Aborted => Self::Replaced(status.message().to_owned()),
             tonic::Code::Unauthenticated => Self::Unrecognised(status.message().to_owned()),
+            _ if is_certificate_refused(&status) => Self::Unrecognised(status_words(&status)),
             _ => Self::Ended(status),
         }
     }

@@ -3,6 +3,7 @@
 mod attesting;
 mod disk;
 mod plane;
+mod roots;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -93,7 +94,7 @@ fn config(plane: &Plane, folder: &TempDir) -> Config {
         state_dir: file("state"),
         drain_timeout: Duration::ZERO,
         control_plane: ControlPlane {
-            address: format!("https://{}", plane.address).parse().unwrap(),
+            addresses: vec![format!("https://{}", plane.address).parse().unwrap()],
             bundle: Some(file("bundle.pem")),
         },
         attestation: Attestation::JoinToken {
@@ -270,6 +271,7 @@ fn store_credential(plane: &Plane, folder: &TempDir, ends_in_secs: i64) -> Seria
     let stored = crate::state::StoredBundle {
         bundle,
         resource_version: String::new(),
+        retired: Vec::new(),
     };
     state.store_bundle(&stored).unwrap();
     let svid = Arc::new(svid);

@@ -16,6 +16,7 @@ fn stored(version: &str) -> StoredBundle {
     StoredBundle {
         bundle: Authority::new("root").bundle(),
         resource_version: version.to_owned(),
+        retired: vec![[7; 32]],
     }
 }
 
@@ -33,6 +34,7 @@ fn what_was_stored_is_read_back() {
     let read = state.load_bundle(&trust_domain()).unwrap().unwrap();
     assert_eq!(read.bundle.roots(), bundle.bundle.roots());
     assert_eq!(read.resource_version, "abc");
+    assert_eq!(read.retired, [[7; 32]]);
 }
 
 #[test]

@@ -25,6 +25,12 @@ pub fn render(report: &Report) -> String {
             .iter()
             .map(|why| format!("               {why}")),
     );
+    // Of a connection that failed the problem says it all.
+    let passed_by = link.unreached.iter().filter(|_| link.connected);
+    lines.extend(passed_by.map(|other| {
+        let (address, why) = (&other.address, &other.problem);
+        format!("               not reached: {address}: {why}")
+    }));
     lines.push(match &report.bundle {
         Some(bundle) => format!(
             "bundle         {}, {} root(s), version {}",

@@ -125,6 +125,24 @@ impl Reader {
         values
     }
 
+    /// A required key with one text or a list of at most `most`, each turned into a value.
+    pub fn one_or_more<T>(
+        &mut self,
+        key: &str,
+        remedy: &str,
+        most: usize,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        let Some(Value::Array(items)) = self.lookup(key) else {
+            return self.required(key, remedy, parse).into_iter().collect();
+        };
+        if items.len() > most {
+            self.mistake(key, format!("has more than {most} entries"), remedy);
+            return Vec::new();
+        }
+        self.list(key, remedy, parse)
+    }
+
     /// The tables of an array such as `[[inbound]]`: `read` is called with a reader for each.
     pub fn tables<T>(
         &mut self,

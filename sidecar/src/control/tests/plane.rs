@@ -85,7 +85,12 @@ pub(super) struct Plane {
 
 impl Plane {
     pub(super) async fn start() -> Self {
-        let authority = Arc::new(Authority::new("root"));
+        Self::start_under("root").await
+    }
+
+    /// With a root of this name.
+    pub(super) async fn start_under(root: &str) -> Self {
+        let authority = Arc::new(Authority::new(root));
         let listener = countersign_serve::bind_tcp("127.0.0.1:0".parse().unwrap(), "test").unwrap();
         let plane = Self {
             address: listener.local_addr().unwrap(),

@@ -1,0 +1,240 @@
+//! Which address of the control plane is taken: the first that answers and proves to be it.
+//!
+//! Configured addresses are tried in their order and what a name resolves to in the resolver's,
+//! families in turn, each with a head start before the next begins ([`super::race`]). So an
+//! address that drops packets, or one behind which another server listens, costs a second and
+//! nothing more. An address that answered and was then of no use goes to the end of the order.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use http::Uri;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::time::timeout;
+
+use super::dial::{DialError, Link, RESOLVE_DEADLINE, dial};
+use super::race::{Race, race};
+
+/// Most addresses of one name that are tried.
+pub const MAX_RESOLVED: usize = 8;
+const DEFAULT_PORT: u16 = 443;
+
+/// What a name resolves to, some time.
+pub type Resolution = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+/// Resolves a name, for a port.
+pub type Resolver = Arc<dyn Fn(String, u16) -> Resolution + Send + Sync>;
+
+/// One address that did not lead to the control plane.
+#[derive(Debug, thiserror::Error)]
+#[error("{address}: {error}")]
+pub struct Failure {
+    /// As configured, with what the name resolved to.
+    pub address: String,
+    /// Why not.
+    pub error: DialError,
+}
+
+/// No address led to the control plane.
+#[derive(Debug)]
+pub struct Unreached(pub Vec<Failure>);
+
+impl Unreached {
+    /// Whether somebody answered who did not prove to be our control plane.
+    pub fn is_unproven(&self) -> bool {
+        self.0.iter().any(|failure| failure.error.is_unproven())
+    }
+}
+
+impl std::error::Error for Unreached {}
+
+impl fmt::Display for Unreached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let each: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&each.join("; "))
+    }
+}
+
+/// A connection, and where it leads.
+#[derive(Debug)]
+pub struct Reached {
+    /// It.
+    pub link: Link,
+    /// The address that was taken.
+    pub address: String,
+    /// Those that were tried before it.
+    pub failures: Vec<Failure>,
+}
+
+/// The addresses of the control plane.
+#[derive(Clone)]
+pub struct Addresses {
+    configured: Vec<Uri>,
+    resolver: Resolver,
+    /// How often one was of no use after it had answered.
+    disappointments: usize,
+}
+
+impl Addresses {
+    /// At least one, the most wanted first; the system resolves names.
+    pub fn new(configured: Vec<Uri>) -> Self {
+        Self::resolved_by(configured, Arc::new(by_system))
+    }
+
+    /// As [`Addresses::new`], with another resolver.
+    pub fn resolved_by(configured: Vec<Uri>, resolver: Resolver) -> Self {
+        Self {
+            configured,
+            resolver,
+            disappointments: 0,
+        }
+    }
+
+    /// The one that was taken last answered and was of no use: another comes first now.
+    pub fn disappoint(&mut self) {
+        self.disappointments = self.disappointments.wrapping_add(1);
+    }
+
+    /// Connects to the first that answers and that `tls` accepts.
+    ///
+    /// # Errors
+    /// Why each was not reached.
+    pub async fn dial(&self, tls: &Arc<ClientConfig>) -> Result<Reached, Unreached> {
+        let rounds = self.disappointments / self.configured.len().max(1);
+        let configured = rotated(self.configured.clone(), self.disappointments);
+        let attempts = configured.into_iter().map(|uri| {
+            let attempt = self.dial_one(uri.clone(), rounds, tls);
+            (shown(&uri), attempt)
+        });
+        let race = race(attempts).await;
+        let mut failures: Vec<_> = overtaken(&race).collect();
+        failures.extend(
+            race.failed
+                .into_iter()
+                .flat_map(|(_, unreached)| unreached.0),
+        );
+        match race.won {
+            Some((_, mut reached)) => {
+                reached.failures.append(&mut failures);
+                Ok(reached)
+            }
+            None => Err(Unreached(failures)),
+        }
+    }
+
+    /// Resolves one of them and connects to the first that answers there.
+    async fn dial_one(
+        &self,
+        uri: Uri,
+        rounds: usize,
+        tls: &Arc<ClientConfig>,
+    ) -> Result<Reached, Unreached> {
+        let shown = shown(&uri);
+        let resolved = self.resolve(&uri).await;
+        let (name, resolved) = resolved.map_err(|error| {
+            let address = shown.clone();
+            Unreached(vec![Failure { address, error }])
+        })?;
+        let is_name = matches!(name, ServerName::DnsName(_));
+        let attempts = rotated(resolved, rounds).into_iter().map(|at| {
+            let label = match is_name {
+                true => format!("{shown} ({at})"),
+                false => shown.clone(),
+            };
+            (label, dial(at, name.clone(), Arc::clone(tls)))
+        });
+        let race = race(attempts).await;
+        let mut failures: Vec<_> = overtaken(&race).collect();
+        let failed = race.failed.into_iter();
+        failures.extend(failed.map(|(address, error)| Failure { address, error }));
+        match race.won {
+            Some((address, link)) => Ok(Reached {
+                link,
+                address,
+                failures,
+            }),
+            None => Err(Unreached(failures)),
+        }
+    }
+
+    async fn resolve(
+        &self,
+        uri: &Uri,
+    ) -> Result<(ServerName<'static>, Vec<SocketAddr>), DialError> {
+        let host = uri.host().unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = uri.port_u16().unwrap_or(DEFAULT_PORT);
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            return Ok((ServerName::from(ip), vec![SocketAddr::new(ip, port)]));
+        }
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| DialError::Address(uri.to_string()))?;
+        let resolution = (self.resolver)(host.to_owned(), port);
+        let resolved = timeout(RESOLVE_DEADLINE, resolution)
+            .await
+            .map_err(|_| DialError::Deadline("resolving the name"))?
+            .map_err(DialError::Resolve)?;
+        if resolved.is_empty() {
+            let none = io::Error::new(io::ErrorKind::NotFound, "it has no address");
+            return Err(DialError::Resolve(none));
+        }
+        Ok((name, families_in_turn(resolved)))
+    }
+}
+
+impl fmt::Debug for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Addresses").field(&self.configured).finish()
+    }
+}
+
+/// Every address in text, as it was configured.
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all: Vec<_> = self.configured.iter().map(shown).collect();
+        f.write_str(&all.join(", "))
+    }
+}
+
+/// As it was written: the path that is always added says nothing.
+fn shown(uri: &Uri) -> String {
+    uri.to_string().trim_end_matches('/').to_owned()
+}
+
+fn by_system(name: String, port: u16) -> Resolution {
+    Box::pin(async move { Ok(tokio::net::lookup_host((name, port)).await?.collect()) })
+}
+
+fn overtaken<T, E>(race: &Race<String, T, E>) -> impl Iterator<Item = Failure> + use<T, E> {
+    let labels = race.overtaken.clone().into_iter();
+    labels.map(|address| Failure {
+        address,
+        error: DialError::Overtaken,
+    })
+}
+
+fn rotated<T>(mut list: Vec<T>, by: usize) -> Vec<T> {
+    let by = by % list.len().max(1);
+    list.rotate_left(by);
+    list
+}
+
+/// At most [`MAX_RESOLVED`], in the resolver's order but for this: the first of the other family
+/// comes second, and so on, because often one family as a whole leads nowhere.
+fn families_in_turn(resolved: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first = resolved.first().is_some_and(SocketAddr::is_ipv6);
+    let (same, other): (Vec<_>, Vec<_>) =
+        resolved.into_iter().partition(|at| at.is_ipv6() == first);
+    let (mut same, mut other) = (same.into_iter(), other.into_iter());
+    let turns = std::iter::from_fn(|| {
+        let two = [same.next(), other.next()];
+        two.iter().any(Option::is_some).then_some(two)
+    });
+    turns.flatten().flatten().take(MAX_RESOLVED).collect()
+}
+
+#[cfg(test)]
+mod tests;

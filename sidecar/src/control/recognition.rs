@@ -1,0 +1,126 @@
+//! By which bundle the control plane is recognised.
+//!
+//! The newest bundle that it sent is asked first. Where nobody proves to be it under that one, as
+//! after the root was replaced while this sidecar was off, the configured file is asked: it is the
+//! operator's word, read anew at each attempt. It judges the control plane's certificate alone,
+//! for one connection: workloads are judged by what comes over that. A root that the control plane
+//! itself took out of the bundle stays out: a file that was never mended must not bring back a
+//! root whose key is stolen.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use countersign_verify::TrustBundle;
+use countersign_verify::tls::{IdentityCell, PeerRule, TrustCell, client_config};
+use rustls::ClientConfig;
+
+use super::addresses::{Reached, Unreached};
+use super::dial::{ALPN, Link};
+use super::link_state::UnreachedAddress;
+use super::{Control, ControlError};
+use crate::install::UselessBundle;
+
+/// Why the configured bundle does not help where the stored one does not.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NoHelp {
+    /// None is configured.
+    #[error("set control_plane.bundle to the bundle that `countersign bundle show` prints there")]
+    NotConfigured,
+    /// It cannot be read.
+    #[error(transparent)]
+    Unusable(Box<ControlError>),
+    /// It says nothing new.
+    #[error("{}: {why}", .path.display())]
+    Useless {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        why: UselessBundle,
+    },
+    /// Nobody is the control plane under it either.
+    #[error("nor under that of {}", .0.display())]
+    NorUnder(PathBuf),
+}
+
+impl Control {
+    /// Connects to the control plane, presenting `identity` where there is one.
+    pub(super) async fn dial(
+        &mut self,
+        identity: Option<Arc<IdentityCell>>,
+    ) -> Result<Link, ControlError> {
+        let is_stored = !self.installer.needs_bootstrap();
+        if !is_stored {
+            let bundle = self.read_bundle_file()?;
+            self.installer.bootstrap(bundle);
+        }
+        let tls = self.tls(identity.clone(), Arc::clone(&self.trust));
+        let unproven = match self.addresses.dial(&tls).await {
+            Ok(reached) => return Ok(self.reached(reached, false)),
+            Err(unreached) if is_stored && unreached.is_unproven() => unreached,
+            Err(unreached) => return Err(unreached.into()),
+        };
+        let (path, bundle) = match self.configured_bundle() {
+            Ok(configured) => configured,
+            Err(no_help) => return Err(ControlError::Unproven(unproven, no_help)),
+        };
+        let trust = TrustCell::new([Arc::new(bundle)].into_iter().collect());
+        match self.addresses.dial(&self.tls(identity, trust)).await {
+            Ok(reached) => Ok(self.reached(reached, true)),
+            Err(unreached) => {
+                let no_help = NoHelp::NorUnder(path);
+                Err(ControlError::Unproven(unreached, no_help))
+            }
+        }
+    }
+
+    fn reached(&mut self, reached: Reached, by_configured: bool) -> Link {
+        if by_configured && !self.by_configured {
+            tracing::warn!(
+                address = reached.address,
+                "the stored bundle does not verify the control plane, control_plane.bundle does"
+            );
+        }
+        self.by_configured = by_configured;
+        self.reached = Some((reached.address, told(&Unreached(reached.failures))));
+        reached.link
+    }
+
+    fn configured_bundle(&self) -> Result<(PathBuf, TrustBundle), NoHelp> {
+        let path = self.bundle_file.clone().ok_or(NoHelp::NotConfigured)?;
+        let bundle = self.read_bundle_file();
+        let bundle = bundle.map_err(|error| NoHelp::Unusable(Box::new(error)))?;
+        match self.installer.news_of(&bundle) {
+            Ok(news) => Ok((path, news)),
+            Err(why) => Err(NoHelp::Useless { path, why }),
+        }
+    }
+
+    fn read_bundle_file(&self) -> Result<TrustBundle, ControlError> {
+        let path = self.bundle_file.as_ref().ok_or(ControlError::NoBundle)?;
+        let pem = std::fs::read(path).map_err(|source| ControlError::BundleFile {
+            path: path.clone(),
+            source,
+        })?;
+        TrustBundle::from_pem(self.trust_domain.clone(), &pem).map_err(|source| {
+            let path = path.clone();
+            ControlError::Bundle { path, source }
+        })
+    }
+
+    fn tls(&self, identity: Option<Arc<IdentityCell>>, trust: Arc<TrustCell>) -> Arc<ClientConfig> {
+        let control_plane = [self.trust_domain.control_plane()].into_iter().collect();
+        client_config(identity, trust, PeerRule::OneOf(control_plane), &[ALPN])
+    }
+}
+
+/// Each address that was not reached, and why, for `status`.
+pub(super) fn told(unreached: &Unreached) -> Vec<UnreachedAddress> {
+    let failures = unreached.0.iter();
+    failures
+        .map(|failure| UnreachedAddress {
+            address: failure.address.clone(),
+            problem: failure.error.to_string(),
+        })
+        .collect()
+}

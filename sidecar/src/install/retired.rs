@@ -1,0 +1,120 @@
+//! Which roots the control plane took out of its bundle, and what of the operator's bundle file is
+//! newer than what is held.
+
+use countersign_verify::TrustBundle;
+use rustls_pki_types::CertificateDer;
+use sha2::{Digest as _, Sha256};
+
+use crate::state::StoredBundle;
+
+/// Retired roots that are remembered: more than a mesh has in decades of rotations. The oldest is
+/// forgotten first.
+pub(super) const MAX_RETIRED_ROOTS: usize = 64;
+
+/// Why the operator's bundle file cannot stand in for the bundle that is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UselessBundle {
+    /// It names none that is not held.
+    #[error("it holds no other root: replace it by the current bundle of the control plane")]
+    NothingNew,
+    /// The control plane has replaced them all.
+    #[error(
+        "the control plane itself has taken its roots out of the bundle: replace it by the current \
+         one. After a restore of older state, remove bundle.json from state_dir: then the file is \
+         believed"
+    )]
+    Retired,
+}
+
+/// What is retired once `new` replaces what is held.
+pub(super) fn after(held: Option<&StoredBundle>, new: &TrustBundle) -> Vec<[u8; 32]> {
+    let Some(held) = held else {
+        return Vec::new();
+    };
+    let current: Vec<_> = new.roots().iter().map(digest).collect();
+    let gone = held.bundle.roots().iter().map(digest);
+    let known = held.retired.iter().copied();
+    let mut retired: Vec<_> = known.chain(gone).collect();
+    retired.retain(|root| !current.contains(root));
+    retired.drain(..retired.len().saturating_sub(MAX_RETIRED_ROOTS));
+    retired
+}
+
+pub(super) fn news_of(
+    configured: &TrustBundle,
+    held: Option<&StoredBundle>,
+) -> Result<TrustBundle, UselessBundle> {
+    let (mut roots, current) = match held {
+        Some(held) => {
+            let stands = |root: &&CertificateDer<'_>| !held.retired.contains(&digest(root));
+            let roots = configured.roots().iter().filter(stands).cloned();
+            (roots.collect::<Vec<_>>(), held.bundle.roots())
+        }
+        None => (configured.roots().to_vec(), &[][..]),
+    };
+    if roots.is_empty() {
+        return Err(UselessBundle::Retired);
+    }
+    // Under those that are held nobody was recognised.
+    roots.retain(|root| !current.contains(root));
+    let news = TrustBundle::new(configured.trust_domain().clone(), roots);
+    news.map_err(|_| UselessBundle::NothingNew)
+}
+
+fn digest(root: &CertificateDer<'_>) -> [u8; 32] {
+    Sha256::digest(root).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::{Authority, trust_domain};
+
+    fn bundle(of: &[&Authority]) -> TrustBundle {
+        let roots = of.iter().map(|authority| authority.root()).collect();
+        TrustBundle::new(trust_domain(), roots).unwrap()
+    }
+
+    /// What is held after the control plane sent these, one after the other.
+    fn held(sent: &[&[&Authority]]) -> StoredBundle {
+        let mut held = None;
+        for bundle in sent.iter().map(|of| bundle(of)) {
+            held = Some(StoredBundle {
+                retired: after(held.as_ref(), &bundle),
+                bundle: bundle.into(),
+                resource_version: String::new(),
+            });
+        }
+        held.unwrap()
+    }
+
+    #[test]
+    fn root_that_was_taken_out_stays_out() {
+        let [old, new, other] = ["old", "new", "other"].map(Authority::new);
+        let held = held(&[&[&old], &[&old, &new], &[&new]]);
+        let news = |of: &[&Authority]| news_of(&bundle(of), Some(&held));
+        assert_eq!(news(&[&old]).unwrap_err(), UselessBundle::Retired);
+        assert_eq!(news(&[&old, &new]).unwrap_err(), UselessBundle::NothingNew);
+        let with_other = news(&[&old, &other, &new]).unwrap();
+        assert_eq!(with_other.roots(), [other.root()]);
+        assert!(news_of(&bundle(&[&old]), None).is_ok(), "the first contact");
+    }
+
+    #[test]
+    fn root_that_comes_back_is_no_longer_retired() {
+        let [old, new] = ["old", "new"].map(Authority::new);
+        let held = held(&[&[&old], &[&new], &[&old, &new]]);
+        assert!(held.retired.is_empty());
+    }
+
+    #[test]
+    fn remembered_roots_are_bounded() {
+        let [old, new] = ["old", "new"].map(Authority::new);
+        let mut held = held(&[&[&old]]);
+        held.retired = vec![[1; 32]; MAX_RETIRED_ROOTS];
+        held.retired[0] = [0; 32];
+        let retired = after(Some(&held), &bundle(&[&new]));
+        assert_eq!(retired.len(), MAX_RETIRED_ROOTS);
+        assert!(!retired.contains(&[0; 32]) && retired.contains(&digest(&old.root())));
+    }
+}
