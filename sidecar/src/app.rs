@@ -6,7 +6,7 @@ use countersign_cli::{Exit, Failure};
 use countersign_serve::ops::Ops;
 use countersign_serve::unix::{SocketModes, bind_unix, incoming_within};
 use countersign_serve::{BindError, Counters, Limits, ListenerSeries, bind_tcp, grpc, ops};
-use countersign_telemetry::{Settings, Telemetry};
+use countersign_telemetry::{LogSeries, Settings, Telemetry};
 use countersign_verify::tls::TrustCell;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
@@ -93,6 +93,7 @@ impl Sidecar {
             local_api.register_metrics(registry);
             let listeners = ListenerSeries::of([("workload_api", workload_counters.clone())]);
             registry.register_collector(Box::new(listeners));
+            registry.register_collector(Box::new(LogSeries));
         }));
         let proxy = Proxy::bind(&config.inbound, &config.outbound, &trust, &metrics)
             .map_err(bind_failure)?;

@@ -13,5 +13,6 @@ mod restores;
 mod root;
 mod rotation;
 mod scene;
+mod stalled_logs;
 mod traces;
 mod workloads;

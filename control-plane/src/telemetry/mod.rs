@@ -14,6 +14,7 @@ use std::sync::atomic::AtomicU64;
 
 use countersign_discovery::NackReason;
 use countersign_serve::{Counters, ListenerSeries};
+use countersign_telemetry::LogSeries;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -153,6 +154,7 @@ impl Metrics {
         let r = &mut self.registry;
         let listeners = [("api", self.api.clone()), ("admin", self.admin.clone())];
         r.register_collector(Box::new(ListenerSeries::of(listeners)));
+        r.register_collector(Box::new(LogSeries));
         r.register(
             "svids_issued",
             "Certificates in the issuance log",

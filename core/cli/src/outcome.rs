@@ -4,10 +4,16 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::{ConfigError, Mistake};
+
+/// How long the reader of an error may take.
+pub const STDERR_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How a command ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +79,7 @@ impl Failure {
         } else {
             self.to_text(colours())
         };
-        // A closed stderr changes nothing about how the command ends.
-        let _ = writeln!(io::stderr().lock(), "{text}");
+        say(text, io::stderr());
         self.exit.into()
     }
 
@@ -187,6 +192,20 @@ fn bug(panic: &PanicHookInfo<'_>) -> Failure {
         format!("panicked at {place}: {what}"),
         "this is a bug of countersign: please report it with this message",
     )
+}
+
+/// Writes a text, and waits no longer than [`STDERR_DEADLINE`] for its reader: neither a process
+/// that ends nor a task that panicked stays because nobody reads.
+fn say(text: String, mut out: impl Write + Send + 'static) {
+    let (written, waits) = mpsc::channel::<()>();
+    let writer = thread::Builder::new().spawn(move || {
+        // A closed stderr changes nothing about how the command ends.
+        let _ = writeln!(out, "{text}");
+        drop(written);
+    });
+    if writer.is_ok() {
+        let _ = waits.recv_timeout(STDERR_DEADLINE);
+    }
 }
 
 fn colours() -> bool {

@@ -1,4 +1,5 @@
-//! Logs and traces of a process: JSON or text to stderr, OTLP where configured.
+//! Logs and traces of a process: JSON or text to stderr, OTLP where configured. A reader of stderr
+//! that stands still stops nothing.
 //!
 //! Spans are made by the daemons (`attest`, `authorize`, `sign`, `publish`, `install`); here they
 //! are only sent. JSON lines do not show them: where nobody sees them they are not made.
@@ -8,6 +9,8 @@
 
 mod one_line;
 pub mod peer_lines;
+mod queue;
+mod series;
 
 use std::io::{Write, stderr};
 use std::time::Duration;
@@ -26,6 +29,9 @@ use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::one_line::OneLine;
 pub use crate::peer_lines::Principal;
+use crate::queue::Lines;
+pub use crate::queue::{FLUSH_DEADLINE, MAX_QUEUED_BYTES};
+pub use crate::series::LogSeries;
 /// For [`peer_line!`].
 #[doc(hidden)]
 pub use tracing;
@@ -53,11 +59,13 @@ pub struct Settings {
 #[error("telemetry: {0}")]
 pub struct TelemetryError(String);
 
-/// Flushes and ends the exporter when asked.
+/// Flushes and ends the exporter when asked; when it is dropped the last lines are written, within
+/// [`FLUSH_DEADLINE`].
 #[derive(Debug)]
 pub struct Telemetry {
     provider: Option<SdkTracerProvider>,
     summaries: JoinHandle<()>,
+    lines: Lines,
 }
 
 impl Telemetry {
@@ -71,13 +79,15 @@ impl Telemetry {
             Some(endpoint) => Some(exporting(settings.service, endpoint)?),
             None => None,
         };
+        let queue = Lines::into(stderr()).map_err(failed)?;
+        let writer = queue.clone();
         let seen = provider.is_some() || !settings.json;
         let traces = provider
             .as_ref()
             .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("")));
         Registry::default()
             .with(filter)
-            .with(lines(settings.json, stderr))
+            .with(lines(settings.json, move || writer.clone()))
             .with(traces)
             .with((!seen).then(no_spans))
             .try_init()
@@ -86,14 +96,15 @@ impl Telemetry {
         Ok(Self {
             provider,
             summaries,
+            lines: queue,
         })
     }
 
     /// Sends what is left, within [`SHUTDOWN_DEADLINE`].
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
         self.summaries.abort();
         peer_lines::tell_left_out();
-        let Some(provider) = self.provider else {
+        let Some(provider) = self.provider.take() else {
             return;
         };
         // Ending the exporter blocks; on a runtime thread it could wait for itself.
@@ -101,6 +112,12 @@ impl Telemetry {
         if let Ok(Err(error)) = tokio::task::spawn_blocking(end).await {
             tracing::warn!(%error, "the last traces were not sent");
         }
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        self.lines.flush_within_deadline();
     }
 }
 

@@ -107,7 +107,7 @@ pub fn admit(principal: Principal) -> Option<u64> {
 }
 
 /// Lines that were left out since the process started, for a metric.
-pub fn left_out_total() -> u64 {
+pub(crate) fn left_out_total() -> u64 {
     LEFT_OUT.load(Ordering::Relaxed)
 }
 

@@ -102,3 +102,25 @@ fn panic_ends_with_seventy() {
     assert_eq!(value["error"]["code"], "bug");
     assert!(line.contains("the impossible"));
 }
+
+/// Stands still until it is dropped elsewhere.
+struct Stalled(mpsc::Receiver<()>);
+
+impl Write for Stalled {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.recv();
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_stalled_stderr_holds_up_no_end() {
+    let (never, stalled) = mpsc::channel();
+    let begun = std::time::Instant::now();
+    say("the last words".to_owned(), Stalled(stalled));
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    drop(never);
+}
