@@ -1,6 +1,8 @@
 //! Between the admin messages and the model.
 
-use countersign_model::{Hint, Registration, RegistrationKey, SelectorSet};
+use std::fmt::Display;
+
+use countersign_model::{Hint, Registration, RegistrationKey, Selector, SelectorSet};
 use countersign_proto::admin as wire;
 use countersign_proto::convert::entitlement::selector_set;
 use countersign_proto::convert::time::{duration, read_duration, read_timestamp, timestamp};
@@ -57,8 +59,10 @@ fn key(asked: &wire::Registration) -> Result<RegistrationKey, Status> {
     let id = spiffe_id("id", &asked.id)?;
     if !asked.by_hand {
         let node = spiffe_id("node", &asked.node)?;
-        let selectors = selector_set(&asked.selectors);
-        let selectors = selectors.map_err(|e| invalid("invalid_selectors", e.to_string()))?;
+        let refused = |e: &dyn Display| invalid("invalid_selectors", e.to_string());
+        let selectors = selector_set(&asked.selectors).map_err(|e| refused(&e))?;
+        let checked = selectors.iter().try_for_each(Selector::check_satisfiable);
+        checked.map_err(|e| refused(&e))?;
         return Ok(RegistrationKey::on_node(id, node, selectors));
     }
     if asked.node.is_empty() && asked.selectors.is_empty() {
@@ -142,5 +146,26 @@ pub(super) fn authority(it: &AuthorityInfo) -> wire::Authority {
             .store
             .map_or_else(|| "external".to_owned(), |store| store.to_string()),
         renew_by: it.renew_by.map(timestamp),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_selector_that_matches_nobody_is_refused() {
+        let asked = |selector: &str| wire::Registration {
+            id: "spiffe://example.org/web".to_owned(),
+            node: "spiffe://example.org/node/1".to_owned(),
+            selectors: vec![selector.to_owned()],
+            ..wire::Registration::default()
+        };
+        key(&asked("unix:path:/usr/bin/app")).unwrap();
+        for selector in ["unix:path:/ ", "unix:path:bin/app", "unix:path:/bin/../app"] {
+            let refused = key(&asked(selector)).unwrap_err();
+            assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{selector}");
+            assert!(refused.message().contains("unix:path needs"), "{refused}");
+        }
     }
 }

@@ -83,6 +83,40 @@ impl FromStr for Selector {
     }
 }
 
+impl Selector {
+    /// Whether a process can ever show it. One that was registered before this was asked for is
+    /// still read, and matches nobody.
+    ///
+    /// # Errors
+    /// What is wrong with its value.
+    pub fn check_satisfiable(&self) -> Result<(), SelectorError> {
+        match self {
+            Self::UnixUid(NO_ID) => Err(SelectorError::Value("unix:uid", "a user id")),
+            Self::UnixGid(NO_ID) => Err(SelectorError::Value("unix:gid", "a group id")),
+            Self::UnixPath(path) if !is_kernels(path) => {
+                Err(SelectorError::Value("unix:path", KERNELS_PATH))
+            }
+            Self::UnixUid(_) | Self::UnixGid(_) | Self::UnixPath(_) => Ok(()),
+        }
+    }
+}
+
+/// A path as the kernel tells it of an executable.
+fn is_kernels(path: &str) -> bool {
+    let is_name = |part: &str| !part.trim().is_empty() && part != "." && part != "..";
+    path.strip_prefix('/')
+        .is_some_and(|names| names.split('/').all(is_name))
+        && path.trim_end() == path
+        && !path.ends_with(DELETED)
+}
+
+/// The id that means "none" to the kernel.
+const NO_ID: u32 = u32::MAX;
+/// What the kernel adds to the path of an executable that was removed.
+pub const DELETED: &str = " (deleted)";
+const KERNELS_PATH: &str = "the path of an executable as `readlink /proc/<pid>/exe` tells it: absolute, \
+     without empty or blank names, `.`, `..`, a blank at its end or \" (deleted)\"";
+
 /// A canonical decimal: no sign, no leading zero, so that one value has one text.
 fn decimal(text: &str) -> Option<u32> {
     let canonical = text == "0" || !text.starts_with(['0', '+']);
@@ -218,6 +252,29 @@ mod tests {
             parse("unix:path:/bin/\nsh"),
             Err(SelectorError::Value(..))
         ));
+    }
+
+    #[test]
+    fn what_no_process_can_show_is_told() {
+        for text in [
+            "unix:path:/",
+            "unix:path:/ ",
+            "unix:path:/usr/bin/app ",
+            "unix:path:/usr/ /app",
+            "unix:path://usr/bin/app",
+            "unix:path:/usr/bin/",
+            "unix:path:/usr/./app",
+            "unix:path:/usr/../app",
+            "unix:path:/usr/bin/app (deleted)",
+            "unix:uid:4294967295",
+            "unix:gid:4294967295",
+        ] {
+            let selector = parse(text).expect("what is stored is read all the same");
+            assert!(selector.check_satisfiable().is_err(), "{text}");
+        }
+        for text in ["unix:uid:0", "unix:gid:65534", "unix:path:/opt/a b/.c..d"] {
+            assert_eq!(parse(text).unwrap().check_satisfiable(), Ok(()), "{text}");
+        }
     }
 
     #[test]
