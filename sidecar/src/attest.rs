@@ -5,10 +5,13 @@
 //! nothing.
 
 pub mod caller;
+mod ids;
+pub mod program;
 pub mod selectors;
 pub mod socket_owner;
 pub mod uid_alone;
 
 pub use caller::Caller;
+pub use program::Programs;
 pub use selectors::Process;
 pub use socket_owner::{DiagnosticsError, OtherEnd};

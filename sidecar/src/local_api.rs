@@ -21,7 +21,7 @@ use tonic::{Request, Status};
 pub use quota::{MAX_STREAMS_PER_UID, StreamPermit, StreamQuota};
 pub use socket::{LocalConnection, LocalPeer, recognised};
 
-use crate::attest::Caller;
+use crate::attest::{Caller, Programs};
 use crate::consumers::{Connection, ConsumerKind, Consumers};
 use crate::holdings::{Holdings, Snapshot};
 use crate::sds::{Metrics, SecretDiscovery, Secrets};
@@ -42,6 +42,7 @@ pub struct LocalApi {
     pub(crate) metrics: Metrics,
     clock: fn() -> Timestamp,
     quota: Arc<StreamQuota>,
+    programs: Arc<Programs>,
 }
 
 impl LocalApi {
@@ -58,6 +59,7 @@ impl LocalApi {
             metrics: Metrics::default(),
             clock,
             quota: Arc::default(),
+            programs: Arc::default(),
         })
     }
 
@@ -89,7 +91,7 @@ impl LocalApi {
     ) -> Result<Caller, Status> {
         let peer = request.extensions().get::<LocalPeer>().copied();
         let peer = peer.ok_or_else(|| Status::unauthenticated("no peer credentials"))?;
-        Ok(Caller::attest(peer, snapshot))
+        Ok(Caller::attest(peer, snapshot, &self.programs))
     }
 
     /// A place among the open streams of the caller's uid.

@@ -1,12 +1,14 @@
 //! One caller of the local socket, and which identities it may be handed right now.
 
-use std::sync::Mutex;
+use std::fmt::Display;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use countersign_model::{Claimed, EntitlementId};
 use countersign_serve::unix::UnixPeer;
 
-use super::selectors::{NoPath, Process, selectors};
+use super::program::{Program, Programs};
+use super::selectors::{Process, see};
 use crate::holdings::{Held, Snapshot};
 use crate::local_api::LocalPeer;
 
@@ -14,22 +16,28 @@ use crate::local_api::LocalPeer;
 pub const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A caller. Its selectors are read when its stream opens and again before it is handed anything
-/// new, so that a process which has become another loses what the other may not have.
+/// new, so that a process which has become another loses what the other may not have. One whose
+/// executable was replaced on disk is still the same, and keeps what it has.
 #[derive(Debug)]
 pub struct Caller {
     peer: UnixPeer,
     process: Option<Process>,
+    program: Option<Program>,
+    programs: Arc<Programs>,
     admitted: Vec<EntitlementId>,
     rights: u64,
 }
 
 impl Caller {
-    /// The process behind a connection, judged against a snapshot.
-    pub fn attest(local: LocalPeer, snapshot: &Snapshot) -> Self {
+    /// The process behind a connection, judged against a snapshot. `programs` are those that were
+    /// seen on other connections.
+    pub fn attest(local: LocalPeer, snapshot: &Snapshot, programs: &Arc<Programs>) -> Self {
         let LocalPeer { peer, process } = local;
         let mut caller = Self {
             peer,
             process,
+            program: None,
+            programs: Arc::clone(programs),
             admitted: Vec::new(),
             rights: 0,
         };
@@ -46,6 +54,11 @@ impl Caller {
             .map(|held| held.entitlement.id.clone())
             .collect();
         self.rights = snapshot.rights;
+        if let (Some(process), Some(program)) = (self.process, &self.program)
+            && self.has_identity()
+        {
+            self.programs.remember(process, program);
+        }
     }
 
     /// Whether the entitlements of this node changed since this caller was last judged.
@@ -77,125 +90,37 @@ impl Caller {
         }
     }
 
-    fn claimed(&self) -> Claimed {
-        let (claimed, missing) = selectors(&self.peer, self.process);
-        if let Some(reason) = missing {
-            warn_seldom(&self.peer, &reason);
+    fn claimed(&mut self) -> Claimed {
+        let was_seen = |process, program: &Program| {
+            self.program.as_ref() == Some(program) || self.programs.contain(process, program)
+        };
+        let seen = see(&self.peer, self.process, was_seen);
+        if seen.has_unmapped_id {
+            warn_seldom(
+                &self.peer,
+                &"the user namespace of the sidecar does not map all ids, \
+                and gives this one to whoever it leaves out: it satisfies no selector",
+            );
         }
-        claimed
+        match seen.program {
+            Ok(program) => self.program = Some(program),
+            Err(reason) => warn_seldom(&self.peer, &reason),
+        }
+        seen.claimed
     }
 }
 
 /// Callers decide how often this is reached, so they must not decide how much is logged.
-fn warn_seldom(peer: &UnixPeer, reason: &NoPath) {
+fn warn_seldom(peer: &UnixPeer, reason: &dyn Display) {
     static LAST: Mutex<Option<Instant>> = Mutex::new(None);
     let mut last = LAST
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
     if last.is_none_or(|last| last.elapsed() >= WARNING_INTERVAL) {
         *last = Some(Instant::now());
-        tracing::warn!(uid = peer.uid, pid = peer.pid, %reason, "a caller has no unix:path selector");
+        tracing::warn!(uid = peer.uid, pid = peer.pid, %reason, "a caller lacks a selector");
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-    use std::process::{Command, Stdio};
-    use std::sync::Arc;
-
-    use countersign_model::{Selector, SelectorSet};
-
-    use super::*;
-    use crate::holdings::Holdings;
-    use crate::local_api::harness::{entitlement, ours, own_uid, theirs, until};
-
-    fn snapshot(selectors: &[SelectorSet]) -> Arc<Snapshot> {
-        let holdings = Holdings::new();
-        for (age, selectors) in (1..).zip(selectors) {
-            let entitlement = Arc::new(entitlement("/web", selectors.clone(), age));
-            let held = Held {
-                entitlement: entitlement.clone(),
-                svid: None,
-                problem: None,
-            };
-            holdings.publish(|snapshot| {
-                Arc::make_mut(&mut snapshot.entries).insert(entitlement.id.clone(), held);
-            });
-        }
-        holdings.load()
-    }
-
-    fn peer(pid: u32) -> LocalPeer {
-        LocalPeer::now(UnixPeer {
-            uid: own_uid(),
-            gid: rustix::process::getegid().as_raw(),
-            pid: Some(pid),
-        })
-    }
-
-    fn own_path() -> SelectorSet {
-        let own = std::env::current_exe().unwrap();
-        let path = Selector::UnixPath(own.to_str().unwrap().to_owned());
-        SelectorSet::new([path, Selector::UnixUid(own_uid())]).unwrap()
-    }
-
-    #[test]
-    fn a_pid_that_is_used_again_keeps_only_the_uid() {
-        let snapshot = snapshot(&[own_path()]);
-        let now = peer(std::process::id());
-        assert!(Caller::attest(now, &snapshot).has_identity());
-        // Another process had this pid when the connection was accepted.
-        let before = LocalPeer {
-            process: now.process.map(|process| Process {
-                started: process.started - 1,
-                ..process
-            }),
-            ..now
-        };
-        assert!(!Caller::attest(before, &snapshot).has_identity());
-    }
-
-    #[test]
-    fn only_all_selectors_admit() {
-        let snapshot = snapshot(&[ours(), theirs()]);
-        let caller = Caller::attest(peer(std::process::id()), &snapshot);
-        assert_eq!(caller.admitted(&snapshot).len(), 1);
-    }
-
-    #[test]
-    fn a_caller_that_execs_another_program_loses_its_path() {
-        let shell = std::fs::canonicalize("/bin/sh").unwrap();
-        let path = Selector::UnixPath(shell.to_str().unwrap().to_owned());
-        let by_path = SelectorSet::new([path, Selector::UnixUid(own_uid())]).unwrap();
-        let snapshot = snapshot(&[by_path]);
-        let mut child = Command::new(&shell)
-            .args(["-c", "read -r go; exec sleep 60"])
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut caller = Caller::attest(peer(child.id()), &snapshot);
-        let before = caller.has_identity();
-        writeln!(child.stdin.as_mut().unwrap(), "go").unwrap();
-        let link = format!("/proc/{}/exe", child.id());
-        let wait = until(|| std::fs::read_link(&link).is_ok_and(|exe| exe != shell));
-        tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap()
-            .block_on(wait);
-        caller.attest_again(&snapshot);
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(before && !caller.has_identity());
-    }
-
-    #[test]
-    fn new_credentials_are_no_new_rights() {
-        let holdings = Holdings::new();
-        let rights = holdings.load().rights;
-        holdings.publish(|snapshot| snapshot.bundle = None);
-        assert_eq!(holdings.load().rights, rights);
-        assert_ne!(snapshot(&[ours()]).rights, rights);
-    }
-}
+mod tests;

@@ -1,22 +1,23 @@
 //! Selectors of the process at the other end of a Unix connection.
 //!
 //! Uid and gid are the kernel's own record of who called `connect` (`SO_PEERCRED`). They hold for
-//! as long as the connection does, whoever uses it later.
+//! as long as the connection does, whoever uses it later. An id that can be anybody's is none.
 //!
 //! The executable is weaker. Pid and start time survive `exec`, and a socket survives `fork`: a
 //! process can connect, hand the socket to a child and become a trusted program itself. So
 //! `unix:path` tells programs of *one* uid apart that do not work against each other; it does not
 //! separate hostile processes of one uid, who could trace or preload each other anyway. Nor does
-//! it speak of a file's content, or of the caller's mount namespace.
+//! it speak of a file's content.
 
 use std::fs;
 use std::io;
-use std::path::Path;
 
-use countersign_model::{Claimed, Selector, SelectorError};
+use countersign_model::Claimed;
 use countersign_serve::unix::UnixPeer;
 
-const DELETED: &str = " (deleted)";
+use super::ids;
+use super::program::{NotHere, Program};
+
 /// The start time is field 22 of `/proc/<pid>/stat`; after the command name, that is the 20th.
 const START_TIME_AFTER_NAME: usize = 19;
 
@@ -51,50 +52,61 @@ pub enum NoPath {
     /// The pid, or the uid behind it, changed since the connection was opened.
     #[error("the process is no longer the one that connected")]
     Changed,
-    /// The executable was replaced or removed on disk.
-    #[error("the executable was deleted")]
-    Deleted,
-    /// The link is not an absolute path that a selector can say.
-    #[error("the executable's path is no selector: {0}")]
-    Unusable(#[from] SelectorError),
+    /// Not the file that a selector would speak of.
+    #[error(transparent)]
+    NotHere(#[from] NotHere),
     /// `/proc` does not tell; another uid's executable is readable with CAP_SYS_PTRACE alone.
     #[error("the executable cannot be read: {0}")]
     Unreadable(#[from] io::Error),
 }
 
-/// What is known of a caller, and why the executable is not, where it is not.
-pub fn selectors(peer: &UnixPeer, process: Option<Process>) -> (Claimed, Option<NoPath>) {
-    let always = [Selector::UnixUid(peer.uid), Selector::UnixGid(peer.gid)];
-    let path = process
-        .ok_or(NoPath::NoProcess)
-        .and_then(|process| executable(process, peer.uid));
-    match path {
-        Ok(path) => (always.into_iter().chain([path]).collect(), None),
-        Err(reason) => (always.into_iter().collect(), Some(reason)),
+/// What is known of a caller beyond doubt.
+#[derive(Debug)]
+pub struct Seen {
+    /// Its selectors.
+    pub claimed: Claimed,
+    /// Its executable, or why none is among them.
+    pub program: Result<Program, NoPath>,
+    /// Whether its uid or gid can be anybody's, so that it is not among the selectors.
+    pub has_unmapped_id: bool,
+}
+
+/// Looks at a caller. `was_seen` says whether this very process was seen with an executable while
+/// that was the file under its path.
+pub fn see(
+    peer: &UnixPeer,
+    process: Option<Process>,
+    was_seen: impl Fn(Process, &Program) -> bool,
+) -> Seen {
+    let program = process.ok_or(NoPath::NoProcess).and_then(|process| {
+        let program = executable(process, peer.uid)?;
+        if !was_seen(process, &program) {
+            program.is_here()?;
+        }
+        Ok(program)
+    });
+    let path = program.as_ref().ok().map(Program::selector);
+    let ids = [ids::uid(peer.uid), ids::gid(peer.gid)];
+    Seen {
+        has_unmapped_id: ids.iter().any(Option::is_none),
+        claimed: ids.into_iter().flatten().chain(path).collect(),
+        program,
     }
 }
 
 /// The executable of a process. It counts only if the pid had the same start time and uid before
-/// and after the link was read: else it could be that of another process.
-fn executable(process: Process, uid: u32) -> Result<Selector, NoPath> {
+/// and after it was read: else it could be that of another process.
+fn executable(process: Process, uid: u32) -> Result<Program, NoPath> {
     let unchanged = || Ok::<_, io::Error>(Process::of(process.pid)? == process);
     let same_uid = || Ok::<_, io::Error>(effective_uid(process.pid)? == uid);
     if !(unchanged()? && same_uid()?) {
         return Err(NoPath::Changed);
     }
-    let link = fs::read_link(format!("/proc/{}/exe", process.pid))?;
+    let program = Program::of(process.pid)?;
     if !(same_uid()? && unchanged()?) {
         return Err(NoPath::Changed);
     }
-    path_selector(&link)
-}
-
-fn path_selector(link: &Path) -> Result<Selector, NoPath> {
-    let path = link.to_str().ok_or(SelectorError::Shape)?;
-    if path.ends_with(DELETED) {
-        return Err(NoPath::Deleted);
-    }
-    Ok(format!("unix:path:{path}").parse()?)
+    Ok(program?)
 }
 
 fn effective_uid(pid: u32) -> io::Result<u32> {
@@ -118,7 +130,7 @@ pub fn start_time(stat: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
+    use countersign_model::Selector;
 
     use super::*;
 
@@ -130,14 +142,20 @@ mod tests {
         }
     }
 
+    fn selectors(peer: &UnixPeer, process: Option<Process>) -> Seen {
+        see(peer, process, |_, _| false)
+    }
+
     #[test]
     fn own_attributes_are_seen() {
         let peer = own_peer();
         let process = Process::of(std::process::id()).unwrap();
-        let (claimed, missing) = selectors(&peer, Some(process));
+        let Seen {
+            claimed, program, ..
+        } = selectors(&peer, Some(process));
         let own = std::env::current_exe().unwrap();
         let path = Selector::UnixPath(own.to_str().unwrap().to_owned());
-        assert!(missing.is_none());
+        assert!(program.is_ok());
         assert!(claimed.iter().any(|s| *s == path));
         assert!(claimed.iter().any(|s| *s == Selector::UnixUid(peer.uid)));
     }
@@ -146,9 +164,9 @@ mod tests {
     fn another_life_of_a_pid_has_no_path() {
         let mut process = Process::of(std::process::id()).unwrap();
         process.started += 1;
-        let (claimed, missing) = selectors(&own_peer(), Some(process));
-        assert!(matches!(missing, Some(NoPath::Changed)));
-        assert_eq!(claimed.iter().count(), 2);
+        let seen = selectors(&own_peer(), Some(process));
+        assert!(matches!(seen.program, Err(NoPath::Changed)));
+        assert_eq!(seen.claimed.iter().count(), 2);
     }
 
     #[test]
@@ -156,41 +174,15 @@ mod tests {
         let mut peer = own_peer();
         peer.uid += 1;
         let process = Process::of(std::process::id()).ok();
-        let (_, missing) = selectors(&peer, process);
-        assert!(matches!(missing, Some(NoPath::Changed)));
-    }
-
-    #[test]
-    fn a_deleted_executable_has_no_path() {
-        let folder = tempfile::tempdir().unwrap();
-        let copy = folder.path().join("sleeper");
-        fs::copy("/bin/sleep", &copy).unwrap();
-        let mut child = Command::new(&copy)
-            .arg("60")
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap();
-        fs::remove_file(&copy).unwrap();
-        let process = Process::of(child.id()).ok();
-        let (_, missing) = selectors(&own_peer(), process);
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(matches!(missing, Some(NoPath::Deleted)), "{missing:?}");
+        let seen = selectors(&peer, process);
+        assert!(matches!(seen.program, Err(NoPath::Changed)));
     }
 
     #[test]
     fn a_vanished_process_leaves_uid_and_gid() {
-        let (claimed, missing) = selectors(&own_peer(), None);
-        assert!(matches!(missing, Some(NoPath::NoProcess)));
-        assert_eq!(claimed.iter().count(), 2);
-    }
-
-    #[test]
-    fn hostile_links_are_no_selectors() {
-        for link in ["relative", "", "/bin/a\nb", "/bin/a (deleted)"] {
-            assert!(path_selector(Path::new(link)).is_err(), "{link:?}");
-        }
-        assert!(path_selector(Path::new("/usr/bin/a b:c")).is_ok());
+        let seen = selectors(&own_peer(), None);
+        assert!(matches!(seen.program, Err(NoPath::NoProcess)));
+        assert_eq!(seen.claimed.iter().count(), 2);
     }
 
     proptest::proptest! {

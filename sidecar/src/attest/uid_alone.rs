@@ -2,6 +2,8 @@
 
 use countersign_model::{Claimed, Entitlement, EntitlementKind, Selector};
 
+use super::ids;
+
 /// Whether some uid alone satisfies an entitlement. Where it does not, a loopback listener with
 /// that identity refuses everybody: say so when it starts, with the remedy
 /// `attest_callers = "netns"`.
@@ -10,18 +12,19 @@ pub fn is_admissible_by_uid(entitlement: &Entitlement) -> bool {
         EntitlementKind::Node => false,
         EntitlementKind::Workload(selectors) => {
             let mut selectors = selectors.iter();
-            matches!(
-                (selectors.next(), selectors.next()),
-                (Some(Selector::UnixUid(_)), None)
-            )
+            match (selectors.next(), selectors.next()) {
+                (Some(Selector::UnixUid(uid)), None) => ids::uid(*uid).is_some(),
+                _ => false,
+            }
         }
     }
 }
 
 /// Whether a uid alone satisfies *all* selectors of an entitlement. One that asks for a gid or an
-/// executable as well is never satisfied: see [`Entitlement::admits`] for callers of the socket.
+/// executable as well is never satisfied, nor is any by a uid that can be anybody's: see
+/// [`Entitlement::admits`] for callers of the socket.
 pub fn admits(entitlement: &Entitlement, uid: u32) -> bool {
-    entitlement.admits(&[Selector::UnixUid(uid)].into_iter().collect::<Claimed>())
+    entitlement.admits(&ids::uid(uid).into_iter().collect::<Claimed>())
 }
 
 #[cfg(test)]

@@ -1,0 +1,206 @@
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use countersign_model::{Selector, SelectorSet};
+
+use super::*;
+use crate::holdings::Holdings;
+use crate::local_api::harness::{entitlement, ours, own_uid, theirs, until};
+
+fn snapshot(selectors: &[SelectorSet]) -> Arc<Snapshot> {
+    let holdings = Holdings::new();
+    for (age, selectors) in (1..).zip(selectors) {
+        let entitlement = Arc::new(entitlement("/web", selectors.clone(), age));
+        let held = Held {
+            entitlement: entitlement.clone(),
+            svid: None,
+            problem: None,
+        };
+        holdings.publish(|snapshot| {
+            Arc::make_mut(&mut snapshot.entries).insert(entitlement.id.clone(), held);
+        });
+    }
+    holdings.load()
+}
+
+fn peer(pid: u32) -> LocalPeer {
+    LocalPeer::now(UnixPeer {
+        uid: own_uid(),
+        gid: rustix::process::getegid().as_raw(),
+        pid: Some(pid),
+    })
+}
+
+fn own_path() -> SelectorSet {
+    by_path(&std::env::current_exe().unwrap())
+}
+
+fn by_path(path: &Path) -> SelectorSet {
+    let path = Selector::UnixPath(path.to_str().unwrap().to_owned());
+    SelectorSet::new([path, Selector::UnixUid(own_uid())]).unwrap()
+}
+
+/// A program of its own in a folder of its own, and what a registration of its path gives.
+struct Installed {
+    folder: tempfile::TempDir,
+    path: PathBuf,
+    snapshot: Arc<Snapshot>,
+}
+
+impl Installed {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = std::fs::canonicalize(folder.path())
+            .unwrap()
+            .join("program");
+        std::fs::copy("/bin/sleep", &path).unwrap();
+        let snapshot = snapshot(&[by_path(&path)]);
+        Self {
+            folder,
+            path,
+            snapshot,
+        }
+    }
+
+    /// As a package manager does it.
+    fn upgrade(&self) {
+        let new = self.folder.path().join("new");
+        std::fs::copy("/bin/sleep", &new).unwrap();
+        std::fs::rename(&new, &self.path).unwrap();
+    }
+
+    fn attest(&self, running: &Running, programs: &Arc<Programs>) -> Caller {
+        Caller::attest(peer(running.0.id()), &self.snapshot, programs)
+    }
+}
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Running {
+    /// Once it runs the program at `path`, as it calls it.
+    fn once_it_is(mut command: Command, path: &Path) -> Self {
+        let running = Self(command.stdin(Stdio::null()).spawn().unwrap());
+        let link = format!("/proc/{}/exe", running.0.id());
+        wait_until(|| std::fs::read_link(&link).is_ok_and(|exe| exe == path));
+        running
+    }
+
+    fn program(path: &Path) -> Self {
+        let mut command = Command::new(path);
+        command.arg("60");
+        Self::once_it_is(command, path)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+fn wait_until(condition: impl Fn() -> bool) {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap()
+        .block_on(until(condition));
+}
+
+#[test]
+fn a_replaced_executable_keeps_what_it_has() {
+    let installed = Installed::new();
+    let running = Running::program(&installed.path);
+    let programs = Arc::default();
+    let mut caller = installed.attest(&running, &programs);
+    assert!(caller.has_identity());
+    installed.upgrade();
+    caller.attest_again(&installed.snapshot);
+    assert!(caller.has_identity(), "its open stream");
+    let mut reconnected = installed.attest(&running, &programs);
+    assert!(reconnected.has_identity(), "its next stream");
+    std::fs::remove_file(&installed.path).unwrap();
+    for caller in [&mut caller, &mut reconnected] {
+        caller.attest_again(&installed.snapshot);
+        assert!(caller.has_identity(), "without any file");
+    }
+}
+
+#[test]
+fn an_upgrade_admits_those_that_run_it() {
+    let installed = Installed::new();
+    let old = Running::program(&installed.path);
+    installed.upgrade();
+    let new = Running::program(&installed.path);
+    let programs = Arc::default();
+    assert!(installed.attest(&new, &programs).has_identity());
+    // Nobody saw the old one while its file was there.
+    assert!(!installed.attest(&old, &programs).has_identity());
+}
+
+#[test]
+fn another_mount_namespace_lends_no_path() {
+    let installed = Installed::new();
+    let other = installed.folder.path().join("other");
+    std::fs::copy("/bin/sleep", &other).unwrap();
+    let mut command = Command::new("unshare");
+    let script = r#"mount --bind "$1" "$2" && exec "$2" 60"#;
+    let arguments = ["--mount", "sh", "-c", script, "sh"];
+    command.args(arguments).arg(&other).arg(&installed.path);
+    let impostor = Running::once_it_is(command, &installed.path);
+    let programs = Arc::default();
+    let honest = Running::program(&installed.path);
+    assert!(installed.attest(&honest, &programs).has_identity());
+    assert!(!installed.attest(&impostor, &programs).has_identity());
+}
+
+#[test]
+fn a_pid_that_is_used_again_keeps_only_the_uid() {
+    let snapshot = snapshot(&[own_path()]);
+    let now = peer(std::process::id());
+    assert!(Caller::attest(now, &snapshot, &Arc::default()).has_identity());
+    // Another process had this pid when the connection was accepted.
+    let before = LocalPeer {
+        process: now.process.map(|process| Process {
+            started: process.started - 1,
+            ..process
+        }),
+        ..now
+    };
+    assert!(!Caller::attest(before, &snapshot, &Arc::default()).has_identity());
+}
+
+#[test]
+fn only_all_selectors_admit() {
+    let snapshot = snapshot(&[ours(), theirs()]);
+    let caller = Caller::attest(peer(std::process::id()), &snapshot, &Arc::default());
+    assert_eq!(caller.admitted(&snapshot).len(), 1);
+}
+
+#[test]
+fn a_caller_that_execs_another_program_loses_its_path() {
+    let shell = std::fs::canonicalize("/bin/sh").unwrap();
+    let snapshot = snapshot(&[by_path(&shell)]);
+    let mut command = Command::new(&shell);
+    command.args(["-c", "read -r go; exec sleep 60"]);
+    let mut running = Running(command.stdin(Stdio::piped()).spawn().unwrap());
+    let mut caller = Caller::attest(peer(running.0.id()), &snapshot, &Arc::default());
+    let before = caller.has_identity();
+    writeln!(running.0.stdin.as_mut().unwrap(), "go").unwrap();
+    let link = format!("/proc/{}/exe", running.0.id());
+    wait_until(|| std::fs::read_link(&link).is_ok_and(|exe| exe != shell));
+    caller.attest_again(&snapshot);
+    assert!(before && !caller.has_identity());
+}
+
+#[test]
+fn new_credentials_are_no_new_rights() {
+    let holdings = Holdings::new();
+    let rights = holdings.load().rights;
+    holdings.publish(|snapshot| snapshot.bundle = None);
+    assert_eq!(holdings.load().rights, rights);
+    assert_ne!(snapshot(&[ours()]).rights, rights);
+}
