@@ -10,7 +10,6 @@ mod gate;
 mod queue;
 mod rate;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use countersign_model::SpiffeId;
@@ -36,23 +35,6 @@ pub(crate) enum Caller {
     Node(SpiffeId),
     /// Who may use the admin socket, for what is signed by hand.
     Operator,
-}
-
-/// Where an attestation comes from: an address, or the network of one host in IPv6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Source(IpAddr);
-
-impl Source {
-    /// The source of a peer address. Who has one IPv6 address has the /64 around it.
-    pub(crate) fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V6(v6) => {
-                let network = v6.to_bits() & !u128::from(u64::MAX);
-                Self(IpAddr::V6(network.into()))
-            }
-            v4 => Self(v4),
-        }
-    }
 }
 
 /// How pressing a call is.

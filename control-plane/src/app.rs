@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use countersign_cli::{Exit, Failure};
 use countersign_proto::KEY_PROOF_EXPORTER;
+use countersign_serve::tls::TlsService;
 use countersign_serve::unix::{SocketModes, bind_unix};
 use countersign_serve::{BindError, Limits, bind_tcp, grpc, ops, tls, unix};
 use tokio::net::{TcpListener, UnixListener};
@@ -143,9 +144,14 @@ impl Running {
         listening("api", plane.api_address);
         let (mesh, attestation) = discovery::services(plane);
         let router = grpc::server().add_service(mesh).add_service(attestation);
-        let counters = plane.metrics.api.clone();
         let limits = Limits::default();
-        let incoming = tls::incoming_within(api, server, KEY_PROOF_EXPORTER, limits, counters);
+        let service = TlsService {
+            standing: Arc::new(discovery::standing(plane)),
+            limits,
+            counters: plane.metrics.api.clone(),
+            ..TlsService::new(server, KEY_PROOF_EXPORTER)
+        };
+        let incoming = tls::incoming(api, service);
         let stop = plane.stopping.clone().cancelled_owned();
         self.until_drained("api", router.serve_with_incoming_shutdown(incoming, stop));
 

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use countersign_serve::source::Source;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::{Caller, Gate, Source};
+use crate::admission::{Caller, Gate};
 use crate::authority::{Authority, AuthorityError, AuthorityInfo, GateOpen};
 use crate::clock::Clock;
 use crate::fleet::{Fleet, Roster};

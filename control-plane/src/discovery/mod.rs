@@ -19,6 +19,7 @@ mod view;
 use std::sync::Arc;
 
 use countersign_proto::mesh::node_attestation_server::NodeAttestationServer;
+use countersign_serve::tls::{Standing, TlsPeer};
 
 pub(crate) use server_identity::ServerTls;
 
@@ -41,6 +42,15 @@ pub(crate) fn services(
         BoundedMesh::new(mesh),
         NodeAttestationServer::new(attestation).max_decoding_message_size(MAX_ATTEST_BYTES),
     )
+}
+
+/// Tells nodes from strangers as soon as their handshake is done.
+pub(crate) fn standing(plane: &Arc<Plane>) -> impl Fn(&TlsPeer) -> Standing + Send + Sync + use<> {
+    let sessions = Sessions::new(plane.clone());
+    move |peer| match sessions.is_recognised(peer) {
+        true => Standing::Recognised,
+        false => Standing::Stranger,
+    }
 }
 
 /// What a recognised node is told about a failed call.

@@ -68,6 +68,11 @@ impl Sessions {
         })
     }
 
+    /// Whether a call on this connection would come from a node.
+    pub(super) fn is_recognised(&self, peer: &TlsPeer) -> bool {
+        self.judge(peer).is_ok()
+    }
+
     fn judge(&self, peer: &TlsPeer) -> Result<Session, &'static str> {
         let svid = peer.svid.as_ref().ok_or("no client certificate")?;
         let handshake = Proof {

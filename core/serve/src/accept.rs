@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use tokio_stream::Stream;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::limits::{ACCEPT_BACKOFF, ACCEPT_WARNING_INTERVAL, MAX_READY_CONNECTIONS};
+use crate::limits::{ACCEPT_BACKOFF, MAX_READY_CONNECTIONS, WARNING_INTERVAL};
 use crate::tcp::tune;
 
 /// The next connection, [tuned](crate::tcp::tune). Never gives up: a connection that ended before it
@@ -52,16 +52,17 @@ where
 }
 
 /// When the process last warned, over all its listeners.
-static WARNED: Throttle = Throttle::new(ACCEPT_WARNING_INTERVAL);
+static WARNED: Throttle = Throttle::new(WARNING_INTERVAL);
 
 /// Lets something happen once an interval.
-struct Throttle {
+#[derive(Debug)]
+pub(crate) struct Throttle {
     interval: Duration,
     last: Mutex<Option<Instant>>,
 }
 
 impl Throttle {
-    const fn new(interval: Duration) -> Self {
+    pub(crate) const fn new(interval: Duration) -> Self {
         Self {
             interval,
             last: Mutex::new(None),
@@ -69,7 +70,7 @@ impl Throttle {
     }
 
     /// Whether it may happen now; then not again before the interval has passed.
-    fn is_due(&self, now: Instant) -> bool {
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let due = last.is_none_or(|last| now.saturating_duration_since(last) >= self.interval);
         if due {

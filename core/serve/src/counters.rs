@@ -4,8 +4,9 @@ mod series;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::places::Occupancy;
 use crate::tls::HandshakeError;
 
 pub use series::ListenerSeries;
@@ -23,19 +24,48 @@ pub struct Counters {
     pub evicted: Count,
     /// Closed at once: too many connections, or not admitted.
     pub refused: Count,
+    /// Served, and cut because a stranger may stay only for a while.
+    pub overdue: Count,
+    /// Places of handshakes under way.
+    pub handshakes: Arc<Occupancy>,
+    /// Places of peers that are not recognised.
+    pub strangers: Arc<Occupancy>,
+    /// Places of everybody else.
+    pub connections: Arc<Occupancy>,
     reasons: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Counters {
     /// Every count with its word for metric labels.
-    pub fn results(&self) -> [(&'static str, u64); 5] {
+    pub fn results(&self) -> [(&'static str, u64); 7] {
+        let displaced = self.strangers.displaced() + self.connections.displaced();
         [
             ("served", self.served.value()),
             ("late", self.late.value()),
             ("failed", self.failed.value()),
             ("evicted", self.evicted.value()),
             ("refused", self.refused.value()),
+            ("displaced", displaced),
+            ("overdue", self.overdue.value()),
         ]
+    }
+
+    /// The places of the listener by their kind.
+    pub fn places(&self) -> [(&'static str, &Occupancy); 3] {
+        [
+            ("handshakes", &self.handshakes),
+            ("strangers", &self.strangers),
+            ("connections", &self.connections),
+        ]
+    }
+
+    /// What the listener is full of, while it goes on to serve.
+    pub fn crowded(&self) -> Option<String> {
+        let (kind, places) = self
+            .places()
+            .into_iter()
+            .find(|(_, places)| places.is_full())?;
+        Some(format!("all {} places of {kind} are taken", places.total()))
     }
 
     /// The handshakes that came to nothing, by

@@ -12,8 +12,10 @@ mod greeting;
 pub mod grpc;
 pub mod limits;
 pub mod ops;
+pub mod places;
 pub mod process;
 pub mod shutdown;
+pub mod source;
 pub mod tcp;
 #[cfg(test)]
 mod testing;

@@ -19,10 +19,21 @@ pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 pub const KEEPALIVE_PROBE_INTERVAL: Duration = Duration::from_secs(15);
 /// TCP keepalive: so many unanswered probes end the connection.
 pub const KEEPALIVE_PROBES: u32 = 4;
-/// Handshakes under way at once on one listener; one more cuts the oldest, which is a stalled one.
+/// Handshakes under way at once on one listener; one more cuts the oldest of the source with the
+/// most, which is a stalled one.
 pub const MAX_PENDING_HANDSHAKES: usize = 1_024;
+/// Connections open at once on one TLS listener of peers that are not recognised: nodes on their
+/// way to their first SVID, and strangers. Each costs about 43 kB, so all of them 44 MB. One call
+/// takes milliseconds, so it is enough for a fleet that attests at the rate that we can sign at.
+pub const MAX_STRANGERS: usize = 1_024;
+/// So long a connection of a peer that is not recognised lasts, whatever it does: an attestation
+/// is one call of at most 10 s, after which the sidecar comes back with its SVID.
+pub const STRANGER_LIFETIME: Duration = Duration::from_secs(30);
 /// Connections open at once on one listener.
 pub const MAX_CONNECTIONS: usize = 16_384;
+/// Connections open at once of one recognised identity; one more cuts the oldest. A node needs
+/// one, and some more while a network that broke has not told us of the old ones.
+pub const MAX_CONNECTIONS_PER_IDENTITY: usize = 8;
 /// Connections open at once of one uid on a Unix listener: one user cannot take them all.
 pub const MAX_CONNECTIONS_PER_UID: usize = 1_024;
 /// Connections that are ready and wait for the server to take them.
@@ -35,8 +46,10 @@ pub const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 pub const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Streams that a peer may reset before they were accepted (rapid reset).
 pub const MAX_RESET_STREAMS: usize = 20;
-/// Connections open at once on the operations listener.
+/// Connections open at once on the operations listener whose request is not there yet.
 pub const MAX_OPS_CONNECTIONS: usize = 256;
+/// Answers of the operations listener that are under way at once; each may be all metrics.
+pub const MAX_OPS_ANSWERS: usize = 64;
 /// An exchange on the operations listener is finished in this time or cut.
 pub const OPS_EXCHANGE_DEADLINE: Duration = Duration::from_secs(30);
 /// Streams open at once on one HTTP/2 connection (an Envoy opens one for each secret).
@@ -47,9 +60,9 @@ pub const MAX_HEADER_BYTES: u32 = 16 * 1024;
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 /// How long the accept loop waits after `accept` failed for want of descriptors or memory.
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
-/// The process warns at most this often that `accept` failed: want of descriptors lasts, and each
-/// descriptor that comes free ends one failure and begins the next.
-pub const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
+/// A listener warns at most this often of what lasts, or of what a stranger can repeat at will.
+pub const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
 /// The bounds of a listener that tests set lower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -59,8 +72,14 @@ pub struct Limits {
     pub first_byte_deadline: Duration,
     /// See [`MAX_PENDING_HANDSHAKES`].
     pub max_pending_handshakes: usize,
+    /// See [`MAX_STRANGERS`].
+    pub max_strangers: usize,
+    /// See [`STRANGER_LIFETIME`].
+    pub stranger_lifetime: Duration,
     /// See [`MAX_CONNECTIONS`].
     pub max_connections: usize,
+    /// See [`MAX_CONNECTIONS_PER_IDENTITY`].
+    pub max_connections_per_identity: usize,
     /// See [`MAX_CONNECTIONS_PER_UID`].
     pub max_connections_per_uid: usize,
 }
@@ -71,7 +90,10 @@ impl Default for Limits {
             handshake_deadline: HANDSHAKE_DEADLINE,
             first_byte_deadline: FIRST_BYTE_DEADLINE,
             max_pending_handshakes: MAX_PENDING_HANDSHAKES,
+            max_strangers: MAX_STRANGERS,
+            stranger_lifetime: STRANGER_LIFETIME,
             max_connections: MAX_CONNECTIONS,
+            max_connections_per_identity: MAX_CONNECTIONS_PER_IDENTITY,
             max_connections_per_uid: MAX_CONNECTIONS_PER_UID,
         }
     }

@@ -3,6 +3,7 @@
 mod pki;
 
 use std::fs::File;
+use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use rustls_pki_types::PrivateKeyDer;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -66,10 +67,26 @@ pub(crate) async fn dial(
     port: u16,
     client: &Arc<ClientConfig>,
 ) -> std::io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    dial_from(Ipv4Addr::LOCALHOST, port, client).await
+}
+
+/// As [`dial`], from this address of the loopback network.
+pub(crate) async fn dial_from(
+    source: Ipv4Addr,
+    port: u16,
+    client: &Arc<ClientConfig>,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = connect_from(source, port).await?;
     let name = "localhost".try_into().expect("a host name");
     let connecting = TlsConnector::from(Arc::clone(client)).connect(name, stream);
     soon(connecting).await
+}
+
+/// A connection from this address of the loopback network.
+pub(crate) async fn connect_from(source: Ipv4Addr, port: u16) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((source, 0).into())?;
+    soon(socket.connect((Ipv4Addr::LOCALHOST, port).into())).await
 }
 
 /// Whether this process is the child that [`run_as_child`] started.

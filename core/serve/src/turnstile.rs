@@ -1,107 +1,110 @@
-//! Handshakes under way at one listener: when there are too many, the oldest goes.
+//! Handshakes under way at one listener: when there are too many, one has to go.
 //!
-//! An honest handshake takes milliseconds, so the oldest are those that stall: a flood of
-//! half-open connections does not keep an honest client out.
+//! An honest handshake takes milliseconds, so the oldest are those that stall, and the source with
+//! the most of them is the one that floods. A flood of half-open connections does not keep an honest
+//! client out.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::net::IpAddr;
 
-use tokio_util::sync::CancellationToken;
-
+use crate::counters::Counters;
 use crate::limits::MAX_PENDING_HANDSHAKES;
+use crate::places::{Bounds, Holder, Place, Places, Surplus};
+use crate::source::Source;
 use crate::tls::HandshakeError;
 
 /// Lets a bounded number of handshakes run at once.
 #[derive(Debug)]
-pub struct Turnstile {
-    max: usize,
-    turns: Mutex<VecDeque<CancellationToken>>,
-}
+pub struct Turnstile(Places);
 
 impl Default for Turnstile {
     fn default() -> Self {
-        Self::new(MAX_PENDING_HANDSHAKES)
+        Self(Places::new(bounds(MAX_PENDING_HANDSHAKES)))
+    }
+}
+
+/// One source may have all that nobody else wants: a whole site may be behind one address.
+fn bounds(max: usize) -> Bounds {
+    Bounds {
+        total: max,
+        each: max,
+        surplus: Surplus::OldestGoes,
     }
 }
 
 impl Turnstile {
-    /// At most `max` at once, at least one.
-    pub fn new(max: usize) -> Self {
-        Self {
-            max: max.max(1),
-            turns: Mutex::default(),
-        }
+    /// At most `max` at once, at least one; told to whoever reads the counters.
+    pub fn new(max: usize, counters: &Counters) -> Self {
+        let occupancy = counters.handshakes.clone();
+        Self(Places::observed(bounds(max), occupancy))
     }
 
+    /// A place for one handshake with a peer at this address, to be taken as soon as it is accepted.
+    pub fn enter(&self, peer: IpAddr) -> Turn {
+        let place = self.0.take(Holder::Source(Source::of(peer)));
+        Turn(place.expect("where the oldest goes nobody is refused"))
+    }
+}
+
+/// A place among the handshakes under way.
+#[derive(Debug)]
+#[must_use = "dropping it gives the place back"]
+pub struct Turn(Place);
+
+impl Turn {
     /// Runs one handshake, unless so many come after it that it has to go.
     ///
     /// # Errors
     /// The handshake's own, and [`HandshakeError::Evicted`].
     pub async fn pass<T>(
-        &self,
+        self,
         handshake: impl Future<Output = Result<T, HandshakeError>>,
     ) -> Result<T, HandshakeError> {
-        let turn = self.enter();
-        // Ends the turn also where this future is dropped.
-        let _over = turn.clone().drop_guard();
-        let done = turn.run_until_cancelled(handshake).await;
+        let done = self.0.run(handshake).await;
         done.unwrap_or(Err(HandshakeError::Evicted))
-    }
-
-    /// A turn that is cancelled is over: it makes room, whoever cancelled it.
-    fn enter(&self) -> CancellationToken {
-        let turn = CancellationToken::new();
-        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        if turns.len() >= self.max {
-            turns.retain(|turn| !turn.is_cancelled());
-        }
-        if turns.len() >= self.max
-            && let Some(oldest) = turns.pop_front()
-        {
-            oldest.cancel();
-        }
-        turns.push_back(turn.clone());
-        turn
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::future::{pending, ready};
-    use std::sync::Arc;
     use std::time::Duration;
 
     use tokio::time::timeout;
 
     use super::*;
 
-    #[tokio::test]
-    async fn the_oldest_goes_when_one_too_many_comes() {
-        let turnstile = Arc::new(Turnstile::new(2));
-        let stall = || {
-            let turnstile = Arc::clone(&turnstile);
-            tokio::spawn(async move { turnstile.pass(pending::<Result<(), _>>()).await })
-        };
-        let (oldest, next) = (stall(), stall());
-        // On this one thread both have entered once this task was scheduled again.
-        tokio::task::yield_now().await;
-        assert!(turnstile.pass(ready(Ok(()))).await.is_ok());
-        let evicted = timeout(Duration::from_secs(5), oldest).await.unwrap();
-        assert!(matches!(evicted.unwrap(), Err(HandshakeError::Evicted)));
-        assert!(!next.is_finished());
+    fn turnstile(max: usize) -> Turnstile {
+        Turnstile::new(max, &Counters::default())
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
     }
 
     #[tokio::test]
-    async fn finished_handshakes_evict_nobody() {
-        let turnstile = Arc::new(Turnstile::new(2));
-        let stalled = tokio::spawn({
-            let turnstile = Arc::clone(&turnstile);
-            async move { turnstile.pass(pending::<Result<(), _>>()).await }
-        });
-        tokio::task::yield_now().await;
-        for _ in 0..100 {
-            assert!(turnstile.pass(ready(Ok(()))).await.is_ok());
+    async fn the_source_with_the_most_gives_way() {
+        let turnstile = turnstile(3);
+        let honest = turnstile.enter(address("192.0.2.1"));
+        let stall = |turn: Turn| tokio::spawn(turn.pass(pending::<Result<(), _>>()));
+        let flood = |_| stall(turnstile.enter(address("192.0.2.2")));
+        let flood: Vec<_> = (0..20).map(flood).collect();
+        assert!(honest.pass(ready(Ok(()))).await.is_ok());
+        // The last three of the flood are there, and no others.
+        for evicted in flood.into_iter().take(17) {
+            let evicted = timeout(Duration::from_secs(20), evicted).await.unwrap();
+            assert!(matches!(evicted.unwrap(), Err(HandshakeError::Evicted)));
         }
-        assert!(!stalled.is_finished());
+    }
+
+    #[tokio::test]
+    async fn addresses_of_one_network_are_one_source() {
+        let turnstile = turnstile(2);
+        let honest = turnstile.enter(address("2001:db8::1"));
+        for host in 0..100 {
+            let neighbour = format!("2001:db8:0:1::{host:x}");
+            let turn = turnstile.enter(address(&neighbour));
+            drop(tokio::spawn(turn.pass(pending::<Result<(), _>>())));
+        }
+        assert!(honest.pass(ready(Ok(()))).await.is_ok());
     }
 }

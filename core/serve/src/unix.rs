@@ -3,22 +3,23 @@
 mod authority;
 mod bind;
 
-use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::Stream;
 use tonic::transport::server::Connected;
 
-use crate::accept::{Ready, accept_unix};
+use crate::accept::{Ready, Throttle, accept_unix};
 use crate::counters::Counters;
 use crate::greeting::Greeting;
-use crate::limits::Limits;
+use crate::limits::{Limits, WARNING_INTERVAL};
+use crate::places::{Bounds, Holder, Place, Places, Surplus};
 
 use authority::AuthorityMender;
 pub use bind::{SocketModes, bind_unix};
@@ -90,16 +91,26 @@ async fn run(
     counters: Arc<Counters>,
     ready: mpsc::Sender<UnixConnection>,
 ) {
-    let open = Arc::new(OpenByUid::default());
+    let bounds = Bounds {
+        total: limits.max_connections,
+        each: limits.max_connections_per_uid,
+        surplus: Surplus::Refused,
+    };
+    let places = Places::observed(bounds, counters.connections.clone());
+    let mut refusals = Refusals::default();
     loop {
         let stream = accept_unix(&listener).await;
         let Ok(peer) = UnixPeer::of(&stream) else {
             continue; // gone already
         };
-        let place = admit(&peer).then(|| OpenByUid::take(&open, peer.uid, &limits));
-        let Some(place) = place.flatten() else {
+        if !admit(&peer) {
             counters.refused.increment();
             tracing::debug!(uid = peer.uid, pid = peer.pid, "connection refused");
+            continue;
+        }
+        let Some(place) = places.take(Holder::Uid(peer.uid)) else {
+            counters.refused.increment();
+            refusals.warn(&peer, &limits);
             continue;
         };
         let connection = UnixConnection {
@@ -116,46 +127,35 @@ async fn run(
     }
 }
 
-/// How many connections each user has open.
-#[derive(Debug, Default)]
-struct OpenByUid(Mutex<HashMap<u32, usize>>);
-
-/// The place of one connection, given back when it is dropped.
-#[derive(Debug)]
-struct Place {
-    open: Arc<OpenByUid>,
-    uid: u32,
+/// Tells, a bounded number of times, that a user has no place left: it can repeat that at will.
+struct Refusals {
+    throttle: Throttle,
+    left_out: u64,
 }
 
-impl OpenByUid {
-    /// A place for one more connection of this user, if the limits leave one.
-    fn take(open: &Arc<Self>, uid: u32, limits: &Limits) -> Option<Place> {
-        let mut counts = open.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let total: usize = counts.values().sum();
-        let own = counts.entry(uid).or_default();
-        if total >= limits.max_connections || *own >= limits.max_connections_per_uid {
-            if *own == 0 {
-                counts.remove(&uid);
-            }
-            return None;
+impl Default for Refusals {
+    fn default() -> Self {
+        Self {
+            throttle: Throttle::new(WARNING_INTERVAL),
+            left_out: 0,
         }
-        *own += 1;
-        Some(Place {
-            open: Arc::clone(open),
-            uid,
-        })
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.open.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(own) = counts.get_mut(&self.uid) {
-            *own -= 1;
-            if *own == 0 {
-                counts.remove(&self.uid);
-            }
+impl Refusals {
+    fn warn(&mut self, peer: &UnixPeer, limits: &Limits) {
+        if !self.throttle.is_due(Instant::now()) {
+            self.left_out += 1;
+            return;
         }
+        tracing::warn!(
+            uid = peer.uid,
+            pid = peer.pid,
+            most_of_a_uid = limits.max_connections_per_uid,
+            most = limits.max_connections,
+            left_out = std::mem::take(&mut self.left_out),
+            "connection refused: its user has too many open, or too few are left"
+        );
     }
 }
 

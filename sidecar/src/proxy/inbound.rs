@@ -52,8 +52,8 @@ impl InboundRoute {
         connection: &Connection,
     ) -> Result<(), Ended> {
         let presented = connection.presented()?;
-        let accepting = handshake(stream, Arc::clone(&self.tls));
-        let accepting = self.turnstile.pass(accepting);
+        let turn = self.turnstile.enter(connection.peer().ip());
+        let accepting = turn.pass(handshake(stream, Arc::clone(&self.tls)));
         let tls = connection.handshake(&presented, accepting).await?;
         connection.verified(tls.get_ref().1.peer_certificates());
         let workload = self.workload(connection, &presented).await?;

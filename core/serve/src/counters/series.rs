@@ -8,10 +8,13 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::Counters;
+use crate::places::Occupancy;
 
-/// `listener_connections_total{listener,result}` and, where a handshake failed,
+/// `listener_connections_total{listener,result}`, `listener_places{listener,kind}` with
+/// `listener_places_taken{listener,kind}` and, where a handshake failed,
 /// `tls_handshake_failures_total{reason}`: for a registry, whose prefix they get.
 #[derive(Debug)]
 pub struct ListenerSeries(Vec<(&'static str, Arc<Counters>)>);
@@ -29,6 +32,26 @@ impl ListenerSeries {
         }
         failures
     }
+
+    /// One number of every kind of places that a listener has.
+    fn encode_places(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        (name, help): (&str, &str),
+        number: fn(&Occupancy) -> usize,
+    ) -> fmt::Result {
+        let mut series = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (listener, counters) in &self.0 {
+            for (kind, places) in counters.places() {
+                if places.total() > 0 {
+                    let labels = [("listener", *listener), ("kind", kind)];
+                    let number = i64::try_from(number(places)).unwrap_or(i64::MAX);
+                    ConstGauge::new(number).encode(series.encode_family(&labels)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Collector for ListenerSeries {
@@ -42,6 +65,13 @@ impl Collector for ListenerSeries {
                 ConstCounter::new(count).encode(connections.encode_family(&labels)?)?;
             }
         }
+        let places = ("listener_places", "Places of a listener, by kind");
+        self.encode_places(&mut encoder, places, Occupancy::total)?;
+        let taken = (
+            "listener_places_taken",
+            "Places of a listener that are taken, by kind",
+        );
+        self.encode_places(&mut encoder, taken, Occupancy::open)?;
         let failures = self.failures();
         if failures.is_empty() {
             return Ok(());

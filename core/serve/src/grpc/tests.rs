@@ -23,7 +23,7 @@ use tower::Service;
 use super::*;
 use crate::limits::Limits;
 use crate::testing::{closed, dial, soon, tls};
-use crate::tls::incoming_within;
+use crate::tls::{TlsService, incoming};
 
 /// `Watch` says one message and then holds the stream; `Never` answers nothing.
 #[derive(Clone)]
@@ -63,7 +63,11 @@ async fn serve(limits: Limits) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (config, client) = tls();
-    let connections = incoming_within(listener, config, b"EXPORTER-t", limits, Arc::default());
+    let service = TlsService {
+        limits,
+        ..TlsService::new(config, b"EXPORTER-t")
+    };
+    let connections = incoming(listener, service);
     let serving = server().add_service(Hold).serve_with_incoming(connections);
     Served {
         port,

@@ -49,10 +49,28 @@ impl Pki {
         server_config(self.identity(SERVER), self.trust(), rule, auth, &[b"h2"])
     }
 
+    /// A server that takes also who has no certificate.
+    pub(crate) fn open_server(&self) -> Arc<ServerConfig> {
+        let rule = PeerRule::Member(example_org());
+        let auth = ClientAuth::Optional;
+        server_config(self.identity(SERVER), self.trust(), rule, auth, &[b"h2"])
+    }
+
+    /// A client without a certificate.
+    pub(crate) fn stranger() -> Arc<ClientConfig> {
+        let rule = PeerRule::OneOf([SpiffeId::new(SERVER).unwrap()].into());
+        client_config(None, Self::shared().trust(), rule, &[b"h2"])
+    }
+
     /// A client with an identity of this PKI; the server it accepts is of the shared one.
     pub(crate) fn client(&self) -> Arc<ClientConfig> {
+        self.client_as(CLIENT)
+    }
+
+    /// As [`client`](Self::client), with this identity.
+    pub(crate) fn client_as(&self, id: &str) -> Arc<ClientConfig> {
         let rule = PeerRule::OneOf([SpiffeId::new(SERVER).unwrap()].into());
-        let identity = Some(self.identity(CLIENT));
+        let identity = Some(self.identity(id));
         client_config(identity, Self::shared().trust(), rule, &[b"h2"])
     }
 

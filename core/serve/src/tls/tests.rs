@@ -1,13 +1,24 @@
+mod strangers;
+
+use std::pin::Pin;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::time::Instant;
-use tokio_stream::StreamExt as _;
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::transport::server::Connected as _;
 
 use super::*;
+use crate::accept::accept_tcp;
+use crate::counters::Counters;
+use crate::limits::Limits;
 use crate::testing::{
     CLIENT, Pki, closed, dial, eventually, exhaust_descriptors, is_child, run_as_child, soon, tls,
 };
 
 const LABEL: &[u8] = b"EXPORTER-test";
+/// Who proves an identity that is none of a node.
+const WORKLOAD: &str = "spiffe://example.org/workload";
 const SHORT: Duration = Duration::from_millis(200);
 
 struct Server {
@@ -37,7 +48,16 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let counters = Arc::<Counters>::default();
-        let connections = incoming_within(listener, config, LABEL, limits, Arc::clone(&counters));
+        let service = TlsService {
+            standing: Arc::new(|peer| match &peer.svid {
+                Some(svid) if svid.id.as_str() != WORKLOAD => Standing::Recognised,
+                _ => Standing::Stranger,
+            }),
+            limits,
+            counters: Arc::clone(&counters),
+            ..TlsService::new(config, LABEL)
+        };
+        let connections = incoming(listener, service);
         Self {
             port,
             client,
@@ -239,26 +259,11 @@ async fn two_hundred_half_open_harm_nobody() {
     assert_eq!(server.counters.evicted.value(), 0);
 }
 
-#[tokio::test]
-async fn connections_end_at_their_cap() {
-    let mut server = Server::start(Limits {
-        max_connections: 1,
-        ..Limits::default()
-    })
-    .await;
-    let _client = dial(server.port, &server.client).await.unwrap();
-    let held = server.next().await;
-    closed(&mut server.raw().await).await;
-    assert_eq!(server.counters.refused.value(), 1);
-    drop(held);
-    server.serves().await;
-}
-
 /// The listener is closed even while every place in it is taken.
 #[tokio::test]
 async fn full_listener_ends_with_its_server() {
     let mut server = Server::start(Limits {
-        max_connections: 1,
+        max_strangers: 1,
         ..Limits::default()
     })
     .await;

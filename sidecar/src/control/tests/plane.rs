@@ -21,7 +21,7 @@ use countersign_proto::mesh::{
     EnrolResponse, Enrolled, Enrolment, KeyProof, NodeMessage, ServedReport,
 };
 use countersign_proto::{ENTITLEMENT_TYPE, KEY_PROOF_EXPORTER, RETRY_PUSHBACK};
-use countersign_serve::tls::{TlsPeer, incoming};
+use countersign_serve::tls::{TlsPeer, TlsService, incoming};
 use countersign_verify::tls::{
     ClientAuth, IdentityCell, PeerRule, TrustCell, certified_key, server_config,
 };
@@ -120,7 +120,7 @@ impl Plane {
         let server = countersign_serve::grpc::server()
             .add_service(NodeAttestationServer::new(plane.clone()))
             .add_service(MeshServer::new(plane.clone()))
-            .serve_with_incoming(incoming(listener, tls, KEY_PROOF_EXPORTER));
+            .serve_with_incoming(incoming(listener, TlsService::new(tls, KEY_PROOF_EXPORTER)));
         tokio::spawn(server);
         plane
     }

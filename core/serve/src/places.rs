@@ -1,0 +1,215 @@
+//! Places of connections: who has one, and who has to give one up.
+//!
+//! Every listener counts its connections here, by whom they are for: a source before the
+//! handshake, an identity after it, a uid on a Unix socket. [`budget`] decides.
+
+mod budget;
+
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use countersign_model::SpiffeId;
+use futures_util::task::AtomicWaker;
+
+pub use budget::{Bounds, Surplus};
+
+use crate::counters::Count;
+use crate::source::Source;
+use budget::{Budget, Ticket};
+
+/// Whom a connection is counted for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Holder {
+    /// Where it comes from, while nobody has proved who it is.
+    Source(Source),
+    /// The identity that its peer proved.
+    Identity(SpiffeId),
+    /// The uid that opened it, by the kernel's word.
+    Uid(u32),
+}
+
+/// A bounded number of places.
+#[derive(Clone, Debug)]
+pub struct Places {
+    budget: Arc<Mutex<Budget<Holder, Arc<Notice>>>>,
+    occupancy: Arc<Occupancy>,
+}
+
+/// How many places there are and are taken, for metrics and readiness.
+#[derive(Debug, Default)]
+pub struct Occupancy {
+    open: AtomicUsize,
+    total: AtomicUsize,
+    displaced: Count,
+}
+
+impl Occupancy {
+    /// Places taken.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Places that there are; 0 before the listener serves.
+    pub fn total(&self) -> usize {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// Connections that lost their place to a later one.
+    pub fn displaced(&self) -> u64 {
+        self.displaced.value()
+    }
+
+    /// Whether the next one displaces another or is refused.
+    pub fn is_full(&self) -> bool {
+        self.total() > 0 && self.open() >= self.total()
+    }
+}
+
+impl Places {
+    /// Places within these bounds.
+    pub fn new(bounds: Bounds) -> Self {
+        Self::observed(bounds, Arc::default())
+    }
+
+    /// As [`new`](Self::new), with somebody who watches.
+    pub fn observed(bounds: Bounds, occupancy: Arc<Occupancy>) -> Self {
+        occupancy
+            .total
+            .store(bounds.total.max(1), Ordering::Relaxed);
+        Self {
+            budget: Arc::new(Mutex::new(Budget::new(bounds))),
+            occupancy,
+        }
+    }
+
+    /// A place for one more connection of this holder; `None` where it is refused. Whoever loses
+    /// a place for it is told at once.
+    pub fn take(&self, holder: Holder) -> Option<Place> {
+        let notice = Arc::<Notice>::default();
+        let mut budget = self.lock();
+        let (ticket, displaced) = budget.enter(&holder, Arc::clone(&notice)).ok()?;
+        self.note_open(&budget);
+        drop(budget);
+        if let Some(displaced) = displaced {
+            self.occupancy.displaced.increment();
+            displaced.tell();
+        }
+        Some(Place {
+            places: self.clone(),
+            holder,
+            ticket,
+            notice,
+        })
+    }
+
+    fn note_open(&self, budget: &Budget<Holder, Arc<Notice>>) {
+        self.occupancy.open.store(budget.open(), Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Budget<Holder, Arc<Notice>>> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says to one connection that its place is gone.
+#[derive(Debug, Default)]
+struct Notice {
+    is_lost: AtomicBool,
+    waker: AtomicWaker,
+}
+
+impl Notice {
+    fn tell(&self) {
+        self.is_lost.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
+/// The place of one connection, given back when it is dropped.
+#[derive(Debug)]
+#[must_use = "dropping it gives the place back"]
+pub struct Place {
+    places: Places,
+    holder: Holder,
+    ticket: Ticket,
+    notice: Arc<Notice>,
+}
+
+impl Place {
+    /// Ready once the place is somebody else's: the connection has to end. One task may wait.
+    pub fn poll_lost(&self, cx: &Context<'_>) -> Poll<()> {
+        self.notice.waker.register(cx.waker());
+        match self.notice.is_lost.load(Ordering::Acquire) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Runs until the end, or until the place is lost: then `None`.
+    pub async fn run<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = poll_fn(|cx| self.poll_lost(cx)) => None,
+            done = work => Some(done),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut budget = self.places.lock();
+        budget.leave(&self.holder, self.ticket);
+        self.places.note_open(&budget);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    fn places(total: usize) -> Places {
+        Places::new(Bounds {
+            total,
+            each: total,
+            surplus: Surplus::OldestGoes,
+        })
+    }
+
+    #[tokio::test]
+    async fn displaced_work_ends_at_once() {
+        let places = places(2);
+        let (oldest, next) = (places.take(Holder::Uid(1)), places.take(Holder::Uid(1)));
+        let (oldest, next) = (oldest.unwrap(), next.unwrap());
+        let waiting = tokio::spawn(async move { oldest.run(pending::<()>()).await });
+        tokio::task::yield_now().await;
+        let newest = places.take(Holder::Uid(2)).unwrap();
+        let ended = timeout(Duration::from_secs(20), waiting).await.unwrap();
+        assert_eq!(ended.unwrap(), None);
+        assert_eq!(next.run(std::future::ready(1)).await, Some(1));
+        assert_eq!(
+            (places.occupancy.open(), places.occupancy.displaced()),
+            (2, 1)
+        );
+        drop((next, newest));
+        assert_eq!(places.occupancy.open(), 0);
+    }
+
+    #[test]
+    fn places_given_back_are_free() {
+        let places = places(2);
+        let held = places.take(Holder::Uid(1)).unwrap();
+        for _ in 0..100 {
+            drop(places.take(Holder::Uid(2)).unwrap());
+        }
+        assert_eq!(places.occupancy.displaced(), 0);
+        drop(held);
+        assert!(!places.occupancy.is_full());
+    }
+}

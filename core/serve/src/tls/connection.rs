@@ -1,0 +1,144 @@
+//! An accepted TLS connection, and for how long it may stay.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+use tokio_rustls::server::TlsStream;
+use tonic::transport::server::Connected;
+
+use super::TlsPeer;
+use crate::counters::Counters;
+use crate::gathering::Gathering;
+use crate::greeting::Greeting;
+use crate::places::Place;
+
+/// For how long a connection may stay: while it has its place, and a stranger only for a while.
+#[derive(Debug)]
+pub(super) struct Tenure {
+    place: Place,
+    end: Option<End>,
+}
+
+/// When the time of a stranger is over, whatever it says until then.
+#[derive(Debug)]
+struct End {
+    at: Pin<Box<Sleep>>,
+    counters: Arc<Counters>,
+}
+
+impl Tenure {
+    pub(super) fn unlimited(place: Place) -> Self {
+        Self { place, end: None }
+    }
+
+    pub(super) fn of_stranger(place: Place, limit: Duration, counters: &Arc<Counters>) -> Self {
+        let end = End {
+            at: Box::pin(sleep(limit)),
+            counters: Arc::clone(counters),
+        };
+        Self {
+            place,
+            end: Some(end),
+        }
+    }
+
+    /// Fails once the connection has to end. Asked on every use: a peer that reads nothing keeps
+    /// the other direction waiting for ever.
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.place.poll_lost(cx).is_ready() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        let Some(end) = &mut self.end else {
+            return Ok(());
+        };
+        if end.at.as_mut().poll(cx).is_pending() {
+            return Ok(());
+        }
+        end.counters.overdue.increment();
+        Err(io::ErrorKind::TimedOut.into())
+    }
+}
+
+/// An accepted TLS connection with a first-byte deadline, whose answers are gathered.
+#[derive(Debug)]
+pub struct TlsConnection {
+    stream: Gathering<TlsStream<TcpStream>>,
+    peer: TlsPeer,
+    greeting: Greeting,
+    tenure: Tenure,
+    is_over: bool,
+}
+
+impl TlsConnection {
+    /// The first bytes are due within `limit`.
+    pub(super) fn new(
+        stream: TlsStream<TcpStream>,
+        peer: TlsPeer,
+        tenure: Tenure,
+        limit: Duration,
+    ) -> Self {
+        Self {
+            stream: Gathering::new(stream),
+            peer,
+            greeting: Greeting::within(limit),
+            tenure,
+            is_over: false,
+        }
+    }
+
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.is_over {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        let checked = self.tenure.check(cx);
+        self.is_over = checked.is_err();
+        checked
+    }
+}
+
+impl Connected for TlsConnection {
+    type ConnectInfo = TlsPeer;
+    fn connect_info(&self) -> TlsPeer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for TlsConnection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.check(cx)?;
+        this.greeting.poll_read(Pin::new(&mut this.stream), cx, buf)
+    }
+}
+
+impl AsyncWrite for TlsConnection {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        this.check(cx)?;
+        Pin::new(&mut this.stream).poll_write(cx, buf)
+    }
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.check(cx)?;
+        Pin::new(&mut this.stream).poll_flush(cx)
+    }
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        this.check(cx)?;
+        Pin::new(&mut this.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,220 @@
+//! Who proved nothing takes nothing from who is recognised.
+
+use std::net::Ipv4Addr;
+
+use super::*;
+use crate::testing::{connect_from, dial_from};
+
+/// What a recognised peer waits for, whatever strangers hold: generous, for a busy machine.
+const PROMPTLY: Duration = Duration::from_secs(10);
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const MANY: u32 = 200;
+
+impl Server {
+    /// One that takes everybody; its client is recognised.
+    async fn open(limits: Limits) -> Self {
+        let pki = Pki::shared();
+        Self::with(pki.open_server(), pki.client(), limits).await
+    }
+
+    /// The recognised client is served, promptly.
+    async fn serves_promptly(&mut self) {
+        let begun = Instant::now();
+        self.serves().await;
+        assert!(begun.elapsed() < PROMPTLY, "{:?}", begun.elapsed());
+    }
+}
+
+/// The source of a stranger: one for all, or one for each.
+fn source(number: u32, spread: bool) -> Ipv4Addr {
+    let first = u32::from(Ipv4Addr::new(127, 1, 0, 1));
+    Ipv4Addr::from(first + if spread { number } else { 0 })
+}
+
+/// Strangers with a finished handshake, each kept open and alive at the server.
+async fn strangers(
+    server: &mut Server,
+    spread: bool,
+) -> (Vec<impl Sized + use<>>, Vec<TlsConnection>) {
+    let client = Pki::stranger();
+    let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+    for number in 0..MANY {
+        let mut stranger = dial_from(source(number, spread), server.port, &client)
+            .await
+            .unwrap();
+        stranger.write_all(PREFACE).await.unwrap();
+        theirs.push(stranger);
+        ours.push(server.next().await);
+    }
+    (theirs, ours)
+}
+
+/// How many of these connections the server has cut.
+async fn count_cut(connections: &mut [TlsConnection]) -> usize {
+    let mut cut = 0;
+    for connection in connections {
+        let read = timeout(SHORT / 20, connection.read_to_end(&mut Vec::new())).await;
+        cut += usize::from(matches!(read, Ok(Err(_))));
+    }
+    cut
+}
+
+#[tokio::test]
+async fn recognised_peer_is_served_beside_any_flood() {
+    for spread in [false, true] {
+        let mut server = Server::open(Limits {
+            max_strangers: 16,
+            max_pending_handshakes: 32,
+            max_connections: 4,
+            ..Limits::default()
+        })
+        .await;
+        let (_theirs, mut ours) = strangers(&mut server, spread).await;
+        let mut half_open = Vec::new();
+        for number in 0..MANY {
+            half_open.push(
+                connect_from(source(number, spread), server.port)
+                    .await
+                    .unwrap(),
+            );
+        }
+        for _ in 0..3 {
+            server.serves_promptly().await;
+        }
+        let many = MANY as usize;
+        assert_eq!(count_cut(&mut ours).await, many - 16, "spread: {spread}");
+        assert_eq!(server.counters.strangers.displaced(), many as u64 - 16);
+        assert_eq!(
+            server.counters.crowded().unwrap(),
+            "all 16 places of strangers are taken"
+        );
+        assert!(server.counters.evicted.value() >= u64::from(MANY) - 32);
+        assert_eq!(server.counters.refused.value(), 0);
+    }
+}
+
+/// A stranger of a quiet source keeps its place beside a source that floods.
+#[tokio::test]
+async fn flooding_source_displaces_no_other() {
+    let mut server = Server::open(Limits {
+        max_strangers: 16,
+        ..Limits::default()
+    })
+    .await;
+    let client = Pki::stranger();
+    let mut quiet = dial(server.port, &client).await.unwrap();
+    let mut served = server.next().await;
+    let _flood = strangers(&mut server, false).await;
+    quiet.write_all(b"still here").await.unwrap();
+    let mut word = [0; 10];
+    soon(served.read_exact(&mut word)).await.unwrap();
+}
+
+#[tokio::test]
+async fn stranger_is_gone_in_time_though_it_talks() {
+    let mut server = Server::open(Limits {
+        stranger_lifetime: SHORT,
+        ..Limits::default()
+    })
+    .await;
+    let client = Pki::stranger();
+    let mut stranger = dial(server.port, &client).await.unwrap();
+    let mut served = server.next().await;
+    let talking = tokio::spawn(async move {
+        while stranger.write_all(PREFACE).await.is_ok() {
+            tokio::time::sleep(SHORT / 20).await;
+        }
+    });
+    let ended = soon(served.read_to_end(&mut Vec::new())).await.unwrap_err();
+    assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
+    assert_eq!(server.counters.overdue.value(), 1);
+    drop(served);
+    soon(talking).await.unwrap();
+    assert_eq!(server.counters.strangers.open(), 0);
+}
+
+/// A stranger that reads nothing keeps the writing side busy, and no read is asked for.
+#[tokio::test]
+async fn stranger_is_gone_in_time_though_it_reads_nothing() {
+    let mut server = Server::open(Limits {
+        stranger_lifetime: SHORT,
+        ..Limits::default()
+    })
+    .await;
+    let client = Pki::stranger();
+    let _deaf = dial(server.port, &client).await.unwrap();
+    let mut served = server.next().await;
+    let ended = soon(async {
+        loop {
+            if let Err(error) = served.write_all(&[0; 65_536]).await {
+                return error;
+            }
+        }
+    });
+    assert_eq!(ended.await.kind(), io::ErrorKind::TimedOut);
+}
+
+/// An identity alone is no standing: the daemon's word is.
+#[tokio::test]
+async fn workload_is_a_stranger() {
+    let mut server = Server::open(Limits::default()).await;
+    let workload = Pki::shared().client_as(WORKLOAD);
+    let _theirs = dial(server.port, &workload).await.unwrap();
+    let _ours = server.next().await;
+    assert_eq!(server.counters.strangers.open(), 1);
+    assert_eq!(server.counters.connections.open(), 0);
+}
+
+#[tokio::test]
+async fn recognised_peer_outstays_a_stranger() {
+    let mut server = Server::open(Limits {
+        stranger_lifetime: SHORT,
+        ..Limits::default()
+    })
+    .await;
+    let mut client = dial(server.port, &server.client).await.unwrap();
+    client.write_all(PREFACE).await.unwrap();
+    let mut served = server.next().await;
+    let mut preface = [0; PREFACE.len()];
+    soon(served.read_exact(&mut preface)).await.unwrap();
+    assert!(
+        timeout(SHORT * 2, served.read_u8()).await.is_err(),
+        "it was cut"
+    );
+    assert_eq!(server.counters.connections.open(), 1);
+}
+
+/// A node that does not know that its old connections are lost gets its new one.
+#[tokio::test]
+async fn recognised_peer_displaces_its_own_oldest() {
+    let mut server = Server::open(Limits {
+        max_connections: 10,
+        max_connections_per_identity: 2,
+        ..Limits::default()
+    })
+    .await;
+    let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+    for _ in 0..5 {
+        theirs.push(dial(server.port, &server.client).await.unwrap());
+        ours.push(server.next().await);
+    }
+    assert_eq!(server.counters.connections.open(), 2);
+    assert_eq!(count_cut(&mut ours[..3]).await, 3);
+    assert_eq!(count_cut(&mut ours[3..]).await, 0);
+}
+
+#[tokio::test]
+async fn full_listener_refuses_and_cuts_nobody() {
+    let mut server = Server::open(Limits {
+        max_connections: 1,
+        ..Limits::default()
+    })
+    .await;
+    let other = Pki::shared().client_as("spiffe://example.org/other");
+    let _theirs = dial(server.port, &other).await.unwrap();
+    let _ours = server.next().await;
+    let mut late = dial(server.port, &server.client).await.unwrap();
+    closed(&mut late).await;
+    assert_eq!(server.counters.refused.value(), 1);
+    assert_eq!(server.counters.connections.displaced(), 0);
+}
