@@ -18,7 +18,8 @@ use countersign_proto::mesh::mesh_server::{Mesh, MeshServer};
 use countersign_proto::mesh::{
     ControlMessage, EnrolRequest, EnrolResponse, Enrolled, NodeMessage, control_message,
 };
-use countersign_serve::{bind_tcp, grpc, tls};
+use countersign_serve::tls::{self, TlsService};
+use countersign_serve::{bind_tcp, grpc};
 use countersign_verify::tls::provider;
 use futures_util::StreamExt;
 use prost_types::Any;
@@ -108,6 +109,9 @@ impl Drop for Transport {
     }
 }
 
+/// Longer than any run.
+const RUN: Duration = Duration::from_secs(24 * 3_600);
+
 /// Serves until it is killed; says its address first.
 ///
 /// # Errors
@@ -120,7 +124,10 @@ pub async fn serve(durable: bool) -> Result<()> {
     };
     let listener = bind_tcp(SocketAddr::from(([127, 0, 0, 1], 0)), "transport")?;
     println!("{}", listener.local_addr()?);
-    let incoming = tls::incoming(listener, Arc::new(config()?), KEY_PROOF_EXPORTER);
+    let mut service = TlsService::new(Arc::new(config()?), KEY_PROOF_EXPORTER);
+    // Its client shows no certificate, and stays.
+    service.limits.stranger_lifetime = RUN;
+    let incoming = tls::incoming(listener, service);
     let server = grpc::server().add_service(MeshServer::new(echo));
     Ok(server.serve_with_incoming(incoming).await?)
 }

@@ -25,6 +25,17 @@ impl Ops for Readiness {
         }
     }
 
+    fn degraded(&self) -> Vec<String> {
+        let listeners = [
+            ("api", &self.0.metrics.api),
+            ("admin", &self.0.metrics.admin),
+        ];
+        let crowded = listeners
+            .into_iter()
+            .filter_map(|(name, counters)| Some(format!("{name}: {}", counters.crowded()?)));
+        crowded.collect()
+    }
+
     fn metrics(&self) -> String {
         self.0.metrics.scrape(&self.0)
     }

@@ -26,6 +26,7 @@ mod push;
 mod rotations;
 mod session;
 mod shapes;
+mod strangers;
 mod stream;
 
 use countersign_envoy::{SECRET_TYPE, read_certificate_chain, read_trusted_ca};

@@ -202,9 +202,14 @@ async fn series_keep_their_names() {
 }
 
 pub(crate) async fn scrape(plane: &Plane) -> String {
+    get(plane, "/metrics").await
+}
+
+/// What a probe of this path is answered.
+pub(crate) async fn get(plane: &Plane, path: &str) -> String {
     let address = plane.running().telemetry_address();
     let mut tcp = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET /metrics HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
     tcp.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
     let read = tokio::time::timeout(BOUND, tcp.read_to_string(&mut text)).await;

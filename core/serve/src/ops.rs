@@ -1,25 +1,33 @@
 //! `/livez`, `/readyz` and `/metrics` over HTTP/1.1, on loopback.
 
+mod host;
+
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::accept::accept_tcp;
 use crate::limits::{
-    FIRST_BYTE_DEADLINE, MAX_HEADER_BYTES, MAX_OPS_CONNECTIONS, OPS_EXCHANGE_DEADLINE,
+    FIRST_BYTE_DEADLINE, MAX_HEADER_BYTES, MAX_OPS_ANSWERS, MAX_OPS_CONNECTIONS,
+    OPS_EXCHANGE_DEADLINE,
 };
+use crate::places::{Bounds, Holder, Place, Places, Surplus};
+use crate::source::Source;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const OPEN_METRICS: HeaderValue =
@@ -32,56 +40,104 @@ pub trait Ops: Send + Sync + 'static {
     /// # Errors
     /// The reasons.
     fn ready(&self) -> Result<(), Vec<String>>;
+    /// What is not as it should be though the daemon does its job, one thing a line.
+    fn degraded(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// All metrics in the Prometheus (OpenMetrics 1.0) text format.
     fn metrics(&self) -> String;
 }
 
 /// Serves until the task is dropped. Only GET and HEAD on the three paths; one exchange a
-/// connection.
+/// connection. Where too many are open, the oldest whose request is not there yet goes first.
 pub async fn serve(listener: TcpListener, ops: Arc<dyn Ops>) {
-    serve_within(listener, ops, Bounds::default()).await;
+    serve_within(listener, ops, Limits::default()).await;
 }
 
 /// The bounds that tests set lower.
 #[derive(Clone, Copy)]
-struct Bounds {
+struct Limits {
     head: Duration,
     exchange: Duration,
-    connections: usize,
+    requests: usize,
+    answers: usize,
 }
 
-impl Default for Bounds {
+impl Default for Limits {
     fn default() -> Self {
         Self {
             head: FIRST_BYTE_DEADLINE,
             exchange: OPS_EXCHANGE_DEADLINE,
-            connections: MAX_OPS_CONNECTIONS,
+            requests: MAX_OPS_CONNECTIONS,
+            answers: MAX_OPS_ANSWERS,
         }
     }
 }
 
-async fn serve_within(listener: TcpListener, ops: Arc<dyn Ops>, bounds: Bounds) {
-    let open = Arc::new(Semaphore::new(bounds.connections));
+async fn serve_within(listener: TcpListener, ops: Arc<dyn Ops>, limits: Limits) {
+    let places = |total| {
+        Places::new(Bounds {
+            total,
+            each: total,
+            surplus: Surplus::OldestGoes,
+        })
+    };
+    let (requests, answers) = (places(limits.requests), places(limits.answers));
     let mut exchanges = JoinSet::new();
     loop {
-        let stream = tokio::select! {
-            (stream, _) = accept_tcp(&listener) => stream,
+        let (stream, peer) = tokio::select! {
+            accepted = accept_tcp(&listener) => accepted,
             Some(_) = exchanges.join_next() => continue,
         };
-        let Ok(permit) = Arc::clone(&open).try_acquire_owned() else {
-            continue; // closed at once
-        };
-        let ops = Arc::clone(&ops);
+        let holder = Holder::Source(Source::of(peer.ip()));
+        let stage = Stage(Mutex::new(requests.take(holder.clone())));
+        let (ops, answers) = (Arc::clone(&ops), answers.clone());
         exchanges.spawn(async move {
-            let _ = timeout(bounds.exchange, exchange(stream, ops, bounds.head)).await;
-            drop(permit);
+            let exchange = exchange(stream, limits.head, |request| {
+                // A complete request is not in the way of those that are not.
+                stage.enter(&answers, &holder);
+                respond(request, ops.as_ref())
+            });
+            let _ = timeout(limits.exchange, stage.run(exchange)).await;
         });
     }
 }
 
-async fn exchange(stream: TcpStream, ops: Arc<dyn Ops>, head: Duration) {
+/// The place of an exchange: among the requests that come in, then among the answers.
+struct Stage(Mutex<Option<Place>>);
+
+impl Stage {
+    fn enter(&self, places: &Places, holder: &Holder) {
+        *self.lock() = places.take(holder.clone());
+    }
+
+    /// Runs until the end, or until the place is lost.
+    async fn run(&self, exchange: impl Future<Output = ()>) {
+        let mut exchange = pin!(exchange);
+        poll_fn(|cx| {
+            // First the exchange: it may take another place.
+            if exchange.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            let place = self.lock();
+            let place = place.as_ref();
+            place.map_or(Poll::Ready(()), |place| place.poll_lost(cx))
+        })
+        .await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Place>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn exchange(
+    stream: TcpStream,
+    head: Duration,
+    answer: impl Fn(&Request<Incoming>) -> Response<Full<Bytes>>,
+) {
     let service = service_fn(|request| {
-        let response = respond(&request, ops.as_ref());
+        let response = answer(&request);
         async { Ok::<_, Infallible>(response) }
     });
     let served = http1::Builder::new()
@@ -97,6 +153,9 @@ async fn exchange(stream: TcpStream, ops: Arc<dyn Ops>, head: Duration) {
 }
 
 fn respond<B>(request: &Request<B>, ops: &dyn Ops) -> Response<Full<Bytes>> {
+    if let Err(status) = host::check(request) {
+        return reply(status, TEXT, "the Host of this listener is localhost\n");
+    }
     let path = request.uri().path();
     if !matches!(path, "/livez" | "/readyz" | "/metrics") {
         return reply(StatusCode::NOT_FOUND, TEXT, "not found\n");
@@ -116,7 +175,15 @@ fn respond<B>(request: &Request<B>, ops: &dyn Ops) -> Response<Full<Bytes>> {
 
 fn readiness(ops: &dyn Ops) -> Response<Full<Bytes>> {
     match ops.ready() {
-        Ok(()) => reply(StatusCode::OK, TEXT, "ok\n"),
+        Ok(()) => {
+            let degraded = ops.degraded().into_iter();
+            let lines = degraded.map(|what| format!("degraded: {what}\n"));
+            reply(
+                StatusCode::OK,
+                TEXT,
+                "ok\n".to_owned() + &lines.collect::<String>(),
+            )
+        }
         Err(reasons) => {
             let lines = reasons.join("\n") + "\n";
             reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, lines)

@@ -81,6 +81,11 @@ impl Connection {
         }
     }
 
+    /// Address of the end that connected to us.
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
     /// What a handshake that begins now will present.
     pub(super) fn presented(&self) -> Result<Arc<Presented>, Ended> {
         self.identity.presented().ok_or(Ended::NoIdentity)

@@ -1,17 +1,22 @@
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
-use crate::testing::{closed, eventually, soon};
+use crate::testing::{closed, connect_from, soon};
+
+/// What a probe waits for, whatever is half open: generous, for a busy machine.
+const PROMPTLY: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 struct Daemon {
     ready: AtomicBool,
     /// Bytes of comments before the end of the metrics.
     talkative: usize,
+    degraded: Vec<String>,
 }
 
 impl Ops for Daemon {
@@ -21,6 +26,9 @@ impl Ops for Daemon {
         } else {
             Err(vec!["no identity".into(), "no bundle".into()])
         }
+    }
+    fn degraded(&self) -> Vec<String> {
+        self.degraded.clone()
     }
     fn metrics(&self) -> String {
         "#".repeat(self.talkative) + "# EOF\n"
@@ -33,11 +41,11 @@ struct Server {
     _task: AbortOnDropHandle<()>,
 }
 
-async fn start(bounds: Bounds) -> Server {
+async fn start(bounds: Limits) -> Server {
     start_with(bounds, Daemon::default()).await
 }
 
-async fn start_with(bounds: Bounds, daemon: Daemon) -> Server {
+async fn start_with(bounds: Limits, daemon: Daemon) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let daemon = Arc::new(daemon);
@@ -64,7 +72,7 @@ async fn request(server: &Server, line: &str) -> String {
 
 #[tokio::test]
 async fn paths_answer_what_they_promise() {
-    let server = start(Bounds::default()).await;
+    let server = start(Limits::default()).await;
     assert!(
         request(&server, "GET /livez")
             .await
@@ -97,7 +105,7 @@ async fn paths_answer_what_they_promise() {
 
 #[tokio::test]
 async fn everything_else_is_refused() {
-    let server = start(Bounds::default()).await;
+    let server = start(Limits::default()).await;
     for (line, status) in [
         ("GET /", "404"),
         ("GET /metrics/../livez", "404"),
@@ -119,7 +127,7 @@ async fn everything_else_is_refused() {
 
 #[tokio::test]
 async fn header_bomb_is_refused() {
-    let server = start(Bounds::default()).await;
+    let server = start(Limits::default()).await;
     let bomb = format!(
         "GET /livez HTTP/1.1\r\nx: {}\r\n\r\n",
         "a".repeat(4 * MAX_HEADER_BYTES as usize)
@@ -131,7 +139,7 @@ async fn header_bomb_is_refused() {
 
 #[tokio::test]
 async fn junk_ends_its_connection_alone() {
-    let server = start(Bounds::default()).await;
+    let server = start(Limits::default()).await;
     let junk = [&b"\x16\x03\x01 junk \r\n\r\n"[..], &[0xff; 4096]];
     for bytes in junk {
         let answer = say(&server, bytes).await;
@@ -140,35 +148,57 @@ async fn junk_ends_its_connection_alone() {
     }
 }
 
-/// The only place is held by a peer that asks for much and reads nothing; then it is taken away.
-#[tokio::test]
-async fn peer_that_does_not_read_is_cut() {
-    let bounds = Bounds {
-        exchange: Duration::from_millis(300),
-        connections: 1,
-        ..Bounds::default()
-    };
-    let daemon = Daemon {
-        talkative: 32 * 1024 * 1024,
-        ..Daemon::default()
-    };
-    let server = start_with(bounds, daemon).await;
+/// Asks for much and reads nothing.
+async fn deaf(server: &Server) -> TcpStream {
     let mut deaf = TcpStream::connect(server.address).await.unwrap();
     let ask = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n";
     deaf.write_all(ask).await.unwrap();
-    soon(deaf.readable()).await.unwrap(); // it has its place
-    closed(&mut TcpStream::connect(server.address).await.unwrap()).await;
-    soon(async { while !request(&server, "GET /livez").await.contains("200 OK") {} }).await;
+    soon(deaf.readable()).await.unwrap(); // its answer is under way
+    deaf
+}
+
+fn talkative() -> Daemon {
+    Daemon {
+        talkative: 32 * 1024 * 1024,
+        ..Daemon::default()
+    }
+}
+
+async fn is_cut_short(mut deaf: TcpStream, server: &Server) {
     let mut answer = Vec::new();
     let _ = soon(deaf.read_to_end(&mut answer)).await;
     assert!(answer.len() < server.daemon.talkative, "all was sent");
 }
 
 #[tokio::test]
+async fn peer_that_does_not_read_is_cut() {
+    let limits = Limits {
+        exchange: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let server = start_with(limits, talkative()).await;
+    let deaf = deaf(&server).await;
+    tokio::time::sleep(limits.exchange).await; // it has to be late
+    is_cut_short(deaf, &server).await;
+}
+
+#[tokio::test]
+async fn peer_that_does_not_read_gives_way() {
+    let limits = Limits {
+        answers: 1,
+        ..Limits::default()
+    };
+    let server = start_with(limits, talkative()).await;
+    let deaf = deaf(&server).await;
+    assert!(request(&server, "GET /livez").await.contains("200 OK"));
+    is_cut_short(deaf, &server).await;
+}
+
+#[tokio::test]
 async fn unfinished_heads_are_cut() {
-    let server = start(Bounds {
+    let server = start(Limits {
         head: Duration::from_millis(100),
-        ..Bounds::default()
+        ..Limits::default()
     })
     .await;
     for words in ["", "G", "GET /livez HTTP/1.1\r\nx: y\r\n"] {
@@ -177,21 +207,67 @@ async fn unfinished_heads_are_cut() {
     }
 }
 
+/// As many unfinished requests as there are places, and more, of one source and of many.
 #[tokio::test]
-async fn connections_beyond_the_cap_are_closed() {
-    let server = start(Bounds {
-        connections: 1,
-        ..Bounds::default()
+async fn probes_are_answered_beside_half_open_connections() {
+    let server = start(Limits::default()).await;
+    let mut flood = Vec::new();
+    for number in 0..300_u16 {
+        let [high, low] = number.to_be_bytes();
+        let source = [Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 2, high, low)];
+        for source in source {
+            let mut half = connect_from(source, server.address.port()).await.unwrap();
+            half.write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();
+            flood.push(half);
+        }
+        let begun = Instant::now();
+        assert!(request(&server, "GET /livez").await.contains("200 OK"));
+        assert!(begun.elapsed() < PROMPTLY, "{:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn oldest_unfinished_request_goes_first() {
+    let server = start(Limits {
+        requests: 2,
+        ..Limits::default()
     })
     .await;
-    let held = TcpStream::connect(server.address).await.unwrap();
-    closed(&mut TcpStream::connect(server.address).await.unwrap()).await;
-    drop(held);
-    let served = AtomicBool::new(false);
-    soon(async {
-        while !request(&server, "GET /livez").await.contains("200 OK") {}
-        served.store(true, Ordering::Relaxed);
-    })
-    .await;
-    eventually(|| served.load(Ordering::Relaxed)).await;
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        open.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    closed(&mut open[0]).await;
+    let ask = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    for late in &mut open[1..] {
+        late.write_all(ask).await.unwrap();
+        let mut answer = String::new();
+        soon(late.read_to_string(&mut answer)).await.unwrap();
+        assert!(answer.contains("200 OK"), "{answer}");
+    }
+}
+
+/// A page of a browser on this machine reads nothing (DNS rebinding).
+#[tokio::test]
+async fn foreign_host_is_answered_nothing() {
+    let server = start(Limits::default()).await;
+    for path in ["/livez", "/readyz", "/metrics", "/"] {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: evil.example\r\n\r\n");
+        let answer = say(&server, head.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 421"), "{answer}");
+        assert!(!answer.contains("EOF"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn degraded_daemon_is_ready_and_says_so() {
+    let daemon = Daemon {
+        ready: true.into(),
+        degraded: vec!["one thing".into(), "another".into()],
+        ..Daemon::default()
+    };
+    let server = start_with(Limits::default(), daemon).await;
+    let ready = request(&server, "GET /readyz").await;
+    assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+    assert!(ready.ends_with("\r\n\r\nok\ndegraded: one thing\ndegraded: another\n"));
 }
