@@ -37,6 +37,8 @@ pub(crate) struct Kept {
 pub(crate) struct Defaults {
     pub(crate) ttl: Duration,
     pub(crate) renew: RenewalWindow,
+    /// How far NotBefore of what is issued lies back.
+    pub(crate) backdate: Duration,
 }
 
 /// What each node holds. Boxed: a tree of the values themselves would have much unused room.
@@ -268,6 +270,7 @@ impl Registry {
             is_default: registration.is_default,
             created_at: registration.created_at,
             created_seq: registration.created_seq,
+            backdate: self.defaults.backdate,
         })
     }
 

@@ -26,8 +26,6 @@ use crate::identity::Keypair;
 use crate::identity::renew::PendingKey;
 use crate::state::{AttemptError, NodeCredential, StateDir, StoredBundle};
 
-/// How far the control plane dates NotBefore back from the issue of a leaf.
-pub const LEAF_BACKDATE: Duration = Duration::from_secs(60);
 /// Most entitlements that one node holds.
 pub const MAX_ENTITLEMENTS: usize = 16_384;
 
@@ -209,7 +207,8 @@ impl Installer {
             .get(&arrived.entitlement)
             .ok_or(InstallError::NotEntitled)?;
         let verified = self.verify(&arrived.certificates, &held.entitlement.spiffe_id, now)?;
-        let svid = accept(arrived.certificates, &verified, pending)?;
+        let backdate = held.entitlement.backdate;
+        let svid = accept(arrived.certificates, &verified, pending, backdate)?;
         if let Some(old) = held.svid.as_ref().filter(|old| old.serial == svid.serial) {
             return Ok(Arc::clone(old));
         }
@@ -233,7 +232,8 @@ impl Installer {
         now: Timestamp,
     ) -> Result<(), InstallError> {
         let verified = self.verify(&chain, node_id, now)?;
-        let svid = Arc::new(accept(chain, &verified, pending)?);
+        // The answer that brought it says when it was issued.
+        let svid = Arc::new(accept(chain, &verified, pending, Duration::ZERO)?);
         self.keep_node(Arc::clone(&svid), pending.key_epoch)?;
         self.publish_svid(&EntitlementId::node(), &svid);
         Ok(())
@@ -347,11 +347,13 @@ fn entitle(
     );
 }
 
-/// Joins a verified chain with the key that waited for it.
+/// Joins a verified chain with the key that waited for it. `backdate` is how far before its issue
+/// its NotBefore lies.
 fn accept(
     chain: Vec<CertificateDer<'static>>,
     verified: &VerifiedSvid,
     pending: &PendingKey,
+    backdate: Duration,
 ) -> Result<Svid, InstallError> {
     if Sha256::digest(pending.key.spki())[..] != verified.spki_sha256 {
         return Err(InstallError::UnknownKey);
@@ -365,7 +367,7 @@ fn accept(
         Some(issued_at) => issued_at,
         None => verified
             .not_before
-            .checked_add(LEAF_BACKDATE)
+            .checked_add(backdate)
             .unwrap_or(verified.not_after)
             .min(verified.not_after),
     };

@@ -61,6 +61,7 @@ pub(crate) fn node_right(path: &str) -> Entitlement {
         is_default: false,
         created_at: now(),
         created_seq: 0,
+        backdate: std::time::Duration::from_secs(60),
     }
 }
 

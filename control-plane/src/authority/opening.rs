@@ -94,6 +94,7 @@ impl Authority {
         let defaults = Defaults {
             ttl: settings.x509_ttl,
             renew: settings.renew,
+            backdate: settings.times.of(Profile::Svid).backdate,
         };
         let authority = Arc::new_cyclic(|this| Self {
             this: this.clone(),

@@ -85,6 +85,7 @@ impl State {
             is_default: false,
             created_at,
             created_seq: 0,
+            backdate: defaults.backdate,
         }))
     }
 

@@ -171,6 +171,7 @@ fn registry(key: RegistrationKey, now: Timestamp) -> Registry {
     let defaults = Defaults {
         ttl: TTL,
         renew: RenewalWindow::default(),
+        backdate: Duration::from_secs(60),
     };
     let mut registry = Registry::new(defaults, Policy::default());
     registry.insert(Kept {

@@ -20,6 +20,7 @@ fn registry() -> Registry {
     let defaults = Defaults {
         ttl: DEFAULT,
         renew: RenewalWindow::default(),
+        backdate: Duration::from_secs(60),
     };
     Registry::new(defaults, Policy::default())
 }

@@ -82,6 +82,8 @@ pub struct Entitlement {
     pub lifetime: Duration,
     /// When the sidecar renews.
     pub renew: RenewalWindow,
+    /// How far NotBefore of a certificate lies before its issue, from which its lifetime counts.
+    pub backdate: Duration,
     /// The key epoch: which state of the registration keys are made for. A key of any other is
     /// replaced at once, also one of a higher epoch, for epochs go back with a restore.
     pub min_key_epoch: u64,

@@ -54,6 +54,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
             is_default: true,
             created_at: now(),
             created_seq: 9,
+            backdate: Duration::from_secs(60),
         });
     entitlements
         .map(|entitlement| resource(&entitlement).body.to_vec())

@@ -1,5 +1,7 @@
 //! Entitlements: the body of a discovery resource that is named by the entitlement.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use countersign_discovery::Resource;
 use countersign_model::selector::{MAX_SELECTOR_BYTES, MAX_SELECTORS};
@@ -9,12 +11,15 @@ use countersign_model::{
 };
 use prost::Message;
 
-use super::time::{duration, read_duration, read_timestamp, timestamp};
+use super::time::{duration, read_duration, read_optional_duration, read_timestamp, timestamp};
 use super::{ConvertError, Problem};
 use crate::{ENTITLEMENT_TYPE, mesh};
 
 /// Longest encoded entitlement that is read: all fields at their bounds fit.
 pub const MAX_ENTITLEMENT_BYTES: usize = 32 * 1024;
+
+/// How far a control plane that does not tell dates certificates back, unless it is set otherwise.
+const UNTOLD_BACKDATE: Duration = Duration::from_secs(60);
 
 /// The discovery resource of an entitlement.
 pub fn resource(entitlement: &Entitlement) -> Resource {
@@ -58,6 +63,7 @@ impl From<&Entitlement> for mesh::Entitlement {
             is_default: entitlement.is_default,
             created_at: Some(timestamp(entitlement.created_at)),
             created_seq: entitlement.created_seq,
+            backdate: Some(duration(entitlement.backdate)),
         }
     }
 }
@@ -80,6 +86,7 @@ impl mesh::Entitlement {
             is_default: self.is_default,
             created_at: read_timestamp("created_at", self.created_at)?,
             created_seq: self.created_seq,
+            backdate: read_optional_duration("backdate", self.backdate)?.unwrap_or(UNTOLD_BACKDATE),
             id,
         })
     }

@@ -35,6 +35,7 @@ fn entitlement() -> Entitlement {
         is_default: true,
         created_at: Timestamp::new(1_700_000_000, 5).unwrap(),
         created_seq: 42,
+        backdate: Duration::from_secs(60),
     }
 }
 
@@ -89,6 +90,21 @@ fn a_refusal_names_its_field() {
     assert_eq!(many.problem, Problem::TooLong { limit });
     let long = refused(|m| m.selectors = vec!["x".repeat(1_025)]);
     assert_eq!(long.to_string(), "field selectors: longer than 1024");
+}
+
+#[test]
+fn an_untold_backdate_is_a_minute() {
+    let read = |backdate| {
+        let mut message = mesh::Entitlement::from(&entitlement());
+        message.backdate = backdate;
+        let read = message.named(entitlement().id);
+        read.map(|entitlement| entitlement.backdate.as_secs())
+    };
+    let secs = |seconds| Some(prost_types::Duration { seconds, nanos: 0 });
+    assert_eq!(read(None), Ok(60), "from an older control plane");
+    assert_eq!(read(secs(0)), Ok(0));
+    assert_eq!(read(secs(600)), Ok(600));
+    assert_eq!(read(secs(-1)).unwrap_err().field, "backdate");
 }
 
 #[test]

@@ -70,6 +70,21 @@ pub fn read_duration(
     seconds.map(Duration::from_secs).ok_or(refused.of(field))
 }
 
+/// Reads a duration that may be absent, or zero, in whole seconds.
+///
+/// # Errors
+/// Negative, with a fraction, or more than 10 000 years.
+pub fn read_optional_duration(
+    field: &'static str,
+    length: Option<prost_types::Duration>,
+) -> Result<Option<Duration>, ConvertError> {
+    match length {
+        None => Ok(None),
+        Some(zero) if zero == prost_types::Duration::default() => Ok(Some(Duration::ZERO)),
+        Some(length) => read_duration(field, Some(length)).map(Some),
+    }
+}
+
 const NANOS_PER_SEC: i32 = 1_000_000_000;
 /// 0001-01-01T00:00:00Z, the first second of `google.protobuf.Timestamp`.
 const FIRST_SECOND: i64 = -62_135_596_800;

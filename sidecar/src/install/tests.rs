@@ -150,6 +150,29 @@ fn a_clock_set_back_upstream_stops_no_renewal() {
 }
 
 #[test]
+fn a_chain_before_its_answer_counts_from_its_issue() {
+    for backdate in [0, 20, 60, 600].map(Duration::from_secs) {
+        let mut world = world();
+        let told = Entitlement {
+            backdate,
+            ..right('1', "/web", 1)
+        };
+        let told = world
+            .installer
+            .entitlements(vec![told], &[], Stamp::default());
+        told.unwrap();
+        let key = PendingKey {
+            issued: None,
+            ..pending(0)
+        };
+        let chain = world.chain_for(&key, "/web", 1);
+        let svid = world.installer.chain(chain, &key, now()).unwrap();
+        let not_before: Timestamp = "2025-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(svid.lifetime.issued_at, not_before + backdate);
+    }
+}
+
+#[test]
 fn a_bundle_without_roots_changes_nothing() {
     let mut world = world();
     let error = world.installer.bundle(Vec::new(), "v2").unwrap_err();

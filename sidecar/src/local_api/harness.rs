@@ -84,6 +84,7 @@ pub(crate) fn entitlement(path: &str, selectors: SelectorSet, age: i64) -> Entit
         is_default: false,
         created_at: Timestamp::from_second(age).unwrap(),
         created_seq: 0,
+        backdate: Duration::from_secs(60),
     }
 }
 

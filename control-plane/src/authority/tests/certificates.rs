@@ -46,6 +46,25 @@ async fn enrolled_key_becomes_an_svid_that_peers_accept() {
     );
 }
 
+/// A sidecar whose chain comes before the answer counts from here.
+#[tokio::test]
+async fn entitlement_tells_how_far_not_before_lies_back() {
+    for backdate in [0, 60, 600].map(Duration::from_secs) {
+        let set = |settings: &mut Settings| settings.times.svid_backdate = backdate;
+        let plane = Plane::with(set).await;
+        let web = plane.register(registration("/web", "/node/a")).await;
+        let node = plane.attest("/node/a").await;
+        for entitlement in [web, EntitlementId::node()] {
+            let svid = plane.enrol(&node, &entitlement).await;
+            let told = plane.authority.entitlement(node.id(), &entitlement);
+            let seen = verify(&plane, &svid.chain(), after(1));
+            let issued_at = seen.not_before + told.unwrap().backdate;
+            let issued = svid.lifetime.issued_at.as_second();
+            assert_eq!(issued_at.as_second(), issued, "{backdate:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn accepted_kinds_of_keys_are_certified() {
     let plane = Plane::new().await;

@@ -82,6 +82,7 @@ fn lineage_costs_little_in_all_parts_together() {
             let defaults = Defaults {
                 ttl: LIFETIME,
                 renew: RenewalWindow::default(),
+                backdate: Duration::from_secs(60),
             };
             let above: Path = Arc::from([vec![0; 480].into()]);
             let state = State::new(defaults, Policy::default());

@@ -21,6 +21,7 @@ fn right(min_key_epoch: u64) -> Entitlement {
         is_default: false,
         created_at: at(0),
         created_seq: 0,
+        backdate: Duration::from_secs(60),
     }
 }
 

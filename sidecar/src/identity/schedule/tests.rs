@@ -21,6 +21,7 @@ fn entitlement(number: u32) -> Entitlement {
         is_default: false,
         created_at: at(1_000 + i64::from(number)),
         created_seq: u64::from(number),
+        backdate: Duration::from_secs(60),
     }
 }
 
