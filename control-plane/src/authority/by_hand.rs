@@ -1,7 +1,8 @@
 //! Signing by hand: the same path as an enrolment, for a key that no node holds.
 //!
 //! Authorize, lint, log, sign; the chain goes back to the operator and to no stream. The same key
-//! gets the same certificate again while that is valid; a new certificate takes a new key.
+//! gets the same certificate again while that is young, so that a retry costs nothing, and a new one
+//! from the time on at which a sidecar would renew: a device may keep its key.
 
 use std::collections::HashMap;
 
@@ -17,6 +18,7 @@ use super::{Authority, AuthorityError, Denied};
 use crate::ca::sign::Signed;
 use crate::issue::issuance::Issuance;
 use crate::issue::request::Requested;
+use crate::issue::whole_second;
 use crate::registry::{Authorized, authorize_by_hand};
 use crate::telemetry::Phase;
 
@@ -95,8 +97,12 @@ impl Authority {
         let spki_sha256 = requested.spki_sha256();
         let signed_before = self.write().keys.claim(spki_sha256, &authorized, now)?;
         if let Some(index) = signed_before {
-            let signed = self.issued_before(index, &authorized)?;
-            return self.hand_out(id, &signed);
+            let before = self.logged_before(index)?;
+            if !self.is_renewal_due(before.issuance(), &authorized, now) {
+                let signed = self.issued_before(before, &authorized)?;
+                return self.hand_out(id, &signed);
+            }
+            self.write().keys.renew(spki_sha256, &authorized, now)?;
         }
         let newest = self.read().signed_by_hand.newest(authorized.entitlement());
         let mut subject = Box::new(self.subject(authorized));
@@ -118,6 +124,20 @@ impl Authority {
         info!(spiffe_id = %id, serial = %svid.serial, not_after = %svid.lifetime.not_after,
             "certificate signed by hand");
         Ok(svid)
+    }
+
+    /// Whether a key that has this certificate is given a new one: at the earliest moment at which
+    /// a sidecar would renew, where that certificate would end later.
+    fn is_renewal_due(&self, before: &Issuance, authorized: &Authorized, now: Timestamp) -> bool {
+        let lifetime = Lifetime {
+            issued_at: before.issued_at,
+            not_after: before.not_after,
+        };
+        let end = now.checked_add(authorized.ttl()).unwrap_or(Timestamp::MAX);
+        let issuer = self.cas().issuing();
+        let end = issuer.map(|(issuer, _)| whole_second(end).min(issuer.not_after));
+        let window = self.settings.renew;
+        window.moment(&lifetime, 0.0) <= now && end.is_some_and(|end| end > before.not_after)
     }
 
     fn may_sign(&self, id: &SpiffeId, now: Timestamp) -> Result<Authorized, AuthorityError> {

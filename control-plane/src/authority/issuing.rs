@@ -20,6 +20,7 @@ use super::{
     ServerIdentity,
 };
 use crate::ca::authorities::Path;
+use crate::ca::log::Logged;
 use crate::ca::sign::Signed;
 use crate::issue::PrepareError;
 use crate::issue::issuance::Issuance;
@@ -32,7 +33,7 @@ use crate::telemetry::Phase;
 /// Lifetime of the control plane's own SVID, where an issuing CA lives long enough.
 const SERVER_TTL: Duration = Duration::from_secs(3_600);
 /// How many enrolments may run at a time, at most: one for each stripe.
-const STRIPES: usize = 1_024;
+pub(super) const STRIPES: usize = 1_024;
 
 /// Locks by entitlement, so that one key is never certified twice at a time.
 #[derive(Debug)]
@@ -196,20 +197,25 @@ impl Authority {
         index: u64,
         authorized: &Authorized,
     ) -> Result<Arc<PublishedSvid>, AuthorityError> {
-        let signed = self.issued_before(index, authorized)?;
+        let signed = self.issued_before(self.logged_before(index)?, authorized)?;
         let above = self.above(&signed)?;
         svid_of(&signed, above, authorized)
+    }
+
+    /// The entry of a certificate that a key was given before.
+    pub(super) fn logged_before(&self, index: u64) -> Result<Logged, AuthorityError> {
+        self.log.read_back(index)?.ok_or_else(|| {
+            AuthorityError::Unavailable("an entry is missing from the issuance log".to_owned())
+        })
     }
 
     /// The certificate that a key was given before, where it still says the same.
     pub(super) fn issued_before(
         &self,
-        index: u64,
+        logged: Logged,
         authorized: &Authorized,
     ) -> Result<Signed, AuthorityError> {
-        let logged = self.log.read_back(index)?.ok_or_else(|| {
-            AuthorityError::Unavailable("an entry is missing from the issuance log".to_owned())
-        })?;
+        let index = logged.issuance().serial.index();
         // The epoch of an entry may be above the present one: a restore took back the change that
         // raised it, and with it what the certificate says.
         let (present, then) = (authorized.key_epoch(), logged.issuance().key_epoch);

@@ -6,7 +6,6 @@
 //! a bound as well, so that no rate fills the memory: beyond it no key is taken. Each holder has a
 //! share of it, so that none takes it all.
 
-#[cfg(test)]
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 
@@ -31,6 +30,9 @@ pub(super) struct Keys {
     uses: KeyTable,
     /// See [`MAX_KEYS`].
     most: usize,
+    /// Keys that are certified again while they have a certificate, and whose they are. Their
+    /// enrolments run, so there are [`STRIPES`](super::issuing::STRIPES) at most.
+    renewing: HashMap<[u8; 32], Holder>,
     first_end: FirstEnd,
     voids: Voids,
     /// Of how many keys each holder has the use, void ones too.
@@ -42,6 +44,7 @@ impl Default for Keys {
         Self {
             uses: KeyTable::default(),
             most: MAX_KEYS,
+            renewing: HashMap::new(),
             first_end: FirstEnd::default(),
             voids: Voids::default(),
             shares: Shares::default(),
@@ -130,9 +133,31 @@ impl Keys {
         authorized: &Authorized,
         now: Timestamp,
     ) -> Result<Option<u64>, AuthorityError> {
-        let node = authorized.node().map_or("", |node| node.as_str());
-        let holder = Holder::of(node, authorized.entitlement().as_str());
-        self.claim_for(spki_sha256, holder, now)
+        self.claim_for(spki_sha256, holder_of(authorized), now)
+    }
+
+    /// Claims a key once more that its holder has a certificate for: it keeps its place.
+    ///
+    /// # Errors
+    /// It ended meanwhile, and another has the key.
+    pub(super) fn renew(
+        &mut self,
+        spki_sha256: [u8; 32],
+        authorized: &Authorized,
+        now: Timestamp,
+    ) -> Result<(), Denied> {
+        self.renew_for(spki_sha256, holder_of(authorized), now)
+    }
+
+    fn renew_for(
+        &mut self,
+        spki_sha256: [u8; 32],
+        holder: Holder,
+        now: Timestamp,
+    ) -> Result<(), Denied> {
+        self.check_bound(&spki_sha256, holder, now)?;
+        self.renewing.insert(spki_sha256, holder);
+        Ok(())
     }
 
     fn claim_for(
@@ -182,7 +207,9 @@ impl Keys {
     ) -> Result<(), Denied> {
         let live = self.uses.get(spki_sha256).filter(|used| used.is_live(now));
         let bound = live.or_else(|| self.voids.of_key(spki_sha256, now));
-        if bound.is_some_and(|used| used.holder != holder) {
+        let holders = bound.map(KeyUse::holder).into_iter();
+        let mut holders = holders.chain(self.renewing.get(spki_sha256).copied());
+        if holders.any(|present| present != holder) {
             return Err(Denied {
                 code: "key_in_use",
                 message: "this key is certified for another identity or entitlement".to_owned(),
@@ -229,12 +256,17 @@ impl Keys {
     pub(super) fn issued(&mut self, issuance: &Issuance) {
         self.first_end.note(issuance.not_after);
         let used = KeyUse::of(issuance);
+        self.renewing.remove(&issuance.spki_sha256);
+        // The certificate before it of the same key is valid as well, and ends earlier.
         self.uses
             .insert(issuance.spki_sha256, used, &mut self.shares);
     }
 
     /// Gives up a claim that came to nothing, and says what it was for.
     pub(super) fn release(&mut self, spki_sha256: &[u8; 32]) -> Option<KeyUse> {
+        if let Some(holder) = self.renewing.remove(spki_sha256) {
+            return Some(KeyUse::claimed(holder));
+        }
         let claimed = self.uses.get(spki_sha256);
         if claimed.is_some_and(|used| used.issued.is_none()) {
             return self.uses.remove(spki_sha256, &mut self.shares);
@@ -265,7 +297,7 @@ impl Keys {
 
     /// Whether a certificate is being issued.
     pub(super) fn is_issuing(&self) -> bool {
-        self.uses.values().any(|used| used.issued.is_none())
+        !self.renewing.is_empty() || self.uses.values().any(|used| used.issued.is_none())
     }
 
     /// The lowest log index of a certificate that is valid, or would be if it were not void.
@@ -316,6 +348,11 @@ impl Keys {
     pub(super) fn size(&self) -> (usize, usize) {
         (self.uses.len(), self.uses.capacity())
     }
+}
+
+fn holder_of(authorized: &Authorized) -> Holder {
+    let node = authorized.node().map_or("", |node| node.as_str());
+    Holder::of(node, authorized.entitlement().as_str())
 }
 
 #[cfg(test)]

@@ -20,7 +20,8 @@ pub(super) const EXAMPLES: &str = "Examples:\n  \
     -keyout plc.key -out plc.csr\n  \
     countersign sign --id spiffe://example.org/plc --csr plc.csr --out plc.pem\n  \
     countersign sign --id spiffe://example.org/plc --csr - --out - < plc.csr > plc.pem\n\n\
-    The same key gets the same certificate again while that is valid: make a new key for a new one.";
+    The same key gets the same certificate again while that is young, and a new one from 0.8 times\n\
+    svid.renew_at of its lifetime on. A fresh key gets a new one at once.";
 
 /// Stands for stdin or stdout.
 const DASH: &str = "-";

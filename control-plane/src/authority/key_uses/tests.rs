@@ -93,6 +93,8 @@ enum Step {
     Claim(u8, u8),
     /// A certificate of so many seconds is given for a claim.
     Issue(u8, i64),
+    /// A key that has a certificate is claimed for another one.
+    Renew(u8),
     Release(u8),
     /// One of so many seconds is given to nobody.
     Withhold(u8, i64),
@@ -109,6 +111,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => (key.clone(), holder.clone()).prop_map(|(key, holder)| Step::Claim(key, holder)),
         4 => (key.clone(), life.clone()).prop_map(|(key, life)| Step::Issue(key, life)),
+        2 => key.clone().prop_map(Step::Renew),
         1 => key.clone().prop_map(Step::Release),
         2 => (key.clone(), life.clone()).prop_map(|(key, life)| Step::Withhold(key, life)),
         1 => (key.clone(), holder.clone(), life.clone())
@@ -125,6 +128,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Run {
     keys: Keys,
     claimed: BTreeMap<u8, u8>,
+    /// Whose the keys are that have a certificate, or had one.
+    issued: BTreeMap<u8, u8>,
     index: u64,
     second: i64,
 }
@@ -153,8 +158,10 @@ impl Run {
                 if let Some(holder) = self.claimed.remove(&key) {
                     let issuance = self.issuance(key, holder, life);
                     self.keys.issued(&issuance);
+                    self.issued.insert(key, holder);
                 }
             }
+            Step::Renew(key) => self.renew(key),
             Step::Release(key) => {
                 if self.claimed.remove(&key).is_some() {
                     self.keys.release(&[key; 32]).unwrap();
@@ -169,6 +176,7 @@ impl Run {
             Step::Find(key, holder, life) => {
                 let issuance = self.issuance(key, holder, life);
                 self.keys.issued(&issuance);
+                self.issued.insert(key, holder);
                 self.claimed.remove(&key);
             }
             Step::FindVoid(key, holder, life) => {
@@ -185,6 +193,10 @@ impl Run {
 
     /// A claim is refused for the share only where the share is taken.
     fn claim(&mut self, key: u8, holder: u8) {
+        // One enrolment of an entitlement runs at a time.
+        if self.claimed.get(&key) == Some(&holder) {
+            return;
+        }
         let (now, whose) = (at(self.second), Holder::of(&node_of(holder), "node"));
         let before = self.held(&whose);
         match self.keys.claim_for([key; 32], whose, now) {
@@ -198,6 +210,29 @@ impl Run {
             Ok(Some(_)) | Err(AuthorityError::Denied(_)) => {}
             Err(other) => panic!("{other}"),
         }
+    }
+
+    /// A renewal takes no more of a share, and lets no other holder have the key.
+    fn renew(&mut self, key: u8) {
+        let is_free = !self.claimed.contains_key(&key);
+        let Some(&holder) = self.issued.get(&key).filter(|_| is_free) else {
+            return;
+        };
+        let (whose, other) = [holder, holder + 1]
+            .map(|it| Holder::of(&node_of(it), "node"))
+            .into();
+        let before = self.held(&whose);
+        if self
+            .keys
+            .renew_for([key; 32], whose, at(self.second))
+            .is_err()
+        {
+            return;
+        }
+        assert_eq!(self.held(&whose), before);
+        let taken = self.keys.claim_for([key; 32], other, at(self.second));
+        assert!(matches!(taken, Err(AuthorityError::Denied(_))), "{taken:?}");
+        self.claimed.insert(key, holder);
     }
 
     fn held(&self, holder: &Holder) -> u32 {

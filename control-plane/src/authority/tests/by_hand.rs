@@ -105,6 +105,59 @@ async fn same_key_gets_the_same_certificate() {
     assert_ne!(ended.serial, first.serial, "its certificate has ended");
 }
 
+/// A device may keep its key.
+#[tokio::test]
+async fn same_key_is_renewed_once_that_is_due() {
+    let plane = Plane::new().await;
+    let plc = plane.register(by_hand("/plc")).await;
+    plane.register(by_hand("/other")).await;
+    let pair = fresh_key();
+    let first = sign(&plane, "/plc", &pair, 0).await.unwrap();
+    // An hour times 0.45 times 0.8 is 1296 seconds.
+    let young = sign(&plane, "/plc", &pair, 1_295).await.unwrap();
+    assert_eq!(said(&first), said(&young));
+    let second = sign(&plane, "/plc", &pair, 1_297).await.unwrap();
+    assert_ne!(second.serial, first.serial);
+    assert_eq!(
+        second.lifetime.not_after,
+        first.lifetime.not_after + Duration::from_secs(1_297)
+    );
+    certificates::verify(&plane, &second.chain, after(1_298));
+    let again = sign(&plane, "/plc", &pair, 1_298).await.unwrap();
+    assert_eq!(said(&second), said(&again));
+    let shown = plane.authority.certificate(&second.serial, 10).unwrap();
+    let history: Vec<_> = shown.history.iter().map(|it| it.serial).collect();
+    assert_eq!(history, [first.serial], "both are in the log");
+
+    let plane = plane.restart(after(1_300)).await;
+    let third = sign(&plane, "/plc", &pair, 1_301).await.unwrap();
+    assert_eq!(said(&second), said(&third));
+    assert_eq!(
+        code(sign(&plane, "/other", &pair, 3_700).await),
+        "key_in_use"
+    );
+    let [counted, found] = plane.authority.read().keys.shares();
+    assert_eq!(counted, found);
+    assert_eq!(
+        counted.into_values().collect::<Vec<_>>(),
+        [1],
+        "one key of {plc}"
+    );
+}
+
+/// A certificate that would end no later is no renewal.
+#[tokio::test]
+async fn same_key_is_not_renewed_for_less() {
+    let plane = Plane::new().await;
+    let mut wanted = by_hand("/plc");
+    wanted.expires_at = Some(after(1_800));
+    plane.register(wanted).await;
+    let pair = fresh_key();
+    let first = sign(&plane, "/plc", &pair, 0).await.unwrap();
+    let second = sign(&plane, "/plc", &pair, 1_700).await.unwrap();
+    assert_eq!(said(&first), said(&second));
+}
+
 #[tokio::test]
 async fn one_key_is_never_two_identities_by_hand() {
     let plane = Plane::new().await;
