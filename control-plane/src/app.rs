@@ -142,8 +142,10 @@ impl Running {
             telemetry,
         } = listeners;
         listening("api", plane.api_address);
-        let (mesh, attestation) = discovery::services(plane);
-        let router = grpc::server().add_service(mesh).add_service(attestation);
+        let offered = discovery::Api::new(plane);
+        let router = grpc::server(offered.messages)
+            .add_service(offered.mesh)
+            .add_service(offered.attestation);
         let limits = Limits::default();
         let service = TlsService {
             standing: Arc::new(discovery::standing(plane)),
@@ -156,7 +158,7 @@ impl Running {
         self.until_drained("api", router.serve_with_incoming_shutdown(incoming, stop));
 
         listening("admin", config.admin.socket.display());
-        let router = grpc::server().add_service(admin::service(plane));
+        let router = grpc::local_server(admin::messages()).add_service(admin::service(plane));
         let counters = plane.metrics.admin.clone();
         let incoming = unix::incoming_within(admin, admin::admits, limits, counters);
         let stop = plane.stopping.clone().cancelled_owned();

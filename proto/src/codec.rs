@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use prost::Message;
+pub use prost::Message;
 use tonic::codec::{self, BufferSettings};
 use tonic_prost::{ProstDecoder, ProstEncoder};
 

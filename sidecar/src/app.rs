@@ -218,7 +218,7 @@ impl Sidecar {
 async fn serve_workloads(listener: UnixListener, api: Arc<LocalApi>, counters: Arc<Counters>) {
     let (sds, workload) = api.services();
     let connections = incoming_within(listener, |_| true, Limits::default(), counters);
-    let serving = grpc::server()
+    let serving = grpc::local_server(api.messages())
         .add_service(sds)
         .add_service(workload)
         .serve_with_incoming(recognised(connections));

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use countersign_model::EntitlementId;
 use countersign_proto::sds::secret_discovery_service_server::SecretDiscoveryServiceServer;
 use countersign_proto::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
-use countersign_serve::limits::MAX_MESSAGE_BYTES;
+use countersign_serve::messages::{Account, ByteBudget, MessageBounds, Payer, Shares};
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
-use tonic::{Request, Status};
+use tonic::{Extensions, Request, Status};
 
 pub use quota::{MAX_STREAMS_PER_UID, StreamPermit, StreamQuota};
 pub use socket::{LocalConnection, LocalPeer, recognised};
@@ -24,7 +24,9 @@ pub use socket::{LocalConnection, LocalPeer, recognised};
 use crate::attest::{Caller, Programs};
 use crate::consumers::{Connection, ConsumerKind, Consumers};
 use crate::holdings::{Holdings, Snapshot};
-use crate::sds::{Metrics, SecretDiscovery, Secrets};
+use crate::sds::{
+    MAX_REQUEST_BYTES as MAX_SDS_REQUEST_BYTES, Metrics, SecretDiscovery, Secrets, fields,
+};
 use crate::workload_api::{MAX_REQUEST_BYTES, WorkloadApi};
 
 /// Both services on one socket.
@@ -43,7 +45,15 @@ pub struct LocalApi {
     clock: fn() -> Timestamp,
     quota: Arc<StreamQuota>,
     programs: Arc<Programs>,
+    budget: Arc<ByteBudget>,
 }
+
+/// What callers make this process hold: unfinished messages, and the names that streams ask for. Each
+/// user has enough for thousands of secrets; the total is for as many users as a node has.
+const SHARES: Shares = Shares {
+    total: 256 * 1024 * 1024,
+    each: 16 * 1024 * 1024,
+};
 
 impl LocalApi {
     /// Serves from `holdings` and records in `consumers`. `clock` tells the wall-clock time.
@@ -60,6 +70,7 @@ impl LocalApi {
             clock,
             quota: Arc::default(),
             programs: Arc::default(),
+            budget: ByteBudget::new(SHARES),
         })
     }
 
@@ -74,9 +85,22 @@ impl LocalApi {
         let sds = SecretDiscoveryServiceServer::new(SecretDiscovery::new(self.clone()));
         let workload = SpiffeWorkloadApiServer::new(WorkloadApi::new(self.clone()));
         (
-            sds.max_decoding_message_size(MAX_MESSAGE_BYTES),
+            sds.max_decoding_message_size(MAX_SDS_REQUEST_BYTES),
             workload.max_decoding_message_size(MAX_REQUEST_BYTES),
         )
+    }
+
+    /// What callers may send: to be set on the server of the socket.
+    pub fn messages(self: &Arc<Self>) -> MessageBounds {
+        let api = Arc::clone(self);
+        MessageBounds::paid_by(move |call| api.account(call)).sieved(fields)
+    }
+
+    /// Who pays for what a call makes us hold.
+    pub(crate) fn account(&self, call: &Extensions) -> Account {
+        let peer = call.get::<LocalPeer>();
+        let payer = peer.map_or_else(Payer::unknown, |local| Payer::Uid(local.peer.uid));
+        self.budget.account(payer)
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -19,11 +19,14 @@ use std::sync::Arc;
 use countersign_discovery::{
     DeltaSession, Limits, SessionError, StateRequest, StateSession, fetch,
 };
+use countersign_proto::codec::Codec;
 use countersign_proto::discovery::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
 use countersign_proto::sds::secret_discovery_service_server::SecretDiscoveryService;
+use countersign_serve::messages::{Fields, Messages};
 use futures_util::Stream;
+use tonic::codec::Codec as _;
 use tonic::{Request, Response, Status, Streaming};
 
 pub use metrics::Metrics;
@@ -33,6 +36,34 @@ use crate::local_api::LocalApi;
 use dialect::{Dialect, with_default_type};
 use stream::{Given, SecretStream};
 use view::CallerView;
+
+/// Longest request, without the node that an Envoy repeats in each: some thousands of names.
+pub const MAX_REQUEST_BYTES: usize = 1024 * 1024;
+/// Most fields of a request: a delta request that resumes says each name twice.
+const MAX_REQUEST_FIELDS: usize = 2 * LIMITS.names + 64;
+/// What one stream may ask for: four Envoys of a thousand secrets each on one stream, if there were
+/// such a thing.
+const LIMITS: Limits = Limits {
+    names: 4_096,
+    name_bytes: 2_304,
+    unanswered: 64,
+};
+
+/// The fields of a request that are read, by the path of its call.
+pub(crate) fn fields(path: &str) -> Option<Fields> {
+    let keep: &[u32] =
+        match path.strip_prefix("/envoy.service.secret.v3.SecretDiscoveryService/")? {
+            // type_url, subscribe, unsubscribe, initial versions, nonce, error: not the node (1).
+            "DeltaSecrets" => &[2, 3, 4, 5, 6, 7],
+            // version_info, names, type_url, nonce, error: not the node (2).
+            _ => &[1, 3, 4, 5, 6],
+        };
+    Some(Fields {
+        keep,
+        max_bytes: MAX_REQUEST_BYTES,
+        max_fields: MAX_REQUEST_FIELDS,
+    })
+}
 
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -56,13 +87,9 @@ impl SecretDiscovery {
         let snapshot = self.api.holdings.load();
         let caller = self.api.attest(&request, &snapshot)?;
         let permit = self.api.admit_stream(&caller)?;
-        let stream = SecretStream::new(
-            self.api.clone(),
-            caller,
-            permit,
-            request.into_inner(),
-            dialect,
-        );
+        let decoder = || Codec::<D::Response, D::Request>::default().decoder();
+        let requests = Messages::of(request, decoder, MAX_REQUEST_BYTES);
+        let stream = SecretStream::new(self.api.clone(), caller, permit, requests, dialect);
         Ok(Response::new(Box::pin(stream.into_responses())))
     }
 }
@@ -76,14 +103,14 @@ impl SecretDiscoveryService for SecretDiscovery {
         &self,
         request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamSecretsStream>, Status> {
-        self.open(request, StateSession::new(Limits::default()))
+        self.open(request, StateSession::new(LIMITS))
     }
 
     async fn delta_secrets(
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaSecretsStream>, Status> {
-        self.open(request, DeltaSession::new(Limits::default()))
+        self.open(request, DeltaSession::new(LIMITS))
     }
 
     /// Answers with what is there now. A name that is not held yet is enrolled, and there the
@@ -98,7 +125,8 @@ impl SecretDiscoveryService for SecretDiscovery {
         with_default_type(&mut request.type_url);
         let given = Given::new();
         let view = CallerView::new(&self.api, &snapshot, &caller, &given);
-        let response = fetch(&request, Limits::default(), &view).map_err(|e| refuse(&e))?;
+        let fetched = fetch(&request, LIMITS, &view).map_err(|e| refuse(&e))?;
+        let response = fetched.response;
         self.api
             .demand(request.names.iter().filter_map(|name| view.missing(name)));
         for resource in &response.resources {

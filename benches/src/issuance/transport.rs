@@ -12,22 +12,25 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use countersign_envoy::SECRET_TYPE;
 use countersign_proto::KEY_PROOF_EXPORTER;
+use countersign_proto::codec::Codec;
 use countersign_proto::convert::enrol::answer;
 use countersign_proto::discovery::{DeltaDiscoveryResponse, Resource};
 use countersign_proto::mesh::mesh_server::{Mesh, MeshServer};
 use countersign_proto::mesh::{
     ControlMessage, EnrolRequest, EnrolResponse, Enrolled, NodeMessage, control_message,
 };
+use countersign_serve::limits::MAX_MESSAGE_BYTES;
+use countersign_serve::messages::{MessageBounds, Messages, Shares};
 use countersign_serve::tls::{self, TlsService};
 use countersign_serve::{bind_tcp, grpc};
 use countersign_verify::tls::provider;
-use futures_util::StreamExt;
 use prost_types::Any;
 use rcgen::KeyPair;
 use rustls::ServerConfig;
 use rustls_pki_types::PrivateKeyDer;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::codec::Codec as _;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::cost::BATCH;
@@ -128,7 +131,11 @@ pub async fn serve(durable: bool) -> Result<()> {
     // Its client shows no certificate, and stays.
     service.limits.stranger_lifetime = RUN;
     let incoming = tls::incoming(listener, service);
-    let server = grpc::server().add_service(MeshServer::new(echo));
+    let messages = MessageBounds::new(Shares {
+        total: 8 * MAX_MESSAGE_BYTES,
+        each: 8 * MAX_MESSAGE_BYTES,
+    });
+    let server = grpc::server(messages).add_service(MeshServer::new(echo));
     Ok(server.serve_with_incoming(incoming).await?)
 }
 
@@ -201,8 +208,9 @@ impl Mesh for Echo {
     ) -> Result<Response<Self::DiscoverStream>, Status> {
         let (out, responses) = mpsc::channel(MAX_UNSENT);
         *self.stream() = Some(out);
-        let mut acknowledgements = request.into_inner();
-        tokio::spawn(async move { while acknowledgements.next().await.is_some() {} });
+        let decoder = || Codec::<ControlMessage, NodeMessage>::default().decoder();
+        let mut acknowledgements = Messages::of(request, decoder, MAX_MESSAGE_BYTES);
+        tokio::spawn(async move { while let Ok(Some(_)) = acknowledgements.next().await {} });
         Ok(Response::new(ReceiverStream::new(responses)))
     }
 }

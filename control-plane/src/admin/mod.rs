@@ -21,6 +21,7 @@ use countersign_proto::admin as wire;
 use countersign_proto::admin::admin_server::{Admin, AdminServer};
 use countersign_proto::convert::time::{read_duration, timestamp};
 use countersign_serve::limits::MAX_MESSAGE_BYTES;
+use countersign_serve::messages::{MessageBounds, Shares};
 use countersign_serve::unix::UnixPeer;
 use tokio_stream::Stream;
 use tonic::metadata::MetadataValue;
@@ -48,6 +49,14 @@ pub(crate) fn service(plane: &Arc<Plane>) -> Described<AdminServer<AdminService>
         plane: plane.clone(),
     };
     Described(AdminServer::new(service).max_decoding_message_size(MAX_MESSAGE_BYTES))
+}
+
+/// What operators may send at once: root and the server's own user, each some of the longest messages.
+pub(crate) fn messages() -> MessageBounds {
+    MessageBounds::new(Shares {
+        total: 8 * MAX_MESSAGE_BYTES,
+        each: 4 * MAX_MESSAGE_BYTES,
+    })
 }
 
 /// Whether a process may use the socket: by the kernel's word, root or the server's own user.

@@ -11,6 +11,7 @@ use countersign_proto::mesh::{AttestNodeRequest, AttestNodeResponse, JoinTokenEv
 use countersign_serve::source::Source;
 use countersign_serve::tls::TlsPeer;
 use countersign_telemetry::{Principal, peer_line};
+use countersign_verify::proof::{MAX_SIGNATURE_BYTES, MAX_SPKI_BYTES, ProofError};
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
@@ -110,14 +111,19 @@ impl NodeAttestation for AttestationService {
     ) -> Result<Response<AttestNodeResponse>, Status> {
         let peer = request.extensions().get::<TlsPeer>().cloned();
         let peer = peer.ok_or_else(|| Status::internal("the connection has no peer"))?;
-        let request = request.into_inner();
-        hello::check(request.hello.as_ref())?;
-        let key = request
-            .key
-            .ok_or_else(|| Status::invalid_argument("no key proof"))?;
-        let evidence = request
-            .evidence
-            .ok_or_else(|| Status::invalid_argument("no evidence"))?;
+        let AttestNodeRequest {
+            hello,
+            key,
+            evidence,
+        } = request.into_inner();
+        hello::check(hello.as_ref())?;
+        drop(hello);
+        let key = key.ok_or_else(|| Status::invalid_argument("no key proof"))?;
+        // Before it waits at the gate: what waits must be small.
+        if key.spki.len() > MAX_SPKI_BYTES || key.signature.len() > MAX_SIGNATURE_BYTES {
+            return Err(Status::invalid_argument(ProofError::TooLarge.to_string()));
+        }
+        let evidence = evidence.ok_or_else(|| Status::invalid_argument("no evidence"))?;
         let _place = self.admit(&peer).await?;
         let started = Instant::now();
         let span = tracing::info_span!("attest", peer = %peer.address);

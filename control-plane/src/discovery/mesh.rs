@@ -2,14 +2,19 @@
 
 use std::sync::Arc;
 
+use countersign_proto::codec::Codec;
 use countersign_proto::mesh::mesh_server::Mesh;
 use countersign_proto::mesh::{ControlMessage, EnrolRequest, EnrolResponse, NodeMessage};
+use countersign_serve::limits::MAX_MESSAGE_BYTES;
+use countersign_serve::messages::Messages;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::codec::Codec as _;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::counting::Counting;
 use super::enrolling::Enroller;
-use super::session::Sessions;
+use super::session::{Session, Sessions};
 use super::stream::{self, MAX_QUEUED_RESPONSES};
 use crate::plane::Plane;
 
@@ -37,7 +42,9 @@ impl Mesh for MeshService {
         &self,
         request: Request<EnrolRequest>,
     ) -> Result<Response<EnrolResponse>, Status> {
-        let session = self.sessions.recognise(&request)?;
+        let session = session(&request)?;
+        // It was recognised before its keys were read, which can take a while.
+        self.sessions.good_until(&session)?;
         let enrolments = request.into_inner().enrolments;
         let answers = self.enroller.enrol(session, enrolments).await?;
         Ok(Response::new(EnrolResponse { answers }))
@@ -49,16 +56,27 @@ impl Mesh for MeshService {
         &self,
         request: Request<Streaming<NodeMessage>>,
     ) -> Result<Response<Self::DiscoverStream>, Status> {
-        let session = self.sessions.recognise(&request)?;
+        let session = session(&request)?;
         let (out, responses) = mpsc::channel(MAX_QUEUED_RESPONSES);
         let stream = stream::run(
             self.plane.clone(),
             self.sessions.clone(),
             session,
-            request.into_inner(),
+            node_messages(request),
             out,
         );
         self.plane.tasks.spawn(stream);
         Ok(Response::new(ReceiverStream::new(responses)))
     }
+}
+
+/// Who calls, as it was recognised before anything of its call was read.
+fn session<T>(request: &Request<T>) -> Result<Session, Status> {
+    let session = request.extensions().get::<Session>().cloned();
+    session.ok_or_else(|| Status::internal("the caller was not recognised"))
+}
+
+fn node_messages(request: Request<Streaming<NodeMessage>>) -> Messages<NodeMessage> {
+    let decoder = || Counting(Codec::<ControlMessage, NodeMessage>::default().decoder());
+    Messages::of(request, decoder, MAX_MESSAGE_BYTES)
 }

@@ -1,16 +1,19 @@
 //! The sidecar API: attestation, enrolment and the one discovery stream of each node.
 //!
 //! [`attestation`] needs no client certificate. Everything else ([`mesh`]) asks [`session`] on
-//! every call which node it speaks to: a workload's SVID authenticates nothing. [`enrolling`] has
-//! keys certified, [`bounded`] bounds what is taken in for it. What a node may see is its [`view`];
-//! [`stream`] pushes it and takes acknowledgements in.
+//! every call which node it speaks to, before anything of the call is read ([`bounded`]): a
+//! workload's SVID authenticates nothing. [`enrolling`] has keys certified. [`paying`] says whose
+//! share an unfinished message is taken from, [`counting`] how many parts a message may have. What
+//! a node may see is its [`view`]; [`stream`] pushes it and takes acknowledgements in.
 
 mod admitting;
 mod attestation;
 mod bounded;
+mod counting;
 mod enrolling;
 mod hello;
 mod mesh;
+mod paying;
 mod server_identity;
 mod session;
 mod stream;
@@ -19,6 +22,7 @@ mod view;
 use std::sync::Arc;
 
 use countersign_proto::mesh::node_attestation_server::NodeAttestationServer;
+use countersign_serve::messages::MessageBounds;
 use countersign_serve::tls::{Standing, TlsPeer};
 
 pub(crate) use server_identity::ServerTls;
@@ -28,20 +32,29 @@ use crate::plane::Plane;
 use bounded::{BoundedMesh, MAX_ATTEST_BYTES};
 use session::Sessions;
 
-/// The two services of the sidecar API.
-pub(crate) fn services(
-    plane: &Arc<Plane>,
-) -> (
-    BoundedMesh,
-    NodeAttestationServer<attestation::AttestationService>,
-) {
-    let sessions = Arc::new(Sessions::new(plane.clone()));
-    let mesh = mesh::MeshService::new(plane.clone(), sessions);
-    let attestation = attestation::AttestationService::new(plane.clone());
-    (
-        BoundedMesh::new(mesh),
-        NodeAttestationServer::new(attestation).max_decoding_message_size(MAX_ATTEST_BYTES),
-    )
+/// The sidecar API: its two services, and what their callers may send.
+pub(crate) struct Api {
+    /// Enrolment and discovery.
+    pub(crate) mesh: BoundedMesh,
+    /// Attestation.
+    pub(crate) attestation: NodeAttestationServer<attestation::AttestationService>,
+    /// To be set on the server.
+    pub(crate) messages: MessageBounds,
+}
+
+impl Api {
+    /// The API of this control plane.
+    pub(crate) fn new(plane: &Arc<Plane>) -> Self {
+        let sessions = Arc::new(Sessions::new(plane.clone()));
+        let mesh = mesh::MeshService::new(plane.clone(), sessions.clone());
+        let attestation = attestation::AttestationService::new(plane.clone());
+        let attestation = NodeAttestationServer::new(attestation);
+        Self {
+            mesh: BoundedMesh::new(mesh, sessions.clone()),
+            attestation: attestation.max_decoding_message_size(MAX_ATTEST_BYTES),
+            messages: paying::messages(sessions),
+        }
+    }
 }
 
 /// Tells nodes from strangers as soon as their handshake is done.

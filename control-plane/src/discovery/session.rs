@@ -12,7 +12,7 @@ use countersign_serve::tls::TlsPeer;
 use countersign_telemetry::{Principal, peer_line};
 use countersign_verify::VerifiedSvid;
 use jiff::Timestamp;
-use tonic::{Request, Status};
+use tonic::{Extensions, Status};
 
 use crate::authority::AttestedNode;
 use crate::plane::Plane;
@@ -56,8 +56,8 @@ impl Sessions {
     /// # Errors
     /// No certificate, an expired one, or one that is not a node's own: the caller learns no more
     /// than that, the log says why.
-    pub(super) fn recognise<T>(&self, request: &Request<T>) -> Result<Session, Status> {
-        let peer = request.extensions().get::<TlsPeer>();
+    pub(super) fn recognise(&self, call: &Extensions) -> Result<Session, Status> {
+        let peer = call.get::<TlsPeer>();
         let peer = peer.ok_or_else(|| Status::internal("the connection has no peer"))?;
         self.judge(peer).map_err(|reason| {
             let id = peer.svid.as_ref().map(|svid| svid.id.as_str());

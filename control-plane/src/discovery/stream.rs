@@ -14,10 +14,11 @@ use countersign_proto::convert::serial;
 use countersign_proto::mesh::{
     ControlMessage, Hello, NodeMessage, ServedReport, control_message, node_message,
 };
+use countersign_serve::messages::Messages;
 use countersign_telemetry::{Principal, peer_line};
 use tokio::sync::mpsc::Sender;
 use tokio::time::timeout;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 use super::hello;
 use super::session::{Session, Sessions};
@@ -42,7 +43,7 @@ pub(super) async fn run(
     plane: Arc<Plane>,
     sessions: Arc<Sessions>,
     session: Session,
-    inbound: Streaming<NodeMessage>,
+    inbound: Messages<NodeMessage>,
     out: Out,
 ) {
     let node = session.node.id().clone();
@@ -82,7 +83,7 @@ struct NodeStream<'a> {
 impl NodeStream<'_> {
     async fn serve(
         &mut self,
-        mut inbound: Streaming<NodeMessage>,
+        mut inbound: Messages<NodeMessage>,
         subscriber: &Subscriber,
     ) -> Result<(), Status> {
         self.send(control_message::Message::Hello(hello::ours()))
@@ -93,7 +94,7 @@ impl NodeStream<'_> {
         loop {
             let timer = self.until_expiry()?;
             tokio::select! {
-                message = inbound.message() => match message? {
+                message = inbound.next() => match message? {
                     Some(message) => self.handle(message)?,
                     None => return Ok(()),
                 },
@@ -238,8 +239,8 @@ impl NodeStream<'_> {
     }
 }
 
-async fn first_hello(inbound: &mut Streaming<NodeMessage>) -> Result<Option<Hello>, Status> {
-    match inbound.message().await?.and_then(|message| message.message) {
+async fn first_hello(inbound: &mut Messages<NodeMessage>) -> Result<Option<Hello>, Status> {
+    match inbound.next().await?.and_then(|message| message.message) {
         Some(node_message::Message::Hello(hello)) => Ok(Some(hello)),
         _ => Ok(None),
     }

@@ -106,4 +106,9 @@ impl View for NodeView<'_> {
     fn serves(&self, type_url: &str) -> bool {
         matches!(type_url, ENTITLEMENT_TYPE | SECRET_TYPE)
     }
+
+    fn is_possible(&self, type_url: &str, name: &str) -> bool {
+        let is_bundle = || name == self.authority.trust_domain().id().as_str();
+        EntitlementId::parse(name).is_some() || (type_url == SECRET_TYPE && is_bundle())
+    }
 }

@@ -2,10 +2,18 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use countersign_proto::RETRY_PUSHBACK;
+use futures_util::{StreamExt as _, stream};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use rcgen::KeyPair;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+use tonic::body::Body;
+use tonic::transport::Channel;
 use tonic::{Code, Status};
+use tower::ServiceExt as _;
 
 use crate::harness::*;
 use crate::shapes::scrape;
@@ -133,4 +141,100 @@ async fn calls_that_hang_up_leave_nothing_behind() {
     node.enrol("node", &KeyPair::generate().unwrap())
         .await
         .unwrap();
+}
+
+const ATTEST: &str = "/countersign.v1.NodeAttestation/AttestNode";
+
+/// A call that announces so many bytes, sends one of them, and never the rest: how it ends.
+async fn unfinished(channel: Channel, path: &str, announced: u32) -> Code {
+    let mut begun = vec![0];
+    begun.extend(announced.to_be_bytes());
+    begun.push(0);
+    let begun = stream::iter([Ok::<_, Status>(Frame::data(Bytes::from(begun)))]);
+    let body = StreamBody::new(begun.chain(stream::pending()));
+    let request = http::Request::post(format!("https://api.invalid{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Body::new(body))
+        .unwrap();
+    let answer = channel.oneshot(request);
+    let answer = timeout(2 * BOUND, answer).await.expect("it ends").unwrap();
+    let status = Status::from_header_map(answer.headers());
+    status.expect("an answer without a body").code()
+}
+
+/// A hundred calls on each of two connections without a certificate.
+async fn unfinished_of_strangers(
+    plane: &Plane,
+    path: &'static str,
+    announced: u32,
+) -> JoinSet<Code> {
+    let mut calls = JoinSet::new();
+    for _ in 0..2 {
+        let stranger = plane.dial(None).await;
+        for _ in 0..100 {
+            let channel = stranger.channel.clone();
+            calls.spawn(unfinished(channel, path, announced));
+        }
+    }
+    calls
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_stranger_is_read_where_nodes_call() {
+    let plane = Plane::start().await;
+    let begun = Instant::now();
+    for path in ["Enrol", "Discover"] {
+        let path: &str = format!("/countersign.v1.Mesh/{path}").leak();
+        let mut calls = unfinished_of_strangers(&plane, path, 256 * 1024).await;
+        while let Some(code) = calls.join_next().await {
+            assert_eq!(code.unwrap(), Code::Unauthenticated);
+        }
+    }
+    let waited = begun.elapsed();
+    assert!(
+        waited < Duration::from_secs(9),
+        "no deadline was needed: {waited:?}"
+    );
+}
+
+/// What is not finished is charged, up to the share of its source, and ends within its deadline;
+/// whoever is whole is not kept waiting. On the admin socket the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn unfinished_messages_take_a_share_and_end() {
+    let plane = Plane::start().await;
+    let admin = {
+        let socket = plane.socket();
+        let dial = tower::service_fn(move |_: tonic::transport::Uri| {
+            let socket = socket.clone();
+            async move {
+                let stream = tokio::net::UnixStream::connect(socket).await;
+                stream.map(hyper_util::rt::TokioIo::new)
+            }
+        });
+        let endpoint = tonic::transport::Endpoint::from_static("http://admin.invalid");
+        endpoint.connect_with_connector(dial).await.unwrap()
+    };
+    let register = "/countersign.admin.v1.Admin/Register";
+    let admin = tokio::spawn(unfinished(admin, register, 1_000_000));
+
+    let mut calls = unfinished_of_strangers(&plane, ATTEST, 16 * 1024).await;
+    let (mut cut, mut refused) = (0, 0);
+    plane.node(NODE_A).await;
+    while let Some(code) = calls.join_next().await {
+        match code.unwrap() {
+            Code::DeadlineExceeded => cut += 1,
+            Code::ResourceExhausted => refused += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((cut, refused), (64, 136), "64 of 16 KiB are one MiB");
+    assert_eq!(admin.await.unwrap(), Code::DeadlineExceeded);
+    // All of it came back.
+    let mut calls = unfinished_of_strangers(&plane, ATTEST, 8 * 1024).await;
+    let mut cut = 0;
+    while let Some(code) = calls.join_next().await {
+        cut += usize::from(code.unwrap() == Code::DeadlineExceeded);
+    }
+    assert_eq!(cut, 128, "128 of 8 KiB are one MiB");
 }

@@ -80,7 +80,8 @@ impl DeltaSession {
         for name in &dropped {
             outcomes.extend(self.server.unsubscribe(type_url, name));
         }
-        for name in named.iter().copied().filter(|name| *name != WILDCARD) {
+        let by_name = named.iter().copied().filter(|name| *name != WILDCARD);
+        for name in by_name.filter(|name| view.is_possible(type_url, name)) {
             let held = request.initial_versions.get(name).map(String::as_str);
             outcomes.extend(self.server.subscribe(type_url, name, held));
         }
@@ -105,6 +106,31 @@ impl DeltaSession {
     /// Says that a name changed, for [`poll_touched`](Self::poll_touched).
     pub fn touch(&mut self, type_url: &str, name: &str) {
         self.server.touch(type_url, name);
+    }
+
+    /// Whether [`poll_touched`](Self::poll_touched) has something to look at, and may say it.
+    pub fn is_touched(&self) -> bool {
+        self.server.is_touched(FILLING)
+    }
+
+    /// Whether the consumer asked for this name, by itself or with all.
+    pub fn wants(&self, type_url: &str, name: &str) -> bool {
+        self.server.wants(type_url, name)
+    }
+
+    /// Whether the consumer asked for all names of a type.
+    pub fn wants_all(&self, type_url: &str) -> bool {
+        self.server.wants_all(type_url)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn invariant_counters(&self) {
+        self.server.invariant_counters();
+    }
+
+    /// What the names of this stream weigh in memory.
+    pub fn bytes(&self) -> usize {
+        self.server.bytes()
     }
 
     /// As [`poll`](Self::poll), but looks only at names that a request or [`touch`](Self::touch)

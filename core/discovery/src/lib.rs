@@ -23,7 +23,7 @@ pub use delta::{DeltaRequest, DeltaResponse, DeltaSession};
 pub use nack::{Nack, NackReason};
 pub use resource::{Resource, Stamp, Standing, View};
 pub use state_of_the_world::{StateRequest, StateResponse, StateSession};
-pub use unary::fetch;
+pub use unary::{Fetched, fetch};
 
 /// What a request told the server about its consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -36,7 +36,15 @@ impl Resource {
             body,
         }
     }
+
+    /// What it takes of a message, a little more at most.
+    pub(crate) fn weight(&self) -> usize {
+        self.body.len() + self.name.len() + self.version.len() + ENVELOPE_BYTES
+    }
 }
+
+/// What a resource takes of a message beside its name, version and body: two type URLs, field tags.
+pub(crate) const ENVELOPE_BYTES: usize = 192;
 
 impl fmt::Debug for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,6 +104,11 @@ pub trait View {
     fn names(&self, type_url: &str) -> Vec<Arc<str>>;
     /// Whether the stream serves this type at all.
     fn serves(&self, type_url: &str) -> bool;
+    /// Whether anything can ever be of this name. What cannot is not remembered: it is absent, and
+    /// stays so. As long as nothing else is known, everything can.
+    fn is_possible(&self, _type_url: &str, _name: &str) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

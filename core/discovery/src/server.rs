@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::subscription::Offer;
+use crate::subscription::{Offer, Subscription};
 use crate::topic::{Batch, Filling, Topic, WILDCARD};
 use crate::{Limits, Nack, Outcome, SessionError, View};
 
@@ -48,14 +48,43 @@ impl Server {
         self.topics.contains_key(type_url)
     }
 
-    /// The names of a type that were asked for one by one.
-    pub(crate) fn named(&self, type_url: &str) -> BTreeSet<Arc<str>> {
-        let names = self.topics.get(type_url).into_iter();
-        names
-            .flat_map(|topic| &topic.names)
-            .filter(|(_, state)| state.named)
-            .map(|(name, _)| name.clone())
-            .collect()
+    /// The names of a type that were asked for one by one, without those in `kept`. Costs nothing
+    /// where there are no others.
+    pub(crate) fn named_beside(&self, type_url: &str, kept: &BTreeSet<&str>) -> Vec<Arc<str>> {
+        let Some(topic) = self.topics.get(type_url) else {
+            return Vec::new();
+        };
+        let there = kept.iter().filter(|name| self.is_named(type_url, name));
+        if there.count() == topic.asked() {
+            return Vec::new();
+        }
+        let named = topic.names.iter().filter(|(_, state)| state.named);
+        let beside = named.filter(|(name, _)| !kept.contains(&***name));
+        beside.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether a name was asked for by itself.
+    pub(crate) fn is_named(&self, type_url: &str, name: &str) -> bool {
+        let topic = self.topics.get(type_url);
+        let state = topic.and_then(|topic| topic.names.get(name));
+        state.is_some_and(|state| state.named)
+    }
+
+    /// Whether a name was asked for, by itself or with all.
+    pub(crate) fn wants(&self, type_url: &str, name: &str) -> bool {
+        self.wants_all(type_url) || self.is_named(type_url, name)
+    }
+
+    /// Whether all names of a type were asked for.
+    pub(crate) fn wants_all(&self, type_url: &str) -> bool {
+        self.topics
+            .get(type_url)
+            .is_some_and(|topic| topic.wildcard)
+    }
+
+    /// What the names of this stream weigh in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.topics.values().map(Topic::bytes).sum()
     }
 
     /// Refuses a request before it has changed anything.
@@ -75,29 +104,35 @@ impl Server {
         if added.iter().any(|name| name.len() > name_bytes) {
             return Err(SessionError::NameTooLong { limit: name_bytes });
         }
-        // An acknowledgement adds nothing, and must not cost a look at every subscription.
-        if !added.is_empty() && self.named_after(type_url, added, dropped) > names {
+        if self.asked_after(type_url, added, dropped, view) > names {
             return Err(SessionError::TooManyNames { limit: names });
         }
         Ok(())
     }
 
-    /// How many names the stream would have asked for.
-    fn named_after(
+    /// How many names the stream would have brought up. The cost is that of what the request says.
+    fn asked_after(
         &self,
         type_url: &str,
         added: &BTreeSet<&str>,
         dropped: &BTreeSet<&str>,
+        view: &impl View,
     ) -> usize {
         let topic = self.topics.get(type_url);
-        let stays = |name: &&&str| {
-            let named = |topic: &Topic| topic.names.get(**name).is_some_and(|state| state.named);
-            topic.is_some_and(named)
+        let is_there = |name: &&&str| {
+            let asked = |topic: &Topic| {
+                let state = topic.names.get(**name);
+                state.is_some_and(Subscription::is_asked) || (**name == WILDCARD && topic.wildcard)
+            };
+            topic.is_some_and(asked)
         };
-        let now: usize = self.topics.values().map(Topic::named).sum();
-        let leaving = dropped.iter().filter(stays).count();
-        let there = added.difference(dropped).filter(stays).count();
-        now - leaving + added.len() - there
+        let is_new = |name: &&&str| {
+            let stays = is_there(name) && !dropped.contains(**name);
+            !stays && (**name == WILDCARD || view.is_possible(type_url, name))
+        };
+        let now: usize = self.topics.values().map(Topic::asked).sum();
+        let leaving = dropped.iter().filter(is_there).count();
+        now.saturating_sub(leaving) + added.iter().filter(is_new).count()
     }
 
     /// Settles the response that `nonce` names. Any other nonce is stale and says nothing.
@@ -107,8 +142,10 @@ impl Server {
         nonce: &str,
         nack: Option<&Nack>,
     ) -> Vec<Outcome> {
-        let is_answered =
-            |sent: &Sent| sent.type_url == type_url && sent.nonce.to_string() == nonce;
+        let Some(nonce) = number(nonce) else {
+            return Vec::new();
+        };
+        let is_answered = |sent: &Sent| sent.nonce == nonce && sent.type_url == type_url;
         let Some(at) = self.unanswered.iter().position(is_answered) else {
             return Vec::new();
         };
@@ -180,10 +217,9 @@ impl Server {
         let topic = self.topic(type_url);
         topic.wildcard = true;
         let mut outcomes = vec![subscribed(type_url, WILDCARD)];
-        for (name, version) in held.iter().filter(|(_, version)| is_plausible(version)) {
-            let state = topic.names.entry(name.as_str().into()).or_default();
-            if !state.named {
-                state.hold(version);
+        let held = held.iter().filter(|(_, version)| is_plausible(version));
+        for (name, version) in held.filter(|(name, _)| view.is_possible(type_url, name)) {
+            if topic.hold(name, version) {
                 outcomes.push(acknowledged(type_url, name, version));
             }
         }
@@ -214,6 +250,18 @@ impl Server {
         if let Some(topic) = self.topics.get_mut(type_url) {
             topic.touch(name);
         }
+    }
+
+    /// Whether a poll has something to look at, and may say it.
+    pub(crate) fn is_touched(&self, filling: Filling) -> bool {
+        let mut touched = self.topics.iter().filter(|(_, topic)| topic.is_touched());
+        self.unanswered.len() < self.limits.unanswered
+            && touched.any(|(type_url, _)| filling.pipelined || !self.awaits(type_url))
+    }
+
+    /// Whether a response of this type is unanswered.
+    fn awaits(&self, type_url: &str) -> bool {
+        self.unanswered.iter().any(|sent| sent.type_url == type_url)
     }
 
     /// The next response out of what was touched, else out of everything.
@@ -256,11 +304,23 @@ impl Server {
         })
     }
 
+    /// What is counted on the way is what there is.
+    #[cfg(test)]
+    pub(crate) fn invariant_counters(&self) {
+        self.topics.values().for_each(Topic::invariant_counters);
+    }
+
     /// The version of a name that the consumer proved to hold.
     pub(crate) fn acknowledged(&self, type_url: &str, name: &str) -> Option<&str> {
         let state = self.topics.get(type_url)?.names.get(name)?;
         state.held().map(AsRef::as_ref)
     }
+}
+
+/// A nonce as we write it.
+fn number(nonce: &str) -> Option<u64> {
+    let number: u64 = nonce.parse().ok()?;
+    (number.to_string() == nonce).then_some(number)
 }
 
 /// A version that cannot be one of ours proves nothing, and is not worth its memory.

@@ -1,6 +1,7 @@
 //! The state-of-the-world dialect, server side.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher as _, RandomState};
 
 use crate::server::{Response, Server};
 use crate::topic::Filling;
@@ -39,6 +40,9 @@ pub struct StateResponse {
 #[derive(Debug)]
 pub struct StateSession {
     server: Server,
+    /// The list that each type was asked for last, as a hash: an ACK says it again.
+    lists: BTreeMap<String, u64>,
+    hasher: RandomState,
 }
 
 impl StateSession {
@@ -46,6 +50,8 @@ impl StateSession {
     pub fn new(limits: Limits) -> Self {
         Self {
             server: Server::new(limits),
+            lists: BTreeMap::new(),
+            hasher: RandomState::new(),
         }
     }
 
@@ -60,22 +66,30 @@ impl StateSession {
         view: &impl View,
     ) -> Result<Vec<Outcome>, SessionError> {
         let type_url = request.type_url.as_str();
+        let nack = request.nack.as_ref();
+        let list = self.hasher.hash_one(&request.names);
+        if self.lists.get(type_url) == Some(&list) {
+            return Ok(self.server.answer(type_url, &request.response_nonce, nack));
+        }
         let wanted: BTreeSet<&str> = request.names.iter().map(String::as_str).collect();
-        let had = self.server.named(type_url);
-        let dropped = had.iter().map(AsRef::as_ref).collect::<BTreeSet<&str>>();
-        let dropped = dropped.difference(&wanted).copied().collect();
+        let beside = self.server.named_beside(type_url, &wanted);
+        let dropped: BTreeSet<&str> = beside.iter().map(AsRef::as_ref).collect();
         self.server.admit(type_url, &wanted, &dropped, view)?;
 
-        let nack = request.nack.as_ref();
         let mut outcomes = self.server.answer(type_url, &request.response_nonce, nack);
         for name in &dropped {
             outcomes.extend(self.server.unsubscribe(type_url, name));
         }
         let held = self.proof(request, &wanted);
         self.server.topic(type_url);
-        for name in wanted.iter().filter(|name| !had.contains(**name)) {
+        let is_new = |name: &&&str| {
+            !self.server.is_named(type_url, name) && view.is_possible(type_url, name)
+        };
+        let added: Vec<&str> = wanted.iter().filter(is_new).copied().collect();
+        for name in added {
             outcomes.extend(self.server.subscribe(type_url, name, held));
         }
+        self.lists.insert(type_url.to_owned(), list);
         Ok(outcomes)
     }
 
@@ -101,6 +115,26 @@ impl StateSession {
     /// Says that a name changed, for [`poll_touched`](Self::poll_touched).
     pub fn touch(&mut self, type_url: &str, name: &str) {
         self.server.touch(type_url, name);
+    }
+
+    /// Whether [`poll_touched`](Self::poll_touched) has something to look at, and may say it.
+    pub fn is_touched(&self) -> bool {
+        self.server.is_touched(FILLING)
+    }
+
+    /// Whether the consumer asked for this name.
+    pub fn wants(&self, type_url: &str, name: &str) -> bool {
+        self.server.wants(type_url, name)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn invariant_counters(&self) {
+        self.server.invariant_counters();
+    }
+
+    /// What the names of this stream weigh in memory.
+    pub fn bytes(&self) -> usize {
+        self.server.bytes()
     }
 
     /// As [`poll`](Self::poll), but looks only at names that a request or [`touch`](Self::touch)

@@ -20,6 +20,8 @@ pub(crate) enum Offer {
 pub(crate) struct Subscription {
     /// Asked for by name, and not by a wildcard alone.
     pub(crate) named: bool,
+    /// Brought up by the consumer, which asked for all and said that it holds this one.
+    claimed: bool,
     /// What the consumer proved to hold: acknowledged here, or named when it connected.
     held: Option<Arc<str>>,
     /// The newest unanswered offer and the response that carried it.
@@ -90,7 +92,13 @@ impl Subscription {
 
     /// The consumer says that it holds this already.
     pub(crate) fn hold(&mut self, version: &str) {
+        self.claimed = true;
         self.held = Some(version.into());
+    }
+
+    /// Whether the consumer brought this name up, and not the view alone.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.named || self.claimed
     }
 
     /// Whether `standing` is news to the consumer. Absence never is.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::resource::ENVELOPE_BYTES;
 use crate::subscription::{Before, Due, Offer, Subscription};
 use crate::{Resource, View};
 
@@ -13,7 +14,12 @@ pub(crate) const WILDCARD: &str = "*";
 #[derive(Debug, Default)]
 pub(crate) struct Topic {
     pub(crate) wildcard: bool,
+    /// Read and changed by name; added and removed by [`put`](Self::put) and its like, which count.
     pub(crate) names: BTreeMap<Arc<str>, Subscription>,
+    /// How many of them the consumer brought up, and what they all weigh: kept, not counted again
+    /// with each message.
+    asked: usize,
+    bytes: usize,
     /// Names whose standing may differ from what was told.
     dirty: BTreeSet<Arc<str>>,
     /// Names that were given up while something was under way: the consumer may install it after
@@ -41,9 +47,48 @@ pub(crate) struct Batch {
 }
 
 impl Topic {
-    /// How many names were asked for one by one.
-    pub(crate) fn named(&self) -> usize {
-        self.names.values().filter(|state| state.named).count() + usize::from(self.wildcard)
+    /// How many names the consumer brought up: asked for one by one, or held when it asked for all.
+    pub(crate) fn asked(&self) -> usize {
+        self.asked + usize::from(self.wildcard)
+    }
+
+    /// What the names weigh in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether anything waits to be looked at.
+    pub(crate) fn is_touched(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    fn put(&mut self, name: Arc<str>, state: Subscription) {
+        self.asked += usize::from(state.is_asked());
+        self.bytes += name_bytes(&name);
+        if let Some((name, old)) = self.names.remove_entry(&name) {
+            self.asked -= usize::from(old.is_asked());
+            self.bytes -= name_bytes(&name);
+        }
+        self.names.insert(name, state);
+    }
+
+    fn take(&mut self, name: &str) -> Option<(Arc<str>, Subscription)> {
+        let (name, state) = self.names.remove_entry(name)?;
+        self.asked -= usize::from(state.is_asked());
+        self.bytes -= name_bytes(&name);
+        Some((name, state))
+    }
+
+    /// The consumer asked for all, and says that it holds this one.
+    pub(crate) fn hold(&mut self, name: &str, version: &str) -> bool {
+        let mut state = match self.names.get(name) {
+            Some(state) if state.named => return false,
+            Some(_) => self.take(name).map(|(_, state)| state).unwrap_or_default(),
+            None => Subscription::default(),
+        };
+        state.hold(version);
+        self.put(name.into(), state);
+        true
     }
 
     /// Looks at this name at the next poll, if anybody asked for it.
@@ -69,8 +114,16 @@ impl Topic {
         let mut state = Subscription::begin(last_nonce, held, before);
         state.named = true;
         let name: Arc<str> = name.into();
-        self.names.insert(name.clone(), state);
+        self.put(name.clone(), state);
         self.dirty.insert(name);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn invariant_counters(&self) {
+        let asked = self.names.values().filter(|state| state.is_asked());
+        assert_eq!(self.asked, asked.count());
+        let bytes: usize = self.names.keys().map(|name| name_bytes(name)).sum();
+        assert_eq!(self.bytes, bytes);
     }
 
     /// What a consumer that asks for this name may have of it.
@@ -81,25 +134,29 @@ impl Topic {
 
     /// Drops a name; whether it was asked for.
     pub(crate) fn unsubscribe(&mut self, name: &str) -> bool {
-        let named = self.names.get(name).is_some_and(|state| state.named);
-        match self.names.get_mut(name) {
-            Some(state) if self.wildcard => state.named = false,
-            _ => {
-                let state = self.names.remove_entry(name);
-                self.departed.extend(state.and_then(under_way));
-            }
+        let Some((name, mut state)) = self.take(name) else {
+            return false;
+        };
+        let named = std::mem::take(&mut state.named);
+        if self.wildcard {
+            self.put(name, state);
+        } else {
+            self.departed.extend(under_way((name, state)));
         }
         named
     }
 
     /// Drops the wildcard and what only it had asked for.
     pub(crate) fn unsubscribe_all(&mut self) -> bool {
-        let (named, wild) = std::mem::take(&mut self.names)
-            .into_iter()
-            .partition(|(_, state)| state.named);
-        self.names = named;
-        let wild: BTreeMap<_, Subscription> = wild;
-        self.departed.extend(wild.into_iter().filter_map(under_way));
+        let everything = std::mem::take(&mut self.names);
+        (self.asked, self.bytes) = (0, 0);
+        for (name, state) in everything {
+            if state.named {
+                self.put(name, state);
+            } else {
+                self.departed.extend(under_way((name, state)));
+            }
+        }
         std::mem::take(&mut self.wildcard)
     }
 
@@ -154,13 +211,18 @@ impl Topic {
         if self.wildcard && !self.names.contains_key(name) {
             let before = self.before(name);
             let state = Subscription::begin(0, None, before);
-            self.names.insert(name.clone(), state);
+            self.put(name.clone(), state);
         }
         let state = self.names.get_mut(name)?;
         let due = state.due(view.standing(type_url, name))?;
         let sayable = filling.removals || !matches!(due, Due::Removal);
         sayable.then_some((due, state.alone))
     }
+}
+
+/// What a name with its state weighs in memory: itself, its versions, its places in the maps.
+fn name_bytes(name: &str) -> usize {
+    name.len() + NAME_STATE_BYTES
 }
 
 fn under_way((name, state): (Arc<str>, Subscription)) -> Option<(Arc<str>, u64)> {
@@ -203,13 +265,13 @@ impl Batch {
 
 fn weight(due: &Due) -> usize {
     match due {
-        Due::Resource(resource) => resource.body.len() + resource.name.len() + ENVELOPE_BYTES,
+        Due::Resource(resource) => resource.weight(),
         Due::Removal => ENVELOPE_BYTES,
     }
 }
 
+/// What the state of a name takes beside its text, as counted by the allocator.
+const NAME_STATE_BYTES: usize = 512;
 /// Most bytes of resources in one response, well under gRPC's usual 4 MiB. A single resource
 /// beyond it travels alone.
 pub(crate) const MAX_RESPONSE_BYTES: usize = 1 << 20;
-/// What a resource weighs beside its body and name: type URL, version, field tags.
-const ENVELOPE_BYTES: usize = 192;

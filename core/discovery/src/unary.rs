@@ -6,8 +6,22 @@ use sha2::{Digest, Sha256};
 
 use crate::{Limits, Resource, SessionError, Standing, StateRequest, StateResponse, View};
 
-/// Answers a fetch with every named resource that is there. A name that is not there is left
-/// out; the version is derived from what is in the answer, and empty for an empty answer.
+/// Most bytes of resources in one answer. A consumer takes in 4 MiB, as gRPC has it by default: what
+/// is longer must not be sent.
+pub const MAX_FETCH_BYTES: usize = 3_500 * 1024;
+
+/// An answer, and how many resources had no room in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// The answer.
+    pub response: StateResponse,
+    /// What had no room: ask for it by itself.
+    pub left_out: usize,
+}
+
+/// Answers a fetch with every named resource that is there, in the order of the names, as long as
+/// there is room. A name that is not there is left out; the version is derived from what is in the
+/// answer, and empty for an empty answer.
 ///
 /// # Errors
 /// A request that breaks a bound.
@@ -15,7 +29,7 @@ pub fn fetch(
     request: &StateRequest,
     limits: Limits,
     view: &impl View,
-) -> Result<StateResponse, SessionError> {
+) -> Result<Fetched, SessionError> {
     let type_url = request.type_url.as_str();
     if !view.serves(type_url) {
         return Err(SessionError::UnknownType);
@@ -33,13 +47,26 @@ pub fn fetch(
         Standing::Present(resource) => Some(resource),
         Standing::Removed | Standing::Absent => None,
     };
-    let resources: Vec<_> = names.into_iter().filter_map(present).collect();
-    Ok(StateResponse {
+    let mut asked = BTreeSet::new();
+    let in_order = request.names.iter().filter(|name| asked.insert(*name));
+    let (mut resources, mut left_out, mut bytes) = (Vec::new(), 0, 0);
+    for resource in in_order.filter_map(|name| present(name)) {
+        let weight = resource.weight();
+        if bytes + weight <= MAX_FETCH_BYTES {
+            bytes += weight;
+            resources.push(resource);
+        } else {
+            left_out += 1;
+        }
+    }
+    resources.sort_by(|a, b| a.name.cmp(&b.name));
+    let response = StateResponse {
         type_url: request.type_url.clone(),
         version_info: version_of(&resources),
         nonce: String::new(),
         resources,
-    })
+    };
+    Ok(Fetched { response, left_out })
 }
 
 /// The version of a single resource, or the hash over all names and versions.
@@ -81,13 +108,36 @@ mod tests {
             Limits::default(),
             &world,
         )
-        .unwrap();
+        .unwrap()
+        .response;
         assert_eq!(answer.version_info, "1");
         assert_eq!(answer.resources.len(), 1);
-        let nothing = fetch(&ask(&["nobody"]), Limits::default(), &world).unwrap();
+        let nothing = fetch(&ask(&["nobody"]), Limits::default(), &world);
+        let nothing = nothing.unwrap().response;
         assert_eq!(
             (nothing.version_info.as_str(), nothing.resources.len()),
             ("", 0)
+        );
+    }
+
+    #[test]
+    fn what_has_no_room_is_told() {
+        let mut world = World::default();
+        let long = "v".repeat(MAX_FETCH_BYTES / 3);
+        for name in ["z", "a", "b"] {
+            world.put(name, &long);
+        }
+        let fetched = fetch(&ask(&["z", "a", "b"]), Limits::default(), &world).unwrap();
+        let names: Vec<&str> = fetched
+            .response
+            .resources
+            .iter()
+            .map(|r| &*r.name)
+            .collect();
+        assert_eq!(
+            (names, fetched.left_out),
+            (vec!["z"], 2),
+            "the first that was asked for"
         );
     }
 
@@ -99,6 +149,7 @@ mod tests {
         let version = |world: &World, names: &[&str]| {
             fetch(&ask(names), Limits::default(), world)
                 .unwrap()
+                .response
                 .version_info
         };
         let before = version(&world, &["a", "b"]);

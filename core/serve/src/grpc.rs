@@ -5,13 +5,26 @@ use tower::layer::util::{Identity, Stack};
 
 use crate::deadline::DeadlineLayer;
 use crate::limits::{
-    CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_CONCURRENT_CALLS,
-    MAX_CONCURRENT_STREAMS, MAX_HEADER_BYTES, MAX_RESET_STREAMS, STREAM_WINDOW_BYTES,
+    CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, LOCAL_CONNECTION_WINDOW_BYTES,
+    LOCAL_STREAM_WINDOW_BYTES, MAX_CONCURRENT_CALLS, MAX_CONCURRENT_STREAMS, MAX_HEADER_BYTES,
+    MAX_RESET_STREAMS, STREAM_WINDOW_BYTES,
 };
+use crate::messages::MessageBounds;
 
-/// A builder whose every bound is set and whose requests end at their `grpc-timeout`. Message
-/// sizes are set on each generated service (`max_decoding_message_size`).
-pub fn server() -> Server<Stack<DeadlineLayer, Identity>> {
+/// A server whose every bound is set.
+pub type BoundedServer = Server<Stack<MessageBounds, Stack<DeadlineLayer, Identity>>>;
+
+/// A builder for a Unix socket, as [`server`], with the smallest windows.
+pub fn local_server(messages: MessageBounds) -> BoundedServer {
+    server(messages)
+        .initial_stream_window_size(LOCAL_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(LOCAL_CONNECTION_WINDOW_BYTES)
+}
+
+/// A builder whose every bound is set, whose requests end at their `grpc-timeout`, and whose callers
+/// send what `messages` lets them. Message sizes are set on each generated service
+/// (`max_decoding_message_size`).
+pub fn server(messages: MessageBounds) -> BoundedServer {
     Server::builder()
         .accept_http1(false)
         .tcp_nodelay(true)
@@ -25,6 +38,7 @@ pub fn server() -> Server<Stack<DeadlineLayer, Identity>> {
         .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
         .concurrency_limit_per_connection(MAX_CONCURRENT_CALLS)
         .layer(DeadlineLayer)
+        .layer(messages)
 }
 
 #[cfg(test)]

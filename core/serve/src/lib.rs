@@ -11,6 +11,7 @@ mod gathering;
 mod greeting;
 pub mod grpc;
 pub mod limits;
+pub mod messages;
 pub mod ops;
 pub mod places;
 pub mod process;

@@ -41,9 +41,14 @@ pub const MAX_READY_CONNECTIONS: usize = 64;
 /// Calls of one HTTP/2 connection whose handlers have not answered yet; more wait their turn.
 pub const MAX_CONCURRENT_CALLS: usize = 256;
 /// Bytes of one stream that a peer may send before they are read.
-pub const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-/// Bytes of one connection that a peer may send before they are read.
-pub const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+pub const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// Bytes of one connection that a peer may send before they are read: two streams that nobody reads
+/// fill it. It is held whoever the peer is, so it is small; a node sends 64 kB a round trip.
+pub const CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
+/// The same for a stream on a Unix socket, where a round trip takes microseconds.
+pub const LOCAL_STREAM_WINDOW_BYTES: u32 = 32 * 1024;
+/// The same for a connection on a Unix socket. HTTP/2 knows no smaller one.
+pub const LOCAL_CONNECTION_WINDOW_BYTES: u32 = 65_535;
 /// Streams that a peer may reset before they were accepted (rapid reset).
 pub const MAX_RESET_STREAMS: usize = 20;
 /// Connections open at once on the operations listener whose request is not there yet.
@@ -56,8 +61,13 @@ pub const OPS_EXCHANGE_DEADLINE: Duration = Duration::from_secs(30);
 pub const MAX_CONCURRENT_STREAMS: u32 = 4_096;
 /// Header bytes of one request.
 pub const MAX_HEADER_BYTES: u32 = 16 * 1024;
-/// Largest gRPC message taken in (an Envoy's node alone is about 61 kB).
+/// Largest gRPC message that any call takes in; each call sets what it can need.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+/// A message is finished in this time after its first byte, a call with one message in this time
+/// after it began; a long message has longer, see [`SLOWEST_BYTES_PER_SEC`].
+pub const MESSAGE_DEADLINE: Duration = Duration::from_secs(10);
+/// A message that comes more slowly than this is not waited for beyond [`MESSAGE_DEADLINE`].
+pub const SLOWEST_BYTES_PER_SEC: u64 = 64 * 1024;
 /// How long the accept loop waits after `accept` failed for want of descriptors or memory.
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// A listener warns at most this often of what lasts, or of what a stranger can repeat at will.

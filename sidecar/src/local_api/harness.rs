@@ -256,7 +256,7 @@ pub(crate) async fn channel(socket: PathBuf) -> Channel {
 fn serve(api: &Arc<LocalApi>, socket: &Path) -> JoinHandle<()> {
     let listener = bind_unix(socket, MODES, "workload_api.socket").unwrap();
     let (sds, workload) = api.services();
-    let server = countersign_serve::grpc::server()
+    let server = countersign_serve::grpc::local_server(api.messages())
         .add_service(sds)
         .add_service(workload);
     tokio::spawn(async move {

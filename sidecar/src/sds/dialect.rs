@@ -4,6 +4,7 @@ use countersign_discovery::{
     DeltaRequest, DeltaSession, Outcome, SessionError, StateRequest, StateSession,
 };
 use countersign_envoy::SECRET_TYPE;
+use countersign_proto::codec::Message;
 use countersign_proto::discovery::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
@@ -13,9 +14,9 @@ use super::view::CallerView;
 /// A session of `core/discovery` between its wire types.
 pub(super) trait Dialect: Send + 'static {
     /// What the consumer sends.
-    type Request: Send + 'static;
+    type Request: Message + Default + 'static;
     /// What it is sent.
-    type Response: Send + 'static;
+    type Response: Message + 'static;
 
     fn handle(
         &mut self,

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use countersign_discovery::{Nack, Outcome, SessionError, Standing, View};
 use countersign_envoy::SECRET_TYPE;
+use countersign_serve::messages::Messages;
 use countersign_telemetry::{Principal, peer_line};
 use futures_util::Stream;
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 use super::dialect::Dialect;
 use super::metrics::OpenStream;
@@ -47,7 +48,7 @@ struct Progress {
 pub(super) struct SecretStream<D: Dialect> {
     api: Arc<LocalApi>,
     caller: Caller,
-    requests: Streaming<D::Request>,
+    requests: Messages<D::Request>,
     dialect: D,
     generations: watch::Receiver<u64>,
     wanted: BTreeSet<String>,
@@ -62,7 +63,7 @@ impl<D: Dialect> SecretStream<D> {
         api: Arc<LocalApi>,
         caller: Caller,
         permit: StreamPermit,
-        requests: Streaming<D::Request>,
+        requests: Messages<D::Request>,
         dialect: D,
     ) -> Self {
         Self {
@@ -96,7 +97,7 @@ impl<D: Dialect> SecretStream<D> {
                 return Ok(Some(response));
             }
             tokio::select! {
-                request = self.requests.message() => match request? {
+                request = self.requests.next() => match request? {
                     Some(request) => self.take_in(request)?,
                     None => return Ok(None),
                 },

@@ -113,11 +113,14 @@ impl Run {
             }
         }
         self.session.handle(&request, &self.world).unwrap();
+        self.session.invariant_counters();
         true
     }
 
     fn poll(&mut self) -> bool {
-        let Some(response) = self.session.poll(&self.world) else {
+        let polled = self.session.poll(&self.world);
+        self.session.invariant_counters();
+        let Some(response) = polled else {
             return false;
         };
         let names = response.resources.iter().map(|r| &*r.name);

@@ -79,6 +79,7 @@ impl Envoy {
     fn request(&mut self) -> bool {
         let request = self.requests.pop_front();
         let handled = request.map(|request| self.session.handle(&request, &self.world));
+        self.session.invariant_counters();
         handled
             .inspect(|outcome| assert!(outcome.is_ok()))
             .is_some()

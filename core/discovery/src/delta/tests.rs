@@ -262,3 +262,57 @@ fn types_do_not_share_names() {
     }
     assert_ne!(responses[0].nonce, responses[1].nonce);
 }
+
+#[test]
+fn an_impossible_name_is_absent_and_not_kept() {
+    let mut world = World::default();
+    world.put("a", "1");
+    let limits = Limits {
+        names: 1,
+        ..Limits::default()
+    };
+    let mut session = DeltaSession::new(limits);
+    let names = ["impossible-1", "a", "impossible-2"];
+    let outcomes = session.handle(&subscribe(&names), &world).unwrap();
+    assert!(matches!(&outcomes[..], [Outcome::Subscribed { name, .. }] if name == "a"));
+    assert_eq!(drain(&mut session, &world).len(), 1);
+    let held = [("impossible-3".to_owned(), "1".to_owned())];
+    let request = DeltaRequest {
+        initial_versions: held.into(),
+        ..subscribe(&["impossible-3"])
+    };
+    assert_eq!(session.handle(&request, &world).unwrap(), []);
+    assert_eq!(session.acknowledged(SECRET, "impossible-3"), None);
+}
+
+/// Each request may say what else is held: together they stay within the bound of names.
+#[test]
+fn what_is_said_to_be_held_counts_once_and_for_all() {
+    let world = World::default();
+    let limits = Limits {
+        names: 10,
+        ..Limits::default()
+    };
+    let mut session = DeltaSession::new(limits);
+    let holding = |from: usize| DeltaRequest {
+        initial_versions: (from..from + 6)
+            .map(|n| (format!("name-{n}"), "1".to_owned()))
+            .collect(),
+        ..subscribe(&["*"])
+    };
+    session.handle(&holding(0), &world).unwrap();
+    let weight = session.bytes();
+    session.handle(&holding(0), &world).unwrap();
+    session.invariant_counters();
+    assert_eq!(session.bytes(), weight, "the same again");
+    let refused = session.handle(&holding(6), &world);
+    assert_eq!(refused, Err(SessionError::TooManyNames { limit: 10 }));
+    let drop_all = DeltaRequest {
+        type_url: SECRET.into(),
+        unsubscribe: vec!["*".into()],
+        ..DeltaRequest::default()
+    };
+    session.handle(&drop_all, &world).unwrap();
+    session.handle(&holding(6), &world).unwrap();
+    session.invariant_counters();
+}

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{SECRET, World, ask, contents, nack, settle};
+use crate::testing::{IMPOSSIBLE, SECRET, World, ask, contents, nack, settle};
 
 fn session() -> StateSession {
     StateSession::new(Limits::default())
@@ -219,4 +219,58 @@ fn bounds_refuse_before_anything_changes() {
     assert_eq!(refused(&foreign), SessionError::UnknownType);
     session.handle(&ask(&["srv"], "", ""), &world).unwrap();
     session.handle(&ask(&["a"], "", ""), &world).unwrap();
+}
+
+#[test]
+fn an_unchanged_list_looks_at_nothing() {
+    let mut world = World::default();
+    let names: Vec<String> = (0..1_000).map(|n| format!("name-{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    world.put("name-7", "1");
+    let mut session = session();
+    session.handle(&ask(&names, "", ""), &world).unwrap();
+    let response = session.poll_touched(&world).unwrap();
+    assert_eq!(session.poll_touched(&world), None);
+    world.looks.set(0);
+    let ack = ask(&names, &response.version_info, &response.nonce);
+    for _ in 0..100 {
+        session.handle(&ack, &world).unwrap();
+        assert!(!session.is_touched());
+        assert_eq!(session.poll_touched(&world), None);
+    }
+    assert_eq!(world.looks.get(), 0);
+    assert_eq!(session.acknowledged(SECRET, "name-7"), Some("1"));
+    world.put("name-7", "2");
+    session.touch(SECRET, "name-7");
+    assert_eq!(session.poll_touched(&world).unwrap().version_info, "2");
+    assert!(world.looks.get() < 10, "{}", world.looks.get());
+}
+
+#[test]
+fn an_impossible_name_is_absent_and_not_kept() {
+    let world = worlds_secrets();
+    let limits = Limits {
+        names: 2,
+        ..Limits::default()
+    };
+    let mut session = StateSession::new(limits);
+    let odd = format!("{IMPOSSIBLE}-1");
+    let names = ["srv", &odd, "ROOTCA"];
+    session.handle(&ask(&names, "", ""), &world).unwrap();
+    let weight = session.bytes();
+    assert_eq!(settle(&mut session, &names, &world).len(), 2);
+    // It may come and go: nothing else is asked for again, and none of the bound is its own.
+    for names in [
+        &["ROOTCA", "srv"][..],
+        &names,
+        &["srv", &odd, &odd, "ROOTCA"],
+    ] {
+        session.handle(&ask(names, "s1", ""), &world).unwrap();
+        session.invariant_counters();
+        assert_eq!(session.poll(&world), None);
+        assert_eq!(session.bytes(), weight);
+    }
+    assert!(!session.wants(SECRET, &odd) && session.wants(SECRET, "srv"));
+    session.handle(&ask(&[&odd], "s1", ""), &world).unwrap();
+    assert_eq!(session.bytes(), 0);
 }

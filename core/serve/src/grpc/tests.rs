@@ -22,6 +22,7 @@ use tower::Service;
 
 use super::*;
 use crate::limits::Limits;
+use crate::messages::Shares;
 use crate::testing::{closed, dial, soon, tls};
 use crate::tls::{TlsService, incoming};
 
@@ -53,6 +54,14 @@ impl Service<Request<Body>> for Hold {
     }
 }
 
+fn messages() -> MessageBounds {
+    let bytes = 1 << 20;
+    MessageBounds::new(Shares {
+        total: bytes,
+        each: bytes,
+    })
+}
+
 struct Served {
     port: u16,
     client: Arc<ClientConfig>,
@@ -68,7 +77,9 @@ async fn serve(limits: Limits) -> Served {
         ..TlsService::new(config, b"EXPORTER-t")
     };
     let connections = incoming(listener, service);
-    let serving = server().add_service(Hold).serve_with_incoming(connections);
+    let serving = server(messages())
+        .add_service(Hold)
+        .serve_with_incoming(connections);
     Served {
         port,
         client,

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use countersign_discovery::{DeltaSession, Limits, Resource, Stamp, Standing, View};
 use countersign_envoy::{SECRET_TYPE, certificate_chain, trusted_ca};
 use countersign_model::{Entitlement, EntitlementId, SpiffeId};
+use countersign_proto::codec::Codec;
 use countersign_proto::convert::enrol::answer;
 use countersign_proto::convert::entitlement::resource;
 use countersign_proto::convert::time::timestamp;
@@ -21,6 +22,8 @@ use countersign_proto::mesh::{
     EnrolResponse, Enrolled, Enrolment, KeyProof, NodeMessage, ServedReport,
 };
 use countersign_proto::{ENTITLEMENT_TYPE, KEY_PROOF_EXPORTER, RETRY_PUSHBACK};
+use countersign_serve::limits::MAX_MESSAGE_BYTES;
+use countersign_serve::messages::{MessageBounds, Messages, Shares};
 use countersign_serve::tls::{TlsPeer, TlsService, incoming};
 use countersign_verify::tls::{
     ClientAuth, IdentityCell, PeerRule, TrustCell, certified_key, server_config,
@@ -28,6 +31,7 @@ use countersign_verify::tls::{
 use countersign_verify::{BundleSet, proof};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::codec::Codec as _;
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::clock;
@@ -117,7 +121,11 @@ impl Plane {
             ClientAuth::Optional,
             &[b"h2"],
         );
-        let server = countersign_serve::grpc::server()
+        let messages = MessageBounds::new(Shares {
+            total: 8 * MAX_MESSAGE_BYTES,
+            each: 8 * MAX_MESSAGE_BYTES,
+        });
+        let server = countersign_serve::grpc::server(messages)
             .add_service(NodeAttestationServer::new(plane.clone()))
             .add_service(MeshServer::new(plane.clone()))
             .serve_with_incoming(incoming(listener, TlsService::new(tls, KEY_PROOF_EXPORTER)));
@@ -347,7 +355,9 @@ impl Mesh for Plane {
             return Err(Status::unauthenticated("not the SVID of a node"));
         }
         let (out, stream) = mpsc::channel(64);
-        tokio::spawn(self.clone().stream(request.into_inner(), out));
+        let decoder = || Codec::<ControlMessage, NodeMessage>::default().decoder();
+        let messages = Messages::of(request, decoder, MAX_MESSAGE_BYTES);
+        tokio::spawn(self.clone().stream(messages, out));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 }
@@ -386,7 +396,7 @@ impl Plane {
 
     async fn stream(
         self,
-        mut messages: Streaming<NodeMessage>,
+        mut messages: Messages<NodeMessage>,
         out: mpsc::Sender<Result<ControlMessage, Status>>,
     ) {
         self.change(|state| state.streams += 1);
@@ -395,7 +405,7 @@ impl Plane {
         let mut session = DeltaSession::new(Limits::default());
         while self.state().streams_end == end {
             let message = tokio::select! {
-                message = messages.message() => match message {
+                message = messages.next() => match message {
                     Ok(Some(message)) => message.message,
                     _ => return,
                 },

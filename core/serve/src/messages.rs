@@ -1,0 +1,162 @@
+//! What a caller may send: one mechanism for every gRPC server of both daemons.
+//!
+//! A message is finished in time or its call ends, and what unfinished messages hold is bounded: a
+//! share of each caller, a budget of the process. An idle stream costs nothing. [`MessageBounds`] is
+//! the layer that [`grpc::server`](crate::grpc::server) puts around every service; the longest
+//! message of a call is set on its service, and refused at the length that stands before it.
+
+mod body;
+mod budget;
+mod sieve;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Extensions, Request};
+use hyper::body::{Body as HttpBody, Frame};
+use tonic::Status;
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+pub use budget::{Account, ByteBudget, Charge, Exhausted, Payer, Shares};
+pub use sieve::Fields;
+pub use stream::{MAX_KEPT_BYTES, Messages};
+
+use crate::limits::MESSAGE_DEADLINE;
+use crate::tls::TlsPeer;
+use crate::unix::UnixPeer;
+use body::Framed;
+
+/// Bounds what the callers of a server send.
+#[derive(Clone)]
+pub struct MessageBounds(Arc<Rules>);
+
+struct Rules {
+    account: Box<dyn Fn(&Extensions) -> Account + Send + Sync>,
+    fields: fn(&str) -> Option<Fields>,
+    deadline: Duration,
+}
+
+impl MessageBounds {
+    /// Every caller pays for itself: an identity, the source of a stranger, or a local user.
+    pub fn new(shares: Shares) -> Self {
+        let budget = ByteBudget::new(shares);
+        Self::paid_by(move |extensions| budget.account(payer(extensions)))
+    }
+
+    /// As [`new`](Self::new), with the account of a call told by `account` from the extensions of
+    /// its request.
+    pub fn paid_by(account: impl Fn(&Extensions) -> Account + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Rules {
+            account: Box::new(account),
+            fields: |_| None,
+            deadline: MESSAGE_DEADLINE,
+        }))
+    }
+
+    /// Leaves out of a call's messages the fields that nobody reads: `fields` is told the path of
+    /// the call and says which are kept, or `None` for all.
+    #[must_use]
+    pub fn sieved(self, fields: fn(&str) -> Option<Fields>) -> Self {
+        self.changed(|rules| rules.fields = fields)
+    }
+
+    fn changed(self, change: impl FnOnce(&mut Rules)) -> Self {
+        let mut rules = Arc::into_inner(self.0).expect("not in use yet");
+        change(&mut rules);
+        Self(Arc::new(rules))
+    }
+}
+
+impl fmt::Debug for MessageBounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageBounds").finish_non_exhaustive()
+    }
+}
+
+/// Who pays for a call, by its connection.
+fn payer(extensions: &Extensions) -> Payer {
+    if let Some(peer) = extensions.get::<UnixPeer>() {
+        return Payer::Uid(peer.uid);
+    }
+    match extensions.get::<TlsPeer>() {
+        Some(TlsPeer {
+            svid: Some(svid), ..
+        }) => Payer::Identity(svid.id.clone()),
+        Some(peer) => Payer::source(peer.address.ip()),
+        None => Payer::unknown(),
+    }
+}
+
+impl<S> Layer<S> for MessageBounds {
+    type Service = Bounded<S>;
+    fn layer(&self, inner: S) -> Bounded<S> {
+        Bounded {
+            inner,
+            bounds: self.clone(),
+        }
+    }
+}
+
+/// A service whose callers' messages are bounded.
+#[derive(Clone, Debug)]
+pub struct Bounded<S> {
+    inner: S,
+    bounds: MessageBounds,
+}
+
+impl<S: Service<Request<Body>>> Service<Request<Body>> for Bounded<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let rules = &self.bounds.0;
+        let (mut head, body) = request.into_parts();
+        let account = (rules.account)(&head.extensions);
+        let fields = (rules.fields)(head.uri.path());
+        let framed = Framed::new(body, account, fields, rules.deadline);
+        let body = SharedBody(Arc::new(Mutex::new(framed)));
+        // Whoever takes messages from a stream finds it there.
+        head.extensions.insert(body.clone());
+        let request = Request::from_parts(head, Body::new(body));
+        self.inner.call(request)
+    }
+}
+
+/// The body of a call, shared between the request and who reads its messages.
+#[derive(Clone, Debug)]
+struct SharedBody(Arc<Mutex<Framed>>);
+
+impl SharedBody {
+    fn lock(&self) -> MutexGuard<'_, Framed> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl HttpBody for SharedBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.lock().poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.lock().is_end_stream()
+    }
+}

@@ -1,0 +1,253 @@
+//! Bytes that callers make a process hold: a budget of the process, and a share of it for each.
+//!
+//! What is charged comes back when its [`Charge`] is dropped, whatever ended the call: an answer, an
+//! error, a panic or a peer that went away.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use countersign_model::SpiffeId;
+use tonic::Status;
+
+use crate::source::Source;
+
+/// Whose share a charge is taken from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Payer {
+    /// Whoever proved this identity in the handshake.
+    Identity(SpiffeId),
+    /// Strangers from one address, or from the /64 of one host in IPv6.
+    Source(Source),
+    /// A local user.
+    Uid(u32),
+}
+
+impl Payer {
+    /// Strangers from this address.
+    pub fn source(address: IpAddr) -> Self {
+        Self::Source(Source::of(address))
+    }
+
+    /// Callers of whom nothing is known: all of them share.
+    pub fn unknown() -> Self {
+        Self::source(Ipv6Addr::UNSPECIFIED.into())
+    }
+}
+
+/// How many bytes may be held at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// By all callers together.
+    pub total: usize,
+    /// By each of them.
+    pub each: usize,
+}
+
+/// A charge that would go beyond a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Exhausted {
+    /// This caller holds as much as one caller may.
+    #[error("this caller makes the server hold too many bytes at once; try again with less")]
+    Share,
+    /// All callers together hold as much as the process may.
+    #[error("the server holds as many bytes for its callers as it may; try again later")]
+    Total,
+}
+
+impl From<Exhausted> for Status {
+    fn from(exhausted: Exhausted) -> Self {
+        Self::resource_exhausted(exhausted.to_string())
+    }
+}
+
+/// The bytes that are held, by payer. Who holds none is not remembered, so the table is bounded by
+/// what is held.
+#[derive(Debug)]
+pub struct ByteBudget {
+    shares: Shares,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    total: usize,
+    by_payer: HashMap<Payer, usize>,
+}
+
+impl ByteBudget {
+    /// Nothing is held yet.
+    pub fn new(shares: Shares) -> Arc<Self> {
+        Arc::new(Self {
+            shares,
+            held: Mutex::default(),
+        })
+    }
+
+    /// The bytes that are held now by all.
+    pub fn held(&self) -> usize {
+        self.lock().total
+    }
+
+    /// The account of one payer.
+    pub fn account(self: &Arc<Self>, payer: Payer) -> Account {
+        Account {
+            budget: Arc::clone(self),
+            payer,
+        }
+    }
+
+    fn take(&self, payer: &Payer, bytes: usize) -> Result<(), Exhausted> {
+        let mut held = self.lock();
+        let own = held.by_payer.get(payer).copied().unwrap_or_default();
+        if bytes > self.shares.each.saturating_sub(own) {
+            return Err(Exhausted::Share);
+        }
+        if bytes > self.shares.total.saturating_sub(held.total) {
+            return Err(Exhausted::Total);
+        }
+        if bytes > 0 {
+            held.total += bytes;
+            held.by_payer.insert(payer.clone(), own + bytes);
+        }
+        Ok(())
+    }
+
+    fn give_back(&self, payer: &Payer, bytes: usize) {
+        let mut held = self.lock();
+        held.total -= bytes;
+        if let Some(own) = held.by_payer.get_mut(payer) {
+            *own -= bytes;
+            if *own == 0 {
+                held.by_payer.remove(payer);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Who pays, and out of which budget.
+#[derive(Clone, Debug)]
+pub struct Account {
+    budget: Arc<ByteBudget>,
+    payer: Payer,
+}
+
+impl Account {
+    /// An empty charge on this account.
+    pub fn open(&self) -> Charge {
+        Charge {
+            account: self.clone(),
+            bytes: 0,
+        }
+    }
+}
+
+/// Bytes that are held. Dropping it gives them back.
+#[derive(Debug)]
+pub struct Charge {
+    account: Account,
+    bytes: usize,
+}
+
+impl Charge {
+    /// How many bytes it stands for.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Makes it stand for so many bytes.
+    ///
+    /// # Errors
+    /// The bound that more bytes would break; it stands for what it stood for then.
+    pub fn resize(&mut self, bytes: usize) -> Result<(), Exhausted> {
+        let Account { budget, payer } = &self.account;
+        if bytes > self.bytes {
+            budget.take(payer, bytes - self.bytes)?;
+        } else if bytes < self.bytes {
+            budget.give_back(payer, self.bytes - bytes);
+        }
+        self.bytes = bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        // Giving back never fails.
+        let _ = self.resize(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SHARES: Shares = Shares {
+        total: 100,
+        each: 60,
+    };
+
+    fn charge(budget: &Arc<ByteBudget>, uid: u32, bytes: usize) -> Result<Charge, Exhausted> {
+        let mut charge = budget.account(Payer::Uid(uid)).open();
+        charge.resize(bytes)?;
+        Ok(charge)
+    }
+
+    #[test]
+    fn a_payer_takes_its_share_and_no_more() {
+        let budget = ByteBudget::new(SHARES);
+        let held = charge(&budget, 1, 60).unwrap();
+        assert_eq!(charge(&budget, 1, 1).unwrap_err(), Exhausted::Share);
+        let other = charge(&budget, 2, 40).unwrap();
+        assert_eq!(charge(&budget, 2, 1).unwrap_err(), Exhausted::Total);
+        drop(held);
+        assert_eq!(budget.held(), 40);
+        assert!(charge(&budget, 1, 60).is_ok());
+        drop(other);
+        assert!(budget.lock().by_payer.is_empty());
+    }
+
+    #[test]
+    fn a_charge_comes_back_when_its_holder_panics() {
+        let budget = ByteBudget::new(SHARES);
+        let held = charge(&budget, 1, 60).unwrap();
+        let ended = std::thread::spawn(move || {
+            let _held = held;
+            panic!("on purpose");
+        });
+        assert!(ended.join().is_err());
+        assert_eq!(budget.held(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_held_is_what_the_charges_say(
+            steps in prop::collection::vec((0u32..3, 0usize..70, any::<bool>()), 0..60),
+        ) {
+            let budget = ByteBudget::new(SHARES);
+            let mut charges: Vec<Charge> = Vec::new();
+            for (uid, bytes, is_new) in steps {
+                let at = usize::try_from(uid).unwrap();
+                if is_new || at >= charges.len() {
+                    charges.extend(charge(&budget, uid, bytes).ok());
+                } else if bytes % 2 == 0 {
+                    let _ = charges[at].resize(bytes);
+                } else {
+                    charges.swap_remove(at);
+                }
+                let held: usize = charges.iter().map(Charge::bytes).sum();
+                prop_assert_eq!(held, budget.held());
+                prop_assert!(held <= SHARES.total);
+            }
+            drop(charges);
+            prop_assert_eq!(budget.held(), 0);
+            prop_assert!(budget.lock().by_payer.is_empty());
+        }
+    }
+}
