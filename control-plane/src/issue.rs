@@ -14,8 +14,8 @@ pub(crate) mod request;
 pub(crate) mod template;
 
 use countersign_model::Lifetime;
+use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
-use tracing::error;
 
 use crate::ca::log::Slot;
 use issuance::Issuance;
@@ -79,7 +79,8 @@ pub fn prepare(
         serial,
     };
     lint::check(&tbs, &candidate).inspect_err(|finding| {
-        error!(rule = finding.rule, error = %finding, "a certificate was refused by lint");
+        let (lint, rule) = (Principal::part("lint"), finding.rule);
+        peer_line!(ERROR, lint, rule, error = %finding, "a certificate was refused by lint");
     })?;
     let issuance = Box::new(Issuance {
         serial,

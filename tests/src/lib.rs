@@ -17,6 +17,8 @@ pub mod mesh;
 pub mod node;
 pub mod ports;
 pub mod process;
+#[cfg(test)]
+mod rules;
 pub mod sds;
 pub mod sidecar;
 pub mod wait;

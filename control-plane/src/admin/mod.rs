@@ -23,6 +23,7 @@ use countersign_proto::convert::time::{read_duration, timestamp};
 use countersign_serve::limits::MAX_MESSAGE_BYTES;
 use countersign_serve::messages::{MessageBounds, Shares};
 use countersign_serve::unix::UnixPeer;
+use countersign_telemetry::{Principal, peer_line};
 use tokio_stream::Stream;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
@@ -64,7 +65,14 @@ pub(crate) fn admits(peer: &UnixPeer) -> bool {
     let own = rustix::process::geteuid().as_raw();
     let admitted = peer.uid == 0 || peer.uid == own;
     if !admitted {
-        tracing::warn!(uid = peer.uid, pid = peer.pid, "admin connection refused");
+        let principal = Principal::uid(peer.uid);
+        peer_line!(
+            WARN,
+            principal,
+            uid = peer.uid,
+            pid = peer.pid,
+            "admin connection refused"
+        );
     }
     admitted
 }

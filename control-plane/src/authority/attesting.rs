@@ -5,9 +5,9 @@
 //! that it began is the node's and nothing but that key is known of it.
 
 use countersign_model::{EntitlementId, SpiffeId};
+use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use tracing::{info, warn};
 
 use super::{AttestedNode, Authority, AuthorityError, Change, Denied, ProvenKey};
 use crate::attest::Attestor;
@@ -108,7 +108,8 @@ impl Authority {
         });
         let node = lineage.filter(|_| other.is_none());
         let node = node.ok_or_else(|| token.used())?;
-        info!(node = %node.id(), "attestation repeated: its answer was lost");
+        let principal = Principal::identity(node.id().as_str());
+        peer_line!(INFO, principal, node = %node.id(), "attestation repeated: its answer was lost");
         Ok(node)
     }
 
@@ -126,7 +127,8 @@ impl Authority {
             return Ok(());
         }
         self.metrics.alarm(Alarm::NodeConnected);
-        warn!(node = %node, "alarm: attestation for a node whose holder is connected");
+        let principal = Principal::identity(node.as_str());
+        peer_line!(WARN, principal, %node, "alarm: attestation for a node whose holder is connected");
         Err(Denied {
             code: "node_connected",
             message: format!("{node} is connected: it is not attested a second time"),

@@ -12,10 +12,10 @@ use std::sync::{MutexGuard, PoisonError};
 
 use countersign_proto::log::Voided;
 use countersign_proto::log::entry::What;
+use countersign_telemetry::{Principal, peer_line};
 use countersign_tlog::LogError;
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use tracing::error;
 
 use super::{Authority, AuthorityError};
 use crate::store::{Change as Write, Kind, Precondition, Seq, StoreError};
@@ -98,7 +98,8 @@ impl Authority {
     pub(super) async fn void(&self, noted: &[u64], now: Timestamp) {
         self.unvoided().indexes.extend(noted);
         if let Err(error) = self.void_pending(now).await {
-            error!(%error, "entries of the issuance log were not voided");
+            let log = Principal::part("issuance log");
+            peer_line!(ERROR, log, %error, "entries of the issuance log were not voided");
         }
     }
 

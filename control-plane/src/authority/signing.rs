@@ -4,6 +4,7 @@
 use std::sync::PoisonError;
 use std::time::Instant;
 
+use countersign_telemetry::{Principal, peer_line};
 use countersign_tlog::AppendError;
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
@@ -133,7 +134,8 @@ impl Authority {
     fn keep(&self, signed: &Signed) {
         let index = signed.issuance().serial.index();
         if let Err(error) = self.log.keep_signature(index, signed.signature()) {
-            tracing::warn!(index, %error, "a signature was not kept beside its entry");
+            let log = Principal::part("signatures");
+            peer_line!(WARN, log, index, %error, "a signature was not kept beside its entry");
         }
     }
 
@@ -142,7 +144,8 @@ impl Authority {
             AppendError::Made(error) => {
                 if matches!(error, PrepareError::IssuerExpired) {
                     self.metrics.alarm(Alarm::IssuerExpired);
-                    tracing::error!("alarm: the issuing CA has expired");
+                    let issuer = Principal::part("issuing CA");
+                    peer_line!(ERROR, issuer, "alarm: the issuing CA has expired");
                 }
                 error.into()
             }

@@ -8,6 +8,7 @@
 use countersign_model::{Serial, SpiffeId, TrustDomain};
 use countersign_proto::log::Restored;
 use countersign_proto::log::entry::What;
+use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
 
 use super::identity::{EPOCH, LOG_ID, PREDECESSOR, Predecessor, TRUST_DOMAIN, random_log_id};
@@ -117,7 +118,13 @@ impl Authority {
         }
         let mut state = self.write();
         let known = state.nodes.adopt(id, predecessor.size, spki_sha256)?;
-        tracing::info!(node = %id, %serial, "node recognised by a certificate from before the restore");
+        peer_line!(
+            INFO,
+            Principal::identity(id.as_str()),
+            node = %id,
+            %serial,
+            "node recognised by a certificate from before the restore"
+        );
         Some(known)
     }
 }

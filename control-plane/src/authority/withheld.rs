@@ -9,8 +9,8 @@
 use std::collections::BTreeMap;
 
 use countersign_model::EntitlementId;
+use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
-use tracing::info;
 
 use super::Authority;
 use super::key_shares::{KeyTable, Shares};
@@ -61,7 +61,13 @@ impl Authority {
         // First, so that nothing that is written down meanwhile speaks for this entry.
         self.unvoided().indexes.insert(index);
         self.write().keys.withhold(&withheld);
-        info!(index, "a certificate that nobody was given is void");
+        let principal = Principal::part("withheld certificates");
+        peer_line!(
+            INFO,
+            principal,
+            index,
+            "a certificate that nobody was given is void"
+        );
         self.void(&[index], now).await;
     }
 

@@ -9,6 +9,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use countersign_telemetry::{Principal, peer_line};
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
@@ -71,7 +72,8 @@ impl Writer {
             match self.write(batch.drain(..), &mut pending).await {
                 Ok(newest) => {
                     if newest > self.newest && self.refused.taken() {
-                        tracing::info!("the store takes writes again");
+                        let store = Principal::part("store");
+                        peer_line!(INFO, store, "the store takes writes again");
                     }
                     self.newest = newest;
                     answer(pending);
@@ -102,7 +104,7 @@ impl Writer {
             error.to_string()
         };
         if self.refused.refused(reason) {
-            tracing::error!(%error, "a write to the store failed");
+            peer_line!(ERROR, Principal::part("store"), %error, "a write to the store failed");
         } else {
             tracing::debug!(%error, "a write to the store failed again");
         }

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! Who is named must be proved: a user by the kernel, an identity by its certificate. Whoever is
-//! not known is its address. Three kinds are limited apart, so that strangers cannot hide what
+//! not known is its address. The kinds are limited apart, so that strangers cannot hide what
 //! nodes do. How many lines of its kind were left out is the field `left_out` of the next line;
 //! where none follows, a summary tells it within [`SUMMARY_INTERVAL`]. Lines at debug are for an
 //! operator who looks for something, and need no limit; nor do lines that only an operator causes.
@@ -48,6 +48,7 @@ enum Kind {
     Source,
     Identity,
     Uid,
+    Part,
 }
 
 impl Principal {
@@ -70,6 +71,12 @@ impl Principal {
         Self::new(Kind::Uid, uid)
     }
 
+    /// A part of this process whose trouble every call meets, such as a store on a full disk: who
+    /// calls then causes lines, but whoever it is says nothing.
+    pub fn part(name: &'static str) -> Self {
+        Self::new(Kind::Part, name)
+    }
+
     /// The same principal at one listener: its share there is its own.
     #[must_use]
     pub fn at(self, listener: &str) -> Self {
@@ -86,7 +93,7 @@ impl Principal {
 
 /// Keyed by chance: nobody finds a name that shares the place of another.
 static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-static LIMITS: LazyLock<[Mutex<LineLimit>; 3]> = LazyLock::new(Default::default);
+static LIMITS: LazyLock<[Mutex<LineLimit>; 4]> = LazyLock::new(Default::default);
 static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
 /// Something was left out since the last summary.
 static PENDING: Notify = Notify::const_new();
@@ -122,14 +129,20 @@ pub(crate) async fn summarize() {
 
 /// Writes the summary, if something was left out and not told.
 pub(crate) fn tell_left_out() {
-    let [sources, identities, uids] = [Kind::Source, Kind::Identity, Kind::Uid].map(|kind| {
+    let kinds = [Kind::Source, Kind::Identity, Kind::Uid, Kind::Part];
+    let [sources, identities, uids, parts] = kinds.map(|kind| {
         let limit = LIMITS[kind as usize].lock();
-        limit
-            .unwrap_or_else(PoisonError::into_inner)
-            .take_left_out()
+        let mut limit = limit.unwrap_or_else(PoisonError::into_inner);
+        limit.take_left_out()
     });
-    if sources + identities + uids > 0 {
-        tracing::warn!(sources, identities, uids, "lines about peers were left out");
+    if sources + identities + uids + parts > 0 {
+        tracing::warn!(
+            sources,
+            identities,
+            uids,
+            parts,
+            "lines about peers were left out"
+        );
     }
 }
 

@@ -1,19 +1,16 @@
 //! One caller of the local socket, and which identities it may be handed right now.
 
 use std::fmt::Display;
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use countersign_model::{Claimed, EntitlementId};
 use countersign_serve::unix::UnixPeer;
+use countersign_telemetry::{Principal, peer_line};
 
 use super::program::{Program, Programs};
 use super::selectors::{Process, see};
 use crate::holdings::{Held, Snapshot};
 use crate::local_api::LocalPeer;
-
-/// At most one warning about unreadable callers in this time.
-pub const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A caller. Its selectors are read when its stream opens and again before it is handed anything
 /// new, so that a process which has become another loses what the other may not have. One whose
@@ -96,7 +93,7 @@ impl Caller {
         };
         let seen = see(&self.peer, self.process, was_seen);
         if seen.has_unmapped_id {
-            warn_seldom(
+            lacking(
                 &self.peer,
                 &"the user namespace of the sidecar does not map all ids, \
                 and gives this one to whoever it leaves out: it satisfies no selector",
@@ -104,22 +101,15 @@ impl Caller {
         }
         match seen.program {
             Ok(program) => self.program = Some(program),
-            Err(reason) => warn_seldom(&self.peer, &reason),
+            Err(reason) => lacking(&self.peer, &reason),
         }
         seen.claimed
     }
 }
 
-/// Callers decide how often this is reached, so they must not decide how much is logged.
-fn warn_seldom(peer: &UnixPeer, reason: &dyn Display) {
-    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
-    let mut last = LAST
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    if last.is_none_or(|last| last.elapsed() >= WARNING_INTERVAL) {
-        *last = Some(Instant::now());
-        tracing::warn!(uid = peer.uid, pid = peer.pid, %reason, "a caller lacks a selector");
-    }
+fn lacking(peer: &UnixPeer, reason: &dyn Display) {
+    let (principal, uid, pid) = (Principal::uid(peer.uid), peer.uid, peer.pid);
+    peer_line!(WARN, principal, uid, pid, %reason, "a caller lacks a selector");
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use countersign_model::SpiffeId;
 use countersign_serve::tls::HandshakeError;
+use countersign_telemetry::{Principal, peer_line};
 use countersign_verify::tls::peer_of;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -148,13 +149,14 @@ impl Connection {
     /// Logs why it ended. What a stranger can cause at will is no warning.
     pub(super) fn close(self, ended: Result<(), Ended>) {
         let (listener, peer) = (&self.listener, self.peer);
+        let principal = Principal::source(peer.ip()).at(listener);
         match ended {
             Ok(()) => {}
             Err(error @ (Ended::Caller(_) | Ended::Connect { .. } | Ended::NoIdentity)) => {
-                tracing::warn!(%listener, %peer, %error, "connection refused");
+                peer_line!(WARN, principal, %listener, %peer, %error, "connection refused");
             }
             Err(error @ Ended::Handshake(_)) if self.side == Side::Outbound => {
-                tracing::warn!(%listener, %peer, %error, "connection refused");
+                peer_line!(WARN, principal, %listener, %peer, %error, "connection refused");
             }
             Err(error) => tracing::debug!(%listener, %peer, %error, "connection broken"),
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use countersign_model::{Entitlement, Hint};
 use countersign_proto::workload::{X509BundlesResponse, X509svid, X509svidResponse};
+use countersign_telemetry::{Principal, peer_line};
 use countersign_verify::TrustBundle;
 use jiff::Timestamp;
 
@@ -155,6 +156,7 @@ fn unique_hint(taken: &mut BTreeSet<String>, entitlement: &Entitlement) -> Strin
     if hint.is_empty() || taken.insert(hint.to_owned()) {
         return hint.to_owned();
     }
-    tracing::warn!(spiffe_id = %entitlement.spiffe_id, hint, "two identities of one caller share a hint");
+    let (hints, spiffe_id) = (Principal::part("hints"), &entitlement.spiffe_id);
+    peer_line!(WARN, hints, %spiffe_id, hint, "two identities of one caller share a hint");
     String::new()
 }

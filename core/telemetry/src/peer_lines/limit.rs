@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 /// What each principal may write: so many lines at once, then one an interval.
 pub(crate) const PRINCIPAL: Rate = Rate::new(10, Duration::from_millis(200));
-/// What all principals of one kind may write together. In no second do the three kinds write more
-/// than 3 × (30 + 30) = 180 lines.
-pub(crate) const KIND: Rate = Rate::new(30, Duration::from_millis(1000 / 30));
+/// What all principals of one kind may write together. In no second do the four kinds write more
+/// than 4 × (20 + 25) = 180 lines.
+pub(crate) const KIND: Rate = Rate::new(20, Duration::from_millis(40));
 /// Principals that are remembered: those that have written and not yet got their whole burst back.
-/// In the 2 s that this takes, a kind admits 30 lines at once and 60 more.
+/// In the 2 s that this takes, a kind admits 20 lines at once and 50 more.
 pub(crate) const MAX_PRINCIPALS: usize = 128;
 
 /// So many lines at once, and one more an interval.

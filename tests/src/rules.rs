@@ -1,0 +1,5 @@
+//! Rules of the house that a compiler does not know, judged over the source of both daemons and of
+//! what they share.
+
+mod peer_lines;
+mod source;

@@ -1,0 +1,110 @@
+//! The production source, as plain text: no comments, no tests.
+
+use std::path::{Path, PathBuf};
+
+use crate::binaries;
+
+/// What both daemons are made of.
+const ROOTS: &[&str] = &[
+    "control-plane/src",
+    "control-plane/tlog/src",
+    "sidecar/src",
+    "core/cli/src",
+    "core/discovery/src",
+    "core/model/src",
+    "core/serve/src",
+    "core/telemetry/src",
+    "core/verify/src",
+    "proto/src",
+    "proto/envoy/src",
+];
+
+/// One file of production code.
+pub(super) struct Source {
+    /// From the root of the project.
+    pub(super) path: String,
+    pub(super) text: String,
+}
+
+impl Source {
+    /// A file, or one that a test plants.
+    pub(super) fn new(path: &str, text: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            text: without_tests(&without_comments(text)),
+        }
+    }
+
+    /// The number of the line at a byte of the text.
+    pub(super) fn line(&self, at: usize) -> usize {
+        self.text[..at].matches('\n').count() + 1
+    }
+}
+
+/// Every file of both daemons and of what they share.
+pub(super) fn production() -> Vec<Source> {
+    let project = binaries::project();
+    let mut files = Vec::new();
+    for root in ROOTS {
+        collect(&project.join(root), &mut files);
+    }
+    files.sort();
+    let read = |path: &PathBuf| {
+        let name = path.strip_prefix(project).unwrap().to_string_lossy();
+        Source::new(&name, &std::fs::read_to_string(path).unwrap())
+    };
+    let sources: Vec<_> = files.iter().map(read).collect();
+    assert!(sources.len() > 200, "only {} files", sources.len());
+    sources
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let is_test = |name: &str| ["tests", "testing", "harness", "footprint"].contains(&name);
+        if path
+            .file_stem()
+            .and_then(|name| name.to_str())
+            .is_some_and(is_test)
+        {
+            continue;
+        }
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// Lines stay where they were.
+fn without_comments(text: &str) -> String {
+    let is_comment = |line: &str| line.trim_start().starts_with("//");
+    let kept = text
+        .lines()
+        .map(|line| if is_comment(line) { "" } else { line });
+    kept.map(|line| format!("{line}\n")).collect()
+}
+
+/// A module of tests stands at the end of its file.
+fn without_tests(text: &str) -> String {
+    let end = text.find("\n#[cfg(test)]\nmod tests {");
+    text[..end.unwrap_or(text.len())].to_owned()
+}
+
+/// What stands between the parenthesis that opens at the first byte and the one that closes it.
+pub(super) fn parenthesised(text: &str) -> &str {
+    let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
+    for (at, c) in text.char_indices() {
+        match c {
+            _ if is_escaped => is_escaped = false,
+            '\\' if in_string => is_escaped = true,
+            '"' => in_string = !in_string,
+            '(' if !in_string => depth += 1,
+            ')' if !in_string && depth == 1 => return &text[1..at],
+            ')' if !in_string => depth -= 1,
+            _ => {}
+        }
+    }
+    panic!("nothing closes it: {text:.80}")
+}
