@@ -238,6 +238,7 @@ fn reporter(
     let enrol_ahead = config.workload_api.enrol_ahead;
     let demanded = holdings.demanded();
     move || {
+        let now = clock::now();
         let sources = Sources {
             address: address.clone(),
             link: link.borrow().clone(),
@@ -246,9 +247,10 @@ fn reporter(
             enrol_ahead,
             listeners: &listeners,
             others: &others,
-            not_ready: readiness.missing(),
+            not_ready: readiness.missing(now),
+            degraded: readiness.degraded(),
         };
-        Report::at(sources, clock::now())
+        Report::at(sources, now)
     }
 }
 

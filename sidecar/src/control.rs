@@ -28,7 +28,7 @@ use countersign_verify::BundleError;
 use countersign_verify::tls::TrustCell;
 use jiff::Timestamp;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use self::addresses::{Addresses, Unreached};
 use self::backoff::{Backoff, STEADY};
@@ -142,6 +142,9 @@ pub struct Control {
     backoff: Backoff,
     /// The newest connection ended because our credential was not recognised.
     is_unrecognised: bool,
+    saving: Backoff,
+    /// When what is not on disk is tried again.
+    save_at: Option<Instant>,
     /// When the newest stream opened, until its end was judged.
     opened_at: Option<Instant>,
     /// Where the newest connection leads and what was not reached before it, until its end was
@@ -184,6 +187,8 @@ impl Control {
             metrics: parts.metrics,
             backoff: Backoff::default(),
             is_unrecognised: false,
+            saving: Backoff::default(),
+            save_at: None,
             opened_at: None,
             reached: None,
             by_configured: false,
@@ -209,7 +214,7 @@ impl Control {
                     let (problem, unreached) = (error.to_string(), error.unreached());
                     self.state
                         .send_modify(|link| link.failed(problem, unreached, clock::now()));
-                    sleep(wait).await;
+                    self.pause(wait).await;
                 }
             }
         }
@@ -221,6 +226,33 @@ impl Control {
         let link = self.dial(Some(identity)).await?;
         let session = Session::open(self, link).await?;
         Ok(session.run().await?)
+    }
+
+    /// Waits. What is not on disk yet is written meanwhile, when the disk takes it.
+    async fn pause(&mut self, wait: Duration) {
+        let end = Instant::now() + wait;
+        loop {
+            match self.save_when_due().filter(|again| *again < end) {
+                Some(again) => sleep_until(again).await,
+                None => return sleep_until(end).await,
+            }
+        }
+    }
+
+    /// Writes what is not on disk yet, where it is time; when it is to be tried again.
+    fn save_when_due(&mut self) -> Option<Instant> {
+        if self.installer.is_unsaved() && self.save_at.is_some_and(|at| at <= Instant::now()) {
+            self.save_at = None;
+            self.installer.save();
+        }
+        if !self.installer.is_unsaved() {
+            self.saving.succeed();
+            self.save_at = None;
+        } else if self.save_at.is_none() {
+            // Nobody else waits for this disk: nothing is drawn.
+            self.save_at = Some(Instant::now() + self.saving.fail(1.0));
+        }
+        self.save_at
     }
 
     fn wait_after(&mut self, error: &ControlError) -> Duration {
@@ -290,7 +322,7 @@ impl Control {
         let key = self.installer.attempt(&token)?;
         let link = self.dial(None).await?;
         let attested = enrol::attest(&link, &self.trust_domain, &token, &key).await?;
-        self.installer.bundle(attested.bundle, "")?;
+        self.installer.attested_bundle(attested.bundle)?;
         let pending = PendingKey {
             key,
             // Before the control plane has streamed the node's own right.

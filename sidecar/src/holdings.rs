@@ -63,6 +63,8 @@ pub struct Snapshot {
     pub bundle: Option<Arc<TrustBundle>>,
     /// Why a newer bundle is not installed, where one was refused; for `status`.
     pub bundle_problem: Option<Arc<str>>,
+    /// Why what must survive a restart is not on disk, where it is not.
+    pub unsaved: Option<Arc<str>>,
     /// By entitlement. The node's own is among them.
     pub entries: Arc<BTreeMap<EntitlementId, Held>>,
 }

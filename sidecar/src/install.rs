@@ -6,6 +6,7 @@
 
 mod error;
 mod retired;
+mod saving;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,11 +15,12 @@ use std::time::Duration;
 use countersign_discovery::Stamp;
 use countersign_model::{Entitlement, EntitlementId, Lifetime, Serial, SpiffeId, TrustDomain};
 use countersign_verify::tls::{IdentityCell, TrustCell, certified_key};
-use countersign_verify::{BundleSet, TrustBundle, VerifiedSvid, verify_svid};
+use countersign_verify::{BundleError, BundleSet, TrustBundle, VerifiedSvid, verify_svid};
 pub use error::InstallError;
 use jiff::Timestamp;
 pub use retired::UselessBundle;
 use rustls_pki_types::CertificateDer;
+use saving::Unsaved;
 use sha2::{Digest as _, Sha256};
 
 use crate::holdings::{Held, Holdings, Svid};
@@ -49,6 +51,7 @@ pub struct Installer {
     node: Option<NodeCredential>,
     node_identity: Arc<IdentityCell>,
     bundle: Option<StoredBundle>,
+    unsaved: Unsaved,
 }
 
 impl Installer {
@@ -70,6 +73,7 @@ impl Installer {
             node: None,
             node_identity: IdentityCell::empty(),
             bundle: None,
+            unsaved: Unsaved::default(),
         };
         if let Some(stored) = installer.state.load_bundle(&installer.trust_domain)? {
             installer.trust_in(stored);
@@ -148,14 +152,10 @@ impl Installer {
         roots: Vec<CertificateDer<'static>>,
         resource_version: &str,
     ) -> Result<(), InstallError> {
-        let bundle = Arc::new(TrustBundle::new(self.trust_domain.clone(), roots)?);
-        let stored = StoredBundle {
-            resource_version: resource_version.to_owned(),
-            retired: retired::after(self.bundle.as_ref(), &bundle),
-            bundle,
-        };
+        let stored = self.successor(roots, resource_version)?;
         self.state.store_bundle(&stored)?;
         self.trust_in(stored);
+        self.unsaved.bundle = false;
         Ok(())
     }
 
@@ -218,6 +218,22 @@ impl Installer {
         }
         self.publish_svid(&arrived.entitlement, &svid);
         Ok(svid)
+    }
+
+    /// Trusts the bundle that an attestation brought, also where the disk does not take it yet: the
+    /// token that it was had for is burnt.
+    ///
+    /// # Errors
+    /// No root, or one that is none.
+    pub fn attested_bundle(
+        &mut self,
+        roots: Vec<CertificateDer<'static>>,
+    ) -> Result<(), InstallError> {
+        let stored = self.successor(roots, "")?;
+        self.trust_in(stored);
+        self.unsaved.bundle = true;
+        self.save();
+        Ok(())
     }
 
     /// Installs the node's first credential, from its attestation.
@@ -283,6 +299,19 @@ impl Installer {
         Ok(verified)
     }
 
+    fn successor(
+        &self,
+        roots: Vec<CertificateDer<'static>>,
+        resource_version: &str,
+    ) -> Result<StoredBundle, BundleError> {
+        let bundle = Arc::new(TrustBundle::new(self.trust_domain.clone(), roots)?);
+        Ok(StoredBundle {
+            resource_version: resource_version.to_owned(),
+            retired: retired::after(self.bundle.as_ref(), &bundle),
+            bundle,
+        })
+    }
+
     fn trust_in(&mut self, stored: StoredBundle) {
         let bundle = Arc::clone(&stored.bundle);
         self.trust
@@ -294,10 +323,13 @@ impl Installer {
         });
     }
 
+    /// Takes the node's newest credential into use. A disk that does not take it gets it later:
+    /// the control plane knows this one, and the one before it ends.
     fn keep_node(&mut self, svid: Arc<Svid>, key_epoch: u64) -> Result<(), InstallError> {
-        let node = NodeCredential { svid, key_epoch };
-        self.state.store_node(&node)?;
-        self.present_node(node)
+        self.present_node(NodeCredential { svid, key_epoch })?;
+        self.unsaved.node = true;
+        self.save();
+        Ok(())
     }
 
     fn present_node(&mut self, node: NodeCredential) -> Result<(), InstallError> {

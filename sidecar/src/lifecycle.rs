@@ -1,47 +1,15 @@
 //! The life of the process: when it is ready, when it is told to end, how it ends.
 
+mod readiness;
+
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use crate::control::link_state::LinkState;
-use crate::holdings::Holdings;
-use crate::proxy::identity::Identities;
-
-/// What readiness depends on: a bundle, every identity that the configuration names, and that the
-/// control plane was reached once. Losing it later makes nobody unready: what is held is served.
-#[derive(Clone, Debug)]
-pub struct Readiness {
-    /// What is held.
-    pub holdings: Arc<Holdings>,
-    /// The identities of our own listeners.
-    pub identities: Arc<Identities>,
-    /// The connection to the control plane.
-    pub link: watch::Receiver<LinkState>,
-}
-
-impl Readiness {
-    /// What is missing, one reason each; empty when ready.
-    pub fn missing(&self) -> Vec<String> {
-        let mut missing = Vec::new();
-        if self.holdings.load().bundle.is_none() {
-            missing.push("no trust bundle is installed".to_owned());
-        }
-        let identities = self.identities.missing().into_iter();
-        missing.extend(identities.map(|id| format!("{id} is not installed")));
-        let link = self.link.borrow();
-        if !link.ever {
-            let why = link.problem.as_deref().unwrap_or("connecting");
-            missing.push(format!("the control plane was not reached yet: {why}"));
-        }
-        missing
-    }
-}
+pub use readiness::{MAX_REASONS, Readiness};
 
 /// Waits for SIGTERM or SIGINT.
 ///

@@ -51,6 +51,9 @@ pub struct Report {
     pub listeners: Items<Listener>,
     /// Why the sidecar is not ready; empty when it is.
     pub not_ready: Vec<String>,
+    /// What is not as it should be, ready or not.
+    #[serde(default)]
+    pub degraded: Vec<String>,
 }
 
 /// A list, in the shape of every list of ours.
@@ -140,6 +143,8 @@ pub struct Sources<'a> {
     pub others: &'a [(&'static str, String)],
     /// What keeps it from being ready.
     pub not_ready: Vec<String>,
+    /// What is not as it should be, ready or not.
+    pub degraded: Vec<String>,
 }
 
 impl Report {
@@ -178,6 +183,7 @@ impl Report {
                 ),
             },
             not_ready: sources.not_ready,
+            degraded: sources.degraded,
         }
     }
 }

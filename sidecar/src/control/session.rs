@@ -162,6 +162,7 @@ impl<'a> Session<'a> {
                 return Ok(Finished::Redial);
             }
             let nap = nap_until(wake, now);
+            let save_at = self.control.save_when_due();
             let (report_at, ask_again_at) = (self.report_at, self.ask_again_at);
             tokio::select! {
                 message = self.inbox.message() => {
@@ -182,6 +183,7 @@ impl<'a> Session<'a> {
                     self.report_served(&newest)?;
                 }
                 () = at(report_at) => self.report_consumers()?,
+                () = at(save_at) => {}
                 () = at(ask_again_at) => self.ask_again_for_refused()?,
                 () = sleep(nap) => self.control.consumers.forget_expired(clock::now()),
             }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use countersign_model::{Entitlement, Serial};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use self::plane::{NODE, Plane, TOKEN};
 use super::*;

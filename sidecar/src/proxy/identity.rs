@@ -193,6 +193,11 @@ impl Identities {
         self.identities.get(id)
     }
 
+    /// All of them.
+    pub fn ids(&self) -> impl Iterator<Item = &SpiffeId> {
+        self.identities.keys()
+    }
+
     /// Those that nothing is presented for.
     pub fn missing(&self) -> Vec<&SpiffeId> {
         let missing = |identity: &&Arc<LocalIdentity>| identity.presented.load().is_none();

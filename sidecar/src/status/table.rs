@@ -46,6 +46,8 @@ pub fn render(report: &Report) -> String {
     ));
     let ready = report.not_ready.iter();
     lines.extend(ready.map(|why| format!("not ready      {why}")));
+    let degraded = report.degraded.iter();
+    lines.extend(degraded.map(|what| format!("degraded       {what}")));
     lines.extend([String::new(), identities(report)]);
     if !report.listeners.items.is_empty() {
         lines.extend([String::new(), listeners(report)]);

@@ -47,6 +47,7 @@ fn report_with(enrol_ahead: usize) -> Report {
         listeners: &[],
         others: &[("telemetry", "127.0.0.1:9".to_owned())],
         not_ready: vec!["a reason".to_owned()],
+        degraded: vec!["a flaw".to_owned()],
     };
     Report::at(sources, now())
 }
@@ -86,6 +87,7 @@ fn the_table_names_everything() {
         "spiffe://example.org/held",
         NOT_DEMANDED,
         "a reason",
+        "a flaw",
         "127.0.0.1:9",
         "not connected",
     ] {

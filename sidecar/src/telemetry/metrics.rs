@@ -95,6 +95,7 @@ pub struct Metrics {
     connections: Family<SideLabels, Gauge>,
     connected: Gauge,
     headroom: Gauge,
+    unsaved: Gauge,
     not_after: Family<IdentityLabels, Gauge>,
     renew_at: Family<IdentityLabels, Gauge>,
     // One scrape at a time: the gauges by identity are cleared and filled again.
@@ -117,6 +118,7 @@ impl Metrics {
             connections: Family::default(),
             connected: Gauge::default(),
             headroom: Gauge::default(),
+            unsaved: Gauge::default(),
             not_after: Family::default(),
             renew_at: Family::default(),
             scrape: Mutex::default(),
@@ -184,6 +186,7 @@ impl Metrics {
         }
         let shortest = held.iter().map(|(_, svid)| svid.lifetime.remaining(now));
         let headroom = shortest.min().unwrap_or_default().as_secs();
+        self.unsaved.set(i64::from(snapshot.unsaved.is_some()));
         self.headroom
             .set(i64::try_from(headroom).unwrap_or(i64::MAX));
     }
@@ -214,6 +217,11 @@ impl Metrics {
             "outage_headroom_seconds",
             "How long every credential would last if the control plane were gone from now on",
             self.headroom.clone(),
+        );
+        registry.register(
+            "state_unsaved",
+            "1 while something that must survive a restart is held in memory alone",
+            self.unsaved.clone(),
         );
         registry.register(
             "cert_not_after_timestamp_seconds",
@@ -263,12 +271,17 @@ mod tests {
         metrics.handshake(Side::Outbound, "deadline");
         metrics.connections(Side::Inbound, 2);
         metrics.connections(Side::Inbound, -1);
-        let text = metrics.encode(&Snapshot::default(), Timestamp::UNIX_EPOCH);
+        let snapshot = Snapshot {
+            unsaved: Some("the disk is full".into()),
+            ..Snapshot::default()
+        };
+        let text = metrics.encode(&snapshot, Timestamp::UNIX_EPOCH);
         for line in [
             r#"countersign_tls_handshakes_total{side="inbound",result="ok"} 1"#,
             r#"countersign_tls_handshakes_total{side="outbound",result="deadline"} 1"#,
             r#"countersign_connections_open{side="inbound"} 1"#,
             "countersign_outage_headroom_seconds 0",
+            "countersign_state_unsaved 1",
         ] {
             assert!(text.contains(line), "{line} in {text}");
         }

@@ -22,10 +22,14 @@ pub struct SidecarOps {
 
 impl Ops for SidecarOps {
     fn ready(&self) -> Result<(), Vec<String>> {
-        match self.readiness.missing() {
+        match self.readiness.missing(clock::now()) {
             missing if missing.is_empty() => Ok(()),
             missing => Err(missing),
         }
+    }
+
+    fn degraded(&self) -> Vec<String> {
+        self.readiness.degraded()
     }
 
     fn metrics(&self) -> String {

@@ -35,6 +35,13 @@ impl Drop for SmallDisk {
     }
 }
 
+/// The serial of the node's credential on disk, whoever holds the lock.
+fn stored(folder: &TempDir) -> Serial {
+    let text = std::fs::read(folder.path().join("state/node.json")).unwrap();
+    let file: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    serde_json::from_value(file["serial"].clone()).unwrap()
+}
+
 #[tokio::test]
 async fn a_full_disk_loses_nothing_and_says_so() {
     let (plane, folder) = world().await;
@@ -57,23 +64,77 @@ async fn a_full_disk_loses_nothing_and_says_so() {
     web.min_key_epoch = 1;
     plane.entitle(&web);
     until(|| node.serial(&web.id).is_some_and(|s| s != serial)).await;
-    // The node's own does: it keeps the old one, and says why.
+    // The node's own is used from memory, and that it is not on disk is told.
     let mut renewed = node_right(NODE);
     renewed.min_key_epoch = 1;
     plane.entitle(&renewed);
-    let own_problem = || {
-        let snapshot = node.holdings.load();
-        snapshot.entries[&EntitlementId::node()].problem.clone()
-    };
-    until(|| own_problem().is_some_and(|why| why.contains("No space left"))).await;
-    assert_eq!(node.serial(&EntitlementId::node()), Some(own));
-    // With room on the disk both are asked for again.
-    std::fs::remove_file(disk.filler()).unwrap();
-    until(|| roots() == 2 && node.serial(&EntitlementId::node()) != Some(own)).await;
-    assert_eq!((problem(), own_problem()), (None, None));
+    until(|| node.serial(&EntitlementId::node()) != Some(own)).await;
+    let unsaved = || node.holdings.load().unsaved.clone();
+    assert!(unsaved().is_some_and(|why| why.contains("No space left")));
+    assert_eq!(stored(&folder), own);
+    // Those on the stream are judged by the newest: it is the one that is presented.
     let newest = node.serial(&EntitlementId::node());
+    plane.end_streams();
+    until(|| plane.state().presented.last().copied() == newest).await;
+    // With room on the disk one is asked for again, the other written.
+    std::fs::remove_file(disk.filler()).unwrap();
+    until(|| roots() == 2 && unsaved().is_none()).await;
+    assert_eq!(problem(), None);
+    assert_eq!(Some(stored(&folder)), newest);
     node.end().await;
     let again = Node::start(&plane, &folder);
     assert_eq!(Some(again.holds(&EntitlementId::node()).await), newest);
     again.end().await;
+}
+
+#[tokio::test]
+async fn attestation_that_no_disk_takes_is_held() {
+    let (plane, folder) = world().await;
+    let state = config(&plane, &folder).state_dir;
+    // No draft can be made: each name is taken by a folder that is not empty.
+    let taken = ["node.json.new", "bundle.json.new"].map(|name| state.join(name));
+    for path in &taken {
+        std::fs::create_dir_all(path.join("occupied")).unwrap();
+    }
+    let web = right('1', "/web", 1);
+    plane.entitle(&web);
+    let node = Node::start(&plane, &folder);
+    let own = node.holds(&EntitlementId::node()).await;
+    node.holds(&web.id).await;
+    assert!(!state.join("node.json").exists());
+    // Neither a lost stream nor a lost control plane keeps it from being written later.
+    plane.end_streams();
+    for path in &taken {
+        std::fs::remove_dir_all(path).unwrap();
+    }
+    until(|| node.holdings.load().unsaved.is_none()).await;
+    node.end().await;
+    std::fs::remove_file(folder.path().join("token")).unwrap();
+    let again = Node::start(&plane, &folder);
+    assert_eq!(again.holds(&EntitlementId::node()).await, own);
+    again.end().await;
+}
+
+#[tokio::test]
+async fn full_disk_is_tried_again_at_bounded_pace() {
+    let (plane, folder) = world().await;
+    let (_node, mut control) = Node::ready(&plane, &folder);
+    assert_eq!(control.save_when_due(), None);
+    let state = config(&plane, &folder).state_dir;
+    std::fs::create_dir_all(state.join("bundle.json.new/occupied")).unwrap();
+    control
+        .installer
+        .attested_bundle(vec![plane.authority.root()])
+        .unwrap();
+    let first = control.save_when_due().expect("it is tried again");
+    assert_eq!(control.save_when_due(), Some(first), "and not before that");
+    for _ in 0..10 {
+        control.save_at = Some(Instant::now());
+        let wait = control.save_when_due().expect("it still fails") - Instant::now();
+        assert!(wait <= backoff::LONGEST);
+    }
+    std::fs::remove_dir_all(state.join("bundle.json.new")).unwrap();
+    control.save_at = Some(Instant::now());
+    assert_eq!(control.save_when_due(), None);
+    assert!(state.join("bundle.json").exists());
 }

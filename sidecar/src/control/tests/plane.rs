@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use countersign_discovery::{DeltaSession, Limits, Resource, Stamp, Standing, View};
 use countersign_envoy::{SECRET_TYPE, certificate_chain, trusted_ca};
-use countersign_model::{Entitlement, EntitlementId, SpiffeId};
+use countersign_model::{Entitlement, EntitlementId, Serial, SpiffeId};
 use countersign_proto::codec::Codec;
 use countersign_proto::convert::enrol::answer;
 use countersign_proto::convert::entitlement::resource;
@@ -70,6 +70,8 @@ pub(super) struct State {
     pub(super) tokens_used: BTreeMap<String, Vec<u8>>,
     pub(super) resources_sent: usize,
     pub(super) streams: usize,
+    /// The certificate that each stream was opened with.
+    pub(super) presented: Vec<Serial>,
     pub(super) spkis: Vec<Vec<u8>>,
     pub(super) nacks: usize,
     /// When each call that enrols came, and how many keys it had.
@@ -354,6 +356,9 @@ impl Mesh for Plane {
         if peer(&request).svid.is_none() || self.state().is_evicted {
             return Err(Status::unauthenticated("not the SVID of a node"));
         }
+        let shown = peer(&request).svid.map(|svid| svid.serial.clone());
+        let shown = shown.and_then(|serial| Serial::from_bytes(&serial).ok());
+        self.change(|state| state.presented.extend(shown));
         let (out, stream) = mpsc::channel(64);
         let decoder = || Codec::<ControlMessage, NodeMessage>::default().decoder();
         let messages = Messages::of(request, decoder, MAX_MESSAGE_BYTES);

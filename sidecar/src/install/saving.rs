@@ -1,0 +1,60 @@
+//! What is in use and not on disk yet, because the disk did not take it: told, and tried again.
+//!
+//! Only what was paid for with a key that the control plane has certified is held so: the node's
+//! credential, and what an attestation brought. A bundle of the stream is not used before it is on
+//! disk, for its acknowledgement is a promise to have it after a restart.
+
+use std::sync::Arc;
+
+use super::Installer;
+use crate::state::StateError;
+
+/// What has still to be written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Unsaved {
+    pub(super) node: bool,
+    pub(super) bundle: bool,
+}
+
+impl Installer {
+    /// Whether something that must survive a restart is not on disk.
+    pub fn is_unsaved(&self) -> bool {
+        self.unsaved.node || self.unsaved.bundle
+    }
+
+    /// Writes what is not on disk. What fails is told in the holdings, and in the log where it is
+    /// another failure than before.
+    pub fn save(&mut self) {
+        let failure = self.save_bundle().err();
+        let failure = failure.or(self.save_node().err());
+        let told = self.holdings.load().unsaved.clone();
+        let problem = failure.map(|error| error.to_string());
+        if told.as_deref() == problem.as_deref() {
+            return;
+        }
+        match &problem {
+            Some(error) => {
+                tracing::warn!(%error, "held in memory alone, until state_dir takes it");
+            }
+            None => tracing::info!("state_dir has taken what was held in memory alone"),
+        }
+        let problem = problem.map(Arc::from);
+        self.holdings.publish(|snapshot| snapshot.unsaved = problem);
+    }
+
+    fn save_bundle(&mut self) -> Result<(), StateError> {
+        if let Some(stored) = self.bundle.as_ref().filter(|_| self.unsaved.bundle) {
+            self.state.store_bundle(stored)?;
+        }
+        self.unsaved.bundle = false;
+        Ok(())
+    }
+
+    fn save_node(&mut self) -> Result<(), StateError> {
+        if let Some(node) = self.node.as_ref().filter(|_| self.unsaved.node) {
+            self.state.store_node(node)?;
+        }
+        self.unsaved.node = false;
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! Whether the sidecar can do what it is there for, and what it lacks: for `/readyz` and `status`.
+//!
+//! What is held decides, not the connection: who loses the control plane goes on with good
+//! credentials and stays ready. Who lets one expire that a listener presents, or that a
+//! registration grants, is not ready, whatever the connection does.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use countersign_model::{EntitlementId, SpiffeId};
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::control::link_state::LinkState;
+use crate::holdings::{Held, Holdings, Snapshot, Svid};
+use crate::proxy::identity::Identities;
+
+/// Most reasons that are told one by one: a probe's answer is read by people, in a line or two.
+pub const MAX_REASONS: usize = 16;
+
+/// What readiness depends on.
+#[derive(Clone, Debug)]
+pub struct Readiness {
+    /// What is held.
+    pub holdings: Arc<Holdings>,
+    /// The identities of our own listeners.
+    pub identities: Arc<Identities>,
+    /// The connection to the control plane.
+    pub link: watch::Receiver<LinkState>,
+}
+
+impl Readiness {
+    /// What is missing at `now`, one reason each; empty when ready.
+    pub fn missing(&self, now: Timestamp) -> Vec<String> {
+        let snapshot = self.holdings.load();
+        let view = View {
+            snapshot: &snapshot,
+            presented: self.identities.ids().collect(),
+            not_installed: self.identities.missing().into_iter().collect(),
+            link: &self.link.borrow(),
+        };
+        view.missing(now)
+    }
+
+    /// What is not as it should be though the sidecar is ready.
+    pub fn degraded(&self) -> Vec<String> {
+        let unsaved = self.holdings.load().unsaved.clone();
+        let told = unsaved
+            .map(|why| format!("what must survive a restart is held in memory alone: {why}"));
+        told.into_iter().collect()
+    }
+}
+
+/// Everything that readiness is decided by, at one moment.
+struct View<'a> {
+    snapshot: &'a Snapshot,
+    /// The identities that listeners present.
+    presented: Vec<&'a SpiffeId>,
+    /// Those of them that no handshake can present yet.
+    not_installed: BTreeSet<&'a SpiffeId>,
+    link: &'a LinkState,
+}
+
+impl View<'_> {
+    fn missing(&self, now: Timestamp) -> Vec<String> {
+        let mut missing = Vec::new();
+        if self.snapshot.bundle.is_none() {
+            missing.push("no trust bundle is installed".to_owned());
+        }
+        missing.extend(self.credentials(now));
+        let why = self.link.problem.as_deref().unwrap_or("connecting");
+        if !self.link.ever {
+            missing.push(format!("the control plane was not reached yet: {why}"));
+        } else if !missing.is_empty() && !self.link.connected {
+            let since = self.link.since;
+            missing.push(format!(
+                "the control plane is not connected since {since}: {why}"
+            ));
+        }
+        bounded(missing)
+    }
+
+    /// Each credential that is needed and of no use.
+    fn credentials(&self, now: Timestamp) -> Vec<String> {
+        let mut reasons: Vec<_> = self
+            .presented
+            .iter()
+            .filter_map(|id| self.listener(id, now))
+            .collect();
+        let granted = self.workloads().filter(|held| {
+            let id = &held.entitlement.spiffe_id;
+            !self.presented.contains(&id)
+        });
+        reasons.extend(granted.filter_map(|held| expiry(held, now)));
+        reasons.extend(self.node(now));
+        reasons
+    }
+
+    fn listener(&self, id: &SpiffeId, now: Timestamp) -> Option<String> {
+        let held = self.snapshot.for_proxy(id);
+        if self.not_installed.contains(id) {
+            let why = held.and_then(|held| held.problem.as_deref());
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            return Some(format!("{id} is not installed{why}"));
+        }
+        expiry(held?, now)
+    }
+
+    /// The node's own credential serves nobody: without it nothing can be had, and what is held is
+    /// good. Where nothing good is held either, there is nothing left.
+    fn node(&self, now: Timestamp) -> Option<String> {
+        let node = self.snapshot.entries.get(&EntitlementId::node())?;
+        let is_good = |svid: &Arc<Svid>| !svid.lifetime.is_expired(now);
+        let mut held = self.workloads().filter_map(|held| held.svid.as_ref());
+        if held.any(is_good) {
+            return None;
+        }
+        expiry(node, now)
+    }
+
+    fn workloads(&self) -> impl Iterator<Item = &Held> {
+        let entries = self.snapshot.entries.values();
+        entries.filter(|held| held.entitlement.id != EntitlementId::node())
+    }
+}
+
+/// Why a credential that is held is of no use.
+fn expiry(held: &Held, now: Timestamp) -> Option<String> {
+    let svid = held.svid.as_ref()?;
+    if !svid.lifetime.is_expired(now) {
+        return None;
+    }
+    let (id, at) = (&svid.id, svid.lifetime.not_after);
+    let why = held.problem.as_deref().unwrap_or("it was not renewed");
+    Some(format!("the certificate of {id} expired at {at}: {why}"))
+}
+
+fn bounded(mut reasons: Vec<String>) -> Vec<String> {
+    if reasons.len() > MAX_REASONS {
+        let more = reasons.len() - MAX_REASONS;
+        reasons.truncate(MAX_REASONS);
+        reasons.push(format!("and {more} more: `status` lists all"));
+    }
+    reasons
+}
+
+#[cfg(test)]
+mod tests;
