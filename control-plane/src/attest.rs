@@ -3,6 +3,7 @@
 //! [`AttestedNode`] and [`ProvenKey`] can be made here alone. A workload's SVID attests nothing:
 //! only a current key of a node's own SVID, or a join token, does.
 
+pub(crate) mod bans;
 pub(crate) mod join_token;
 pub(crate) mod key_proof;
 pub(crate) mod nodes;

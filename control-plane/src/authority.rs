@@ -9,6 +9,7 @@ mod by_hand;
 mod cas;
 mod disk;
 mod errors;
+mod evicting;
 mod hierarchy;
 mod identity;
 mod importing;
@@ -16,9 +17,11 @@ mod inquiry;
 mod issuing;
 mod key_shares;
 mod key_uses;
+mod listing;
 mod log_keeping;
 mod opening;
 mod published;
+mod reason;
 mod record;
 mod refusals;
 mod refused_keys;
@@ -36,6 +39,7 @@ mod unfinished;
 mod unmaking;
 mod upkeep;
 mod values;
+mod waiving;
 mod withheld;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,12 +66,16 @@ pub use crate::registry::Policy;
 use crate::store::{DataDir, Seq, Store};
 use crate::telemetry::Issuance;
 pub use by_hand::HandSigned;
+pub use evicting::{Evicted, Eviction};
+pub use listing::{Attested, ListedNode};
 pub use log_keeping::Retention;
 pub use published::PublishedSvid;
+pub use reason::{Act, Reason};
 pub use values::{
     AuthorityError, AuthorityInfo, CaRequest, Change, Denied, GateOpen, Hierarchy, NodeRecord,
     RegistrationRequest, Removed, ServerIdentity, Settings, Tiers,
 };
+pub use waiving::Waiver;
 
 pub(crate) use backing_up::BackedUp;
 use cas::Cas;
@@ -216,7 +224,7 @@ impl Authority {
         self.read().published.newest(node, entitlement)
     }
 
-    /// Every node that has attested, by ID.
+    /// Every node that has attested and was not evicted since, by ID.
     pub fn nodes(&self) -> Vec<NodeRecord> {
         let state = self.read();
         let records = state.nodes.iter().map(|(id, attested_at, end)| NodeRecord {

@@ -15,6 +15,27 @@ use crate::fleet::{Fleet, Roster};
 use crate::publish::Hub;
 use crate::telemetry::Metrics;
 
+/// Most names where it is told whom a rotation waits for: one node may report thousands.
+const MAX_NAMED: usize = 256;
+
+/// Whom a rotation waits for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// The first of them, by name.
+    pub names: Vec<String>,
+    /// How many there are beside.
+    pub more: u64,
+}
+
+impl Waiting {
+    /// As many as are told at once.
+    pub(crate) fn of(mut names: Vec<String>) -> Self {
+        let more = names.len().saturating_sub(MAX_NAMED) as u64;
+        names.truncate(MAX_NAMED);
+        Self { names, more }
+    }
+}
+
 /// The running control plane, as its services see it.
 #[derive(Debug)]
 pub(crate) struct Plane {
@@ -45,8 +66,13 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
-    /// The live consumers that do not have the newest bundle.
-    pub(crate) fn waiting_for(&self) -> Vec<String> {
+    /// The live consumers that do not have the newest bundle, as many as are told at once.
+    pub(crate) fn waiting_for(&self) -> Waiting {
+        Waiting::of(self.laggards())
+    }
+
+    /// All of them.
+    pub(crate) fn laggards(&self) -> Vec<String> {
         let bundle = self.authority.first_bundle();
         bundle.map_or_else(Vec::new, |(bundle, _)| self.missing(bundle.version()))
     }
@@ -68,7 +94,21 @@ impl Plane {
     }
 
     fn missing(&self, version: &str) -> Vec<String> {
+        let now = self.clock.now();
         let roster = Roster::take(&self.authority.nodes(), &self.hub, &self.fleet);
-        roster.waiting_for(version, self.clock.now())
+        roster.waiting_for(version, &self.authority.waived(now), now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_beyond_the_bound_are_counted() {
+        let names = |count: usize| (0..count).map(|n| n.to_string()).collect();
+        assert_eq!(Waiting::of(names(MAX_NAMED)).more, 0);
+        let many = Waiting::of(names(MAX_NAMED + 7));
+        assert_eq!((many.names.len(), many.more), (MAX_NAMED, 7));
     }
 }

@@ -40,6 +40,7 @@ struct Seat {
     news: Mutex<News>,
     wake: Notify,
     superseded: CancellationToken,
+    evicted: CancellationToken,
 }
 
 /// The place of one open stream; dropping it leaves.
@@ -63,6 +64,12 @@ impl Hub {
             node: node.clone(),
             seat,
         }
+    }
+
+    /// Ends the stream of a node and says whether one was open: from now on none is.
+    pub(crate) fn evict(&self, node: &SpiffeId) -> bool {
+        let seat = lock(&self.seats).remove(node);
+        seat.inspect(|seat| seat.evicted.cancel()).is_some()
     }
 
     /// Whether a node has a stream open.
@@ -141,6 +148,11 @@ impl Subscriber {
         std::mem::take(&mut lock(&self.seat.news))
     }
 
+    /// Waits until the node is evicted.
+    pub(crate) async fn evicted(&self) {
+        self.seat.evicted.cancelled().await;
+    }
+
     /// Waits until a newer stream of the node has taken over.
     pub(crate) async fn superseded(&self) {
         self.seat.superseded.cancelled().await;
@@ -207,6 +219,20 @@ mod tests {
         }
         let news = a.news().await;
         assert_eq!((news.everything, news.entitlements.len()), (true, 0));
+    }
+
+    #[tokio::test]
+    async fn evicted_stream_gives_its_place_up() {
+        let hub = Arc::new(Hub::default());
+        let thief = hub.join(&node("a"));
+        assert!(thief.evicted().now_or_never().is_none());
+        assert!(hub.evict(&node("a")) && !hub.evict(&node("a")));
+        thief.evicted().await;
+        assert!(!hub.is_connected(&node("a")));
+        let owner = hub.join(&node("a"));
+        drop(thief);
+        assert!(hub.is_connected(&node("a")));
+        assert!(owner.evicted().now_or_never().is_none());
     }
 
     #[tokio::test]

@@ -151,6 +151,11 @@ impl Registry {
         held.filter_map(|(id, kept)| self.derive(id, kept))
     }
 
+    /// How many registrations a node holds.
+    pub(crate) fn count_on(&self, node: &SpiffeId) -> usize {
+        self.nodes.get(node).map_or(0, BTreeMap::len)
+    }
+
     /// One of the things that a node may hold.
     pub(crate) fn entitlement(&self, node: &SpiffeId, id: &EntitlementId) -> Option<Entitlement> {
         let (id, kept) = self.held(node, id)?;

@@ -4,7 +4,7 @@ use countersign_proto::admin as wire;
 use rustls_pki_types::CertificateDer;
 use tonic::Status;
 
-use super::{Operator, convert, described, invalid, refused};
+use super::{Operator, convert, described, invalid, refused, waivers};
 use crate::authority::Tiers;
 use crate::plane::Plane;
 
@@ -20,12 +20,16 @@ pub(super) fn status(plane: &Plane) -> wire::CaStatusResponse {
     } = plane.authority.tiers();
     let bundle = plane.authority.first_bundle();
     let stores = plane.authority.key_stores().into_iter();
+    let (waiting, now) = (plane.waiting_for(), plane.clock.now());
+    let waivers = plane.authority.waivers(now).into_iter();
     wire::CaStatusResponse {
         roots: roots.iter().map(convert::authority).collect(),
         intermediates: intermediates.iter().map(convert::authority).collect(),
         issuing: issuing.iter().map(convert::authority).collect(),
         bundle_version: bundle.map_or_else(String::new, |(it, _)| it.version().to_owned()),
-        waiting_for: plane.waiting_for(),
+        waiting_for: waiting.names,
+        waiting_for_more: waiting.more,
+        waivers: waivers.map(waivers::shown).collect(),
         key_stores: stores
             .map(|(kind, condition)| wire::KeyStore {
                 store: kind.to_string(),
@@ -33,7 +37,7 @@ pub(super) fn status(plane: &Plane) -> wire::CaStatusResponse {
                 reason: condition.reason,
             })
             .collect(),
-        obstacles: plane.authority.obstacles(plane.clock.now()),
+        obstacles: plane.authority.obstacles(now),
     }
 }
 
@@ -70,9 +74,11 @@ pub(super) async fn import(
     let imported = plane.authority.import_ca(chain.collect(), root, now).await;
     let imported = imported.map_err(|error| refused(plane, operator, &error))?;
     plane.fleet.touch();
+    let waiting = plane.waiting_for();
     Ok(wire::ImportCaResponse {
         intermediate: Some(convert::authority(&imported)),
-        waiting_for: plane.waiting_for(),
+        waiting_for: waiting.names,
+        waiting_for_more: waiting.more,
     })
 }
 

@@ -7,11 +7,13 @@ mod backup;
 mod ca;
 mod certificates;
 pub(crate) mod convert;
+mod nodes;
 mod operator;
 mod oversize;
 mod rotate;
 mod sign;
 mod status;
+mod waivers;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,7 +30,7 @@ use tokio_stream::Stream;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
-use crate::authority::AuthorityError;
+use crate::authority::{Act, AuthorityError, Reason};
 use crate::plane::Plane;
 use operator::Operator;
 use oversize::Described;
@@ -214,6 +216,51 @@ impl Admin for AdminService {
         imported.await.map(Response::new)
     }
 
+    async fn waive(
+        &self,
+        request: Request<wire::WaiveRequest>,
+    ) -> Result<Response<wire::WaiveResponse>, Status> {
+        let operator = Operator::of(&request);
+        let waived = waivers::waive(&self.plane, operator, request.into_inner());
+        waived.await.map(Response::new)
+    }
+
+    async fn unwaive(
+        &self,
+        request: Request<wire::UnwaiveRequest>,
+    ) -> Result<Response<wire::UnwaiveResponse>, Status> {
+        let operator = Operator::of(&request);
+        let unwaived = waivers::unwaive(&self.plane, operator, request.into_inner());
+        unwaived.await.map(Response::new)
+    }
+
+    type ListNodesStream = nodes::Nodes;
+
+    async fn list_nodes(
+        &self,
+        request: Request<wire::ListNodesRequest>,
+    ) -> Result<Response<nodes::Nodes>, Status> {
+        nodes::list(&self.plane, &request.into_inner())
+    }
+
+    async fn evict_node(
+        &self,
+        request: Request<wire::EvictNodeRequest>,
+    ) -> Result<Response<wire::EvictNodeResponse>, Status> {
+        let operator = Operator::of(&request);
+        let evicted = nodes::evict(&self.plane, operator, request.into_inner());
+        evicted.await.map(Response::new)
+    }
+
+    async fn unban_node(
+        &self,
+        request: Request<wire::UnbanNodeRequest>,
+    ) -> Result<Response<wire::UnbanNodeResponse>, Status> {
+        let operator = Operator::of(&request);
+        let unbanned = nodes::unban(&self.plane, operator, request.into_inner());
+        unbanned.await.map(Response::new)
+    }
+
     type RotateIntermediateStream = Progress;
 
     async fn rotate_intermediate(
@@ -287,6 +334,15 @@ fn refused(plane: &Plane, operator: Operator, error: &AuthorityError) -> Status 
         plane.authority.refused(&caller, denied, now);
     }
     status(error)
+}
+
+/// Who does something, and why.
+fn act(plane: &Plane, operator: Operator, reason: &str) -> Result<Act, Status> {
+    let reason = Reason::new(reason).map_err(|denied| refused(plane, operator, &denied.into()))?;
+    Ok(Act {
+        reason,
+        operator: operator.to_string(),
+    })
 }
 
 /// The one mapping from the authority's errors to gRPC.

@@ -15,7 +15,7 @@ use tonic::{Response, Status};
 
 use super::{Operator, Progress, refused};
 use crate::authority::{AuthorityInfo, SlotState, Tiers};
-use crate::plane::Plane;
+use crate::plane::{Plane, Waiting};
 
 /// Steps that wait for a slow reader.
 const MAX_QUEUED_STEPS: usize = 16;
@@ -63,7 +63,7 @@ struct Rotation {
     /// The state that it begins in.
     first: &'static str,
     /// How far it is: whom it waits for, `None` once nobody is waited for any more.
-    step: fn(&Plane, &AuthorityInfo) -> Option<Vec<String>>,
+    step: fn(&Plane, &AuthorityInfo) -> Option<Waiting>,
     /// The states that it ends with.
     last: &'static [&'static str],
 }
@@ -79,7 +79,7 @@ const ISSUING: Rotation = Rotation {
     last: &["complete"],
 };
 
-fn root_step(plane: &Plane, root: &AuthorityInfo) -> Option<Vec<String>> {
+fn root_step(plane: &Plane, root: &AuthorityInfo) -> Option<Waiting> {
     let (roots, _) = plane.authority.authorities();
     let now = roots.iter().find(|slot| slot.key_id == root.key_id);
     let pending = now.is_some_and(|slot| slot.state == SlotState::Prepared);
@@ -88,7 +88,7 @@ fn root_step(plane: &Plane, root: &AuthorityInfo) -> Option<Vec<String>> {
 
 /// Every connected node has acknowledged chains under the new issuing CA for all its workloads.
 /// The node's own credential follows in its own window: nobody but us validates it.
-fn issuing_step(plane: &Plane, issuing: &AuthorityInfo) -> Option<Vec<String>> {
+fn issuing_step(plane: &Plane, issuing: &AuthorityInfo) -> Option<Waiting> {
     let successors = successors(plane, issuing);
     let connected = plane.hub.connected();
     let mut behind: Vec<_> = connected
@@ -110,7 +110,7 @@ fn issuing_step(plane: &Plane, issuing: &AuthorityInfo) -> Option<Vec<String>> {
         })
         .collect();
     behind.sort();
-    (!behind.is_empty()).then_some(behind)
+    (!behind.is_empty()).then(|| Waiting::of(behind))
 }
 
 /// The rotated CA and those of its tier made after it: who renews under a newer one has left the
@@ -161,10 +161,11 @@ async fn tell(
     wait: bool,
     steps: &mpsc::Sender<Result<RotateProgress, Status>>,
 ) -> Option<()> {
-    let progress = |state: &str, waiting_for| RotateProgress {
+    let progress = |state: &str, waiting: Waiting| RotateProgress {
         state: state.to_owned(),
         key_id: authority.key_id.clone(),
-        waiting_for,
+        waiting_for: waiting.names,
+        waiting_for_more: waiting.more,
     };
     let mut changes = plane.fleet.changes();
     let waiting = step(plane, authority).unwrap_or_default();
@@ -176,7 +177,8 @@ async fn tell(
     loop {
         let Some(waiting) = step(plane, authority) else {
             for state in last {
-                steps.send(Ok(progress(state, Vec::new()))).await.ok()?;
+                let over = progress(state, Waiting::default());
+                steps.send(Ok(over)).await.ok()?;
             }
             return Some(());
         };

@@ -66,6 +66,9 @@ pub(crate) struct Token {
     /// For which key: SHA-256 of its SubjectPublicKeyInfo, lower-case hex. Absent in older records.
     #[serde(default)]
     pub(crate) used_by: Option<String>,
+    /// It was not used, and its node was evicted.
+    #[serde(default)]
+    pub(crate) is_revoked: bool,
 }
 
 /// A token and the commit that wrote it last: for compare-and-set, and, once it is used, the
@@ -80,7 +83,9 @@ impl Token {
     /// Whether it may be burnt for this key now, or was. The reason of a refusal is for the log,
     /// never for the caller.
     pub(crate) fn check(&self, spki_sha256: &[u8; 32], now: Timestamp) -> Result<(), Denied> {
-        if self.used_at.is_some() {
+        if self.is_revoked {
+            Err(self.revocation())
+        } else if self.used_at.is_some() {
             self.was_used_by(spki_sha256)
                 .then_some(())
                 .ok_or_else(|| self.used())
@@ -100,6 +105,26 @@ impl Token {
             used_by: Some(hex::encode(spki_sha256)),
             ..self.clone()
         }
+    }
+
+    /// Whether it could still be burnt.
+    pub(crate) fn is_unused(&self, now: Timestamp) -> bool {
+        self.used_at.is_none() && !self.is_over(now)
+    }
+
+    /// The token as it is once its node is evicted.
+    pub(crate) fn revoked(&self, now: Timestamp) -> Self {
+        Self {
+            used_at: Some(now),
+            is_revoked: true,
+            ..self.clone()
+        }
+    }
+
+    fn revocation(&self) -> Denied {
+        let node = &self.node;
+        let message = format!("{node} was evicted after this join token was made for it");
+        refused("token_revoked", message)
     }
 
     /// Whether it was burnt for this key.

@@ -7,11 +7,13 @@
 
 use std::collections::HashMap;
 
-use countersign_model::SpiffeId;
+use countersign_model::{Serial, SpiffeId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{AttestedNode, Attestor};
+use crate::authority::Attested;
+use crate::issue::issuance::Issuance;
 use crate::store::Seq;
 
 /// How many of a node's newest keys are recognised.
@@ -26,6 +28,54 @@ pub(crate) struct StoredNode {
     pub(crate) attestor: Attestor,
     /// Node keys certified at earlier log indexes belong to an earlier lineage.
     pub(crate) lineage_from: u64,
+    /// Since when the lineage is ended by hand, and why.
+    #[serde(default)]
+    pub(crate) evicted: Option<(Timestamp, String)>,
+    /// What was certified for the node at earlier log indexes ended with an eviction.
+    #[serde(default)]
+    pub(crate) ended_below: u64,
+}
+
+impl StoredNode {
+    /// A node that attests now, as the log has so many entries. What an eviction ended stays so.
+    pub(crate) fn attesting(before: Option<&Self>, log_size: u64, now: Timestamp) -> Self {
+        Self {
+            attested_at: now,
+            attestor: Attestor::JoinToken,
+            lineage_from: log_size,
+            evicted: None,
+            ended_below: before.map_or(0, |before| before.ended_below),
+        }
+    }
+
+    /// The same node once the entry at a log index has put it out.
+    pub(crate) fn evicted(&self, index: u64, reason: &str, now: Timestamp) -> Self {
+        Self {
+            lineage_from: index + 1,
+            evicted: Some((now, reason.to_owned())),
+            ended_below: index + 1,
+            ..self.clone()
+        }
+    }
+}
+
+/// A key that was certified for a node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NodeKey {
+    /// Where in the log, or where it counts as being.
+    pub(crate) index: u64,
+    pub(crate) spki_sha256: [u8; 32],
+    pub(crate) serial: Serial,
+}
+
+impl NodeKey {
+    pub(crate) fn of(issuance: &Issuance) -> Self {
+        Self {
+            index: issuance.serial.index(),
+            spki_sha256: issuance.spki_sha256,
+            serial: issuance.serial,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -33,8 +83,8 @@ struct Node {
     stored: StoredNode,
     /// The commit that wrote it last.
     lineage: Seq,
-    /// Newest last: log index and SHA-256 of the SubjectPublicKeyInfo.
-    keys: Vec<(u64, [u8; 32])>,
+    /// Newest last.
+    keys: Vec<NodeKey>,
     credential_not_after: Timestamp,
 }
 
@@ -66,7 +116,7 @@ impl Nodes {
             credential_not_after: end,
         });
         if lineage >= node.lineage {
-            node.keys.retain(|(index, _)| *index >= stored.lineage_from);
+            node.keys.retain(|key| key.index >= stored.lineage_from);
             node.stored = stored;
             node.lineage = lineage;
         }
@@ -85,16 +135,16 @@ impl Nodes {
         node.is_some_and(|node| index < node.stored.lineage_from)
     }
 
-    /// A node key was certified at a log index.
-    pub(crate) fn certified(&mut self, id: &SpiffeId, index: u64, spki_sha256: [u8; 32]) {
+    /// A node key was certified.
+    pub(crate) fn certified(&mut self, id: &SpiffeId, key: NodeKey) {
         let Some(node) = self.0.get_mut(id) else {
             return;
         };
-        if index < node.stored.lineage_from {
+        if key.index < node.stored.lineage_from {
             return;
         }
-        node.keys.push((index, spki_sha256));
-        node.keys.sort_unstable();
+        node.keys.push(key);
+        node.keys.sort_unstable_by_key(|key| key.index);
         let excess = node.keys.len().saturating_sub(KEYS);
         node.keys.drain(..excess);
     }
@@ -110,24 +160,19 @@ impl Nodes {
     pub(crate) fn recognise(&self, id: &SpiffeId, spki_sha256: &[u8; 32]) -> Option<AttestedNode> {
         // The text that is kept here: what is issued to the node shares it.
         let (id, node) = self.0.get_key_value(id)?;
-        let known = node.keys.iter().any(|(_, key)| key == spki_sha256);
+        let known = node.keys.iter().any(|key| key.spki_sha256 == *spki_sha256);
         known.then(|| node.as_attested(id))
     }
 
-    /// A key of a node that has not attested since a log index is recognised as one certified at
-    /// that index. `None` for any other node.
-    pub(crate) fn adopt(
-        &mut self,
-        id: &SpiffeId,
-        index: u64,
-        spki_sha256: &[u8; 32],
-    ) -> Option<AttestedNode> {
-        let node = self.0.get(id)?;
-        if node.stored.lineage_from > index {
+    /// A key of a node that has neither attested nor been evicted since a log index is recognised
+    /// as one certified at that index. `None` for any other node.
+    pub(crate) fn adopt(&mut self, id: &SpiffeId, key: NodeKey) -> Option<AttestedNode> {
+        let stored = &self.0.get(id)?.stored;
+        if stored.lineage_from > key.index || stored.evicted.is_some() {
             return None;
         }
-        self.certified(id, index, *spki_sha256);
-        self.recognise(id, spki_sha256)
+        self.certified(id, key);
+        self.recognise(id, &key.spki_sha256)
     }
 
     /// Whether a node has not attested anew since this proof was made: whoever holds an older key
@@ -147,10 +192,43 @@ impl Nodes {
         self.0.contains_key(id)
     }
 
-    /// ID, last attestation and end of the newest credential.
+    /// Whether what was certified for a node at a log index ended with an eviction.
+    pub(crate) fn is_ended(&self, id: &SpiffeId, index: u64) -> bool {
+        let node = self.0.get(id);
+        node.is_some_and(|node| index < node.stored.ended_below)
+    }
+
+    /// The IDs of all nodes.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &SpiffeId> {
+        self.0.keys()
+    }
+
+    /// What is stored of a node.
+    pub(crate) fn stored(&self, id: &SpiffeId) -> Option<&StoredNode> {
+        Some(&self.0.get(id)?.stored)
+    }
+
+    /// Until when something that a node was given is valid.
+    pub(crate) fn credential_not_after(&self, id: &SpiffeId) -> Option<Timestamp> {
+        Some(self.0.get(id)?.credential_not_after)
+    }
+
+    /// The newest attestation of a node, for operators.
+    pub(crate) fn attestation(&self, id: &SpiffeId) -> Option<Attested> {
+        let node = self.0.get(id)?;
+        Some(Attested {
+            lineage: node.lineage.0,
+            at: node.stored.attested_at,
+            serials: node.keys.iter().rev().map(|key| key.serial).collect(),
+            credential_not_after: node.credential_not_after,
+            evicted: node.stored.evicted.clone(),
+        })
+    }
+
+    /// ID, last attestation and end of the newest credential of the nodes that are not evicted.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&SpiffeId, Timestamp, Timestamp)> {
-        self.0
-            .iter()
+        let here = self.0.iter();
+        here.filter(|(_, node)| node.stored.evicted.is_none())
             .map(|(id, node)| (id, node.stored.attested_at, node.credential_not_after))
     }
 
@@ -165,11 +243,7 @@ mod tests {
     use super::*;
 
     fn stored(lineage_from: u64) -> StoredNode {
-        StoredNode {
-            attested_at: Timestamp::UNIX_EPOCH,
-            attestor: Attestor::JoinToken,
-            lineage_from,
-        }
+        StoredNode::attesting(None, lineage_from, Timestamp::UNIX_EPOCH)
     }
 
     #[test]

@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::{AttestedNode, Authority, AuthorityError, Change, Denied, ProvenKey};
-use crate::attest::Attestor;
 use crate::attest::join_token::{self, KnownToken, TokenHash};
 use crate::attest::nodes::StoredNode;
 use crate::inventory::LineageId;
@@ -44,8 +43,8 @@ impl Authority {
     /// stream takes to die, and must be able to try again.
     ///
     /// # Errors
-    /// Unknown or expired token; one that was used by another key, or before the newest
-    /// attestation of its node; a key that will not be certified; a connected holder (an alarm).
+    /// Unknown, revoked or expired token; one that was used by another key, or before the newest
+    /// attestation of its node; a banned node; a key that will not be certified; a connected holder (an alarm).
     pub async fn attest_join_token(
         &self,
         token: &str,
@@ -78,6 +77,7 @@ impl Authority {
         let own = EntitlementId::node();
         let _none_enrols = self.enrolling.lock(Some(&node), &own).await;
         let known = self.known_token(&hash)?;
+        self.read().bans.check(&node)?;
         known.token.check(&spki_sha256, now)?;
         if known.token.used_at.is_some() {
             return Ok(self.repeated(&known, &spki_sha256, now)?);
@@ -100,7 +100,7 @@ impl Authority {
         let token = &known.token;
         let newest = self.newest_node_key(&token.node);
         let state = self.read();
-        let is_in_time = !token.is_over(now) || state.keys.is_certified(spki_sha256, now);
+        let is_in_time = !token.is_over(now) || state.keys.certified_at(spki_sha256, now).is_some();
         let lineage = state.nodes.of_lineage(&token.node, known.seq);
         let lineage = lineage.filter(|_| is_in_time);
         let other = newest.filter(|(index, key)| {
@@ -145,9 +145,18 @@ impl Authority {
     ) -> Result<(), AuthorityError> {
         self.check_room(node)?;
         let state = self.read();
-        state
-            .keys
-            .check_holder(spki_sha256, node, &EntitlementId::node(), now)
+        let keys = &state.keys;
+        keys.check_holder(spki_sha256, node, &EntitlementId::node(), now)?;
+        // Whoever it was that had it put out may still hold the key and its certificate.
+        let certified = keys.certified_at(spki_sha256, now);
+        if certified.is_some_and(|index| state.nodes.is_ended(node, index)) {
+            return Err(AuthorityError::Denied(Denied {
+                code: "key_evicted",
+                message: format!("this key was certified for {node} before it was evicted"),
+                remedy: "attest with a fresh key",
+            }));
+        }
+        Ok(())
     }
 
     /// The token is used and the node attested in one commit, which only one caller can win.
@@ -160,11 +169,8 @@ impl Authority {
     ) -> Result<AttestedNode, AuthorityError> {
         let node = known.token.node.clone();
         let token = known.token.burnt(spki_sha256, now);
-        let stored = StoredNode {
-            attested_at: now,
-            attestor: Attestor::JoinToken,
-            lineage_from: self.log.size(),
-        };
+        let before = self.read().nodes.stored(&node).cloned();
+        let stored = StoredNode::attesting(before.as_ref(), self.log.size(), now);
         let writes = vec![
             Write::put(Kind::Token, hash.as_str(), &token),
             Write::put(Kind::Node, node.as_str(), &stored),

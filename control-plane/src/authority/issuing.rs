@@ -19,6 +19,7 @@ use super::{
     AttestedNode, Authority, AuthorityError, Change, Denied, ProvenKey, PublishedSvid,
     ServerIdentity,
 };
+use crate::attest::nodes::NodeKey;
 use crate::ca::authorities::Path;
 use crate::ca::log::Logged;
 use crate::ca::sign::Signed;
@@ -258,9 +259,7 @@ impl Authority {
             let svid = svid_of(&signed, above, &right)?;
             state.keys.issued(issuance);
             if svid.entitlement == EntitlementId::node() {
-                state
-                    .nodes
-                    .certified(&svid.node, svid.serial.index(), issuance.spki_sha256);
+                state.nodes.certified(&svid.node, NodeKey::of(issuance));
             }
             state.nodes.credited(&svid.node, svid.lifetime.not_after);
             state.published.offer(svid.clone());

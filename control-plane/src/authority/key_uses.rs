@@ -219,10 +219,10 @@ impl Keys {
         Ok(())
     }
 
-    /// Whether a certificate of a key is valid.
-    pub(super) fn is_certified(&self, spki_sha256: &[u8; 32], now: Timestamp) -> bool {
-        let used = self.uses.get(spki_sha256);
-        used.is_some_and(|used| used.issued.is_some() && used.is_live(now))
+    /// Log index of the certificate of a key, while it is valid.
+    pub(super) fn certified_at(&self, spki_sha256: &[u8; 32], now: Timestamp) -> Option<u64> {
+        let used = self.uses.get(spki_sha256).filter(|used| used.is_live(now));
+        used?.issued.map(|issued| issued.index())
     }
 
     /// Whether one more key can be claimed for an entitlement of a node. What a start finds in the

@@ -239,6 +239,11 @@ impl Authority {
                     let id = SpiffeId::with_path(&entry.key).map_err(damaged)?;
                     state.nodes.attested(&id, entry.read()?, entry.seq);
                 }
+                Kind::Ban => {
+                    let id = SpiffeId::with_path(&entry.key).map_err(damaged)?;
+                    state.bans.insert(id, entry.read()?);
+                }
+                Kind::Waiver => state.waivers.insert(entry.key.clone(), entry.read()?),
                 Kind::Authority | Kind::Meta => {}
             }
         }

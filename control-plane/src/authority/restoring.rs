@@ -14,6 +14,7 @@ use tracing::warn;
 use super::signing::{damaged_entry, is_published};
 use super::unfinished::{Unfinished, older_than_log};
 use super::{Authority, AuthorityError, PublishedSvid};
+use crate::attest::nodes::NodeKey;
 use crate::ca::entries;
 use crate::ca::log::Logged;
 use crate::ca::sign::{Signed, signed_before};
@@ -144,8 +145,7 @@ impl Authority {
         state.keys.issued(issuance);
         state.nodes.credited(&node, issuance.not_after);
         if entitlement == EntitlementId::node() {
-            let index = issuance.serial.index();
-            state.nodes.certified(&node, index, issuance.spki_sha256);
+            state.nodes.certified(&node, NodeKey::of(issuance));
         }
         let holder = state.holder(&node, &entitlement);
         let holder = holder.filter(|(_, since)| *since <= issuance.issued_at);
@@ -153,7 +153,10 @@ impl Authority {
         // the state of a backup allows: nobody is shown it. Somebody may have it all the same, so it
         // stays in the inventory.
         let is_outdated = state.is_outdated(&node, issuance);
-        if let Some((holder, _)) = holder.filter(|_| !is_outdated) {
+        if state.nodes.is_ended(&node, issuance.serial.index()) {
+            let end = issuance.not_after;
+            state.published.note_end(&node, &entitlement, end);
+        } else if let Some((holder, _)) = holder.filter(|_| !is_outdated) {
             let svid = PublishedSvid::of(signed, above, holder).ok_or_else(damaged_entry)?;
             state.published.offer(Arc::new(svid));
         }

@@ -10,6 +10,8 @@ use super::PublishedSvid;
 use super::by_hand::SignedByHand;
 use super::key_uses::Keys;
 use super::published::Holder;
+use super::waiving::Waivers;
+use crate::attest::bans::Bans;
 use crate::attest::join_token::{KnownToken, TokenHash};
 use crate::attest::nodes::Nodes;
 use crate::issue::issuance::Issuance;
@@ -27,6 +29,8 @@ pub(super) struct State {
     pub(super) published: Published,
     pub(super) keys: Keys,
     pub(super) signed_by_hand: SignedByHand,
+    pub(super) bans: Bans,
+    pub(super) waivers: Waivers,
 }
 
 impl State {
@@ -39,6 +43,8 @@ impl State {
             published: Published::default(),
             keys: Keys::default(),
             signed_by_hand: SignedByHand::default(),
+            bans: Bans::default(),
+            waivers: Waivers::default(),
         }
     }
 
@@ -161,7 +167,8 @@ pub(super) struct Published {
 
 #[derive(Debug)]
 struct Newest {
-    svid: Arc<PublishedSvid>,
+    /// `None` once its node was evicted.
+    svid: Option<Arc<PublishedSvid>>,
     /// The latest NotAfter of all that were issued, also of an older one.
     last_end: Timestamp,
 }
@@ -169,23 +176,37 @@ struct Newest {
 impl Published {
     /// Keeps an SVID if it is newer than the one that is there.
     pub(super) fn offer(&mut self, svid: Arc<PublishedSvid>) {
-        let end = svid.lifetime.not_after;
-        self.first_end.note(end);
-        let of_node = self.by_node.entry(svid.node.clone()).or_default();
-        let entry = of_node
-            .entry(svid.entitlement.clone())
-            .or_insert_with(|| Newest {
-                svid: svid.clone(),
-                last_end: end,
-            });
-        entry.last_end = entry.last_end.max(end);
-        if svid.serial.index() > entry.svid.serial.index() {
-            entry.svid = svid;
+        let entry = self.entry(&svid.node, &svid.entitlement, svid.lifetime.not_after);
+        let newest = entry.svid.as_ref().map(|it| it.serial.index());
+        if newest.is_none_or(|newest| newest < svid.serial.index()) {
+            entry.svid = Some(svid);
         }
     }
 
+    /// Something was issued for an entitlement that nobody is shown any more.
+    pub(super) fn note_end(&mut self, node: &SpiffeId, id: &EntitlementId, end: Timestamp) {
+        self.entry(node, id, end);
+    }
+
+    /// Nothing that was issued to a node so far is shown any more.
+    pub(super) fn withdraw(&mut self, node: &SpiffeId) {
+        let of_node = self.by_node.get_mut(node).into_iter().flatten();
+        of_node.for_each(|(_, newest)| newest.svid = None);
+    }
+
+    fn entry(&mut self, node: &SpiffeId, id: &EntitlementId, end: Timestamp) -> &mut Newest {
+        self.first_end.note(end);
+        let of_node = self.by_node.entry(node.clone()).or_default();
+        let entry = of_node.entry(id.clone()).or_insert(Newest {
+            svid: None,
+            last_end: end,
+        });
+        entry.last_end = entry.last_end.max(end);
+        entry
+    }
+
     pub(super) fn newest(&self, node: &SpiffeId, id: &EntitlementId) -> Option<Arc<PublishedSvid>> {
-        Some(self.by_node.get(node)?.get(id)?.svid.clone())
+        self.by_node.get(node)?.get(id)?.svid.clone()
     }
 
     /// Until when something that was issued for the entitlement is valid.

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use super::identity::{EPOCH, LOG_ID, PREDECESSOR, Predecessor, TRUST_DOMAIN, random_log_id};
 use super::{AttestedNode, Authority, AuthorityError};
 use crate::attest::join_token::Token;
+use crate::attest::nodes::NodeKey;
 use crate::ca::log::Log;
 use crate::store::{Change as Write, DataDir, Entry, Kind, Store};
 
@@ -103,7 +104,7 @@ fn unused_tokens(entries: &[Entry]) -> Result<Vec<Write>, AuthorityError> {
 impl Authority {
     /// A node whose key the control plane before the restore certified after the backup: the
     /// handshake has shown a certificate of ours that is in the lost part of the log, and the node
-    /// has not attested since. So a fleet comes back by itself; such a certificate ends by itself.
+    /// has neither attested nor been evicted since. So a fleet comes back by itself; such a certificate ends by itself.
     pub(crate) fn recognise_by_predecessor(
         &self,
         id: &SpiffeId,
@@ -116,8 +117,12 @@ impl Authority {
         if !is_lost {
             return None;
         }
-        let mut state = self.write();
-        let known = state.nodes.adopt(id, predecessor.size, spki_sha256)?;
+        let key = NodeKey {
+            index: predecessor.size,
+            spki_sha256: *spki_sha256,
+            serial,
+        };
+        let known = self.write().nodes.adopt(id, key)?;
         peer_line!(
             INFO,
             Principal::identity(id.as_str()),

@@ -5,6 +5,7 @@ mod backup;
 mod by_hand;
 mod certificates;
 mod ending;
+mod evicting;
 mod faults;
 mod first_start;
 mod foreign_root;
@@ -25,6 +26,7 @@ mod signing;
 mod slow_backup;
 mod token;
 mod void;
+mod waiving;
 
 use std::collections::BTreeMap;
 use std::path::Path;

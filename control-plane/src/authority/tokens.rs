@@ -50,6 +50,7 @@ impl Authority {
             expires_at,
             used_at: None,
             used_by: None,
+            is_revoked: false,
         };
         let write = Write::put(Kind::Token, hash.as_str(), &stored);
         let absent = Precondition::Absent(Kind::Token, hash.as_str().to_owned());
@@ -67,6 +68,7 @@ impl Authority {
         if state.registry.is_workload(node) {
             return Err(rules::node_is_workload(node));
         }
+        state.bans.check(node)?;
         if !join_token::TTL.contains(&ttl) {
             return Err(Denied {
                 code: "token_ttl_out_of_bounds",

@@ -31,6 +31,10 @@ enum Step {
     Rotated,
     Registered,
     Removed,
+    Evicted,
+    Unbanned,
+    Waived,
+    Unwaived,
 }
 
 impl Step {
@@ -39,6 +43,10 @@ impl Step {
             What::Registered(_) => Some(Self::Registered),
             What::Removed(_) => Some(Self::Removed),
             What::Rotated(_) => Some(Self::Rotated),
+            What::Evicted(_) => Some(Self::Evicted),
+            What::Unbanned(_) => Some(Self::Unbanned),
+            What::Waived(_) => Some(Self::Waived),
+            What::Unwaived(_) => Some(Self::Unwaived),
             What::Issued(issued) if is_of_ca(issued) => Some(Self::Certified),
             _ => None,
         }
@@ -49,7 +57,9 @@ impl Step {
     fn may_follow((step, at): (Self, Timestamp), (before, then): (Self, Timestamp)) -> bool {
         match (before, step) {
             (Self::Certified, Self::Certified | Self::Rotated) => true,
-            (Self::Rotated, Self::Rotated) | (Self::Removed, Self::Removed) => at == then,
+            (Self::Rotated, Self::Rotated)
+            | (Self::Removed, Self::Removed)
+            | (Self::Waived, Self::Waived) => at == then,
             _ => false,
         }
     }
@@ -134,7 +144,7 @@ fn is_of_ca(issued: &Issued) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use countersign_proto::log::{Registered, Removed, Rotated, Voided};
+    use countersign_proto::log::{Evicted, Registered, Removed, Rotated, Voided, Waived};
 
     use super::*;
 
@@ -176,6 +186,11 @@ mod tests {
         assert_eq!(changes(vec![(rotated(), 0), (rotated(), 1)]), 2);
         assert_eq!(changes(vec![(rotated(), 0), (ca(), 0)]), 2);
         assert_eq!(changes(vec![(ca(), 0), (registered(), 0)]), 2);
+        let evicted = || What::Evicted(Evicted::default());
+        let waived = || What::Waived(Waived::default());
+        assert_eq!(changes(vec![(waived(), 0), (waived(), 0)]), 1);
+        assert_eq!(changes(vec![(waived(), 0), (waived(), 1)]), 2);
+        assert_eq!(changes(vec![(evicted(), 0), (evicted(), 0)]), 2);
         let voided = vec![(registered(), 0), (void(0), 1), (registered(), 2)];
         assert_eq!(changes(voided), 1);
     }

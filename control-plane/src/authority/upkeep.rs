@@ -99,13 +99,16 @@ impl Authority {
     /// Forgets what nobody can ask for any more.
     async fn forget(&self, now: Timestamp) -> Result<(), AuthorityError> {
         let (tokens, tombstones) = self.forgettable(now);
+        let pending = self.prepared_root().map(|root| root.key_id);
+        let waivers = self.read().waivers.over(pending.as_deref(), now);
         let of_tokens = tokens
             .iter()
             .map(|hash| Write::remove(Kind::Token, hash.as_str()));
         let of_tombstones = tombstones
             .iter()
             .map(|grave| Write::remove(Kind::Tombstone, grave.key()));
-        let writes: Vec<_> = of_tokens.chain(of_tombstones).collect();
+        let of_waivers = waivers.iter().map(|it| Write::remove(Kind::Waiver, it));
+        let writes: Vec<_> = of_tokens.chain(of_tombstones).chain(of_waivers).collect();
         if !writes.is_empty() {
             let seq = self.store.commit(writes, Vec::new()).await?;
             self.announce(seq, []);
@@ -113,6 +116,7 @@ impl Authority {
         let mut state = self.write();
         tokens.iter().for_each(|hash| state.forget_token(hash));
         state.registry.tombstones.forget(&tombstones);
+        waivers.iter().for_each(|it| state.waivers.remove(it));
         state.published.forget_expired(now);
         state.keys.forget_expired(now);
         state.signed_by_hand.forget_expired(now);

@@ -1,7 +1,9 @@
 //! `countersign ca …`: authorities, their key stores and their rotation.
 
 mod external;
+mod laggards;
 mod status;
+mod waivers;
 
 use clap::{Args, Subcommand};
 use countersign_cli::{Exit, Failure};
@@ -11,6 +13,7 @@ use tonic::{Request, Streaming};
 
 use super::client::{Client, failure, request};
 use super::output::Output;
+use laggards::Laggards;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -33,6 +36,12 @@ pub(super) enum Verb {
         countersign ca rotate-intermediate --wait\n\n\
         Under an external root: see `ca csr` and `ca import`.")]
     RotateIntermediate(Rotate),
+    /// Let a pending root go on without consumers that do not acknowledge its bundle
+    #[command(after_help = waivers::WAIVE_EXAMPLES)]
+    Waive(waivers::Waive),
+    /// Have a pending root wait for a consumer again
+    #[command(after_help = waivers::UNWAIVE_EXAMPLES)]
+    Unwaive(waivers::Unwaive),
     /// Ask an external root for an intermediate: print a certificate request (PKCS#10, PEM)
     #[command(after_help = external::CSR_EXAMPLES)]
     Csr(external::Csr),
@@ -52,7 +61,8 @@ pub(super) struct Rotate {
 struct Progress {
     state: String,
     key_id: String,
-    waiting_for: Vec<String>,
+    #[serde(flatten)]
+    laggards: Laggards,
 }
 
 impl Verb {
@@ -77,6 +87,8 @@ impl Verb {
                 let stream = admin.rotate_intermediate(Request::new(RotateRequest { wait }));
                 follow(stream.await.map_err(failure)?.into_inner(), output).await?;
             }
+            Self::Waive(waive) => waive.run(&mut admin, output).await?,
+            Self::Unwaive(unwaive) => unwaive.run(&mut admin, output).await?,
             Self::Csr(csr) => csr.run(&mut admin, output).await?,
             Self::Import(import) => import.run(&mut admin, output).await?,
         }
@@ -91,7 +103,7 @@ async fn follow(mut steps: Streaming<RotateProgress>, output: Output) -> Result<
         let step = Progress {
             state: step.state,
             key_id: step.key_id,
-            waiting_for: step.waiting_for,
+            laggards: Laggards::new(step.waiting_for, step.waiting_for_more),
         };
         if step != last {
             output.progress(&line(&step));
@@ -103,8 +115,8 @@ async fn follow(mut steps: Streaming<RotateProgress>, output: Output) -> Result<
 
 fn line(step: &Progress) -> String {
     let Progress { state, key_id, .. } = step;
-    match step.waiting_for.as_slice() {
-        [] => format!("{state} {key_id}"),
-        waiting => format!("{state} {key_id}, waiting for {}", waiting.join(", ")),
+    match step.laggards.line() {
+        None => format!("{state} {key_id}"),
+        Some(waiting) => format!("{state} {key_id}, {waiting}"),
     }
 }

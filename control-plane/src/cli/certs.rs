@@ -11,7 +11,7 @@ use countersign_proto::admin::list_certificates_request::Validity;
 use countersign_proto::admin::{ListCertificatesRequest, ShowCertificateRequest};
 use countersign_proto::convert::time::duration;
 
-use super::client::{Client, failure, request};
+use super::client::{Client, failure, next, request};
 use super::output::{Items, Output, cell, table};
 use shape::{Lineage, Shown, pem};
 
@@ -23,8 +23,6 @@ const SHOW_EXAMPLES: &str = "Examples:\n  \
     countersign certs show 0a1b2c00000000070011223344556677\n  \
     countersign certs show 0a1b2c00000000070011223344556677 --history 10 --json\n  \
     countersign certs show 0a1b2c00000000070011223344556677 --pem | openssl x509 -noout -text";
-/// How long a row of a list may take to come.
-const ROW_DEADLINE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
@@ -138,12 +136,6 @@ impl List {
             labels: self.labels.into_iter().collect(),
         }
     }
-}
-
-async fn next<T>(rows: &mut tonic::Streaming<T>) -> Result<Option<T>, Failure> {
-    let row = tokio::time::timeout(ROW_DEADLINE, rows.message()).await;
-    let row = row.map_err(|_| tonic::Status::deadline_exceeded("the list stopped coming"));
-    row.and_then(|row| row).map_err(failure)
 }
 
 impl Show {

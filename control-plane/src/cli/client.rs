@@ -14,6 +14,8 @@ use crate::admin::{CODE_KEY, REMEDY_KEY};
 
 /// A verb that does not wait for a rotation is answered in this time or given up.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a row of a list may take to come.
+const ROW_DEADLINE: Duration = Duration::from_secs(30);
 /// The socket is opened in this time or given up.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// Largest answer: a list of every registration.
@@ -130,6 +132,13 @@ pub(super) fn failure(status: Status) -> Failure {
         status.message(),
         told(REMEDY_KEY).unwrap_or_else(|| remedy.to_owned()),
     )
+}
+
+/// The next row of a list.
+pub(super) async fn next<T>(rows: &mut tonic::Streaming<T>) -> Result<Option<T>, Failure> {
+    let row = tokio::time::timeout(ROW_DEADLINE, rows.message()).await;
+    let row = row.map_err(|_| Status::deadline_exceeded("the list stopped coming"));
+    row.and_then(|row| row).map_err(failure)
 }
 
 /// A time on the wire as people and scripts read it.

@@ -12,6 +12,7 @@ mod certs;
 mod client;
 mod id;
 mod jwk;
+mod node;
 mod output;
 mod registration;
 mod restore;
@@ -55,6 +56,9 @@ enum Verb {
     /// One-time join tokens
     #[command(subcommand)]
     Token(token::Verb),
+    /// Nodes: who is there, who is put out, and who may come back
+    #[command(subcommand)]
+    Node(node::Verb),
     /// Let a node hand out an identity, or let it be signed by hand
     #[command(after_help = registration::REGISTER_EXAMPLES)]
     Register(registration::Register),
@@ -126,6 +130,7 @@ impl Cli {
         match self.verb {
             Verb::Bundle(verb) => verb.run(&client, output).await,
             Verb::Token(verb) => verb.run(&client, output).await,
+            Verb::Node(verb) => verb.run(&client, output).await,
             Verb::Register(register) => register.run(&client, output).await,
             Verb::Unregister(unregister) => unregister.run(&client, output).await,
             Verb::List => registration::list(&client, output).await,

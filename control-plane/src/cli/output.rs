@@ -121,6 +121,11 @@ fn printable(text: &str) -> String {
     printable
 }
 
+/// A text as one word of a shell, whatever is in it.
+pub(super) fn shell_word(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
 /// A cell: `-` for what is absent.
 pub(super) fn cell(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())

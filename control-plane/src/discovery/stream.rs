@@ -1,7 +1,7 @@
 //! The discovery stream of one node: greet, then push what changes and take acknowledgements in.
 //!
-//! The stream ends with the node's credential, when the node is no longer recognised, when a newer
-//! stream of the same node takes over, and when the control plane stops.
+//! The stream ends with the node's credential, when the node is evicted or no longer recognised, when
+//! a newer stream of the same node takes over, and when the control plane stops.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub(super) async fn run(
 ) {
     let node = session.node.id().clone();
     let subscriber = plane.hub.join(&node);
-    plane.fleet.joined(&node);
+    plane.fleet.joined(&node, plane.clock.now());
     let principal = Principal::identity(node.as_str());
     peer_line!(INFO, principal, %node, "stream opened");
     let mut stream = NodeStream {
@@ -58,9 +58,14 @@ pub(super) async fn run(
         discovery: DeltaSession::new(Limits::default()),
         out: &out,
     };
-    let ended = stream.serve(inbound, &subscriber).await;
+    // Whatever it does at that moment: who reads nothing would hold it up.
+    let ended = tokio::select! {
+        biased;
+        () = subscriber.evicted() => Err(Status::unauthenticated("this node was evicted")),
+        ended = stream.serve(inbound, &subscriber) => ended,
+    };
     drop(subscriber);
-    plane.fleet.touch();
+    plane.fleet.left(&node, plane.clock.now());
     match ended {
         Ok(()) => peer_line!(INFO, principal, %node, "stream closed"),
         Err(status) => {

@@ -64,6 +64,8 @@ impl Steps {
             attested_at: now,
             attestor: Attestor::JoinToken,
             lineage_from: 0,
+            evicted: None,
+            ended_below: 0,
         };
         let caller = Caller::Node(node.clone());
         let node = nodes.attested(&node, stored, Seq(1));

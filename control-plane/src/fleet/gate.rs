@@ -2,8 +2,10 @@
 //!
 //! It opens when every live consumer has the bundle. A consumer is live while its stream is open
 //! or the last credential that it was given is unexpired: one that is away for a moment keeps
-//! validating with its old bundle, and would refuse what the new root signs.
+//! validating with its old bundle, and would refuse what the new root signs. An operator may waive
+//! one by its name, for a time: then it is not waited for.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -55,11 +57,33 @@ impl Consumer {
     }
 }
 
-/// The names of the live consumers that do not have the bundle: the gate is open when there is
-/// none.
-pub(crate) fn waiting_for(consumers: &[Consumer], version: &str, now: Timestamp) -> Vec<String> {
+/// The consumers that are not waited for, by name, each until a moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Waived(BTreeMap<String, Timestamp>);
+
+impl Waived {
+    fn covers(&self, name: &str, now: Timestamp) -> bool {
+        self.0.get(name).is_some_and(|until| now < *until)
+    }
+}
+
+impl FromIterator<(String, Timestamp)> for Waived {
+    fn from_iter<I: IntoIterator<Item = (String, Timestamp)>>(waivers: I) -> Self {
+        Self(waivers.into_iter().collect())
+    }
+}
+
+/// The names of the live consumers that do not have the bundle and are not waived: the gate is open
+/// when there is none.
+pub(crate) fn waiting_for(
+    consumers: &[Consumer],
+    version: &str,
+    waived: &Waived,
+    now: Timestamp,
+) -> Vec<String> {
     let waiting = consumers.iter();
     let waiting = waiting.filter(|it| it.is_live(now) && !it.has(version, now));
+    let waiting = waiting.filter(|it| !waived.covers(&it.name, now));
     waiting.map(|it| it.name.clone()).collect()
 }
 
@@ -83,7 +107,7 @@ mod tests {
     }
 
     fn waits(consumer: Consumer, now: i64) -> bool {
-        !waiting_for(&[consumer], "new", at(now)).is_empty()
+        !waiting_for(&[consumer], "new", &Waived::default(), at(now)).is_empty()
     }
 
     #[test]
@@ -107,6 +131,36 @@ mod tests {
         assert!(!waits(stream, 110));
     }
 
+    fn waivers(until: &[(&str, i64)]) -> Waived {
+        let named = until
+            .iter()
+            .map(|(name, end)| ((*name).to_owned(), at(*end)));
+        named.collect()
+    }
+
+    #[test]
+    fn waiver_opens_for_its_consumer_alone() {
+        let lag = |name: &str| Consumer {
+            name: name.to_owned(),
+            ..consumer(Evidence::Nothing, true, None)
+        };
+        let (x, y) = (lag("x"), lag("y"));
+        let both = [x, y];
+        let waiting = |waived: &Waived, now| waiting_for(&both, "new", waived, at(now));
+        assert_eq!(waiting(&waivers(&[("x", 100)]), 50), ["y"]);
+        assert_eq!(waiting(&waivers(&[("x", 100), ("y", 100)]), 99), [""; 0]);
+        assert_eq!(waiting(&waivers(&[("x", 100), ("z", 100)]), 50), ["y"]);
+    }
+
+    #[test]
+    fn expired_waiver_blocks_again() {
+        let stuck = consumer(Evidence::Nothing, true, None);
+        let (stuck, waived) = ([stuck], waivers(&[("it", 100)]));
+        let waiting = |now| waiting_for(&stuck, "new", &waived, at(now));
+        assert!(waiting(99).is_empty());
+        assert_eq!(waiting(100), ["it"]);
+    }
+
     fn evidence() -> impl Strategy<Value = Evidence> {
         let version = prop_oneof![Just("old".to_owned()), Just("new".to_owned())];
         prop_oneof![
@@ -128,7 +182,7 @@ mod tests {
         fn a_root_signs_nothing_before_every_live_consumer_acknowledged_it(
             consumers in consumers(), now in 0i64..220,
         ) {
-            if waiting_for(&consumers, "new", at(now)).is_empty() {
+            if waiting_for(&consumers, "new", &Waived::default(), at(now)).is_empty() {
                 for it in &consumers {
                     let expired = it.credential_not_after.is_none_or(|end| end < at(now));
                     let has = match &it.evidence {
@@ -141,17 +195,37 @@ mod tests {
             }
         }
 
+        /// A waiver takes out whom it names, while it lasts, and nobody else.
+        #[test]
+        fn waiver_changes_nothing_for_others(
+            consumers in consumers(), now in 0i64..220, until in 0i64..220,
+        ) {
+            let consumers: Vec<_> = { consumers }
+                .into_iter()
+                .enumerate()
+                .map(|(n, it)| Consumer { name: n.to_string(), ..it })
+                .collect();
+            let all = waiting_for(&consumers, "new", &Waived::default(), at(now));
+            let left = waiting_for(&consumers, "new", &waivers(&[("0", until)]), at(now));
+            let expected: Vec<_> = { all }
+                .into_iter()
+                .filter(|name| name != "0" || until <= now)
+                .collect();
+            prop_assert_eq!(left, expected);
+        }
+
         /// Every consumer can get out of the way: nobody blocks the gate by having it.
         #[test]
         fn acknowledging_never_closes_the_gate(
             consumers in consumers(), now in 0i64..220, which in any::<prop::sample::Index>(),
         ) {
-            let before = waiting_for(&consumers, "new", at(now)).len();
+            let none = Waived::default();
+            let before = waiting_for(&consumers, "new", &none, at(now)).len();
             let mut after = consumers;
             if !after.is_empty() {
                 let index = which.index(after.len());
                 after[index].evidence = Evidence::Acknowledged("new".to_owned());
-                prop_assert!(waiting_for(&after, "new", at(now)).len() <= before);
+                prop_assert!(waiting_for(&after, "new", &none, at(now)).len() <= before);
             }
         }
     }

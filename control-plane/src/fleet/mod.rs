@@ -31,6 +31,17 @@ pub(crate) struct NodeState {
     pub served: BTreeMap<EntitlementId, Serial>,
     /// The consumers behind it, as last reported.
     pub consumers: Vec<Reported>,
+    /// When its stream was open.
+    pub sight: Sight,
+}
+
+/// When the stream of a node was open.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sight {
+    /// When the newest one opened.
+    pub since: Option<Timestamp>,
+    /// When the last one that ended did.
+    pub last: Option<Timestamp>,
 }
 
 /// What every node told.
@@ -43,11 +54,22 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// A new stream of a node: what it holds it says again. The consumers behind it stay until
     /// it reports them anew, so that the gate cannot slip through between.
-    pub(crate) fn joined(&self, node: &SpiffeId) {
+    pub(crate) fn joined(&self, node: &SpiffeId, now: Timestamp) {
         self.update(node, |state| {
             state.bundle = None;
             state.acknowledged.clear();
+            state.sight.since = Some(now);
         });
+    }
+
+    /// A stream of a node ended.
+    pub(crate) fn left(&self, node: &SpiffeId, now: Timestamp) {
+        self.update(node, |state| state.sight.last = Some(now));
+    }
+
+    /// When the stream of a node was open.
+    pub(crate) fn sight(&self, node: &SpiffeId) -> Option<Sight> {
+        Some(self.lock().get(node)?.sight)
     }
 
     /// The node's own proxy installed a bundle. A version that cannot be one of ours is not kept:

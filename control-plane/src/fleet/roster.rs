@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::gate::{Consumer, Evidence};
+use super::gate::{Consumer, Evidence, Waived};
 use super::{Fleet, NodeState, Reported, ReportedKind};
 use crate::authority::NodeRecord;
 use crate::publish::Hub;
@@ -26,9 +26,14 @@ impl Roster {
         }
     }
 
-    /// Live consumers without this bundle.
-    pub(crate) fn waiting_for(&self, version: &str, now: Timestamp) -> Vec<String> {
-        super::gate::waiting_for(&self.consumers, version, now)
+    /// Live consumers without this bundle that are not waived.
+    pub(crate) fn waiting_for(
+        &self,
+        version: &str,
+        waived: &Waived,
+        now: Timestamp,
+    ) -> Vec<String> {
+        super::gate::waiting_for(&self.consumers, version, waived, now)
     }
 }
 
@@ -118,7 +123,7 @@ mod tests {
 
     fn waiting(hub: &Hub, fleet: &Fleet, now: i64) -> usize {
         let roster = Roster::take(&[record()], hub, fleet);
-        roster.waiting_for("new", at(now)).len()
+        roster.waiting_for("new", &Waived::default(), at(now)).len()
     }
 
     #[test]
@@ -178,7 +183,7 @@ mod tests {
         let id = record().id;
         fleet.bundle_acknowledged(&id, "new");
         fleet.reported(&id, vec![envoy("old", true, None)]);
-        fleet.joined(&id);
+        fleet.joined(&id, at(1));
         assert_eq!(fleet.node(&id).bundle, None);
         assert_eq!(fleet.node(&id).consumers.len(), 1);
     }

@@ -22,16 +22,22 @@ pub(crate) enum Kind {
     Node,
     /// A CA certificate and its slot, by key id.
     Authority,
+    /// Why no token attests a node, by its ID.
+    Ban,
+    /// For which root a consumer is not waited for, by its name.
+    Waiver,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::Meta,
         Self::Registration,
         Self::Tombstone,
         Self::Token,
         Self::Node,
         Self::Authority,
+        Self::Ban,
+        Self::Waiver,
     ];
 
     pub(super) fn as_str(self) -> &'static str {
@@ -42,6 +48,8 @@ impl Kind {
             Self::Token => "token",
             Self::Node => "node",
             Self::Authority => "authority",
+            Self::Ban => "ban",
+            Self::Waiver => "waiver",
         }
     }
 

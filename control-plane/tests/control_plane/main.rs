@@ -28,6 +28,7 @@ mod session;
 mod shapes;
 mod strangers;
 mod stream;
+mod waivers;
 
 use countersign_envoy::{SECRET_TYPE, read_certificate_chain, read_trusted_ca};
 use countersign_model::Serial;

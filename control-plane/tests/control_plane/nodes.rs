@@ -1,9 +1,10 @@
 //! Nodes over the wire: which attestation is theirs, and who is put out.
 
 use rcgen::KeyPair;
+use serde_json::Value;
 use tonic::{Code, Status};
 
-use crate::harness::{NODE_A, Node, Plane, Session, hello};
+use crate::harness::{NODE_A, NODE_B, Node, Plane, Session, WEB, hello};
 
 async fn attest(session: &Session, token: &str) -> Result<Node, Status> {
     let key = KeyPair::generate().unwrap();
@@ -46,4 +47,108 @@ async fn lost_attestation_is_repeated_on_another_connection() {
     assert_eq!(again.unwrap().chain, first.chain);
     let thief = attest(&plane.dial(None).await, &token).await.err().unwrap();
     assert_eq!(thief.message(), "attestation refused", "and no more");
+}
+
+/// The one row of a node.
+async fn listed(plane: &Plane, node: &str) -> Value {
+    let listed = plane.ask(&format!("node list --node {node}")).await;
+    listed["items"][0].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evicted_node_is_cut_at_once() {
+    let plane = Plane::start().await;
+    let web = plane.register(WEB, NODE_A).await;
+    let web = web["entitlement"].as_str().unwrap();
+    let (node, other) = (plane.node(NODE_A).await, plane.node(NODE_B).await);
+    let session = node.dial(&plane).await;
+    let mut stream = session.discover(hello()).await.unwrap();
+    stream.entitled().await;
+    let other_session = other.dial(&plane).await;
+    let _untouched = other_session.discover(hello()).await.unwrap();
+    let row = listed(&plane, NODE_A).await;
+    assert!(row["connected_since"].is_string(), "{row}");
+    assert_eq!(row["serials"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&row["registrations"], &row["evicted"]),
+        (&1.into(), &Value::Null)
+    );
+
+    let evict = format!("node evict --node {NODE_A} --reason stolen");
+    let evicted = plane.ask(&evict).await;
+    assert_eq!(evicted["was_connected"], true);
+    assert!(evicted["valid_until"].is_string(), "{evicted}");
+    assert_eq!(stream.ended().await.code(), Code::Unauthenticated);
+    let key = KeyPair::generate().unwrap();
+    for entitlement in ["node", web] {
+        let refused = session.enrol(entitlement, &key).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unauthenticated);
+    }
+    let again = node
+        .dial(&plane)
+        .await
+        .discover(hello())
+        .await
+        .err()
+        .unwrap();
+    assert_eq!(again.code(), Code::Unauthenticated);
+    let row = listed(&plane, NODE_A).await;
+    assert_eq!(row["evicted"]["reason"], "stolen");
+    assert!(row["last_seen"].is_string() && row["connected_since"].is_null());
+    assert!(listed(&plane, NODE_B).await["connected_since"].is_string());
+
+    let back = plane.node(NODE_A).await;
+    let stream = back.dial(&plane).await.discover(hello()).await;
+    stream.expect("a new attestation is recognised");
+    let refused = session.enrol("node", &key).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated, "the old one is not");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stuck_stream_is_cut_as_well() {
+    let plane = Plane::start().await;
+    let node = plane.node(NODE_A).await;
+    let session = node.dial(&plane).await;
+    // Its hello is never sent, so the stream waits for it.
+    let (_requests, outbound) = tokio::sync::mpsc::channel(1);
+    let outbound = tokio_stream::wrappers::ReceiverStream::new(outbound);
+    let mut client = countersign_proto::mesh::mesh_client::MeshClient::new(session.channel.clone());
+    let mut stream = client.discover(outbound).await.unwrap().into_inner();
+    stream.message().await.unwrap().expect("a hello");
+    plane
+        .ask(&format!("node evict --node {NODE_A} --reason stolen"))
+        .await;
+    let ended = stream.message().await.unwrap_err();
+    assert_eq!(ended.code(), Code::Unauthenticated, "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn banned_node_stays_out_until_unbanned() {
+    let mut plane = Plane::start().await;
+    let early = plane.token(NODE_A).await;
+    let text = plane
+        .cli(&format!("node ban --node {NODE_A} --reason lost"))
+        .await;
+    let text = String::from_utf8(text.stdout).unwrap();
+    assert!(text.contains("1 unused join token"), "{text}");
+    assert!(
+        text.contains(&format!("node unban --node {NODE_A}")),
+        "{text}"
+    );
+    plane.restart().await;
+    let refused = attest(&plane.dial(None).await, &early).await.err().unwrap();
+    assert_eq!(refused.message(), "attestation refused");
+    let refused = plane
+        .cli(&format!("token create --node {NODE_A} --json"))
+        .await;
+    let why: Value = serde_json::from_slice(&refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(3), "{why}");
+    assert!(why.to_string().contains("node_banned"), "{why}");
+    assert_eq!(listed(&plane, NODE_A).await["banned"]["reason"], "lost");
+    plane
+        .ask(&format!("node unban --node {NODE_A} --reason found"))
+        .await;
+    plane.node(NODE_A).await;
+    let odd = plane.cli(&format!("node evict --node {NODE_A}")).await;
+    assert_eq!(odd.status.code(), Some(2), "a reason is needed");
 }

@@ -144,7 +144,8 @@ async fn every_verb_keeps_its_json() {
     let status = plane.ask("ca status").await;
     assert_eq!(
         keys(&status).join(" "),
-        "bundle_version intermediates issuing key_stores obstacles roots waiting_for"
+        "bundle_version intermediates issuing key_stores obstacles roots waiting_for waiting_for_more \
+         waivers"
     );
     for tier in ["roots", "issuing"] {
         assert_eq!(
@@ -154,10 +155,28 @@ async fn every_verb_keeps_its_json() {
     }
     assert_eq!(keys(&status["key_stores"][0]), ["reason", "state", "store"]);
     let rotated = plane.ask("ca rotate-issuing").await;
-    assert_eq!(keys(&rotated), ["key_id", "state", "waiting_for"]);
+    let progress = ["key_id", "state", "waiting_for", "waiting_for_more"];
+    assert_eq!(keys(&rotated), progress);
     let removed = plane.ask(&format!("unregister --id {WEB}")).await;
     assert_eq!(keys(&removed), ["items", "valid_until"]);
     assert_eq!(removed["items"], serde_json::json!([registered]));
+    let nodes = plane.ask("node list").await;
+    assert_eq!(
+        keys(&nodes["items"][0]).join(" "),
+        "attested_at banned connected_since credential_not_after evicted id last_seen lineage \
+         registrations serials unused_tokens"
+    );
+    let banned = plane
+        .ask(&format!("node ban --node {NODE_A} --reason shape"))
+        .await;
+    assert_eq!(
+        keys(&banned).join(" "),
+        "banned log_index node tokens_revoked valid_until was_connected"
+    );
+    let unbanned = plane
+        .ask(&format!("node unban --node {NODE_A} --reason shape"))
+        .await;
+    assert_eq!(keys(&unbanned), ["log_index", "node"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

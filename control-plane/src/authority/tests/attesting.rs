@@ -5,18 +5,18 @@ use tokio::task::JoinSet;
 use super::*;
 
 /// A node key and its proof.
-fn node_key() -> ProvenKey {
+pub(super) fn node_key() -> ProvenKey {
     proven(&fresh_key(), &EntitlementId::node())
 }
 
-async fn token(plane: &Plane, node: &str) -> String {
+pub(super) async fn token(plane: &Plane, node: &str) -> String {
     let node = id(node);
     let created = plane.authority.create_token(&node, MINUTE, start());
     created.await.unwrap().0
 }
 
 /// An attestation to its end: the serial of what it was answered with.
-async fn answered(
+pub(super) async fn answered(
     authority: &Authority,
     token: &str,
     key: &ProvenKey,
@@ -28,7 +28,7 @@ async fn answered(
         .await
 }
 
-fn is_known(plane: &Plane, node: &str, key: &ProvenKey) -> bool {
+pub(super) fn is_known(plane: &Plane, node: &str, key: &ProvenKey) -> bool {
     let recognised = plane.authority.recognise(&id(node), &key.spki_sha256());
     recognised.is_some()
 }

@@ -21,6 +21,10 @@ pub(super) fn told(plane: &Plane, from: u64) -> Vec<String> {
             What::Rotated(it) => format!("rotated {} {}", it.tier, it.state),
             What::Refused(it) => format!("refused {} {} x{}", it.caller, it.code, it.count),
             What::Voided(it) => format!("voided {}", it.index),
+            What::Evicted(it) => format!("evicted {} banned={} {}", it.node, it.banned, it.reason),
+            What::Unbanned(it) => format!("unbanned {} {}", it.node, it.reason),
+            What::Waived(it) => format!("waived {} {}", it.consumer, it.reason),
+            What::Unwaived(it) => format!("unwaived {}", it.consumer),
             other => format!("{other:?}"),
         })
         .collect()

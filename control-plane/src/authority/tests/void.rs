@@ -170,6 +170,8 @@ async fn node_that_attests_under_way_gets_nothing_old() {
         attested_at: start(),
         attestor: Attestor::JoinToken,
         lineage_from: from + 1,
+        evicted: None,
+        ended_below: 0,
     };
     let attest = || {
         let mut state = plane.authority.write();

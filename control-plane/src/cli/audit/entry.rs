@@ -45,6 +45,10 @@ pub(super) fn kind(entry: &Entry) -> &'static str {
         Some(What::Refused(_)) => "refused",
         Some(What::Restored(_)) => "restored",
         Some(What::Voided(_)) => "voided",
+        Some(What::Evicted(_)) => "evicted",
+        Some(What::Unbanned(_)) => "unbanned",
+        Some(What::Waived(_)) => "waived",
+        Some(What::Unwaived(_)) => "unwaived",
         None => "unknown",
     }
 }
@@ -123,8 +127,36 @@ pub(super) fn facts(entry: &Entry) -> Vec<(&'static str, String)> {
             ("backup_size", restored.backup_size.to_string()),
         ],
         Some(What::Voided(voided)) => vec![("index", voided.index.to_string())],
+        Some(What::Evicted(evicted)) => vec![
+            ("node", evicted.node.clone()),
+            ("banned", evicted.banned.to_string()),
+            ("reason", evicted.reason.clone()),
+            ("operator", evicted.operator.clone()),
+        ],
+        Some(What::Unbanned(unbanned)) => vec![
+            ("node", unbanned.node.clone()),
+            ("reason", unbanned.reason.clone()),
+            ("operator", unbanned.operator.clone()),
+        ],
+        Some(What::Waived(waived)) => vec![
+            ("consumer", waived.consumer.clone()),
+            ("root", waived.root.clone()),
+            ("until", time(waived.until)),
+            ("reason", waived.reason.clone()),
+            ("operator", waived.operator.clone()),
+        ],
+        Some(What::Unwaived(unwaived)) => vec![
+            ("consumer", unwaived.consumer.clone()),
+            ("root", unwaived.root.clone()),
+            ("operator", unwaived.operator.clone()),
+        ],
         None => Vec::new(),
     }
+}
+
+fn time(at: Option<prost_types::Timestamp>) -> String {
+    let read = read_timestamp("until", at);
+    read.map_or_else(|_| String::new(), |at| at.to_string())
 }
 
 fn of_issued(issued: &Issued) -> Vec<(&'static str, String)> {

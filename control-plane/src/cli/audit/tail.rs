@@ -195,7 +195,9 @@ mod tests {
         });
         let log = log.unwrap();
         let publish = async || {
-            let appended = log.append(|_| Ok::<_, Infallible>(b"entry".to_vec())).await;
+            // Field 99, varint 1: a kind of a later version.
+            let entry = vec![0x98, 0x06, 0x01];
+            let appended = log.append(|_| Ok::<_, Infallible>(entry)).await;
             appended.unwrap();
             log.publish(Timestamp::UNIX_EPOCH).unwrap();
         };

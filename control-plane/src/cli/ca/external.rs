@@ -10,6 +10,7 @@ use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 use tonic::transport::Channel;
 
+use super::laggards::Laggards;
 use super::status::ShownAuthority;
 use crate::cli::client::{failure, request};
 use crate::cli::output::Output;
@@ -52,7 +53,8 @@ struct Requested {
 #[derive(Debug, Serialize)]
 struct Imported {
     intermediate: Option<ShownAuthority>,
-    waiting_for: Vec<String>,
+    #[serde(flatten)]
+    laggards: Laggards,
 }
 
 impl Csr {
@@ -93,7 +95,7 @@ impl Import {
         let answer = answer.map_err(failure)?.into_inner();
         let imported = Imported {
             intermediate: answer.intermediate.map(ShownAuthority::from),
-            waiting_for: answer.waiting_for,
+            laggards: Laggards::new(answer.waiting_for, answer.waiting_for_more),
         };
         output.show(&imported, text)
     }
@@ -102,9 +104,9 @@ impl Import {
 fn text(imported: &Imported) -> String {
     let intermediate = imported.intermediate.as_ref();
     let line = intermediate.map_or_else(String::new, ShownAuthority::line);
-    match imported.waiting_for.as_slice() {
-        [] => line,
-        waiting => format!("{line}, waiting for {}", waiting.join(", ")),
+    match imported.laggards.line() {
+        None => line,
+        Some(waiting) => format!("{line}, {waiting}"),
     }
 }
 

@@ -1,10 +1,14 @@
 //! `countersign ca status`: what is shown.
 
-use countersign_proto::admin::{Authority, CaStatusResponse, KeyStore};
+use countersign_proto::admin::{Authority, CaStatusResponse, KeyStore, Waiver};
 use serde::Serialize;
 
+use super::laggards::Laggards;
 use crate::cli::client::time;
 use crate::cli::output::{cell, table};
+
+/// The state of a root that waits for its consumers.
+const PREPARED: &str = "prepared";
 
 #[derive(Debug, Serialize)]
 pub(super) struct Shown {
@@ -12,7 +16,9 @@ pub(super) struct Shown {
     intermediates: Vec<ShownAuthority>,
     issuing: Vec<ShownAuthority>,
     bundle_version: String,
-    waiting_for: Vec<String>,
+    #[serde(flatten)]
+    laggards: Laggards,
+    waivers: Vec<ShownWaiver>,
     key_stores: Vec<ShownStore>,
     obstacles: Vec<String>,
 }
@@ -31,6 +37,14 @@ pub(super) struct ShownAuthority {
 }
 
 #[derive(Debug, Serialize)]
+struct ShownWaiver {
+    consumer: String,
+    reason: String,
+    since: Option<jiff::Timestamp>,
+    until: Option<jiff::Timestamp>,
+}
+
+#[derive(Debug, Serialize)]
 struct ShownStore {
     store: String,
     state: String,
@@ -38,7 +52,12 @@ struct ShownStore {
 }
 
 pub(super) fn text(shown: &Shown) -> String {
-    let mut parts = vec![authorities(shown), stores(shown), bundle(shown)];
+    let mut parts = vec![
+        authorities(shown),
+        stores(shown),
+        bundle(shown),
+        waivers(shown),
+    ];
     let renewals = shown.intermediates.iter().filter_map(|it| {
         let renew_by = it.renew_by?;
         Some(format!(
@@ -104,11 +123,28 @@ fn bundle(shown: &Shown) -> String {
     if shown.bundle_version.is_empty() {
         return "no bundle yet".to_owned();
     }
-    let waiting = match shown.waiting_for.as_slice() {
-        [] => "every live consumer has acknowledged it".to_owned(),
-        waiting => format!("waiting for {}", waiting.join(", ")),
-    };
+    let waiting = shown.laggards.lines();
+    let waiting = waiting.unwrap_or_else(|| "every live consumer has acknowledged it".to_owned());
     format!("bundle {}: {waiting}", shown.bundle_version)
+}
+
+/// How a pending root goes on without who does not acknowledge, and whom it goes on without already.
+fn waivers(shown: &Shown) -> String {
+    let mut parts = Vec::new();
+    let is_pending = shown.roots.iter().any(|root| root.state == PREPARED);
+    if let Some(command) = shown.laggards.command().filter(|_| is_pending) {
+        parts.push(format!(
+            "the prepared root signs once they have the bundle or have expired; without one of \
+             them, for a time:\n  {command}"
+        ));
+    }
+    let rows = shown.waivers.iter().map(|it| {
+        let (consumer, reason) = (it.consumer.clone(), it.reason.clone());
+        [consumer, cell(it.until), reason]
+    });
+    parts.push(table(["WAIVED", "UNTIL", "REASON"], rows, ""));
+    parts.retain(|part| !part.is_empty());
+    parts.join("\n\n")
 }
 
 impl ShownAuthority {
@@ -127,7 +163,8 @@ impl From<CaStatusResponse> for Shown {
             intermediates: shown(wire.intermediates),
             issuing: shown(wire.issuing),
             bundle_version: wire.bundle_version,
-            waiting_for: wire.waiting_for,
+            laggards: Laggards::new(wire.waiting_for, wire.waiting_for_more),
+            waivers: wire.waivers.into_iter().map(ShownWaiver::from).collect(),
             key_stores: key_stores.collect(),
             obstacles: wire.obstacles,
         }
@@ -146,6 +183,17 @@ impl From<Authority> for ShownAuthority {
             issued_by: wire.issued_by,
             serial: wire.serial,
             renew_by: time(wire.renew_by),
+        }
+    }
+}
+
+impl From<Waiver> for ShownWaiver {
+    fn from(wire: Waiver) -> Self {
+        Self {
+            consumer: wire.consumer,
+            reason: wire.reason,
+            since: time(wire.since),
+            until: time(wire.until),
         }
     }
 }

@@ -1,0 +1,71 @@
+//! Waivers, for operators: a pending root goes on without who does not acknowledge.
+
+use countersign_proto::admin as wire;
+use countersign_proto::convert::time::{read_duration, timestamp};
+use tonic::Status;
+
+use super::{Operator, act, described, invalid, refused};
+use crate::authority::Waiver;
+use crate::plane::Plane;
+
+/// Waives consumers that the pending root waits for, and no others: a mistyped name opens nothing.
+pub(super) async fn waive(
+    plane: &Plane,
+    operator: Operator,
+    asked: wire::WaiveRequest,
+) -> Result<wire::WaiveResponse, Status> {
+    let act = act(plane, operator, &asked.reason)?;
+    let lasting = read_duration("lasting", asked.lasting);
+    let lasting = lasting.map_err(|error| invalid("invalid_duration", error.to_string()))?;
+    let laggards = plane.laggards();
+    let (authority, now) = (&plane.authority, plane.clock.now());
+    let held = authority.waivers(now);
+    let is_known =
+        |name: &&String| laggards.contains(*name) || held.iter().any(|(waived, _)| waived == *name);
+    if authority.prepared_root().is_some()
+        && let Some(stranger) = asked.consumers.iter().find(|name| !is_known(name))
+    {
+        return Err(not_waited_for(stranger));
+    }
+    let waived = authority.waive(asked.consumers, lasting, act, now).await;
+    let waiver = waived.map_err(|error| refused(plane, operator, &error))?;
+    plane.fleet.touch();
+    let waiting = plane.waiting_for();
+    Ok(wire::WaiveResponse {
+        until: Some(timestamp(waiver.until)),
+        root: waiver.root,
+        waiting_for: waiting.names,
+        waiting_for_more: waiting.more,
+    })
+}
+
+/// Takes a waiver back.
+pub(super) async fn unwaive(
+    plane: &Plane,
+    operator: Operator,
+    asked: wire::UnwaiveRequest,
+) -> Result<wire::UnwaiveResponse, Status> {
+    let (operator_name, now) = (operator.to_string(), plane.clock.now());
+    let unwaived = plane.authority.unwaive(asked.consumer, operator_name, now);
+    let unwaived = unwaived.await;
+    unwaived.map_err(|error| refused(plane, operator, &error))?;
+    Ok(wire::UnwaiveResponse {})
+}
+
+/// A waiver as it is listed.
+pub(super) fn shown((consumer, waiver): (String, Waiver)) -> wire::Waiver {
+    wire::Waiver {
+        consumer,
+        reason: waiver.reason,
+        since: Some(timestamp(waiver.since)),
+        until: Some(timestamp(waiver.until)),
+    }
+}
+
+fn not_waited_for(consumer: &str) -> Status {
+    described(
+        Status::not_found(format!("the pending root does not wait for {consumer:?}")),
+        "not_waited_for",
+        "name a consumer as `countersign ca status` does",
+    )
+}

@@ -1,0 +1,218 @@
+//! Putting a node out, whoever holds its keys: at once, and for as long as it does not attest anew.
+//!
+//! An eviction ends everything that came before it: the lineage and every key of it, the open
+//! stream, tokens that were not used yet, and what was published for the node. It is in the issuance
+//! log first and committed before it is answered. What was issued stays valid until it ends: that is
+//! told, for nothing here can call it back. A ban also keeps every later token from attesting.
+
+use countersign_model::{EntitlementId, SpiffeId};
+use countersign_proto::log as entry;
+use countersign_proto::log::entry::What;
+use jiff::Timestamp;
+use tracing::{info, warn};
+
+use super::reason::Act;
+use super::state::State;
+use super::{Authority, AuthorityError, Denied};
+use crate::attest::bans::Ban;
+use crate::attest::join_token::{KnownToken, Token, TokenHash};
+use crate::registry::rules;
+use crate::store::{Change as Write, Kind, Seq};
+
+/// What an operator decided about a node.
+#[derive(Clone, Debug)]
+pub struct Eviction {
+    /// The node.
+    pub node: SpiffeId,
+    /// Why, and who.
+    pub act: Act,
+    /// Whether no token may attest it until it is unbanned.
+    pub is_ban: bool,
+}
+
+/// What an eviction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evicted {
+    /// Its entry in the issuance log.
+    pub log_index: u64,
+    /// Whether a stream of the node was open.
+    pub was_connected: bool,
+    /// How many unused join tokens are good no more.
+    pub tokens_revoked: usize,
+    /// The latest NotAfter of what the node was issued; `None` where nothing is valid any more.
+    pub valid_until: Option<Timestamp>,
+}
+
+impl Authority {
+    /// Evicts or bans a node.
+    ///
+    /// # Errors
+    /// No such node; the log or the store is unavailable, and nothing was ended.
+    pub async fn evict(
+        &self,
+        eviction: Eviction,
+        now: Timestamp,
+    ) -> Result<Evicted, AuthorityError> {
+        self.to_the_end(async move |this| this.evict_now(eviction, now).await)
+            .await
+    }
+
+    /// Lets the tokens of a banned node attest again. It stays evicted until one does.
+    ///
+    /// # Errors
+    /// It is not banned; the log or the store is unavailable.
+    pub async fn unban(
+        &self,
+        node: &SpiffeId,
+        act: Act,
+        now: Timestamp,
+    ) -> Result<u64, AuthorityError> {
+        let node = node.clone();
+        self.to_the_end(async move |this| this.unban_now(node, act, now).await)
+            .await
+    }
+
+    async fn evict_now(
+        &self,
+        eviction: Eviction,
+        now: Timestamp,
+    ) -> Result<Evicted, AuthorityError> {
+        let _one_at_a_time = self.writing.lock().await;
+        self.may_be_evicted(&eviction)?;
+        let Eviction { node, act, is_ban } = eviction;
+        // No attestation and no renewal of the node itself is under way. What is enrolled for its
+        // workloads meanwhile is judged again when it is published.
+        let _none_enrols = self
+            .enrolling
+            .lock(Some(&node), &EntitlementId::node())
+            .await;
+        let revoked = self.read().revoked_tokens(&node, now);
+        let stored = self.read().nodes.stored(&node).cloned();
+        let ban = is_ban.then(|| Ban {
+            since: now,
+            reason: act.reason.as_str().to_owned(),
+        });
+        let what = What::Evicted(entry::Evicted {
+            node: node.to_string(),
+            reason: act.reason.as_str().to_owned(),
+            operator: act.operator.clone(),
+            banned: is_ban,
+        });
+        let reason = act.reason.as_str();
+        let evicted = |index| stored.as_ref().map(|it| it.evicted(index, reason, now));
+        let writes = |index| {
+            let record = evicted(index).map(|it| Write::put(Kind::Node, node.as_str(), &it));
+            let bans = ban
+                .iter()
+                .map(|ban| Write::put(Kind::Ban, node.as_str(), ban));
+            let tokens = revoked
+                .iter()
+                .map(|(hash, token)| Write::put(Kind::Token, hash.as_str(), token));
+            record.into_iter().chain(bans).chain(tokens).collect()
+        };
+        let committed = self.commit_logged(vec![what], writes, Vec::new(), now);
+        let (log_index, seq) = committed.await?;
+        let tokens_revoked = revoked.len();
+        let valid_until = {
+            let mut state = self.write();
+            if let Some(stored) = evicted(log_index) {
+                state.nodes.attested(&node, stored, seq);
+            }
+            state.end_everything_of(&node, revoked, ban, seq, now)
+        };
+        let was_connected = self.hub.evict(&node);
+        self.announce(seq, []);
+        warn!(node = %node, is_ban, reason, operator = act.operator, "node evicted");
+        Ok(Evicted {
+            log_index,
+            was_connected,
+            tokens_revoked,
+            valid_until,
+        })
+    }
+}
+
+impl Authority {
+    async fn unban_now(
+        &self,
+        node: SpiffeId,
+        act: Act,
+        now: Timestamp,
+    ) -> Result<u64, AuthorityError> {
+        let _one_at_a_time = self.writing.lock().await;
+        if self.read().bans.of(&node).is_none() {
+            return Err(AuthorityError::Denied(Denied {
+                code: "not_banned",
+                message: format!("{node} is not banned"),
+                remedy: "see `countersign node list`",
+            }));
+        }
+        let reason = act.reason.as_str();
+        let what = What::Unbanned(entry::Unbanned {
+            node: node.to_string(),
+            reason: reason.to_owned(),
+            operator: act.operator.clone(),
+        });
+        let writes = |_| vec![Write::remove(Kind::Ban, node.as_str())];
+        let committed = self.commit_logged(vec![what], writes, Vec::new(), now);
+        let (log_index, seq) = committed.await?;
+        self.write().bans.remove(&node);
+        self.announce(seq, []);
+        info!(node = %node, reason, operator = act.operator, "node unbanned");
+        Ok(log_index)
+    }
+
+    /// A node that attested or has a token can be evicted; one that may come can be banned.
+    fn may_be_evicted(&self, eviction: &Eviction) -> Result<(), Denied> {
+        let node = &eviction.node;
+        rules::member(node, self.trust_domain())?;
+        let state = self.read();
+        if eviction.is_ban {
+            if state.registry.is_workload(node) {
+                return Err(rules::node_is_workload(node));
+            }
+            return state.bans.check_room(node);
+        }
+        if state.nodes.contains(node) || state.expected_nodes.contains_key(node) {
+            return Ok(());
+        }
+        Err(Denied {
+            code: "not_found",
+            message: format!("{node} has not attested here, and no token is for it"),
+            remedy: "see `countersign node list`",
+        })
+    }
+}
+
+impl State {
+    /// The unused tokens of a node, as they are once they are revoked.
+    fn revoked_tokens(&self, node: &SpiffeId, now: Timestamp) -> Vec<(TokenHash, Token)> {
+        let unused = self.tokens.iter().filter(|(_, known)| {
+            let token = &known.token;
+            token.node == *node && token.is_unused(now)
+        });
+        unused
+            .map(|(hash, known)| (hash.clone(), known.token.revoked(now)))
+            .collect()
+    }
+
+    /// Says until when what the node was issued is valid.
+    fn end_everything_of(
+        &mut self,
+        node: &SpiffeId,
+        revoked: Vec<(TokenHash, Token)>,
+        ban: Option<Ban>,
+        seq: Seq,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        self.published.withdraw(node);
+        for (hash, token) in revoked {
+            self.remember_token(hash, KnownToken { token, seq });
+        }
+        if let Some(ban) = ban {
+            self.bans.insert(node.clone(), ban);
+        }
+        let end = self.nodes.credential_not_after(node);
+        end.filter(|end| *end > now)
+    }
+}

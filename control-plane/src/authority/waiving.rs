@@ -1,0 +1,243 @@
+//! Waivers: a pending root may sign although one consumer has not acknowledged its bundle.
+//!
+//! Each names one consumer, as `ca status` does, and the root that waits for it: it opens for no
+//! other consumer, for no later rotation, and not for longer than it says. It is logged before it
+//! counts, and survives a restart.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use countersign_proto::convert::time::timestamp;
+use countersign_proto::log as entry;
+use countersign_proto::log::entry::What;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+
+use super::reason::Act;
+use super::{Authority, AuthorityError, Denied};
+use crate::fleet::gate::Waived;
+use crate::store::{Change as Write, Kind};
+
+/// How long a waiver may last: a rotation that takes longer is looked at again.
+pub(crate) const LASTING: RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 3_600);
+/// Most consumers that one call waives.
+pub(crate) const MAX_AT_ONCE: usize = 64;
+/// Most waivers at a time: beyond it nodes are the matter, and `node evict` is for those.
+const MAX_WAIVERS: usize = 1_024;
+/// Longest name of a consumer: two IDs and what a node may report of it.
+const MAX_CONSUMER_BYTES: usize = 4_096;
+
+/// What is kept of a waiver.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiver {
+    /// Key identifier of the root that may sign without the consumer.
+    pub root: String,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when.
+    pub until: Timestamp,
+}
+
+/// Every waiver, by the name of its consumer.
+#[derive(Debug, Default)]
+pub(super) struct Waivers(BTreeMap<String, Waiver>);
+
+impl Waivers {
+    pub(super) fn insert(&mut self, consumer: String, waiver: Waiver) {
+        self.0.insert(consumer, waiver);
+    }
+
+    pub(super) fn remove(&mut self, consumer: &str) {
+        self.0.remove(consumer);
+    }
+
+    /// Those for a root.
+    fn of_root(&self, root: &str) -> impl Iterator<Item = (&String, &Waiver)> {
+        let root = root.to_owned();
+        self.0.iter().filter(move |(_, waiver)| waiver.root == root)
+    }
+
+    /// Those that count no more: expired, or for a root that is not the pending one.
+    pub(super) fn over(&self, pending: Option<&str>, now: Timestamp) -> Vec<String> {
+        let is_over = |waiver: &Waiver| waiver.until <= now || Some(&*waiver.root) != pending;
+        let over = self.0.iter().filter(|(_, waiver)| is_over(waiver));
+        over.map(|(consumer, _)| consumer.clone()).collect()
+    }
+
+    fn check_room(&self, consumers: &[String]) -> Result<(), Denied> {
+        let new = consumers.iter().filter(|it| !self.0.contains_key(*it));
+        if self.0.len() + new.count() <= MAX_WAIVERS {
+            return Ok(());
+        }
+        Err(Denied {
+            code: "too_many_waivers",
+            message: format!("at most {MAX_WAIVERS} consumers are waived at a time"),
+            remedy: "evict the nodes that do not acknowledge, with `countersign node evict`",
+        })
+    }
+}
+
+impl Authority {
+    /// Lets the pending root sign without these consumers, for so long.
+    ///
+    /// # Errors
+    /// No root is pending; a bound; the log or the store is unavailable.
+    pub async fn waive(
+        &self,
+        consumers: Vec<String>,
+        lasting: Duration,
+        act: Act,
+        now: Timestamp,
+    ) -> Result<Waiver, AuthorityError> {
+        self.to_the_end(async move |this| this.waive_now(consumers, lasting, act, now).await)
+            .await
+    }
+
+    /// Has the pending root wait for a consumer again.
+    ///
+    /// # Errors
+    /// It is not waived; the log or the store is unavailable.
+    pub async fn unwaive(
+        &self,
+        consumer: String,
+        operator: String,
+        now: Timestamp,
+    ) -> Result<(), AuthorityError> {
+        self.to_the_end(async move |this| this.unwaive_now(consumer, operator, now).await)
+            .await
+    }
+
+    /// The waivers that count now, by the name of their consumer.
+    pub fn waivers(&self, now: Timestamp) -> Vec<(String, Waiver)> {
+        let Some(root) = self.prepared_root() else {
+            return Vec::new();
+        };
+        let state = self.read();
+        let of_root = state.waivers.of_root(&root.key_id);
+        let counting = of_root.filter(|(_, waiver)| now < waiver.until);
+        counting
+            .map(|(consumer, waiver)| (consumer.clone(), waiver.clone()))
+            .collect()
+    }
+
+    /// The same, for the gate.
+    pub(crate) fn waived(&self, now: Timestamp) -> Waived {
+        let waivers = self.waivers(now).into_iter();
+        waivers
+            .map(|(consumer, waiver)| (consumer, waiver.until))
+            .collect()
+    }
+
+    async fn waive_now(
+        &self,
+        consumers: Vec<String>,
+        lasting: Duration,
+        act: Act,
+        now: Timestamp,
+    ) -> Result<Waiver, AuthorityError> {
+        let _one_at_a_time = self.writing.lock().await;
+        let root = self.prepared_root().ok_or_else(nothing_pending)?.key_id;
+        check(&consumers, lasting)?;
+        self.read().waivers.check_room(&consumers)?;
+        let waiver = Waiver {
+            root,
+            reason: act.reason.as_str().to_owned(),
+            since: now,
+            until: now.checked_add(lasting).unwrap_or(now),
+        };
+        let entry = |consumer: &String| {
+            What::Waived(entry::Waived {
+                consumer: consumer.clone(),
+                root: waiver.root.clone(),
+                reason: waiver.reason.clone(),
+                operator: act.operator.clone(),
+                until: Some(timestamp(waiver.until)),
+            })
+        };
+        let what = consumers.iter().map(entry).collect();
+        let write = |consumer: &String| Write::put(Kind::Waiver, consumer, &waiver);
+        let writes = |_| consumers.iter().map(write).collect();
+        let (_, seq) = self.commit_logged(what, writes, Vec::new(), now).await?;
+        {
+            let mut state = self.write();
+            for consumer in &consumers {
+                state.waivers.insert(consumer.clone(), waiver.clone());
+            }
+        }
+        self.announce(seq, []);
+        let Waiver {
+            root,
+            reason,
+            until,
+            ..
+        } = &waiver;
+        for consumer in consumers {
+            warn!(consumer, root, reason, %until, operator = act.operator, "consumer waived");
+        }
+        Ok(waiver)
+    }
+
+    async fn unwaive_now(
+        &self,
+        consumer: String,
+        operator: String,
+        now: Timestamp,
+    ) -> Result<(), AuthorityError> {
+        let _one_at_a_time = self.writing.lock().await;
+        let waivers = self.waivers(now).into_iter();
+        let waiver = { waivers }.find(|(name, _)| *name == consumer);
+        let (_, waiver) = waiver.ok_or_else(|| not_waived(&consumer))?;
+        let what = What::Unwaived(entry::Unwaived {
+            consumer: consumer.clone(),
+            root: waiver.root,
+            operator: operator.clone(),
+        });
+        let writes = |_| vec![Write::remove(Kind::Waiver, &consumer)];
+        let committed = self.commit_logged(vec![what], writes, Vec::new(), now);
+        let (_, seq) = committed.await?;
+        self.write().waivers.remove(&consumer);
+        self.announce(seq, []);
+        info!(consumer, operator, "consumer no longer waived");
+        Ok(())
+    }
+}
+
+fn check(consumers: &[String], lasting: Duration) -> Result<(), Denied> {
+    let is_name = |name: &String| (1..=MAX_CONSUMER_BYTES).contains(&name.len());
+    if !(1..=MAX_AT_ONCE).contains(&consumers.len()) || !consumers.iter().all(is_name) {
+        return Err(Denied {
+            code: "waiver_consumers",
+            message: format!("a call waives 1 to {MAX_AT_ONCE} consumers"),
+            remedy: "name them as `countersign ca status` does, in several calls",
+        });
+    }
+    if !LASTING.contains(&lasting) {
+        return Err(Denied {
+            code: "waiver_duration",
+            message: "a waiver lasts 1 min to 7 days".to_owned(),
+            remedy: "choose a --for within the bounds; it can be given again",
+        });
+    }
+    Ok(())
+}
+
+fn nothing_pending() -> Denied {
+    Denied {
+        code: "nothing_pending",
+        message: "no root waits to be activated: there is nothing to waive".to_owned(),
+        remedy: "see `countersign ca status`",
+    }
+}
+
+fn not_waived(consumer: &str) -> Denied {
+    Denied {
+        code: "not_waived",
+        message: format!("{consumer} is not waived"),
+        remedy: "see `countersign ca status`",
+    }
+}
