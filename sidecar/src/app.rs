@@ -265,8 +265,9 @@ fn bind_failure(error: BindError) -> Failure {
 
 fn state_failure(error: &StateError) -> Failure {
     let remedy = match error {
-        StateError::InUse(_) => "give each sidecar a state_dir of its own",
-        _ => "make state_dir writable for the user of the sidecar",
+        StateError::NotOurs(not_ours) => not_ours.remedy("state_dir"),
+        StateError::InUse(_) => "give each sidecar a state_dir of its own".to_owned(),
+        _ => "make state_dir writable for the user of the sidecar".to_owned(),
     };
     Failure::new(Exit::Usage, "state_dir", error.to_string(), remedy)
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign_model::{Lifetime, Serial, SpiffeId, TrustDomain};
+use countersign_serve::ownership::{NotOurs, require_ours};
 use countersign_verify::{BundleError, TrustBundle};
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,9 @@ pub enum StateError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// Somebody else can exchange what is in it.
+    #[error(transparent)]
+    NotOurs(#[from] NotOurs),
     /// Another sidecar runs on this directory.
     #[error("{} is in use by another sidecar", .0.display())]
     InUse(PathBuf),
@@ -86,8 +90,9 @@ impl StateDir {
     /// Makes the directory where it is missing, takes away what others may do there, and locks it.
     ///
     /// # Errors
-    /// No permission, or another sidecar holds the lock.
+    /// No permission, another user who can exchange it, or another sidecar that holds the lock.
     pub fn open(path: &Path) -> Result<Self, StateError> {
+        require_ours(path)?;
         let io = |action| io_error(action, path);
         DirBuilder::new()
             .recursive(true)

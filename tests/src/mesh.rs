@@ -121,8 +121,9 @@ impl Mesh {
         std::fs::create_dir_all(&folder)?;
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755))?;
         let operator = self.operator()?;
-        let create = ["token", "create", "--node", &node_id(node)];
-        std::fs::write(folder.join("token"), operator.text(&create).await?)?;
+        let token = folder.join("token").display().to_string();
+        let create = ["token", "create", "--node", &node_id(node), "--out", &token];
+        operator.text(&create).await?;
         let show = ["bundle", "show", "--format", "pem"];
         std::fs::write(folder.join("bundle.pem"), operator.text(&show).await?)?;
         Ok(folder)

@@ -233,13 +233,10 @@ async fn not_ready(mesh: &Mesh, reason: &str) -> Result<Value> {
 async fn early_sidecar(mesh: &Mesh, root: &Offline) -> Result<Sidecar> {
     let (folder, operator) = (mesh.folder().join("early"), mesh.operator()?);
     std::fs::create_dir_all(&folder)?;
-    let create = [
-        "token",
-        "create",
-        "--node",
-        "spiffe://example.org/node/early",
-    ];
-    std::fs::write(folder.join("token"), operator.text(&create).await?)?;
+    let token = folder.join("token").display().to_string();
+    let node = "spiffe://example.org/node/early";
+    let create = ["token", "create", "--node", node, "--out", &token];
+    operator.text(&create).await?;
     std::fs::copy(root.0.join("root.pem"), folder.join("bundle.pem"))?;
     let api = mesh.control_plane().api();
     let sidecar = Sidecar::start(&folder, api, &Listeners::default())?;

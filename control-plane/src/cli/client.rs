@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use countersign_cli::{Exit, Failure};
 use countersign_proto::admin::admin_client::AdminClient;
+use countersign_serve::unix::{Squatter, dial};
 use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request, Status};
 
@@ -25,6 +25,10 @@ const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
 const REACHING: &str = "start the control plane, or name its socket with --admin-socket; \
                         only its own user and root may use it";
 
+/// What mends a socket that somebody else listens on.
+const SQUATTED: &str = "nothing was sent: name the control plane's own socket with --admin-socket, \
+                        in a directory that root made for its user, as /run/countersign is";
+
 /// Knows the socket; connects when a verb needs it.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -41,7 +45,7 @@ impl Client {
         let socket = self.socket.clone();
         let dial = tower::service_fn(move |_: Uri| {
             let socket = socket.clone();
-            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+            async move { dial(&socket).await.map(TokioIo::new) }
         });
         // The URI only names the authority of the requests: the socket is dialled.
         let channel = Endpoint::from_static("http://countersign.invalid")
@@ -59,16 +63,20 @@ impl Client {
         }
         let io = cause.downcast_ref::<std::io::Error>();
         let denied = io.is_some_and(|io| io.kind() == std::io::ErrorKind::PermissionDenied);
-        let (exit, code) = if denied {
-            (Exit::Denied, "admin_socket_denied")
+        let inside = io.and_then(std::io::Error::get_ref);
+        let squatter = inside.and_then(|inside| inside.downcast_ref::<Squatter>());
+        let (exit, code, remedy) = if squatter.is_some() {
+            (Exit::Denied, "admin_socket_of_another", SQUATTED)
+        } else if denied {
+            (Exit::Denied, "admin_socket_denied", REACHING)
         } else {
-            (Exit::Unreachable, "control_plane_unreachable")
+            (Exit::Unreachable, "control_plane_unreachable", REACHING)
         };
         Failure::new(
             exit,
             code,
             format!("cannot reach {}: {cause}", self.socket.display()),
-            REACHING,
+            remedy,
         )
     }
 }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use countersign_serve::ownership::{NotOurs, require_ours};
 use rustix::fs::{FlockOperation, flock};
 
 /// Mode of the directories: nobody but the owner.
@@ -26,6 +27,12 @@ pub(crate) enum DataDirError {
         .0.display()
     )]
     Locked(PathBuf),
+    /// Somebody else can exchange what is in it.
+    #[error("{error}: {}", .error.remedy("data_dir"))]
+    NotOurs {
+        /// Who, and where.
+        error: NotOurs,
+    },
     /// It cannot be made, read or written.
     #[error("{} cannot be used: {error}", .path.display())]
     Io {
@@ -44,12 +51,13 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the directory where it is missing, and locks it.
+    /// Makes the directory where it is missing, and locks it. Nobody else can exchange it.
     pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
         let failed = |error| DataDirError::Io {
             path: path.to_owned(),
             error,
         };
+        require_ours(path).map_err(|error| DataDirError::NotOurs { error })?;
         make_dir(path).map_err(failed)?;
         tighten(path).map_err(failed)?;
         let lock = open_file(&path.join(LOCK)).map_err(failed)?;

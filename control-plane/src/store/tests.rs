@@ -10,6 +10,24 @@ fn put(key: &str, value: u32) -> Change {
     Change::put(Kind::Token, key, &value)
 }
 
+#[test]
+fn a_data_directory_that_another_can_exchange_is_refused() {
+    let temporary = tempfile::tempdir().unwrap();
+    let theirs = temporary.path().join("theirs");
+    std::fs::create_dir(&theirs).unwrap();
+    std::os::unix::fs::chown(&theirs, Some(54_321), None).unwrap();
+    for path in [theirs.clone(), theirs.join("cp")] {
+        let refused = DataDir::open(&path).unwrap_err().to_string();
+        assert!(refused.contains("belongs to uid 54321"), "{refused}");
+        assert!(refused.contains("choose another data_dir"), "{refused}");
+    }
+    assert_eq!(
+        std::fs::read_dir(&theirs).unwrap().count(),
+        0,
+        "nothing was made"
+    );
+}
+
 #[tokio::test]
 async fn commits_are_ordered_and_found_again() {
     let temporary = tempfile::tempdir().unwrap();

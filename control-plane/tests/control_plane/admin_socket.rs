@@ -2,9 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use countersign_proto::admin::{RegisterRequest, Registration};
+use rcgen::KeyPair;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use tonic::Code;
 
@@ -55,6 +57,63 @@ async fn a_foreign_uid_is_refused_by_file_mode_and_by_the_kernels_word() {
     let remedy = error["error"]["remedy"].as_str().unwrap();
     assert!(remedy.contains("its own user and root"), "{error}");
     assert!(plane.cli("list").await.status.success(), "others go on");
+}
+
+/// The control plane is down, and a folder that anybody could make stands where its socket was.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_sends_nothing_to_a_squatter() {
+    let folder = tempfile::tempdir().unwrap();
+    let shared = folder.path().join("tmp");
+    std::fs::create_dir(&shared).unwrap();
+    for path in [folder.path(), &shared] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o1777)).unwrap();
+    }
+    let script = "import os, socket; os.mkdir('cp'); s = socket.socket(socket.AF_UNIX); \
+                  s.bind('cp/admin.sock'); s.listen(); print('listening', flush=True); \
+                  c, _ = s.accept(); print(c.recv(64))";
+    let mut squatter = Command::new("python3")
+        .args(["-c", script])
+        .current_dir(&shared)
+        .uid(NOBODY)
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(squatter.stdout.take().unwrap()).lines();
+    assert_eq!(said.next_line().await.unwrap().unwrap(), "listening");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    command.args(["--json", "ca", "rotate-root", "--admin-socket"]);
+    let command = command.arg(shared.join("cp/admin.sock")).output();
+    let refused = tokio::time::timeout(BOUND, command).await.unwrap().unwrap();
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    let error: serde_json::Value = serde_json::from_slice(&refused.stderr).unwrap();
+    assert_eq!(error["error"]["code"], "admin_socket_of_another");
+    assert_eq!(said.next_line().await.unwrap().unwrap(), "b''");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_file_is_its_owners_alone() {
+    let plane = Plane::start().await;
+    let path = plane.folder().join("token");
+    let create = format!("token create --node {NODE_A} --out {}", path.display());
+    let made = plane.ask(&create).await;
+    assert!(
+        made["token"].is_null() && made["path"].is_string(),
+        "{made}"
+    );
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let token = std::fs::read_to_string(&path).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let session = plane.dial(None).await;
+    session.attest(token.trim(), &key, "node").await.unwrap();
+
+    let link = plane.folder().join("link");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let create = format!("token create --node {NODE_A} --out {}", link.display());
+    let refused = plane.cli(&create).await;
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), token);
 }
 
 #[tokio::test(flavor = "multi_thread")]

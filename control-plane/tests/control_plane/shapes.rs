@@ -103,7 +103,7 @@ async fn every_verb_keeps_its_json() {
     let plane = Plane::start().await;
     let node = plane.node(NODE_A).await;
     let token = plane.ask(&format!("token create --node {NODE_B}")).await;
-    assert_eq!(keys(&token), ["expires_at", "node", "token"]);
+    assert_eq!(keys(&token), ["expires_at", "node", "path", "token"]);
 
     let register = format!(
         "register --id {WEB} --node {NODE_A} --selector unix:uid:1000 --owner me \

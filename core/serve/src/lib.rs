@@ -2,7 +2,8 @@
 //!
 //! No other crate calls `bind` or `accept`. Each listener comes with a handshake deadline, limits
 //! on connections, streams, headers and messages, and an accept loop that outlives running out
-//! of descriptors. [`harden_process`] keeps keys out of core dumps and from other uids.
+//! of descriptors. [`harden_process`] keeps keys out of core dumps and from other uids; [`ownership`] and
+//! [`secret_file`] refuse what other uids can exchange or read.
 
 pub mod accept;
 pub mod counters;
@@ -13,8 +14,10 @@ pub mod grpc;
 pub mod limits;
 pub mod messages;
 pub mod ops;
+pub mod ownership;
 pub mod places;
 pub mod process;
+pub mod secret_file;
 pub mod shutdown;
 pub mod source;
 pub mod tcp;

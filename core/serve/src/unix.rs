@@ -2,6 +2,7 @@
 
 mod authority;
 mod bind;
+mod dial;
 
 use std::io;
 use std::pin::Pin;
@@ -23,6 +24,7 @@ use crate::places::{Bounds, Holder, Place, Places, Surplus};
 
 use authority::AuthorityMender;
 pub use bind::{SocketModes, bind_unix};
+pub use dial::{Squatter, dial};
 
 /// What becomes of the bytes of one connection that arrive in such pieces: the door of a fuzz
 /// target.

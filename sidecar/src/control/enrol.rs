@@ -1,7 +1,6 @@
 //! The two calls that have a key certified: attestation for the node's first one, enrolment for
 //! every other. Each carries a proof of possession that is bound to the connection it is made on.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use countersign_proto::mesh::{
 };
 use countersign_proto::{PROTOCOL_VERSION, RETRY_PUSHBACK};
 use countersign_serve::limits::MAX_MESSAGE_BYTES;
+use countersign_serve::secret_file::{self, SecretFileError};
 use countersign_verify::proof;
 use rustls_pki_types::CertificateDer;
 use tokio::time::timeout;
@@ -32,7 +32,7 @@ use crate::identity::renew::ENROL_DEADLINE;
 use crate::identity::{KeyError, Keypair};
 
 /// Longest token file that is read, in bytes.
-pub const MAX_TOKEN_FILE_BYTES: u64 = 4_096;
+pub const MAX_TOKEN_FILE_BYTES: usize = 4_096;
 /// A control plane that asks for more patience than this is not obeyed beyond it.
 pub const LONGEST_PUSHBACK: Duration = Duration::from_secs(30);
 
@@ -53,12 +53,12 @@ pub enum EnrolError {
     #[error(transparent)]
     Key(#[from] KeyError),
     /// There is no usable token.
-    #[error("cannot read the token {}: {source}", .path.display())]
+    #[error("the token file {} cannot be used: it {source}", .path.display())]
     Token {
         /// The token file.
         path: PathBuf,
         /// What is wrong with it.
-        source: io::Error,
+        source: SecretFileError,
     },
 }
 
@@ -112,14 +112,11 @@ pub fn hello() -> Hello {
 /// # Errors
 /// No such file, too long, empty, or not text.
 pub fn read_token(file: &Path) -> Result<Zeroizing<String>, EnrolError> {
-    let read = || -> io::Result<Zeroizing<String>> {
-        if std::fs::metadata(file)?.len() > MAX_TOKEN_FILE_BYTES {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "too long"));
-        }
-        let text = Zeroizing::new(std::fs::read_to_string(file)?);
+    let read = || {
+        let text = secret_file::read(file, MAX_TOKEN_FILE_BYTES)?;
         let token = Zeroizing::new(text.trim().to_owned());
         if token.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "empty"));
+            return Err(SecretFileError::Empty);
         }
         Ok(token)
     };

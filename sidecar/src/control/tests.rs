@@ -88,7 +88,7 @@ fn config(plane: &Plane, folder: &TempDir) -> Config {
     let file = |name: &str| folder.path().join(name);
     if !file("bundle.pem").exists() {
         std::fs::write(file("bundle.pem"), plane.authority.bundle().to_pem()).unwrap();
-        std::fs::write(file("token"), format!("  {TOKEN}\n")).unwrap();
+        countersign_serve::secret_file::write(&file("token"), &format!("  {TOKEN}\n")).unwrap();
     }
     Config {
         trust_domain: trust_domain(),
@@ -294,7 +294,7 @@ async fn an_expired_node_without_a_token_says_so() {
     until(|| told(&node.link.borrow())).await;
     assert_eq!(plane.state().streams, 0);
     // A token that is put there is taken at the next try.
-    std::fs::write(folder.path().join("token"), TOKEN).unwrap();
+    countersign_serve::secret_file::write(&folder.path().join("token"), TOKEN).unwrap();
     until(|| node.link.borrow().connected).await;
 }
 

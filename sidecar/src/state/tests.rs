@@ -53,6 +53,25 @@ fn nobody_else_can_read_the_state() {
 }
 
 #[test]
+fn a_state_that_another_can_exchange_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let theirs = folder.path().join("theirs");
+    fs::create_dir(&theirs).unwrap();
+    std::os::unix::fs::chown(&theirs, Some(54_321), None).unwrap();
+    for path in [theirs.clone(), theirs.join("state")] {
+        let refused = StateDir::open(&path).unwrap_err();
+        assert!(
+            refused.to_string().contains("belongs to uid 54321"),
+            "{refused}"
+        );
+    }
+    assert!(
+        fs::read_dir(&theirs).unwrap().next().is_none(),
+        "nothing was made"
+    );
+}
+
+#[test]
 fn a_write_that_fails_leaves_the_old_file() {
     let folder = tempfile::tempdir().unwrap();
     let state = StateDir::open(folder.path()).unwrap();

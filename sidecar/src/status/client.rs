@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_cli::{Exit, Failure};
+use countersign_serve::unix::dial;
 use http::{Request, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::{MAX_REPORT_BYTES, PATH, Report, SOCKET};
@@ -39,7 +39,7 @@ pub async fn fetch(state_dir: &Path) -> Result<Report, Failure> {
 }
 
 async fn ask(socket: &Path) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
-    let stream = UnixStream::connect(socket).await?;
+    let stream = dial(socket).await?;
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let request = Request::get(PATH)

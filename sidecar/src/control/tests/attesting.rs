@@ -16,7 +16,23 @@ fn keys(plane: &Plane) -> BTreeSet<Vec<u8>> {
 }
 
 fn give_token(folder: &TempDir, token: &str) {
-    std::fs::write(folder.path().join("token"), token).unwrap();
+    countersign_serve::secret_file::write(&folder.path().join("token"), token).unwrap();
+}
+
+#[tokio::test]
+async fn token_that_others_can_read_is_not_used() {
+    let (plane, folder) = world().await;
+    config(&plane, &folder);
+    let mode = |mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(folder.path().join("token"), mode).unwrap();
+    };
+    mode(0o644);
+    let node = Node::start(&plane, &folder);
+    until(|| told(&node, "is open to others: chmod 600 it")).await;
+    assert!(keys(&plane).is_empty(), "it was not shown to anybody");
+    mode(0o600);
+    until(|| node.link.borrow().connected).await;
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ async fn refused_credential_is_kept_until_a_token_helps() {
     let after = Plane::start_under("replaced").await;
     configure(&folder, &after.authority);
     let token = folder.path().join("token");
-    std::fs::write(&token, "another token").unwrap();
+    countersign_serve::secret_file::write(&token, "another token").unwrap();
     let node = Node::start(&after, &folder);
     let why = problem(&node, "this node's credential, and attesting again failed").await;
     assert!(why.contains("attestation refused"), "{why}");
