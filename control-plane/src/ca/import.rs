@@ -168,6 +168,9 @@ fn check_ca(
 }
 
 fn check_signatures(facts: &Facts<'_>, root: &Facts<'_>) -> Result<(), ImportError> {
+    for it in [root, facts] {
+        it.check_algorithm()?;
+    }
     root.require(
         root.is_signed_by(root),
         "import_root_not_self_signed",
@@ -177,7 +180,7 @@ fn check_signatures(facts: &Facts<'_>, root: &Facts<'_>) -> Result<(), ImportErr
     facts.require(
         facts.is_signed_by(root),
         "import_other_root",
-        "is not signed by this root, or with an algorithm that the mesh does not accept",
+        "is not signed by this root",
         "give the root that signed it as --root",
     )?;
     facts.require(

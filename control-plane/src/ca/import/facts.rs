@@ -1,7 +1,7 @@
 //! What the judgement of an import asks of one certificate.
 
 use jiff::Timestamp;
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, SignatureVerificationAlgorithm};
 use webpki::EndEntityCert;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ParsedExtension;
@@ -93,6 +93,31 @@ impl<'c> Facts<'c> {
         extensions.any(|extension| is_one(extension.parsed_extension()))
     }
 
+    /// Whether its signature is of an algorithm that relying parties take, whoever made it.
+    pub(super) fn check_algorithm(&self) -> Result<(), ImportError> {
+        let name = algorithm_name(&self.x509.signature_algorithm.algorithm.to_id_string());
+        self.require(
+            !self.algorithms().is_empty(),
+            "import_signature_algorithm",
+            &format!("is signed with {name}, which the mesh does not accept"),
+            "have it signed anew, with the same key and subject, with SHA-256, SHA-384 or SHA-512 \
+             and ECDSA, RSA or Ed25519",
+        )
+    }
+
+    /// The algorithms that verify a signature of its kind.
+    fn algorithms(&self) -> Vec<&'static dyn SignatureVerificationAlgorithm> {
+        let named = self.x509.signature_algorithm.algorithm.as_bytes();
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let algorithms = provider.signature_verification_algorithms.all.iter();
+        // An AlgorithmIdentifier begins with the tag and length of its OBJECT IDENTIFIER.
+        let of_that_name = algorithms.filter(|algorithm| {
+            let id = algorithm.signature_alg_id();
+            id.get(2..2 + named.len()) == Some(named)
+        });
+        of_that_name.copied().collect()
+    }
+
     /// Whether the issuer's name and key are those of `issuer`.
     pub(super) fn is_signed_by(&self, issuer: &Self) -> bool {
         if self.x509.issuer().as_raw() != issuer.x509.subject().as_raw() {
@@ -102,17 +127,10 @@ impl<'c> Facts<'c> {
         let Ok(key) = EndEntityCert::try_from(&der) else {
             return false;
         };
-        let named = self.x509.signature_algorithm.algorithm.as_bytes();
         let message = self.x509.tbs_certificate.as_ref();
         let signature = &self.x509.signature_value.data;
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let algorithms = provider.signature_verification_algorithms.all.iter();
-        // An AlgorithmIdentifier begins with the tag and length of its OBJECT IDENTIFIER.
-        let mut of_that_name = algorithms.filter(|algorithm| {
-            let id = algorithm.signature_alg_id();
-            id.get(2..2 + named.len()) == Some(named)
-        });
-        of_that_name.any(|algorithm| key.verify_signature(*algorithm, message, signature).is_ok())
+        let mut algorithms = self.algorithms().into_iter();
+        algorithms.any(|algorithm| key.verify_signature(algorithm, message, signature).is_ok())
     }
 
     pub(super) fn not_before(&self) -> Timestamp {
@@ -148,6 +166,17 @@ impl<'c> Facts<'c> {
             _ => None,
         })
     }
+}
+
+/// What people call the algorithms that are no longer accepted; others are told by their number.
+fn algorithm_name(id: &str) -> String {
+    let name = match id {
+        "1.2.840.113549.1.1.4" => "MD5 (md5WithRSAEncryption)",
+        "1.2.840.113549.1.1.5" => "SHA-1 (sha1WithRSAEncryption)",
+        "1.2.840.10045.4.1" => "SHA-1 (ecdsa-with-SHA1)",
+        _ => return format!("the algorithm {id}"),
+    };
+    name.to_owned()
 }
 
 /// "No well-defined end" (RFC 5280 section 4.1.2.5) lies beyond what a [`Timestamp`] holds.

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DistinguishedName,
     DnType, DnValue, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose,
-    NameConstraints, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
+    NameConstraints, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize, SanType,
 };
 use time::OffsetDateTime;
 
@@ -12,6 +12,9 @@ use super::*;
 
 const NAME: &str = "Countersign Sub CA 0123";
 const DAY: i64 = 86_400;
+/// OBJECT IDENTIFIERs, DER (RFC 8017 appendix C).
+const SHA_256_WITH_RSA: [u8; 11] = [6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 11];
+const SHA_1_WITH_RSA: [u8; 11] = [6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 5];
 
 fn now() -> Timestamp {
     Timestamp::from_second(1_800_000_000).unwrap()
@@ -101,6 +104,46 @@ fn of_intermediate(rule: &'static str, change: impl FnOnce(&mut CertificateParam
 
 fn of_root(rule: &'static str, change: impl FnOnce(&mut CertificateParams)) {
     assert_eq!(refusal(|case| change(&mut case.root)), ("root", rule));
+}
+
+/// The same certificate as signed with SHA-1: the algorithm is judged before the signature.
+fn with_sha_1(der: &CertificateDer<'_>) -> CertificateDer<'static> {
+    let (sha_256, sha_1) = (SHA_256_WITH_RSA, SHA_1_WITH_RSA);
+    let mut der = der.to_vec();
+    let places: Vec<_> = (0..der.len() - sha_256.len())
+        .filter(|at| der[*at..].starts_with(&sha_256))
+        .collect();
+    assert_eq!(
+        places.len(),
+        2,
+        "once that is signed, and once beside the signature"
+    );
+    for at in places {
+        der[at..at + sha_1.len()].copy_from_slice(&sha_1);
+    }
+    der.into()
+}
+
+#[test]
+fn signature_of_sha_1_is_named() {
+    let case = Case::new();
+    let rsa = || KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+    let root = CertifiedIssuer::self_signed(case.root.clone(), rsa()).unwrap();
+    case.judge_under(&root, root.der()).unwrap();
+    let of_root = case
+        .judge_under(&root, &with_sha_1(root.der()))
+        .unwrap_err();
+    let signed = case.intermediate.signed_by(&case.key, &root).unwrap();
+    let chain = [with_sha_1(signed.der())];
+    let of_intermediate = case.judge_chain(&chain, root.der()).unwrap_err();
+    for (error, what) in [(of_root, "root"), (of_intermediate, "intermediate")] {
+        assert_eq!(
+            (error.what, error.rule),
+            (what, "import_signature_algorithm")
+        );
+        assert!(error.problem.contains("SHA-1"), "{error}");
+        assert!(error.remedy.contains("SHA-256"), "{}", error.remedy);
+    }
 }
 
 #[test]
