@@ -66,6 +66,8 @@ pub struct Pkcs11Settings {
     pub module: PathBuf,
     /// Label of the token.
     pub token: String,
+    /// Its serial number: tells tokens of one label apart.
+    pub serial: Option<String>,
     /// File with the user PIN, owner-only.
     pub pin_file: PathBuf,
 }

@@ -31,6 +31,9 @@ pub struct TierStores {
 const LASTING: [StoreKind; 2] = [StoreKind::Disk, StoreKind::Pkcs11];
 const ANY: [StoreKind; 3] = [StoreKind::Disk, StoreKind::Pkcs11, StoreKind::Memory];
 
+/// CK_TOKEN_INFO has so many characters for it (PKCS#11 section 3.2).
+const MAX_SERIAL: usize = 16;
+
 impl CaKeys {
     pub(super) fn read(reader: &mut Reader, root: Root) -> Self {
         if root == Root::External && reader.contains("ca.keys.root") {
@@ -85,6 +88,13 @@ fn token(reader: &mut Reader) -> Option<Pkcs11Settings> {
                 label => Ok(label.to_owned()),
             },
         );
+    let remedy =
+        "write the serial number as `softhsm2-util --show-slots` or `pkcs11-tool -L` shows it";
+    let serial = reader.optional("ca.pkcs11.serial", remedy, |serial| {
+        let is_one = (1..=MAX_SERIAL).contains(&serial.len());
+        let serial = is_one.then(|| serial.to_owned());
+        serial.ok_or_else(|| format!("is empty, or longer than {MAX_SERIAL} characters"))
+    });
     let pin_file = required_path(
         reader,
         "ca.pkcs11.pin_file",
@@ -93,6 +103,7 @@ fn token(reader: &mut Reader) -> Option<Pkcs11Settings> {
     Some(Pkcs11Settings {
         module: module?,
         token: token?,
+        serial,
         pin_file: pin_file?,
     })
 }

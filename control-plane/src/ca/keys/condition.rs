@@ -12,6 +12,8 @@ pub enum StoreState {
     WrongPin,
     /// No token with the configured label is there.
     TokenAbsent,
+    /// Several tokens with the configured label are there, and no serial number says which.
+    TokenAmbiguous,
     /// The PKCS#11 module cannot be loaded.
     ModuleMissing,
     /// A call of the module has not returned. Nothing new is asked of it until it answers.
@@ -22,10 +24,11 @@ pub enum StoreState {
 
 impl StoreState {
     /// Every state, so that each has its series.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Ready,
         Self::WrongPin,
         Self::TokenAbsent,
+        Self::TokenAmbiguous,
         Self::ModuleMissing,
         Self::Hung,
         Self::Failed,
@@ -37,6 +40,7 @@ impl StoreState {
             Self::Ready => "ready",
             Self::WrongPin => "wrong_pin",
             Self::TokenAbsent => "token_absent",
+            Self::TokenAmbiguous => "token_ambiguous",
             Self::ModuleMissing => "module_missing",
             Self::Hung => "hung",
             Self::Failed => "failed",

@@ -131,6 +131,7 @@ impl From<Fault> for Condition {
         let (state, reason) = match fault {
             Fault::NotReady(condition) => return condition,
             Fault::ModuleMissing(reason) => (StoreState::ModuleMissing, reason),
+            Fault::TokenAmbiguous(reason) => (StoreState::TokenAmbiguous, reason),
             Fault::TokenAbsent(reason) => (StoreState::TokenAbsent, reason),
             Fault::WrongPin(reason) => (StoreState::WrongPin, reason),
             Fault::Device(reason) => (StoreState::Failed, reason),

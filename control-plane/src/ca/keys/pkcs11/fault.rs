@@ -11,6 +11,8 @@ pub(super) enum Fault {
     ModuleMissing(String),
     /// No token with our label.
     TokenAbsent(String),
+    /// Several tokens with our label.
+    TokenAmbiguous(String),
     /// The token refused the PIN.
     WrongPin(String),
     /// The device or module failed.

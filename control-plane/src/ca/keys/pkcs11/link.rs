@@ -241,13 +241,46 @@ impl Link {
 
     fn slot(&self, entered: &Entered<'_>) -> Result<Slot, Fault> {
         let slots = entered.library().get_slots_with_token()?;
-        let ours = slots.into_iter().find(|slot| self.is_ours(entered, *slot));
-        ours.ok_or_else(|| Fault::TokenAbsent(format!("no token {:?}", self.settings.token)))
+        let mut ours = Vec::new();
+        for slot in slots {
+            ours.extend(self.serial_of_ours(entered, slot).map(|it| (slot, it)));
+        }
+        let Pkcs11Settings { token, serial, .. } = &self.settings;
+        match ours.as_slice() {
+            [(slot, _)] => Ok(*slot),
+            [] => Err(Fault::TokenAbsent(match serial {
+                Some(serial) => format!("no token {token:?} with the serial number {serial:?}"),
+                None => format!("no token {token:?}"),
+            })),
+            // Which of them is the first changes from start to start: none is taken at a guess.
+            several => {
+                let serials: Vec<_> = several.iter().map(|(_, it)| it.as_str()).collect();
+                let serials = serials.join(", ");
+                Err(Fault::TokenAmbiguous(format!(
+                    "several tokens {token:?}, with the serial numbers {serials}: set \
+                     ca.pkcs11.serial to that of the token with our keys"
+                )))
+            }
+        }
     }
 
     fn is_ours(&self, entered: &Entered<'_>, slot: Slot) -> bool {
-        let token = entered.library().get_token_info(slot);
-        token.is_ok_and(|it| it.token_initialized() && it.label().trim_end() == self.settings.token)
+        self.serial_of_ours(entered, slot).is_some()
+    }
+
+    /// The serial number of the token in a slot, where it is one that we look for.
+    fn serial_of_ours(&self, entered: &Entered<'_>, slot: Slot) -> Option<String> {
+        let token = entered.library().get_token_info(slot).ok()?;
+        let Pkcs11Settings {
+            token: label,
+            serial: wanted,
+            ..
+        } = &self.settings;
+        let serial = token.serial_number().trim_end();
+        let is_ours = token.token_initialized()
+            && token.label().trim_end() == label
+            && wanted.as_deref().is_none_or(|wanted| wanted == serial);
+        is_ours.then(|| serial.to_owned())
     }
 
     /// Takes over a connection, or what came instead of one.

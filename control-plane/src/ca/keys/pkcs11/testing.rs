@@ -76,12 +76,7 @@ fn in_a_process_of_its_own(test: &str) {
 
 impl SoftToken {
     fn initialised(folder: &Path) -> Self {
-        let made = Command::new("softhsm2-util")
-            .args(["--init-token", "--free", "--label", LABEL])
-            .args(["--so-pin", "271828", "--pin", PIN])
-            .output()
-            .expect("softhsm2 is installed by tests/setup.sh");
-        assert!(made.status.success(), "{made:?}");
+        initialise();
         let token = Self {
             folder: folder.to_owned(),
         };
@@ -93,8 +88,27 @@ impl SoftToken {
         Pkcs11Settings {
             module: MODULE.into(),
             token: LABEL.to_owned(),
+            serial: None,
             pin_file: self.pin_file(),
         }
+    }
+
+    /// Makes another token of the same label, with the same PIN.
+    pub(crate) fn initialise_another(&self) {
+        assert!(self.folder.is_dir());
+        initialise();
+    }
+
+    /// The serial numbers of all tokens, as the module's own tool tells them.
+    pub(crate) fn serials(&self) -> Vec<String> {
+        assert!(self.folder.is_dir());
+        let shown = Command::new("softhsm2-util").arg("--show-slots").output();
+        let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
+        let serials = shown.lines().filter_map(|line| {
+            let serial = line.trim().strip_prefix("Serial number:")?.trim();
+            (!serial.is_empty()).then(|| serial.to_owned())
+        });
+        serials.collect()
     }
 
     pub(crate) fn pin_file(&self) -> PathBuf {
@@ -143,4 +157,13 @@ impl SoftToken {
     fn tokens(&self) -> PathBuf {
         self.folder.join("tokens")
     }
+}
+
+fn initialise() {
+    let made = Command::new("softhsm2-util")
+        .args(["--init-token", "--free", "--label", LABEL])
+        .args(["--so-pin", "271828", "--pin", PIN])
+        .output()
+        .expect("softhsm2 is installed by tests/setup.sh");
+    assert!(made.status.success(), "{made:?}");
 }

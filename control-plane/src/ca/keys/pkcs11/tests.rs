@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
+use super::module::Module;
 use super::testing::{SoftToken, with_token};
 use super::*;
 use crate::ca::keys::{Bounds, Patient, Stores, patient, testing};
@@ -239,6 +240,51 @@ fn token_may_come_and_go_under_load() {
     });
 }
 
+/// Which of them a module lists first is another one from start to start.
+#[test]
+fn tokens_of_one_label_are_told_apart_by_serial() {
+    let test = this_test!("tokens_of_one_label_are_told_apart_by_serial");
+    with_token(test, |token| {
+        token.initialise_another();
+        let serials = token.serials();
+        assert_eq!(serials.len(), 2, "{serials:?}");
+        let of_serial = |serial: &str| Pkcs11Settings {
+            serial: Some(serial.to_owned()),
+            ..token.settings()
+        };
+        let first = Pkcs11Keys::new(of_serial(&serials[0]));
+        first.probe();
+        let made = first.create().unwrap();
+        drop(first);
+
+        let unsure = Pkcs11Keys::new(token.settings());
+        let start_anew = || Module::at(&token.settings().module).restart().unwrap();
+        for _ in 0..10 {
+            start_anew();
+            unsure.probe();
+            let Condition { state, reason } = unsure.condition();
+            assert_eq!(state, StoreState::TokenAmbiguous);
+            assert!(serials.iter().all(|it| reason.contains(it)), "{reason}");
+            assert!(reason.contains("ca.pkcs11.serial"), "{reason}");
+            unsure.create().unwrap_err();
+        }
+        for _ in 0..10 {
+            start_anew();
+            for serial in &serials {
+                let keys = Pkcs11Keys::new(of_serial(serial));
+                keys.probe();
+                assert_eq!(keys.condition(), Condition::ready());
+                let found = keys.load(made.key_id(), made.spki());
+                let is_there = found.and_then(|key| key.sign(b"a")).is_ok();
+                assert_eq!(is_there, *serial == serials[0]);
+            }
+        }
+        let nobody = Pkcs11Keys::new(of_serial("none"));
+        nobody.probe();
+        assert_eq!(nobody.condition().state, StoreState::TokenAbsent);
+    });
+}
+
 #[test]
 fn module_that_is_missing_is_said() {
     let folder = tempfile::tempdir().unwrap();
@@ -247,6 +293,7 @@ fn module_that_is_missing_is_said() {
     let settings = Pkcs11Settings {
         module: folder.path().join("no.so"),
         token: "countersign".to_owned(),
+        serial: None,
         pin_file,
     };
     let stores = Stores::new(folder.path(), Some(&settings));
