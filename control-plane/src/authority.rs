@@ -7,6 +7,7 @@ mod attesting;
 mod backing_up;
 mod by_hand;
 mod cas;
+mod clock_check;
 mod disk;
 mod errors;
 mod evicting;
@@ -42,7 +43,7 @@ mod values;
 mod waiving;
 mod withheld;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
 };
@@ -105,6 +106,8 @@ pub struct Authority {
     store: Arc<Store>,
     log: Log,
     keys: Stores,
+    /// Whether it was said that a CA is not valid yet by the clock.
+    clock_is_told: AtomicBool,
     /// The intermediate whose end was spoken of last.
     reminded_of: Mutex<Option<String>>,
     /// One write of registrations, tokens or CAs at a time; enrolments do not wait for it.

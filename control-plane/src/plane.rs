@@ -95,6 +95,9 @@ impl Plane {
 
     fn missing(&self, version: &str) -> Vec<String> {
         let now = self.clock.now();
+        if self.authority.mends_the_clock(now) {
+            return Vec::new();
+        }
         let roster = Roster::take(&self.authority.nodes(), &self.hub, &self.fleet);
         roster.waiting_for(version, &self.authority.waived(now), now)
     }

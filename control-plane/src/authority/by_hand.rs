@@ -99,7 +99,7 @@ impl Authority {
         if let Some(index) = signed_before {
             let before = self.logged_before(index)?;
             if !self.is_renewal_due(before.issuance(), &authorized, now) {
-                let signed = self.issued_before(before, &authorized)?;
+                let signed = self.issued_before(before, &authorized, now)?;
                 return self.hand_out(id, &signed);
             }
             self.write().keys.renew(spki_sha256, &authorized, now)?;

@@ -102,7 +102,7 @@ impl Authority {
         // A lineage ends with the next: nobody is answered with what an earlier one was given.
         let is_earlier = |index: &u64| self.read().nodes.is_earlier(node.id(), *index);
         if let Some(index) = enrolled.filter(|index| !is_earlier(index)) {
-            return self.enrolled_before(index, &authorized);
+            return self.enrolled_before(index, &authorized, now);
         }
         let outcome = self.certify(node, authorized, key, now).await;
         if outcome.is_err() {
@@ -197,8 +197,9 @@ impl Authority {
         &self,
         index: u64,
         authorized: &Authorized,
+        now: Timestamp,
     ) -> Result<Arc<PublishedSvid>, AuthorityError> {
-        let signed = self.issued_before(self.logged_before(index)?, authorized)?;
+        let signed = self.issued_before(self.logged_before(index)?, authorized, now)?;
         let above = self.above(&signed)?;
         svid_of(&signed, above, authorized)
     }
@@ -215,12 +216,15 @@ impl Authority {
         &self,
         logged: Logged,
         authorized: &Authorized,
+        now: Timestamp,
     ) -> Result<Signed, AuthorityError> {
+        self.check_clock(now)?;
         let index = logged.issuance().serial.index();
         // The epoch of an entry may be above the present one: a restore took back the change that
         // raised it, and with it what the certificate says.
         let (present, then) = (authorized.key_epoch(), logged.issuance().key_epoch);
-        if then.map_or(index < present, |then| then != present) {
+        let issuer = &logged.issuance().issuer;
+        if then.map_or(index < present, |then| then != present) || self.is_too_early(issuer, now) {
             return Err(AuthorityError::Denied(Denied {
                 code: "key_superseded",
                 message: "this key was certified before its registration changed".to_owned(),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::convert::identity;
 use std::future::Future;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
 use arc_swap::ArcSwapOption;
@@ -106,6 +106,7 @@ impl Authority {
             store,
             log,
             keys,
+            clock_is_told: AtomicBool::default(),
             reminded_of: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
             enrolling: Stripes::default(),

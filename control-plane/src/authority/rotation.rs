@@ -190,6 +190,9 @@ impl Authority {
         now: Timestamp,
     ) -> Result<CaRecord, AuthorityError> {
         self.begin_change(now).await?;
+        if issuer.not_before > now {
+            self.check_clock(now)?;
+        }
         let (ttl, times) = (self.ca_ttl(tier), &self.settings.times);
         let subject = Subject::ca(tier, key.key_id(), self.trust_domain(), ttl, times);
         let not_before = not_before(&subject, now, issuer);

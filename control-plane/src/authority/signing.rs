@@ -91,6 +91,7 @@ impl Authority {
         stands: impl FnOnce(&Issuance) -> Result<(), Denied>,
         now: Timestamp,
     ) -> Result<Signed, AuthorityError> {
+        self.check_clock(now)?;
         let (issuer, key) = self.cas().issuing().ok_or_else(no_issuer)?;
         // An entry that nobody signs is of no use: a key that is known to be away costs none.
         key.ready()?;

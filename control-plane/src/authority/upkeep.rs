@@ -25,6 +25,7 @@ impl Authority {
             return Err(StoreError::Stopped.into());
         }
         self.try_writes_again().await;
+        self.tell_of_clock(now);
         self.remind(now);
         // What fails stops nothing else.
         let hierarchy = self.keep_hierarchy(now).await;

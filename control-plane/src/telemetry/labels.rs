@@ -37,6 +37,8 @@ pub(crate) enum Alarm {
     NodeConnected,
     /// No issuing CA can sign any more.
     IssuerExpired,
+    /// A CA that signs is not valid yet by the clock.
+    IssuerNotYetValid,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -91,7 +93,11 @@ impl From<Phase> for PhaseLabel {
 
 impl Alarm {
     /// Every kind, so that each series is there before anything happened.
-    pub(super) const ALL: [Self; 2] = [Self::NodeConnected, Self::IssuerExpired];
+    pub(super) const ALL: [Self; 3] = [
+        Self::NodeConnected,
+        Self::IssuerExpired,
+        Self::IssuerNotYetValid,
+    ];
 }
 
 impl From<Alarm> for KindLabel {
@@ -99,6 +105,7 @@ impl From<Alarm> for KindLabel {
         let kind = match alarm {
             Alarm::NodeConnected => "node_connected",
             Alarm::IssuerExpired => "issuer_expired",
+            Alarm::IssuerNotYetValid => "issuer_not_yet_valid",
         };
         Self { kind }
     }

@@ -62,6 +62,19 @@ impl Plane {
         plane
     }
 
+    /// With a clock that is ahead of ours from its first start on.
+    pub(crate) async fn ahead_by(secs: i64) -> Self {
+        let mut plane = Self {
+            folder: tempfile::tempdir().unwrap(),
+            settings: String::new(),
+            data_dir: "./cp".into(),
+            ahead: Arc::new(secs.into()),
+            running: None,
+        };
+        plane.restart().await;
+        plane
+    }
+
     /// With its state elsewhere than beside its configuration.
     pub(crate) async fn in_dir(data_dir: &Path) -> Self {
         let mut plane = Self {

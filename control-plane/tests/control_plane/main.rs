@@ -9,6 +9,7 @@ mod admin_socket;
 mod backups;
 mod by_hand;
 mod certs;
+mod clocks;
 mod consumers;
 mod daemon;
 mod disks;

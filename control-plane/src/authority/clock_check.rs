@@ -1,0 +1,128 @@
+//! CAs that are not valid yet by the clock: it is behind now, or was ahead when they were made.
+//!
+//! Nothing is issued under them, for every verifier would refuse it, and nobody is waited for who
+//! would refuse everything anyway. Which of the two clocks is wrong is for the operator to know: he
+//! sets the clock right, or rotates the CA.
+
+use std::fmt;
+use std::sync::atomic::Ordering;
+
+use jiff::Timestamp;
+use tracing::{error, info};
+
+use super::cas::Cas;
+use super::{Authority, AuthorityError};
+use crate::ca::slots::Tier;
+use crate::telemetry::Alarm;
+
+/// The uppermost CA that signs and is not valid yet.
+#[derive(Clone, Debug)]
+pub(super) struct NotYetValid {
+    tier: Tier,
+    key_id: String,
+    not_before: Timestamp,
+    now: Timestamp,
+    /// Whether another signed it.
+    is_foreign: bool,
+}
+
+impl NotYetValid {
+    /// What makes a successor that is valid.
+    fn rotation(&self) -> &'static str {
+        match (self.tier, self.is_foreign) {
+            (_, true) => "countersign ca csr and ca import",
+            (Tier::Root, _) => "countersign ca rotate-root",
+            (Tier::Intermediate, _) => "countersign ca rotate-intermediate",
+            (Tier::Issuing, _) => "countersign ca rotate-issuing",
+        }
+    }
+}
+
+impl fmt::Display for NotYetValid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (tier, key_id, not_before) = (self.tier.as_str(), &self.key_id, self.not_before);
+        write!(
+            f,
+            "the {tier} CA {key_id} is not valid before {not_before}, and the clock says {}: nothing \
+             is issued that everybody would refuse. Where the clock is behind, set it right; where it \
+             was ahead when this CA was made, run {}",
+            self.now,
+            self.rotation()
+        )
+    }
+}
+
+impl Authority {
+    /// Which CA that signs is not valid yet.
+    pub(super) fn not_yet_valid(&self, now: Timestamp) -> Option<NotYetValid> {
+        not_yet_valid(&self.cas(), now)
+    }
+
+    /// Before something is issued.
+    ///
+    /// # Errors
+    /// Every verifier would refuse it by this clock.
+    pub(super) fn check_clock(&self, now: Timestamp) -> Result<(), AuthorityError> {
+        match self.not_yet_valid(now) {
+            None => Ok(()),
+            Some(wrong) => Err(AuthorityError::Unavailable(wrong.to_string())),
+        }
+    }
+
+    /// Whether a CA that signed is not valid yet, or one above it: it was replaced for that.
+    pub(super) fn is_too_early(&self, key_id: &str, now: Timestamp) -> bool {
+        let cas = self.cas();
+        let mut at = cas.authorities.record(key_id);
+        while let Some(ca) = at {
+            if ca.not_before > now {
+                return true;
+            }
+            let is_root = ca.tier == Tier::Root;
+            at = { !is_root }
+                .then(|| cas.authorities.record(&ca.issued_by))
+                .flatten();
+        }
+        false
+    }
+
+    /// Says it once when it comes, and when it has gone.
+    pub(super) fn tell_of_clock(&self, now: Timestamp) {
+        let wrong = self.not_yet_valid(now);
+        let told = self.clock_is_told.swap(wrong.is_some(), Ordering::Relaxed);
+        match wrong {
+            Some(wrong) if !told => {
+                self.metrics.alarm(Alarm::IssuerNotYetValid);
+                error!(reason = %wrong, "alarm: a CA is not valid yet by this clock");
+            }
+            None if told => info!("every CA that signs is valid by this clock again"),
+            _ => {}
+        }
+    }
+
+    /// Whether the prepared root is valid where the active one is not yet, so that it was made to
+    /// mend that: nobody who has the old bundle accepts anything, and nobody has to be waited for. A
+    /// root that was prepared before the clock went wrong is the younger one, and waits.
+    pub(crate) fn mends_the_clock(&self, now: Timestamp) -> bool {
+        let cas = self.cas();
+        let slots = cas.authorities.slots();
+        let prepared = slots.prepared_root();
+        let prepared = prepared.and_then(|key_id| cas.authorities.record(key_id));
+        let active = cas.authorities.active(Tier::Root);
+        prepared.is_some_and(|root| root.not_before <= now)
+            && active.is_some_and(|root| root.not_before > now)
+    }
+}
+
+fn not_yet_valid(cas: &Cas, now: Timestamp) -> Option<NotYetValid> {
+    let tiers = [Tier::Root, Tier::Intermediate, Tier::Issuing].into_iter();
+    let signing = tiers.filter_map(|tier| cas.authorities.active(tier));
+    let wrong = { signing }.find(|ca| ca.not_before > now)?;
+    let issuer = cas.authorities.record(&wrong.issued_by);
+    Some(NotYetValid {
+        tier: wrong.tier,
+        key_id: wrong.key_id.clone(),
+        not_before: wrong.not_before,
+        now,
+        is_foreign: issuer.is_none_or(|issuer| issuer.store.is_none()),
+    })
+}
