@@ -96,6 +96,16 @@ impl Authority {
         serial: Serial,
         spki: &[u8],
     ) -> Vec<CertificateDer<'static>> {
+        self.certify_until(id, serial, spki, 2040)
+    }
+
+    fn certify_until(
+        &self,
+        id: &SpiffeId,
+        serial: Serial,
+        spki: &[u8],
+        until_year: i32,
+    ) -> Vec<CertificateDer<'static>> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.subject_alt_names = vec![SanType::URI(id.as_str().try_into().unwrap())];
@@ -108,9 +118,25 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         params.serial_number = Some(SerialNumber::from_slice(serial.as_bytes()));
         params.not_before = date_time_ymd(2025, 1, 1);
-        params.not_after = date_time_ymd(2040, 1, 1);
+        params.not_after = date_time_ymd(until_year, 1, 1);
         let key = SubjectPublicKeyInfo::from_der(spki).unwrap();
         vec![params.signed_by(&key, &self.0).unwrap().der().clone()]
+    }
+
+    /// A credential whose certificate expired years ago. Whoever holds it does not know, unless
+    /// `lifetime` tells.
+    pub(crate) fn expired(&self, id: &SpiffeId, serial: Serial) -> Svid {
+        let key = Keypair::generate().unwrap();
+        Svid {
+            id: id.clone(),
+            chain: self.certify_until(id, serial, key.spki(), 2026),
+            key: key.pkcs8().clone(),
+            serial,
+            lifetime: Lifetime {
+                issued_at: now(),
+                not_after: "2026-01-01T00:00:00Z".parse().unwrap(),
+            },
+        }
     }
 
     /// A credential with a fresh key.

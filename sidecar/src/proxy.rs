@@ -11,6 +11,7 @@ pub mod identity;
 mod inbound;
 mod outbound;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use countersign_serve::limits::MAX_CONNECTIONS;
 use countersign_serve::{BindError, bind_tcp};
 use countersign_verify::tls::TrustCell;
+use jiff::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +30,7 @@ use self::connection::{Connection, Ended};
 use self::identity::{Identities, LocalIdentity};
 use self::inbound::InboundRoute;
 use self::outbound::OutboundRoute;
+use crate::clock;
 use crate::config::{AttestCallers, Inbound, Outbound};
 use crate::telemetry::{Metrics, Side};
 
@@ -38,7 +41,7 @@ pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub struct Listening {
     /// Its table in the configuration, such as `inbound[0]`.
-    pub name: String,
+    pub name: Arc<str>,
     /// Which side of a connection it is.
     pub side: Side,
     /// Where it listens.
@@ -51,10 +54,13 @@ pub struct Listening {
 
 impl Listening {
     /// Why nobody can be served, though the identity is there.
-    pub fn hindrance(&self) -> Option<&'static str> {
+    pub fn hindrance(&self, now: Timestamp) -> Option<Cow<'static, str>> {
         let presented = self.identity.presented()?;
+        if let Err(expired) = presented.check_time(now) {
+            return Some(expired.to_string().into());
+        }
         let by_uid = self.attest_callers == AttestCallers::Uid;
-        (by_uid && !presented.is_admissible_by_uid()).then_some(UID_IS_NOT_ENOUGH)
+        (by_uid && !presented.is_admissible_by_uid()).then_some(UID_IS_NOT_ENOUGH.into())
     }
 }
 
@@ -150,7 +156,7 @@ impl Proxy {
             source,
         })?;
         let listening = Listening {
-            name,
+            name: name.into(),
             side: route.side(),
             address,
             identity,
@@ -211,8 +217,8 @@ impl Accepting {
     async fn announce(&self) {
         self.listening.identity.installed().await;
         tracing::info!(listener = %self.listening.name, "accepting");
-        if let Some(problem) = self.listening.hindrance() {
-            tracing::warn!(listener = %self.listening.name, problem, "everybody will be refused");
+        if let Some(problem) = self.listening.hindrance(clock::now()) {
+            tracing::warn!(listener = %self.listening.name, %problem, "everybody will be refused");
         }
     }
 

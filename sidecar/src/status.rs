@@ -5,6 +5,7 @@ mod client;
 mod server;
 mod table;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use countersign_model::{EntitlementId, Serial, SpiffeId};
@@ -176,6 +177,7 @@ impl Report {
             },
             listeners: Items {
                 items: listeners(
+                    now,
                     snapshot,
                     sources.link.ever,
                     sources.listeners,
@@ -236,6 +238,7 @@ fn why_not(held: &Held, is_wanted: bool, now: Timestamp) -> Option<String> {
 }
 
 fn listeners(
+    now: Timestamp,
     snapshot: &Snapshot,
     reached: bool,
     listening: &[Listening],
@@ -244,16 +247,16 @@ fn listeners(
     let proxy = listening.iter().map(|listener| {
         let id = listener.identity.id();
         let problem = match snapshot.for_proxy(id) {
-            None if !reached => Some(UNREACHED),
-            None => Some(NO_ENTITLEMENT),
-            Some(held) if held.svid.is_none() => Some(RIGHT_WITHOUT_CHAIN),
-            Some(_) => listener.hindrance(),
+            None if !reached => Some(UNREACHED.into()),
+            None => Some(NO_ENTITLEMENT.into()),
+            Some(held) if held.svid.is_none() => Some(RIGHT_WITHOUT_CHAIN.into()),
+            Some(_) => listener.hindrance(now),
         };
         Listener {
-            name: listener.name.clone(),
+            name: listener.name.to_string(),
             address: listener.address.to_string(),
             identity: Some(id.clone()),
-            problem: problem.map(str::to_owned),
+            problem: problem.map(Cow::into_owned),
         }
     });
     let others = others.iter().map(|(name, address)| Listener {

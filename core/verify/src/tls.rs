@@ -5,6 +5,7 @@
 //! storage, no early data.
 
 mod cell;
+mod refused;
 mod verifier;
 mod words;
 
@@ -21,6 +22,7 @@ use rustls::{ClientConfig, ServerConfig, SupportedCipherSuite};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 pub use self::cell::{IdentityCell, TrustCell};
+pub use self::refused::refused_peer;
 use self::verifier::SvidVerifier;
 pub use self::verifier::{PeerRefused, handshake_code};
 pub use self::words::handshake_words;

@@ -43,6 +43,19 @@ pub(super) enum CallerRefused {
     Unknown(#[from] DiagnosticsError),
 }
 
+impl CallerRefused {
+    /// A word for metric labels.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Uid(_) => "uid_not_admitted",
+            Self::Nobody => "no_local_owner",
+            Self::NotAccepted => "workload_not_accepting",
+            Self::Replaced => "workload_replaced",
+            Self::Unknown(_) => "local_owner_unknown",
+        }
+    }
+}
+
 /// Who takes a connection that we made to the workload.
 #[derive(Debug)]
 pub(super) enum Taken {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use countersign_model::SpiffeId;
 use countersign_serve::tls::HandshakeError;
 use countersign_telemetry::{Principal, peer_line};
-use countersign_verify::tls::peer_of;
+use countersign_verify::tls::{handshake_code, handshake_words, peer_of, refused_peer};
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::callers::CallerRefused;
-use super::identity::{Identities, LocalIdentity, Presented};
+use super::identity::{Identities, IdentityExpired, LocalIdentity, Presented};
 use super::{CONNECT_DEADLINE, Listening, copy};
 use crate::clock;
 use crate::telemetry::{Metrics, Side};
@@ -27,6 +27,9 @@ pub(super) enum Ended {
     /// There is nothing to present: the right was removed.
     #[error("this node does not hold the identity")]
     NoIdentity,
+    /// What there is to present has expired.
+    #[error(transparent)]
+    Expired(#[from] IdentityExpired),
     /// The right to the identity was removed while the connection was open.
     #[error("the right to the identity ended")]
     Withdrawn,
@@ -34,8 +37,13 @@ pub(super) enum Ended {
     #[error(transparent)]
     Caller(#[from] CallerRefused),
     /// TLS failed or was too slow.
-    #[error(transparent)]
-    Handshake(#[from] HandshakeError),
+    #[error("{error}")]
+    Handshake {
+        /// Why.
+        error: HandshakeError,
+        /// Whose certificate the peer showed, where a bundle of ours vouches for it.
+        peer_id: Option<SpiffeId>,
+    },
     /// The next hop is not there.
     #[error("cannot connect to {address}: {source}")]
     Connect {
@@ -44,14 +52,14 @@ pub(super) enum Ended {
         /// What the kernel said.
         source: io::Error,
     },
-    /// One end broke.
-    #[error(transparent)]
+    /// One end broke. A TLS peer that refuses us says so after our handshake is over.
+    #[error("{}", handshake_words(.0))]
     Broken(#[from] io::Error),
 }
 
 /// An open connection.
 pub(super) struct Connection {
-    listener: String,
+    listener: Arc<str>,
     side: Side,
     peer: SocketAddr,
     identity: Arc<LocalIdentity>,
@@ -70,7 +78,7 @@ impl Connection {
     ) -> Self {
         metrics.connections(listening.side, 1);
         Self {
-            listener: listening.name.clone(),
+            listener: Arc::clone(&listening.name),
             side: listening.side,
             peer,
             identity: Arc::clone(&listening.identity),
@@ -89,7 +97,9 @@ impl Connection {
 
     /// What a handshake that begins now will present.
     pub(super) fn presented(&self) -> Result<Arc<Presented>, Ended> {
-        self.identity.presented().ok_or(Ended::NoIdentity)
+        let presented = self.identity.presented().ok_or(Ended::NoIdentity)?;
+        presented.check_time(clock::now())?;
+        Ok(presented)
     }
 
     /// Runs one handshake and notes how it ended and what it served.
@@ -98,10 +108,10 @@ impl Connection {
         presented: &Arc<Presented>,
         handshake: impl Future<Output = Result<T, HandshakeError>>,
     ) -> Result<T, Ended> {
-        let done = handshake.await;
+        let (done, peer_id) = refused_peer(handshake).await;
         let result = done.as_ref().err().map_or("ok", HandshakeError::code);
         self.metrics.handshake(self.side, result);
-        let tls = done?;
+        let tls = done.map_err(|error| Ended::Handshake { error, peer_id })?;
         self.identities
             .note_served(&self.identity, presented, clock::now());
         Ok(tls)
@@ -146,19 +156,61 @@ impl Connection {
         ended.map(drop)
     }
 
-    /// Logs why it ended. What a stranger can cause at will is no warning.
+    /// Logs why it ended, and counts what was refused.
     pub(super) fn close(self, ended: Result<(), Ended>) {
-        let (listener, peer) = (&self.listener, self.peer);
-        let principal = Principal::source(peer.ip()).at(listener);
-        match ended {
-            Ok(()) => {}
-            Err(error @ (Ended::Caller(_) | Ended::Connect { .. } | Ended::NoIdentity)) => {
-                peer_line!(WARN, principal, %listener, %peer, %error, "connection refused");
+        let Err(error) = ended else {
+            return;
+        };
+        let (listener, peer) = (&*self.listener, self.peer);
+        let Some(reason) = error.refusal() else {
+            tracing::debug!(listener, %peer, %error, "connection broken");
+            return;
+        };
+        self.metrics.refusal(&self.listener, reason);
+        if self.side == Side::Inbound && NOISE.contains(&reason) {
+            tracing::debug!(listener, %peer, reason, %error, "connection refused");
+            return;
+        }
+        let peer_id = error.peer_id().map(tracing::field::display);
+        let principal = error.principal(peer).at(listener);
+        peer_line!(WARN, principal, listener, %peer, peer_id, reason, %error, "connection refused");
+    }
+}
+
+/// Of an inbound listener these are counted and no warning: whoever looks for open ports, or asks
+/// whether one is open, causes them.
+const NOISE: [&str; 4] = ["connection", "deadline", "evicted", "tls"];
+
+impl Ended {
+    /// Why nothing was carried, as a word for the metric; `None` where something was. One of
+    /// [`HandshakeError::code`], or of these.
+    fn refusal(&self) -> Option<&'static str> {
+        match self {
+            Self::NoIdentity => Some("no_identity"),
+            Self::Expired(_) => Some("identity_expired"),
+            Self::Caller(refused) => Some(refused.code()),
+            Self::Handshake { error, .. } => Some(error.code()),
+            Self::Connect { .. } => Some("connect"),
+            Self::Broken(error) => {
+                let tls = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+                matches!(tls, rustls::Error::AlertReceived(_)).then(|| handshake_code(tls))
             }
-            Err(error @ Ended::Handshake(_)) if self.side == Side::Outbound => {
-                peer_line!(WARN, principal, %listener, %peer, %error, "connection refused");
-            }
-            Err(error) => tracing::debug!(%listener, %peer, %error, "connection broken"),
+            Self::Withdrawn => None,
+        }
+    }
+
+    fn peer_id(&self) -> Option<&SpiffeId> {
+        match self {
+            Self::Handshake { peer_id, .. } => peer_id.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Who caused it, as far as it was proved.
+    fn principal(&self, peer: SocketAddr) -> Principal {
+        match self {
+            Self::Caller(CallerRefused::Uid(uid)) => Principal::uid(*uid),
+            _ => Principal::source(peer.ip()),
         }
     }
 }

@@ -25,6 +25,15 @@ const PROXY_CONSUMER: &str = "proxy";
 /// the identities that the configuration names.
 pub type Served = BTreeMap<EntitlementId, (Serial, Timestamp)>;
 
+/// The certificate of an identity has expired and no newer one came. Log, `status` and refusals say
+/// it in these words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the certificate of the identity expired at {not_after}, and no newer one has come")]
+pub struct IdentityExpired {
+    /// Until when it was valid.
+    pub not_after: Timestamp,
+}
+
 /// What is presented at this moment.
 #[derive(Debug)]
 pub struct Presented {
@@ -40,6 +49,18 @@ impl Presented {
     /// The serial of the leaf.
     pub fn serial(&self) -> Serial {
         self.svid.serial
+    }
+
+    /// Whether the leaf can still be shown.
+    ///
+    /// # Errors
+    /// It has expired.
+    pub fn check_time(&self, now: Timestamp) -> Result<(), IdentityExpired> {
+        let not_after = self.svid.lifetime.not_after;
+        match self.svid.lifetime.is_expired(now) {
+            true => Err(IdentityExpired { not_after }),
+            false => Ok(()),
+        }
     }
 
     /// Whether the owner of a loopback socket satisfies one of the rights by its uid.

@@ -51,7 +51,7 @@ impl InboundRoute {
         stream: TcpStream,
         connection: &Connection,
     ) -> Result<(), Ended> {
-        let presented = connection.presented()?;
+        let presented = connection.presented().inspect_err(|_| reset(&stream))?;
         let turn = self.turnstile.enter(connection.peer().ip());
         let accepting = turn.pass(handshake(stream, Arc::clone(&self.tls)));
         let tls = connection.handshake(&presented, accepting).await?;

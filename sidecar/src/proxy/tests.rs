@@ -1,5 +1,6 @@
 //! Two sidecars' data paths with real sockets between them.
 
+use std::collections::BTreeSet;
 use std::io::BufRead as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -8,15 +9,19 @@ use std::time::Duration;
 
 use countersign_model::{Entitlement, EntitlementId, EntitlementKind, Selector, SelectorSet};
 use countersign_verify::BundleSet;
+use countersign_verify::tls::{PeerRule, client_config};
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
 
 use super::*;
 use crate::config::AttestCallers;
 use crate::consumers::Consumers;
-use crate::holdings::{Held, Holdings};
+use crate::control::link_state::LinkState;
+use crate::holdings::{Held, Holdings, Svid};
 use crate::pki::{Authority, id, right, serial};
+use crate::status::{Report, Sources};
 
 const BOUND: Duration = Duration::from_secs(20);
 
@@ -84,7 +89,11 @@ impl Node {
 
     /// The same credential under several rights to one identity.
     fn hold_under(&self, authority: &Authority, index: u64, rights: &[Entitlement]) {
-        let svid = authority.svid(&rights[0].spiffe_id, serial(index));
+        self.hold_svid(authority.svid(&rights[0].spiffe_id, serial(index)), rights);
+    }
+
+    fn hold_svid(&self, svid: impl Into<Arc<Svid>>, rights: &[Entitlement]) {
+        let svid = svid.into();
         let held = |right: &Entitlement| {
             let held = Held {
                 entitlement: Arc::new(right.clone()),
@@ -95,6 +104,31 @@ impl Node {
         };
         let entries = Arc::new(rights.iter().map(held).collect());
         self.holdings.publish(|snapshot| snapshot.entries = entries);
+    }
+
+    /// Whether its one listener has refused a connection for this reason.
+    fn refused(&self, reason: &str) -> bool {
+        let listener = &self.listening[0].name;
+        let labels = format!(r#"{{listener="{listener}",reason="{reason}"}}"#);
+        self.metric()
+            .contains(&format!("connections_refused_total{labels}"))
+    }
+
+    /// What `status` says is wrong with its one listener.
+    fn row_of_status(&self) -> Option<String> {
+        let sources = Sources {
+            address: String::new(),
+            link: LinkState::starting(clock::now()),
+            snapshot: &self.holdings.load(),
+            demanded: &BTreeSet::new(),
+            enrol_ahead: 0,
+            listeners: &self.listening,
+            others: &[],
+            not_ready: Vec::new(),
+            degraded: Vec::new(),
+        };
+        let mut report = Report::at(sources, clock::now());
+        report.listeners.items.remove(0).problem
     }
 
     fn lose_everything(&self) {
@@ -200,7 +234,10 @@ impl Mesh {
     }
 
     async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.client.address).await.unwrap()
+        // Not by turns of the runtime: a listener that resets at once would be faster.
+        let stream = std::net::TcpStream::connect(self.client.address).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        TcpStream::from_std(stream).unwrap()
     }
 
     async fn refuses(&self) {
@@ -283,6 +320,38 @@ async fn ping(stream: &mut TcpStream) {
     stream.write_all(b"ping").await.unwrap();
     within(stream.read_exact(&mut answer)).await.unwrap();
     assert_eq!(&answer, b"ping");
+}
+
+/// What is logged in this thread.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Lines {
+    fn kept() -> (Self, tracing::subscriber::DefaultGuard) {
+        let lines = Self::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone());
+        (lines, tracing::subscriber::set_default(subscriber.finish()))
+    }
+
+    /// Whether one line has all of these.
+    fn tell(&self, parts: &[&str]) -> bool {
+        let lines = self.0.lock().unwrap();
+        let mut lines = std::str::from_utf8(&lines).unwrap().lines();
+        lines.any(|line| parts.iter().all(|part| line.contains(part)))
+    }
 }
 
 /// Whether the other end closes without having said anything.
@@ -462,7 +531,7 @@ async fn selectors_beyond_a_uid_are_told_with_the_remedy() {
         narrow.kind = EntitlementKind::Workload(SelectorSet::new(selectors).unwrap());
         mesh.server.hold_under(&mesh.authority, 3, &[narrow]);
         mesh.server.presents("/web", 3).await;
-        let hindrance = mesh.server.listening[0].hindrance();
+        let hindrance = mesh.server.listening[0].hindrance(Timestamp::UNIX_EPOCH);
         assert_eq!(hindrance.is_some(), told);
         assert!(hindrance.is_none_or(|why| why.contains("attest_callers = \"netns\"")));
     }
@@ -473,6 +542,123 @@ async fn a_private_namespace_needs_no_owner() {
     let mesh = Mesh::bound(AttestCallers::Netns, "/client", "/web");
     mesh.hold("/client", uid() + 1).await;
     ping(&mut mesh.connect().await).await;
+}
+
+/// A line of a flood is left out at times, so each is caused until it is there.
+#[tokio::test]
+async fn a_refused_peer_is_told_by_name_and_rule() {
+    let (lines, _guard) = Lines::kept();
+    let mesh = Mesh::bound(AttestCallers::Uid, "/client", "/web");
+    mesh.hold("/client", uid()).await;
+    let rights = [right('1', "/client", uid())];
+    let mut expired = mesh.authority.expired(&id("/client"), serial(3));
+    // The client's clock is slow: it does not know.
+    expired.lifetime.not_after = Timestamp::MAX;
+    mesh.client.hold_svid(expired, &rights);
+    mesh.client.presents("/client", 3).await;
+    let told = [
+        "WARN",
+        r#"listener="inbound[0]""#,
+        "peer_id=spiffe://example.org/client",
+        r#"reason="expired""#,
+        "the peer's certificate has expired",
+    ];
+    until_caused(&mesh, || lines.tell(&told)).await;
+    assert!(mesh.server.refused("expired"));
+    // TLS tells the client when its handshake is over.
+    let told = [
+        "WARN",
+        r#"listener="outbound[0]""#,
+        r#"reason="peer_alert""#,
+    ];
+    until_caused(&mesh, || lines.tell(&told)).await;
+    assert!(mesh.client.refused("peer_alert"));
+}
+
+#[tokio::test]
+async fn a_peer_off_the_list_is_told_by_its_id() {
+    let (lines, _guard) = Lines::kept();
+    let mesh = Mesh::bound(AttestCallers::Uid, "/stranger", "/web");
+    mesh.hold("/stranger", uid()).await;
+    let told = [
+        "WARN",
+        r#"listener="inbound[0]""#,
+        "peer_id=spiffe://example.org/stranger",
+        r#"reason="peer_not_accepted""#,
+        "is not among those that this side accepts",
+    ];
+    until_caused(&mesh, || lines.tell(&told)).await;
+    assert!(mesh.server.refused("peer_not_accepted"));
+}
+
+#[tokio::test]
+async fn a_peer_without_a_certificate_is_told() {
+    let (lines, _guard) = Lines::kept();
+    let mesh = Mesh::up().await;
+    let trust = TrustCell::new([mesh.authority.bundle()].into_iter().collect::<BundleSet>());
+    let rule = PeerRule::OneOf([id("/web")].into());
+    let anonymous = TlsConnector::from(client_config(None, trust, rule, &[]));
+    let told = [
+        "WARN",
+        r#"reason="no_certificate""#,
+        "the peer presents no certificate",
+    ];
+    within(async {
+        while !lines.tell(&told) {
+            let stream = TcpStream::connect(mesh.server.address).await.unwrap();
+            let name = mesh.server.address.ip().into();
+            let mut tls = anonymous.connect(name, stream).await.unwrap();
+            assert!(tls.read(&mut [0; 1]).await.is_err());
+        }
+    })
+    .await;
+    assert!(mesh.server.refused("no_certificate"));
+}
+
+#[tokio::test]
+async fn an_expired_identity_is_said_the_same_everywhere() {
+    const WORDS: &str = "the certificate of the identity expired at 2026-01-01T00:00:00Z";
+    for loser in 0..2 {
+        let (lines, _guard) = Lines::kept();
+        let mesh = Mesh::up().await;
+        let node = [&mesh.client, &mesh.server][loser];
+        let path = ["/client", "/web"][loser];
+        let expired = mesh.authority.expired(&id(path), serial(3));
+        node.hold_svid(expired, &[right('1', path, uid())]);
+        node.presents(path, 3).await;
+        let listener = node.listening[0].clone();
+        until_caused(&mesh, || {
+            lines.tell(&["WARN", &format!("{:?}", listener.name), WORDS])
+        })
+        .await;
+        assert!(node.refused("identity_expired"));
+        let hindrance = listener.hindrance(clock::now()).unwrap();
+        assert!(hindrance.starts_with(WORDS), "{hindrance}");
+        assert_eq!(node.row_of_status(), Some(hindrance.into_owned()));
+        let served = [
+            "first handshake with a new certificate",
+            &serial(3).to_string(),
+        ];
+        assert!(!lines.tell(&served));
+        // A newer one mends it.
+        node.hold(&mesh.authority, path, 7, uid());
+        node.presents(path, 7).await;
+        assert_eq!(listener.hindrance(clock::now()), None);
+        ping(&mut mesh.connect().await).await;
+    }
+}
+
+/// Connects until a condition holds; each connection must be refused by a reset, which no caller
+/// takes for an answer.
+async fn until_caused(mesh: &Mesh, condition: impl Fn() -> bool) {
+    within(async {
+        while !condition() {
+            let read = mesh.connect().await.read(&mut [0; 1]).await;
+            let error = read.expect_err("an end is an empty answer");
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

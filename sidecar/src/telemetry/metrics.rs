@@ -1,7 +1,7 @@
 //! Metrics, all under `countersign_`, all times absolute: a dashboard subtracts, and a stopped
 //! process never shows a countdown that stands still.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use prometheus_client::encoding::text::encode;
@@ -41,6 +41,13 @@ struct HandshakeLabels {
     side: Side,
     /// One of the codes of [`HandshakeError`](countersign_serve::tls::HandshakeError), or `ok`.
     result: &'static str,
+}
+
+/// Bounded: the listeners of the configuration, and words of this program.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    listener: Arc<str>,
+    reason: &'static str,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -91,6 +98,7 @@ impl From<bool> for Outcome {
 pub struct Metrics {
     registry: Registry,
     handshakes: Family<HandshakeLabels, Counter>,
+    refusals: Family<RefusalLabels, Counter>,
     renewals: Family<OutcomeLabels, Counter>,
     connections: Family<SideLabels, Gauge>,
     connected: Gauge,
@@ -114,6 +122,7 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("countersign"),
             handshakes: Family::default(),
+            refusals: Family::default(),
             renewals: Family::default(),
             connections: Family::default(),
             connected: Gauge::default(),
@@ -133,6 +142,15 @@ impl Metrics {
         self.handshakes
             .get_or_create(&HandshakeLabels { side, result })
             .inc();
+    }
+
+    /// A listener, by its table in the configuration, refused a connection.
+    pub fn refusal(&self, listener: &Arc<str>, reason: &'static str) {
+        let labels = RefusalLabels {
+            listener: Arc::clone(listener),
+            reason,
+        };
+        self.refusals.get_or_create(&labels).inc();
     }
 
     /// An enrolment ended: its chain is installed, or it failed.
@@ -199,6 +217,11 @@ impl Metrics {
             self.handshakes.clone(),
         );
         registry.register(
+            "connections_refused",
+            "Connections that a listener of the proxy refused, by why",
+            self.refusals.clone(),
+        );
+        registry.register(
             "renewals",
             "Enrolments that ended, by whether a new certificate was installed",
             self.renewals.clone(),
@@ -238,8 +261,6 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::holdings::Held;
     use crate::pki::{Authority, now, right, serial};

@@ -13,8 +13,8 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-use super::{ClientAuth, IdentityCell, PeerRule, TrustCell, provider};
-use crate::{Refusal, verify_svid};
+use super::{ClientAuth, IdentityCell, PeerRule, TrustCell, provider, refused};
+use crate::{BundleSet, Refusal, VerifiedSvid, verify_svid};
 
 /// A peer whose chain is good and whose ID the rule does not admit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,16 +83,40 @@ impl SvidVerifier {
             .chain(intermediates)
             .map(|der| CertificateDer::from(der.as_ref()))
             .collect();
-        let svid = verify_svid(&chain, &self.trust.load(), &[], timestamp(now))
-            .map_err(|refusal| Error::InvalidCertificate(in_terms_of_tls(refusal)))?;
+        let trust = self.trust.load();
+        let svid = verify_svid(&chain, &trust, &[], timestamp(now)).map_err(|refusal| {
+            if let Some(svid) = once_verified(&refusal, &chain, &trust) {
+                refused::leave(svid.id);
+            }
+            Error::InvalidCertificate(in_terms_of_tls(refusal))
+        })?;
         if self.rule.admits(&svid.id) {
-            Ok(())
-        } else {
-            Err(Error::InvalidCertificate(other(PeerRefused {
-                id: svid.id,
-            })))
+            return Ok(());
         }
+        refused::leave(svid.id.clone());
+        let refused = PeerRefused { id: svid.id };
+        Err(Error::InvalidCertificate(other(refused)))
     }
+}
+
+/// Whose chain this is, if nothing but the time is wrong with the leaf.
+fn once_verified(
+    refusal: &Refusal,
+    chain: &[CertificateDer<'_>],
+    trust: &BundleSet,
+) -> Option<VerifiedSvid> {
+    let then = match *refusal {
+        Refusal::Expired {
+            index: 0,
+            not_after,
+        } => not_after,
+        Refusal::NotYetValid {
+            index: 0,
+            not_before,
+        } => not_before,
+        _ => return None,
+    };
+    verify_svid(chain, trust, &[], then).ok()
 }
 
 impl ServerCertVerifier for SvidVerifier {
