@@ -16,6 +16,7 @@ use super::state::State;
 use super::{Authority, AuthorityError, Denied};
 use crate::attest::bans::Ban;
 use crate::attest::join_token::{KnownToken, Token, TokenHash};
+use crate::attest::nodes::StoredNode;
 use crate::registry::rules;
 use crate::store::{Change as Write, Kind, Seq};
 
@@ -79,56 +80,104 @@ impl Authority {
     ) -> Result<Evicted, AuthorityError> {
         let _one_at_a_time = self.writing.lock().await;
         self.may_be_evicted(&eviction)?;
-        let Eviction { node, act, is_ban } = eviction;
+        let node = eviction.node.clone();
         // No attestation and no renewal of the node itself is under way. What is enrolled for its
         // workloads meanwhile is judged again when it is published.
-        let _none_enrols = self
-            .enrolling
-            .lock(Some(&node), &EntitlementId::node())
-            .await;
-        let revoked = self.read().revoked_tokens(&node, now);
-        let stored = self.read().nodes.stored(&node).cloned();
-        let ban = is_ban.then(|| Ban {
-            since: now,
-            reason: act.reason.as_str().to_owned(),
-        });
-        let what = What::Evicted(entry::Evicted {
-            node: node.to_string(),
-            reason: act.reason.as_str().to_owned(),
-            operator: act.operator.clone(),
-            banned: is_ban,
-        });
-        let reason = act.reason.as_str();
-        let evicted = |index| stored.as_ref().map(|it| it.evicted(index, reason, now));
-        let writes = |index| {
-            let record = evicted(index).map(|it| Write::put(Kind::Node, node.as_str(), &it));
-            let bans = ban
-                .iter()
-                .map(|ban| Write::put(Kind::Ban, node.as_str(), ban));
-            let tokens = revoked
-                .iter()
-                .map(|(hash, token)| Write::put(Kind::Token, hash.as_str(), token));
-            record.into_iter().chain(bans).chain(tokens).collect()
-        };
-        let committed = self.commit_logged(vec![what], writes, Vec::new(), now);
+        let own = EntitlementId::node();
+        let _none_enrols = self.enrolling.lock(Some(&node), &own).await;
+        let ending = Ending::of(&self.read(), eviction, now);
+        let writes = |index| ending.writes(index);
+        let committed = self.commit_logged(vec![ending.entry()], writes, Vec::new(), now);
         let (log_index, seq) = committed.await?;
-        let tokens_revoked = revoked.len();
-        let valid_until = {
-            let mut state = self.write();
-            if let Some(stored) = evicted(log_index) {
-                state.nodes.attested(&node, stored, seq);
-            }
-            state.end_everything_of(&node, revoked, ban, seq, now)
-        };
+        let valid_until = ending.apply(&mut self.write(), log_index, seq);
         let was_connected = self.hub.evict(&node);
         self.announce(seq, []);
-        warn!(node = %node, is_ban, reason, operator = act.operator, "node evicted");
+        let Eviction { act, is_ban, .. } = &ending.eviction;
+        let (reason, operator) = (act.reason.as_str(), &act.operator);
+        warn!(node = %node, is_ban, reason, operator, "node evicted");
         Ok(Evicted {
             log_index,
             was_connected,
-            tokens_revoked,
+            tokens_revoked: ending.revoked.len(),
             valid_until,
         })
+    }
+}
+
+/// An eviction that is about to be made, and what it ends.
+struct Ending {
+    eviction: Eviction,
+    /// `None` for a node that never attested.
+    node: Option<StoredNode>,
+    /// Unused tokens, as they are once they are revoked.
+    revoked: Vec<(TokenHash, Token)>,
+    now: Timestamp,
+}
+
+impl Ending {
+    fn of(state: &State, eviction: Eviction, now: Timestamp) -> Self {
+        let node = state.nodes.stored(&eviction.node).cloned();
+        let unused = state.tokens.iter().filter(|(_, known)| {
+            let token = &known.token;
+            token.node == eviction.node && token.is_unused(now)
+        });
+        let revoked = unused.map(|(hash, known)| (hash.clone(), known.token.revoked(now)));
+        Self {
+            revoked: revoked.collect(),
+            node,
+            eviction,
+            now,
+        }
+    }
+
+    fn entry(&self) -> What {
+        let Eviction { node, act, is_ban } = &self.eviction;
+        What::Evicted(entry::Evicted {
+            node: node.to_string(),
+            reason: act.reason.as_str().to_owned(),
+            operator: act.operator.clone(),
+            banned: *is_ban,
+        })
+    }
+
+    fn node(&self, index: u64) -> Option<StoredNode> {
+        let reason = self.eviction.act.reason.as_str();
+        let node = self.node.as_ref();
+        node.map(|node| node.evicted(index, reason, self.now))
+    }
+
+    fn ban(&self) -> Option<Ban> {
+        let reason = self.eviction.act.reason.as_str();
+        self.eviction.is_ban.then(|| Ban {
+            since: self.now,
+            reason: reason.to_owned(),
+        })
+    }
+
+    fn writes(&self, index: u64) -> Vec<Write> {
+        let id = self.eviction.node.as_str();
+        let node = self.node(index).map(|it| Write::put(Kind::Node, id, &it));
+        let ban = self.ban().map(|it| Write::put(Kind::Ban, id, &it));
+        let revoked = self.revoked.iter();
+        let tokens = revoked.map(|(hash, token)| Write::put(Kind::Token, hash.as_str(), token));
+        node.into_iter().chain(ban).chain(tokens).collect()
+    }
+
+    /// Ends it all, and says until when something that the node was issued is valid.
+    fn apply(&self, state: &mut State, index: u64, seq: Seq) -> Option<Timestamp> {
+        let id = &self.eviction.node;
+        if let Some(node) = self.node(index) {
+            state.nodes.attested(id, node, seq);
+        }
+        if let Some(ban) = self.ban() {
+            state.bans.insert(id.clone(), ban);
+        }
+        for (hash, token) in self.revoked.clone() {
+            state.remember_token(hash, KnownToken { token, seq });
+        }
+        state.published.withdraw(id);
+        let end = state.nodes.credential_not_after(id);
+        end.filter(|end| *end > self.now)
     }
 }
 
@@ -181,38 +230,5 @@ impl Authority {
             message: format!("{node} has not attested here, and no token is for it"),
             remedy: "see `countersign node list`",
         })
-    }
-}
-
-impl State {
-    /// The unused tokens of a node, as they are once they are revoked.
-    fn revoked_tokens(&self, node: &SpiffeId, now: Timestamp) -> Vec<(TokenHash, Token)> {
-        let unused = self.tokens.iter().filter(|(_, known)| {
-            let token = &known.token;
-            token.node == *node && token.is_unused(now)
-        });
-        unused
-            .map(|(hash, known)| (hash.clone(), known.token.revoked(now)))
-            .collect()
-    }
-
-    /// Says until when what the node was issued is valid.
-    fn end_everything_of(
-        &mut self,
-        node: &SpiffeId,
-        revoked: Vec<(TokenHash, Token)>,
-        ban: Option<Ban>,
-        seq: Seq,
-        now: Timestamp,
-    ) -> Option<Timestamp> {
-        self.published.withdraw(node);
-        for (hash, token) in revoked {
-            self.remember_token(hash, KnownToken { token, seq });
-        }
-        if let Some(ban) = ban {
-            self.bans.insert(node.clone(), ban);
-        }
-        let end = self.nodes.credential_not_after(node);
-        end.filter(|end| *end > now)
     }
 }

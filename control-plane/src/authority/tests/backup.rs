@@ -5,8 +5,10 @@ use std::io::{self, Write};
 use std::sync::Mutex;
 use std::sync::mpsc;
 
+use countersign_model::Serial;
+
 use super::super::scratch::SCRATCH;
-use super::super::succeed;
+use super::super::{Act, Eviction, Reason, succeed};
 use super::log::told;
 use super::*;
 use crate::backup::unpack;
@@ -134,4 +136,44 @@ async fn beside_a_change() {
     assert_eq!(code(again), "key_superseded");
     let next = plane.enrol(&node, &web).await;
     assert!(!has_names(&next), "a fresh key gets what is allowed now");
+}
+
+#[test]
+fn eviction_survives_a_restore() {
+    with_one_place(after_an_eviction());
+}
+
+async fn after_an_eviction() {
+    let plane = Plane::new().await;
+    let node = plane.attest("/node/a").await;
+    let own = EntitlementId::node();
+    let svid = plane.enrol(&node, &own).await;
+    let key = certificates::verify(&plane, &svid.chain(), after(1)).spki_sha256;
+    let act = Act {
+        reason: Reason::new("key copied").unwrap(),
+        operator: "operator uid 0".to_owned(),
+    };
+    let eviction = Eviction {
+        node: node.id().clone(),
+        act,
+        is_ban: true,
+    };
+    let lost_log = plane.authority.log.id();
+    plane.authority.evict(eviction, after(1)).await.unwrap();
+    let (bytes, ()) = backed_up_beside(&plane, async {}).await;
+
+    let (plane, size) = restored(plane, &bytes).await;
+    assert_eq!(plane.authority.recognise(node.id(), &key), None);
+    assert!(plane.authority.published(node.id(), &own).is_none());
+    let banned = plane
+        .authority
+        .create_token(node.id(), MINUTE, after(4))
+        .await;
+    assert_eq!(code(banned), "node_banned");
+    // One that the lost control plane made after the backup.
+    let serial = Serial::new(lost_log, size + 7, [7; 8]).unwrap();
+    let adopted = plane
+        .authority
+        .recognise_by_predecessor(node.id(), serial.as_bytes(), &key);
+    assert_eq!(adopted, None, "it knows of an eviction");
 }
