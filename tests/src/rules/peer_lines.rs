@@ -12,10 +12,12 @@ const FILES: &[(&str, &[&str])] = &[
             "control-plane/src/admin/backup.rs",
             "control-plane/src/admin/sign.rs",
             "control-plane/src/authority/by_hand.rs",
+            "control-plane/src/authority/evicting.rs",
             "control-plane/src/authority/importing.rs",
             "control-plane/src/authority/registrations.rs",
             "control-plane/src/authority/removal.rs",
             "control-plane/src/authority/tokens.rs",
+            "control-plane/src/authority/waiving.rs",
         ],
     ),
     (
@@ -40,6 +42,7 @@ const FILES: &[(&str, &[&str])] = &[
     (
         "a timer, or a key store",
         &[
+            "control-plane/src/authority/clock_check.rs",
             "control-plane/src/authority/disk.rs",
             "control-plane/src/authority/hierarchy.rs",
             "control-plane/src/authority/log_keeping.rs",
