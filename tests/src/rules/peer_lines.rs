@@ -53,6 +53,7 @@ const FILES: &[(&str, &[&str])] = &[
             "control-plane/src/ca/keys/pkcs11/link.rs",
             "control-plane/src/discovery/server_identity.rs",
             "control-plane/src/lifecycle.rs",
+            "sidecar/src/install/saving.rs",
         ],
     ),
     (
