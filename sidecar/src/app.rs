@@ -87,7 +87,12 @@ impl Sidecar {
         let holdings = Holdings::new();
         let consumers = Arc::<Consumers>::default();
         let trust = TrustCell::new([].into_iter().collect());
-        let local_api = LocalApi::new(holdings.clone(), consumers.clone(), clock::now);
+        let local_api = LocalApi::new(
+            holdings.clone(),
+            consumers.clone(),
+            &config.trust_domain,
+            clock::now,
+        );
         let workload_counters = Arc::<Counters>::default();
         let metrics = Arc::new(Metrics::with(|registry| {
             local_api.register_metrics(registry);

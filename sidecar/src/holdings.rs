@@ -70,6 +70,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether the control plane has said, since this process started, who may have what.
+    pub fn knows_rights(&self) -> bool {
+        self.bundle.is_some() && self.stamp != Stamp::default()
+    }
+
     /// What a caller with these attributes may be handed, the default first.
     pub fn admitted<'a>(&'a self, caller: &Claimed) -> Vec<&'a Held> {
         let mut held: Vec<_> = self

@@ -10,7 +10,7 @@ mod socket;
 
 use std::sync::Arc;
 
-use countersign_model::EntitlementId;
+use countersign_model::{EntitlementId, SpiffeId, TrustDomain};
 use countersign_proto::sds::secret_discovery_service_server::SecretDiscoveryServiceServer;
 use countersign_proto::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
 use countersign_serve::messages::{Account, ByteBudget, MessageBounds, Payer, Shares};
@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use tonic::{Extensions, Request, Status};
 
-pub use quota::{MAX_STREAMS_PER_UID, StreamPermit, StreamQuota};
+pub use quota::{MAX_STREAMS_PER_UID, MAX_STREAMS_WITHOUT_IDENTITY, StreamPermit, StreamQuota};
 pub use socket::{LocalConnection, LocalPeer, recognised};
 
 use crate::attest::{Caller, Programs};
@@ -38,6 +38,8 @@ pub type Services = (
 /// What both services work with.
 #[derive(Debug)]
 pub struct LocalApi {
+    /// The ID of our trust domain: what its bundle is called, and its identities begin with.
+    pub(crate) trust_domain_id: SpiffeId,
     pub(crate) holdings: Arc<Holdings>,
     pub(crate) consumers: Arc<Consumers>,
     pub(crate) secrets: Secrets,
@@ -60,9 +62,11 @@ impl LocalApi {
     pub fn new(
         holdings: Arc<Holdings>,
         consumers: Arc<Consumers>,
+        trust_domain: &TrustDomain,
         clock: fn() -> Timestamp,
     ) -> Arc<Self> {
         Arc::new(Self {
+            trust_domain_id: trust_domain.id(),
             holdings,
             consumers,
             secrets: Secrets::default(),
@@ -103,6 +107,12 @@ impl LocalApi {
         self.budget.account(payer)
     }
 
+    /// What all callers make us hold now.
+    #[cfg(test)]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.budget.held()
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         (self.clock)()
     }
@@ -118,11 +128,20 @@ impl LocalApi {
         Ok(Caller::attest(peer, snapshot, &self.programs))
     }
 
-    /// A place among the open streams of the caller's uid.
-    pub(crate) fn admit_stream(&self, caller: &Caller) -> Result<StreamPermit, Status> {
+    /// A place among the open streams of the caller's uid. Before it is known who may have what,
+    /// everybody may have something.
+    pub(crate) fn admit_stream(
+        &self,
+        caller: &Caller,
+        snapshot: &Snapshot,
+    ) -> Result<StreamPermit, Status> {
+        let has_identity = caller.has_identity() || !snapshot.knows_rights();
         self.quota
-            .admit(caller.peer().uid)
-            .ok_or_else(|| Status::resource_exhausted("too many streams of one user"))
+            .admit(caller.peer().uid, has_identity)
+            .ok_or_else(|| match has_identity {
+                true => Status::resource_exhausted("too many streams of one user"),
+                false => Status::resource_exhausted("too many streams of a user without identity"),
+            })
     }
 
     /// Enters an open stream into the record of consumers.

@@ -25,6 +25,7 @@ use countersign_proto::discovery::{
 };
 use countersign_proto::sds::secret_discovery_service_server::SecretDiscoveryService;
 use countersign_serve::messages::{Fields, Messages};
+use countersign_telemetry::{Principal, peer_line};
 use futures_util::Stream;
 use tonic::codec::Codec as _;
 use tonic::{Request, Response, Status, Streaming};
@@ -34,7 +35,7 @@ pub use secrets::Secrets;
 
 use crate::local_api::LocalApi;
 use dialect::{Dialect, with_default_type};
-use stream::{Given, SecretStream};
+use stream::{Given, Place, SecretStream};
 use view::CallerView;
 
 /// Longest request, without the node that an Envoy repeats in each: some thousands of names.
@@ -47,6 +48,13 @@ const LIMITS: Limits = Limits {
     names: 4_096,
     name_bytes: 2_304,
     unanswered: 64,
+};
+
+/// The same for a caller that has no identity: what an Envoy asks for that waits for its registration.
+/// One that has more on one stream is refused, and asks again until it is registered.
+const LIMITS_WITHOUT_IDENTITY: Limits = Limits {
+    names: 128,
+    ..LIMITS
 };
 
 /// The fields of a request that are read, by the path of its call.
@@ -82,14 +90,21 @@ impl SecretDiscovery {
     fn open<D: Dialect>(
         &self,
         request: Request<Streaming<D::Request>>,
-        dialect: D,
+        dialect: impl FnOnce(Limits) -> D,
     ) -> Result<Response<Responses<D::Response>>, Status> {
         let snapshot = self.api.holdings.load();
         let caller = self.api.attest(&request, &snapshot)?;
-        let permit = self.api.admit_stream(&caller)?;
+        let place = Place {
+            permit: self.api.admit_stream(&caller, &snapshot)?,
+            charge: self.api.account(request.extensions()).open(),
+        };
+        let limits = match caller.has_identity() || !snapshot.knows_rights() {
+            true => LIMITS,
+            false => LIMITS_WITHOUT_IDENTITY,
+        };
         let decoder = || Codec::<D::Response, D::Request>::default().decoder();
         let requests = Messages::of(request, decoder, MAX_REQUEST_BYTES);
-        let stream = SecretStream::new(self.api.clone(), caller, permit, requests, dialect);
+        let stream = SecretStream::new(self.api.clone(), caller, place, requests, dialect(limits));
         Ok(Response::new(Box::pin(stream.into_responses())))
     }
 }
@@ -103,14 +118,14 @@ impl SecretDiscoveryService for SecretDiscovery {
         &self,
         request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamSecretsStream>, Status> {
-        self.open(request, StateSession::new(LIMITS))
+        self.open(request, StateSession::new)
     }
 
     async fn delta_secrets(
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaSecretsStream>, Status> {
-        self.open(request, DeltaSession::new(LIMITS))
+        self.open(request, DeltaSession::new)
     }
 
     /// Answers with what is there now. A name that is not held yet is enrolled, and there the
@@ -129,8 +144,19 @@ impl SecretDiscoveryService for SecretDiscovery {
         let response = fetched.response;
         self.api
             .demand(request.names.iter().filter_map(|name| view.missing(name)));
+        if fetched.left_out > 0 {
+            let principal = Principal::uid(caller.peer().uid);
+            peer_line!(
+                WARN,
+                principal,
+                uid = caller.peer().uid,
+                pid = caller.peer().pid,
+                secrets_left_out = fetched.left_out,
+                "a fetch asked for more secrets than one answer can hold"
+            );
+        }
         for resource in &response.resources {
-            stream::connect(&self.api, &caller, &view, &resource.name)?
+            stream::connect(&self.api, &caller, &view.find(&resource.name))?
                 .delivered(&resource.version);
         }
         Ok(Response::new(response.into()))

@@ -20,7 +20,7 @@ use futures_util::Stream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
-pub use reply::MAX_SVIDS;
+pub use reply::{MAX_REPLY_BYTES, MAX_SVIDS};
 pub use updates::FIRST_SVID_DEADLINE;
 
 use crate::local_api::LocalApi;
@@ -52,7 +52,7 @@ impl WorkloadApi {
         demand_security_header(request.metadata())?;
         let snapshot = self.api.holdings.load();
         let caller = self.api.attest(request, &snapshot)?;
-        let permit = self.api.admit_stream(&caller)?;
+        let permit = self.api.admit_stream(&caller, &snapshot)?;
         let updates = Updates::open(self.api.clone(), caller, permit).await?;
         Ok(Response::new(Box::pin(updates.into_messages())))
     }

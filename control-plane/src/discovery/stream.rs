@@ -250,3 +250,6 @@ async fn first_hello(inbound: &mut Messages<NodeMessage>) -> Result<Option<Hello
         _ => Ok(None),
     }
 }
+
+#[cfg(test)]
+mod footprint;

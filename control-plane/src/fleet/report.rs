@@ -1,13 +1,20 @@
 //! Reading what a sidecar reports about the consumers behind it.
 
+use countersign_model::spiffe_id::MAX_TRUST_DOMAIN_BYTES;
 use countersign_proto::convert::time::read_optional_timestamp;
 use countersign_proto::mesh;
 use jiff::Timestamp;
 
 /// Most consumers of one node.
 pub(super) const MAX_CONSUMERS: usize = 4_096;
-/// Longest ID, resource name and version of a consumer, in bytes.
-const MAX_TEXT_BYTES: usize = 256;
+/// Longest name of a bundle, in bytes: the ID of the longest trust domain.
+const MAX_RESOURCE_BYTES: usize = "spiffe://".len() + MAX_TRUST_DOMAIN_BYTES;
+/// Longest ID of a consumer: a process, and the bundle that it consumes.
+const MAX_ID_BYTES: usize = MAX_PROCESS_BYTES + MAX_RESOURCE_BYTES;
+/// What a sidecar calls a process: a kind, two numbers of at most 20 digits, colons.
+const MAX_PROCESS_BYTES: usize = 64;
+/// Longest version of a bundle. Ours are hashes of 32 hex digits.
+const MAX_VERSION_BYTES: usize = 128;
 
 /// A report that is not believed: its sender breaks a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -16,7 +23,10 @@ pub(crate) enum ReportError {
     #[error("a node reports at most {MAX_CONSUMERS} consumers")]
     TooMany,
     /// A text that is too long.
-    #[error("a consumer's texts are at most {MAX_TEXT_BYTES} bytes long")]
+    #[error(
+        "a consumer's ID is at most {MAX_ID_BYTES} bytes long, its resource {MAX_RESOURCE_BYTES}, \
+         its version {MAX_VERSION_BYTES}"
+    )]
     TooLong,
     /// A text that could forge a line where operators read it.
     #[error("a consumer's texts are printable ASCII")]
@@ -93,11 +103,15 @@ impl Reported {
             mesh::consumer::Kind::WorkloadApi => ReportedKind::WorkloadApi,
             mesh::consumer::Kind::Unspecified => return Err(ReportError::Kind),
         };
-        let texts = [&consumer.id, &consumer.resource, &consumer.bundle_version];
-        if texts.iter().any(|text| text.len() > MAX_TEXT_BYTES) {
+        let texts = [
+            (&consumer.id, MAX_ID_BYTES),
+            (&consumer.resource, MAX_RESOURCE_BYTES),
+            (&consumer.bundle_version, MAX_VERSION_BYTES),
+        ];
+        if texts.iter().any(|(text, most)| text.len() > *most) {
             return Err(ReportError::TooLong);
         }
-        if !texts.iter().all(|text| is_printable(text)) {
+        if !texts.iter().all(|(text, _)| is_printable(text)) {
             return Err(ReportError::Unprintable);
         }
         let time = |at| read_optional_timestamp("consumer", at).map_err(|_| ReportError::Time);
@@ -139,9 +153,21 @@ mod tests {
         assert!(read(vec![consumer("a"); MAX_CONSUMERS]).is_ok());
         let many = read(vec![consumer("a"); MAX_CONSUMERS + 1]);
         assert_eq!(many, Err(ReportError::TooMany));
-        assert!(read(vec![consumer(&"a".repeat(MAX_TEXT_BYTES))]).is_ok());
-        let long = read(vec![consumer(&"a".repeat(MAX_TEXT_BYTES + 1))]);
+        assert!(read(vec![consumer(&"a".repeat(MAX_ID_BYTES))]).is_ok());
+        let long = read(vec![consumer(&"a".repeat(MAX_ID_BYTES + 1))]);
         assert_eq!(long, Err(ReportError::TooLong));
+    }
+
+    /// As a sidecar writes it: `envoy:PID:START:NAME`, with the largest numbers that there are.
+    #[test]
+    fn the_longest_trust_domain_can_be_reported() {
+        let bundle = format!("spiffe://{}", "a".repeat(MAX_TRUST_DOMAIN_BYTES));
+        for kind in ["envoy", "workload", "workload-bundles"] {
+            let mut longest = consumer(&format!("{kind}:{}:{}:{bundle}", u32::MAX, u64::MAX));
+            longest.resource.clone_from(&bundle);
+            longest.bundle_version = "0".repeat(32);
+            assert_eq!(read(vec![longest]).unwrap()[0].resource, bundle);
+        }
     }
 
     #[test]

@@ -128,6 +128,11 @@ impl DeltaSession {
         self.server.invariant_counters();
     }
 
+    /// From now on other bounds hold; what is there stays.
+    pub fn limit(&mut self, limits: Limits) {
+        self.server.limit(limits);
+    }
+
     /// What the names of this stream weigh in memory.
     pub fn bytes(&self) -> usize {
         self.server.bytes()

@@ -43,6 +43,11 @@ impl Server {
         }
     }
 
+    /// From now on other bounds hold.
+    pub(crate) fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Whether this stream has asked for anything of this type before.
     pub(crate) fn knows(&self, type_url: &str) -> bool {
         self.topics.contains_key(type_url)

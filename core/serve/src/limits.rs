@@ -45,10 +45,12 @@ pub const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 /// Bytes of one connection that a peer may send before they are read: two streams that nobody reads
 /// fill it. It is held whoever the peer is, so it is small; a node sends 64 kB a round trip.
 pub const CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
-/// The same for a stream on a Unix socket, where a round trip takes microseconds.
-pub const LOCAL_STREAM_WINDOW_BYTES: u32 = 32 * 1024;
-/// The same for a connection on a Unix socket. HTTP/2 knows no smaller one.
-pub const LOCAL_CONNECTION_WINDOW_BYTES: u32 = 65_535;
+/// The same for a stream on a Unix socket, where a round trip takes microseconds: so much a stream
+/// holds whose caller reads no answers.
+pub const LOCAL_STREAM_WINDOW_BYTES: u32 = 8 * 1024;
+/// The same for a connection on a Unix socket. Half of it is also what HTTP/2 bears of small frames
+/// before it gives a connection up: an Envoy acknowledges a thousand secrets in one breath.
+pub const LOCAL_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Streams that a peer may reset before they were accepted (rapid reset).
 pub const MAX_RESET_STREAMS: usize = 20;
 /// Connections open at once on the operations listener whose request is not there yet.

@@ -42,20 +42,24 @@ impl Caller {
         caller
     }
 
-    /// Reads the selectors again and judges them against `snapshot`.
-    pub fn attest_again(&mut self, snapshot: &Snapshot) {
+    /// Reads the selectors again and judges them against `snapshot`; whether another verdict came
+    /// of it.
+    pub fn attest_again(&mut self, snapshot: &Snapshot) -> bool {
         let claimed = self.claimed();
         let admitted = snapshot.admitted(&claimed);
-        self.admitted = admitted
+        let admitted: Vec<EntitlementId> = admitted
             .into_iter()
             .map(|held| held.entitlement.id.clone())
             .collect();
+        let is_new = admitted != self.admitted;
+        self.admitted = admitted;
         self.rights = snapshot.rights;
         if let (Some(process), Some(program)) = (self.process, &self.program)
             && self.has_identity()
         {
             self.programs.remember(process, program);
         }
+        is_new
     }
 
     /// Whether the entitlements of this node changed since this caller was last judged.

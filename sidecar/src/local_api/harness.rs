@@ -103,7 +103,12 @@ impl Node {
     pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (holdings, consumers) = (Holdings::new(), Arc::new(Consumers::default()));
-        let api = LocalApi::new(holdings.clone(), consumers.clone(), now);
+        let api = LocalApi::new(
+            holdings.clone(),
+            consumers.clone(),
+            &TrustDomain::new("example.org").unwrap(),
+            now,
+        );
         let server = serve(&api, &folder.path().join("sock"));
         let node = Self {
             holdings,
@@ -183,6 +188,50 @@ impl Node {
         (id, serial)
     }
 
+    /// Installs a fresh credential for each, all at once.
+    pub(crate) fn renew_all(&self, ids: &[EntitlementId]) {
+        let entries = self.holdings.load().entries.clone();
+        let not_after = "2027-01-01T00:00:00Z".parse().unwrap();
+        let issued = ids.iter().map(|id| {
+            let index = self.next_index.fetch_add(1, Ordering::Relaxed);
+            let serial = Serial::new(0x01_0000, index, [7; 8]).unwrap();
+            let spiffe_id = entries[id].entitlement.spiffe_id.clone();
+            Arc::new(self.issue(spiffe_id, serial, not_after))
+        });
+        let issued: Vec<Arc<Svid>> = issued.collect();
+        self.holdings.publish(|snapshot| {
+            let entries = Arc::make_mut(&mut snapshot.entries);
+            for (id, svid) in ids.iter().zip(issued) {
+                entries.get_mut(id).unwrap().svid = Some(svid);
+            }
+        });
+    }
+
+    /// As many identities as asked for, each with sixteen of the longest DNS names. They share one
+    /// certificate and its key: nobody looks at it here.
+    pub(crate) fn hold_large(&self, count: i64) {
+        let spiffe_id = SpiffeId::new("spiffe://example.org/large").unwrap();
+        let serial = Serial::new(0x01_0000, u64::MAX >> 24, [9; 8]).unwrap();
+        let label = "a".repeat(63);
+        let names = (0..16).map(|n| format!("{label}.{label}.{label}.{}{n:02}", "b".repeat(59)));
+        let names = names.map(|name| SanType::DnsName(name.as_str().try_into().unwrap()));
+        let not_after = "2027-01-01T00:00:00Z".parse().unwrap();
+        let svid = self.issue_for(spiffe_id, names.collect(), serial, not_after);
+        let svid = Arc::new(svid);
+        self.holdings.publish(|snapshot| {
+            let entries = Arc::make_mut(&mut snapshot.entries);
+            for n in 0..count {
+                let entitlement = Arc::new(entitlement(&format!("/large/{n}"), ours(), n));
+                let held = Held {
+                    entitlement: entitlement.clone(),
+                    svid: Some(svid.clone()),
+                    problem: None,
+                };
+                entries.insert(entitlement.id.clone(), held);
+            }
+        });
+    }
+
     pub(crate) fn remove(&self, id: &EntitlementId) {
         self.holdings.publish(|snapshot| {
             Arc::make_mut(&mut snapshot.entries).remove(id);
@@ -208,10 +257,21 @@ impl Node {
     }
 
     fn issue(&self, id: SpiffeId, serial: Serial, not_after: Timestamp) -> Svid {
+        self.issue_for(id, Vec::new(), serial, not_after)
+    }
+
+    fn issue_for(
+        &self,
+        id: SpiffeId,
+        more: Vec<SanType>,
+        serial: Serial,
+        not_after: Timestamp,
+    ) -> Svid {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.subject_alt_names = vec![SanType::URI(id.as_str().try_into().unwrap())];
+        params.subject_alt_names.extend(more);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,

@@ -1,7 +1,7 @@
 //! The two streaming dialects over one stream: only their messages differ.
 
 use countersign_discovery::{
-    DeltaRequest, DeltaSession, Outcome, SessionError, StateRequest, StateSession,
+    DeltaRequest, DeltaSession, Limits, Outcome, SessionError, StateRequest, StateSession,
 };
 use countersign_envoy::SECRET_TYPE;
 use countersign_proto::codec::Message;
@@ -24,7 +24,23 @@ pub(super) trait Dialect: Send + 'static {
         view: &CallerView<'_>,
     ) -> Result<Vec<Outcome>, SessionError>;
 
+    /// The next response out of what was touched.
     fn poll(&mut self, view: &CallerView<'_>) -> Option<Self::Response>;
+
+    /// Says that a secret changed.
+    fn touch(&mut self, name: &str);
+
+    /// Whether a poll has something to look at, and may say it.
+    fn is_touched(&self) -> bool;
+
+    /// Whether the consumer asked for this name.
+    fn wants(&self, name: &str) -> bool;
+
+    /// What the names that it asked for weigh in memory.
+    fn bytes(&self) -> usize;
+
+    /// From now on other bounds hold.
+    fn limit(&mut self, limits: Limits);
 
     /// The version of a secret that the consumer acknowledged last.
     fn acknowledged(&self, name: &str) -> Option<&str>;
@@ -52,7 +68,27 @@ impl Dialect for StateSession {
     }
 
     fn poll(&mut self, view: &CallerView<'_>) -> Option<DiscoveryResponse> {
-        Self::poll(self, view).map(Into::into)
+        self.poll_touched(view).map(Into::into)
+    }
+
+    fn touch(&mut self, name: &str) {
+        Self::touch(self, SECRET_TYPE, name);
+    }
+
+    fn is_touched(&self) -> bool {
+        Self::is_touched(self)
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        Self::wants(self, SECRET_TYPE, name)
+    }
+
+    fn bytes(&self) -> usize {
+        Self::bytes(self)
+    }
+
+    fn limit(&mut self, limits: Limits) {
+        Self::limit(self, limits);
     }
 
     fn acknowledged(&self, name: &str) -> Option<&str> {
@@ -75,7 +111,27 @@ impl Dialect for DeltaSession {
     }
 
     fn poll(&mut self, view: &CallerView<'_>) -> Option<DeltaDiscoveryResponse> {
-        Self::poll(self, view).map(Into::into)
+        self.poll_touched(view).map(Into::into)
+    }
+
+    fn touch(&mut self, name: &str) {
+        Self::touch(self, SECRET_TYPE, name);
+    }
+
+    fn is_touched(&self) -> bool {
+        Self::is_touched(self)
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        Self::wants(self, SECRET_TYPE, name)
+    }
+
+    fn bytes(&self) -> usize {
+        Self::bytes(self)
+    }
+
+    fn limit(&mut self, limits: Limits) {
+        Self::limit(self, limits);
     }
 
     fn acknowledged(&self, name: &str) -> Option<&str> {

@@ -19,6 +19,7 @@ struct Refusal {
 pub struct Metrics {
     streams: Gauge<i64, AtomicI64>,
     refusals: Family<Refusal, Counter>,
+    lookups: Counter,
 }
 
 impl Metrics {
@@ -30,6 +31,15 @@ impl Metrics {
             "Secrets that an Envoy refused",
             self.refusals.clone(),
         );
+        registry.register(
+            "sds_lookups",
+            "Names looked up for SDS consumers: their work grows with this",
+            self.lookups.clone(),
+        );
+    }
+
+    pub(super) fn looked_up(&self) {
+        self.lookups.inc();
     }
 
     pub(super) fn refused(&self, reason: NackReason) {

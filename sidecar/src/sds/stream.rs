@@ -6,9 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use countersign_discovery::{Nack, Outcome, SessionError, Standing, View};
-use countersign_envoy::SECRET_TYPE;
-use countersign_serve::messages::Messages;
+use countersign_discovery::{Nack, Outcome, SessionError};
+use countersign_serve::messages::{Charge, Messages};
 use countersign_telemetry::{Principal, peer_line};
 use futures_util::Stream;
 use jiff::Timestamp;
@@ -17,8 +16,8 @@ use tonic::Status;
 
 use super::dialect::Dialect;
 use super::metrics::OpenStream;
-use super::refuse;
-use super::view::CallerView;
+use super::view::{CallerView, Finding};
+use super::{LIMITS, refuse};
 use crate::attest::Caller;
 use crate::consumers::{Connection, ConsumerKind};
 use crate::holdings::Snapshot;
@@ -51,18 +50,28 @@ pub(super) struct SecretStream<D: Dialect> {
     requests: Messages<D::Request>,
     dialect: D,
     generations: watch::Receiver<u64>,
-    wanted: BTreeSet<String>,
+    /// The generation that everything was looked at in; `None` when everything is to be.
+    seen: Option<u64>,
+    /// Names that were asked for since.
+    fresh: BTreeSet<String>,
     given: Given,
-    attestation_due: bool,
-    _permit: StreamPermit,
+    charge: Charge,
+    permit: StreamPermit,
     _open: OpenStream,
+}
+
+/// What a stream costs its user.
+pub(super) struct Place {
+    pub(super) permit: StreamPermit,
+    /// For the names that it asks for.
+    pub(super) charge: Charge,
 }
 
 impl<D: Dialect> SecretStream<D> {
     pub(super) fn new(
         api: Arc<LocalApi>,
         caller: Caller,
-        permit: StreamPermit,
+        place: Place,
         requests: Messages<D::Request>,
         dialect: D,
     ) -> Self {
@@ -71,10 +80,11 @@ impl<D: Dialect> SecretStream<D> {
             requests,
             dialect,
             generations: api.holdings.subscribe(),
-            wanted: BTreeSet::new(),
+            seen: None,
+            fresh: BTreeSet::new(),
             given: Given::new(),
-            attestation_due: true,
-            _permit: permit,
+            charge: place.charge,
+            permit: place.permit,
             _open: api.metrics.stream_opened(),
             api,
         }
@@ -105,6 +115,8 @@ impl<D: Dialect> SecretStream<D> {
                     return Ok(None);
                 },
             }
+            // However much its consumer says, others run on this thread as well.
+            tokio::task::consume_budget().await;
         }
     }
 
@@ -117,18 +129,23 @@ impl<D: Dialect> SecretStream<D> {
             Err(SessionError::UnknownType) => return Ok(()),
             Err(error) => return Err(refuse(&error)),
         };
-        self.attestation_due = true;
+        self.charge.resize(self.dialect.bytes())?;
         for outcome in outcomes {
             match outcome {
+                Outcome::Subscribed { name, .. } if name == WILDCARD => self.seen = None,
                 Outcome::Subscribed { name, .. } => {
-                    self.wanted.insert(name);
+                    self.fresh.insert(name);
                 }
                 Outcome::Unsubscribed { name, .. } => {
-                    self.wanted.remove(&name);
+                    self.fresh.remove(&name);
                     self.given.remove(&name);
                 }
                 Outcome::Refused { names, nack, .. } => self.refused(&names, &nack),
-                Outcome::Acknowledged { .. } => {}
+                Outcome::Acknowledged { name, version, .. } => {
+                    if let Some(given) = self.given.get_mut(&name) {
+                        given.acknowledged(version);
+                    }
+                }
             }
         }
         Ok(())
@@ -150,66 +167,90 @@ impl<D: Dialect> SecretStream<D> {
     }
 
     /// The next response, if this consumer lacks something that it may have. The caller is
-    /// attested again before anything new reaches it.
+    /// attested again before anything new reaches it. An acknowledgement costs no look at a name, a
+    /// change one at each that the caller may have.
     fn answer(&mut self) -> Result<Option<D::Response>, Status> {
         let snapshot = self.api.holdings.load();
-        if self.attestation_due || self.caller.is_outdated(&snapshot) || self.has_news(&snapshot) {
-            self.caller.attest_again(&snapshot);
-            self.attestation_due = false;
+        let mut names = std::mem::take(&mut self.fresh);
+        let is_changed = self.seen != Some(snapshot.generation);
+        if is_changed {
+            names.extend(self.news(&snapshot));
+        }
+        let has_news = !names.is_empty() || self.dialect.is_touched();
+        if (has_news || self.caller.is_outdated(&snapshot)) && self.caller.attest_again(&snapshot) {
+            names.extend(self.news(&snapshot));
+            self.admit();
+        }
+        self.record(&snapshot, &names)?;
+        if is_changed {
+            self.seen = Some(snapshot.generation);
+            self.note_credential_ends(&snapshot);
         }
         let view = CallerView::new(&self.api, &snapshot, &self.caller, &self.given);
-        let names = self.names(&view);
-        self.api
-            .demand(names.iter().filter_map(|name| view.missing(name)));
-        let response = self.dialect.poll(&view);
-        self.record(&snapshot, &names)?;
-        Ok(response)
+        Ok(self.dialect.poll(&view))
     }
 
-    fn has_news(&self, snapshot: &Snapshot) -> bool {
-        let view = CallerView::new(&self.api, snapshot, &self.caller, &self.given);
-        self.names(&view).iter().any(|name| {
-            let given = self.given.get(name).map(|given| &given.progress.version);
-            match view.standing(SECRET_TYPE, name) {
-                Standing::Present(resource) => given != Some(&resource.version),
-                Standing::Removed | Standing::Absent => false,
-            }
-        })
-    }
-
-    /// The names that the consumer subscribed to; all of its names for a wildcard.
-    fn names(&self, view: &CallerView<'_>) -> BTreeSet<String> {
-        let mut names = self.wanted.clone();
-        if names.remove(WILDCARD) {
-            names.extend(view.names(SECRET_TYPE).iter().map(ToString::to_string));
+    /// A caller that has an identity now is one like any other.
+    fn admit(&mut self) {
+        if self.caller.has_identity() && self.permit.has_identity() {
+            self.dialect.limit(LIMITS);
         }
-        names
     }
 
-    /// Brings the record of consumers up to what this one was given and has acknowledged.
-    fn record(&mut self, snapshot: &Snapshot, names: &BTreeSet<String>) -> Result<(), Status> {
-        for name in names {
-            let view = CallerView::new(&self.api, snapshot, &self.caller, &self.given);
-            let Standing::Present(resource) = view.standing(SECRET_TYPE, name) else {
-                continue;
-            };
-            let progress = Progress {
-                version: resource.version,
-                acknowledged: self.dialect.acknowledged(name).map(str::to_owned),
-                credential_end: view.credential_end(name),
-            };
-            let new = match self.given.contains_key(name) {
-                true => None,
-                false => Some(connect(&self.api, &self.caller, &view, name)?),
-            };
-            if let Some(new) = new {
-                self.given.insert(name.clone(), new);
+    /// The names that the consumer asked for and whose secret is another than it was given. What it
+    /// may have and this node does not hold yet is asked for.
+    fn news(&self, snapshot: &Snapshot) -> Vec<String> {
+        let view = CallerView::new(&self.api, snapshot, &self.caller, &self.given);
+        let wanted = view.known().filter(|name| self.dialect.wants(name));
+        let is_news = |name: &&str| {
+            self.api.demand(view.missing(name).into_iter());
+            let given = self.given.get(*name);
+            match (view.version(name), given) {
+                (Some(version), given) => {
+                    given.is_none_or(|given| given.progress.version != version)
+                }
+                (None, Some(given)) => !given.is_taken() && view.was_removed(name),
+                (None, None) => false,
             }
-            if let Some(given) = self.given.get_mut(name) {
-                given.advance(progress);
+        };
+        wanted.filter(is_news).map(str::to_owned).collect()
+    }
+
+    /// Brings the record of consumers up to what these names come to now, and has them looked at.
+    fn record(&mut self, snapshot: &Snapshot, names: &BTreeSet<String>) -> Result<(), Status> {
+        let view = CallerView::new(&self.api, snapshot, &self.caller, &self.given);
+        let missing = names.iter().filter_map(|name| view.missing(name));
+        self.api.demand(missing);
+        let found: Vec<Finding> = names.iter().map(|name| view.find(name)).collect();
+        for finding in found {
+            self.dialect.touch(&finding.name);
+            if finding.version.is_some() && !self.given.contains_key(&finding.name) {
+                let new = connect(&self.api, &self.caller, &finding)?;
+                self.given.insert(finding.name.clone(), new);
+            }
+            let acknowledged = self.dialect.acknowledged(&finding.name);
+            if let Some(given) = self.given.get_mut(&finding.name) {
+                given.advance(Progress {
+                    version: finding.version.unwrap_or_default(),
+                    acknowledged: acknowledged.map(str::to_owned),
+                    credential_end: finding.credential_end,
+                });
             }
         }
         Ok(())
+    }
+
+    /// Whoever validates with a bundle counts until the last of its certificates ends.
+    fn note_credential_ends(&mut self, snapshot: &Snapshot) {
+        let view = CallerView::new(&self.api, snapshot, &self.caller, &self.given);
+        let ends = self.given.keys().map(|name| view.credential_end(name));
+        let ends: Vec<Option<Timestamp>> = ends.collect();
+        for (given, credential_end) in self.given.values_mut().zip(ends) {
+            given.advance(Progress {
+                credential_end,
+                ..given.progress.clone()
+            });
+        }
     }
 }
 
@@ -217,17 +258,16 @@ impl<D: Dialect> SecretStream<D> {
 pub(super) fn connect(
     api: &LocalApi,
     caller: &Caller,
-    view: &CallerView<'_>,
-    name: &str,
+    finding: &Finding,
 ) -> Result<GivenSecret, Status> {
-    let is_bundle = view.is_bundle(name);
+    let name = &finding.name;
     let id = format!("envoy:{}:{name}", caller.process_name());
-    let resource = if is_bundle { name } else { "" };
+    let resource = if finding.is_bundle { name } else { "" };
     Ok(GivenSecret {
         connection: api.connect(&id, ConsumerKind::Envoy, resource)?,
-        is_bundle,
+        is_bundle: finding.is_bundle,
         progress: Progress {
-            credential_end: view.credential_end(name),
+            credential_end: finding.credential_end,
             ..Progress::default()
         },
     })
@@ -236,6 +276,19 @@ pub(super) fn connect(
 impl GivenSecret {
     pub(super) fn is_bundle(&self) -> bool {
         self.is_bundle
+    }
+
+    /// Whether it was taken away again.
+    fn is_taken(&self) -> bool {
+        self.progress.version.is_empty()
+    }
+
+    fn acknowledged(&mut self, version: String) {
+        let progress = Progress {
+            acknowledged: Some(version),
+            ..self.progress.clone()
+        };
+        self.advance(progress);
     }
 
     /// The answer of a unary fetch is all that such a consumer will ever say.

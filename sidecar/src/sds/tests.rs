@@ -1,5 +1,7 @@
 //! Real gRPC over a real socket; the holdings are filled by hand.
 
+mod floods;
+
 use std::collections::BTreeMap;
 
 use countersign_envoy::{SECRET_TYPE, read_trusted_ca};

@@ -13,27 +13,62 @@ use crate::holdings::{Held, Snapshot, Svid};
 
 /// Most SVIDs in one message; a caller with more identities gets the first by rank.
 pub const MAX_SVIDS: usize = 1_024;
+/// Most bytes of SVIDs in one message, the first by rank as well: a gRPC client takes in 4 MiB unless
+/// it was told otherwise, and a message beyond that breaks its stream.
+pub const MAX_REPLY_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
+/// What an SVID takes in a message beside its texts, certificates and key: tags and lengths.
+const SVID_ENVELOPE_BYTES: usize = 24;
 
 /// What a caller may have at one moment: the bundle, and its identities, the default first.
 pub(super) struct Handout<'a> {
     pub(super) bundle: &'a TrustBundle,
     admitted: Vec<&'a Held>,
+    left_out: usize,
     now: Timestamp,
 }
 
 impl<'a> Handout<'a> {
     /// `None` before the first bundle, or for a caller without an identity.
     pub(super) fn new(snapshot: &'a Snapshot, caller: &Caller, now: Timestamp) -> Option<Self> {
-        let mut admitted = caller.admitted(snapshot);
-        admitted.truncate(MAX_SVIDS);
-        Some(Self {
-            bundle: snapshot
-                .bundle
-                .as_deref()
-                .filter(|_| !admitted.is_empty())?,
+        let admitted = caller.admitted(snapshot);
+        let bundle = snapshot
+            .bundle
+            .as_deref()
+            .filter(|_| !admitted.is_empty())?;
+        let mut handout = Self {
+            bundle,
             admitted,
+            left_out: 0,
             now,
-        })
+        };
+        let fitting = handout.fitting();
+        handout.left_out = handout.admitted.len() - fitting;
+        handout.admitted.truncate(fitting);
+        Some(handout)
+    }
+
+    /// How many identities, the default first, have room in one message.
+    fn fitting(&self) -> usize {
+        let roots = self.bundle.roots().iter();
+        let bundle: usize = roots.map(|der| der.len()).sum();
+        let mut bytes = 0;
+        let fits = |held: &&&Held| {
+            let svid = self
+                .svid(held)
+                .map_or(0, |svid| weight(held, svid) + bundle);
+            bytes += svid;
+            bytes <= MAX_REPLY_BYTES
+        };
+        self.admitted
+            .iter()
+            .take(MAX_SVIDS)
+            .take_while(fits)
+            .count()
+    }
+
+    /// How many identities have no room.
+    pub(super) fn left_out(&self) -> usize {
+        self.left_out
     }
 
     /// The identities whose credential is not held yet.
@@ -66,6 +101,14 @@ impl<'a> Handout<'a> {
         let svid = held.svid.as_deref()?;
         (!svid.lifetime.is_expired(self.now)).then_some(svid)
     }
+}
+
+/// What an SVID takes in a message, without the bundle.
+fn weight(held: &Held, svid: &Svid) -> usize {
+    let hint = held.entitlement.hint.as_ref().map_or("", Hint::as_str);
+    let chain: usize = svid.chain.iter().map(|der| der.len()).sum();
+    let texts = svid.id.as_str().len() + hint.len();
+    texts + chain + svid.key.len() + SVID_ENVELOPE_BYTES
 }
 
 /// One kind of message.

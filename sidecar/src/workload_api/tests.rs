@@ -1,11 +1,13 @@
 //! The standard's rules over a real socket, with our own client and with the `spiffe` crate.
 
 use countersign_model::Hint;
+use countersign_proto::codec::Message as _;
 use countersign_proto::workload::spiffe_workload_api_client::SpiffeWorkloadApiClient;
 use countersign_proto::workload::{X509BundlesRequest, X509svidRequest, X509svidResponse};
 use spiffe::{WorkloadApiClient, X509Source};
 use tonic::{Code, Request, Status, Streaming};
 
+use super::{MAX_REPLY_BYTES, MAX_SVIDS};
 use crate::consumers::ConsumerKind;
 use crate::local_api::harness::{Node, entitlement, now, ours, theirs, until, within};
 
@@ -231,4 +233,37 @@ async fn an_independent_source_follows_a_renewal() {
     node.renew(&id);
     within(updates.changed()).await.unwrap();
     assert_ne!(source.svid().unwrap().leaf().as_bytes(), first);
+}
+
+/// The client takes in 4 MiB, as every client of gRPC does by default.
+#[tokio::test]
+async fn more_identities_than_fit_are_left_out_from_the_end() {
+    let node = Node::start().await;
+    node.hold_large(1_024);
+    let message = next(&mut fetch(&node).await.unwrap()).await;
+    let svid = message.svids[0].encoded_len();
+    let length = message.encoded_len();
+    assert!(length <= MAX_REPLY_BYTES, "{length}");
+    assert!(
+        length + 2 * svid > MAX_REPLY_BYTES,
+        "as many as fit: {length}"
+    );
+    assert!(message.svids.len() < 1_024 && svid > 4_096);
+}
+
+#[tokio::test]
+async fn a_caller_with_a_thousand_identities_gets_them() {
+    let node = Node::start().await;
+    let mut marked = entitlement("/marked", ours(), 5_000);
+    marked.is_default = true;
+    node.hold(marked);
+    for n in 0..1_030 {
+        node.entitle(entitlement(&format!("/n/{n}"), ours(), n));
+    }
+    let snapshot = node.holdings.load();
+    let ids: Vec<_> = snapshot.entries.keys().cloned().collect();
+    node.renew_all(&ids);
+    let message = next(&mut fetch(&node).await.unwrap()).await;
+    assert_eq!(message.svids.len(), MAX_SVIDS);
+    assert_eq!(message.svids[0].spiffe_id, "spiffe://example.org/marked");
 }

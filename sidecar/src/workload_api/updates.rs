@@ -4,17 +4,16 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_discovery::Stamp;
+use countersign_telemetry::{Principal, peer_line};
 use futures_util::Stream;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tonic::Status;
 
-use super::reply::{Handout, Reply};
+use super::reply::{Handout, MAX_REPLY_BYTES, MAX_SVIDS, Reply};
 use crate::attest::Caller;
 use crate::consumers::{Connection, ConsumerKind};
-use crate::holdings::Snapshot;
 use crate::local_api::{LocalApi, StreamPermit};
 
 /// How long a caller that is entitled waits for its first credential before UNAVAILABLE.
@@ -27,6 +26,8 @@ pub(super) struct Updates<R> {
     /// Made when the stream opened; sent first.
     first: Option<Composed<R>>,
     sent: String,
+    /// How many identities had no room in the last message.
+    left_out: usize,
     /// Handed to the transport when the stream is asked for the next message.
     in_flight: Option<Delivery>,
     connection: Connection,
@@ -37,6 +38,7 @@ pub(super) struct Updates<R> {
 struct Composed<R> {
     message: R,
     content: String,
+    left_out: usize,
     delivery: Delivery,
 }
 
@@ -74,6 +76,7 @@ impl<R: Reply> Updates<R> {
             generations,
             sent: first.content.clone(),
             first: Some(first),
+            left_out: 0,
             in_flight: None,
             connection,
             _permit: permit,
@@ -97,9 +100,28 @@ impl<R: Reply> Updates<R> {
             Some(first) => first,
             None => self.changed().await?,
         };
+        self.tell_left_out(composed.left_out);
         self.sent = composed.content;
         self.in_flight = Some(composed.delivery);
         Ok(composed.message)
+    }
+
+    /// Says once, and again when it changes, that a caller has more identities than it is handed.
+    fn tell_left_out(&mut self, left_out: usize) {
+        if std::mem::replace(&mut self.left_out, left_out) == left_out || left_out == 0 {
+            return;
+        }
+        let peer = self.caller.peer();
+        peer_line!(
+            WARN,
+            Principal::uid(peer.uid),
+            uid = peer.uid,
+            pid = peer.pid,
+            identities_left_out = left_out,
+            most = MAX_SVIDS,
+            most_bytes = MAX_REPLY_BYTES,
+            "a caller has more identities than one message can hold: the last by rank are left out"
+        );
     }
 
     /// Waits for other content than was sent.
@@ -152,7 +174,7 @@ async fn first_message<R: Reply>(
         Err(_) => match turn::<R>(api, caller, None) {
             Turn::Message(composed) | Turn::Partial(composed) => Ok(composed),
             Turn::Denied => Err(denied()),
-            Turn::Wait if knows_rights(&api.holdings.load()) => Err(starting()),
+            Turn::Wait if api.holdings.load().knows_rights() => Err(starting()),
             Turn::Wait => Err(unconnected()),
         },
     }
@@ -171,7 +193,7 @@ fn turn<R: Reply>(api: &LocalApi, caller: &mut Caller, sent: Option<&str>) -> Tu
         caller.attest_again(&snapshot);
     }
     let Some(handout) = Handout::new(&snapshot, caller, now) else {
-        return match knows_rights(&snapshot) {
+        return match snapshot.knows_rights() {
             true => Turn::Denied,
             false => Turn::Wait,
         };
@@ -186,6 +208,7 @@ fn turn<R: Reply>(api: &LocalApi, caller: &mut Caller, sent: Option<&str>) -> Tu
     let composed = Composed {
         message: R::compose(&handout),
         content,
+        left_out: handout.left_out(),
         delivery: Delivery {
             bundle: handout.bundle.trust_domain().id().to_string(),
             bundle_version: handout.bundle.version().to_owned(),
@@ -197,11 +220,6 @@ fn turn<R: Reply>(api: &LocalApi, caller: &mut Caller, sent: Option<&str>) -> Tu
         (false, true, _) | (false, _, Some(_)) => Turn::Partial(composed),
         (false, false, None) => Turn::Wait,
     }
-}
-
-/// Whether the control plane has said, since this process started, who may have what.
-fn knows_rights(snapshot: &Snapshot) -> bool {
-    snapshot.bundle.is_some() && snapshot.stamp != Stamp::default()
 }
 
 fn denied() -> Status {
