@@ -1,14 +1,15 @@
 //! One caller of the local socket, and which identities it may be handed right now.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::Arc;
 
-use countersign_model::{Claimed, EntitlementId};
+use countersign_model::{Claimed, EntitlementId, EntitlementKind, Selector, SelectorSet};
 use countersign_serve::unix::UnixPeer;
 use countersign_telemetry::{Principal, peer_line};
 
 use super::program::{Program, Programs};
-use super::selectors::{Process, see};
+use super::selectors::{Ids, Process, program};
 use crate::holdings::{Held, Snapshot};
 use crate::local_api::LocalPeer;
 
@@ -21,6 +22,8 @@ pub struct Caller {
     process: Option<Process>,
     program: Option<Program>,
     programs: Arc<Programs>,
+    /// What was last said to be lacking: each reason is one line a stream.
+    told: Option<String>,
     admitted: Vec<EntitlementId>,
     rights: u64,
 }
@@ -35,6 +38,7 @@ impl Caller {
             process,
             program: None,
             programs: Arc::clone(programs),
+            told: None,
             admitted: Vec::new(),
             rights: 0,
         };
@@ -45,7 +49,7 @@ impl Caller {
     /// Reads the selectors again and judges them against `snapshot`; whether another verdict came
     /// of it.
     pub fn attest_again(&mut self, snapshot: &Snapshot) -> bool {
-        let claimed = self.claimed();
+        let claimed = self.claimed(snapshot);
         let admitted = snapshot.admitted(&claimed);
         let admitted: Vec<EntitlementId> = admitted
             .into_iter()
@@ -57,7 +61,7 @@ impl Caller {
         if let (Some(process), Some(program)) = (self.process, &self.program)
             && self.has_identity()
         {
-            self.programs.remember(process, program);
+            self.programs.remember(self.peer.uid, process, program);
         }
         is_new
     }
@@ -91,29 +95,73 @@ impl Caller {
         }
     }
 
-    fn claimed(&mut self) -> Claimed {
+    /// What it can show of what some entitlement asks for.
+    fn claimed(&mut self, snapshot: &Snapshot) -> Claimed {
+        let ids = Ids::of(&self.peer);
+        if ids.ambiguous.iter().any(|id| is_asked_for(snapshot, id)) {
+            self.lacks(&AMBIGUOUS);
+        }
+        let paths = paths_for(snapshot, &ids.claimed);
         let was_seen = |process, program: &Program| {
             self.program.as_ref() == Some(program) || self.programs.contain(process, program)
         };
-        let seen = see(&self.peer, self.process, was_seen);
-        if seen.has_unmapped_id {
-            lacking(
-                &self.peer,
-                &"the user namespace of the sidecar does not map all ids, \
-                and gives this one to whoever it leaves out: it satisfies no selector",
-            );
+        let path = match program(&self.peer, self.process, &paths, was_seen) {
+            Ok(program) => {
+                let path = program.as_ref().map(Program::selector);
+                self.program = program.or(self.program.take());
+                path
+            }
+            Err(reason) => {
+                self.lacks(&reason);
+                None
+            }
+        };
+        ids.claimed.iter().cloned().chain(path).collect()
+    }
+
+    fn lacks(&mut self, reason: &dyn Display) {
+        let reason = reason.to_string();
+        if self.told.as_ref() == Some(&reason) {
+            return;
         }
-        match seen.program {
-            Ok(program) => self.program = Some(program),
-            Err(reason) => lacking(&self.peer, &reason),
-        }
-        seen.claimed
+        let (principal, uid, pid) = (Principal::uid(self.peer.uid), self.peer.uid, self.peer.pid);
+        peer_line!(WARN, principal, uid, pid, %reason, "a caller lacks a selector");
+        self.told = Some(reason);
     }
 }
 
-fn lacking(peer: &UnixPeer, reason: &dyn Display) {
-    let (principal, uid, pid) = (Principal::uid(peer.uid), peer.uid, peer.pid);
-    peer_line!(WARN, principal, uid, pid, %reason, "a caller lacks a selector");
+const AMBIGUOUS: &str = "the user namespace of the sidecar does not map all ids, and gives this one \
+     to whoever it leaves out: it satisfies no selector";
+
+fn asked(snapshot: &Snapshot) -> impl Iterator<Item = &SelectorSet> {
+    let entries = snapshot.entries.values();
+    entries.filter_map(|held| match &held.entitlement.kind {
+        EntitlementKind::Workload(selectors) => Some(selectors),
+        EntitlementKind::Node => None,
+    })
+}
+
+fn is_asked_for(snapshot: &Snapshot, selector: &Selector) -> bool {
+    asked(snapshot).any(|set| set.iter().any(|asked| asked == selector))
+}
+
+/// The paths that would give a caller with these ids something.
+fn paths_for<'a>(snapshot: &'a Snapshot, ids: &Claimed) -> BTreeSet<&'a str> {
+    let would_do = |set: &&SelectorSet| {
+        let mut others = set.iter().filter(|selector| path_of(selector).is_none());
+        others.all(|asked| ids.iter().any(|own| own == asked))
+    };
+    let sets = asked(snapshot).filter(would_do);
+    sets.flat_map(SelectorSet::iter)
+        .filter_map(path_of)
+        .collect()
+}
+
+fn path_of(selector: &Selector) -> Option<&str> {
+    match selector {
+        Selector::UnixPath(path) => Some(path),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

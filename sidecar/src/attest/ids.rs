@@ -27,14 +27,13 @@ struct Ambiguous {
     gid: Option<u32>,
 }
 
-/// The selector that a user id satisfies, if it is one user's.
-pub(super) fn uid(uid: u32) -> Option<Selector> {
-    (OURS.uid != Some(uid)).then_some(Selector::UnixUid(uid))
-}
-
-/// The selector that a group id satisfies, if it is one group's.
-pub(super) fn gid(gid: u32) -> Option<Selector> {
-    (OURS.gid != Some(gid)).then_some(Selector::UnixGid(gid))
+/// Whether an id can be anybody's.
+pub(super) fn is_ambiguous(id: &Selector) -> bool {
+    match id {
+        Selector::UnixUid(uid) => OURS.uid == Some(*uid),
+        Selector::UnixGid(gid) => OURS.gid == Some(*gid),
+        _ => false,
+    }
 }
 
 /// What cannot be read counts as the worst.
@@ -63,7 +62,7 @@ mod tests {
     use countersign_model::SelectorSet;
     use countersign_serve::unix::UnixPeer;
 
-    use crate::attest::selectors::see;
+    use crate::attest::selectors::Ids;
     use crate::attest::uid_alone::admits;
     use crate::local_api::harness::entitlement;
 
@@ -148,8 +147,8 @@ mod tests {
             pid: None,
         };
         assert_eq!((peer.uid, peer.gid), (DEFAULT_OVERFLOW, DEFAULT_OVERFLOW));
-        let seen = see(&peer, None, |_, _| false);
-        assert_eq!(seen.claimed.iter().count(), 0);
+        let ids = Ids::of(&peer);
+        assert_eq!((ids.claimed.iter().count(), ids.ambiguous.len()), (0, 2));
         for (uid, admitted) in [(DEFAULT_OVERFLOW, false), (0, true)] {
             let selectors = SelectorSet::new([Selector::UnixUid(uid)]).unwrap();
             assert_eq!(admits(&entitlement("/a", selectors, 1), uid), admitted);

@@ -6,24 +6,23 @@
 //! path: its executable was replaced by an upgrade, and it still runs the old one. A process that
 //! is first seen after that has none, and must be started anew.
 
-use std::collections::VecDeque;
-use std::fs::{self, File, Metadata};
+mod seen;
+
+use std::collections::BTreeSet;
+use std::fs;
 use std::io;
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::fd::{AsFd, AsRawFd as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
 
 use countersign_model::selector::DELETED;
 use countersign_model::{Selector, SelectorError};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, statx};
 
-use super::selectors::Process;
+pub use self::seen::{MAX_PROGRAMS, Programs};
 
-/// Most processes that are remembered with their executable; one more forgets the oldest, which
-/// then keeps its open streams and no more. A path is at most 1 kB, so 1 MB in all.
-pub const MAX_PROGRAMS: usize = 1_024;
+/// What is known of a file without asking the server or daemon of its file system, which a caller
+/// may have chosen: who waits for one waits for ever.
+const DONT_ASK: AtFlags = AtFlags::STATX_DONT_SYNC;
 
 /// Why an executable is not what a selector speaks of.
 #[derive(Debug, thiserror::Error)]
@@ -61,22 +60,33 @@ pub struct Program {
 /// One file. Inode numbers are used again; a number with its time of birth is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileId {
-    device: u64,
+    device: (u32, u32),
     inode: u64,
-    born: Option<SystemTime>,
+    born: Option<(i64, u32)>,
 }
 
 impl Program {
-    /// What a process runs, by one look: path and file belong together, whatever it execs.
+    /// What a process runs, if it is at one of `paths`. Of any other no file is looked at: its
+    /// place is the caller's choice.
     ///
     /// # Errors
     /// `/proc` does not tell; inside, a path that no selector can say.
-    pub(super) fn of(pid: u32) -> io::Result<Result<Self, NotHere>> {
+    pub(super) fn of(
+        pid: u32,
+        paths: &BTreeSet<&str>,
+    ) -> io::Result<Result<Option<Self>, NotHere>> {
         let link = format!("/proc/{pid}/exe");
+        let named =
+            |link: &Path| Ok(selectable(link)?).map(|path| paths.contains(&*path).then_some(path));
+        match named(&fs::read_link(&link)?) {
+            Ok(Some(_)) => {}
+            other => return Ok(other.map(|_| None)),
+        }
+        // By one look: path and file belong together, whatever it execs meanwhile.
         let file = rustix::fs::open(link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
-        let file = FileId::of(&File::from(file).metadata()?);
-        Ok(selectable(&path).map(|path| Self { path, file }))
+        let file = FileId::of(&file, "", AtFlags::EMPTY_PATH)?;
+        Ok(named(&path).map(|path| path.map(|path| Self { path, file })))
     }
 
     /// The selector that it satisfies.
@@ -90,8 +100,8 @@ impl Program {
     /// It is not.
     pub(super) fn is_here(&self) -> Result<(), NotHere> {
         let path = PathBuf::from(&self.path);
-        match fs::metadata(&path) {
-            Ok(here) if FileId::of(&here) == self.file => Ok(()),
+        match FileId::of(CWD, &*self.path, AtFlags::empty()) {
+            Ok(here) if here == self.file => Ok(()),
             Ok(_) => Err(NotHere::Other { path }),
             Err(source) => Err(NotHere::Missing { path, source }),
         }
@@ -99,12 +109,15 @@ impl Program {
 }
 
 impl FileId {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            born: metadata.created().ok(),
-        }
+    fn of(at: impl AsFd, path: &str, flags: AtFlags) -> io::Result<Self> {
+        let asked = StatxFlags::INO | StatxFlags::BTIME;
+        let it = statx(at, path, flags | DONT_ASK, asked)?;
+        let knows_birth = it.stx_mask & StatxFlags::BTIME.bits() != 0;
+        Ok(Self {
+            device: (it.stx_dev_major, it.stx_dev_minor),
+            inode: it.stx_ino,
+            born: knows_birth.then_some((it.stx_btime.tv_sec, it.stx_btime.tv_nsec)),
+        })
     }
 }
 
@@ -115,32 +128,6 @@ fn selectable(link: &Path) -> Result<String, NotHere> {
     match format!("unix:path:{path}").parse()? {
         Selector::UnixPath(path) => Ok(path),
         _ => Err(SelectorError::Shape.into()),
-    }
-}
-
-/// Which processes were seen with which executable while that was the file at its path here, and
-/// were given something for it. Oldest first, at most [`MAX_PROGRAMS`].
-#[derive(Debug, Default)]
-pub struct Programs(Mutex<VecDeque<(Process, Program)>>);
-
-impl Programs {
-    /// Whether this process was seen so.
-    pub(super) fn contain(&self, process: Process, program: &Program) -> bool {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.iter()
-            .any(|(p, seen)| *p == process && seen == program)
-    }
-
-    /// Remembers a process for its later connections.
-    pub(super) fn remember(&self, process: Process, program: &Program) {
-        if self.contain(process, program) {
-            return;
-        }
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= MAX_PROGRAMS {
-            seen.pop_front();
-        }
-        seen.push_back((process, program.clone()));
     }
 }
 

@@ -9,10 +9,11 @@
 //! separate hostile processes of one uid, who could trace or preload each other anyway. Nor does
 //! it speak of a file's content.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 
-use countersign_model::Claimed;
+use countersign_model::{Claimed, Selector};
 use countersign_serve::unix::UnixPeer;
 
 use super::ids;
@@ -60,49 +61,65 @@ pub enum NoPath {
     Unreadable(#[from] io::Error),
 }
 
-/// What is known of a caller beyond doubt.
+/// The user and group of a caller.
 #[derive(Debug)]
-pub struct Seen {
-    /// Its selectors.
+pub struct Ids {
+    /// As selectors.
     pub claimed: Claimed,
-    /// Its executable, or why none is among them.
-    pub program: Result<Program, NoPath>,
-    /// Whether its uid or gid can be anybody's, so that it is not among the selectors.
-    pub has_unmapped_id: bool,
+    /// Those that can be anybody's, and so satisfy nothing.
+    pub ambiguous: Vec<Selector>,
 }
 
-/// Looks at a caller. `was_seen` says whether this very process was seen with an executable while
-/// that was the file under its path.
-pub fn see(
+impl Ids {
+    /// Of the kernel's record.
+    pub fn of(peer: &UnixPeer) -> Self {
+        let told = [Selector::UnixUid(peer.uid), Selector::UnixGid(peer.gid)];
+        let (ambiguous, own) = told.into_iter().partition(ids::is_ambiguous);
+        Self {
+            claimed: Vec::into_iter(own).collect(),
+            ambiguous,
+        }
+    }
+}
+
+/// The executable of a caller, if it is at one of `paths`; its place is looked at no further where
+/// it is not. `was_seen` says whether this very process was seen with an executable while that was
+/// the file under its path.
+///
+/// # Errors
+/// Why there is none.
+pub fn program(
     peer: &UnixPeer,
     process: Option<Process>,
+    paths: &BTreeSet<&str>,
     was_seen: impl Fn(Process, &Program) -> bool,
-) -> Seen {
-    let program = process.ok_or(NoPath::NoProcess).and_then(|process| {
-        let program = executable(process, peer.uid)?;
-        if !was_seen(process, &program) {
-            program.is_here()?;
-        }
-        Ok(program)
-    });
-    let path = program.as_ref().ok().map(Program::selector);
-    let ids = [ids::uid(peer.uid), ids::gid(peer.gid)];
-    Seen {
-        has_unmapped_id: ids.iter().any(Option::is_none),
-        claimed: ids.into_iter().flatten().chain(path).collect(),
-        program,
+) -> Result<Option<Program>, NoPath> {
+    if paths.is_empty() {
+        return Ok(None);
     }
+    let process = process.ok_or(NoPath::NoProcess)?;
+    let program = executable(process, peer.uid, paths)?;
+    if let Some(program) = &program
+        && !was_seen(process, program)
+    {
+        program.is_here()?;
+    }
+    Ok(program)
 }
 
 /// The executable of a process. It counts only if the pid had the same start time and uid before
 /// and after it was read: else it could be that of another process.
-fn executable(process: Process, uid: u32) -> Result<Program, NoPath> {
+fn executable(
+    process: Process,
+    uid: u32,
+    paths: &BTreeSet<&str>,
+) -> Result<Option<Program>, NoPath> {
     let unchanged = || Ok::<_, io::Error>(Process::of(process.pid)? == process);
     let same_uid = || Ok::<_, io::Error>(effective_uid(process.pid)? == uid);
     if !(unchanged()? && same_uid()?) {
         return Err(NoPath::Changed);
     }
-    let program = Program::of(process.pid)?;
+    let program = Program::of(process.pid, paths)?;
     if !(same_uid()? && unchanged()?) {
         return Err(NoPath::Changed);
     }
@@ -130,8 +147,6 @@ pub fn start_time(stat: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use countersign_model::Selector;
-
     use super::*;
 
     fn own_peer() -> UnixPeer {
@@ -142,31 +157,34 @@ mod tests {
         }
     }
 
-    fn selectors(peer: &UnixPeer, process: Option<Process>) -> Seen {
-        see(peer, process, |_, _| false)
+    /// Our own executable, if a registration names it.
+    fn own_program(peer: &UnixPeer, process: Option<Process>) -> Result<Option<Program>, NoPath> {
+        let own = std::env::current_exe().unwrap();
+        program(peer, process, &[own.to_str().unwrap()].into(), |_, _| false)
     }
 
     #[test]
     fn own_attributes_are_seen() {
         let peer = own_peer();
         let process = Process::of(std::process::id()).unwrap();
-        let Seen {
-            claimed, program, ..
-        } = selectors(&peer, Some(process));
         let own = std::env::current_exe().unwrap();
         let path = Selector::UnixPath(own.to_str().unwrap().to_owned());
-        assert!(program.is_ok());
-        assert!(claimed.iter().any(|s| *s == path));
-        assert!(claimed.iter().any(|s| *s == Selector::UnixUid(peer.uid)));
+        let program = own_program(&peer, Some(process)).unwrap().unwrap();
+        assert_eq!(program.selector(), path);
+        let ids = Ids::of(&peer);
+        assert!(
+            ids.claimed
+                .iter()
+                .any(|s| *s == Selector::UnixUid(peer.uid))
+        );
     }
 
     #[test]
     fn another_life_of_a_pid_has_no_path() {
         let mut process = Process::of(std::process::id()).unwrap();
         process.started += 1;
-        let seen = selectors(&own_peer(), Some(process));
-        assert!(matches!(seen.program, Err(NoPath::Changed)));
-        assert_eq!(seen.claimed.iter().count(), 2);
+        let seen = own_program(&own_peer(), Some(process));
+        assert!(matches!(seen, Err(NoPath::Changed)));
     }
 
     #[test]
@@ -174,15 +192,21 @@ mod tests {
         let mut peer = own_peer();
         peer.uid += 1;
         let process = Process::of(std::process::id()).ok();
-        let seen = selectors(&peer, process);
-        assert!(matches!(seen.program, Err(NoPath::Changed)));
+        let seen = own_program(&peer, process);
+        assert!(matches!(seen, Err(NoPath::Changed)));
     }
 
     #[test]
-    fn a_vanished_process_leaves_uid_and_gid() {
-        let seen = selectors(&own_peer(), None);
-        assert!(matches!(seen.program, Err(NoPath::NoProcess)));
-        assert_eq!(seen.claimed.iter().count(), 2);
+    fn a_vanished_process_has_no_path() {
+        let seen = own_program(&own_peer(), None);
+        assert!(matches!(seen, Err(NoPath::NoProcess)));
+        assert_eq!(Ids::of(&own_peer()).claimed.iter().count(), 2);
+    }
+
+    #[test]
+    fn nothing_is_asked_of_a_process_where_no_path_counts() {
+        let seen = program(&own_peer(), None, &BTreeSet::new(), |_, _| false);
+        assert_eq!(seen.unwrap(), None);
     }
 
     proptest::proptest! {

@@ -41,19 +41,27 @@ pub enum OtherEnd {
     },
     /// The accept queue of a listener: nobody has accepted it yet.
     Queued,
-    /// A listener that accepts once there are bytes (`TCP_DEFER_ACCEPT`).
+    /// A listener that has not taken it into its queue: it accepts once there are bytes
+    /// (`TCP_DEFER_ACCEPT`), or its queue was full at that moment.
     Deferred,
     /// No process of this network namespace, or our connection has ended.
     Nobody,
 }
 
-/// Who listens on an address. Two answers are equal if they are about one and the same listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Who listens on an address.
+#[derive(Clone, Copy, Debug)]
 pub struct Listener {
     /// The uid that made it.
     pub uid: u32,
     /// The kernel never gives one to two sockets.
     cookie: [u8; 8],
+}
+
+impl Listener {
+    /// Whether both answers are about one and the same socket.
+    pub fn is(&self, other: &Self) -> bool {
+        self.cookie == other.cookie
+    }
 }
 
 /// What is at the other end of a loopback connection, which we accepted or made. Read nothing from

@@ -2,7 +2,7 @@
 
 use countersign_model::{Claimed, Entitlement, EntitlementKind, Selector};
 
-use super::ids;
+use super::ids::is_ambiguous;
 
 /// Whether some uid alone satisfies an entitlement. Where it does not, a loopback listener with
 /// that identity refuses everybody: say so when it starts, with the remedy
@@ -13,7 +13,7 @@ pub fn is_admissible_by_uid(entitlement: &Entitlement) -> bool {
         EntitlementKind::Workload(selectors) => {
             let mut selectors = selectors.iter();
             match (selectors.next(), selectors.next()) {
-                (Some(Selector::UnixUid(uid)), None) => ids::uid(*uid).is_some(),
+                (Some(uid @ Selector::UnixUid(_)), None) => !is_ambiguous(uid),
                 _ => false,
             }
         }
@@ -24,7 +24,8 @@ pub fn is_admissible_by_uid(entitlement: &Entitlement) -> bool {
 /// executable as well is never satisfied, nor is any by a uid that can be anybody's: see
 /// [`Entitlement::admits`] for callers of the socket.
 pub fn admits(entitlement: &Entitlement, uid: u32) -> bool {
-    entitlement.admits(&ids::uid(uid).into_iter().collect::<Claimed>())
+    let uid = Selector::UnixUid(uid);
+    !is_ambiguous(&uid) && entitlement.admits(&[uid].into_iter().collect::<Claimed>())
 }
 
 #[cfg(test)]

@@ -3,8 +3,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use countersign_model::{Selector, SelectorSet};
-
 use super::*;
 use crate::holdings::Holdings;
 use crate::local_api::harness::{entitlement, ours, own_uid, theirs, until};
@@ -203,4 +201,45 @@ fn new_credentials_are_no_new_rights() {
     holdings.publish(|snapshot| snapshot.bundle = None);
     assert_eq!(holdings.load().rights, rights);
     assert_ne!(snapshot(&[ours()]).rights, rights);
+}
+
+#[test]
+fn only_paths_that_would_help_are_looked_for() {
+    let path = |path: &str| Selector::UnixPath(path.to_owned());
+    let set = |selectors: &[Selector]| SelectorSet::new(selectors.iter().cloned()).unwrap();
+    let snapshot = snapshot(&[
+        set(&[path("/bin/any")]),
+        set(&[path("/bin/own"), Selector::UnixUid(7)]),
+        set(&[path("/bin/others"), Selector::UnixUid(8)]),
+        set(&[Selector::UnixUid(7)]),
+    ]);
+    let ids = [Selector::UnixUid(7), Selector::UnixGid(7)];
+    let paths = paths_for(&snapshot, &ids.into_iter().collect());
+    assert_eq!(paths, ["/bin/any", "/bin/own"].into());
+}
+
+/// Its executable is not even looked for: most callers are registered by their uid alone.
+#[test]
+fn a_path_that_helps_nobody_is_no_warning() {
+    let snapshot = snapshot(&[ours()]);
+    let nobody = LocalPeer {
+        process: None,
+        ..peer(std::process::id())
+    };
+    let caller = Caller::attest(nobody, &snapshot, &Arc::default());
+    assert!(caller.has_identity() && caller.told.is_none());
+}
+
+#[test]
+fn a_lacking_path_is_told_once() {
+    let snapshot = snapshot(&[own_path()]);
+    let nobody = LocalPeer {
+        process: None,
+        ..peer(std::process::id())
+    };
+    let mut caller = Caller::attest(nobody, &snapshot, &Arc::default());
+    let told = caller.told.clone();
+    assert!(told.as_ref().is_some_and(|why| why.contains("not known")));
+    caller.attest_again(&snapshot);
+    assert_eq!(caller.told, told);
 }

@@ -1,8 +1,9 @@
 use super::*;
+use crate::attest::Process;
 
 fn program(path: &str, inode: u64) -> Program {
     let file = FileId {
-        device: 1,
+        device: (8, 1),
         inode,
         born: None,
     };
@@ -10,6 +11,10 @@ fn program(path: &str, inode: u64) -> Program {
         path: path.to_owned(),
         file,
     }
+}
+
+fn file_at(path: &Path) -> FileId {
+    FileId::of(CWD, path.to_str().unwrap(), AtFlags::empty()).unwrap()
 }
 
 fn process(pid: u32) -> Process {
@@ -31,9 +36,19 @@ fn a_file_that_is_gone_keeps_its_path() {
 
 #[test]
 fn own_executable_is_here() {
-    let own = Program::of(std::process::id()).unwrap().unwrap();
+    let path = std::env::current_exe().unwrap();
+    let paths = [path.to_str().unwrap()].into();
+    let own = Program::of(std::process::id(), &paths).unwrap().unwrap();
+    let own = own.expect("it is asked for");
     own.is_here().unwrap();
     assert!(own.file.inode != 0);
+}
+
+#[test]
+fn a_path_that_nobody_names_is_not_looked_at() {
+    let other = ["/usr/bin/other"].into();
+    let unnamed = Program::of(std::process::id(), &other).unwrap();
+    assert_eq!(unnamed.unwrap(), None);
 }
 
 #[test]
@@ -42,7 +57,7 @@ fn another_file_under_a_path_is_not_it() {
     let path = folder.path().join("program");
     fs::write(&path, "one").unwrap();
     let mut one = program(path.to_str().unwrap(), 0);
-    one.file = FileId::of(&fs::metadata(&path).unwrap());
+    one.file = file_at(&path);
     one.is_here().unwrap();
     let two = folder.path().join("two");
     fs::write(&two, "two").unwrap();
@@ -58,9 +73,9 @@ fn a_number_used_again_is_another_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("program");
     fs::write(&path, "one").unwrap();
-    let first = FileId::of(&fs::metadata(&path).unwrap());
+    let first = file_at(&path);
     let later = FileId {
-        born: Some(SystemTime::UNIX_EPOCH),
+        born: Some((0, 0)),
         ..first
     };
     assert_ne!(first, later);
@@ -70,21 +85,52 @@ fn a_number_used_again_is_another_file() {
 #[test]
 fn a_process_is_remembered_with_its_file_alone() {
     let programs = Programs::default();
-    programs.remember(process(1), &program("/bin/a", 1));
+    programs.remember(7, process(1), &program("/bin/a", 1));
     assert!(programs.contain(process(1), &program("/bin/a", 1)));
     for (pid, path, inode) in [(2, "/bin/a", 1), (1, "/bin/b", 1), (1, "/bin/a", 2)] {
         assert!(!programs.contain(process(pid), &program(path, inode)));
     }
 }
 
-#[test]
-fn the_oldest_process_is_forgotten_first() {
+/// Fills the table with processes of one user, all of which run.
+fn full(uid: u32) -> Programs {
     let programs = Programs::default();
-    for pid in 0..u32::try_from(MAX_PROGRAMS).unwrap() + 1 {
-        programs.remember(process(pid), &program("/bin/a", 1));
-        programs.remember(process(pid), &program("/bin/a", 1));
+    for pid in 0..u32::try_from(MAX_PROGRAMS).unwrap() {
+        programs.remember_while(uid, process(pid), &program("/bin/a", 1), |_| true);
     }
-    assert_eq!(programs.0.lock().unwrap().len(), MAX_PROGRAMS);
-    assert!(!programs.contain(process(0), &program("/bin/a", 1)));
-    assert!(programs.contain(process(1), &program("/bin/a", 1)));
+    programs
+}
+
+fn knows(programs: &Programs, pid: u32) -> bool {
+    programs.contain(process(pid), &program("/bin/a", 1))
+}
+
+#[test]
+fn remembered_programs_are_bounded() {
+    let programs = full(7);
+    let see = |pid| programs.remember_while(7, process(pid), &program("/bin/a", 1), |_| true);
+    // Seen again, so the next is the oldest.
+    see(0);
+    see(5_000);
+    assert_eq!(programs.len(), MAX_PROGRAMS);
+    assert!(knows(&programs, 0) && !knows(&programs, 1) && knows(&programs, 5_000));
+}
+
+#[test]
+fn a_process_that_ended_is_forgotten_first() {
+    let programs = full(7);
+    let runs = |it: Process| it.pid != 3;
+    programs.remember_while(7, process(5_000), &program("/bin/a", 1), runs);
+    assert!(knows(&programs, 0) && !knows(&programs, 3));
+}
+
+#[test]
+fn one_user_displaces_no_process_of_another() {
+    let programs = Programs::default();
+    programs.remember_while(8, process(9_999), &program("/bin/a", 1), |_| true);
+    for pid in 0..2_000 {
+        programs.remember_while(7, process(pid), &program("/bin/a", 1), |_| true);
+    }
+    assert_eq!(programs.len(), MAX_PROGRAMS);
+    assert!(knows(&programs, 9_999) && knows(&programs, 1_999));
 }

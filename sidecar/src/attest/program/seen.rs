@@ -1,0 +1,89 @@
+//! Which processes were seen with which executable, while that was the file at its path here, and
+//! were given something for it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use super::Program;
+use crate::attest::selectors::Process;
+
+/// Most processes that are remembered. One that is forgotten keeps its open streams and no more. A
+/// path is at most 1 kB, so 1 MB in all.
+pub const MAX_PROGRAMS: usize = 1_024;
+/// Of the user who has most, so many of the oldest are asked whether they still run.
+const MAX_ASKED: usize = 16;
+
+/// See the page of this module. At most [`MAX_PROGRAMS`]: where there is no room, the user who has
+/// most of them loses one that has ended, or else the one that was not seen for the longest time.
+#[derive(Debug, Default)]
+pub struct Programs(Mutex<VecDeque<Seen>>);
+
+#[derive(Debug)]
+struct Seen {
+    uid: u32,
+    process: Process,
+    program: Program,
+}
+
+impl Programs {
+    /// Whether this process was seen so.
+    pub(in crate::attest) fn contain(&self, process: Process, program: &Program) -> bool {
+        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        position(&seen, process, program).is_some()
+    }
+
+    /// Remembers a process for its later connections.
+    pub(in crate::attest) fn remember(&self, uid: u32, process: Process, program: &Program) {
+        self.remember_while(uid, process, program, |process| {
+            Process::of(process.pid).is_ok_and(|now| now == process)
+        });
+    }
+
+    pub(super) fn remember_while(
+        &self,
+        uid: u32,
+        process: Process,
+        program: &Program,
+        runs: impl Fn(Process) -> bool,
+    ) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = position(&seen, process, program).and_then(|place| seen.remove(place));
+        if seen.len() >= MAX_PROGRAMS {
+            make_room(&mut seen, runs);
+        }
+        seen.push_back(known.unwrap_or_else(|| Seen {
+            uid,
+            process,
+            program: program.clone(),
+        }));
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
+
+fn position(seen: &VecDeque<Seen>, process: Process, program: &Program) -> Option<usize> {
+    seen.iter()
+        .position(|seen| seen.process == process && seen.program == *program)
+}
+
+fn make_room(seen: &mut VecDeque<Seen>, runs: impl Fn(Process) -> bool) {
+    let mut counts = HashMap::<u32, usize>::new();
+    for seen in &*seen {
+        *counts.entry(seen.uid).or_default() += 1;
+    }
+    let Some(greedy) = counts.into_iter().max_by_key(|(_, count)| *count) else {
+        return;
+    };
+    let theirs = seen.iter().enumerate();
+    let mut theirs = theirs.filter(|(_, seen)| seen.uid == greedy.0);
+    let mut oldest = theirs.by_ref().take(MAX_ASKED).peekable();
+    let first = oldest.peek().map(|(place, _)| *place);
+    let ended = oldest.find(|(_, seen)| !runs(seen.process));
+    let ended = ended.map(|(place, _)| place);
+    if let Some(place) = ended.or(first) {
+        seen.remove(place);
+    }
+}
