@@ -100,7 +100,7 @@ impl Program {
     /// It is not.
     pub(super) fn is_here(&self) -> Result<(), NotHere> {
         let path = PathBuf::from(&self.path);
-        match FileId::of(CWD, &*self.path, AtFlags::empty()) {
+        match FileId::of(CWD, &self.path, AtFlags::empty()) {
             Ok(here) if here == self.file => Ok(()),
             Ok(_) => Err(NotHere::Other { path }),
             Err(source) => Err(NotHere::Missing { path, source }),

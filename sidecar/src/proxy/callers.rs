@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use tokio::io::{Interest, Ready};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use super::identity::Presented;
@@ -16,7 +19,12 @@ use crate::attest::socket_owner::{DiagnosticsError, Listener, other_end};
 pub(super) const ACCEPT_DEADLINE: Duration = Duration::from_secs(60);
 /// The first pause between two looks whether the workload has accepted; each doubles the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(64);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// A peer that has sent all it has to say, or has left, is waited for so long.
+const SILENT_DEADLINE: Duration = Duration::from_secs(10);
+/// Connections of one listener that wait for the workload to accept them, each with one question to
+/// the kernel a second; one more is refused. A workload that lets so many wait is stuck.
+pub(super) const MAX_WAITING: usize = 1_024;
 
 /// What to do about an identity whose selectors ask for more than the uid of a socket can show.
 pub(crate) const UID_IS_NOT_ENOUGH: &str = "the uid of a socket alone cannot satisfy the \
@@ -35,6 +43,12 @@ pub(super) enum CallerRefused {
     /// The workload left the connection in its accept queue.
     #[error("the workload has not accepted the connection within {} s", ACCEPT_DEADLINE.as_secs())]
     NotAccepted,
+    /// So many wait already.
+    #[error("{MAX_WAITING} connections wait for the workload to accept them")]
+    Crowded,
+    /// The peer did not wait for the workload.
+    #[error("the peer left before the workload accepted the connection")]
+    PeerLeft,
     /// Another listener took the workload's place while we connected.
     #[error("the listener of the workload was replaced while connecting")]
     Replaced,
@@ -49,7 +63,8 @@ impl CallerRefused {
         match self {
             Self::Uid(_) => "uid_not_admitted",
             Self::Nobody => "no_local_owner",
-            Self::NotAccepted => "workload_not_accepting",
+            Self::NotAccepted | Self::Crowded => "workload_not_accepting",
+            Self::PeerLeft => "peer_left",
             Self::Replaced => "workload_replaced",
             Self::Unknown(_) => "local_owner_unknown",
         }
@@ -76,26 +91,77 @@ pub(super) async fn admit_caller(
     }
 }
 
-/// Admits the process that accepts a connection of ours, and waits until it does.
+/// Admits the process that accepts a connection of ours, and waits until it does, for as long as
+/// the peer is there and `waiting` has room.
 pub(super) async fn admit_workload(
     made: &TcpStream,
     presented: &Presented,
+    peer: &TcpStream,
+    waiting: &Semaphore,
 ) -> Result<Taken, CallerRefused> {
-    let deadline = Instant::now() + ACCEPT_DEADLINE;
+    match look(made, presented).await? {
+        Look::Taken(taken) => Ok(taken),
+        Look::Queued => {
+            let _place = waiting.try_acquire().map_err(|_| CallerRefused::Crowded)?;
+            wait(made, presented, peer).await
+        }
+    }
+}
+
+async fn wait(
+    made: &TcpStream,
+    presented: &Presented,
+    peer: &TcpStream,
+) -> Result<Taken, CallerRefused> {
+    let began = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
-        match other_end(made).await? {
-            OtherEnd::Held { uid } => return judge(uid, presented).map(|()| Taken::Accepted),
-            OtherEnd::Deferred => return Ok(Taken::Deferred),
-            OtherEnd::Nobody => return Err(CallerRefused::Nobody),
-            OtherEnd::Queued if Instant::now() >= deadline => {
-                return Err(CallerRefused::NotAccepted);
-            }
-            OtherEnd::Queued => {}
-        }
         // The kernel wakes nobody when the other end is accepted.
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
+        if let Look::Taken(taken) = look(made, presented).await? {
+            return Ok(taken);
+        }
+        match peer_of(peer) {
+            Peer::Open if began.elapsed() < ACCEPT_DEADLINE => {}
+            Peer::Silent if began.elapsed() < SILENT_DEADLINE => {}
+            Peer::Open => return Err(CallerRefused::NotAccepted),
+            Peer::Silent | Peer::Gone => return Err(CallerRefused::PeerLeft),
+        }
+    }
+}
+
+enum Look {
+    Taken(Taken),
+    Queued,
+}
+
+async fn look(made: &TcpStream, presented: &Presented) -> Result<Look, CallerRefused> {
+    match other_end(made).await? {
+        OtherEnd::Held { uid } => judge(uid, presented).map(|()| Look::Taken(Taken::Accepted)),
+        OtherEnd::Queued => Ok(Look::Queued),
+        OtherEnd::Deferred => Ok(Look::Taken(Taken::Deferred)),
+        OtherEnd::Nobody => Err(CallerRefused::Nobody),
+    }
+}
+
+/// What the peer whose bytes wait is doing.
+enum Peer {
+    /// It may send more.
+    Open,
+    /// It has sent all it has to say, or has left: TCP does not tell the two apart.
+    Silent,
+    /// It reset the connection.
+    Gone,
+}
+
+fn peer_of(stream: &TcpStream) -> Peer {
+    let readiness = stream.ready(Interest::READABLE).now_or_never();
+    let is_closed = readiness.is_some_and(|ready| ready.is_ok_and(Ready::is_read_closed));
+    match (stream.peer_addr(), is_closed) {
+        (Err(_), _) => Peer::Gone,
+        (Ok(_), true) => Peer::Silent,
+        (Ok(_), false) => Peer::Open,
     }
 }
 

@@ -139,6 +139,12 @@ impl Connection {
         Ok(stream)
     }
 
+    /// Does what is of use for as long as the right lasts.
+    pub(super) async fn while_right<T>(&self, future: impl Future<Output = T>) -> Result<T, Ended> {
+        let done = self.right.run_until_cancelled(future).await;
+        done.ok_or(Ended::Withdrawn)
+    }
+
     /// Carries bytes for as long as the right lasts.
     pub(super) async fn carry(
         &self,
@@ -146,10 +152,8 @@ impl Connection {
         tls: impl AsyncRead + AsyncWrite,
     ) -> Result<(), Ended> {
         let copying = copy::both_ways(&mut plain, tls);
-        let copied = self.right.run_until_cancelled(copying).await;
-        let ended = copied
-            .ok_or(Ended::Withdrawn)
-            .and_then(|copied| Ok(copied?));
+        let ended = self.while_right(copying).await;
+        let ended = ended.and_then(|copied| Ok(copied?));
         if ended.is_err() {
             reset(&plain);
         }

@@ -14,14 +14,15 @@ const LARGE_BUFFER_BYTES: usize = 16 * 1024;
 ///
 /// # Errors
 /// Either stream broke. A TLS peer that vanishes without its close notification counts as broken.
-pub(super) async fn both_ways<A, B>(a: A, b: B) -> io::Result<(u64, u64)>
+pub(super) fn both_ways<A, B>(a: A, b: B) -> impl Future<Output = io::Result<(u64, u64)>>
 where
     A: AsyncRead + AsyncWrite,
     B: AsyncRead + AsyncWrite,
 {
+    // Before the future begins, which would hold room for the streams as well.
     let (read_a, write_a) = tokio::io::split(a);
     let (read_b, write_b) = tokio::io::split(b);
-    tokio::try_join!(one_way(read_a, write_b), one_way(read_b, write_a))
+    async { tokio::try_join!(one_way(read_a, write_b), one_way(read_b, write_a)) }
 }
 
 async fn one_way(

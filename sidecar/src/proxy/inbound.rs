@@ -8,6 +8,8 @@ use countersign_serve::turnstile::Turnstile;
 use countersign_verify::tls::{ClientAuth, IdentityCell, PeerRule, TrustCell, server_config};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_rustls::server::TlsStream;
 
 use super::callers::{self, CallerRefused, Taken};
 use super::connection::{Connection, Ended, reset};
@@ -21,6 +23,7 @@ pub(super) struct InboundRoute {
     tls: Arc<ServerConfig>,
     turnstile: Turnstile,
     forward: SocketAddr,
+    waiting: Semaphore,
     pub(super) attest: AttestCallers,
 }
 
@@ -41,23 +44,35 @@ impl InboundRoute {
             ),
             turnstile: Turnstile::default(),
             forward: listener.forward,
+            waiting: Semaphore::new(callers::MAX_WAITING),
             attest: listener.attest_callers,
         }
     }
 
-    /// Verify, then allow list (both in the handshake), then forward.
+    /// Forwards what a peer sends that was admitted. What led there takes no room afterwards.
     pub(super) async fn carry(
         &self,
         stream: TcpStream,
         connection: &Connection,
     ) -> Result<(), Ended> {
+        let (workload, tls) = Box::pin(self.admit(stream, connection)).await?;
+        connection.carry(workload, tls).await
+    }
+
+    /// Verify, then allow list (both in the handshake), then the workload.
+    async fn admit(
+        &self,
+        stream: TcpStream,
+        connection: &Connection,
+    ) -> Result<(TcpStream, TlsStream<TcpStream>), Ended> {
         let presented = connection.presented().inspect_err(|_| reset(&stream))?;
         let turn = self.turnstile.enter(connection.peer().ip());
         let accepting = turn.pass(handshake(stream, Arc::clone(&self.tls)));
         let tls = connection.handshake(&presented, accepting).await?;
         connection.verified(tls.get_ref().1.peer_certificates());
-        let workload = self.workload(connection, &presented).await?;
-        connection.carry(workload, tls).await
+        let admitting = self.workload(connection, &presented, tls.get_ref().0);
+        let workload = connection.while_right(admitting).await??;
+        Ok((workload, tls))
     }
 
     /// A connection to the workload, whose process may have what is sent to this identity.
@@ -65,35 +80,27 @@ impl InboundRoute {
         &self,
         connection: &Connection,
         presented: &Presented,
+        peer: &TcpStream,
     ) -> Result<TcpStream, Ended> {
         let workload = connection.connect(self.forward).await?;
         if self.attest == AttestCallers::Netns {
             return Ok(workload);
         }
-        match callers::admit_workload(&workload, presented).await? {
-            Taken::Accepted => Ok(workload),
-            Taken::Deferred => {
-                // The listener then forgets it, and nobody ever accepts it.
-                reset(&workload);
-                drop(workload);
-                self.deferring_workload(connection, presented).await
-            }
+        let waiting = &self.waiting;
+        match callers::admit_workload(&workload, presented, peer, waiting).await? {
+            Taken::Accepted => return Ok(workload),
+            // The listener then forgets it, and nobody ever accepts it.
+            Taken::Deferred => reset(&workload),
         }
-    }
-
-    /// Where nobody accepts before there are bytes, who listens must do: one listener that is there
-    /// before and after we connect is the one that we are connected to.
-    async fn deferring_workload(
-        &self,
-        connection: &Connection,
-        presented: &Presented,
-    ) -> Result<TcpStream, Ended> {
+        drop(workload);
+        // Where nobody accepts before there are bytes, who listens must do: one listener that is
+        // there before and after we connect is the one that we are connected to.
         let before = self.admitted_listener(presented).await?;
         let workload = connection.connect(self.forward).await?;
-        if self.admitted_listener(presented).await? == before {
-            Ok(workload)
-        } else {
-            Err(CallerRefused::Replaced.into())
+        match callers::admit_workload(&workload, presented, peer, waiting).await? {
+            Taken::Accepted => Ok(workload),
+            Taken::Deferred if self.admitted_listener(presented).await?.is(&before) => Ok(workload),
+            Taken::Deferred => Err(CallerRefused::Replaced.into()),
         }
     }
 

@@ -44,7 +44,7 @@ impl OutboundRoute {
         stream: TcpStream,
         connection: &Connection,
     ) -> Result<(), Ended> {
-        match self.peer(&stream, connection).await {
+        match Box::pin(self.peer(&stream, connection)).await {
             Ok(tls) => connection.carry(stream, tls).await,
             Err(refused) => {
                 reset(&stream);

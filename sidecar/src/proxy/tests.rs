@@ -487,6 +487,50 @@ async fn a_workload_that_is_slow_to_accept_is_waited_for() {
     within(stream.read_exact(&mut answer)).await.unwrap();
 }
 
+/// A workload that accepts nothing, and a connection that waits for it.
+async fn waiting() -> (TcpListener, Mesh, TcpStream) {
+    let workload = bind_tcp("127.0.0.1:0".parse().unwrap(), "test").unwrap();
+    let mesh = Mesh::forwarding(workload.local_addr().unwrap()).await;
+    let stream = mesh.connect().await;
+    mesh.server.served(2).await;
+    (workload, mesh, stream)
+}
+
+#[tokio::test]
+async fn a_peer_that_leaves_waits_for_no_workload() {
+    let (_workload, mesh, stream) = waiting().await;
+    stream.set_zero_linger().unwrap();
+    drop(stream);
+    until(|| mesh.server.refused("peer_left")).await;
+}
+
+#[tokio::test]
+async fn a_right_that_ends_waits_for_no_workload() {
+    let (_workload, mesh, mut stream) = waiting().await;
+    mesh.server.lose_everything();
+    assert!(within(ended(&mut stream)).await);
+}
+
+#[tokio::test]
+async fn only_so_many_wait_for_a_workload() {
+    let workload = bind_tcp("127.0.0.1:0".parse().unwrap(), "test").unwrap();
+    let address = workload.local_addr().unwrap();
+    let mesh = Mesh::up().await;
+    let presented = mesh.server.identities.of(&id("/web")).unwrap().presented();
+    let (made, peer) = (
+        TcpStream::connect(address).await.unwrap(),
+        mesh.connect().await,
+    );
+    let admit = callers::admit_workload;
+    let refused = admit(&made, &presented.unwrap(), &peer, &Semaphore::new(0)).await;
+    assert!(
+        refused
+            .unwrap_err()
+            .to_string()
+            .contains("1024 connections wait")
+    );
+}
+
 #[tokio::test]
 async fn any_right_to_the_identity_admits_its_uid() {
     let mesh = Mesh::up().await;
