@@ -22,6 +22,7 @@ mod listing;
 mod log_keeping;
 mod opening;
 mod published;
+mod put_back;
 mod reason;
 mod record;
 mod refusals;
@@ -45,12 +46,12 @@ mod withheld;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+    Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
 };
 
 use arc_swap::ArcSwapOption;
 use countersign_discovery::Stamp;
-use countersign_model::{Entitlement, EntitlementId, Registration, SpiffeId, TrustDomain};
+use countersign_model::{Entitlement, EntitlementId, Registration, Serial, SpiffeId, TrustDomain};
 use countersign_verify::TrustBundle;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
@@ -106,6 +107,8 @@ pub struct Authority {
     store: Arc<Store>,
     log: Log,
     keys: Stores,
+    /// A certificate of ours that is not in our log, once somebody has shown one.
+    contradiction: OnceLock<Serial>,
     /// Whether it was said that a CA is not valid yet by the clock.
     clock_is_told: AtomicBool,
     /// The intermediate whose end was spoken of last.

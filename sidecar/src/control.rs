@@ -24,6 +24,7 @@ use countersign_discovery::DeltaClient;
 use countersign_envoy::SECRET_TYPE;
 use countersign_model::{EntitlementId, Lifetime, TrustDomain};
 use countersign_proto::ENTITLEMENT_TYPE;
+use countersign_proto::mesh::Hello;
 use countersign_verify::BundleError;
 use countersign_verify::tls::TrustCell;
 use jiff::Timestamp;
@@ -212,11 +213,30 @@ impl Control {
                     tracing::warn!(%error, wait_ms, "control plane not connected");
                     self.metrics.connected(false);
                     let (problem, unreached) = (error.to_string(), error.unreached());
-                    self.state
-                        .send_modify(|link| link.failed(problem, unreached, clock::now()));
+                    let is_older = matches!(error, ControlError::Session(SessionError::Older(_)));
+                    self.state.send_modify(|link| {
+                        link.failed(problem, unreached, clock::now());
+                        link.is_older = is_older;
+                    });
                     self.pause(wait).await;
                 }
             }
+        }
+    }
+
+    /// What is said first: what was seen of the control plane, and the newest certificate, which
+    /// proves it.
+    fn hello(&self) -> Hello {
+        let seen = self.client.seen();
+        let snapshot = self.holdings.load();
+        let held = { snapshot.entries.values() }.filter_map(|held| held.svid.as_ref());
+        let newest = held.max_by_key(|svid| svid.lifetime.issued_at);
+        let chain = newest.map(|svid| svid.chain.iter().map(|der| der.to_vec()).collect());
+        Hello {
+            epoch: seen.epoch,
+            sequence: seen.sequence,
+            newest_chain: chain.unwrap_or_default(),
+            ..enrol::hello()
         }
     }
 

@@ -152,5 +152,6 @@ fn hello() -> Hello {
         protocol_version: PROTOCOL_VERSION,
         capabilities: Vec::new(),
         software: "stories".to_owned(),
+        ..Hello::default()
     }
 }

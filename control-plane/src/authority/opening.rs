@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::convert::identity;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use arc_swap::ArcSwapOption;
 use countersign_model::SpiffeId;
@@ -106,6 +106,7 @@ impl Authority {
             store,
             log,
             keys,
+            contradiction: OnceLock::new(),
             clock_is_told: AtomicBool::default(),
             reminded_of: Mutex::default(),
             writing: tokio::sync::Mutex::default(),

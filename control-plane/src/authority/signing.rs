@@ -92,6 +92,10 @@ impl Authority {
         now: Timestamp,
     ) -> Result<Signed, AuthorityError> {
         self.check_clock(now)?;
+        // Who finds out what is wrong needs the listener.
+        if subject.profile != Profile::Server {
+            self.check_not_put_back()?;
+        }
         let (issuer, key) = self.cas().issuing().ok_or_else(no_issuer)?;
         // An entry that nobody signs is of no use: a key that is known to be away costs none.
         key.ready()?;

@@ -113,8 +113,10 @@ impl Authority {
     ) -> Option<AttestedNode> {
         let predecessor = self.predecessor?;
         let serial = Serial::from_bytes(serial).ok()?;
-        let is_lost = serial.log_id() == predecessor.log_id && serial.index() >= predecessor.size;
-        if !is_lost {
+        // A copy that was put back has gone on before it was restored, at the same coordinates.
+        let is_beyond = serial.index() >= predecessor.size;
+        let is_of_it = serial.log_id() == predecessor.log_id;
+        if !is_of_it || !(is_beyond || self.is_missing(&serial)) {
             return None;
         }
         let key = NodeKey {

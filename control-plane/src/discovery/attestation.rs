@@ -68,7 +68,7 @@ impl AttestationService {
     fn answer(&self, node: &AttestedNode, svid: &PublishedSvid) -> AttestNodeResponse {
         let (bundle, _) = self.plane.authority.bundle();
         AttestNodeResponse {
-            hello: Some(hello::ours()),
+            hello: Some(hello::ours(self.plane.authority.stamp())),
             node_id: node.id().to_string(),
             chain: svid.chain().iter().map(|der| der.to_vec()).collect(),
             issued_at: Some(timestamp(svid.lifetime.issued_at)),

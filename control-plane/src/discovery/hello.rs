@@ -1,5 +1,6 @@
 //! The first words of both sides: protocol version and capabilities.
 
+use countersign_discovery::Stamp;
 use countersign_proto::PROTOCOL_VERSION;
 use countersign_proto::mesh::Hello;
 use tonic::Status;
@@ -7,12 +8,15 @@ use tonic::Status;
 /// Most capabilities that a node may name.
 const MAX_CAPABILITIES: usize = 64;
 
-/// What this control plane says.
-pub(super) fn ours() -> Hello {
+/// What this control plane says, which answers from this state.
+pub(super) fn ours(stamp: Stamp) -> Hello {
     Hello {
         protocol_version: PROTOCOL_VERSION,
         capabilities: Vec::new(),
         software: concat!("countersign-control-plane/", env!("CARGO_PKG_VERSION")).to_owned(),
+        epoch: stamp.epoch,
+        sequence: stamp.sequence,
+        newest_chain: Vec::new(),
     }
 }
 
@@ -40,7 +44,7 @@ mod tests {
 
     #[test]
     fn an_incompatible_version_is_named_on_both_sides() {
-        let mut hello = ours();
+        let mut hello = ours(Stamp::default());
         hello.protocol_version = 7;
         let status = check(Some(&hello)).expect_err("version 7");
         assert_eq!(status.code(), tonic::Code::FailedPrecondition);
@@ -49,7 +53,7 @@ mod tests {
 
     #[test]
     fn unknown_capabilities_are_ignored() {
-        let mut hello = ours();
+        let mut hello = ours(Stamp::default());
         hello.capabilities = vec!["from-the-future".to_owned()];
         assert!(check(Some(&hello)).is_ok());
         assert!(check(None).is_err());

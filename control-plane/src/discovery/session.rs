@@ -60,6 +60,11 @@ impl Sessions {
         let peer = call.get::<TlsPeer>();
         let peer = peer.ok_or_else(|| Status::internal("the connection has no peer"))?;
         self.judge(peer).map_err(|reason| {
+            let authority = &self.plane.authority;
+            let shown = peer.svid.as_ref().map(|svid| svid.serial.as_slice());
+            if shown.is_some_and(|serial| authority.is_contradicted(serial)) {
+                return older();
+            }
             let id = peer.svid.as_ref().map(|svid| svid.id.as_str());
             let address = peer.address;
             let principal = id.map_or_else(|| Principal::source(address.ip()), Principal::identity);
@@ -148,6 +153,11 @@ impl Sessions {
     fn lock(&self) -> MutexGuard<'_, HashMap<SpiffeId, ([u8; 32], Proof)>> {
         self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// To who has shown a certificate of ours that this state does not know.
+pub(super) fn older() -> Status {
+    Status::data_loss("a certificate that it issued is not in its log")
 }
 
 fn refused() -> Status {

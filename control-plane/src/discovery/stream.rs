@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use tonic::Status;
 
 use super::hello;
-use super::session::{Session, Sessions};
+use super::session::{Session, Sessions, older};
 use super::view::NodeView;
 use crate::fleet::Reported;
 use crate::plane::Plane;
@@ -91,11 +91,13 @@ impl NodeStream<'_> {
         mut inbound: Messages<NodeMessage>,
         subscriber: &Subscriber,
     ) -> Result<(), Status> {
-        self.send(control_message::Message::Hello(hello::ours()))
-            .await?;
+        let ours = hello::ours(self.plane.authority.stamp());
+        self.send(control_message::Message::Hello(ours)).await?;
         let greeting = timeout(HELLO_DEADLINE, first_hello(&mut inbound)).await;
         let greeting = greeting.map_err(|_| Status::deadline_exceeded("no hello in time"))?;
-        hello::check(greeting?.as_ref())?;
+        let greeting = greeting?;
+        hello::check(greeting.as_ref())?;
+        self.compare(&greeting.unwrap_or_default())?;
         loop {
             let timer = self.until_expiry()?;
             tokio::select! {
@@ -122,6 +124,23 @@ impl NodeStream<'_> {
             }
             self.push().await?;
         }
+    }
+
+    /// What the node has seen of us: a certificate is a proof, its word is a line of the log.
+    fn compare(&self, hello: &Hello) -> Result<(), Status> {
+        let Plane {
+            authority, clock, ..
+        } = self.plane;
+        if authority.is_contradicted_by(&hello.newest_chain, clock.now()) {
+            return Err(older());
+        }
+        let (node, own) = (self.session.node.id(), authority.stamp());
+        if hello.epoch == own.epoch && hello.sequence > own.sequence {
+            let principal = Principal::identity(node.as_str());
+            let (seen, own) = (hello.sequence, own.sequence);
+            peer_line!(WARN, principal, %node, seen, own, "a node says that it has seen a newer state");
+        }
+        Ok(())
     }
 
     fn until_expiry(&self) -> Result<Duration, Status> {

@@ -39,6 +39,8 @@ pub(crate) enum Alarm {
     IssuerExpired,
     /// A CA that signs is not valid yet by the clock.
     IssuerNotYetValid,
+    /// A caller has a certificate of ours that our log does not hold.
+    StatePutBack,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -93,10 +95,11 @@ impl From<Phase> for PhaseLabel {
 
 impl Alarm {
     /// Every kind, so that each series is there before anything happened.
-    pub(super) const ALL: [Self; 3] = [
+    pub(super) const ALL: [Self; 4] = [
         Self::NodeConnected,
         Self::IssuerExpired,
         Self::IssuerNotYetValid,
+        Self::StatePutBack,
     ];
 }
 
@@ -106,6 +109,7 @@ impl From<Alarm> for KindLabel {
             Alarm::NodeConnected => "node_connected",
             Alarm::IssuerExpired => "issuer_expired",
             Alarm::IssuerNotYetValid => "issuer_not_yet_valid",
+            Alarm::StatePutBack => "state_put_back",
         };
         Self { kind }
     }

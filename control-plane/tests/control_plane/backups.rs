@@ -14,7 +14,7 @@ use crate::harness::*;
 use crate::ledger;
 
 /// Runs a verb that does not need a control plane, and that must succeed.
-async fn restore(plane: &Plane, file: &Path, data_dir: &Path) -> Value {
+pub(crate) async fn restore(plane: &Plane, file: &Path, data_dir: &Path) -> Value {
     let (file, dir) = (file.display(), data_dir.display());
     plane
         .ask(&format!("restore --in {file} --data-dir {dir}"))
@@ -32,22 +32,22 @@ async fn refused(plane: &Plane, file: &Path, data_dir: &Path) -> String {
 }
 
 /// A place for a backup and for what is restored from it.
-struct Vault(tempfile::TempDir);
+pub(crate) struct Vault(tempfile::TempDir);
 
 impl Vault {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.0.path().join("backup.tar")
     }
 
-    fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.0.path().join("restored")
     }
 
-    async fn back_up(&self, plane: &Plane, more: &str) -> Value {
+    pub(crate) async fn back_up(&self, plane: &Plane, more: &str) -> Value {
         let out = self.file();
         let line = format!("backup --out {} {more}", out.display());
         plane.ask(line.trim_end()).await
@@ -55,7 +55,7 @@ impl Vault {
 }
 
 /// Has a fresh key of the node itself certified.
-async fn renewed(plane: &Plane, node: &Node) -> Node {
+pub(crate) async fn renewed(plane: &Plane, node: &Node) -> Node {
     let session = node.dial(plane).await;
     let key = KeyPair::generate().unwrap();
     let mut stream = session.discover(hello()).await.unwrap();

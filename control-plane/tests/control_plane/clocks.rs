@@ -11,12 +11,12 @@ use crate::harness::*;
 const TWO_HOURS: i64 = 2 * 3_600;
 
 /// What cannot be done, as `countersign status` says.
-async fn obstacles(plane: &Plane) -> String {
+pub(crate) async fn obstacles(plane: &Plane) -> String {
     plane.ask("status").await["obstacles"].to_string()
 }
 
 /// What the probes and the collector are answered.
-async fn get(plane: &Plane, path: &str) -> String {
+pub(crate) async fn get(plane: &Plane, path: &str) -> String {
     let address = plane.running().telemetry_address();
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");

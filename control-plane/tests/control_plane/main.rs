@@ -27,6 +27,7 @@ mod push;
 mod rotations;
 mod session;
 mod shapes;
+mod snapshots;
 mod strangers;
 mod stream;
 mod waivers;

@@ -129,6 +129,18 @@ impl DeltaClient {
             .collect()
     }
 
+    /// Whether a server that answers from this state can be used.
+    ///
+    /// # Errors
+    /// It is older than what was seen.
+    pub fn check(&self, got: Stamp) -> Result<(), ClientError> {
+        let seen = self.seen;
+        if got < seen {
+            return Err(ClientError::Older { seen, got });
+        }
+        Ok(())
+    }
+
     /// Takes a response in. Nothing counts as held before [`accept`](Self::accept). A change of
     /// a name that is not wanted (any more) is left out.
     ///
@@ -137,10 +149,7 @@ impl DeltaClient {
     pub fn handle(&mut self, response: DeltaResponse) -> Result<Received, ClientError> {
         let malformed = |_| ClientError::Malformed("system version is no stamp");
         let stamp: Stamp = response.system_version.parse().map_err(malformed)?;
-        if stamp < self.seen {
-            let seen = self.seen;
-            return Err(ClientError::Older { seen, got: stamp });
-        }
+        self.check(stamp)?;
         let type_url = response.type_url.as_str();
         if response.resources.iter().any(|r| &*r.type_url != type_url) {
             return Err(ClientError::Malformed("resource of another type"));

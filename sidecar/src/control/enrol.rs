@@ -104,6 +104,7 @@ pub fn hello() -> Hello {
         protocol_version: PROTOCOL_VERSION,
         capabilities: Vec::new(),
         software: concat!("countersign-sidecar/", env!("CARGO_PKG_VERSION")).to_owned(),
+        ..Hello::default()
     }
 }
 

@@ -23,6 +23,8 @@ pub struct LinkState {
     pub ever: bool,
     /// Why it is not.
     pub problem: Option<String>,
+    /// Whether that is because the control plane's data was put back from a copy.
+    pub is_older: bool,
     /// The address that the stream goes to, while it is open.
     pub address: Option<String>,
     /// The addresses that the last attempt did not reach. Bounded: of every configured address
@@ -38,6 +40,7 @@ impl LinkState {
             since: now,
             ever: false,
             problem: None,
+            is_older: false,
             address: None,
             unreached: Vec::new(),
         }
@@ -50,6 +53,7 @@ impl LinkState {
             since: now,
             ever: true,
             problem: None,
+            is_older: false,
             address: Some(address),
             unreached,
         };
@@ -62,6 +66,7 @@ impl LinkState {
             self.since = now;
         }
         self.problem = Some(problem);
+        self.is_older = false;
         self.address = None;
         self.unreached = unreached;
     }

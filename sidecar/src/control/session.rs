@@ -6,13 +6,13 @@ mod receiving;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use countersign_discovery::DeltaRequest;
+use countersign_discovery::{DeltaRequest, Stamp};
 use countersign_model::{EntitlementId, Lifetime, Serial};
 use countersign_proto::PROTOCOL_VERSION;
 use countersign_proto::mesh::control_message::Message as FromControl;
 use countersign_proto::mesh::mesh_client::MeshClient;
 use countersign_proto::mesh::node_message::Message as FromNode;
-use countersign_proto::mesh::{ControlMessage, NodeMessage};
+use countersign_proto::mesh::{ControlMessage, Hello, NodeMessage};
 use countersign_serve::limits::MAX_MESSAGE_BYTES;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
@@ -25,7 +25,6 @@ use enrolling::Enrolled;
 
 use super::broken::{is_certificate_refused, status_words};
 use super::dial::Link;
-use super::enrol;
 use super::{Control, report};
 use crate::clock;
 use crate::proxy::identity::Served;
@@ -59,6 +58,13 @@ pub enum SessionError {
     /// The stream was closed without a status.
     #[error("the control plane closed the stream")]
     Closed,
+    /// It is not what it was: its data was put back from a copy.
+    #[error(
+        "the control plane is older than what this sidecar has of it, so nothing is asked of it: \
+         its data was put back from a copy ({0}); an operator has to begin a new epoch with \
+         `countersign backup` and `countersign restore`"
+    )]
+    Older(String),
     /// It did not say Hello.
     #[error("the control plane did not say Hello in time")]
     NoHello,
@@ -75,6 +81,7 @@ pub enum SessionError {
 impl From<tonic::Status> for SessionError {
     fn from(status: tonic::Status) -> Self {
         match status.code() {
+            tonic::Code::DataLoss => Self::Older(status.message().to_owned()),
             tonic::Code::Aborted => Self::Replaced(status.message().to_owned()),
             tonic::Code::Unauthenticated => Self::Unrecognised(status.message().to_owned()),
             _ if is_certificate_refused(&status) => Self::Unrecognised(status_words(&status)),
@@ -109,7 +116,7 @@ impl<'a> Session<'a> {
     /// Opens the stream: Hello both ways, then what is wanted and what is held.
     pub(super) async fn open(control: &'a mut Control, link: Link) -> Result<Self, SessionError> {
         let (outbox, unsent) = mpsc::channel(MAX_UNSENT);
-        post(&outbox, FromNode::Hello(enrol::hello()))?;
+        post(&outbox, FromNode::Hello(control.hello()))?;
         let mut client =
             MeshClient::new(link.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let opening = async {
@@ -123,7 +130,11 @@ impl<'a> Session<'a> {
         let (inbox, first) = timeout(HELLO_DEADLINE, opening)
             .await
             .map_err(|_| SessionError::NoHello)??;
-        greet(first)?;
+        // Before anything is asked for: what it certifies now nobody could take.
+        if let Some(stamp) = greet(first)? {
+            let fits = control.client.check(stamp);
+            fits.map_err(|older| SessionError::Older(older.to_string()))?;
+        }
         let node = control.installer.node();
         let dialled_with = node.map(|node| (node.svid.serial, node.svid.lifetime));
         control.renewals.reconnected();
@@ -237,9 +248,15 @@ fn post(outbox: &mpsc::Sender<NodeMessage>, message: FromNode) -> Result<(), Ses
     })
 }
 
-fn greet(first: Option<ControlMessage>) -> Result<(), SessionError> {
+/// The state that the control plane answers from, where it tells.
+fn greet(first: Option<ControlMessage>) -> Result<Option<Stamp>, SessionError> {
     match first.ok_or(SessionError::Closed)?.message {
-        Some(FromControl::Hello(hello)) if hello.protocol_version == PROTOCOL_VERSION => Ok(()),
+        Some(FromControl::Hello(hello)) if hello.protocol_version == PROTOCOL_VERSION => {
+            let Hello {
+                epoch, sequence, ..
+            } = hello;
+            Ok((epoch > 0).then_some(Stamp { epoch, sequence }))
+        }
         Some(FromControl::Hello(hello)) => Err(SessionError::Protocol(hello.protocol_version)),
         _ => Err(SessionError::NoHello),
     }

@@ -2,6 +2,7 @@
 
 mod attesting;
 mod disk;
+mod older;
 mod plane;
 mod roots;
 

@@ -47,7 +47,9 @@ impl Readiness {
         let unsaved = self.holdings.load().unsaved.clone();
         let told = unsaved
             .map(|why| format!("what must survive a restart is held in memory alone: {why}"));
-        told.into_iter().collect()
+        let link = self.link.borrow();
+        let older = link.problem.clone().filter(|_| link.is_older);
+        told.into_iter().chain(older).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! What arrives on the stream: installed, then acknowledged or refused.
 
-use countersign_discovery::{DeltaResponse, Nack, NackReason, Received};
+use countersign_discovery::{ClientError, DeltaResponse, Nack, NackReason, Received};
 use countersign_envoy::SECRET_TYPE;
 use countersign_proto::convert::discovery::MAX_TOKEN_BYTES;
 use countersign_proto::discovery::DeltaDiscoveryResponse;
@@ -26,12 +26,15 @@ impl Session<'_> {
         let span = tracing::info_span!("install", type_url = %response.type_url);
         let _entered = span.enter();
         let (type_url, nonce) = name_of(&response);
-        let received = DeltaResponse::try_from(response)
-            .map_err(|error| error.to_string())
-            .and_then(|response| {
-                let received = self.control.client.handle(response);
-                received.map_err(|error| error.to_string())
-            });
+        let received = match DeltaResponse::try_from(response) {
+            Ok(response) => match self.control.client.handle(response) {
+                Err(older @ ClientError::Older { .. }) => {
+                    return Err(SessionError::Older(older.to_string()));
+                }
+                received => received.map_err(|error| error.to_string()),
+            },
+            Err(error) => Err(error.to_string()),
+        };
         match received {
             Ok(received) => self.install(&received, now),
             Err(problem) => {

@@ -19,7 +19,7 @@ use countersign_proto::mesh::node_attestation_server::{NodeAttestation, NodeAtte
 use countersign_proto::mesh::node_message::Message as FromNode;
 use countersign_proto::mesh::{
     AttestNodeRequest, AttestNodeResponse, ConsumerReport, ControlMessage, EnrolRequest,
-    EnrolResponse, Enrolled, Enrolment, KeyProof, NodeMessage, ServedReport,
+    EnrolResponse, Enrolled, Enrolment, Hello, KeyProof, NodeMessage, ServedReport,
 };
 use countersign_proto::{ENTITLEMENT_TYPE, KEY_PROOF_EXPORTER, RETRY_PUSHBACK};
 use countersign_serve::limits::MAX_MESSAGE_BYTES;
@@ -78,6 +78,8 @@ pub(super) struct State {
     pub(super) asked: Vec<std::time::Instant>,
     pub(super) calls: Vec<usize>,
     pub(super) consumers: Option<ConsumerReport>,
+    /// What the newest stream began with.
+    pub(super) said: Option<Hello>,
     pub(super) served: Vec<ServedReport>,
 }
 
@@ -164,6 +166,19 @@ impl Plane {
 
     pub(super) fn end_streams(&self) {
         self.change(|state| state.streams_end += 1);
+    }
+
+    /// Answers from this state from now on.
+    pub(super) fn answer_from(&self, stamp: Stamp) {
+        self.change(|state| state.stamp = stamp);
+    }
+
+    /// Ends every open stream, and finds a certificate that it does not know.
+    pub(super) fn forget_certificates(&self) {
+        self.change(|state| {
+            state.end_status = Some(Code::DataLoss);
+            state.streams_end += 1;
+        });
     }
 
     /// As when another process opens a stream with the same credential.
@@ -417,7 +432,16 @@ impl Plane {
                 _ = changed.changed() => None,
             };
             match message {
-                Some(FromNode::Hello(_)) => send(&out, FromControl::Hello(hello())).await,
+                Some(FromNode::Hello(said)) => {
+                    let Stamp { epoch, sequence } = self.state().stamp;
+                    self.change(|state| state.said = Some(said));
+                    let hello = Hello {
+                        epoch,
+                        sequence,
+                        ..hello()
+                    };
+                    send(&out, FromControl::Hello(hello)).await;
+                }
                 Some(FromNode::Delta(request)) => {
                     let nacked = usize::from(request.error_detail.is_some());
                     session.handle(&request.into(), &self.state()).unwrap();
