@@ -1,9 +1,9 @@
 //! The one writer: commits whatever waits in its queue as one transaction, with one fsync.
 //!
 //! A job is answered after the transaction that holds it is durable. When the transaction fails
-//! every job in it fails. After an input/output error the writer stops for good: what the disk
-//! holds is not known then, and a repeated fsync may lie. After any other error, a full disk above
-//! all, the connection is opened anew: the database may have rolled back by itself, of which its
+//! every job in it fails. After an fsync that failed, and wherever a commit may be on the disk though
+//! it failed, the writer stops for good: what the disk holds is not known then, and a repeated fsync
+//! may lie. After any other error, a full disk or quota above all, the connection is opened anew: the database may have rolled back by itself, of which its
 //! library knows nothing, so the old one would refuse every transaction to come.
 
 use std::path::PathBuf;
@@ -22,6 +22,10 @@ use crate::refused_writes::RefusedWrites;
 const BATCH: usize = 256;
 /// SQLite's primary result code for input/output errors; extended codes carry it in the low byte.
 const SQLITE_IOERR: i32 = 10;
+/// A write was refused. In a commit that comes before its last frame is whole: nothing is kept.
+const SQLITE_IOERR_WRITE: i32 = SQLITE_IOERR | 3 << 8;
+const SQLITE_IOERR_FSYNC: i32 = SQLITE_IOERR | 4 << 8;
+const SQLITE_IOERR_DIR_FSYNC: i32 = SQLITE_IOERR | 5 << 8;
 
 type Reply = oneshot::Sender<Result<Seq, StoreError>>;
 
@@ -44,6 +48,14 @@ pub(super) struct Writer {
     connection: Option<SqliteConnection>,
     newest: Seq,
     refused: Arc<RefusedWrites>,
+}
+
+/// A batch that failed as a whole.
+struct Failed {
+    error: sqlx::Error,
+    unanswered: Vec<Reply>,
+    /// Whether what is on disk is not known: see [`is_unknown`].
+    stops: bool,
 }
 
 /// An answer that waits for the transaction to be durable.
@@ -78,15 +90,19 @@ impl Writer {
                     self.newest = newest;
                     answer(pending);
                 }
-                Err((error, unanswered)) => {
-                    let stops = is_input_output(&error);
-                    self.note_failure(&error);
+                Err(failed) => {
+                    let Failed {
+                        error,
+                        unanswered,
+                        stops,
+                    } = failed;
+                    self.note_failure(&error, stops);
                     self.close().await;
                     if stops {
                         // First, so that whoever hears of it finds the store stopped.
                         queue.close();
                     }
-                    refuse(pending, unanswered, &error);
+                    refuse(pending, unanswered, &error, stops);
                     if stops {
                         tracing::error!("the store stops: the disk cannot be trusted");
                         return;
@@ -97,8 +113,8 @@ impl Writer {
     }
 
     /// Tells readiness, and the log where the write before did not fail.
-    fn note_failure(&self, error: &sqlx::Error) {
-        let reason = if is_input_output(error) {
+    fn note_failure(&self, error: &sqlx::Error, stops: bool) {
+        let reason = if stops {
             StoreError::Stopped.to_string()
         } else {
             error.to_string()
@@ -131,7 +147,7 @@ impl Writer {
         &mut self,
         jobs: impl Iterator<Item = Job>,
         pending: &mut Vec<Pending>,
-    ) -> Result<Seq, (sqlx::Error, Vec<Reply>)> {
+    ) -> Result<Seq, Failed> {
         let mut unanswered = Vec::new();
         let mut newest = self.newest;
         let begun = match self.connected().await {
@@ -140,7 +156,13 @@ impl Writer {
         };
         let mut transaction = match begun {
             Ok(transaction) => transaction,
-            Err(error) => return Err((error, jobs.map(Job::into_reply).collect())),
+            Err(error) => {
+                return Err(Failed {
+                    stops: is_unknown(&error, false),
+                    unanswered: jobs.map(Job::into_reply).collect(),
+                    error,
+                });
+            }
         };
         let mut failed = None;
         for job in jobs {
@@ -162,6 +184,7 @@ impl Writer {
             Some(error) => Err(error),
             None => trim(newest, &mut transaction).await,
         };
+        let at_commit = outcome.is_ok();
         let outcome = match outcome {
             Ok(()) => transaction.commit().await,
             // Its connection is closed, which rolls back: asked to, a database that has done so
@@ -170,7 +193,11 @@ impl Writer {
         };
         match outcome {
             Ok(()) => Ok(newest),
-            Err(error) => Err((error, unanswered)),
+            Err(error) => Err(Failed {
+                stops: is_unknown(&error, at_commit),
+                error,
+                unanswered,
+            }),
         }
     }
 }
@@ -222,11 +249,10 @@ fn answer(pending: Vec<Pending>) {
     }
 }
 
-fn refuse(pending: Vec<Pending>, unanswered: Vec<Reply>, error: &sqlx::Error) {
+fn refuse(pending: Vec<Pending>, unanswered: Vec<Reply>, error: &sqlx::Error, stops: bool) {
     let replies = pending.into_iter().map(|(reply, _)| reply);
     for reply in replies.chain(unanswered) {
-        // After an input/output error the commit may be on disk all the same.
-        let answer = if is_input_output(error) {
+        let answer = if stops {
             StoreError::Stopped
         } else {
             StoreError::Batch(error.to_string())
@@ -235,9 +261,16 @@ fn refuse(pending: Vec<Pending>, unanswered: Vec<Reply>, error: &sqlx::Error) {
     }
 }
 
-fn is_input_output(error: &sqlx::Error) -> bool {
+/// Whether a commit may be on disk though it failed, or an fsync did: then nothing is known of the
+/// disk any more. What fails before a commit ends, such as a write beyond a quota, has left nothing.
+fn is_unknown(error: &sqlx::Error, at_commit: bool) -> bool {
     let code = error
         .as_database_error()
         .and_then(|error| error.code()?.parse::<i32>().ok());
-    code.is_some_and(|code| code & 0xff == SQLITE_IOERR)
+    match code {
+        Some(SQLITE_IOERR_FSYNC | SQLITE_IOERR_DIR_FSYNC) => true,
+        Some(SQLITE_IOERR_WRITE) => false,
+        Some(code) => at_commit && code & 0xff == SQLITE_IOERR,
+        None => false,
+    }
 }

@@ -277,6 +277,36 @@ async fn a_full_database_takes_writes_without_a_restart() {
     daemon.kill().await;
 }
 
+/// A write beyond a quota is an error of its own for the database, and no broken disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_quota_ends_without_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().join("cp");
+    let mut daemon = Daemon::configure(folder.path(), &data_dir, "");
+    let operator = daemon.start().await;
+    register(&operator, WEB).await.unwrap();
+    let fault = Fault::inject("pwrite64,pwritev,fallocate", "EDQUOT", daemon.pid()).await;
+    for _ in 0..REFUSED_WRITES {
+        let refused = token(&operator).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unavailable, "{refused}");
+        let refused = register(&operator, &format!("{WEB}-more")).await;
+        assert_eq!(refused.unwrap_err().code(), Code::Unavailable);
+    }
+    let told = obstacles(&operator).await.join("; ");
+    assert!(
+        told.contains("state.db") && !told.contains("restart"),
+        "{told}"
+    );
+    fault.end().await;
+    until(async || obstacles(&operator).await.is_empty()).await;
+    token(&operator).await.unwrap();
+    register(&operator, &format!("{WEB}-more")).await.unwrap();
+    daemon.kill().await;
+    let operator = daemon.start().await;
+    assert_eq!(list(&operator).await.len(), 2);
+    daemon.kill().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_data_dir_is_named_and_unharmed() {
     let (folder, disk) = (tempfile::tempdir().unwrap(), Disk::of("8m"));
