@@ -1,12 +1,11 @@
 //! `countersign-sidecar`: arguments, configuration, run.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use countersign_cli::{Exit, Failure, arguments, completions, guard};
+use countersign_cli::{Exit, Failure, arguments, completions, guard, print_text};
 use countersign_serve::{harden_process, raise_descriptor_limit};
 use countersign_sidecar::{app, config::Config, status};
 
@@ -67,9 +66,7 @@ fn main() -> ExitCode {
         Verb::Run(file) => run(&file.config),
         Verb::Status(file) => show_status(&file.config, json),
         Verb::Config(ConfigVerb::Check(file)) => check(&file.config, json),
-        Verb::Completions { shell } => completions::<Cli>(shell, &mut std::io::stdout())
-            .map(|()| Exit::Yes)
-            .map_err(|error| unwritable(&error)),
+        Verb::Completions { shell } => completions::<Cli>(shell),
     })
 }
 
@@ -90,7 +87,7 @@ fn check(file: &Path, json: bool) -> Result<Exit, Failure> {
         true => r#"{"valid":true}"#.to_owned(),
         false => format!("{} is valid", file.display()),
     };
-    writeln!(std::io::stdout(), "{text}").map_err(|error| unwritable(&error))?;
+    print_text(&text)?;
     Ok(Exit::Yes)
 }
 
@@ -98,19 +95,15 @@ fn show_status(file: &Path, json: bool) -> Result<Exit, Failure> {
     let config = Config::load(file)?;
     let report = runtime()?.block_on(status::fetch(&config.state_dir))?;
     let text = if json {
-        serde_json::to_string(&report).map_err(|error| unwritable(&error.into()))?
+        serde_json::to_string(&report).expect("plain data serializes")
     } else {
         status::render(&report)
     };
-    writeln!(std::io::stdout(), "{text}").map_err(|error| unwritable(&error))?;
+    print_text(&text)?;
     Ok(Exit::Yes)
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Runtime::new()
         .map_err(|error| Failure::new(Exit::Unreachable, "runtime", error.to_string(), ""))
-}
-
-fn unwritable(error: &std::io::Error) -> Failure {
-    Failure::new(Exit::Unreachable, "stdout", error.to_string(), "")
 }

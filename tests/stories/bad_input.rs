@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -66,6 +67,58 @@ colour = "red"
         "outbound[0].colour",
     ];
     reports_every_mistake("countersign-sidecar", config, &keys).await
+}
+
+/// Runs a program whose stdout nobody reads any more, as behind `| head`.
+async fn unread(program: &str, arguments: &[&str]) -> Result<()> {
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    let ended = tokio::process::Command::new(binaries::ours(program)?)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .output();
+    let ended = tokio::time::timeout(wait::BOUND, ended).await??;
+    let said = String::from_utf8_lossy(&ended.stderr);
+    ensure!(
+        ended.status.code() == Some(0) && said.is_empty(),
+        "{program} {arguments:?}: {:?}, {said}",
+        ended.status
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_went_away_is_no_failure() -> Result<()> {
+    let mesh = Mesh::start(&Settings::default()).await?;
+    let sidecar = mesh.sidecar("a", &Listeners::default()).await?;
+    let file = sidecar.folder().join("sidecar.toml");
+    let file = file.to_string_lossy();
+    for arguments in [
+        &["--json", "status", "--config", &*file][..],
+        &["status", "--config", &*file],
+        &["--json", "config", "check", "--config", &*file],
+        &["completions", "bash"],
+        &["--help"],
+    ] {
+        unread("countersign-sidecar", arguments).await?;
+    }
+    let file = mesh.control_plane().folder().join("control-plane.toml");
+    let file = file.to_string_lossy();
+    for arguments in [
+        &["config", "check", "--config", &*file][..],
+        &["completions", "bash"],
+    ] {
+        unread("countersign-control-plane", arguments).await?;
+    }
+    let socket = mesh.control_plane().folder().join("admin.sock");
+    let socket = socket.to_string_lossy();
+    for verb in ["status", "certs list"] {
+        let verb = verb.split(' ').chain(["--json", "--admin-socket", &*socket]);
+        unread("countersign", &verb.collect::<Vec<_>>()).await?;
+    }
+    unread("countersign", &["completions", "bash"]).await
 }
 
 /// Both by `config check` and by `run`, which starts nothing.

@@ -66,11 +66,7 @@ fn main() -> ExitCode {
     countersign_cli::guard(json, || match arguments.verb {
         Verb::Run(file) => run(&file),
         Verb::Config(ConfigVerb::Check(file)) => config::check(&file.config, json),
-        Verb::Completions { shell } => {
-            // A reader that went away wants no more of it.
-            let _ = countersign_cli::completions::<Arguments>(shell, &mut std::io::stdout());
-            Ok(Exit::Yes)
-        }
+        Verb::Completions { shell } => countersign_cli::completions::<Arguments>(shell),
     })
 }
 

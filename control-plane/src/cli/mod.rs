@@ -143,20 +143,13 @@ impl Cli {
             Verb::Restore(restore) => restore.run(output).await,
             Verb::Id(verb) => verb.run(output),
             Verb::Verify(verify) => verify.run(output),
-            Verb::Completions { shell } => completions(shell, output),
+            Verb::Completions { shell } => completions::<Cli>(shell),
         }
     }
 }
 
 fn default_socket() -> PathBuf {
     std::env::var_os(SOCKET_VARIABLE).map_or_else(|| DEFAULT_SOCKET.into(), PathBuf::from)
-}
-
-fn completions(shell: clap_complete::Shell, output: Output) -> Result<Exit, Failure> {
-    let mut script = Vec::new();
-    countersign_cli::completions::<Cli>(shell, &mut script).expect("a vector takes every byte");
-    output.bytes(&script)?;
-    Ok(Exit::Yes)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
-use countersign_cli::{Exit, Failure};
+use countersign_cli::{Failure, print};
 use serde::Serialize;
 
 /// Stdout, in the form that was asked for.
@@ -49,26 +49,12 @@ impl Output {
         } else {
             printable(&human(value))
         };
-        self.write(format!("{text}\n").as_bytes())
+        print(format!("{text}\n").as_bytes())
     }
 
     /// Prints bytes as they are. A reader that went away is no error.
     pub(super) fn bytes(self, bytes: &[u8]) -> Result<(), Failure> {
-        self.write(bytes).map(drop)
-    }
-
-    fn write(self, bytes: &[u8]) -> Result<bool, Failure> {
-        let mut stdout = io::stdout().lock();
-        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
-            Err(error) => Err(Failure::new(
-                Exit::Unreachable,
-                "output_failed",
-                format!("cannot write the result: {error}"),
-                "free the disk or pipe that stdout goes to",
-            )),
-        }
+        print(bytes).map(drop)
     }
 
     /// Tells people on stderr how a long verb gets on; scripts get the final value alone.

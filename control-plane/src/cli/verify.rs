@@ -7,10 +7,10 @@ use std::sync::Arc;
 use clap::Args;
 use countersign_cli::{Exit, Failure};
 use countersign_model::{SpiffeId, TrustDomain};
+use countersign_verify::pem::{self, CERTIFICATE, REVOCATION_LIST};
 use countersign_verify::tls::peer_of;
 use countersign_verify::{BundleError, BundleSet, Refusal, TrustBundle, verify_svid};
 use jiff::Timestamp;
-use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use serde::Serialize;
 
@@ -24,6 +24,8 @@ pub(super) const EXAMPLES: &str = "Examples:\n  \
 
 /// Largest file that is read.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// Most blocks of one file: far more than any verdict needs.
+const MAX_BLOCKS: usize = 1_024;
 
 #[derive(Debug, Args)]
 pub(super) struct Verify {
@@ -58,9 +60,9 @@ struct Verdict {
 impl Verify {
     #[allow(clippy::needless_pass_by_value, reason = "the shape of every verb")]
     pub(super) fn run(self, output: Output) -> Result<Exit, Failure> {
-        let chain: Vec<CertificateDer<'static>> = blocks(&self.chain, "certificate")?;
+        let chain: Vec<CertificateDer<'static>> = blocks(&self.chain, CERTIFICATE)?;
         let crls: Vec<CertificateRevocationListDer<'static>> = match &self.crl {
-            Some(file) => blocks(file, "revocation list")?,
+            Some(file) => blocks(file, REVOCATION_LIST)?,
             None => Vec::new(),
         };
         let bundles = self.bundles(&chain)?;
@@ -128,18 +130,21 @@ fn text(verdict: &Verdict) -> String {
     }
 }
 
-pub(super) fn blocks<T: PemObject>(file: &Path, what: &str) -> Result<Vec<T>, Failure> {
-    let pem = read(file)?;
-    T::pem_slice_iter(&pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| {
-            let message = format!("{}: {error}", file.display());
-            unusable(
-                "pem_unreadable",
-                message,
-                &format!("give PEM {what} blocks"),
-            )
-        })
+/// What the blocks of a file hold, at least one.
+pub(super) fn blocks<T: From<Vec<u8>>>(file: &Path, kind: pem::Kind) -> Result<Vec<T>, Failure> {
+    let text = read(file)?;
+    let most = text.len();
+    let bounds = pem::Bounds {
+        text: most,
+        blocks: MAX_BLOCKS,
+        block: most,
+    };
+    let blocks = pem::read(&text, kind, bounds).map_err(|error| {
+        let message = format!("{}: {error}", file.display());
+        let remedy = format!("give PEM blocks of a {}, and of nothing else", kind.name());
+        unusable("pem_unreadable", message, &remedy)
+    })?;
+    Ok(blocks.into_iter().map(T::from).collect())
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Failure> {

@@ -15,7 +15,7 @@ pub struct Admin {
 impl Admin {
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
         Some(Self {
-            socket: reader.path("admin.socket", Some("./cp/admin.sock"))?,
+            socket: reader.socket("admin.socket", "./cp/admin.sock")?,
         })
     }
 }

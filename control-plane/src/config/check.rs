@@ -1,9 +1,8 @@
 //! `config check`: what the file says, defaults included, or every mistake in it.
 
-use std::io::{self, Write};
 use std::path::Path;
 
-use countersign_cli::{Exit, Failure};
+use countersign_cli::{Exit, Failure, print_text};
 
 use super::Config;
 
@@ -18,7 +17,6 @@ pub fn check(file: &Path, json: bool) -> Result<Exit, Failure> {
     } else {
         format!("{} is valid", file.display())
     };
-    // A reader that went away does not make the file wrong.
-    let _ = writeln!(io::stdout().lock(), "{text}");
+    print_text(&text)?;
     Ok(Exit::Yes)
 }

@@ -9,6 +9,7 @@ mod der;
 use std::collections::HashSet;
 use std::fmt;
 
+use countersign_verify::pem::{self, Bounds, CERTIFICATE_REQUEST, PemError};
 use countersign_verify::request::{self, RequestSignatureError};
 use sha2::{Digest, Sha256};
 use x509_cert::der::oid::AssociatedOid;
@@ -22,18 +23,24 @@ use super::lint::Finding;
 pub(crate) const MAX_REQUEST_BYTES: usize = 16 * 1024;
 /// Deepest nesting. What `openssl req` makes has seven levels.
 const MAX_DEPTH: usize = 16;
-/// `NEW` is how `keytool` writes it (RFC 7468 section 7).
-const PEM_LABELS: [&str; 2] = ["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"];
-/// What a DER request begins with, and no PEM.
+/// One request, and text around it.
+const PEM_BOUNDS: Bounds = Bounds {
+    text: MAX_REQUEST_BYTES,
+    blocks: 1,
+    block: MAX_REQUEST_BYTES,
+};
+/// What a DER request begins with; in text it is the digit 0.
 const SEQUENCE_TAG: u8 = 0x30;
+/// Then comes the length of a request, which is never short; in ASCII there is no such byte.
+const LONG_LENGTH: u8 = 0x80;
 
 /// Why a request is not taken, by rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RequestError {
     #[error("a certification request has at most {MAX_REQUEST_BYTES} bytes")]
     TooLarge,
-    #[error("the request is neither DER nor one PEM block of a certification request")]
-    Pem,
+    #[error("the request is neither DER nor one PEM block of a certification request: {0}")]
+    Pem(PemError),
     #[error("the request nests deeper than {MAX_DEPTH} levels")]
     TooDeep,
     #[error("bytes follow the request")]
@@ -67,7 +74,7 @@ impl RequestError {
     pub(crate) fn code(self) -> &'static str {
         match self {
             Self::TooLarge => "csr_too_large",
-            Self::Pem => "csr_pem",
+            Self::Pem(_) => "csr_pem",
             Self::TooDeep => "csr_too_deep",
             Self::TrailingBytes => "csr_trailing_bytes",
             Self::NotDer => "csr_not_der",
@@ -86,7 +93,7 @@ impl RequestError {
             Self::TooLarge | Self::TooDeep => {
                 "make a plain request: only its key counts, names come from the registration"
             }
-            Self::Pem | Self::TrailingBytes => {
+            Self::Pem(_) | Self::TrailingBytes => {
                 "give one request alone, as `openssl req -new` writes it"
             }
             Self::NotDer | Self::DuplicateAttribute | Self::DuplicateExtension => {
@@ -116,27 +123,31 @@ impl Requested {
         if bytes.len() > MAX_REQUEST_BYTES {
             return Err(RequestError::TooLarge);
         }
-        if bytes.first() == Some(&SEQUENCE_TAG) {
+        // Bytes that can only be DER are never searched for a second reading.
+        if matches!(bytes, [SEQUENCE_TAG, LONG_LENGTH..=u8::MAX, ..]) {
             return Self::read_der(bytes);
         }
-        let (label, der) = x509_cert::der::pem::decode_vec(bytes).map_err(|_| RequestError::Pem)?;
-        if !PEM_LABELS.contains(&label) {
-            return Err(RequestError::Pem);
+        match pem::read(bytes, CERTIFICATE_REQUEST, PEM_BOUNDS) {
+            Ok(blocks) => Self::read_der(&blocks.concat()),
+            Err(PemError::NoBlock { .. }) if bytes.first() == Some(&SEQUENCE_TAG) => {
+                Self::read_der(bytes)
+            }
+            Err(error) => Err(RequestError::Pem(error)),
         }
-        Self::read_der(&der)
     }
 
     fn read_der(bytes: &[u8]) -> Result<Self, RequestError> {
         der::check(bytes, MAX_DEPTH)?;
-        let request = CertReq::from_der(bytes).map_err(|_| RequestError::NotDer)?;
-        if request.to_der().map_err(|_| RequestError::NotDer)? != bytes {
+        let whole = der::with_attributes(bytes)?;
+        let request = CertReq::from_der(&whole).map_err(|_| RequestError::NotDer)?;
+        if request.to_der().map_err(|_| RequestError::NotDer)? != whole {
             return Err(RequestError::NotDer);
         }
         nothing_twice(&request.info)?;
         let spki = request.info.public_key.to_der();
         let spki = spki.map_err(|_| RequestError::NotDer)?;
         PublicKey::read(&spki).map_err(RequestError::of_key)?;
-        is_signed(&request, &spki)?;
+        is_signed(&request, der::signed_part(bytes)?, &spki)?;
         Ok(Self { spki })
     }
 
@@ -181,13 +192,12 @@ fn nothing_twice(info: &CertReqInfo) -> Result<(), RequestError> {
 }
 
 /// Proof of possession.
-fn is_signed(request: &CertReq, spki: &[u8]) -> Result<(), RequestError> {
+fn is_signed(request: &CertReq, message: &[u8], spki: &[u8]) -> Result<(), RequestError> {
     let encoded = |_| RequestError::NotDer;
-    let message = request.info.to_der().map_err(encoded)?;
     let algorithm = request.algorithm.to_der().map_err(encoded)?;
     let algorithm = der::contents(&algorithm)?;
     let signature = request.signature.as_bytes().ok_or(RequestError::NotDer)?;
-    request::verify(spki, algorithm, signature, &message).map_err(|error| match error {
+    request::verify(spki, algorithm, signature, message).map_err(|error| match error {
         RequestSignatureError::Algorithm => RequestError::SignatureAlgorithm,
         RequestSignatureError::Key => RequestError::KeyKind,
         _ => RequestError::SignatureInvalid,

@@ -11,7 +11,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use load::MAX_FILE_BYTES;
-pub use reader::Reader;
+pub use reader::{MAX_SOCKET_PATH_BYTES, Reader};
 
 /// One mistake in a configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]

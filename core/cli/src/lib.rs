@@ -9,7 +9,9 @@ pub mod completions;
 pub mod config;
 pub mod duration;
 pub mod outcome;
+pub mod stdout;
 
 pub use completions::completions;
 pub use config::{ConfigError, Mistake, Reader};
 pub use outcome::{Exit, Failure, arguments, guard};
+pub use stdout::{print, print_text};

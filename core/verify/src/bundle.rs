@@ -4,10 +4,6 @@
 //! that passed the rules of an issuer. A certificate that is no CA is no trust anchor, however it
 //! came to be listed.
 
-mod pem;
-
-pub use pem::encode as certificate_pem;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -17,6 +13,7 @@ use rustls_pki_types::{CertificateDer, TrustAnchor};
 use sha2::{Digest, Sha256};
 
 use crate::certificate::Certificate;
+use crate::pem::{self, Bounds, PemError};
 use crate::{Refusal, svid};
 
 /// Most roots of one trust domain.
@@ -52,18 +49,9 @@ pub enum BundleError {
         /// The rule it breaks; the index inside is that of the root.
         reason: Box<Refusal>,
     },
-    /// PEM longer than [`MAX_PEM_BYTES`].
-    #[error("the PEM text has {bytes} bytes, more than {MAX_PEM_BYTES}")]
-    PemTooLarge {
-        /// Its length.
-        bytes: usize,
-    },
-    /// Something that is no CERTIFICATE block: other text, another label, a block without end.
-    #[error("line {line} of the PEM text is no part of a CERTIFICATE block (RFC 7468)")]
-    Pem {
-        /// The line, from 1.
-        line: usize,
-    },
+    /// Not the PEM of certificates.
+    #[error(transparent)]
+    Pem(PemError),
 }
 
 /// The root certificates of one trust domain.
@@ -119,12 +107,22 @@ impl TrustBundle {
         })
     }
 
-    /// Reads PEM: `CERTIFICATE` blocks and blank lines, nothing else.
+    /// Reads the certificates of a text, as [`pem::read`] does.
     ///
     /// # Errors
-    /// As [`TrustBundle::new`], and text that is no PEM.
-    pub fn from_pem(trust_domain: TrustDomain, pem: &[u8]) -> Result<Self, BundleError> {
-        Self::new(trust_domain, pem::decode(pem)?)
+    /// As [`TrustBundle::new`], and text that is no PEM of certificates.
+    pub fn from_pem(trust_domain: TrustDomain, text: &[u8]) -> Result<Self, BundleError> {
+        let bounds = Bounds {
+            text: MAX_PEM_BYTES,
+            blocks: MAX_ROOTS,
+            block: MAX_ROOT_BYTES,
+        };
+        let roots = pem::read(text, pem::CERTIFICATE, bounds).map_err(|error| match error {
+            PemError::TooMany { .. } => BundleError::TooMany,
+            PemError::NoBlock { .. } => BundleError::Empty,
+            error => BundleError::Pem(error),
+        })?;
+        Self::new(trust_domain, roots.into_iter().map(Into::into).collect())
     }
 
     /// Whose roots these are.
@@ -139,7 +137,10 @@ impl TrustBundle {
 
     /// The roots as PEM blocks.
     pub fn to_pem(&self) -> String {
-        self.roots.iter().map(|root| pem::encode(root)).collect()
+        self.roots
+            .iter()
+            .map(|root| certificate_pem(root))
+            .collect()
     }
 
     /// The roots as concatenated DER, the form of the Workload API.
@@ -232,7 +233,12 @@ impl FromIterator<Arc<TrustBundle>> for BundleSet {
 
 /// One certificate as a PEM block with lines of 64 characters.
 pub fn pem_block(certificate: &CertificateDer<'_>) -> String {
-    pem::encode(certificate)
+    certificate_pem(certificate)
+}
+
+/// [`pem_block`] of the DER of a certificate.
+pub fn certificate_pem(der: &[u8]) -> String {
+    pem::write(pem::CERTIFICATE, der)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 pub mod bundle;
 mod certificate;
 mod path;
+pub mod pem;
 #[cfg(test)]
 mod pki;
 pub mod proof;

@@ -16,12 +16,13 @@ pub fn run(data: &[u8]) -> bool {
     true
 }
 
-/// One root, and two blocks with blank lines between them.
+/// One root, two blocks with blank lines between them, and what other programs write around one.
 pub fn seeds() -> Vec<Vec<u8>> {
     let root = certificate_pem(&CHAIN.root);
     let issuing = certificate_pem(&CHAIN.issuing);
     vec![
         root.clone().into_bytes(),
         format!("{root}\n\n{issuing}").into_bytes(),
+        format!("\u{feff}subject=root\r\n{}", root.replace('\n', "\r\n")).into_bytes(),
     ]
 }

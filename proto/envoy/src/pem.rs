@@ -5,8 +5,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use countersign_verify::pem::{self, Bounds, PemError};
 use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::{PemObject, SectionKind};
 
 use crate::SecretError;
 
@@ -29,22 +29,19 @@ pub(crate) fn private_key(pkcs8: &[u8]) -> Vec<u8> {
 }
 
 /// Reads certificates, at least one, and nothing but certificates.
-pub(crate) fn read_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, SecretError> {
-    let mut certificates = Vec::new();
-    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
-        let (kind, der) = section.map_err(|_| SecretError("not PEM"))?;
-        if kind != SectionKind::Certificate {
-            return Err(SecretError("PEM of another kind than a certificate"));
-        }
-        if certificates.len() == MAX_CERTIFICATES {
-            return Err(SecretError("too many certificates"));
-        }
-        certificates.push(CertificateDer::from(der));
-    }
-    match certificates.is_empty() {
-        true => Err(SecretError("no certificate")),
-        false => Ok(certificates),
-    }
+pub(crate) fn read_certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, SecretError> {
+    let bounds = Bounds {
+        text: text.len(),
+        blocks: MAX_CERTIFICATES,
+        block: text.len(),
+    };
+    let blocks = pem::read(text, pem::CERTIFICATE, bounds).map_err(|error| match error {
+        PemError::NoBlock { .. } => SecretError("no certificate"),
+        PemError::TooMany { .. } => SecretError("too many certificates"),
+        PemError::OtherKind { .. } => SecretError("PEM of another kind than a certificate"),
+        _ => SecretError("not PEM"),
+    })?;
+    Ok(blocks.into_iter().map(CertificateDer::from).collect())
 }
 
 fn push_block(pem: &mut Vec<u8>, label: &str, der: &[u8]) {

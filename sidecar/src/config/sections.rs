@@ -94,7 +94,7 @@ pub struct WorkloadApi {
 
 impl WorkloadApi {
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
-        let socket = reader.path("workload_api.socket", Some("sidecar.sock"));
+        let socket = reader.socket("workload_api.socket", "sidecar.sock");
         let enrol_ahead = reader.integer(
             "workload_api.enrol_ahead",
             DEFAULT_ENROL_AHEAD,

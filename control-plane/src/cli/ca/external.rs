@@ -6,7 +6,7 @@ use clap::Args;
 use countersign_cli::{Exit, Failure};
 use countersign_proto::admin::admin_client::AdminClient;
 use countersign_proto::admin::{ImportCaRequest, RequestCaRequest};
-use rustls_pki_types::CertificateDer;
+use countersign_verify::pem::CERTIFICATE;
 use serde::Serialize;
 use tonic::transport::Channel;
 
@@ -111,8 +111,7 @@ fn text(imported: &Imported) -> String {
 }
 
 fn certificates(file: &Path) -> Result<Vec<Vec<u8>>, Failure> {
-    let blocks: Vec<CertificateDer<'static>> = blocks(file, "certificate")?;
-    Ok(blocks.iter().map(|der| der.to_vec()).collect())
+    blocks(file, CERTIFICATE)
 }
 
 /// A request holds nothing secret: it is written like any file.

@@ -1,7 +1,8 @@
 //! The shape of DER, before anybody asks what it means: definite lengths that fit, and a depth that
 //! is bounded, in everything that is constructed.
 
-use x509_cert::der::{Decode, Header, Reader, SliceReader};
+use x509_cert::der::asn1::AnyRef;
+use x509_cert::der::{Decode, Encode, Header, Reader, SliceReader, Tag};
 
 use super::RequestError;
 
@@ -21,6 +22,40 @@ pub(super) fn check(bytes: &[u8], depth: usize) -> Result<(), RequestError> {
 pub(super) fn contents(bytes: &[u8]) -> Result<&[u8], RequestError> {
     split(bytes).map(|(_, contents, _)| contents)
 }
+
+/// What of a request is signed, as it came: its first value.
+pub(super) fn signed_part(request: &[u8]) -> Result<&[u8], RequestError> {
+    let inner = contents(request)?;
+    let (_, _, rest) = split(inner)?;
+    Ok(&inner[..inner.len() - rest.len()])
+}
+
+/// The request with an empty attributes field where it has none. RFC 2986 demands the field; there
+/// are encoders that leave an empty one out, and OpenSSL takes that.
+pub(super) fn with_attributes(request: &[u8]) -> Result<Vec<u8>, RequestError> {
+    let part = signed_part(request)?;
+    let fields = contents(part)?;
+    let mut rest = fields;
+    for _ in FIELDS_BEFORE_ATTRIBUTES {
+        (_, _, rest) = split(rest)?;
+    }
+    if !rest.is_empty() {
+        return Ok(request.to_vec());
+    }
+    let signed = sequence(&[fields, NO_ATTRIBUTES].concat())?;
+    let others = &contents(request)?[part.len()..];
+    sequence(&[&signed, others].concat())
+}
+
+fn sequence(contents: &[u8]) -> Result<Vec<u8>, RequestError> {
+    let value = AnyRef::new(Tag::Sequence, contents);
+    let value = value.map_err(|_| RequestError::NotDer)?;
+    value.to_der().map_err(|_| RequestError::NotDer)
+}
+
+const FIELDS_BEFORE_ATTRIBUTES: [&str; 3] = ["version", "subject", "subjectPKInfo"];
+/// `[0]` without contents.
+const NO_ATTRIBUTES: &[u8] = &[0xa0, 0];
 
 fn descend(mut values: &[u8], depth: usize) -> Result<(), RequestError> {
     let depth = depth.checked_sub(1).ok_or(RequestError::TooDeep)?;

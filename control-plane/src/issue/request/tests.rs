@@ -8,7 +8,6 @@ use rcgen::{
 };
 use x509_cert::attr::Attribute;
 use x509_cert::der::asn1::{Any, BitString, ObjectIdentifier, SetOfVec};
-use x509_cert::der::pem::{LineEnding, encode_string};
 
 use super::*;
 
@@ -78,22 +77,30 @@ fn only_the_key_of_a_request_counts() {
     }
 }
 
+fn pem(der: &[u8]) -> String {
+    pem::write(CERTIFICATE_REQUEST, der)
+}
+
 #[test]
 fn pem_is_read_under_both_its_names() {
     let der = made(&pair());
-    for label in PEM_LABELS {
-        for ending in [LineEnding::LF, LineEnding::CRLF] {
-            let pem = encode_string(label, ending, &der).unwrap();
-            assert!(Requested::read(pem.as_bytes()).is_ok(), "{label}");
-        }
+    let good = pem(&der);
+    for text in [
+        good.clone(),
+        good.replace("CERTIFICATE", "NEW CERTIFICATE"),
+        good.replace('\n', "\r\n"),
+        format!("\u{feff}{good}"),
+        format!("0 errors\nCertificate Request:\n    Data:\n{good}"),
+    ] {
+        assert!(Requested::read(text.as_bytes()).is_ok(), "{text}");
     }
-    let good = encode_string(PEM_LABELS[0], LineEnding::LF, &der).unwrap();
-    let certificate = encode_string("CERTIFICATE", LineEnding::LF, &der).unwrap();
+    let certificate = good.replace(" REQUEST", "");
     let cut = &good[..good.len() - 30];
     for bad in [
         &certificate,
         cut,
         &format!("{good}{good}"),
+        &format!("{good}{certificate}"),
         &good.replacen('\n', "\n*", 2),
         "",
         "hello",
@@ -101,10 +108,63 @@ fn pem_is_read_under_both_its_names() {
     ] {
         let refused = refusal(bad.as_bytes());
         assert!(
-            matches!(refused, RequestError::Pem | RequestError::NotDer),
+            matches!(refused, RequestError::Pem(_) | RequestError::NotDer),
             "{refused:?}: {bad}"
         );
     }
+}
+
+#[test]
+fn der_that_holds_a_pem_request_is_one_request() {
+    let (mine, theirs) = (pair(), pair());
+    let mut params = CertificateParams::default();
+    let name = format!("\n{}", pem(&made(&theirs)));
+    let subject = &mut params.distinguished_name;
+    subject.push(rcgen::DnType::CommonName, name);
+    let request = params.serialize_request(&mine).unwrap();
+    let requested = Requested::read(request.der()).unwrap();
+    assert_eq!(requested.spki(), mine.subject_public_key_info());
+}
+
+/// A request whose attributes field is left out, with the signature of `signs` over what is there.
+fn without_attributes(request: &[u8], signs: impl FnOnce(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    let request = CertReq::from_der(request).unwrap();
+    let info = &request.info;
+    let fields = [
+        info.version.to_der().unwrap(),
+        info.subject.to_der().unwrap(),
+        info.public_key.to_der().unwrap(),
+    ];
+    let info = tlv(SEQUENCE, &fields.concat());
+    let signature = BitString::from_bytes(&signs(&info)).unwrap();
+    let others = [
+        request.algorithm.to_der().unwrap(),
+        signature.to_der().unwrap(),
+    ];
+    tlv(SEQUENCE, &[info, others.concat()].concat())
+}
+
+#[test]
+fn request_without_attributes_field_is_taken() {
+    let pair = pair();
+    let bare = without_attributes(&made(&pair), |info| pair.sign(info).unwrap());
+    let requested = Requested::read(&bare).unwrap();
+    assert_eq!(requested.spki(), pair.subject_public_key_info());
+    let text = pem(&bare);
+    assert!(Requested::read(text.as_bytes()).is_ok());
+}
+
+#[test]
+fn attributes_that_were_signed_cannot_be_left_out() {
+    let pair = pair();
+    let full = made(&pair);
+    let signed = CertReq::from_der(&full).unwrap();
+    let stripped = without_attributes(&full, |_| signed.signature.raw_bytes().to_vec());
+    assert_eq!(refusal(&stripped), RequestError::SignatureInvalid);
+    // Nor added: an empty field is not what was signed.
+    let bare = without_attributes(&full, |info| pair.sign(info).unwrap());
+    let filled = der::with_attributes(&bare).unwrap();
+    assert_eq!(refusal(&filled), RequestError::SignatureInvalid);
 }
 
 #[test]
@@ -149,7 +209,11 @@ fn encodings_that_others_read_differently_are_refused() {
     for bytes in [longer, indefinite] {
         assert_eq!(refusal(&bytes), RequestError::NotDer);
     }
-    assert_eq!(refusal(&set), RequestError::Pem, "no request begins so");
+    let refused = refusal(&set);
+    assert!(
+        matches!(refused, RequestError::Pem(_)),
+        "no request begins so"
+    );
     assert_eq!(
         refusal(&[&good, [0].as_slice()].concat()),
         RequestError::TrailingBytes
@@ -283,7 +347,7 @@ fn every_refusal_has_a_code_and_a_remedy() {
     use RequestError::*;
     let all = [
         TooLarge,
-        Pem,
+        Pem(PemError::NoBlock { wanted: "request" }),
         TooDeep,
         TrailingBytes,
         NotDer,

@@ -1,6 +1,7 @@
 //! The reader itself: keys are asked for, mistakes collected, the rest is unknown.
 
 mod kinds;
+mod paths;
 mod unknown;
 mod written;
 
@@ -12,6 +13,7 @@ use toml::{Table, Value};
 use super::suggest::closest;
 use super::{ConfigError, Mistake, load};
 use crate::outcome::escaped;
+pub use paths::MAX_SOCKET_PATH_BYTES;
 use unknown::unknown_in;
 use written::{quoted, written_key, wrong_type};
 

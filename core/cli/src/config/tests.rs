@@ -66,6 +66,71 @@ fn every_kind_of_value_is_read() {
 }
 
 #[test]
+fn text_that_something_else_would_expand_is_no_path() {
+    for (written, why) in [
+        ("unix:///run/x", "is a URL"),
+        ("unix:run/x", "is a URL"),
+        ("unix-abstract:x", "is a URL"),
+        ("file:/run/x", "is a URL"),
+        ("https://x", "is a URL"),
+        ("~/x", "only a shell"),
+        ("~root/x", "only a shell"),
+        ("$HOME/x", "none is expanded"),
+        ("/run/${USER}/x", "none is expanded"),
+        ("%t/x", "none is expanded"),
+        ("", "is empty"),
+    ] {
+        for read in [
+            |reader: &mut Reader| reader.path("at", Some("default")),
+            |reader: &mut Reader| reader.socket("at", "default"),
+            |reader: &mut Reader| reader.folder_of_socket("at", "default", "s"),
+        ] {
+            let (_folder, mut reader) = reader(&format!("at = \"{written}\""));
+            assert_eq!(read(&mut reader), None, "{written}");
+            let error = reader.finish().unwrap_err();
+            assert_eq!(keys(&error), ["at"]);
+            let Mistake { problem, remedy, .. } = &error.mistakes[0];
+            assert!(problem.contains(why), "{why} in {problem}");
+            assert!(remedy.contains("as it stands on the disk"));
+        }
+    }
+    for plain in ["/run/x", "x", "./x", "a:b", "/a:/b", "x~", "50%", "a$b", "C:x"] {
+        let (folder, mut reader) = reader(&format!("at = \"{plain}\""));
+        let path = reader.path("at", None);
+        assert_eq!(path, Some(folder.path().join(plain)));
+        assert_eq!(reader.finish(), Ok(()));
+    }
+}
+
+#[test]
+fn socket_path_is_one_that_can_be_bound() {
+    let refused = |text: &str, read: fn(&mut Reader) -> Option<std::path::PathBuf>| {
+        let (_folder, mut reader) = reader(text);
+        read(&mut reader);
+        let error = reader.finish().err()?;
+        Some(error.mistakes[0].problem.clone())
+    };
+    let socket = |reader: &mut Reader| reader.socket("at", "default");
+    let folder = |reader: &mut Reader| reader.folder_of_socket("at", "default", "s");
+    let path = |bytes: usize| format!("/{}", "x".repeat(bytes - 1));
+    let most = path(MAX_SOCKET_PATH_BYTES);
+    assert!(std::os::unix::net::SocketAddr::from_pathname(&most).is_ok());
+    let written = |path: &str| format!("at = \"{path}\"");
+    assert_eq!(refused(&written(&most), socket), None);
+    let longer = path(MAX_SOCKET_PATH_BYTES + 1);
+    assert!(std::os::unix::net::SocketAddr::from_pathname(&longer).is_err());
+    let problem = refused(&written(&longer), socket).unwrap();
+    assert!(problem.contains("108 bytes, more than the 107"), "{problem}");
+    let fits = path(MAX_SOCKET_PATH_BYTES - 2);
+    assert_eq!(refused(&written(&fits), folder), None);
+    assert!(refused(&written(&most), folder).is_some());
+    for (odd, why) in [("@x", "abstract socket"), ("/run/", "is a folder")] {
+        let problem = refused(&written(odd), socket).unwrap();
+        assert!(problem.contains(why), "{problem}");
+    }
+}
+
+#[test]
 fn absent_keys_take_their_defaults() {
     let (folder, mut reader) = reader("");
     let second = Duration::from_secs(1);

@@ -1,7 +1,5 @@
 //! What a bundle refuses to be.
 
-use std::time::{Duration, Instant};
-
 use rcgen::{BasicConstraints, IsCa, KeyUsagePurpose};
 
 use super::*;
@@ -110,42 +108,43 @@ fn pem_and_der_hold_the_same_roots() {
 }
 
 #[test]
-fn text_that_is_no_certificate_block_is_refused() {
-    let good = bundle_of(vec![World::shared().root.der.clone()])
-        .unwrap()
-        .to_pem();
-    assert!(from_pem(&good).is_ok());
-    let end = good.find("-----END").unwrap();
-    for (pem, why) in [
-        (format!("junk\n{good}"), "text before"),
-        (format!("{good}junk"), "text after"),
-        (format!("{good}{}", &good[..end]), "block without end"),
-        (good.replace("CERTIFICATE", "PRIVATE KEY"), "another label"),
-        (good.replacen("MII", "M!I", 1), "no base64"),
-        (good.replacen("-----BEGIN", "----BEGIN", 1), "broken line"),
-        (format!("<html>{good}</html>"), "a page"),
+fn text_around_the_roots_is_passed_over() {
+    let root = World::shared().root.der.clone();
+    let bundle = bundle_of(vec![root]).unwrap();
+    let good = bundle.to_pem();
+    for text in [
+        format!("# the root of 2026\n{good}"),
+        format!("{good}\nthe end"),
+        format!("\u{feff}\r\nsubject=root\r\n{good}"),
     ] {
-        assert!(
-            matches!(from_pem(pem), Err(BundleError::Pem { .. })),
-            "{why}"
-        );
+        assert_eq!(from_pem(text).unwrap().version(), bundle.version());
     }
 }
 
 #[test]
-fn hostile_pem_costs_linear_time() {
-    let begin = "-----BEGIN CERTIFICATE-----\n";
-    let blank = "\n".repeat(MAX_PEM_BYTES);
-    let endless = format!("{begin}{}", "A\n".repeat(MAX_PEM_BYTES / 4));
-    let started = Instant::now();
-    let error = from_pem(begin.repeat(MAX_PEM_BYTES / begin.len()));
-    assert_eq!(error.unwrap_err(), BundleError::Pem { line: 2 });
-    assert_eq!(from_pem(&blank).unwrap_err(), BundleError::Empty);
-    assert!(matches!(from_pem(endless), Err(BundleError::Pem { .. })));
-    // A quadratic reader needs minutes; the bound is wide for a busy machine.
-    assert!(started.elapsed() < Duration::from_secs(5));
-    let error = from_pem(blank + "\n").unwrap_err();
-    assert!(matches!(error, BundleError::PemTooLarge { .. }));
+fn bundle_never_becomes_shorter_without_a_word() {
+    let good = bundle_of(vec![World::shared().root.der.clone()])
+        .unwrap()
+        .to_pem();
+    let end = good.find("-----END").unwrap();
+    for (pem, why) in [
+        (format!("{good}{}", &good[..end]), "block without end"),
+        (
+            format!("{good}{}", good.replace("CERTIFICATE", "PRIVATE KEY")),
+            "another label",
+        ),
+        (good.replacen("MII", "M!I", 1), "no base64"),
+        (
+            format!("{good}{}", good.replacen("-----BEGIN", "----BEGIN", 1)),
+            "broken line",
+        ),
+    ] {
+        assert!(matches!(from_pem(pem), Err(BundleError::Pem(_))), "{why}");
+    }
+    let page = from_pem("<html>404</html>").unwrap_err();
+    assert_eq!(page, BundleError::Empty);
+    let large = from_pem("\n".repeat(MAX_PEM_BYTES + 1)).unwrap_err();
+    assert!(matches!(large, BundleError::Pem(PemError::TooLarge { .. })));
 }
 
 #[test]

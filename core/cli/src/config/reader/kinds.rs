@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::Value;
@@ -98,17 +97,6 @@ impl Reader {
                 .map_err(|_| "is not an IP address with a port".to_owned())
         })
         .or(default)
-    }
-
-    /// A path, relative to the folder of the file.
-    pub fn path(&mut self, key: &str, default: Option<&str>) -> Option<PathBuf> {
-        let folder = self.file.parent().map(Path::to_owned).unwrap_or_default();
-        self.optional(key, "write a path", |text| match text {
-            "" => Err("is empty".to_owned()),
-            text if text.contains('\0') => Err("contains a NUL".to_owned()),
-            text => Ok(folder.join(text)),
-        })
-        .or_else(|| default.map(|d| folder.join(d)))
     }
 }
 
