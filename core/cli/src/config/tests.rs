@@ -89,12 +89,16 @@ fn text_that_something_else_would_expand_is_no_path() {
             assert_eq!(read(&mut reader), None, "{written}");
             let error = reader.finish().unwrap_err();
             assert_eq!(keys(&error), ["at"]);
-            let Mistake { problem, remedy, .. } = &error.mistakes[0];
+            let Mistake {
+                problem, remedy, ..
+            } = &error.mistakes[0];
             assert!(problem.contains(why), "{why} in {problem}");
             assert!(remedy.contains("as it stands on the disk"));
         }
     }
-    for plain in ["/run/x", "x", "./x", "a:b", "/a:/b", "x~", "50%", "a$b", "C:x"] {
+    for plain in [
+        "/run/x", "x", "./x", "a:b", "/a:/b", "x~", "50%", "a$b", "C:x",
+    ] {
         let (folder, mut reader) = reader(&format!("at = \"{plain}\""));
         let path = reader.path("at", None);
         assert_eq!(path, Some(folder.path().join(plain)));
@@ -104,7 +108,7 @@ fn text_that_something_else_would_expand_is_no_path() {
 
 #[test]
 fn socket_path_is_one_that_can_be_bound() {
-    let refused = |text: &str, read: fn(&mut Reader) -> Option<std::path::PathBuf>| {
+    let refused = |text: &str, read: fn(&mut Reader) -> Option<PathBuf>| {
         let (_folder, mut reader) = reader(text);
         read(&mut reader);
         let error = reader.finish().err()?;
@@ -120,7 +124,10 @@ fn socket_path_is_one_that_can_be_bound() {
     let longer = path(MAX_SOCKET_PATH_BYTES + 1);
     assert!(std::os::unix::net::SocketAddr::from_pathname(&longer).is_err());
     let problem = refused(&written(&longer), socket).unwrap();
-    assert!(problem.contains("108 bytes, more than the 107"), "{problem}");
+    assert!(
+        problem.contains("108 bytes, more than the 107"),
+        "{problem}"
+    );
     let fits = path(MAX_SOCKET_PATH_BYTES - 2);
     assert_eq!(refused(&written(&fits), folder), None);
     assert!(refused(&written(&most), folder).is_some());

@@ -31,12 +31,7 @@ impl Reader {
     }
 
     /// A folder in which a socket of this name will be.
-    pub fn folder_of_socket(
-        &mut self,
-        key: &str,
-        default: &str,
-        socket: &str,
-    ) -> Option<PathBuf> {
+    pub fn folder_of_socket(&mut self, key: &str, default: &str, socket: &str) -> Option<PathBuf> {
         let folder = self.path(key, Some(default))?;
         self.demand_short(key, &folder.join(socket));
         Some(folder)
