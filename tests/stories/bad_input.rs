@@ -115,7 +115,9 @@ async fn a_reader_that_went_away_is_no_failure() -> Result<()> {
     let socket = mesh.control_plane().folder().join("admin.sock");
     let socket = socket.to_string_lossy();
     for verb in ["status", "certs list"] {
-        let verb = verb.split(' ').chain(["--json", "--admin-socket", &*socket]);
+        let verb = verb
+            .split(' ')
+            .chain(["--json", "--admin-socket", &*socket]);
         unread("countersign", &verb.collect::<Vec<_>>()).await?;
     }
     unread("countersign", &["completions", "bash"]).await

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use countersign_cli::{Exit, Failure};
+use countersign_cli::{Exit, Failure, completions};
 
 pub(crate) use audit::{is_sound, proof};
 use client::Client;

@@ -55,6 +55,9 @@ mod tests {
         assert_eq!(printed, Ok(false));
         assert_eq!(print_to(&mut Vec::new(), b"x"), Ok(true));
         let full = print_to(&mut Broken(io::ErrorKind::StorageFull), b"x").unwrap_err();
-        assert_eq!((full.exit, &*full.code), (Exit::Unreachable, "output_failed"));
+        assert_eq!(
+            (full.exit, &*full.code),
+            (Exit::Unreachable, "output_failed")
+        );
     }
 }
