@@ -75,8 +75,9 @@ pub struct StoredBundle {
     pub bundle: Arc<TrustBundle>,
     /// Version of the discovery resource that brought it; empty where it came by attestation.
     pub resource_version: String,
-    /// SHA-256 of the roots that the control plane took out of it, the newest last.
-    pub retired: Vec<[u8; 32]>,
+    /// SHA-256 of the roots that the control plane took out of it, the newest last; `None` where an
+    /// older version, which did not note them, has kept the bundle.
+    pub retired: Option<Vec<[u8; 32]>>,
 }
 
 /// An exclusively locked state directory.
@@ -179,11 +180,7 @@ impl StateDir {
         let roots = from_hex(&file.roots).map_err(|_| damaged("roots".into()))?;
         let bundle = TrustBundle::new(trust_domain.clone(), roots)
             .map_err(|error: BundleError| damaged(error.to_string()))?;
-        let retired = file.retired.iter().map(|digits| {
-            let mut digest = [0; 32];
-            hex::decode_to_slice(digits, &mut digest).map(|()| digest)
-        });
-        let retired: Result<_, _> = retired.collect();
+        let retired = file.retired.as_deref().map(read_digests).transpose();
         let retired = retired.map_err(|_| damaged("retired".into()))?;
         Ok(Some(StoredBundle {
             bundle: Arc::new(bundle),
@@ -201,7 +198,10 @@ impl StateDir {
             trust_domain: stored.bundle.trust_domain().as_str().to_owned(),
             resource_version: stored.resource_version.clone(),
             roots: to_hex(stored.bundle.roots()),
-            retired: stored.retired.iter().map(hex::encode).collect(),
+            retired: stored
+                .retired
+                .as_ref()
+                .map(|digests| digests.iter().map(hex::encode).collect()),
         };
         let text = serde_json::to_vec(&file).expect("plain data serializes");
         self.replace(BUNDLE_FILE, &text)
@@ -273,7 +273,7 @@ struct BundleFile {
     roots: Vec<String>,
     /// An older version wrote none.
     #[serde(default)]
-    retired: Vec<String>,
+    retired: Option<Vec<String>>,
 }
 
 fn write_durably(path: &Path, content: &[u8]) -> Result<(), StateError> {
@@ -316,6 +316,14 @@ fn io_error(action: &'static str, path: &Path) -> impl Fn(io::Error) -> StateErr
         path: path.to_owned(),
         source,
     }
+}
+
+fn read_digests(digits: &[String]) -> Result<Vec<[u8; 32]>, hex::FromHexError> {
+    let read = |digits: &String| {
+        let mut digest = [0; 32];
+        hex::decode_to_slice(digits, &mut digest).map(|()| digest)
+    };
+    digits.iter().map(read).collect()
 }
 
 fn to_hex(certificates: &[CertificateDer<'_>]) -> Vec<String> {

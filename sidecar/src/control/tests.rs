@@ -273,7 +273,7 @@ fn store_credential(plane: &Plane, folder: &TempDir, ends_in_secs: i64) -> Seria
     let stored = crate::state::StoredBundle {
         bundle,
         resource_version: String::new(),
-        retired: Vec::new(),
+        retired: Some(Vec::new()),
     };
     state.store_bundle(&stored).unwrap();
     let svid = Arc::new(svid);

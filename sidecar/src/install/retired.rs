@@ -24,20 +24,28 @@ pub enum UselessBundle {
          believed"
     )]
     Retired,
+    /// Which roots were replaced before is not known.
+    #[error(
+        "the stored bundle is of an older version, which did not note the roots that were taken \
+         out, and this file may name one: if it is the current bundle of the control plane, remove \
+         bundle.json from state_dir: then the file is believed"
+    )]
+    Unknown,
 }
 
 /// What is retired once `new` replaces what is held.
-pub(super) fn after(held: Option<&StoredBundle>, new: &TrustBundle) -> Vec<[u8; 32]> {
+/// What is not known stays so.
+pub(super) fn after(held: Option<&StoredBundle>, new: &TrustBundle) -> Option<Vec<[u8; 32]>> {
     let Some(held) = held else {
-        return Vec::new();
+        return Some(Vec::new());
     };
     let current: Vec<_> = new.roots().iter().map(digest).collect();
     let gone = held.bundle.roots().iter().map(digest);
-    let known = held.retired.iter().copied();
+    let known = held.retired.as_ref()?.iter().copied();
     let mut retired: Vec<_> = known.chain(gone).collect();
     retired.retain(|root| !current.contains(root));
     retired.drain(..retired.len().saturating_sub(MAX_RETIRED_ROOTS));
-    retired
+    Some(retired)
 }
 
 pub(super) fn news_of(
@@ -46,7 +54,8 @@ pub(super) fn news_of(
 ) -> Result<TrustBundle, UselessBundle> {
     let (mut roots, current) = match held {
         Some(held) => {
-            let stands = |root: &&CertificateDer<'_>| !held.retired.contains(&digest(root));
+            let retired = held.retired.as_ref().ok_or(UselessBundle::Unknown)?;
+            let stands = |root: &&CertificateDer<'_>| !retired.contains(&digest(root));
             let roots = configured.roots().iter().filter(stands).cloned();
             (roots.collect::<Vec<_>>(), held.bundle.roots())
         }
@@ -104,16 +113,27 @@ mod tests {
     fn root_that_comes_back_is_no_longer_retired() {
         let [old, new] = ["old", "new"].map(Authority::new);
         let held = held(&[&[&old], &[&new], &[&old, &new]]);
-        assert!(held.retired.is_empty());
+        assert_eq!(held.retired, Some(Vec::new()));
+    }
+
+    #[test]
+    fn unknown_history_lets_no_file_stand_in() {
+        let [old, new] = ["old", "new"].map(Authority::new);
+        let mut held = held(&[&[&old]]);
+        held.retired = None;
+        let refused = news_of(&bundle(&[&new]), Some(&held)).unwrap_err();
+        assert_eq!(refused, UselessBundle::Unknown);
+        assert_eq!(after(Some(&held), &bundle(&[&new])), None);
     }
 
     #[test]
     fn remembered_roots_are_bounded() {
         let [old, new] = ["old", "new"].map(Authority::new);
         let mut held = held(&[&[&old]]);
-        held.retired = vec![[1; 32]; MAX_RETIRED_ROOTS];
-        held.retired[0] = [0; 32];
-        let retired = after(Some(&held), &bundle(&[&new]));
+        let mut known = vec![[1; 32]; MAX_RETIRED_ROOTS];
+        known[0] = [0; 32];
+        held.retired = Some(known);
+        let retired = after(Some(&held), &bundle(&[&new])).unwrap();
         assert_eq!(retired.len(), MAX_RETIRED_ROOTS);
         assert!(!retired.contains(&[0; 32]) && retired.contains(&digest(&old.root())));
     }

@@ -64,38 +64,43 @@ struct View<'a> {
 }
 
 impl View<'_> {
+    /// What everything depends on comes first: of many reasons the last ones are only counted.
     fn missing(&self, now: Timestamp) -> Vec<String> {
         let mut missing = Vec::new();
         if self.snapshot.bundle.is_none() {
             missing.push("no trust bundle is installed".to_owned());
         }
-        missing.extend(self.credentials(now));
-        let why = self.link.problem.as_deref().unwrap_or("connecting");
-        if !self.link.ever {
-            missing.push(format!("the control plane was not reached yet: {why}"));
-        } else if !missing.is_empty() && !self.link.connected {
-            let since = self.link.since;
-            missing.push(format!(
-                "the control plane is not connected since {since}: {why}"
-            ));
-        }
+        let mut credentials: Vec<_> = self.node(now).into_iter().collect();
+        credentials.extend(self.listeners(now));
+        credentials.extend(self.registrations(now));
+        let is_lacking = !missing.is_empty() || !credentials.is_empty();
+        missing.extend(self.connection(is_lacking));
+        missing.append(&mut credentials);
         bounded(missing)
     }
 
-    /// Each credential that is needed and of no use.
-    fn credentials(&self, now: Timestamp) -> Vec<String> {
-        let mut reasons: Vec<_> = self
-            .presented
-            .iter()
-            .filter_map(|id| self.listener(id, now))
-            .collect();
+    /// A lost connection explains what is missing, and is no reason by itself.
+    fn connection(&self, is_lacking: bool) -> Option<String> {
+        let why = self.link.problem.as_deref().unwrap_or("connecting");
+        if !self.link.ever {
+            return Some(format!("the control plane was not reached yet: {why}"));
+        }
+        let since = self.link.since;
+        let is_lost = is_lacking && !self.link.connected;
+        is_lost.then(|| format!("the control plane is not connected since {since}: {why}"))
+    }
+
+    fn listeners(&self, now: Timestamp) -> impl Iterator<Item = String> {
+        let ids = self.presented.iter();
+        ids.filter_map(move |id| self.listener(id, now))
+    }
+
+    fn registrations(&self, now: Timestamp) -> impl Iterator<Item = String> {
         let granted = self.workloads().filter(|held| {
             let id = &held.entitlement.spiffe_id;
             !self.presented.contains(&id)
         });
-        reasons.extend(granted.filter_map(|held| expiry(held, now)));
-        reasons.extend(self.node(now));
-        reasons
+        granted.filter_map(move |held| expiry(held, now))
     }
 
     fn listener(&self, id: &SpiffeId, now: Timestamp) -> Option<String> {

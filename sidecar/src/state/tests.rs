@@ -16,7 +16,7 @@ fn stored(version: &str) -> StoredBundle {
     StoredBundle {
         bundle: Authority::new("root").bundle(),
         resource_version: version.to_owned(),
-        retired: vec![[7; 32]],
+        retired: Some(vec![[7; 32]]),
     }
 }
 
@@ -34,7 +34,20 @@ fn what_was_stored_is_read_back() {
     let read = state.load_bundle(&trust_domain()).unwrap().unwrap();
     assert_eq!(read.bundle.roots(), bundle.bundle.roots());
     assert_eq!(read.resource_version, "abc");
-    assert_eq!(read.retired, [[7; 32]]);
+    assert_eq!(read.retired, Some(vec![[7; 32]]));
+}
+
+#[test]
+fn older_bundle_file_knows_no_retired_roots() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = StateDir::open(&folder.path().join("state")).unwrap();
+    state.store_bundle(&stored("abc")).unwrap();
+    let text = fs::read(state.file(BUNDLE_FILE)).unwrap();
+    let mut file: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    file.as_object_mut().unwrap().remove("retired").unwrap();
+    fs::write(state.file(BUNDLE_FILE), file.to_string()).unwrap();
+    let read = state.load_bundle(&trust_domain()).unwrap().unwrap();
+    assert_eq!(read.retired, None);
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn expired_credentials_are_not_ready() {
     world.change("/api", |held| {
         held.problem = Some("the disk is full".into());
     });
-    let [web, api, node, link] = &world.missing(later())[..] else {
+    let [link, node, web, api] = &world.missing(later())[..] else {
         panic!("{:?}", world.missing(later()));
     };
     assert!(
@@ -130,7 +130,7 @@ fn expired_node_alone_serves_what_is_good() {
     world.disconnect();
     assert!(world.missing(later()).is_empty());
     world.change("/web", |held| held.svid = None);
-    assert!(world.missing(later())[0].contains("/node/a expired"));
+    assert!(world.missing(later())[1].contains("/node/a expired"));
 }
 
 #[test]
@@ -167,13 +167,17 @@ fn who_never_reached_the_control_plane_is_not_ready() {
 }
 
 #[test]
-fn reasons_are_bounded() {
+fn cause_is_told_before_what_it_causes() {
     let paths: Vec<_> = (0..9).map(|n| format!("/w{n}")).collect();
     let paths: Vec<_> = paths.iter().map(String::as_str).collect();
     let mut world = World::holding(&paths);
-    world.presented = (0..20).map(|n| id(&format!("/p{n}"))).collect();
+    world.presented = (0..17).map(|n| id(&format!("/p{n}"))).collect();
     world.not_installed.clone_from(&world.presented);
+    world.disconnect();
     let missing = world.missing(later());
     assert_eq!(missing.len(), MAX_REASONS + 1);
-    assert_eq!(missing.last().unwrap(), "and 14 more: `status` lists all");
+    assert!(missing[0].contains("not connected since"), "{missing:?}");
+    assert!(missing[1].contains("/node/a expired"), "{missing:?}");
+    // Connection, node, 17 listeners and 9 registrations.
+    assert_eq!(missing.last().unwrap(), "and 12 more: `status` lists all");
 }
