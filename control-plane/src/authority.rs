@@ -292,6 +292,16 @@ impl Authority {
         state.registry.iter().filter(refused).count()
     }
 
+    /// How many nodes are known.
+    pub(crate) fn node_count(&self) -> usize {
+        self.read().nodes.len()
+    }
+
+    /// Whether an ID is that of a known node.
+    pub(crate) fn is_node(&self, id: &SpiffeId) -> bool {
+        self.read().nodes.contains(id)
+    }
+
     /// How many registrations there are.
     pub fn registration_count(&self) -> usize {
         self.read().registry.len()

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_model::SpiffeId;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
@@ -44,6 +45,9 @@ pub(crate) async fn keep_time(plane: Arc<Plane>) {
         if let Err(error) = plane.authority.tick(plane.clock.now()).await {
             tracing::error!(error = %error, "authorities not renewed");
         }
+        let authority = &plane.authority;
+        let is_known = |node: &SpiffeId| authority.is_node(node);
+        plane.fleet.keep_at_most(authority.node_count(), is_known);
     }
 }
 

@@ -6,6 +6,7 @@
 //! nobody.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use countersign_model::{Serial, SpiffeId};
 use jiff::Timestamp;
@@ -15,7 +16,14 @@ use super::{AttestedNode, Attestor};
 use crate::authority::Attested;
 use crate::issue::issuance::Issuance;
 use crate::store::Seq;
+use crate::tables::give_back;
 
+/// Most nodes that are known: 8,700 new ones a day, for each is remembered for [`REMEMBERED`]. Each
+/// takes a join token of the operator's, and a third of a kilobyte.
+pub(crate) const MAX_NODES: usize = 262_144;
+/// A node is forgotten this long after its last credential ended: operators see until then what it
+/// was, and what it was given has long ended.
+const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// How many of a node's newest keys are recognised.
 const KEYS: usize = 2;
 
@@ -225,6 +233,36 @@ impl Nodes {
         })
     }
 
+    /// Whether there is room for one more, or it is known already.
+    pub(crate) fn has_room_for(&self, id: &SpiffeId) -> bool {
+        self.0.len() < MAX_NODES || self.0.contains_key(id)
+    }
+
+    /// Nodes whose last credential ended long ago, and the commits that wrote them last.
+    pub(crate) fn forgettable(&self, now: Timestamp) -> impl Iterator<Item = (SpiffeId, Seq)> {
+        let is_over = move |node: &Node| {
+            let end = node.credential_not_after.checked_add(REMEMBERED);
+            end.is_ok_and(|end| end < now)
+        };
+        let over = self.0.iter().filter(move |(_, node)| is_over(node));
+        over.map(|(id, node)| (id.clone(), node.lineage))
+    }
+
+    /// Forgets nodes that were not written again since.
+    pub(crate) fn forget(&mut self, nodes: &[(SpiffeId, Seq)]) {
+        for (id, seq) in nodes {
+            if self.0.get(id).is_some_and(|node| node.lineage == *seq) {
+                self.0.remove(id);
+            }
+        }
+        give_back(&mut self.0);
+    }
+
+    /// How many are known.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// ID, last attestation and end of the newest credential of the nodes that are not evicted.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&SpiffeId, Timestamp, Timestamp)> {
         let here = self.0.iter();
@@ -244,6 +282,31 @@ mod tests {
 
     fn stored(lineage_from: u64) -> StoredNode {
         StoredNode::attesting(None, lineage_from, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn nodes_are_bounded_and_forgotten() {
+        let mut nodes = Nodes::default();
+        let id = |n: usize| SpiffeId::new(&format!("spiffe://example.org/node/{n}")).unwrap();
+        for n in 0..MAX_NODES {
+            assert!(nodes.has_room_for(&id(n)));
+            nodes.attested(&id(n), stored(0), Seq(n as u64));
+        }
+        assert!(!nodes.has_room_for(&id(MAX_NODES)) && nodes.has_room_for(&id(7)));
+        let (kept, end) = (id(3), Timestamp::UNIX_EPOCH + REMEMBERED);
+        nodes.credited(&kept, Timestamp::UNIX_EPOCH + Duration::from_secs(2));
+        assert_eq!(nodes.forgettable(end).count(), 0);
+        let over: Vec<_> = nodes.forgettable(end + Duration::from_secs(1)).collect();
+        // It attested anew while what is over was being removed from the store.
+        nodes.attested(&id(5), stored(0), Seq(u64::MAX));
+        nodes.forget(&over);
+        assert!(nodes.contains(&kept) && nodes.contains(&id(5)));
+        assert_eq!(nodes.len(), 2);
+        assert!(
+            nodes.0.capacity() < MAX_NODES / 16,
+            "{}",
+            nodes.0.capacity()
+        );
     }
 
     #[test]

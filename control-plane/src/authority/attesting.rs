@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::{AttestedNode, Authority, AuthorityError, Change, Denied, ProvenKey};
 use crate::attest::join_token::{self, KnownToken, TokenHash};
-use crate::attest::nodes::StoredNode;
+use crate::attest::nodes::{MAX_NODES, StoredNode};
 use crate::inventory::LineageId;
 use crate::issue::key::PublicKey;
 use crate::issue::profile::Profile;
@@ -145,6 +145,9 @@ impl Authority {
     ) -> Result<(), AuthorityError> {
         self.check_room(node)?;
         let state = self.read();
+        if !state.nodes.has_room_for(node) {
+            return Err(too_many_nodes().into());
+        }
         let keys = &state.keys;
         keys.check_holder(spki_sha256, node, &EntitlementId::node(), now)?;
         // Whoever it was that had it put out may still hold the key and its certificate.
@@ -187,5 +190,14 @@ impl Authority {
         };
         self.announce(seq, [Change::Entitlement(node, EntitlementId::node())]);
         Ok(attested)
+    }
+}
+
+fn too_many_nodes() -> Denied {
+    Denied {
+        code: "too_many_nodes",
+        message: format!("{MAX_NODES} nodes are known"),
+        remedy: "give machines the same node ID again; a node is forgotten 30 days after its \
+                 last credential ended",
     }
 }

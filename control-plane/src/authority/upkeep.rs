@@ -2,6 +2,7 @@
 
 use std::sync::PoisonError;
 
+use countersign_model::SpiffeId;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
@@ -9,7 +10,7 @@ use super::{Authority, AuthorityError, Change};
 use crate::attest::join_token::TokenHash;
 use crate::ca::slots::Tier;
 use crate::registry::Tombstone;
-use crate::store::{Change as Write, Kind, StoreError};
+use crate::store::{Change as Write, Kind, Precondition, Seq, StoreError};
 
 /// Most things that one tick forgets of a kind; the next tick goes on.
 const FORGOTTEN_PER_TICK: usize = 10_000;
@@ -36,7 +37,8 @@ impl Authority {
             let dropped = this.drop_dead(now).await;
             let removed = this.remove_ended(now).await;
             let forgotten = this.forget(now).await;
-            voided.and(dropped).and(removed).and(forgotten)
+            let nodes = this.forget_nodes(now).await;
+            voided.and(dropped).and(removed).and(forgotten).and(nodes)
         });
         let rest = rest.await;
         let refusals = self.log_refusals(now, false).await;
@@ -123,6 +125,35 @@ impl Authority {
         state.signed_by_hand.forget_expired(now);
         drop(state);
         self.inventory().forget_expired(now);
+        Ok(())
+    }
+
+    /// Forgets nodes that have had nothing for long. One that attests meanwhile stays.
+    async fn forget_nodes(&self, now: Timestamp) -> Result<(), AuthorityError> {
+        let over = self
+            .read()
+            .nodes
+            .forgettable(now)
+            .take(FORGOTTEN_PER_TICK)
+            .collect::<Vec<_>>();
+        if over.is_empty() {
+            return Ok(());
+        }
+        let of_node = |(id, _): &(SpiffeId, Seq)| Write::remove(Kind::Node, id.as_str());
+        let as_read = |(id, seq): &(SpiffeId, Seq)| {
+            Precondition::Unchanged(Kind::Node, id.as_str().to_owned(), *seq)
+        };
+        let writes = over.iter().map(of_node).collect();
+        match self
+            .store
+            .commit(writes, over.iter().map(as_read).collect())
+            .await
+        {
+            // Some node attested at this moment: the next tick looks again.
+            Err(StoreError::Conflict) => return Ok(()),
+            committed => self.announce(committed?, []),
+        }
+        self.write().nodes.forget(&over);
         Ok(())
     }
 

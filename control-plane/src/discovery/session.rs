@@ -16,6 +16,7 @@ use tonic::{Extensions, Status};
 
 use crate::authority::AttestedNode;
 use crate::plane::Plane;
+use crate::tables::{FirstEnd, give_back};
 
 /// The certificate that a session rests on.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +41,33 @@ pub(super) struct Session {
 pub(super) struct Sessions {
     plane: Arc<Plane>,
     /// The newest renewed proof of each node, for the session it was made on.
-    renewed: Mutex<HashMap<SpiffeId, ([u8; 32], Proof)>>,
+    renewed: Mutex<Renewed>,
+}
+
+/// Most renewed proofs that are remembered: one of each node that can have attested.
+const MAX_RENEWED: usize = crate::attest::nodes::MAX_NODES;
+
+/// Renewed proofs by node, until they end.
+#[derive(Debug, Default)]
+struct Renewed {
+    proofs: HashMap<SpiffeId, ([u8; 32], Proof)>,
+    first_end: FirstEnd,
+}
+
+impl Renewed {
+    /// Remembers a proof. Without room the session ends with the certificate of its handshake.
+    fn insert(&mut self, id: &SpiffeId, exporter: [u8; 32], proof: Proof, now: Timestamp) {
+        if self.first_end.is_before(now) {
+            self.proofs.retain(|_, (_, proof)| proof.not_after >= now);
+            give_back(&mut self.proofs);
+            let ends = self.proofs.values().map(|(_, proof)| proof.not_after);
+            self.first_end.follow(ends);
+        }
+        if self.proofs.len() < MAX_RENEWED || self.proofs.contains_key(id) {
+            self.proofs.insert(id.clone(), (exporter, proof));
+            self.first_end.note(proof.not_after);
+        }
+    }
 }
 
 impl Sessions {
@@ -139,18 +166,18 @@ impl Sessions {
             spki_sha256,
             not_after,
         };
-        let id = session.node.id().clone();
-        self.lock().insert(id, (session.exporter, proof));
+        let (id, now) = (session.node.id(), self.plane.clock.now());
+        self.lock().insert(id, session.exporter, proof, now);
     }
 
     fn newest(&self, id: &SpiffeId, exporter: &[u8; 32], handshake: Proof) -> Proof {
-        match self.lock().get(id) {
+        match self.lock().proofs.get(id) {
             Some((session, renewed)) if session == exporter => *renewed,
             _ => handshake,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SpiffeId, ([u8; 32], Proof)>> {
+    fn lock(&self) -> MutexGuard<'_, Renewed> {
         self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -162,4 +189,29 @@ pub(super) fn older() -> Status {
 
 fn refused() -> Status {
     Status::unauthenticated("a node's own, unexpired X.509-SVID is needed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renewed_proofs_are_bounded_and_end() {
+        let mut renewed = Renewed::default();
+        let id = |n: usize| SpiffeId::new(&format!("spiffe://example.org/node/{n}")).unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let until = |second| Proof {
+            spki_sha256: [0; 32],
+            not_after: at(second),
+        };
+        for n in 0..=MAX_RENEWED {
+            renewed.insert(&id(n), [0; 32], until(5), at(0));
+        }
+        assert_eq!(renewed.proofs.len(), MAX_RENEWED);
+        renewed.insert(&id(3), [1; 32], until(9), at(5));
+        assert_eq!(renewed.proofs[&id(3)].0, [1; 32], "a known one is replaced");
+        renewed.insert(&id(MAX_RENEWED), [2; 32], until(9), at(6));
+        assert_eq!(renewed.proofs.len(), 2);
+        assert!(renewed.proofs.capacity() < MAX_RENEWED / 16);
+    }
 }

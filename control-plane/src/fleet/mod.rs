@@ -14,9 +14,13 @@ use countersign_model::{EntitlementId, Serial, SpiffeId};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use crate::tables::give_back;
+
 pub(crate) use report::{Reported, ReportedKind};
 pub(crate) use roster::Roster;
 
+/// Most nodes whose word is remembered: as many as can have attested.
+const MAX_NODES: usize = crate::attest::nodes::MAX_NODES;
 /// Most entitlements of one node whose acknowledgement is remembered.
 const MAX_ENDPOINTS: usize = 16_384;
 
@@ -128,9 +132,21 @@ impl Fleet {
     /// What cannot open the gate wakes nobody who waits for it.
     fn note(&self, node: &SpiffeId, what: impl FnOnce(&mut NodeState)) {
         let mut nodes = self.lock();
+        let has_room = nodes.len() < MAX_NODES;
         match nodes.get_mut(node) {
             Some(state) => what(state),
-            None => what(nodes.entry(node.clone()).or_default()),
+            None if has_room => what(nodes.entry(node.clone()).or_default()),
+            // What is not remembered opens no gate.
+            None => {}
+        }
+    }
+
+    /// Forgets nodes that are not known any more, where there are more than so many.
+    pub(crate) fn keep_at_most(&self, most: usize, is_known: impl Fn(&SpiffeId) -> bool) {
+        let mut nodes = self.lock();
+        if nodes.len() > most {
+            nodes.retain(|node, _| is_known(node));
+            give_back(&mut nodes);
         }
     }
 
@@ -152,4 +168,24 @@ fn remember(
 /// A moment as a wait that is over: whether `since` is at least `wait` before `now`.
 fn has_passed(since: Timestamp, wait: std::time::Duration, now: Timestamp) -> bool {
     since.checked_add(wait).is_ok_and(|end| end <= now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nodes_told_is_bounded_and_forgotten() {
+        let fleet = Fleet::default();
+        let id = |n: usize| SpiffeId::new(&format!("spiffe://example.org/node/{n}")).unwrap();
+        (0..=MAX_NODES).for_each(|n| fleet.joined(&id(n), Timestamp::UNIX_EPOCH));
+        assert_eq!(fleet.lock().len(), MAX_NODES);
+        fleet.bundle_acknowledged(&id(MAX_NODES), "v1");
+        assert_eq!(fleet.node(&id(MAX_NODES)).bundle, None);
+        fleet.keep_at_most(MAX_NODES, |_| false);
+        assert_eq!(fleet.lock().len(), MAX_NODES, "none is too many");
+        fleet.keep_at_most(1, |node| *node == id(7));
+        assert_eq!(fleet.lock().len(), 1);
+        assert!(fleet.lock().capacity() < MAX_NODES / 16);
+    }
 }

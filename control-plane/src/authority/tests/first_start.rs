@@ -107,3 +107,17 @@ async fn server_identity_is_the_control_plane() {
             .is_none()
     );
 }
+
+#[tokio::test]
+async fn nodes_that_are_long_over_are_forgotten() {
+    const DAY: i64 = 24 * 3_600;
+    let plane = Plane::new().await;
+    let node = plane.attest("/node/a").await;
+    plane.enrol(&node, &EntitlementId::node()).await;
+    plane.authority.tick(after(30 * DAY)).await.unwrap();
+    assert!(plane.authority.is_node(node.id()), "operators still see it");
+    plane.authority.tick(after(31 * DAY)).await.unwrap();
+    assert_eq!(plane.authority.node_count(), 0);
+    let plane = plane.restart(after(31 * DAY)).await;
+    assert_eq!(plane.authority.node_count(), 0, "nor is it stored");
+}
