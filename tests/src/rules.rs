@@ -3,3 +3,4 @@
 
 mod peer_lines;
 mod source;
+mod timers;

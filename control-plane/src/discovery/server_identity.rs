@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_model::Lifetime;
+use countersign_model::{Lifetime, nap};
 use countersign_verify::BundleSet;
 use countersign_verify::tls::{
     ClientAuth, IdentityCell, PeerRule, TrustCell, certified_key, server_config,
@@ -19,8 +19,6 @@ use crate::clock::Clock;
 
 /// How long after a failed renewal it is tried again.
 const RETRY: Duration = Duration::from_secs(5);
-/// The longest a timer is set for.
-const LONGEST_TIMER: Duration = Duration::from_secs(3_600);
 
 /// What the TLS listener presents and trusts.
 #[derive(Debug)]
@@ -91,10 +89,10 @@ impl ServerTls {
     pub(crate) async fn keep(self, mut lifetime: Option<Lifetime>, mut changes: Receiver<Change>) {
         let mut retry = lifetime.is_none().then_some(RETRY);
         loop {
-            let timer = retry.unwrap_or_else(|| self.until_half(lifetime.as_ref()));
+            let timer = retry.unwrap_or_else(|| self.nap(lifetime.as_ref()));
             let due = tokio::select! {
                 () = tokio::time::sleep(timer) => {
-                    retry.is_some() || self.until_half(lifetime.as_ref()).is_zero()
+                    retry.is_some() || self.nap(lifetime.as_ref()).is_zero()
                 }
                 change = changes.recv() => match change {
                     Ok(Change::Authorities) | Err(RecvError::Lagged(_)) => {
@@ -126,13 +124,11 @@ impl ServerTls {
         }
     }
 
-    fn until_half(&self, lifetime: Option<&Lifetime>) -> Duration {
-        let Some(lifetime) = lifetime else {
-            return Duration::ZERO;
-        };
-        let left = lifetime.remaining(self.clock.now());
-        left.saturating_sub(lifetime.length() / 2)
-            .min(LONGEST_TIMER)
+    /// A nap on the way to half of the lifetime; zero once it is spent.
+    fn nap(&self, lifetime: Option<&Lifetime>) -> Duration {
+        let half = lifetime.map(|life| life.not_after.checked_sub(life.length() / 2));
+        let half = half.and_then(Result::ok);
+        half.map_or(Duration::ZERO, |half| nap(self.clock.now(), half))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use countersign_discovery::{DeltaRequest, DeltaSession, Limits, Outcome, View};
 use countersign_envoy::SECRET_TYPE;
-use countersign_model::EntitlementId;
+use countersign_model::{EntitlementId, nap};
 use countersign_proto::ENTITLEMENT_TYPE;
 use countersign_proto::convert::serial;
 use countersign_proto::mesh::{
@@ -33,8 +33,6 @@ pub(super) const MAX_QUEUED_RESPONSES: usize = 16;
 const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 /// A node that reads nothing for this long loses its stream.
 const SEND_DEADLINE: Duration = Duration::from_secs(10);
-/// The longest a timer is set for; then the credential is looked at again.
-const LONGEST_TIMER: Duration = Duration::from_secs(3_600);
 
 type Out = Sender<Result<ControlMessage, Status>>;
 
@@ -99,7 +97,7 @@ impl NodeStream<'_> {
         hello::check(greeting.as_ref())?;
         self.compare(&greeting.unwrap_or_default())?;
         loop {
-            let timer = self.until_expiry()?;
+            let timer = self.nap()?;
             tokio::select! {
                 message = inbound.next() => match message? {
                     Some(message) => self.handle(message)?,
@@ -143,12 +141,12 @@ impl NodeStream<'_> {
         Ok(())
     }
 
-    fn until_expiry(&self) -> Result<Duration, Status> {
+    /// A nap on the way to the end of the credential.
+    fn nap(&self) -> Result<Duration, Status> {
         let good_until = self.sessions.good_until(self.session)?;
-        let left = good_until.duration_since(self.plane.clock.now());
         // One second past NotAfter, so that the next look finds it expired.
-        let left = Duration::try_from(left).unwrap_or_default() + Duration::from_secs(1);
-        Ok(left.min(LONGEST_TIMER))
+        let left = nap(self.plane.clock.now(), good_until);
+        Ok(left + Duration::from_secs(1))
     }
 
     fn handle(&mut self, message: NodeMessage) -> Result<(), Status> {

@@ -1,5 +1,7 @@
 //! A node's credential ends: calls, streams, and the renewal that keeps a session.
 
+use std::sync::Arc;
+
 use countersign_envoy::SECRET_TYPE;
 use rcgen::KeyPair;
 use tonic::Code;
@@ -71,4 +73,38 @@ async fn a_renewal_helps_no_other_session() {
     plane.advance(10);
     let refused = other.enrol("node", &key).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated);
+}
+
+/// A suspended machine: the wall clock goes on, no timer does.
+const SUSPENDED_SECS: i64 = 7_200;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_soon_after_a_suspend() {
+    let plane = Plane::start().await;
+    let node = plane.node(NODE_A).await;
+    let session = node.dial(&plane).await;
+    let mut stream = session.discover(hello()).await.unwrap();
+    stream.entitled().await;
+    plane.advance(SUSPENDED_SECS);
+    assert_eq!(stream.ended().await.code(), Code::Unauthenticated);
+}
+
+/// Our own clock was not suspended: to us what is presented then is of the future.
+#[tokio::test(flavor = "multi_thread")]
+async fn server_identity_is_renewed_soon_after_a_suspend() {
+    let plane = Plane::start().await;
+    let (address, bundle) = (
+        plane.running().api_address(),
+        Arc::new(plane.bundle().await),
+    );
+    dial(address, &bundle, None).await.unwrap();
+    plane.advance(SUSPENDED_SECS);
+    until(async || match dial(address, &bundle, None).await {
+        Ok(_) => false,
+        Err(error) => {
+            assert!(error.to_string().contains("NotValidYet"), "{error}");
+            true
+        }
+    })
+    .await;
 }

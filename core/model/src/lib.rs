@@ -5,6 +5,7 @@
 //! [`SpiffeId`] is always valid and a [`SelectorSet`] is never empty by accident.
 
 pub mod entitlement;
+pub mod nap;
 pub mod registration;
 pub mod schedule;
 pub mod selector;
@@ -12,6 +13,7 @@ pub mod serial;
 pub mod spiffe_id;
 
 pub use entitlement::{Entitlement, EntitlementId, EntitlementKind};
+pub use nap::{LONGEST_NAP, nap};
 pub use registration::{Criticality, Hint, HintError, Parent, Registration, RegistrationKey};
 pub use schedule::{Lifetime, RenewalWindow};
 pub use selector::{Claimed, Selector, SelectorError, SelectorSet};

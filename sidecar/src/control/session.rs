@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use countersign_discovery::{DeltaRequest, Stamp};
-use countersign_model::{EntitlementId, Lifetime, Serial};
+use countersign_model::{EntitlementId, Lifetime, Serial, nap};
 use countersign_proto::PROTOCOL_VERSION;
 use countersign_proto::mesh::control_message::Message as FromControl;
 use countersign_proto::mesh::mesh_client::MeshClient;
@@ -33,8 +33,8 @@ use crate::proxy::identity::Served;
 pub const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 /// Messages that wait to be sent; a control plane that reads none of them is given up.
 pub const MAX_UNSENT: usize = 1_024;
-/// The plan is made anew at least this often: the wall clock can jump, timers do not.
-pub const LONGEST_NAP: Duration = Duration::from_secs(5);
+/// The plan is made anew at least this often.
+pub const REPLAN_EVERY: Duration = Duration::from_secs(5);
 /// What was refused for a reason that passes, such as a full disk, is asked for again this often.
 pub const REFUSED_RETRY: Duration = Duration::from_secs(5);
 /// The share of the node credential's lifetime after which a connection that was made with it is
@@ -172,7 +172,7 @@ impl<'a> Session<'a> {
             if self.must_redial(now) && self.in_flight.is_empty() {
                 return Ok(Finished::Redial);
             }
-            let nap = nap_until(wake, now);
+            let nap = nap(now, wake.unwrap_or(Timestamp::MAX)).min(REPLAN_EVERY);
             let save_at = self.control.save_when_due();
             let (report_at, ask_again_at) = (self.report_at, self.ask_again_at);
             tokio::select! {
@@ -260,11 +260,6 @@ fn greet(first: Option<ControlMessage>) -> Result<Option<Stamp>, SessionError> {
         Some(FromControl::Hello(hello)) => Err(SessionError::Protocol(hello.protocol_version)),
         _ => Err(SessionError::NoHello),
     }
-}
-
-fn nap_until(wake: Option<Timestamp>, now: Timestamp) -> Duration {
-    let wait = wake.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
-    wait.unwrap_or(LONGEST_NAP).min(LONGEST_NAP)
 }
 
 async fn at(moment: Option<Instant>) {

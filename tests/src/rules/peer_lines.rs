@@ -64,6 +64,7 @@ const FILES: &[(&str, &[&str])] = &[
             "sidecar/src/control/recognition.rs",
             "sidecar/src/control/session/enrolling.rs",
             "sidecar/src/control/session/receiving.rs",
+            "sidecar/src/install/saving.rs",
             "sidecar/src/state/attempt.rs",
         ],
     ),

@@ -1,0 +1,150 @@
+//! No timer waits for a moment of the wall clock in one go.
+//!
+//! A timer stands still while the machine is suspended. So whoever turns a moment of the wall clock
+//! into a time to wait does it with `countersign_model::nap`, which is short. Everything that waits
+//! is in the table below, with what it waits for.
+
+use super::source::{Source, parenthesised, production};
+
+/// What waits.
+const WAITS: &[&str] = &["sleep(", "sleep_until(", "interval(", "interval_at("];
+
+/// Every wait, as it is written, and why no suspend makes it late.
+const KNOWN: &[(&str, &str, &str)] = &[
+    (
+        "control-plane/src/cli/audit/tail.rs",
+        "sleep(POLL)",
+        "a period",
+    ),
+    (
+        "control-plane/src/discovery/server_identity.rs",
+        "sleep(timer)",
+        "a nap, or RETRY",
+    ),
+    (
+        "control-plane/src/discovery/stream.rs",
+        "sleep(timer)",
+        "a nap",
+    ),
+    (
+        "control-plane/src/lifecycle.rs",
+        "sleep(KEY_STORE_LOOK)",
+        "a period",
+    ),
+    (
+        "control-plane/src/lifecycle.rs",
+        "sleep(TICK)",
+        "a period of a second: the clock is read at each",
+    ),
+    (
+        "control-plane/src/lifecycle.rs",
+        "interval(TICK)",
+        "a period of a second: the clock is read at each",
+    ),
+    (
+        "control-plane/src/lifecycle.rs",
+        "interval(PRUNE_EVERY)",
+        "a period: nothing ends with it",
+    ),
+    (
+        "control-plane/src/lifecycle.rs",
+        "interval(SAVE_EVERY)",
+        "a period: nothing ends with it",
+    ),
+    (
+        "core/serve/src/accept.rs",
+        "sleep(ACCEPT_BACKOFF)",
+        "a length of time",
+    ),
+    (
+        "core/serve/src/deadline.rs",
+        "sleep_until(deadline)",
+        "a length of time from a call's arrival",
+    ),
+    (
+        "core/serve/src/greeting.rs",
+        "sleep(limit)",
+        "a length of time from an accept",
+    ),
+    (
+        "core/serve/src/messages/body.rs",
+        "sleep_until(due)",
+        "a length of time from a body's first byte",
+    ),
+    (
+        "core/serve/src/tls/connection.rs",
+        "sleep(limit)",
+        "a length of time from a handshake",
+    ),
+    (
+        "core/telemetry/src/peer_lines.rs",
+        "sleep(SUMMARY_INTERVAL)",
+        "a length of time",
+    ),
+    (
+        "sidecar/src/control/race.rs",
+        "sleep(head_start)",
+        "a length of time",
+    ),
+    ("sidecar/src/control/session.rs", "sleep(nap)", "a nap"),
+    (
+        "sidecar/src/control/session.rs",
+        "sleep_until(moment)",
+        "a length of time from a report or a refusal",
+    ),
+    ("sidecar/src/control.rs", "sleep_until(again)", "a backoff"),
+    ("sidecar/src/control.rs", "sleep_until(end)", "a backoff"),
+    (
+        "sidecar/src/proxy/callers.rs",
+        "sleep(pause)",
+        "a length of time",
+    ),
+];
+
+fn waits(source: &Source) -> Vec<(String, String)> {
+    let found = WAITS
+        .iter()
+        .flat_map(|name| source.text.match_indices(name));
+    let is_call = |at: usize| {
+        let before = &source.text[..at];
+        !before.ends_with(|c: char| c.is_alphanumeric() || c == '_') && !before.ends_with("fn ")
+    };
+    let called = found.filter(|(at, _)| is_call(*at));
+    let wait = |(at, name): (usize, &str)| {
+        let arguments = parenthesised(&source.text[at + name.len() - 1..]);
+        (source.path.clone(), format!("{name}{arguments})"))
+    };
+    called.map(wait).collect()
+}
+
+fn is_known((path, wait): &(String, String)) -> bool {
+    let mut known = KNOWN.iter();
+    known.any(|(of, as_written, _)| of == path && as_written == wait)
+}
+
+#[test]
+fn no_timer_waits_for_the_wall_clock_in_one_go() {
+    let waits: Vec<_> = production().iter().flat_map(waits).collect();
+    let unknown: Vec<_> = waits.iter().filter(|wait| !is_known(wait)).collect();
+    assert!(
+        unknown.is_empty(),
+        "does it wait for a moment of the wall clock? Then make it nap with countersign_model::nap; \
+         list it in {} with what it waits for: {unknown:#?}",
+        file!()
+    );
+    for (path, wait, _) in KNOWN {
+        let is_there = |(of, written): &(String, String)| of == path && written == wait;
+        assert!(waits.iter().any(is_there), "{path} has no {wait}");
+    }
+}
+
+#[test]
+fn a_planted_timer_is_found() {
+    let text = "async fn sleepy() {\n    tokio::time::sleep(until(not_after)).await;\n}\n";
+    let waits = waits(&Source::new("sidecar/src/planted.rs", text));
+    let [wait] = &waits[..] else {
+        panic!("{waits:?}");
+    };
+    assert_eq!(wait.1, "sleep(until(not_after))");
+    assert!(!is_known(wait));
+}
