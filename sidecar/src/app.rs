@@ -94,12 +94,15 @@ impl Sidecar {
             clock::now,
         );
         let workload_counters = Arc::<Counters>::default();
-        let metrics = Arc::new(Metrics::with(|registry| {
-            local_api.register_metrics(registry);
-            let listeners = ListenerSeries::of([("workload_api", workload_counters.clone())]);
-            registry.register_collector(Box::new(listeners));
-            registry.register_collector(Box::new(LogSeries));
-        }));
+        let metrics = Arc::new(Metrics::with(
+            config.telemetry.identity_labels,
+            |registry| {
+                local_api.register_metrics(registry);
+                let listeners = ListenerSeries::of([("workload_api", workload_counters.clone())]);
+                registry.register_collector(Box::new(listeners));
+                registry.register_collector(Box::new(LogSeries));
+            },
+        ));
         let proxy = Proxy::bind(&config.inbound, &config.outbound, &trust, &metrics)
             .map_err(bind_failure)?;
         let ops_listener =

@@ -145,6 +145,9 @@ pub struct Telemetry {
     pub listen: SocketAddr,
     /// `otlp_endpoint`: where traces go; none are exported without it.
     pub otlp_endpoint: Option<String>,
+    /// `identity_labels`: whether metrics name SPIFFE IDs. Any local process may read metrics, and
+    /// who runs here is nothing that it needs to know: false by default.
+    pub identity_labels: bool,
 }
 
 impl Telemetry {
@@ -164,9 +167,11 @@ impl Telemetry {
             "write a URL such as \"http://127.0.0.1:4317\"",
             parse_endpoint,
         );
+        let identity_labels = reader.boolean("telemetry.identity_labels", false);
         Some(Self {
             listen: listen?,
             otlp_endpoint,
+            identity_labels,
         })
     }
 }

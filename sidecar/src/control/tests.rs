@@ -109,6 +109,7 @@ fn config(plane: &Plane, folder: &TempDir) -> Config {
         telemetry: Telemetry {
             listen: "127.0.0.1:0".parse().unwrap(),
             otlp_endpoint: None,
+            identity_labels: false,
         },
         log: Log {
             json: true,

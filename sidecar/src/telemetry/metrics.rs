@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use countersign_model::Entitlement;
 use jiff::Timestamp;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
@@ -11,10 +12,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::holdings::Snapshot;
+use crate::holdings::{Snapshot, Svid};
 use crate::identity::schedule::renewal_of;
 
-/// Most identities that have time series of their own; the others are served all the same.
+/// Most identities that have time series of their own, where the configuration asks for such
+/// series; the others are served all the same.
 pub const MAX_IDENTITY_SERIES: usize = 1_024;
 
 /// Which side of a connection a listener of ours is.
@@ -93,6 +95,13 @@ impl From<bool> for Outcome {
     }
 }
 
+/// The series of single identities.
+#[derive(Debug, Default)]
+struct ByIdentity {
+    not_after: Family<IdentityLabels, Gauge>,
+    renew_at: Family<IdentityLabels, Gauge>,
+}
+
 /// All metrics of one sidecar.
 #[derive(Debug)]
 pub struct Metrics {
@@ -104,21 +113,25 @@ pub struct Metrics {
     connected: Gauge,
     headroom: Gauge,
     unsaved: Gauge,
-    not_after: Family<IdentityLabels, Gauge>,
-    renew_at: Family<IdentityLabels, Gauge>,
+    certificates: Gauge,
+    first_not_after: Gauge,
+    first_renew_at: Gauge,
+    /// Only where the configuration asks for it: who runs here is not for every local process.
+    by_identity: Option<ByIdentity>,
     // One scrape at a time: the gauges by identity are cleared and filled again.
     scrape: Mutex<()>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self::with(|_| {})
+        Self::with(false, |_| {})
     }
 }
 
 impl Metrics {
-    /// With the metrics of other parts of the sidecar under the same prefix.
-    pub fn with(others: impl FnOnce(&mut Registry)) -> Self {
+    /// With the metrics of other parts of the sidecar under the same prefix; with series that name
+    /// SPIFFE IDs, if so wanted.
+    pub fn with(identity_labels: bool, others: impl FnOnce(&mut Registry)) -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("countersign"),
             handshakes: Family::default(),
@@ -128,8 +141,10 @@ impl Metrics {
             connected: Gauge::default(),
             headroom: Gauge::default(),
             unsaved: Gauge::default(),
-            not_after: Family::default(),
-            renew_at: Family::default(),
+            certificates: Gauge::default(),
+            first_not_after: Gauge::default(),
+            first_renew_at: Gauge::default(),
+            by_identity: identity_labels.then(ByIdentity::default),
             scrape: Mutex::default(),
         };
         metrics.register();
@@ -184,23 +199,22 @@ impl Metrics {
     }
 
     fn refresh(&self, snapshot: &Snapshot, now: Timestamp) {
-        self.not_after.clear();
-        self.renew_at.clear();
         let held: Vec<_> = snapshot
             .entries
             .values()
-            .filter_map(|held| Some((&held.entitlement, held.svid.as_ref()?)))
+            .filter_map(|held| Some((&*held.entitlement, &**held.svid.as_ref()?)))
             .collect();
-        for (entitlement, svid) in held.iter().take(MAX_IDENTITY_SERIES) {
-            let labels = IdentityLabels {
-                spiffe_id: svid.id.to_string(),
-            };
-            let renewal = renewal_of(entitlement, &svid.serial, &svid.lifetime);
-            let not_after = svid.lifetime.not_after.as_second();
-            self.not_after.get_or_create(&labels).set(not_after);
-            self.renew_at
-                .get_or_create(&labels)
-                .set(renewal.as_second());
+        let first = |moments: &mut dyn Iterator<Item = Timestamp>| {
+            moments.min().map_or(0, Timestamp::as_second)
+        };
+        let mut ends = held.iter().map(|(_, svid)| svid.lifetime.not_after);
+        self.first_not_after.set(first(&mut ends));
+        let mut renewals = held.iter().map(renewal);
+        self.first_renew_at.set(first(&mut renewals));
+        let count = i64::try_from(held.len()).unwrap_or(i64::MAX);
+        self.certificates.set(count);
+        if let Some(by_identity) = &self.by_identity {
+            by_identity.refresh(&held);
         }
         let shortest = held.iter().map(|(_, svid)| svid.lifetime.remaining(now));
         let headroom = shortest.min().unwrap_or_default().as_secs();
@@ -247,6 +261,42 @@ impl Metrics {
             self.unsaved.clone(),
         );
         registry.register(
+            "certificates",
+            "Certificates that are held",
+            self.certificates.clone(),
+        );
+        registry.register(
+            "first_cert_not_after_timestamp_seconds",
+            "The earliest NotAfter of all certificates that are held, Unix time; 0 without any",
+            self.first_not_after.clone(),
+        );
+        registry.register(
+            "first_cert_renew_at_timestamp_seconds",
+            "When the first of the certificates that are held is renewed, Unix time; 0 without any",
+            self.first_renew_at.clone(),
+        );
+        if let Some(by_identity) = &self.by_identity {
+            by_identity.register(registry);
+        }
+    }
+}
+
+impl ByIdentity {
+    fn refresh(&self, held: &[(&Entitlement, &Svid)]) {
+        self.not_after.clear();
+        self.renew_at.clear();
+        for held @ (_, svid) in held.iter().take(MAX_IDENTITY_SERIES) {
+            let spiffe_id = svid.id.to_string();
+            let labels = IdentityLabels { spiffe_id };
+            let not_after = svid.lifetime.not_after.as_second();
+            self.not_after.get_or_create(&labels).set(not_after);
+            let renew_at = self.renew_at.get_or_create(&labels);
+            renew_at.set(renewal(held).as_second());
+        }
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        registry.register(
             "cert_not_after_timestamp_seconds",
             "NotAfter of the certificate that is held, Unix time",
             self.not_after.clone(),
@@ -259,6 +309,10 @@ impl Metrics {
     }
 }
 
+fn renewal((entitlement, svid): &(&Entitlement, &Svid)) -> Timestamp {
+    renewal_of(entitlement, &svid.serial, &svid.lifetime)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,7 +320,7 @@ mod tests {
     use crate::pki::{Authority, now, right, serial};
 
     #[test]
-    fn series_go_with_their_identity() {
+    fn identities_are_named_only_if_asked_for() {
         let authority = Authority::new("root");
         let entitlement = Arc::new(right('1', "/web", 1));
         let held = Held {
@@ -274,13 +328,22 @@ mod tests {
             entitlement: entitlement.clone(),
             problem: None,
         };
+        let end = held.svid.as_ref().unwrap().lifetime.not_after.as_second();
         let mut snapshot = Snapshot {
             entries: Arc::new([(entitlement.id.clone(), held)].into()),
             ..Snapshot::default()
         };
-        let metrics = Metrics::default();
+        let metrics = Metrics::with(true, |_| {});
         let name = r#"cert_not_after_timestamp_seconds{spiffe_id="spiffe://example.org/web"}"#;
         assert!(metrics.encode(&snapshot, now()).contains(name));
+        let unnamed = Metrics::default().encode(&snapshot, now());
+        assert!(!unnamed.contains("spiffe://"), "{unnamed}");
+        for line in [
+            "countersign_certificates 1".to_owned(),
+            format!("countersign_first_cert_not_after_timestamp_seconds {end}"),
+        ] {
+            assert!(unnamed.contains(&line), "{line} in {unnamed}");
+        }
         snapshot.entries = Arc::default();
         assert!(!metrics.encode(&snapshot, now()).contains(name));
     }
