@@ -3,4 +3,5 @@
 
 mod peer_lines;
 mod source;
+mod tables;
 mod timers;

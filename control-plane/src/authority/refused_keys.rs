@@ -72,3 +72,21 @@ impl Refused {
         self.keys.store(Arc::new(self.keys.load().with_ours(ours)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_keys_of_the_listener_are_bounded() {
+        let refused = Refused::default();
+        (0..=SERVER_KEYS).for_each(|n| refused.note_server(&n.to_be_bytes()));
+        let own = refused.own.lock().unwrap();
+        assert_eq!(own.servers.len(), SERVER_KEYS);
+        assert_eq!(
+            own.servers[0],
+            key_id(&1_usize.to_be_bytes()),
+            "the oldest went"
+        );
+    }
+}

@@ -188,4 +188,19 @@ mod tests {
         assert_eq!(fleet.lock().len(), 1);
         assert!(fleet.lock().capacity() < MAX_NODES / 16);
     }
+
+    #[test]
+    fn what_one_node_told_is_bounded() {
+        let fleet = Fleet::default();
+        let node = SpiffeId::new("spiffe://example.org/node/a").unwrap();
+        let serial = Serial::new(0x01_0000, 1, [7; 8]).unwrap();
+        for n in 0..=MAX_ENDPOINTS {
+            let entitlement = EntitlementId::parse(&format!("reg-{n:032x}")).unwrap();
+            fleet.svid_acknowledged(&node, entitlement.clone(), serial);
+            fleet.served(&node, entitlement, serial);
+        }
+        let state = fleet.node(&node);
+        assert_eq!(state.acknowledged.len(), MAX_ENDPOINTS);
+        assert_eq!(state.served.len(), MAX_ENDPOINTS);
+    }
 }

@@ -46,7 +46,7 @@ pub(super) fn production() -> Vec<Source> {
     let project = binaries::project();
     let mut files = Vec::new();
     for root in ROOTS {
-        collect(&project.join(root), &mut files);
+        collect(&project.join(root), is_production, &mut files);
     }
     files.sort();
     let read = |path: &PathBuf| {
@@ -58,23 +58,35 @@ pub(super) fn production() -> Vec<Source> {
     sources
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+fn is_production(path: &Path) -> bool {
+    let name = path.file_stem().and_then(|name| name.to_str());
+    let is_test = |name: &str| ["tests", "testing", "harness", "footprint"].contains(&name);
+    !name.is_some_and(is_test)
+}
+
+fn collect(folder: &Path, is_wanted: fn(&Path) -> bool, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        let is_test = |name: &str| ["tests", "testing", "harness", "footprint"].contains(&name);
-        if path
-            .file_stem()
-            .and_then(|name| name.to_str())
-            .is_some_and(is_test)
-        {
+        if !is_wanted(&path) {
             continue;
         }
         if path.is_dir() {
-            collect(&path, files);
+            collect(&path, is_wanted, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             files.push(path);
         }
     }
+}
+
+/// The text of every file of the project, tests too.
+pub(super) fn every_file() -> Vec<String> {
+    let folders = ["control-plane", "core", "proto", "sidecar", "tests"];
+    let mut files = Vec::new();
+    for folder in folders {
+        collect(&binaries::project().join(folder), |_| true, &mut files);
+    }
+    let read = |path: &PathBuf| std::fs::read_to_string(path).unwrap();
+    files.iter().map(read).collect()
 }
 
 /// Lines stay where they were.
