@@ -127,7 +127,8 @@ impl Authority {
             return Ok(());
         }
         self.metrics.alarm(Alarm::NodeConnected);
-        let principal = Principal::identity(node.as_str());
+        // Not the node's own share: whoever shows its token must not silence what it does itself.
+        let principal = Principal::part("attestation alarms");
         peer_line!(WARN, principal, %node, "alarm: attestation for a node whose holder is connected");
         Err(Denied {
             code: "node_connected",
