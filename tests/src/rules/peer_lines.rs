@@ -4,8 +4,11 @@
 
 use super::source::{Source, parenthesised, production};
 
+/// The messages of one file.
+type InFile = (&'static str, &'static [&'static str]);
+
 /// Lines that no peer causes, by who does, by file.
-const BY_CAUSE: &[(&str, &[(&str, &[&str])])] = &[
+const BY_CAUSE: &[(&str, &[InFile])] = &[
     (
         "an operator, by one command",
         &[
