@@ -7,11 +7,39 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use countersign_serve::places::{Bounds, Holder, Place, Places, Surplus};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
 /// Most consumers that one node keeps and reports.
 pub const MAX_CONSUMERS: usize = 4_096;
+/// Most of them that are open at once of one uid: an Envoy with 1 000 secrets of another finds room.
+pub const MAX_CONSUMERS_PER_UID: usize = 2_560;
+/// Most of them that are open at once of one process: an Envoy with 1 000 secrets and their contexts.
+pub const MAX_CONSUMERS_PER_PROCESS: usize = 1_536;
+
+/// Whose a consumer is.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    /// The uid, by the kernel's word.
+    pub uid: u32,
+    /// The process, by a name that no other has.
+    pub process: Arc<str>,
+}
+
+/// Why a consumer is not taken in. It must not be served: a root rotation would not wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    /// Its process has its share.
+    #[error("this process has too many consumers")]
+    Process,
+    /// Its uid has its share.
+    #[error("this user has too many consumers")]
+    Uid,
+    /// There are as many as a node can report.
+    #[error("too many consumers on this node")]
+    Record,
+}
 
 /// What a consumer is, and so how its progress is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +73,26 @@ pub struct Consumer {
 #[derive(Debug)]
 pub struct Consumers {
     consumers: Mutex<BTreeMap<String, Consumer>>,
-    open: Mutex<BTreeMap<String, usize>>,
+    open: Mutex<BTreeMap<String, Open>>,
+    uids: Places,
+    processes: Places,
     changed: watch::Sender<u64>,
+}
+
+/// The open streams of one consumer, and its places.
+#[derive(Debug)]
+struct Open {
+    streams: usize,
+    _uid: Place,
+    _process: Place,
+}
+
+fn shares(each: usize) -> Places {
+    Places::new(Bounds {
+        total: MAX_CONSUMERS,
+        each,
+        surplus: Surplus::Refused,
+    })
 }
 
 impl Default for Consumers {
@@ -54,6 +100,8 @@ impl Default for Consumers {
         Self {
             consumers: Mutex::default(),
             open: Mutex::default(),
+            uids: shares(MAX_CONSUMERS_PER_UID),
+            processes: shares(MAX_CONSUMERS_PER_PROCESS),
             changed: watch::channel(0).0,
         }
     }
@@ -61,15 +109,17 @@ impl Default for Consumers {
 
 impl Consumers {
     /// Notes that a stream of this consumer is open. One consumer may have several, and a new one
-    /// before the old one is seen to have ended: it is connected until the last one ends. `None`
-    /// where the record is full: such a consumer must not be served, or a root rotation would not
-    /// wait for it.
+    /// before the old one is seen to have ended: it is connected until the last one ends.
+    ///
+    /// # Errors
+    /// A share is taken, or the record is full.
     pub fn connect(
         self: &Arc<Self>,
+        owner: &Owner,
         id: &str,
         kind: ConsumerKind,
         resource: &str,
-    ) -> Option<Connection> {
+    ) -> Result<Connection, Full> {
         let new = || Consumer {
             kind,
             resource: resource.to_owned(),
@@ -82,13 +132,33 @@ impl Consumers {
             .open
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let places = match open.contains_key(id) {
+            true => None,
+            false => Some(self.places(owner)?),
+        };
         if !self.update(id, new, |consumer| consumer.connected = true) {
-            return None;
+            return Err(Full::Record);
         }
-        *open.entry(id.to_owned()).or_default() += 1;
-        Some(Connection {
+        if let Some(places) = places {
+            open.insert(id.to_owned(), places);
+        }
+        if let Some(open) = open.get_mut(id) {
+            open.streams += 1;
+        }
+        Ok(Connection {
             consumers: self.clone(),
             id: id.to_owned(),
+        })
+    }
+
+    /// The places of a consumer whose first stream comes.
+    fn places(&self, owner: &Owner) -> Result<Open, Full> {
+        let process = self.processes.take(Holder::Process(owner.process.clone()));
+        let uid = self.uids.take(Holder::Uid(owner.uid));
+        Ok(Open {
+            streams: 0,
+            _process: process.ok_or(Full::Process)?,
+            _uid: uid.ok_or(Full::Uid)?,
         })
     }
 
@@ -97,9 +167,10 @@ impl Consumers {
             .open
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let left = open.get(id).map_or(0, |count| count.saturating_sub(1));
-        if left > 0 {
-            open.insert(id.to_owned(), left);
+        if let Some(open) = open.get_mut(id)
+            && open.streams > 1
+        {
+            open.streams -= 1;
             return;
         }
         open.remove(id);
@@ -233,9 +304,68 @@ mod tests {
         Timestamp::from_second(second).ok()
     }
 
+    fn owner(uid: u32, process: &str) -> Owner {
+        Owner {
+            uid,
+            process: process.into(),
+        }
+    }
+
+    /// As many as the process gets, up to a bound.
+    fn take(consumers: &Arc<Consumers>, owner: &Owner, most: usize) -> (Vec<Connection>, Full) {
+        let mut open = Vec::new();
+        for number in 0..most {
+            let id = format!("{}:{}:{number}", owner.uid, owner.process);
+            match consumers.connect(owner, &id, ConsumerKind::Envoy, "") {
+                Ok(connection) => open.push(connection),
+                Err(full) => return (open, full),
+            }
+        }
+        (open, Full::Record)
+    }
+
+    /// An Envoy with 1 000 secrets.
+    const ENVOY: usize = 1_001;
+
+    #[test]
+    fn one_process_leaves_its_user_some_consumers() {
+        let consumers = Arc::new(Consumers::default());
+        let (greedy, full) = take(&consumers, &owner(1, "greedy"), MAX_CONSUMERS);
+        assert_eq!(
+            (greedy.len(), full),
+            (MAX_CONSUMERS_PER_PROCESS, Full::Process)
+        );
+        let (envoy, _) = take(&consumers, &owner(1, "envoy"), ENVOY);
+        assert_eq!(envoy.len(), ENVOY);
+    }
+
+    #[test]
+    fn one_user_leaves_others_some_consumers() {
+        let consumers = Arc::new(Consumers::default());
+        let mut greedy = Vec::new();
+        let full = (0..MAX_CONSUMERS).find_map(|process| {
+            let (open, _) = take(&consumers, &owner(1, &process.to_string()), 1);
+            let is_full = open.is_empty();
+            greedy.extend(open);
+            is_full.then(|| greedy.len())
+        });
+        assert_eq!(full, Some(MAX_CONSUMERS_PER_UID));
+        let (envoy, _) = take(&consumers, &owner(2, "envoy"), ENVOY);
+        assert_eq!(envoy.len(), ENVOY);
+        drop(greedy);
+        consumers.fold_disconnected();
+        let (again, _) = take(&consumers, &owner(1, "again"), ENVOY);
+        assert_eq!(again.len(), ENVOY, "places come back");
+    }
+
     fn pass(consumers: &Arc<Consumers>, id: &str, version: &str, end: i64) {
         let connection = consumers
-            .connect(id, ConsumerKind::WorkloadApi, "spiffe://example.org")
+            .connect(
+                &owner(1, id),
+                id,
+                ConsumerKind::WorkloadApi,
+                "spiffe://example.org",
+            )
             .unwrap();
         connection.note(|consumer| {
             consumer.bundle_version = Some(version.to_owned());
@@ -248,7 +378,7 @@ mod tests {
         let consumers = Arc::new(Consumers::default());
         let connect = || {
             consumers
-                .connect("a", ConsumerKind::Envoy, "ROOTCA")
+                .connect(&owner(1, "a"), "a", ConsumerKind::Envoy, "ROOTCA")
                 .unwrap()
         };
         let (first, second) = (connect(), connect());
@@ -265,9 +395,10 @@ mod tests {
             let end = i64::try_from(pid).unwrap();
             pass(&consumers, &pid.to_string(), "v1", end);
         }
-        assert!(consumers.connect("next", ConsumerKind::Proxy, "").is_none());
+        let next = || consumers.connect(&owner(1, "next"), "next", ConsumerKind::Proxy, "");
+        assert_eq!(next().unwrap_err(), Full::Record);
         consumers.fold_disconnected();
-        let open = consumers.connect("next", ConsumerKind::Proxy, "").unwrap();
+        let open = next().unwrap();
         pass(&consumers, "late", "v2", 1);
         consumers.fold_disconnected();
         let all = consumers.all();

@@ -14,6 +14,7 @@ use countersign_model::{EntitlementId, SpiffeId, TrustDomain};
 use countersign_proto::sds::secret_discovery_service_server::SecretDiscoveryServiceServer;
 use countersign_proto::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
 use countersign_serve::messages::{Account, ByteBudget, MessageBounds, Payer, Shares};
+use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use tonic::{Extensions, Request, Status};
@@ -22,7 +23,7 @@ pub use quota::{MAX_STREAMS_PER_UID, MAX_STREAMS_WITHOUT_IDENTITY, StreamPermit,
 pub use socket::{LocalConnection, LocalPeer, recognised};
 
 use crate::attest::{Caller, Programs};
-use crate::consumers::{Connection, ConsumerKind, Consumers};
+use crate::consumers::{Connection, ConsumerKind, Consumers, Full, Owner};
 use crate::holdings::{Holdings, Snapshot};
 use crate::sds::{
     MAX_REQUEST_BYTES as MAX_SDS_REQUEST_BYTES, Metrics, SecretDiscovery, Secrets, fields,
@@ -147,18 +148,29 @@ impl LocalApi {
     /// Enters an open stream into the record of consumers.
     pub(crate) fn connect(
         &self,
+        caller: &Caller,
         id: &str,
         kind: ConsumerKind,
         resource: &str,
     ) -> Result<Connection, Status> {
-        let connect = || self.consumers.connect(id, kind, resource);
-        connect()
-            .or_else(|| {
-                self.consumers.forget_expired(self.now());
-                self.consumers.fold_disconnected();
-                connect()
-            })
-            .ok_or_else(|| Status::resource_exhausted("too many consumers on this node"))
+        let owner = Owner {
+            uid: caller.peer().uid,
+            process: caller.process_name().into(),
+        };
+        let connect = || self.consumers.connect(&owner, id, kind, resource);
+        let connected = connect().or_else(|full| {
+            if full != Full::Record {
+                return Err(full);
+            }
+            self.consumers.forget_expired(self.now());
+            self.consumers.fold_disconnected();
+            connect()
+        });
+        connected.map_err(|full| {
+            let (principal, peer) = (Principal::uid(owner.uid), caller.peer());
+            peer_line!(WARN, principal, uid = peer.uid, pid = peer.pid, reason = %full, "consumer refused");
+            Status::resource_exhausted(full.to_string())
+        })
     }
 
     /// Asks for the credentials that a caller wants and that are not held yet.

@@ -28,6 +28,8 @@ pub enum Holder {
     Identity(SpiffeId),
     /// The uid that opened it, by the kernel's word.
     Uid(u32),
+    /// The process that opened it, by a name that no other has.
+    Process(Arc<str>),
 }
 
 /// A bounded number of places.

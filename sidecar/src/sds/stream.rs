@@ -264,7 +264,7 @@ pub(super) fn connect(
     let id = format!("envoy:{}:{name}", caller.process_name());
     let resource = if finding.is_bundle { name } else { "" };
     Ok(GivenSecret {
-        connection: api.connect(&id, ConsumerKind::Envoy, resource)?,
+        connection: api.connect(caller, &id, ConsumerKind::Envoy, resource)?,
         is_bundle: finding.is_bundle,
         progress: Progress {
             credential_end: finding.credential_end,

@@ -69,7 +69,8 @@ impl<R: Reply> Updates<R> {
         let mut generations = api.holdings.subscribe();
         let first = first_message::<R>(&api, &mut caller, &mut generations).await?;
         let id = format!("{}:{}", R::CONSUMER, caller.process_name());
-        let connection = api.connect(&id, ConsumerKind::WorkloadApi, &first.delivery.bundle)?;
+        let (kind, bundle) = (ConsumerKind::WorkloadApi, &first.delivery.bundle);
+        let connection = api.connect(&caller, &id, kind, bundle)?;
         Ok(Self {
             api,
             caller,
