@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use countersign_cli::{Exit, Failure};
 use countersign_proto::KEY_PROOF_EXPORTER;
+use countersign_serve::limits::{MAX_OPERATOR_CONNECTIONS, MAX_OPS_CONNECTIONS};
 use countersign_serve::tls::TlsService;
-use countersign_serve::unix::{SocketModes, bind_unix};
-use countersign_serve::{BindError, Limits, bind_tcp, grpc, ops, tls, unix};
-use tokio::net::{TcpListener, UnixListener};
+use countersign_serve::unix::{SocketModes, UnixSocket, bind_unix};
+use countersign_serve::{BindError, Descriptors, Limits, bind_tcp, grpc, ops, tls, unix};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -46,8 +47,41 @@ pub enum StartError {
 /// The ports and sockets, bound before anything is served.
 struct Listeners {
     api: TcpListener,
-    admin: UnixListener,
+    admin: UnixSocket,
     telemetry: TcpListener,
+}
+
+/// How many connections each listener may have.
+struct Caps {
+    api: Limits,
+    admin: Limits,
+    telemetry: usize,
+}
+
+impl Caps {
+    /// As many as usual, or as the limit of the process leaves: then the log says so.
+    fn share(descriptors: &mut Descriptors) -> Self {
+        let usual = Limits::default();
+        let telemetry = descriptors.small("telemetry", MAX_OPS_CONNECTIONS);
+        let admin = descriptors.small("admin", MAX_OPERATOR_CONNECTIONS);
+        let handshakes = descriptors.small("handshakes", usual.max_pending_handshakes);
+        let strangers = descriptors.small("strangers", usual.max_strangers);
+        let nodes = descriptors.large("nodes", usual.max_connections, 1, 1);
+        descriptors.tell();
+        Self {
+            api: Limits {
+                max_pending_handshakes: handshakes,
+                max_strangers: strangers,
+                max_connections: nodes,
+                ..usual
+            },
+            admin: Limits {
+                max_connections: admin,
+                ..usual
+            },
+            telemetry,
+        }
+    }
 }
 
 /// A running control plane.
@@ -146,10 +180,10 @@ impl Running {
         let router = grpc::server(offered.messages)
             .add_service(offered.mesh)
             .add_service(offered.attestation);
-        let limits = Limits::default();
+        let caps = Caps::share(&mut Descriptors::of_process());
         let service = TlsService {
             standing: Arc::new(discovery::standing(plane)),
-            limits,
+            limits: caps.api,
             counters: plane.metrics.api.clone(),
             ..TlsService::new(server, KEY_PROOF_EXPORTER)
         };
@@ -160,12 +194,13 @@ impl Running {
         listening("admin", config.admin.socket.display());
         let router = grpc::local_server(admin::messages()).add_service(admin::service(plane));
         let counters = plane.metrics.admin.clone();
-        let incoming = unix::incoming_within(admin, admin::admits, limits, counters);
+        let incoming = unix::incoming_within(admin, admin::admits, caps.admin, counters);
         let stop = plane.stopping.clone().cancelled_owned();
         self.until_drained("admin", router.serve_with_incoming_shutdown(incoming, stop));
 
         listening("telemetry", plane.telemetry_address);
-        self.background(ops::serve(telemetry, Arc::new(Readiness(plane.clone()))));
+        let readiness = Arc::new(Readiness(plane.clone()));
+        self.background(ops::serve(telemetry, readiness, caps.telemetry));
     }
 
     /// A server that is waited for at the end.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_model::SpiffeId;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
 
 use crate::plane::Plane;
@@ -19,19 +18,6 @@ const PRUNE_EVERY: Duration = Duration::from_secs(3_600);
 const SAVE_EVERY: Duration = Duration::from_secs(600);
 /// Streams and calls end in this time after a signal, or are cut.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
-
-/// Waits for SIGTERM or SIGINT.
-///
-/// # Errors
-/// The handlers cannot be installed.
-pub async fn signalled() -> std::io::Result<&'static str> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
-}
 
 /// What time alone brings to the authority: an issuing CA that is due, a root that can go.
 pub(crate) async fn keep_time(plane: Arc<Plane>) {

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use countersign_cli::{Exit, Failure};
+use countersign_serve::limits::{MAX_OPS_CONNECTIONS, MAX_SECRET_STREAMS};
 use countersign_serve::ops::Ops;
-use countersign_serve::unix::{SocketModes, bind_unix, incoming_within};
-use countersign_serve::{BindError, Counters, Limits, ListenerSeries, bind_tcp, grpc, ops};
+use countersign_serve::shutdown::Signals;
+use countersign_serve::unix::{SocketModes, UnixSocket, bind_unix, incoming_within};
+use countersign_serve::{
+    BindError, Counters, Descriptors, Limits, ListenerSeries, bind_tcp, grpc, ops,
+};
 use countersign_telemetry::{LogSeries, Settings, Telemetry};
 use countersign_verify::tls::TrustCell;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +26,7 @@ use crate::control::link_state::LinkState;
 use crate::control::{Control, Parts};
 use crate::holdings::Holdings;
 use crate::install::Installer;
-use crate::lifecycle::{Readiness, drain, told_to_end};
+use crate::lifecycle::{Readiness, drain};
 use crate::local_api::{LocalApi, recognised};
 use crate::proxy::{Listening, Proxy};
 use crate::state::{StateDir, StateError};
@@ -46,8 +50,9 @@ const STATUS_MODES: SocketModes = SocketModes {
 pub async fn run(config: Config) -> Result<Exit, Failure> {
     let logs = install_telemetry(&config)?;
     let state = StateDir::open(&config.state_dir).map_err(|error| state_failure(&error))?;
+    let signals = Signals::listen().map_err(|error| bug(&error.to_string()))?;
     let sidecar = Sidecar::build(config, state)?;
-    let ended = sidecar.run().await;
+    let ended = sidecar.run(signals).await;
     logs.shutdown().await;
     ended
 }
@@ -78,8 +83,8 @@ struct Sidecar {
     link: watch::Receiver<LinkState>,
     readiness: Readiness,
     ops_listener: TcpListener,
-    workload_socket: UnixListener,
-    status_socket: UnixListener,
+    workload_socket: UnixSocket,
+    status_socket: UnixSocket,
 }
 
 impl Sidecar {
@@ -157,6 +162,16 @@ impl Sidecar {
         })
     }
 
+    /// The socket gets as much as a listener of the proxy.
+    fn workload_limits(&self, descriptors: &mut Descriptors) -> Limits {
+        let usual = Limits::default();
+        let large = 1 + self.proxy.listening().len();
+        Limits {
+            max_connections: descriptors.large("workload_api", usual.max_connections, 1, large),
+            ..usual
+        }
+    }
+
     /// The listeners that are none of the proxy's.
     fn other_listeners(&self) -> Vec<(&'static str, String)> {
         let ops = self.ops_listener.local_addr();
@@ -165,7 +180,11 @@ impl Sidecar {
         vec![("telemetry", ops), ("workload_api", socket)]
     }
 
-    async fn run(self) -> Result<Exit, Failure> {
+    async fn run(self, signals: Signals) -> Result<Exit, Failure> {
+        let mut descriptors = Descriptors::of_process();
+        let telemetry = descriptors.small("telemetry", MAX_OPS_CONNECTIONS);
+        let status = descriptors.small("status", status::MAX_CONNECTIONS);
+        let workloads = self.workload_limits(&mut descriptors);
         let stop = CancellationToken::new();
         let connections = TaskTracker::new();
         let mut services = JoinSet::new();
@@ -174,7 +193,7 @@ impl Sidecar {
             tracing::info!(listener, address, "listening");
         }
         services.spawn(status::serve(
-            self.status_socket,
+            (self.status_socket, status),
             reporter(
                 &self.config,
                 self.link,
@@ -186,24 +205,23 @@ impl Sidecar {
         let probes: Arc<dyn Ops> = Arc::new(SidecarOps {
             readiness: self.readiness,
             holdings: self.holdings.clone(),
+            workload_api: self.workload_counters.clone(),
             metrics: self.metrics,
         });
-        services.spawn(ops::serve(self.ops_listener, probes));
+        services.spawn(ops::serve(self.ops_listener, probes, telemetry));
         services.spawn(serve_workloads(
             self.workload_socket,
             self.local_api,
-            self.workload_counters,
+            (workloads, self.workload_counters),
         ));
         let identities = self.proxy.identities().clone();
         services.spawn(identities.follow(self.holdings, self.consumers));
         services.spawn(self.control.run());
-        self.proxy.start(&stop, &connections);
+        self.proxy.start(&mut descriptors, &stop, &connections);
+        descriptors.tell();
 
         tokio::select! {
-            signal = told_to_end() => {
-                let signal = signal.map_err(|error| bug(&error.to_string()))?;
-                tracing::info!(signal, "ending");
-            }
+            signal = signals.told_to_end() => tracing::info!(signal, "ending"),
             Some(ended) = services.join_next() => {
                 let why = ended.err().map_or("it ended".to_owned(), |error| error.to_string());
                 return Err(bug(&format!("a service of the sidecar stopped: {why}")));
@@ -213,9 +231,6 @@ impl Sidecar {
         drain(&connections, self.config.drain_timeout).await;
         // Workloads keep their streams until nothing is carried any more.
         services.shutdown().await;
-        // Best effort: a socket file that stays is found stale at the next start.
-        let _ = std::fs::remove_file(&self.config.workload_api.socket);
-        let _ = std::fs::remove_file(self.config.state_dir.join(status::SOCKET));
         Ok(Exit::Yes)
     }
 }
@@ -223,10 +238,15 @@ impl Sidecar {
 /// Serves SDS and the Workload API from the start. Until it is known who may have what, nobody is
 /// told that it has no identity: a Workload API call waits and is then told UNAVAILABLE, and an
 /// Envoy's names are absent until they come.
-async fn serve_workloads(listener: UnixListener, api: Arc<LocalApi>, counters: Arc<Counters>) {
+async fn serve_workloads(
+    socket: UnixSocket,
+    api: Arc<LocalApi>,
+    (limits, counters): (Limits, Arc<Counters>),
+) {
     let (sds, workload) = api.services();
-    let connections = incoming_within(listener, |_| true, Limits::default(), counters);
+    let connections = incoming_within(socket, |_| true, limits, counters);
     let serving = grpc::local_server(api.messages())
+        .max_concurrent_streams(MAX_SECRET_STREAMS)
         .add_service(sds)
         .add_service(workload)
         .serve_with_incoming(recognised(connections));

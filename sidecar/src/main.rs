@@ -29,7 +29,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Run the sidecar until SIGTERM or SIGINT.
+    /// Run the sidecar until SIGTERM or SIGINT. SIGHUP is ignored: a new configuration needs a restart.
     Run(File),
     /// Show what a running sidecar holds, until when, and why not. Exit 4 if none runs.
     Status(File),

@@ -7,6 +7,7 @@
 pub(crate) mod callers;
 mod connection;
 mod copy;
+mod entering;
 pub mod identity;
 mod inbound;
 mod outbound;
@@ -16,17 +17,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_serve::limits::MAX_CONNECTIONS;
-use countersign_serve::{BindError, bind_tcp};
+use countersign_serve::{BindError, Descriptors, bind_tcp};
 use countersign_verify::tls::TrustCell;
 use jiff::Timestamp;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::callers::UID_IS_NOT_ENOUGH;
 use self::connection::{Connection, Ended};
+use self::entering::{Caps, Entering, ListenerPlaces};
 use self::identity::{Identities, LocalIdentity};
 use self::inbound::InboundRoute;
 use self::outbound::OutboundRoute;
@@ -125,10 +125,19 @@ impl Proxy {
     }
 
     /// Accepts on every listener until `stop`; connections are tasks of `tracker`, which is how
-    /// a drain waits for them.
-    pub fn start(self, stop: &CancellationToken, tracker: &TaskTracker) {
+    /// a drain waits for them. How many there may be comes from the descriptors that are left.
+    pub fn start(
+        self,
+        descriptors: &mut Descriptors,
+        stop: &CancellationToken,
+        tracker: &TaskTracker,
+    ) {
+        let mut left = self.listeners.len();
         for (listening, listener, route) in self.listeners {
+            let caps = Caps::share(descriptors, &listening.name, left);
+            left -= 1;
             let accepting = Accepting {
+                places: ListenerPlaces::new(caps),
                 listening,
                 listener,
                 route,
@@ -189,10 +198,10 @@ impl Route {
         }
     }
 
-    async fn carry(&self, stream: TcpStream, connection: &Connection) -> Result<(), Ended> {
+    async fn carry(&self, entering: Entering, connection: &Connection) -> Result<(), Ended> {
         match self {
-            Self::Inbound(route) => route.carry(stream, connection).await,
-            Self::Outbound(route) => route.carry(stream, connection).await,
+            Self::Inbound(route) => route.carry(entering, connection).await,
+            Self::Outbound(route) => route.carry(entering, connection).await,
         }
     }
 }
@@ -201,6 +210,7 @@ impl Route {
 struct Accepting {
     listening: Listening,
     listener: TcpListener,
+    places: ListenerPlaces,
     route: Arc<Route>,
     identities: Arc<Identities>,
     metrics: Arc<Metrics>,
@@ -223,12 +233,7 @@ impl Accepting {
     }
 
     async fn accept(&self) {
-        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
-            let permit = Arc::clone(&permits)
-                .acquire_owned()
-                .await
-                .expect("the semaphore is never closed");
             let (stream, peer) = countersign_serve::accept::accept_tcp(&self.listener).await;
             let connection = Connection::open(
                 &self.listening,
@@ -236,11 +241,11 @@ impl Accepting {
                 Arc::clone(&self.identities),
                 Arc::clone(&self.metrics),
             );
+            let entering = self.places.enter(stream, peer.ip());
             let route = Arc::clone(&self.route);
             self.tracker.spawn(async move {
-                let ended = Box::pin(route.carry(stream, &connection)).await;
+                let ended = Box::pin(route.carry(entering, &connection)).await;
                 connection.close(ended);
-                drop(permit);
             });
         }
     }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use client::fetch;
-pub use server::serve;
+pub use server::{MAX_CONNECTIONS, serve};
 pub use table::render;
 
 use crate::control::link_state::{LinkState, UnreachedAddress};

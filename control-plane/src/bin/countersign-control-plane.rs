@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use countersign_cli::{Exit, Failure};
 use countersign_control_plane::config::{Config, LogFormat};
-use countersign_control_plane::{app, clock::Clock, config, lifecycle};
+use countersign_control_plane::{app, clock::Clock, config};
+use countersign_serve::shutdown::Signals;
 use countersign_serve::{harden_process, raise_descriptor_limit};
 use countersign_telemetry::{Settings, Telemetry};
 
@@ -28,7 +29,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Serve until SIGTERM or SIGINT
+    /// Serve until SIGTERM or SIGINT; SIGHUP is ignored, a new configuration needs a restart
     #[command(after_help = "Example:\n  countersign-control-plane run --config control-plane.toml")]
     Run(File),
     /// The configuration file
@@ -90,10 +91,9 @@ async fn serve(config: &Config) -> Result<Exit, Failure> {
         otlp_endpoint: config.telemetry.otlp_endpoint.clone(),
     });
     let telemetry = telemetry.map_err(|error| failure("telemetry", &error))?;
+    let signals = Signals::listen().map_err(|error| failure("no_signals", &error))?;
     let running = app::start(config, Clock::wall()).await?;
-    let signal = lifecycle::signalled()
-        .await
-        .map_err(|error| failure("no_signals", &error))?;
+    let signal = signals.told_to_end().await;
     tracing::info!(signal, "stopping");
     running.drain().await;
     telemetry.shutdown().await;

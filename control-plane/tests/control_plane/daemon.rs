@@ -21,6 +21,8 @@ use crate::harness::until;
 pub(crate) struct Daemon {
     folder: PathBuf,
     data_dir: PathBuf,
+    /// Descriptors that the process may have.
+    descriptors: Option<usize>,
     child: Option<Child>,
 }
 
@@ -43,8 +45,19 @@ impl Daemon {
         Self {
             folder: folder.to_owned(),
             data_dir: folder.join(data_dir),
+            descriptors: None,
             child: None,
         }
+    }
+
+    /// Lowers the limit of its next process.
+    pub(crate) fn limit_descriptors(&mut self, limit: usize) {
+        self.descriptors = Some(limit);
+    }
+
+    /// A new connection of an operator, if somebody answers.
+    pub(crate) async fn operator(&self) -> Option<Operator> {
+        Operator::reach(&self.socket()).await
     }
 
     /// Starts the process, and does not wait for it.
@@ -54,7 +67,18 @@ impl Daemon {
             .append(true)
             .open(self.folder.join("log"))
             .unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_countersign-control-plane"))
+        let program = env!("CARGO_BIN_EXE_countersign-control-plane");
+        let mut command = match self.descriptors {
+            None => Command::new(program),
+            Some(limit) => {
+                let mut limited = Command::new("prlimit");
+                limited
+                    .arg(format!("--nofile={limit}:{limit}"))
+                    .arg(program);
+                limited
+            }
+        };
+        let child = command
             .args(["run", "--config", "control-plane.toml"])
             .current_dir(&self.folder)
             .stdin(Stdio::null())

@@ -23,6 +23,7 @@ mod kinds;
 mod ledger;
 mod nodes;
 mod policy;
+mod process;
 mod push;
 mod rotations;
 mod session;

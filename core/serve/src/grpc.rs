@@ -14,7 +14,8 @@ use crate::messages::MessageBounds;
 /// A server whose every bound is set.
 pub type BoundedServer = Server<Stack<MessageBounds, Stack<DeadlineLayer, Identity>>>;
 
-/// A builder for a Unix socket, as [`server`], with the smallest windows.
+/// A builder for a Unix socket, as [`server`], with the smallest windows. Where Envoys connect it has
+/// [`MAX_SECRET_STREAMS`](crate::limits::MAX_SECRET_STREAMS) set on it.
 pub fn local_server(messages: MessageBounds) -> BoundedServer {
     server(messages)
         .initial_stream_window_size(LOCAL_STREAM_WINDOW_BYTES)

@@ -8,6 +8,7 @@
 pub mod accept;
 pub mod counters;
 pub mod deadline;
+pub mod descriptors;
 mod gathering;
 mod greeting;
 pub mod grpc;
@@ -28,6 +29,7 @@ pub mod turnstile;
 pub mod unix;
 
 pub use counters::{Counters, ListenerSeries};
+pub use descriptors::Descriptors;
 pub use limits::Limits;
 pub use process::{HardenError, harden_process, raise_descriptor_limit};
 pub use tcp::{BindError, bind_tcp};

@@ -53,14 +53,19 @@ pub const LOCAL_STREAM_WINDOW_BYTES: u32 = 8 * 1024;
 pub const LOCAL_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// Streams that a peer may reset before they were accepted (rapid reset).
 pub const MAX_RESET_STREAMS: usize = 20;
-/// Connections open at once on the operations listener whose request is not there yet.
-pub const MAX_OPS_CONNECTIONS: usize = 256;
-/// Answers of the operations listener that are under way at once; each may be all metrics.
-pub const MAX_OPS_ANSWERS: usize = 64;
+/// Connections open at once on the operations listener; a fifth of them for answers under way.
+pub const MAX_OPS_CONNECTIONS: usize = 320;
+/// Connections open at once on a Unix socket for operators, whose calls are few.
+pub const MAX_OPERATOR_CONNECTIONS: usize = 256;
 /// An exchange on the operations listener is finished in this time or cut.
 pub const OPS_EXCHANGE_DEADLINE: Duration = Duration::from_secs(30);
-/// Streams open at once on one HTTP/2 connection (an Envoy opens one for each secret).
-pub const MAX_CONCURRENT_STREAMS: u32 = 4_096;
+/// Streams open at once on one HTTP/2 connection: a node has one discovery stream and its calls, of
+/// which [`MAX_CONCURRENT_CALLS`] run at once.
+pub const MAX_CONCURRENT_STREAMS: u32 = 256;
+/// Streams open at once on one connection of the sidecar's Unix socket: an Envoy has one connection
+/// and opens a stream for each secret that it names. For 1 000 certificates that is one for each and,
+/// where each names the validation context by itself, as many more.
+pub const MAX_SECRET_STREAMS: u32 = 2_048;
 /// Header bytes of one request.
 pub const MAX_HEADER_BYTES: u32 = 16 * 1024;
 /// Largest gRPC message that any call takes in; each call sets what it can need.
@@ -70,6 +75,9 @@ pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 pub const MESSAGE_DEADLINE: Duration = Duration::from_secs(10);
 /// A message that comes more slowly than this is not waited for beyond [`MESSAGE_DEADLINE`].
 pub const SLOWEST_BYTES_PER_SEC: u64 = 64 * 1024;
+/// How often a listener looks whether its socket file is still at its place: so long, at most, nobody
+/// finds a socket that somebody removed.
+pub const SOCKET_LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// How long the accept loop waits after `accept` failed for want of descriptors or memory.
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// A listener warns at most this often of what lasts, or of what a stranger can repeat at will.

@@ -22,10 +22,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::accept::accept_tcp;
-use crate::limits::{
-    FIRST_BYTE_DEADLINE, MAX_HEADER_BYTES, MAX_OPS_ANSWERS, MAX_OPS_CONNECTIONS,
-    OPS_EXCHANGE_DEADLINE,
-};
+use crate::limits::{FIRST_BYTE_DEADLINE, MAX_HEADER_BYTES, OPS_EXCHANGE_DEADLINE};
 use crate::places::{Bounds, Holder, Place, Places, Surplus};
 use crate::source::Source;
 
@@ -50,8 +47,9 @@ pub trait Ops: Send + Sync + 'static {
 
 /// Serves until the task is dropped. Only GET and HEAD on the three paths; one exchange a
 /// connection. Where too many are open, the oldest whose request is not there yet goes first.
-pub async fn serve(listener: TcpListener, ops: Arc<dyn Ops>) {
-    serve_within(listener, ops, Limits::default()).await;
+/// At most so many: usually [`MAX_OPS_CONNECTIONS`](crate::limits::MAX_OPS_CONNECTIONS).
+pub async fn serve(listener: TcpListener, ops: Arc<dyn Ops>, connections: usize) {
+    serve_within(listener, ops, Limits::of(connections)).await;
 }
 
 /// The bounds that tests set lower.
@@ -63,13 +61,14 @@ struct Limits {
     answers: usize,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+impl Limits {
+    fn of(connections: usize) -> Self {
+        let answers = connections / 5;
         Self {
             head: FIRST_BYTE_DEADLINE,
             exchange: OPS_EXCHANGE_DEADLINE,
-            requests: MAX_OPS_CONNECTIONS,
-            answers: MAX_OPS_ANSWERS,
+            requests: connections - answers,
+            answers,
         }
     }
 }

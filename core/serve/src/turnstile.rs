@@ -7,7 +7,6 @@
 use std::net::IpAddr;
 
 use crate::counters::Counters;
-use crate::limits::MAX_PENDING_HANDSHAKES;
 use crate::places::{Bounds, Holder, Place, Places, Surplus};
 use crate::source::Source;
 use crate::tls::HandshakeError;
@@ -15,12 +14,6 @@ use crate::tls::HandshakeError;
 /// Lets a bounded number of handshakes run at once.
 #[derive(Debug)]
 pub struct Turnstile(Places);
-
-impl Default for Turnstile {
-    fn default() -> Self {
-        Self(Places::new(bounds(MAX_PENDING_HANDSHAKES)))
-    }
-}
 
 /// One source may have all that nobody else wants: a whole site may be behind one address.
 fn bounds(max: usize) -> Bounds {
@@ -59,8 +52,15 @@ impl Turn {
         self,
         handshake: impl Future<Output = Result<T, HandshakeError>>,
     ) -> Result<T, HandshakeError> {
-        let done = self.0.run(handshake).await;
-        done.unwrap_or(Err(HandshakeError::Evicted))
+        self.run(handshake).await?
+    }
+
+    /// Runs whatever else comes before anything is proved, as [`pass`](Self::pass).
+    ///
+    /// # Errors
+    /// [`HandshakeError::Evicted`].
+    pub async fn run<T>(self, work: impl Future<Output = T>) -> Result<T, HandshakeError> {
+        self.0.run(work).await.ok_or(HandshakeError::Evicted)
     }
 }
 

@@ -3,6 +3,7 @@
 mod authority;
 mod bind;
 mod dial;
+mod kept;
 
 use std::io;
 use std::pin::Pin;
@@ -10,13 +11,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::Stream;
 use tonic::transport::server::Connected;
 
-use crate::accept::{Ready, Throttle, accept_unix};
+use crate::accept::{Ready, Throttle};
 use crate::counters::Counters;
 use crate::greeting::Greeting;
 use crate::limits::{Limits, WARNING_INTERVAL};
@@ -25,6 +26,7 @@ use crate::places::{Bounds, Holder, Place, Places, Surplus};
 use authority::AuthorityMender;
 pub use bind::{SocketModes, bind_unix};
 pub use dial::{Squatter, dial};
+pub use kept::UnixSocket;
 
 /// What becomes of the bytes of one connection that arrive in such pieces: the door of a fuzz
 /// target.
@@ -70,24 +72,24 @@ impl UnixPeer {
 /// The connections of a Unix listener, for [`tonic`]'s `serve_with_incoming`. `admit` is asked
 /// before anything is read; a connection that it refuses is closed.
 pub fn incoming(
-    listener: UnixListener,
+    socket: UnixSocket,
     admit: impl Fn(&UnixPeer) -> bool + Send + 'static,
 ) -> impl Stream<Item = io::Result<UnixConnection>> + Send + 'static {
-    incoming_within(listener, admit, Limits::default(), Arc::default())
+    incoming_within(socket, admit, Limits::default(), Arc::default())
 }
 
 /// [`incoming`] with other limits, and counted.
 pub fn incoming_within(
-    listener: UnixListener,
+    socket: UnixSocket,
     admit: impl Fn(&UnixPeer) -> bool + Send + 'static,
     limits: Limits,
     counters: Arc<Counters>,
 ) -> impl Stream<Item = io::Result<UnixConnection>> + Send + 'static {
-    Ready::spawn(move |ready| run(listener, admit, limits, counters, ready))
+    Ready::spawn(move |ready| run(socket, admit, limits, counters, ready))
 }
 
 async fn run(
-    listener: UnixListener,
+    mut socket: UnixSocket,
     admit: impl Fn(&UnixPeer) -> bool + Send + 'static,
     limits: Limits,
     counters: Arc<Counters>,
@@ -101,7 +103,7 @@ async fn run(
     let places = Places::observed(bounds, counters.connections.clone());
     let mut refusals = Refusals::default();
     loop {
-        let stream = accept_unix(&listener).await;
+        let stream = socket.accept().await;
         let Ok(peer) = UnixPeer::of(&stream) else {
             continue; // gone already
         };

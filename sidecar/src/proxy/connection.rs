@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use countersign_model::SpiffeId;
+use countersign_serve::places::Holder;
+use countersign_serve::source::Source;
 use countersign_serve::tls::HandshakeError;
 use countersign_telemetry::{Principal, peer_line};
 use countersign_verify::tls::{handshake_code, handshake_words, peer_of, refused_peer};
@@ -52,6 +54,9 @@ pub(super) enum Ended {
         /// What the kernel said.
         source: io::Error,
     },
+    /// Its peer has its share of the connections, or there are no more.
+    #[error("no place is left for a connection of this peer")]
+    NoPlace,
     /// One end broke. A TLS peer that refuses us says so after our handshake is over.
     #[error("{}", handshake_words(.0))]
     Broken(#[from] io::Error),
@@ -117,8 +122,8 @@ impl Connection {
         Ok(tls)
     }
 
-    /// Tells who is at the other end.
-    pub(super) fn verified(&self, certificates: Option<&[CertificateDer<'_>]>) {
+    /// Tells who is at the other end, and whom the connection is counted for.
+    pub(super) fn verified(&self, certificates: Option<&[CertificateDer<'_>]>) -> Holder {
         let peer_id: Option<SpiffeId> = certificates.and_then(peer_of).map(|svid| svid.id);
         tracing::debug!(
             listener = %self.listener,
@@ -126,6 +131,8 @@ impl Connection {
             peer_id = peer_id.as_ref().map(tracing::field::display),
             "connection verified"
         );
+        let source = || Holder::Source(Source::of(self.peer.ip()));
+        peer_id.map_or_else(source, Holder::Identity)
     }
 
     /// Connects to the next hop, within the deadline.
@@ -195,6 +202,7 @@ impl Ended {
             Self::Caller(refused) => Some(refused.code()),
             Self::Handshake { error, .. } => Some(error.code()),
             Self::Connect { .. } => Some("connect"),
+            Self::NoPlace => Some("no_place"),
             Self::Broken(error) => {
                 let tls = error.get_ref()?.downcast_ref::<rustls::Error>()?;
                 matches!(tls, rustls::Error::AlertReceived(_)).then(|| handshake_code(tls))

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use countersign_serve::places::Place;
 use countersign_serve::tls::handshake;
-use countersign_serve::turnstile::Turnstile;
 use countersign_verify::tls::{ClientAuth, IdentityCell, PeerRule, TrustCell, server_config};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
@@ -13,6 +13,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::callers::{self, CallerRefused, Taken};
 use super::connection::{Connection, Ended, reset};
+use super::entering::{Entering, settle};
 use super::identity::Presented;
 use crate::attest::socket_owner::{Listener, listener};
 use crate::config::{AttestCallers, Inbound};
@@ -21,7 +22,6 @@ use crate::config::{AttestCallers, Inbound};
 #[derive(Debug)]
 pub(super) struct InboundRoute {
     tls: Arc<ServerConfig>,
-    turnstile: Turnstile,
     forward: SocketAddr,
     waiting: Semaphore,
     pub(super) attest: AttestCallers,
@@ -42,7 +42,6 @@ impl InboundRoute {
                 ClientAuth::Required,
                 &[],
             ),
-            turnstile: Turnstile::default(),
             forward: listener.forward,
             waiting: Semaphore::new(callers::MAX_WAITING),
             attest: listener.attest_callers,
@@ -52,27 +51,28 @@ impl InboundRoute {
     /// Forwards what a peer sends that was admitted. What led there takes no room afterwards.
     pub(super) async fn carry(
         &self,
-        stream: TcpStream,
+        entering: Entering,
         connection: &Connection,
     ) -> Result<(), Ended> {
-        let (workload, tls) = Box::pin(self.admit(stream, connection)).await?;
+        let (workload, tls, _place) = Box::pin(self.admit(entering, connection)).await?;
         connection.carry(workload, tls).await
     }
 
-    /// Verify, then allow list (both in the handshake), then the workload.
+    /// Verify, then allow list (both in the handshake), then a place, then the workload.
     async fn admit(
         &self,
-        stream: TcpStream,
+        entering: Entering,
         connection: &Connection,
-    ) -> Result<(TcpStream, TlsStream<TcpStream>), Ended> {
+    ) -> Result<(TcpStream, TlsStream<TcpStream>, Place), Ended> {
+        let Entering { stream, turn, open } = entering;
         let presented = connection.presented().inspect_err(|_| reset(&stream))?;
-        let turn = self.turnstile.enter(connection.peer().ip());
         let accepting = turn.pass(handshake(stream, Arc::clone(&self.tls)));
         let tls = connection.handshake(&presented, accepting).await?;
-        connection.verified(tls.get_ref().1.peer_certificates());
+        let peer = connection.verified(tls.get_ref().1.peer_certificates());
+        let place = settle(&open, peer)?;
         let admitting = self.workload(connection, &presented, tls.get_ref().0);
         let workload = connection.while_right(admitting).await??;
-        Ok((workload, tls))
+        Ok((workload, tls, place))
     }
 
     /// A connection to the workload, whose process may have what is sent to this identity.

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use countersign_serve::limits::HANDSHAKE_DEADLINE;
+use countersign_serve::places::{Holder, Place, Places};
+use countersign_serve::source::Source;
 use countersign_serve::tls::HandshakeError;
+use countersign_serve::turnstile::Turn;
 use countersign_verify::tls::{IdentityCell, PeerRule, TrustCell, client_config};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -14,6 +17,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::callers;
 use super::connection::{Connection, Ended, reset};
+use super::entering::{Entering, settle};
 use crate::config::{AttestCallers, Outbound};
 
 /// Where the connections of one outbound listener go.
@@ -41,11 +45,12 @@ impl OutboundRoute {
     /// A caller that is refused sees its connection reset.
     pub(super) async fn carry(
         &self,
-        stream: TcpStream,
+        entering: Entering,
         connection: &Connection,
     ) -> Result<(), Ended> {
-        match Box::pin(self.peer(&stream, connection)).await {
-            Ok(tls) => connection.carry(stream, tls).await,
+        let Entering { stream, turn, open } = entering;
+        match Box::pin(self.peer(&stream, (turn, &open), connection)).await {
+            Ok((tls, _place)) => connection.carry(stream, tls).await,
             Err(refused) => {
                 reset(&stream);
                 Err(refused)
@@ -57,18 +62,24 @@ impl OutboundRoute {
     async fn peer(
         &self,
         caller: &TcpStream,
+        (turn, open): (Turn, &Places),
         connection: &Connection,
-    ) -> Result<TlsStream<TcpStream>, Ended> {
+    ) -> Result<(TlsStream<TcpStream>, Place), Ended> {
         let presented = connection.presented()?;
         if self.attest == AttestCallers::Uid {
-            callers::admit_caller(caller, &presented).await?;
+            let admitted = turn.run(callers::admit_caller(caller, &presented)).await;
+            let peer_id = None;
+            admitted.map_err(|error| Ended::Handshake { error, peer_id })??;
+        } else {
+            drop(turn); // nothing is to be proved
         }
+        let place = settle(open, Holder::Source(Source::of(connection.peer().ip())))?;
         let remote = connection.connect(self.connect).await?;
         let tls = connection
             .handshake(&presented, self.handshake(remote))
             .await?;
         connection.verified(tls.get_ref().1.peer_certificates());
-        Ok(tls)
+        Ok((tls, place))
     }
 
     async fn handshake(&self, remote: TcpStream) -> Result<TlsStream<TcpStream>, HandshakeError> {

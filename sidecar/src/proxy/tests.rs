@@ -12,8 +12,12 @@ use countersign_verify::BundleSet;
 use countersign_verify::tls::{PeerRule, client_config};
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
+
+mod places;
 
 use super::*;
 use crate::config::AttestCallers;
@@ -61,6 +65,15 @@ impl Node {
     }
 
     fn start(inbound: &[Inbound], outbound: &[Outbound], trust: &Arc<TrustCell>) -> Self {
+        Self::start_within(Descriptors::of_process(), inbound, outbound, trust)
+    }
+
+    fn start_within(
+        mut descriptors: Descriptors,
+        inbound: &[Inbound],
+        outbound: &[Outbound],
+        trust: &Arc<TrustCell>,
+    ) -> Self {
         let metrics = Arc::<Metrics>::default();
         let proxy = Proxy::bind(inbound, outbound, trust, &metrics).unwrap();
         let holdings = Holdings::new();
@@ -69,7 +82,7 @@ impl Node {
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let listening = proxy.listening();
         let address = listening[0].address;
-        proxy.start(&stop, &tracker);
+        proxy.start(&mut descriptors, &stop, &tracker);
         Self {
             holdings,
             identities,

@@ -4,40 +4,44 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use countersign_serve::unix::{UnixPeer, incoming};
+use countersign_serve::Limits;
+use countersign_serve::unix::{UnixPeer, UnixSocket, incoming_within};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_stream::StreamExt as _;
 
 use super::{PATH, Report};
 
-/// Requests that are answered at once.
-const MAX_CONNECTIONS: usize = 16;
+/// Connections open at once.
+pub const MAX_CONNECTIONS: usize = 16;
 /// One connection lasts no longer than this.
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Serves until dropped. A caller is the same user, or root.
-pub async fn serve(listener: UnixListener, report: impl Fn() -> Report + Send + Sync + 'static) {
+pub async fn serve(
+    (socket, connections): (UnixSocket, usize),
+    report: impl Fn() -> Report + Send + Sync + 'static,
+) {
     let own = rustix::process::geteuid().as_raw();
     let admit = move |peer: &UnixPeer| peer.uid == own || peer.uid == 0;
-    let mut connections = std::pin::pin!(incoming(listener, admit));
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let limits = Limits {
+        max_connections: connections,
+        ..Limits::default()
+    };
+    let connections = incoming_within(socket, admit, limits, Arc::default());
+    let mut connections = std::pin::pin!(connections);
     let report = Arc::new(report);
     while let Some(connection) = connections.next().await {
-        let permit = Arc::clone(&permits).acquire_owned().await;
         let report = Arc::clone(&report);
         let Ok(connection) = connection else {
             continue;
         };
         tokio::spawn(async move {
-            let _permit = permit;
             let answering = service_fn(move |request| {
                 let answer = answer(&request, &*report);
                 std::future::ready(Ok::<_, std::convert::Infallible>(answer))

@@ -105,7 +105,7 @@ async fn a_running_sidecar_answers_on_its_socket() {
     let listener = bind_unix(&folder.path().join(SOCKET), modes, "state_dir").unwrap();
     let told = report();
     let saying = told.clone();
-    let server = tokio::spawn(serve(listener, move || saying.clone()));
+    let server = tokio::spawn(serve((listener, MAX_CONNECTIONS), move || saying.clone()));
     assert_eq!(fetch(folder.path()).await.unwrap(), told);
     server.abort();
 }

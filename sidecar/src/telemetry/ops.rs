@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use countersign_serve::Counters;
 use countersign_serve::ops::Ops;
 
 use super::Metrics;
@@ -16,6 +17,8 @@ pub struct SidecarOps {
     pub readiness: Readiness,
     /// What it holds.
     pub holdings: Arc<Holdings>,
+    /// The connections of its socket.
+    pub workload_api: Arc<Counters>,
     /// What it counted.
     pub metrics: Arc<Metrics>,
 }
@@ -29,7 +32,10 @@ impl Ops for SidecarOps {
     }
 
     fn degraded(&self) -> Vec<String> {
-        self.readiness.degraded()
+        let mut degraded = self.readiness.degraded();
+        let crowded = self.workload_api.crowded();
+        degraded.extend(crowded.map(|what| format!("workload_api: {what}")));
+        degraded
     }
 
     fn metrics(&self) -> String {

@@ -102,7 +102,11 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 "control-plane/tlog/src/journal/replay.rs",
                 &["an unfinished write at the end of the issuance log was cut off"],
             ),
-            ("core/serve/src/shutdown.rs", &["stopping"]),
+            (
+                "core/serve/src/descriptors.rs",
+                &["few connections: the limit of open files is low"],
+            ),
+            ("core/serve/src/shutdown.rs", &["signal ignored"]),
             (
                 "core/telemetry/src/lib.rs",
                 &["the last traces were not sent"],
@@ -184,6 +188,13 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
             (
                 "control-plane/src/discovery/server_identity.rs",
                 &["nobody is served yet", "own identity not renewed"],
+            ),
+            (
+                "core/serve/src/unix/kept.rs",
+                &[
+                    "the socket file was gone: bound anew",
+                    "the socket file is gone and cannot be bound anew",
+                ],
             ),
             (
                 "control-plane/src/lifecycle.rs",

@@ -367,6 +367,10 @@ const FOLLOWING: &[(&str, Places)] = &[
         ],
     ),
     (
+        "a connection that waits to be accepted: LISTEN_BACKLOG",
+        &[("core/serve/src/unix/kept.rs", "UnixSocket.waiting")],
+    ),
+    (
         "a byte that is held of a message",
         &[("core/serve/src/messages/budget.rs", "Held.by_payer")],
     ),

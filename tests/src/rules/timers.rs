@@ -57,6 +57,11 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "a length of time",
     ),
     (
+        "core/serve/src/unix/kept.rs",
+        "interval(SOCKET_LOOK_INTERVAL)",
+        "a period: the file is looked at",
+    ),
+    (
         "core/serve/src/deadline.rs",
         "sleep_until(deadline)",
         "a length of time from a call's arrival",

@@ -35,6 +35,10 @@ impl Ops for Daemon {
     }
 }
 
+fn usual() -> Limits {
+    Limits::of(crate::limits::MAX_OPS_CONNECTIONS)
+}
+
 struct Server {
     address: SocketAddr,
     daemon: Arc<Daemon>,
@@ -72,7 +76,7 @@ async fn request(server: &Server, line: &str) -> String {
 
 #[tokio::test]
 async fn paths_answer_what_they_promise() {
-    let server = start(Limits::default()).await;
+    let server = start(usual()).await;
     assert!(
         request(&server, "GET /livez")
             .await
@@ -105,7 +109,7 @@ async fn paths_answer_what_they_promise() {
 
 #[tokio::test]
 async fn everything_else_is_refused() {
-    let server = start(Limits::default()).await;
+    let server = start(usual()).await;
     for (line, status) in [
         ("GET /", "404"),
         ("GET /metrics/../livez", "404"),
@@ -127,7 +131,7 @@ async fn everything_else_is_refused() {
 
 #[tokio::test]
 async fn header_bomb_is_refused() {
-    let server = start(Limits::default()).await;
+    let server = start(usual()).await;
     let bomb = format!(
         "GET /livez HTTP/1.1\r\nx: {}\r\n\r\n",
         "a".repeat(4 * MAX_HEADER_BYTES as usize)
@@ -139,7 +143,7 @@ async fn header_bomb_is_refused() {
 
 #[tokio::test]
 async fn junk_ends_its_connection_alone() {
-    let server = start(Limits::default()).await;
+    let server = start(usual()).await;
     let junk = [&b"\x16\x03\x01 junk \r\n\r\n"[..], &[0xff; 4096]];
     for bytes in junk {
         let answer = say(&server, bytes).await;
@@ -174,7 +178,7 @@ async fn is_cut_short(mut deaf: TcpStream, server: &Server) {
 async fn peer_that_does_not_read_is_cut() {
     let limits = Limits {
         exchange: Duration::from_millis(300),
-        ..Limits::default()
+        ..usual()
     };
     let server = start_with(limits, talkative()).await;
     let deaf = deaf(&server).await;
@@ -186,7 +190,7 @@ async fn peer_that_does_not_read_is_cut() {
 async fn peer_that_does_not_read_gives_way() {
     let limits = Limits {
         answers: 1,
-        ..Limits::default()
+        ..usual()
     };
     let server = start_with(limits, talkative()).await;
     let deaf = deaf(&server).await;
@@ -198,7 +202,7 @@ async fn peer_that_does_not_read_gives_way() {
 async fn unfinished_heads_are_cut() {
     let server = start(Limits {
         head: Duration::from_millis(100),
-        ..Limits::default()
+        ..usual()
     })
     .await;
     for words in ["", "G", "GET /livez HTTP/1.1\r\nx: y\r\n"] {
@@ -210,7 +214,7 @@ async fn unfinished_heads_are_cut() {
 /// As many unfinished requests as there are places, and more, of one source and of many.
 #[tokio::test]
 async fn probes_are_answered_beside_half_open_connections() {
-    let server = start(Limits::default()).await;
+    let server = start(usual()).await;
     let mut flood = Vec::new();
     for number in 0..300_u16 {
         let [high, low] = number.to_be_bytes();
@@ -230,7 +234,7 @@ async fn probes_are_answered_beside_half_open_connections() {
 async fn oldest_unfinished_request_goes_first() {
     let server = start(Limits {
         requests: 2,
-        ..Limits::default()
+        ..usual()
     })
     .await;
     let mut open = Vec::new();
@@ -250,7 +254,7 @@ async fn oldest_unfinished_request_goes_first() {
 /// A page of a browser on this machine reads nothing (DNS rebinding).
 #[tokio::test]
 async fn foreign_host_is_answered_nothing() {
-    let server = start(Limits::default()).await;
+    let server = start(usual()).await;
     for path in ["/livez", "/readyz", "/metrics", "/"] {
         let head = format!("GET {path} HTTP/1.1\r\nhost: evil.example\r\n\r\n");
         let answer = say(&server, head.as_bytes()).await;
@@ -266,7 +270,7 @@ async fn degraded_daemon_is_ready_and_says_so() {
         degraded: vec!["one thing".into(), "another".into()],
         ..Daemon::default()
     };
-    let server = start_with(Limits::default(), daemon).await;
+    let server = start_with(usual(), daemon).await;
     let ready = request(&server, "GET /readyz").await;
     assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
     assert!(ready.ends_with("\r\n\r\nok\ndegraded: one thing\ndegraded: another\n"));

@@ -21,7 +21,11 @@ impl Server {
     fn start(limits: Limits, admit: impl Fn(&UnixPeer) -> bool + Send + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.sock");
-        let listener = UnixListener::bind(&path).unwrap();
+        let modes = SocketModes {
+            socket: 0o600,
+            directory: 0o700,
+        };
+        let listener = bind_unix(&path, modes, "test").unwrap();
         let counters = Arc::<Counters>::default();
         let connections = incoming_within(listener, admit, limits, Arc::clone(&counters));
         Self {
