@@ -44,7 +44,7 @@ async fn a_hostile_report_ends_its_stream_and_no_other() {
         vec![envoy("envoy-1", ""); MOST_CONSUMERS + 1],
         vec![unknown(0)],
         vec![unknown(99)],
-        vec![envoy(&"a".repeat(257), "")],
+        vec![envoy(&"a".repeat(1_000), "")],
         vec![envoy("a\nactive", "")],
         vec![envoy("a", "\u{1b}[2J")],
     ] {
