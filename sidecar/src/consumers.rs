@@ -347,7 +347,7 @@ mod tests {
             let (open, _) = take(&consumers, &owner(1, &process.to_string()), 1);
             let is_full = open.is_empty();
             greedy.extend(open);
-            is_full.then(|| greedy.len())
+            is_full.then_some(greedy.len())
         });
         assert_eq!(full, Some(MAX_CONSUMERS_PER_UID));
         let (envoy, _) = take(&consumers, &owner(2, "envoy"), ENVOY);
