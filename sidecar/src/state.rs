@@ -3,7 +3,7 @@
 //! The directory is 0700 and every file is created 0600. A file is replaced by a rename after its
 //! content and before its directory are on disk, so a crash or a full disk leaves the old file
 //! whole. Chain and key of the node are in one file and can never be of two credentials; before the
-//! first chain there is the key of the [`attempt`]. Workload keys are never written.
+//! first chain there is the key of the `attempt`. Workload keys are never written.
 
 mod attempt;
 

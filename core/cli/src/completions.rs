@@ -8,7 +8,7 @@ use crate::{Exit, Failure, print};
 /// Prints the completion script of a command line.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn completions<C: CommandFactory>(shell: Shell) -> Result<Exit, Failure> {
     print(&script::<C>(shell))?;
     Ok(Exit::Yes)

@@ -13,10 +13,10 @@ pub fn print(result: &[u8]) -> Result<bool, Failure> {
     print_to(&mut io::stdout().lock(), result)
 }
 
-/// Prints a result as lines of text, by the rule of [`print`].
+/// Prints a result as lines of text, by the rule of [`print()`].
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_text(text: &str) -> Result<(), Failure> {
     print(format!("{text}\n").as_bytes()).map(drop)
 }

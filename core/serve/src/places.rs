@@ -1,7 +1,7 @@
 //! Places of connections: who has one, and who has to give one up.
 //!
 //! Every listener counts its connections here, by whom they are for: a source before the
-//! handshake, an identity after it, a uid on a Unix socket. [`budget`] decides.
+//! handshake, an identity after it, a uid on a Unix socket. The module `budget` decides.
 
 mod budget;
 

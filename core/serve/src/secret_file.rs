@@ -56,7 +56,7 @@ pub fn read(path: &Path, most: usize) -> Result<Zeroizing<String>, SecretFileErr
     Ok(text)
 }
 
-/// Whether [`write`] may put a file here.
+/// Whether [`write()`] may put a file here.
 ///
 /// # Errors
 /// Something stands here that is no regular file.

@@ -1,7 +1,7 @@
 //! Which address of the control plane is taken: the first that answers and proves to be it.
 //!
 //! Configured addresses are tried in their order and what a name resolves to in the resolver's,
-//! families in turn, each with a head start before the next begins ([`super::race`]). So an
+//! families in turn, each with a head start before the next begins (`control/race`). So an
 //! address that drops packets, or one behind which another server listens, costs a second and
 //! nothing more. An address that answered and was then of no use goes to the end of the order.
 
