@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign_cli::{Exit, Failure};
-use countersign_serve::limits::{MAX_OPS_CONNECTIONS, MAX_SECRET_STREAMS};
+use countersign_serve::limits::MAX_OPS_CONNECTIONS;
 use countersign_serve::ops::Ops;
 use countersign_serve::shutdown::Signals;
 use countersign_serve::unix::{SocketModes, UnixSocket, bind_unix, incoming_within};
@@ -245,8 +245,7 @@ async fn serve_workloads(
 ) {
     let (sds, workload) = api.services();
     let connections = incoming_within(socket, |_| true, limits, counters);
-    let serving = grpc::local_server(api.messages())
-        .max_concurrent_streams(MAX_SECRET_STREAMS)
+    let serving = grpc::secret_server(api.messages())
         .add_service(sds)
         .add_service(workload)
         .serve_with_incoming(recognised(connections));

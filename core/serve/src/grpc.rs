@@ -7,15 +7,23 @@ use crate::deadline::DeadlineLayer;
 use crate::limits::{
     CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, LOCAL_CONNECTION_WINDOW_BYTES,
     LOCAL_STREAM_WINDOW_BYTES, MAX_CONCURRENT_CALLS, MAX_CONCURRENT_STREAMS, MAX_HEADER_BYTES,
-    MAX_RESET_STREAMS, STREAM_WINDOW_BYTES,
+    MAX_RESET_STREAMS, MAX_SECRET_STREAMS, STREAM_WINDOW_BYTES,
 };
 use crate::messages::MessageBounds;
 
 /// A server whose every bound is set.
 pub type BoundedServer = Server<Stack<MessageBounds, Stack<DeadlineLayer, Identity>>>;
 
-/// A builder for a Unix socket, as [`server`], with the smallest windows. Where Envoys connect it has
-/// [`MAX_SECRET_STREAMS`](crate::limits::MAX_SECRET_STREAMS) set on it.
+/// A builder for the Unix socket that Envoys connect to, as [`local_server`], with a stream for each
+/// secret. All of them run at once: a call that waited for another would wait before what it holds is
+/// counted.
+pub fn secret_server(messages: MessageBounds) -> BoundedServer {
+    local_server(messages)
+        .max_concurrent_streams(MAX_SECRET_STREAMS)
+        .concurrency_limit_per_connection(MAX_SECRET_STREAMS as usize)
+}
+
+/// A builder for a Unix socket, as [`server`], with the smallest windows.
 pub fn local_server(messages: MessageBounds) -> BoundedServer {
     server(messages)
         .initial_stream_window_size(LOCAL_STREAM_WINDOW_BYTES)
@@ -41,6 +49,9 @@ pub fn server(messages: MessageBounds) -> BoundedServer {
         .layer(DeadlineLayer)
         .layer(messages)
 }
+
+// No call waits outside of the layers: what it holds is counted from its beginning.
+const _: () = assert!(MAX_CONCURRENT_STREAMS as usize <= MAX_CONCURRENT_CALLS);
 
 #[cfg(test)]
 mod tests;

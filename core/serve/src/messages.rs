@@ -1,12 +1,14 @@
 //! What a caller may send: one mechanism for every gRPC server of both daemons.
 //!
 //! A message is finished in time or its call ends, and what unfinished messages hold is bounded: a
-//! share of each caller, a budget of the process. An idle stream costs nothing. [`MessageBounds`] is
+//! share of each caller, a budget of the process. What the heads of calls hold is bounded in the same
+//! way. An idle stream costs its head and nothing more. [`MessageBounds`] is
 //! the layer that [`grpc::server`](crate::grpc::server) puts around every service; the longest
 //! message of a call is set on its service, and refused at the length that stands before it.
 
 mod body;
 mod budget;
+mod head;
 mod sieve;
 mod stream;
 #[cfg(test)]
@@ -33,6 +35,7 @@ use crate::limits::MESSAGE_DEADLINE;
 use crate::tls::TlsPeer;
 use crate::unix::UnixPeer;
 use body::Framed;
+use head::Heads;
 
 /// Bounds what the callers of a server send.
 #[derive(Clone)]
@@ -42,6 +45,7 @@ struct Rules {
     account: Box<dyn Fn(&Extensions) -> Account + Send + Sync>,
     fields: fn(&str) -> Option<Fields>,
     deadline: Duration,
+    heads: Heads,
 }
 
 impl MessageBounds {
@@ -58,6 +62,7 @@ impl MessageBounds {
             account: Box::new(account),
             fields: |_| None,
             deadline: MESSAGE_DEADLINE,
+            heads: Heads::new(),
         }))
     }
 
@@ -126,7 +131,8 @@ impl<S: Service<Request<Body>>> Service<Request<Body>> for Bounded<S> {
         let (mut head, body) = request.into_parts();
         let account = (rules.account)(&head.extensions);
         let fields = (rules.fields)(head.uri.path());
-        let framed = Framed::new(body, account, fields, rules.deadline);
+        let paid = rules.heads.charge(account.payer(), &head.headers);
+        let framed = Framed::new(body, account, fields, rules.deadline).after_head(paid);
         let body = SharedBody(Arc::new(Mutex::new(framed)));
         // Whoever takes messages from a stream finds it there.
         head.extensions.insert(body.clone());

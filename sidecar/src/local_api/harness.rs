@@ -10,7 +10,6 @@ use countersign_model::{
     Entitlement, EntitlementId, EntitlementKind, Lifetime, RegistrationKey, RenewalWindow,
     Selector, SelectorSet, Serial, SpiffeId, TrustDomain,
 };
-use countersign_serve::limits::MAX_SECRET_STREAMS;
 use countersign_serve::unix::{SocketModes, bind_unix, incoming};
 use countersign_verify::TrustBundle;
 use hyper_util::rt::TokioIo;
@@ -317,8 +316,7 @@ pub(crate) async fn channel(socket: PathBuf) -> Channel {
 fn serve(api: &Arc<LocalApi>, socket: &Path) -> JoinHandle<()> {
     let listener = bind_unix(socket, MODES, "workload_api.socket").unwrap();
     let (sds, workload) = api.services();
-    let server = countersign_serve::grpc::local_server(api.messages())
-        .max_concurrent_streams(MAX_SECRET_STREAMS)
+    let server = countersign_serve::grpc::secret_server(api.messages())
         .add_service(sds)
         .add_service(workload);
     tokio::spawn(async move {

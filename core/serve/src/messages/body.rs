@@ -14,7 +14,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 use tonic::body::Body;
 
-use super::budget::{Account, Charge};
+use super::budget::{Account, Charge, Exhausted};
 use super::sieve::{Fields, Sieve, SieveError};
 use crate::limits::{MAX_MESSAGE_BYTES, SLOWEST_BYTES_PER_SEC};
 
@@ -63,6 +63,8 @@ pub(super) struct Framed {
     /// Arrived, and not looked at.
     rest: Bytes,
     charge: Option<Charge>,
+    /// What the head of the call holds, or why it is not taken in.
+    head: Result<Option<Charge>, Exhausted>,
     due: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     /// The longest message since somebody asked.
@@ -85,9 +87,18 @@ impl Framed {
             part: Part::none(),
             rest: Bytes::new(),
             charge: None,
+            head: Ok(None),
             due: Some(Instant::now() + deadline),
             timer: None,
             longest: 0,
+        }
+    }
+
+    /// The body behind a head that is paid for as long as the body is here, or else is refused.
+    pub(super) fn after_head(self, paid: Result<Charge, Exhausted>) -> Self {
+        Self {
+            head: paid.map(Some),
+            ..self
         }
     }
 
@@ -112,6 +123,9 @@ impl Framed {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Err(exhausted) = self.head {
+            return Poll::Ready(Some(Err(self.end(exhausted.into()))));
+        }
         loop {
             if !self.rest.is_empty() {
                 match self.advance() {

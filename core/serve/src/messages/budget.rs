@@ -137,6 +137,11 @@ pub struct Account {
 }
 
 impl Account {
+    /// Whose account it is.
+    pub(super) fn payer(&self) -> &Payer {
+        &self.payer
+    }
+
     /// An empty charge on this account.
     pub fn open(&self) -> Charge {
         Charge {

@@ -103,6 +103,38 @@ fn as_it_is(bounds: MessageBounds) -> MessageBounds {
     bounds
 }
 
+#[tokio::test]
+async fn a_head_beyond_the_share_is_answered_and_nothing_is_read() {
+    let bounds = MessageBounds::new(SHARES);
+    let service = bounds.layer(service_fn(async |request: Request<Body>| {
+        Ok::<_, Infallible>(request)
+    }));
+    let begin = || {
+        let mut request = Request::new(Body::new(http_body_util::Full::new(Bytes::from(message(
+            b"hello",
+        )))));
+        let long = "a".repeat(crate::limits::MAX_HEADER_BYTES as usize / 2);
+        request.headers_mut().insert("x", long.parse().unwrap());
+        service.clone().oneshot(request)
+    };
+    let mut held = Vec::new();
+    let refused = loop {
+        assert!(held.len() < 1_000, "every head is taken in");
+        let (head, body) = begin().await.unwrap().into_parts();
+        let mut reader = Streaming::new_request(Raw, body, None, Some(MAX_BYTES));
+        match reader.message().await {
+            Ok(read) => assert_eq!(read.unwrap(), b"hello"),
+            Err(refused) => break refused,
+        }
+        held.push((head, reader));
+    };
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    held.clear();
+    let (_head, body) = begin().await.unwrap().into_parts();
+    let mut reader = Streaming::new_request(Raw, body, None, Some(MAX_BYTES));
+    assert_eq!(reader.message().await.unwrap().unwrap(), b"hello");
+}
+
 #[tokio::test(start_paused = true)]
 async fn unfinished_message_ends_its_call() {
     for sent in [&message(&[1; 1_000])[..500], &[0, 0], &[]] {
