@@ -92,7 +92,9 @@ async fn unread(program: &str, arguments: &[&str]) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_went_away_is_no_failure() -> Result<()> {
     let mesh = Mesh::start(&Settings::default()).await?;
+    mesh.register(&Registration::new(WEB, "a")).await?;
     let sidecar = mesh.sidecar("a", &Listeners::default()).await?;
+    sidecar.ready().await?;
     let file = sidecar.folder().join("sidecar.toml");
     let file = file.to_string_lossy();
     for arguments in [
