@@ -57,7 +57,7 @@ pub const TARGETS: &[Target] = &[
     target!(blocked_keys, 20_000),
     target!(bundle, 5_000),
     target!(certificate, 3_000),
-    target!(certification_request, 4_000, SIGNED_BY_KEY),
+    target!(certification_request, 4_000),
     target!(configuration, 1_000),
     target!(discovery_request, 20_000),
     target!(discovery_response, 20_000),

@@ -5,7 +5,8 @@ use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, PublicKeyData, SanType};
 
 use super::material::KEYS;
 
-/// Nobody certifies a key that did not sign: what is taken is one of the keys that did.
+/// Nobody certifies a key that did not sign: what is taken is one of the keys that did. The text of a
+/// PEM block may change and say the same; every byte of a DER request is signed.
 pub fn run(data: &[u8]) -> bool {
     let taken = readers::request(data);
     if let Some(spki) = &taken {
