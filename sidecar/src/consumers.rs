@@ -4,43 +4,18 @@
 //! its stream has ended, until the last credential that it was given has expired: a disconnected
 //! Envoy goes on validating with the bundle it has.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+mod shares;
 
-use countersign_serve::places::{Bounds, Holder, Place, Places, Surplus};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use jiff::Timestamp;
+pub use shares::{Full, MAX_CONSUMERS_PER_PROCESS, MAX_CONSUMERS_PER_UID, Owner};
+use shares::{Shares, Taken};
 use tokio::sync::watch;
 
 /// Most consumers that one node keeps and reports.
 pub const MAX_CONSUMERS: usize = 4_096;
-/// Most of them that are open at once of one uid: an Envoy with 1 000 secrets of another finds room.
-pub const MAX_CONSUMERS_PER_UID: usize = 2_560;
-/// Most of them that are open at once of one process: an Envoy with 1 000 secrets and their contexts.
-pub const MAX_CONSUMERS_PER_PROCESS: usize = 1_536;
-
-/// Whose a consumer is.
-#[derive(Clone, Debug)]
-pub struct Owner {
-    /// The uid, by the kernel's word.
-    pub uid: u32,
-    /// The process, by a name that no other has.
-    pub process: Arc<str>,
-}
-
-/// Why a consumer is not taken in. It must not be served: a root rotation would not wait for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Full {
-    /// Its process has its share.
-    #[error("this process has too many consumers")]
-    Process,
-    /// Its uid has its share.
-    #[error("this user has too many consumers")]
-    Uid,
-    /// There are as many as a node can report.
-    #[error("too many consumers on this node")]
-    Record,
-}
-
 /// What a consumer is, and so how its progress is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConsumerKind {
@@ -74,25 +49,15 @@ pub struct Consumer {
 pub struct Consumers {
     consumers: Mutex<BTreeMap<String, Consumer>>,
     open: Mutex<BTreeMap<String, Open>>,
-    uids: Places,
-    processes: Places,
+    shares: Shares,
     changed: watch::Sender<u64>,
 }
 
-/// The open streams of one consumer, and its places.
+/// The open streams of one consumer, and its part of the shares.
 #[derive(Debug)]
 struct Open {
     streams: usize,
-    _uid: Place,
-    _process: Place,
-}
-
-fn shares(each: usize) -> Places {
-    Places::new(Bounds {
-        total: MAX_CONSUMERS,
-        each,
-        surplus: Surplus::Refused,
-    })
+    _shares: Taken,
 }
 
 impl Default for Consumers {
@@ -100,8 +65,7 @@ impl Default for Consumers {
         Self {
             consumers: Mutex::default(),
             open: Mutex::default(),
-            uids: shares(MAX_CONSUMERS_PER_UID),
-            processes: shares(MAX_CONSUMERS_PER_PROCESS),
+            shares: Shares::default(),
             changed: watch::channel(0).0,
         }
     }
@@ -128,19 +92,20 @@ impl Consumers {
             connected: true,
             credential_not_after: None,
         };
-        let mut open = self
-            .open
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let places = match open.contains_key(id) {
+        let mut open = lock(&self.open);
+        let shares = match open.contains_key(id) {
             true => None,
-            false => Some(self.places(owner)?),
+            false => Some(self.shares.take(owner)?),
         };
         if !self.update(id, new, |consumer| consumer.connected = true) {
             return Err(Full::Record);
         }
-        if let Some(places) = places {
-            open.insert(id.to_owned(), places);
+        if let Some(shares) = shares {
+            let first = Open {
+                streams: 0,
+                _shares: shares,
+            };
+            open.insert(id.to_owned(), first);
         }
         if let Some(open) = open.get_mut(id) {
             open.streams += 1;
@@ -151,22 +116,8 @@ impl Consumers {
         })
     }
 
-    /// The places of a consumer whose first stream comes.
-    fn places(&self, owner: &Owner) -> Result<Open, Full> {
-        let process = self.processes.take(Holder::Process(owner.process.clone()));
-        let uid = self.uids.take(Holder::Uid(owner.uid));
-        Ok(Open {
-            streams: 0,
-            _process: process.ok_or(Full::Process)?,
-            _uid: uid.ok_or(Full::Uid)?,
-        })
-    }
-
     fn disconnect(&self, id: &str) {
-        let mut open = self
-            .open
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut open = lock(&self.open);
         if let Some(open) = open.get_mut(id)
             && open.streams > 1
         {
@@ -179,10 +130,7 @@ impl Consumers {
 
     /// Changes a consumer that is in the record.
     fn change(&self, id: &str, change: impl FnOnce(&mut Consumer)) {
-        let mut consumers = self
-            .consumers
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut consumers = lock(&self.consumers);
         let Some(consumer) = consumers.get_mut(id) else {
             return;
         };
@@ -200,10 +148,7 @@ impl Consumers {
         new: impl FnOnce() -> Consumer,
         change: impl FnOnce(&mut Consumer),
     ) -> bool {
-        let mut consumers = self
-            .consumers
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut consumers = lock(&self.consumers);
         if !consumers.contains_key(id) && consumers.len() >= MAX_CONSUMERS {
             return false;
         }
@@ -218,10 +163,7 @@ impl Consumers {
 
     /// Drops who is disconnected and holds nothing that is still valid at `now`.
     pub fn forget_expired(&self, now: Timestamp) {
-        let mut consumers = self
-            .consumers
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut consumers = lock(&self.consumers);
         let before = consumers.len();
         consumers
             .retain(|_, c| c.connected || c.credential_not_after.is_some_and(|end| end >= now));
@@ -233,10 +175,7 @@ impl Consumers {
     /// Makes one of all who are disconnected and came equally far, so that a caller which starts
     /// a process for each fetch cannot fill the record. The gate of a rotation sees no difference.
     pub fn fold_disconnected(&self) {
-        let mut consumers = self
-            .consumers
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut consumers = lock(&self.consumers);
         let everybody = std::mem::take(&mut *consumers);
         for (id, consumer) in everybody {
             if consumer.connected {
@@ -256,24 +195,22 @@ impl Consumers {
 
     /// Everybody, by name.
     pub fn all(&self) -> BTreeMap<String, Consumer> {
-        self.consumers
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+        lock(&self.consumers).clone()
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.consumers
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .len()
+        lock(&self.consumers).len()
     }
 
     /// Changes whenever the record does.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
+}
+
+fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An open stream of a consumer. Dropping it says that the stream has ended.
@@ -309,53 +246,6 @@ mod tests {
             uid,
             process: process.into(),
         }
-    }
-
-    /// As many as the process gets, up to a bound.
-    fn take(consumers: &Arc<Consumers>, owner: &Owner, most: usize) -> (Vec<Connection>, Full) {
-        let mut open = Vec::new();
-        for number in 0..most {
-            let id = format!("{}:{}:{number}", owner.uid, owner.process);
-            match consumers.connect(owner, &id, ConsumerKind::Envoy, "") {
-                Ok(connection) => open.push(connection),
-                Err(full) => return (open, full),
-            }
-        }
-        (open, Full::Record)
-    }
-
-    /// An Envoy with 1 000 secrets.
-    const ENVOY: usize = 1_001;
-
-    #[test]
-    fn one_process_leaves_its_user_some_consumers() {
-        let consumers = Arc::new(Consumers::default());
-        let (greedy, full) = take(&consumers, &owner(1, "greedy"), MAX_CONSUMERS);
-        assert_eq!(
-            (greedy.len(), full),
-            (MAX_CONSUMERS_PER_PROCESS, Full::Process)
-        );
-        let (envoy, _) = take(&consumers, &owner(1, "envoy"), ENVOY);
-        assert_eq!(envoy.len(), ENVOY);
-    }
-
-    #[test]
-    fn one_user_leaves_others_some_consumers() {
-        let consumers = Arc::new(Consumers::default());
-        let mut greedy = Vec::new();
-        let full = (0..MAX_CONSUMERS).find_map(|process| {
-            let (open, _) = take(&consumers, &owner(1, &process.to_string()), 1);
-            let is_full = open.is_empty();
-            greedy.extend(open);
-            is_full.then_some(greedy.len())
-        });
-        assert_eq!(full, Some(MAX_CONSUMERS_PER_UID));
-        let (envoy, _) = take(&consumers, &owner(2, "envoy"), ENVOY);
-        assert_eq!(envoy.len(), ENVOY);
-        drop(greedy);
-        consumers.fold_disconnected();
-        let (again, _) = take(&consumers, &owner(1, "again"), ENVOY);
-        assert_eq!(again.len(), ENVOY, "places come back");
     }
 
     fn pass(consumers: &Arc<Consumers>, id: &str, version: &str, end: i64) {

@@ -4,32 +4,31 @@
 //! Only what passed here is acknowledged. A failure changes nothing: what was good before it goes
 //! on being served.
 
+mod bundle;
+mod credential;
+mod entitlements;
 mod error;
 mod retired;
 mod saving;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_discovery::Stamp;
-use countersign_model::{Entitlement, EntitlementId, Lifetime, Serial, SpiffeId, TrustDomain};
+use countersign_model::{EntitlementId, SpiffeId, TrustDomain};
 use countersign_verify::tls::{IdentityCell, TrustCell, certified_key};
-use countersign_verify::{BundleError, BundleSet, TrustBundle, VerifiedSvid, verify_svid};
+use countersign_verify::{VerifiedSvid, verify_svid};
+use credential::accept;
+pub use entitlements::MAX_ENTITLEMENTS;
 pub use error::InstallError;
 use jiff::Timestamp;
 pub use retired::UselessBundle;
 use rustls_pki_types::CertificateDer;
 use saving::Unsaved;
-use sha2::{Digest as _, Sha256};
 
-use crate::holdings::{Held, Holdings, Svid};
+use crate::holdings::{Holdings, Svid};
 use crate::identity::Keypair;
 use crate::identity::renew::PendingKey;
 use crate::state::{AttemptError, NodeCredential, StateDir, StoredBundle};
-
-/// Most entitlements that one node holds.
-pub const MAX_ENTITLEMENTS: usize = 16_384;
 
 /// A chain as it arrived.
 #[derive(Clone, Debug)]
@@ -102,17 +101,6 @@ impl Installer {
         &self.node_identity
     }
 
-    /// Version of the discovery resource that brought the bundle, if one did.
-    pub fn bundle_version(&self) -> Option<&str> {
-        let version = &self.bundle.as_ref()?.resource_version;
-        (!version.is_empty()).then_some(version)
-    }
-
-    /// Whether no bundle is held yet, and the configured one has to do.
-    pub fn needs_bootstrap(&self) -> bool {
-        self.bundle.is_none()
-    }
-
     /// The serial that is held for an entitlement: the version of its chain's resource.
     pub fn held_serial(&self, id: &EntitlementId) -> Option<String> {
         let snapshot = self.holdings.load();
@@ -123,71 +111,6 @@ impl Installer {
     /// Whether a version of an entitlement's chain is the one that is held.
     pub fn holds(&self, id: &EntitlementId, version: &str) -> bool {
         self.held_serial(id).as_deref() == Some(version)
-    }
-
-    /// Trusts the bundle with which the control plane is met for the first time. A bundle that is
-    /// already held wins; this one is not stored, and goes with the process.
-    pub fn bootstrap(&mut self, bundle: TrustBundle) {
-        if self.bundle.is_none() {
-            self.trust
-                .install([Arc::new(bundle)].into_iter().collect::<BundleSet>());
-        }
-    }
-
-    /// The roots of the operator's bundle that may stand in for the one that is held: those that the
-    /// control plane did not take out, where there is one that is not held already.
-    ///
-    /// # Errors
-    /// There is none.
-    pub fn news_of(&self, configured: &TrustBundle) -> Result<TrustBundle, UselessBundle> {
-        retired::news_of(configured, self.bundle.as_ref())
-    }
-
-    /// Installs a bundle: durable first, then trusted, then published.
-    ///
-    /// # Errors
-    /// No root, one that is none, or a disk that does not take it.
-    pub fn bundle(
-        &mut self,
-        roots: Vec<CertificateDer<'static>>,
-        resource_version: &str,
-    ) -> Result<(), InstallError> {
-        let stored = self.successor(roots, resource_version)?;
-        self.state.store_bundle(&stored)?;
-        self.trust_in(stored);
-        self.unsaved.bundle = false;
-        Ok(())
-    }
-
-    /// Adds, changes and drops entitlements. A dropped one takes its credential with it.
-    ///
-    /// # Errors
-    /// More than a node may hold: nothing is added, but what was removed is gone.
-    pub fn entitlements(
-        &mut self,
-        present: Vec<Entitlement>,
-        removed: &[EntitlementId],
-        stamp: Stamp,
-    ) -> Result<(), InstallError> {
-        let node = self.node.as_ref().map(|node| Arc::clone(&node.svid));
-        let mut outcome = Ok(());
-        self.holdings.publish(|snapshot| {
-            let mut entries = BTreeMap::clone(&snapshot.entries);
-            for id in removed {
-                entries.remove(id);
-            }
-            let added = present.iter().filter(|e| !entries.contains_key(&e.id));
-            if entries.len() + added.count() > MAX_ENTITLEMENTS {
-                outcome = Err(InstallError::TooMany);
-            } else {
-                for entitlement in present {
-                    entitle(&mut entries, entitlement, node.as_ref());
-                }
-            }
-            snapshot.entries = Arc::new(entries);
-            snapshot.stamp = snapshot.stamp.max(stamp);
-        });
-        outcome
     }
 
     /// Installs the chain of a pending key. Newer is what was certified for the newest key, which
@@ -220,22 +143,6 @@ impl Installer {
         Ok(svid)
     }
 
-    /// Trusts the bundle that an attestation brought, also where the disk does not take it yet: the
-    /// token that it was had for is burnt.
-    ///
-    /// # Errors
-    /// No root, or one that is none.
-    pub fn attested_bundle(
-        &mut self,
-        roots: Vec<CertificateDer<'static>>,
-    ) -> Result<(), InstallError> {
-        let stored = self.successor(roots, "")?;
-        self.trust_in(stored);
-        self.unsaved.bundle = true;
-        self.save();
-        Ok(())
-    }
-
     /// Installs the node's first credential, from its attestation.
     ///
     /// # Errors
@@ -253,30 +160,6 @@ impl Installer {
         self.keep_node(Arc::clone(&svid), pending.key_epoch)?;
         self.publish_svid(&EntitlementId::node(), &svid);
         Ok(())
-    }
-
-    /// Notes why an entitlement has no newer credential, for `status`.
-    pub fn problem(&self, id: &EntitlementId, problem: &str) {
-        let snapshot = self.holdings.load();
-        let known = snapshot.entries.get(id).map(|held| held.problem.as_deref());
-        if known.is_none_or(|old| old == Some(problem)) {
-            return;
-        }
-        self.holdings.publish(|snapshot| {
-            let mut entries = BTreeMap::clone(&snapshot.entries);
-            if let Some(held) = entries.get_mut(id) {
-                held.problem = Some(problem.into());
-            }
-            snapshot.entries = Arc::new(entries);
-        });
-    }
-
-    /// Notes why a newer bundle is not installed, for `status`.
-    pub fn bundle_problem(&self, problem: &str) {
-        if self.holdings.load().bundle_problem.as_deref() != Some(problem) {
-            self.holdings
-                .publish(|snapshot| snapshot.bundle_problem = Some(problem.into()));
-        }
     }
 
     fn verify(
@@ -299,30 +182,6 @@ impl Installer {
         Ok(verified)
     }
 
-    fn successor(
-        &self,
-        roots: Vec<CertificateDer<'static>>,
-        resource_version: &str,
-    ) -> Result<StoredBundle, BundleError> {
-        let bundle = Arc::new(TrustBundle::new(self.trust_domain.clone(), roots)?);
-        Ok(StoredBundle {
-            resource_version: resource_version.to_owned(),
-            retired: retired::after(self.bundle.as_ref(), &bundle),
-            bundle,
-        })
-    }
-
-    fn trust_in(&mut self, stored: StoredBundle) {
-        let bundle = Arc::clone(&stored.bundle);
-        self.trust
-            .install([Arc::clone(&bundle)].into_iter().collect::<BundleSet>());
-        self.bundle = Some(stored);
-        self.holdings.publish(|snapshot| {
-            snapshot.bundle = Some(bundle);
-            snapshot.bundle_problem = None;
-        });
-    }
-
     /// Takes the node's newest credential into use. A disk that does not take it gets it later:
     /// the control plane knows this one, and the one before it ends.
     fn keep_node(&mut self, svid: Arc<Svid>, key_epoch: u64) -> Result<(), InstallError> {
@@ -338,81 +197,6 @@ impl Installer {
         self.node = Some(node);
         Ok(())
     }
-
-    fn publish_svid(&self, id: &EntitlementId, svid: &Arc<Svid>) {
-        self.holdings.publish(|snapshot| {
-            let mut entries = BTreeMap::clone(&snapshot.entries);
-            if let Some(held) = entries.get_mut(id) {
-                held.svid = Some(Arc::clone(svid));
-                held.problem = None;
-            }
-            snapshot.entries = Arc::new(entries);
-        });
-    }
-}
-
-fn entitle(
-    entries: &mut BTreeMap<EntitlementId, Held>,
-    entitlement: Entitlement,
-    node: Option<&Arc<Svid>>,
-) {
-    let id = entitlement.id.clone();
-    let old = entries.remove(&id);
-    let inherited = match old {
-        // The same name of another identity would be another right: nothing is inherited.
-        Some(old) if old.entitlement.spiffe_id == entitlement.spiffe_id => (old.svid, old.problem),
-        _ if id == EntitlementId::node() => {
-            let own = node.filter(|svid| svid.id == entitlement.spiffe_id);
-            (own.cloned(), None)
-        }
-        _ => (None, None),
-    };
-    let (svid, problem) = inherited;
-    let entitlement = Arc::new(entitlement);
-    entries.insert(
-        id,
-        Held {
-            entitlement,
-            svid,
-            problem,
-        },
-    );
-}
-
-/// Joins a verified chain with the key that waited for it. `backdate` is how far before its issue
-/// its NotBefore lies.
-fn accept(
-    chain: Vec<CertificateDer<'static>>,
-    verified: &VerifiedSvid,
-    pending: &PendingKey,
-    backdate: Duration,
-) -> Result<Svid, InstallError> {
-    if Sha256::digest(pending.key.spki())[..] != verified.spki_sha256 {
-        return Err(InstallError::UnknownKey);
-    }
-    certified_key(chain.clone(), pending.key.pkcs8())?;
-    // The chain can overtake the answer to its enrolment; NotBefore then tells when it was issued.
-    // So it does where the answer contradicts the chain: the renewal must fall into its lifetime.
-    let validity = verified.not_before..verified.not_after;
-    let issued = pending.issued.map(|issued| issued.issued_at);
-    let issued_at = match issued.filter(|at| validity.contains(at)) {
-        Some(issued_at) => issued_at,
-        None => verified
-            .not_before
-            .checked_add(backdate)
-            .unwrap_or(verified.not_after)
-            .min(verified.not_after),
-    };
-    Ok(Svid {
-        id: verified.id.clone(),
-        chain,
-        key: pending.key.pkcs8().clone(),
-        serial: Serial::from_bytes(&verified.serial)?,
-        lifetime: Lifetime {
-            issued_at,
-            not_after: verified.not_after,
-        },
-    })
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub(super) struct Keys {
     renewing: HashMap<[u8; 32], Holder>,
     first_end: FirstEnd,
     voids: Voids,
-    /// Of how many keys each holder has the use, void ones too.
+    /// How many keys each holder has, those of void certificates included.
     shares: Shares,
 }
 
@@ -172,7 +172,7 @@ impl Keys {
         if let Some(used) = live {
             return Ok(used.issued.map(|issued| issued.index()));
         }
-        // One that has ended gives its place to itself.
+        // A key whose certificate has ended keeps its place in the table: only a new one needs room.
         if found.is_none() {
             self.check_all()?;
         }

@@ -1,3 +1,6 @@
+use countersign_discovery::Stamp;
+use countersign_model::{Entitlement, Lifetime, Serial};
+use countersign_verify::TrustBundle;
 use tempfile::TempDir;
 
 use super::*;

@@ -1,0 +1,105 @@
+//! The bundle: which roots are trusted, where they came from, and what may stand in for them.
+
+use std::sync::Arc;
+
+use countersign_verify::{BundleError, BundleSet, TrustBundle};
+use rustls_pki_types::CertificateDer;
+
+use super::retired::{self, UselessBundle};
+use super::{InstallError, Installer};
+use crate::state::StoredBundle;
+
+impl Installer {
+    /// Version of the discovery resource that brought the bundle, if one did.
+    pub fn bundle_version(&self) -> Option<&str> {
+        let version = &self.bundle.as_ref()?.resource_version;
+        (!version.is_empty()).then_some(version)
+    }
+
+    /// Whether no bundle is held yet, and the configured one has to do.
+    pub fn needs_bootstrap(&self) -> bool {
+        self.bundle.is_none()
+    }
+
+    /// Trusts the bundle with which the control plane is met for the first time. A bundle that is
+    /// already held wins; this one is not stored, and goes with the process.
+    pub fn bootstrap(&mut self, bundle: TrustBundle) {
+        if self.bundle.is_none() {
+            self.trust
+                .install([Arc::new(bundle)].into_iter().collect::<BundleSet>());
+        }
+    }
+
+    /// The roots of the operator's bundle that may stand in for the one that is held: those that the
+    /// control plane did not take out, where there is one that is not held already.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn news_of(&self, configured: &TrustBundle) -> Result<TrustBundle, UselessBundle> {
+        retired::news_of(configured, self.bundle.as_ref())
+    }
+
+    /// Installs a bundle: durable first, then trusted, then published.
+    ///
+    /// # Errors
+    /// No root, one that is none, or a disk that does not take it.
+    pub fn bundle(
+        &mut self,
+        roots: Vec<CertificateDer<'static>>,
+        resource_version: &str,
+    ) -> Result<(), InstallError> {
+        let stored = self.successor(roots, resource_version)?;
+        self.state.store_bundle(&stored)?;
+        self.trust_in(stored);
+        self.unsaved.bundle = false;
+        Ok(())
+    }
+
+    /// Trusts the bundle that an attestation brought, also where the disk does not take it yet: the
+    /// token that it was had for is burnt.
+    ///
+    /// # Errors
+    /// No root, or one that is none.
+    pub fn attested_bundle(
+        &mut self,
+        roots: Vec<CertificateDer<'static>>,
+    ) -> Result<(), InstallError> {
+        let stored = self.successor(roots, "")?;
+        self.trust_in(stored);
+        self.unsaved.bundle = true;
+        self.save();
+        Ok(())
+    }
+
+    /// Notes why a newer bundle is not installed, for `status`.
+    pub fn bundle_problem(&self, problem: &str) {
+        if self.holdings.load().bundle_problem.as_deref() != Some(problem) {
+            self.holdings
+                .publish(|snapshot| snapshot.bundle_problem = Some(problem.into()));
+        }
+    }
+
+    fn successor(
+        &self,
+        roots: Vec<CertificateDer<'static>>,
+        resource_version: &str,
+    ) -> Result<StoredBundle, BundleError> {
+        let bundle = Arc::new(TrustBundle::new(self.trust_domain.clone(), roots)?);
+        Ok(StoredBundle {
+            resource_version: resource_version.to_owned(),
+            retired: retired::after(self.bundle.as_ref(), &bundle),
+            bundle,
+        })
+    }
+
+    pub(super) fn trust_in(&mut self, stored: StoredBundle) {
+        let bundle = Arc::clone(&stored.bundle);
+        self.trust
+            .install([Arc::clone(&bundle)].into_iter().collect::<BundleSet>());
+        self.bundle = Some(stored);
+        self.holdings.publish(|snapshot| {
+            snapshot.bundle = Some(bundle);
+            snapshot.bundle_problem = None;
+        });
+    }
+}

@@ -1,0 +1,101 @@
+//! What the node is entitled to, what is held for each, and why something is not.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use countersign_discovery::Stamp;
+use countersign_model::{Entitlement, EntitlementId};
+
+use super::{InstallError, Installer};
+use crate::holdings::{Held, Svid};
+
+/// Most entitlements that one node holds.
+pub const MAX_ENTITLEMENTS: usize = 16_384;
+
+impl Installer {
+    /// Adds, changes and drops entitlements. A dropped one takes its credential with it.
+    ///
+    /// # Errors
+    /// More than a node may hold: nothing is added, but what was removed is gone.
+    pub fn entitlements(
+        &mut self,
+        present: Vec<Entitlement>,
+        removed: &[EntitlementId],
+        stamp: Stamp,
+    ) -> Result<(), InstallError> {
+        let node = self.node.as_ref().map(|node| Arc::clone(&node.svid));
+        let mut outcome = Ok(());
+        self.holdings.publish(|snapshot| {
+            let mut entries = BTreeMap::clone(&snapshot.entries);
+            for id in removed {
+                entries.remove(id);
+            }
+            let added = present.iter().filter(|e| !entries.contains_key(&e.id));
+            if entries.len() + added.count() > MAX_ENTITLEMENTS {
+                outcome = Err(InstallError::TooMany);
+            } else {
+                for entitlement in present {
+                    entitle(&mut entries, entitlement, node.as_ref());
+                }
+            }
+            snapshot.entries = Arc::new(entries);
+            snapshot.stamp = snapshot.stamp.max(stamp);
+        });
+        outcome
+    }
+
+    /// Notes why an entitlement has no newer credential, for `status`.
+    pub fn problem(&self, id: &EntitlementId, problem: &str) {
+        let snapshot = self.holdings.load();
+        let known = snapshot.entries.get(id).map(|held| held.problem.as_deref());
+        if known.is_none_or(|old| old == Some(problem)) {
+            return;
+        }
+        self.holdings.publish(|snapshot| {
+            let mut entries = BTreeMap::clone(&snapshot.entries);
+            if let Some(held) = entries.get_mut(id) {
+                held.problem = Some(problem.into());
+            }
+            snapshot.entries = Arc::new(entries);
+        });
+    }
+
+    pub(super) fn publish_svid(&self, id: &EntitlementId, svid: &Arc<Svid>) {
+        self.holdings.publish(|snapshot| {
+            let mut entries = BTreeMap::clone(&snapshot.entries);
+            if let Some(held) = entries.get_mut(id) {
+                held.svid = Some(Arc::clone(svid));
+                held.problem = None;
+            }
+            snapshot.entries = Arc::new(entries);
+        });
+    }
+}
+
+fn entitle(
+    entries: &mut BTreeMap<EntitlementId, Held>,
+    entitlement: Entitlement,
+    node: Option<&Arc<Svid>>,
+) {
+    let id = entitlement.id.clone();
+    let old = entries.remove(&id);
+    let inherited = match old {
+        // The same name of another identity would be another right: nothing is inherited.
+        Some(old) if old.entitlement.spiffe_id == entitlement.spiffe_id => (old.svid, old.problem),
+        _ if id == EntitlementId::node() => {
+            let own = node.filter(|svid| svid.id == entitlement.spiffe_id);
+            (own.cloned(), None)
+        }
+        _ => (None, None),
+    };
+    let (svid, problem) = inherited;
+    let entitlement = Arc::new(entitlement);
+    entries.insert(
+        id,
+        Held {
+            entitlement,
+            svid,
+            problem,
+        },
+    );
+}
