@@ -200,7 +200,8 @@ impl Running {
 
         listening("telemetry", plane.telemetry_address);
         let readiness = Arc::new(Readiness(plane.clone()));
-        self.background(ops::serve(telemetry, readiness, caps.telemetry));
+        let hosts = config.telemetry.hosts.clone();
+        self.background(ops::serve(telemetry, readiness, caps.telemetry, hosts));
     }
 
     /// A server that is waited for at the end.

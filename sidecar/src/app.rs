@@ -208,7 +208,8 @@ impl Sidecar {
             workload_api: self.workload_counters.clone(),
             metrics: self.metrics,
         });
-        services.spawn(ops::serve(self.ops_listener, probes, telemetry));
+        let hosts = self.config.telemetry.hosts.clone();
+        services.spawn(ops::serve(self.ops_listener, probes, telemetry, hosts));
         services.spawn(serve_workloads(
             self.workload_socket,
             self.local_api,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use countersign_cli::Reader;
+use countersign_serve::ops::{MAX_HOSTS, parse_host};
 use serde::Serialize;
 
 /// What the control plane tells about itself, and where.
@@ -12,7 +13,12 @@ pub struct Telemetry {
     pub listen: SocketAddr,
     /// `otlp_endpoint`: where traces go by OTLP over gRPC; absent: nowhere.
     pub otlp_endpoint: Option<String>,
+    /// `hosts`: whom metrics are told to besides loopback names, by the `Host` of a request.
+    pub hosts: Vec<String>,
 }
+
+const HOSTS: &str = "write a list of at most 16 host names or IP addresses without ports, such as \
+     [\"10.0.0.7\"]; leave it out where metrics are read on this machine";
 
 impl Telemetry {
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
@@ -30,9 +36,11 @@ impl Telemetry {
             "write a URL such as \"http://127.0.0.1:4317\"",
             |text| endpoint(text).ok_or_else(|| "is no http or https URL".to_owned()),
         );
+        let hosts = reader.list_of("telemetry.hosts", HOSTS, MAX_HOSTS, parse_host);
         Some(Self {
             listen: listen?,
             otlp_endpoint,
+            hosts,
         })
     }
 }

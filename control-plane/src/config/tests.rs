@@ -83,6 +83,22 @@ fn telemetry_demands_loopback() {
 }
 
 #[test]
+fn metrics_hosts_are_names_without_ports() {
+    let text =
+        |hosts: &str| format!("trust_domain = \"example.org\"\n[telemetry]\nhosts = {hosts}\n");
+    assert_eq!(keys(&text(r#"["10.0.0.7:9464"]"#)), ["telemetry.hosts[0]"]);
+    assert_eq!(
+        keys(&text(&format!("{:?}", vec!["a"; 17]))),
+        ["telemetry.hosts"]
+    );
+    let hosts = read(&text(r#"["Node-7", "[fd00::7]"]"#))
+        .unwrap()
+        .telemetry
+        .hosts;
+    assert_eq!(hosts, ["node-7", "[fd00::7]"]);
+}
+
+#[test]
 fn an_issuing_ca_outlives_six_svids() {
     let text = |ttl| {
         format!(

@@ -21,10 +21,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+pub use host::{MAX_HOSTS, parse_host};
+
 use crate::accept::accept_tcp;
 use crate::limits::{FIRST_BYTE_DEADLINE, MAX_HEADER_BYTES, OPS_EXCHANGE_DEADLINE};
 use crate::places::{Bounds, Holder, Place, Places, Surplus};
 use crate::source::Source;
+use host::Audience;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const OPEN_METRICS: HeaderValue =
@@ -48,8 +51,15 @@ pub trait Ops: Send + Sync + 'static {
 /// Serves until the task is dropped. Only GET and HEAD on the three paths; one exchange a
 /// connection. Where too many are open, the oldest whose request is not there yet goes first.
 /// At most so many: usually [`MAX_OPS_CONNECTIONS`](crate::limits::MAX_OPS_CONNECTIONS).
-pub async fn serve(listener: TcpListener, ops: Arc<dyn Ops>, connections: usize) {
-    serve_within(listener, ops, Limits::of(connections)).await;
+/// Metrics are told to loopback names and to `hosts`, as [`parse_host`] gives them; a probe of any
+/// other name learns in a word whether the daemon is well.
+pub async fn serve(
+    listener: TcpListener,
+    ops: Arc<dyn Ops>,
+    connections: usize,
+    hosts: Vec<String>,
+) {
+    serve_within(listener, ops, Limits::of(connections), hosts).await;
 }
 
 /// The bounds that tests set lower.
@@ -73,7 +83,13 @@ impl Limits {
     }
 }
 
-async fn serve_within(listener: TcpListener, ops: Arc<dyn Ops>, limits: Limits) {
+async fn serve_within(
+    listener: TcpListener,
+    ops: Arc<dyn Ops>,
+    limits: Limits,
+    hosts: Vec<String>,
+) {
+    let hosts: Arc<[String]> = hosts.into();
     let places = |total| {
         Places::new(Bounds {
             total,
@@ -90,12 +106,12 @@ async fn serve_within(listener: TcpListener, ops: Arc<dyn Ops>, limits: Limits) 
         };
         let holder = Holder::Source(Source::of(peer.ip()));
         let stage = Stage(Mutex::new(requests.take(holder.clone())));
-        let (ops, answers) = (Arc::clone(&ops), answers.clone());
+        let (ops, answers, hosts) = (Arc::clone(&ops), answers.clone(), Arc::clone(&hosts));
         exchanges.spawn(async move {
             let exchange = exchange(stream, limits.head, |request| {
                 // A complete request is not in the way of those that are not.
                 stage.enter(&answers, &holder);
-                respond(request, ops.as_ref())
+                respond(request, ops.as_ref(), &hosts)
             });
             let _ = timeout(limits.exchange, stage.run(exchange)).await;
         });
@@ -151,11 +167,20 @@ async fn exchange(
     }
 }
 
-fn respond<B>(request: &Request<B>, ops: &dyn Ops) -> Response<Full<Bytes>> {
-    if let Err(status) = host::check(request) {
-        return reply(status, TEXT, "the Host of this listener is localhost\n");
-    }
+fn respond<B>(request: &Request<B>, ops: &dyn Ops, hosts: &[String]) -> Response<Full<Bytes>> {
+    let audience = match host::audience(request, hosts) {
+        Ok(audience) => audience,
+        Err(status) => return reply(status, TEXT, "one Host is needed\n"),
+    };
     let path = request.uri().path();
+    let is_open = match path {
+        "/livez" | "/readyz" => true,
+        "/metrics" => audience != Audience::Other,
+        _ => audience == Audience::Loopback,
+    };
+    if !is_open {
+        return reply(StatusCode::MISDIRECTED_REQUEST, TEXT, MISDIRECTED);
+    }
     if !matches!(path, "/livez" | "/readyz" | "/metrics") {
         return reply(StatusCode::NOT_FOUND, TEXT, "not found\n");
     }
@@ -166,27 +191,36 @@ fn respond<B>(request: &Request<B>, ops: &dyn Ops) -> Response<Full<Bytes>> {
         return refusal;
     }
     match path {
-        "/livez" => reply(StatusCode::OK, TEXT, "ok\n"),
-        "/readyz" => readiness(ops),
+        "/livez" => reply(StatusCode::OK, TEXT, OK),
+        "/readyz" => readiness(ops, audience == Audience::Loopback),
         _ => reply(StatusCode::OK, OPEN_METRICS, ops.metrics()),
     }
 }
 
-fn readiness(ops: &dyn Ops) -> Response<Full<Bytes>> {
-    match ops.ready() {
+const OK: &str = "ok\n";
+const UNREADY: &str = "unready\n";
+const MISDIRECTED: &str = "the Host of this is localhost, or for metrics one of telemetry.hosts\n";
+
+/// The reasons may name identities and addresses: they are not for everybody who can ask.
+fn readiness(ops: &dyn Ops, is_detailed: bool) -> Response<Full<Bytes>> {
+    let (status, word, details) = match ops.ready() {
         Ok(()) => {
             let degraded = ops.degraded().into_iter();
             let lines = degraded.map(|what| format!("degraded: {what}\n"));
-            reply(
+            (
                 StatusCode::OK,
-                TEXT,
-                "ok\n".to_owned() + &lines.collect::<String>(),
+                OK,
+                OK.to_owned() + &lines.collect::<String>(),
             )
         }
         Err(reasons) => {
             let lines = reasons.join("\n") + "\n";
-            reply(StatusCode::SERVICE_UNAVAILABLE, TEXT, lines)
+            (StatusCode::SERVICE_UNAVAILABLE, UNREADY, lines)
         }
+    };
+    match is_detailed {
+        true => reply(status, TEXT, details),
+        false => reply(status, TEXT, word),
     }
 }
 

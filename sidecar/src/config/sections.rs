@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use countersign_cli::Reader;
+use countersign_serve::ops::{MAX_HOSTS, parse_host};
 use http::Uri;
 
 /// Identities that are enrolled before anybody asks for them, where `enrol_ahead` is not set.
@@ -14,6 +15,8 @@ const MAX_ENROL_AHEAD: u64 = 16_384;
 /// them would hide is a name that resolves to them all.
 pub const MAX_ADDRESSES: usize = 4;
 const HTTPS: &str = "https";
+const HOSTS: &str = "write a list of at most 16 host names or IP addresses without ports, such as \
+     [\"10.0.0.7\"]; leave it out where metrics are read on this machine";
 
 /// `[control_plane]`: where it is and how it is recognised the first time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,6 +151,9 @@ pub struct Telemetry {
     /// `identity_labels`: whether metrics name SPIFFE IDs. Any local process may read metrics, and
     /// who runs here is nothing that it needs to know: false by default.
     pub identity_labels: bool,
+    /// `hosts`: whom metrics are told to besides loopback names, by the `Host` of a request; none by
+    /// default.
+    pub hosts: Vec<String>,
 }
 
 impl Telemetry {
@@ -168,10 +174,12 @@ impl Telemetry {
             parse_endpoint,
         );
         let identity_labels = reader.boolean("telemetry.identity_labels", false);
+        let hosts = reader.list_of("telemetry.hosts", HOSTS, MAX_HOSTS, parse_host);
         Some(Self {
             listen: listen?,
             otlp_endpoint,
             identity_labels,
+            hosts,
         })
     }
 }

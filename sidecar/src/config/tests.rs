@@ -176,6 +176,21 @@ fn telemetry_stays_on_loopback() {
 }
 
 #[test]
+fn metrics_hosts_are_names_without_ports() {
+    let with = |hosts: &str| {
+        let listed = format!("[telemetry]\nhosts = {hosts}\n");
+        mistakes(&[("[telemetry]\n", &listed)])
+    };
+    assert_eq!(with(r#"["10.0.0.7:9464"]"#), ["telemetry.hosts[0]"]);
+    assert_eq!(with("[]"), ["telemetry.hosts"]);
+    let many = format!("{:?}", vec!["a"; 17]);
+    assert_eq!(with(&many), ["telemetry.hosts"]);
+    let text = WHOLE.replace("[telemetry]\n", "[telemetry]\nhosts = [\"Node-7\"]\n");
+    assert_eq!(load(&text).unwrap().telemetry.hosts, ["node-7"]);
+    assert!(load(WHOLE).unwrap().telemetry.hosts.is_empty());
+}
+
+#[test]
 fn an_address_is_https_host_and_port() {
     for address in [
         "127.0.0.1:8443",

@@ -110,6 +110,7 @@ fn config(plane: &Plane, folder: &TempDir) -> Config {
             listen: "127.0.0.1:0".parse().unwrap(),
             otlp_endpoint: None,
             identity_labels: false,
+            hosts: Vec::new(),
         },
         log: Log {
             json: true,

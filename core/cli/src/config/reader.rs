@@ -135,10 +135,23 @@ impl Reader {
         most: usize,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Vec<T> {
-        let Some(Value::Array(items)) = self.lookup(key) else {
-            return self.required(key, remedy, parse).into_iter().collect();
-        };
-        if items.len() > most {
+        match self.lookup(key) {
+            Some(Value::Array(_)) => self.list_of(key, remedy, most, parse),
+            _ => self.required(key, remedy, parse).into_iter().collect(),
+        }
+    }
+
+    /// A [list](Self::list) of at most `most` texts.
+    pub fn list_of<T>(
+        &mut self,
+        key: &str,
+        remedy: &str,
+        most: usize,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
+        if let Some(Value::Array(items)) = self.lookup(key)
+            && items.len() > most
+        {
             self.mistake(key, format!("has more than {most} entries"), remedy);
             return Vec::new();
         }

@@ -53,7 +53,8 @@ async fn start_with(bounds: Limits, daemon: Daemon) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let daemon = Arc::new(daemon);
-    let serving = serve_within(listener, Arc::clone(&daemon) as Arc<dyn Ops>, bounds);
+    let hosts = vec!["10.0.0.7".to_owned()];
+    let serving = serve_within(listener, Arc::clone(&daemon) as Arc<dyn Ops>, bounds, hosts);
     Server {
         address,
         daemon,
@@ -251,16 +252,54 @@ async fn oldest_unfinished_request_goes_first() {
     }
 }
 
+async fn request_of(server: &Server, path: &str, host: &str) -> String {
+    let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n");
+    say(server, head.as_bytes()).await
+}
+
 /// A page of a browser on this machine reads nothing (DNS rebinding).
 #[tokio::test]
-async fn foreign_host_is_answered_nothing() {
+async fn foreign_host_is_told_no_details() {
     let server = start(usual()).await;
-    for path in ["/livez", "/readyz", "/metrics", "/"] {
-        let head = format!("GET {path} HTTP/1.1\r\nhost: evil.example\r\n\r\n");
-        let answer = say(&server, head.as_bytes()).await;
+    for path in ["/metrics", "/", "/debug"] {
+        let answer = request_of(&server, path, "evil.example").await;
         assert!(answer.starts_with("HTTP/1.1 421"), "{answer}");
         assert!(!answer.contains("EOF"), "{answer}");
     }
+}
+
+/// A kubelet and a load balancer name the pod, or nothing that we know.
+#[tokio::test]
+async fn probes_of_any_host_get_a_word() {
+    let degraded = Daemon {
+        degraded: vec!["one thing".into()],
+        ..Daemon::default()
+    };
+    let server = start_with(usual(), degraded).await;
+    for host in ["10.0.0.7:9464", "10.0.0.9", "probe.example", "%"] {
+        let live = request_of(&server, "/livez", host).await;
+        assert!(live.starts_with("HTTP/1.1 200"), "{host}: {live}");
+        assert!(live.ends_with("\r\n\r\nok\n"), "{host}: {live}");
+        server.daemon.ready.store(false, Ordering::Relaxed);
+        let unready = request_of(&server, "/readyz", host).await;
+        assert!(unready.starts_with("HTTP/1.1 503"), "{host}: {unready}");
+        assert!(unready.ends_with("\r\n\r\nunready\n"), "{host}: {unready}");
+        server.daemon.ready.store(true, Ordering::Relaxed);
+        let ready = request_of(&server, "/readyz", host).await;
+        assert!(ready.starts_with("HTTP/1.1 200"), "{host}: {ready}");
+        assert!(ready.ends_with("\r\n\r\nok\n"), "{host}: {ready}");
+    }
+}
+
+#[tokio::test]
+async fn listed_host_scrapes_metrics_alone() {
+    let server = start(usual()).await;
+    let metrics = request_of(&server, "/metrics", "10.0.0.7:9464").await;
+    assert!(metrics.ends_with("\r\n\r\n# EOF\n"), "{metrics}");
+    let unready = request_of(&server, "/readyz", "10.0.0.7:9464").await;
+    assert!(unready.ends_with("\r\n\r\nunready\n"), "{unready}");
+    let other = request_of(&server, "/metrics", "10.0.0.70:9464").await;
+    assert!(other.starts_with("HTTP/1.1 421"), "{other}");
 }
 
 #[tokio::test]
