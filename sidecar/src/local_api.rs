@@ -119,14 +119,18 @@ impl LocalApi {
     }
 
     /// Attests the caller of a request by its connection alone.
-    pub(crate) fn attest<T>(
+    pub(crate) async fn attest<T>(
         &self,
         request: &Request<T>,
         snapshot: &Snapshot,
     ) -> Result<Caller, Status> {
         let peer = request.extensions().get::<LocalPeer>().copied();
         let peer = peer.ok_or_else(|| Status::unauthenticated("no peer credentials"))?;
-        Ok(Caller::attest(peer, snapshot, &self.programs))
+        let caller = Caller::attest(peer, snapshot, &self.programs).await;
+        match caller.is_in_doubt() {
+            true => Err(in_doubt()),
+            false => Ok(caller),
+        }
     }
 
     /// A place among the open streams of the caller's uid. Before it is known who may have what,
@@ -177,4 +181,9 @@ impl LocalApi {
     pub(crate) fn demand<'a>(&self, missing: impl Iterator<Item = &'a EntitlementId>) {
         missing.for_each(|id| self.holdings.demand(id));
     }
+}
+
+/// Of a caller whose executable cannot be looked at now: it shall ask again.
+pub(crate) fn in_doubt() -> Status {
+    Status::unavailable("the file system of this program does not answer the sidecar")
 }

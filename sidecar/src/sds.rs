@@ -87,13 +87,13 @@ impl SecretDiscovery {
         Self { api }
     }
 
-    fn open<D: Dialect>(
+    async fn open<D: Dialect>(
         &self,
         request: Request<Streaming<D::Request>>,
         dialect: impl FnOnce(Limits) -> D,
     ) -> Result<Response<Responses<D::Response>>, Status> {
         let snapshot = self.api.holdings.load();
-        let caller = self.api.attest(&request, &snapshot)?;
+        let caller = self.api.attest(&request, &snapshot).await?;
         let place = Place {
             permit: self.api.admit_stream(&caller, &snapshot)?,
             charge: self.api.account(request.extensions()).open(),
@@ -118,14 +118,14 @@ impl SecretDiscoveryService for SecretDiscovery {
         &self,
         request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamSecretsStream>, Status> {
-        self.open(request, StateSession::new)
+        self.open(request, StateSession::new).await
     }
 
     async fn delta_secrets(
         &self,
         request: Request<Streaming<DeltaDiscoveryRequest>>,
     ) -> Result<Response<Self::DeltaSecretsStream>, Status> {
-        self.open(request, DeltaSession::new)
+        self.open(request, DeltaSession::new).await
     }
 
     /// Answers with what is there now. A name that is not held yet is enrolled, and there the
@@ -135,7 +135,7 @@ impl SecretDiscoveryService for SecretDiscovery {
         request: Request<DiscoveryRequest>,
     ) -> Result<Response<DiscoveryResponse>, Status> {
         let snapshot = self.api.holdings.load();
-        let caller = self.api.attest(&request, &snapshot)?;
+        let caller = self.api.attest(&request, &snapshot).await?;
         let mut request: StateRequest = request.into_inner().into();
         with_default_type(&mut request.type_url);
         let given = Given::new();

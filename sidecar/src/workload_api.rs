@@ -51,7 +51,7 @@ impl WorkloadApi {
     ) -> Result<Response<Messages<R>>, Status> {
         demand_security_header(request.metadata())?;
         let snapshot = self.api.holdings.load();
-        let caller = self.api.attest(request, &snapshot)?;
+        let caller = self.api.attest(request, &snapshot).await?;
         let permit = self.api.admit_stream(&caller, &snapshot)?;
         let updates = Updates::open(self.api.clone(), caller, permit).await?;
         Ok(Response::new(Box::pin(updates.into_messages())))

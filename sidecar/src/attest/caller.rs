@@ -9,7 +9,7 @@ use countersign_serve::unix::UnixPeer;
 use countersign_telemetry::{Principal, peer_line};
 
 use super::program::{Program, Programs};
-use super::selectors::{Ids, Process, program};
+use super::selectors::{Ids, NoPath, Process, claimed_path, program};
 use crate::holdings::{Held, Snapshot};
 use crate::local_api::LocalPeer;
 
@@ -25,13 +25,14 @@ pub struct Caller {
     /// What was last said to be lacking: each reason is one line a stream.
     told: Option<String>,
     admitted: Vec<EntitlementId>,
-    rights: u64,
+    /// The rights that it was judged by; `None` where a file system did not answer.
+    rights: Option<u64>,
 }
 
 impl Caller {
     /// The process behind a connection, judged against a snapshot. `programs` are those that were
     /// seen on other connections.
-    pub fn attest(local: LocalPeer, snapshot: &Snapshot, programs: &Arc<Programs>) -> Self {
+    pub async fn attest(local: LocalPeer, snapshot: &Snapshot, programs: &Arc<Programs>) -> Self {
         let LocalPeer { peer, process } = local;
         let mut caller = Self {
             peer,
@@ -40,16 +41,16 @@ impl Caller {
             programs: Arc::clone(programs),
             told: None,
             admitted: Vec::new(),
-            rights: 0,
+            rights: None,
         };
-        caller.attest_again(snapshot);
+        caller.attest_again(snapshot).await;
         caller
     }
 
     /// Reads the selectors again and judges them against `snapshot`; whether another verdict came
     /// of it.
-    pub fn attest_again(&mut self, snapshot: &Snapshot) -> bool {
-        let claimed = self.claimed(snapshot);
+    pub async fn attest_again(&mut self, snapshot: &Snapshot) -> bool {
+        let (claimed, is_answered) = self.claimed(snapshot).await;
         let admitted = snapshot.admitted(&claimed);
         let admitted: Vec<EntitlementId> = admitted
             .into_iter()
@@ -57,7 +58,7 @@ impl Caller {
             .collect();
         let is_new = admitted != self.admitted;
         self.admitted = admitted;
-        self.rights = snapshot.rights;
+        self.rights = is_answered.then_some(snapshot.rights);
         if let (Some(process), Some(program)) = (self.process, &self.program)
             && self.has_identity()
         {
@@ -68,7 +69,13 @@ impl Caller {
 
     /// Whether the entitlements of this node changed since this caller was last judged.
     pub fn is_outdated(&self, snapshot: &Snapshot) -> bool {
-        self.rights != snapshot.rights
+        self.rights != Some(snapshot.rights)
+    }
+
+    /// Whether nothing can be said of it, for the file system of its executable does not answer:
+    /// it may have an identity as soon as that does.
+    pub fn is_in_doubt(&self) -> bool {
+        self.rights.is_none() && !self.has_identity()
     }
 
     /// What the caller may be handed, the default first.
@@ -95,28 +102,41 @@ impl Caller {
         }
     }
 
-    /// What it can show of what some entitlement asks for.
-    fn claimed(&mut self, snapshot: &Snapshot) -> Claimed {
+    /// What it can show of what some entitlement asks for, and whether that is all.
+    async fn claimed(&mut self, snapshot: &Snapshot) -> (Claimed, bool) {
         let ids = Ids::of(&self.peer);
         if ids.ambiguous.iter().any(|id| is_asked_for(snapshot, id)) {
             self.lacks(&AMBIGUOUS);
         }
         let paths = paths_for(snapshot, &ids.claimed);
-        let was_seen = |process, program: &Program| {
-            self.program.as_ref() == Some(program) || self.programs.contain(process, program)
-        };
-        let path = match program(&self.peer, self.process, &paths, was_seen) {
+        let (path, is_answered) = match self.look(&paths).await {
             Ok(program) => {
                 let path = program.as_ref().map(Program::selector);
                 self.program = program.or(self.program.take());
-                path
+                (path, true)
             }
             Err(reason) => {
                 self.lacks(&reason);
-                None
+                (None, !matches!(reason, NoPath::Unanswered(_)))
             }
         };
-        ids.claimed.iter().cloned().chain(path).collect()
+        let claimed = ids.claimed.iter().cloned().chain(path).collect();
+        (claimed, is_answered)
+    }
+
+    /// Its executable, if that is at one of these paths.
+    async fn look(&self, paths: &BTreeSet<&str>) -> Result<Option<Program>, NoPath> {
+        let Some((process, path)) = claimed_path(self.process, paths)? else {
+            return Ok(None);
+        };
+        let (peer, own) = (self.peer, self.program.clone());
+        let (programs, at) = (Arc::clone(&self.programs), path.clone());
+        let look = move || {
+            program(&peer, process, &at, |process, program| {
+                own.as_ref() == Some(program) || programs.contain(process, program)
+            })
+        };
+        self.programs.look(&path, look).await?
     }
 
     fn lacks(&mut self, reason: &dyn Display) {

@@ -6,6 +6,7 @@
 //! path: its executable was replaced by an upgrade, and it still runs the old one. A process that
 //! is first seen after that has none, and must be started anew.
 
+mod lookup;
 mod seen;
 
 use std::collections::BTreeSet;
@@ -18,6 +19,7 @@ use countersign_model::selector::DELETED;
 use countersign_model::{Selector, SelectorError};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, statx};
 
+pub use self::lookup::{LOOKUP_DEADLINE, MAX_LOOKUPS, MAX_LOOKUPS_AT_A_PATH, NoAnswer};
 pub use self::seen::{MAX_PROGRAMS, Programs};
 
 /// What is known of a file without asking the server or daemon of its file system, which a caller
@@ -66,27 +68,21 @@ struct FileId {
 }
 
 impl Program {
-    /// What a process runs, if it is at one of `paths`. Of any other no file is looked at: its
-    /// place is the caller's choice.
+    /// What a process runs, if it is at this path. It may wait for the file system of the file.
     ///
     /// # Errors
     /// `/proc` does not tell; inside, a path that no selector can say.
-    pub(super) fn of(
-        pid: u32,
-        paths: &BTreeSet<&str>,
-    ) -> io::Result<Result<Option<Self>, NotHere>> {
+    pub(super) fn of(pid: u32, path: &str) -> io::Result<Result<Option<Self>, NotHere>> {
         let link = format!("/proc/{pid}/exe");
-        let named =
-            |link: &Path| Ok(selectable(link)?).map(|path| paths.contains(&*path).then_some(path));
-        match named(&fs::read_link(&link)?) {
-            Ok(Some(_)) => {}
-            other => return Ok(other.map(|_| None)),
-        }
         // By one look: path and file belong together, whatever it execs meanwhile.
         let file = rustix::fs::open(link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+        let told = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+        let told = selectable(&told);
+        if !told.as_ref().is_ok_and(|told| told == path) {
+            return Ok(told.map(|_| None));
+        }
         let file = FileId::of(&file, "", AtFlags::EMPTY_PATH)?;
-        Ok(named(&path).map(|path| path.map(|path| Self { path, file })))
+        Ok(told.map(|path| Some(Self { path, file })))
     }
 
     /// The selector that it satisfies.
@@ -119,6 +115,19 @@ impl FileId {
             born: knows_birth.then_some((it.stx_btime.tv_sec, it.stx_btime.tv_nsec)),
         })
     }
+}
+
+/// The one of `paths` at which a process says that its executable is. No file is looked at: the
+/// kernel has the path in memory.
+///
+/// # Errors
+/// `/proc` does not tell; inside, a path that no selector can say.
+pub(super) fn named(
+    pid: u32,
+    paths: &BTreeSet<&str>,
+) -> io::Result<Result<Option<String>, NotHere>> {
+    let link = fs::read_link(format!("/proc/{pid}/exe"))?;
+    Ok(selectable(&link).map(|path| Some(path).filter(|path| paths.contains(&**path))))
 }
 
 /// The path that a selector says: without the kernel's word on a file that is gone.

@@ -17,7 +17,7 @@ use countersign_model::{Claimed, Selector};
 use countersign_serve::unix::UnixPeer;
 
 use super::ids;
-use super::program::{NotHere, Program};
+use super::program::{NoAnswer, NotHere, Program, named};
 
 /// The start time is field 22 of `/proc/<pid>/stat`; after the command name, that is the 20th.
 const START_TIME_AFTER_NAME: usize = 19;
@@ -56,6 +56,9 @@ pub enum NoPath {
     /// Not the file that a selector would speak of.
     #[error(transparent)]
     NotHere(#[from] NotHere),
+    /// The file system of the executable does not answer.
+    #[error(transparent)]
+    Unanswered(#[from] NoAnswer),
     /// `/proc` does not tell; another uid's executable is readable with CAP_SYS_PTRACE alone.
     #[error("the executable cannot be read: {0}")]
     Unreadable(#[from] io::Error),
@@ -82,23 +85,35 @@ impl Ids {
     }
 }
 
-/// The executable of a caller, if it is at one of `paths`; its place is looked at no further where
-/// it is not. `was_seen` says whether this very process was seen with an executable while that was
-/// the file under its path.
+/// The process of a caller and the one of `paths` at which it says that its executable is. Where it
+/// is elsewhere its place is looked at no further: that is the caller's choice.
+///
+/// # Errors
+/// Why nothing is known of it.
+pub fn claimed_path(
+    process: Option<Process>,
+    paths: &BTreeSet<&str>,
+) -> Result<Option<(Process, String)>, NoPath> {
+    if paths.is_empty() {
+        return Ok(None);
+    }
+    let process = process.ok_or(NoPath::NoProcess)?;
+    let path = named(process.pid, paths)??;
+    Ok(path.map(|path| (process, path)))
+}
+
+/// The executable of a caller, if it is at `path`. `was_seen` says whether this very process was seen
+/// with an executable while that was the file under its path. It may wait for the file system.
 ///
 /// # Errors
 /// Why there is none.
 pub fn program(
     peer: &UnixPeer,
-    process: Option<Process>,
-    paths: &BTreeSet<&str>,
+    process: Process,
+    path: &str,
     was_seen: impl Fn(Process, &Program) -> bool,
 ) -> Result<Option<Program>, NoPath> {
-    if paths.is_empty() {
-        return Ok(None);
-    }
-    let process = process.ok_or(NoPath::NoProcess)?;
-    let program = executable(process, peer.uid, paths)?;
+    let program = executable(process, peer.uid, path)?;
     if let Some(program) = &program
         && !was_seen(process, program)
     {
@@ -109,17 +124,13 @@ pub fn program(
 
 /// The executable of a process. It counts only if the pid had the same start time and uid before
 /// and after it was read: else it could be that of another process.
-fn executable(
-    process: Process,
-    uid: u32,
-    paths: &BTreeSet<&str>,
-) -> Result<Option<Program>, NoPath> {
+fn executable(process: Process, uid: u32, path: &str) -> Result<Option<Program>, NoPath> {
     let unchanged = || Ok::<_, io::Error>(Process::of(process.pid)? == process);
     let same_uid = || Ok::<_, io::Error>(effective_uid(process.pid)? == uid);
     if !(unchanged()? && same_uid()?) {
         return Err(NoPath::Changed);
     }
-    let program = Program::of(process.pid, paths)?;
+    let program = Program::of(process.pid, path)?;
     if !(same_uid()? && unchanged()?) {
         return Err(NoPath::Changed);
     }
@@ -160,7 +171,11 @@ mod tests {
     /// Our own executable, if a registration names it.
     fn own_program(peer: &UnixPeer, process: Option<Process>) -> Result<Option<Program>, NoPath> {
         let own = std::env::current_exe().unwrap();
-        program(peer, process, &[own.to_str().unwrap()].into(), |_, _| false)
+        let paths = [own.to_str().unwrap()].into();
+        match claimed_path(process, &paths)? {
+            Some((process, path)) => program(peer, process, &path, |_, _| false),
+            None => Ok(None),
+        }
     }
 
     #[test]
@@ -205,7 +220,7 @@ mod tests {
 
     #[test]
     fn nothing_is_asked_of_a_process_where_no_path_counts() {
-        let seen = program(&own_peer(), None, &BTreeSet::new(), |_, _| false);
+        let seen = claimed_path(None, &BTreeSet::new());
         assert_eq!(seen.unwrap(), None);
     }
 

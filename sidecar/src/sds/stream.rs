@@ -21,7 +21,7 @@ use super::{LIMITS, refuse};
 use crate::attest::Caller;
 use crate::consumers::{Connection, ConsumerKind};
 use crate::holdings::Snapshot;
-use crate::local_api::{LocalApi, StreamPermit};
+use crate::local_api::{LocalApi, StreamPermit, in_doubt};
 
 const WILDCARD: &str = "*";
 
@@ -103,7 +103,7 @@ impl<D: Dialect> SecretStream<D> {
 
     async fn next(&mut self) -> Result<Option<D::Response>, Status> {
         loop {
-            if let Some(response) = self.answer()? {
+            if let Some(response) = self.answer().await? {
                 return Ok(Some(response));
             }
             tokio::select! {
@@ -169,7 +169,7 @@ impl<D: Dialect> SecretStream<D> {
     /// The next response, if this consumer lacks something that it may have. The caller is
     /// attested again before anything new reaches it. An acknowledgement costs no look at a name, a
     /// change one at each that the caller may have.
-    fn answer(&mut self) -> Result<Option<D::Response>, Status> {
+    async fn answer(&mut self) -> Result<Option<D::Response>, Status> {
         let snapshot = self.api.holdings.load();
         let mut names = std::mem::take(&mut self.fresh);
         let is_changed = self.seen != Some(snapshot.generation);
@@ -177,9 +177,16 @@ impl<D: Dialect> SecretStream<D> {
             names.extend(self.news(&snapshot));
         }
         let has_news = !names.is_empty() || self.dialect.is_touched();
-        if (has_news || self.caller.is_outdated(&snapshot)) && self.caller.attest_again(&snapshot) {
-            names.extend(self.news(&snapshot));
-            self.admit();
+        if has_news || self.caller.is_outdated(&snapshot) {
+            // Boxed: what it needs takes no room in a stream that sleeps.
+            let is_changed = Box::pin(self.caller.attest_again(&snapshot)).await;
+            if self.caller.is_in_doubt() {
+                return Err(in_doubt());
+            }
+            if is_changed {
+                names.extend(self.news(&snapshot));
+                self.admit();
+            }
         }
         self.record(&snapshot, &names)?;
         if is_changed {

@@ -14,7 +14,7 @@ use tonic::Status;
 use super::reply::{Handout, MAX_REPLY_BYTES, MAX_SVIDS, Reply};
 use crate::attest::Caller;
 use crate::consumers::{Connection, ConsumerKind};
-use crate::local_api::{LocalApi, StreamPermit};
+use crate::local_api::{LocalApi, StreamPermit, in_doubt};
 
 /// How long a caller that is entitled waits for its first credential before UNAVAILABLE.
 pub const FIRST_SVID_DEADLINE: Duration = Duration::from_secs(5);
@@ -57,6 +57,8 @@ enum Turn<R> {
     /// Nothing is there yet.
     Wait,
     Denied,
+    /// Nothing can be said of the caller now.
+    InDoubt,
 }
 
 impl<R: Reply> Updates<R> {
@@ -129,10 +131,11 @@ impl<R: Reply> Updates<R> {
     async fn changed(&mut self) -> Result<Composed<R>, Status> {
         loop {
             self.generations.changed().await.map_err(|_| starting())?;
-            match turn::<R>(&self.api, &mut self.caller, Some(&self.sent)) {
+            match turn::<R>(&self.api, &mut self.caller, Some(&self.sent)).await {
                 Turn::Message(composed) | Turn::Partial(composed) => return Ok(composed),
                 Turn::Wait => {}
                 Turn::Denied => return Err(denied()),
+                Turn::InDoubt => return Err(in_doubt()),
             }
         }
     }
@@ -162,9 +165,10 @@ async fn first_message<R: Reply>(
 ) -> Result<Composed<R>, Status> {
     let complete = async {
         loop {
-            match turn::<R>(api, caller, None) {
+            match turn::<R>(api, caller, None).await {
                 Turn::Message(composed) => return Ok(composed),
                 Turn::Denied => return Err(denied()),
+                Turn::InDoubt => return Err(in_doubt()),
                 Turn::Partial(_) | Turn::Wait => {}
             }
             generations.changed().await.map_err(|_| starting())?;
@@ -172,9 +176,10 @@ async fn first_message<R: Reply>(
     };
     match timeout(FIRST_SVID_DEADLINE, complete).await {
         Ok(first) => first,
-        Err(_) => match turn::<R>(api, caller, None) {
+        Err(_) => match turn::<R>(api, caller, None).await {
             Turn::Message(composed) | Turn::Partial(composed) => Ok(composed),
             Turn::Denied => Err(denied()),
+            Turn::InDoubt => Err(in_doubt()),
             Turn::Wait if api.holdings.load().knows_rights() => Err(starting()),
             Turn::Wait => Err(unconnected()),
         },
@@ -183,7 +188,7 @@ async fn first_message<R: Reply>(
 
 /// Judges the caller again if its rights changed or it would be sent something, and composes what
 /// differs from `sent`.
-fn turn<R: Reply>(api: &LocalApi, caller: &mut Caller, sent: Option<&str>) -> Turn<R> {
+async fn turn<R: Reply>(api: &LocalApi, caller: &mut Caller, sent: Option<&str>) -> Turn<R> {
     let snapshot = api.holdings.load();
     let now = api.now();
     let is_news = |caller: &Caller| {
@@ -191,7 +196,11 @@ fn turn<R: Reply>(api: &LocalApi, caller: &mut Caller, sent: Option<&str>) -> Tu
         handout.is_none_or(|handout| Some(R::content(&handout).as_str()) != sent)
     };
     if caller.is_outdated(&snapshot) || is_news(caller) {
-        caller.attest_again(&snapshot);
+        // Boxed: what it needs takes no room in a stream that sleeps.
+        Box::pin(caller.attest_again(&snapshot)).await;
+    }
+    if caller.is_in_doubt() {
+        return Turn::InDoubt;
     }
     let Some(handout) = Handout::new(&snapshot, caller, now) else {
         return match snapshot.knows_rights() {

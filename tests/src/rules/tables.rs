@@ -256,7 +256,7 @@ const BOUNDED: &[(&str, &str, Places)] = &[
     (
         "MAX_PROGRAMS",
         "remembered_programs_are_bounded",
-        &[("sidecar/src/attest/program/seen.rs", "Programs.0")],
+        &[("sidecar/src/attest/program/seen.rs", "Programs.seen")],
     ),
     (
         "MAX_BANS",
@@ -383,6 +383,7 @@ const FOLLOWING: &[(&str, Places)] = &[
             ("sidecar/src/identity/renew.rs", "Renewals.progress"),
             ("sidecar/src/control/session.rs", "Session.refused"),
             ("sidecar/src/sds/secrets.rs", "Cache.secrets"),
+            ("sidecar/src/attest/program/lookup.rs", "Lookups.by_path"),
             ("core/discovery/src/client.rs", "DeltaClient.types"),
             ("core/discovery/src/client.rs", "Wanted.names"),
             ("core/discovery/src/client.rs", "Wanted.held"),

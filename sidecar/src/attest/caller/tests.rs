@@ -3,6 +3,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
+mod dead_mount;
+
 use super::*;
 use crate::holdings::Holdings;
 use crate::local_api::harness::{entitlement, ours, own_uid, theirs, until};
@@ -69,8 +71,8 @@ impl Installed {
         std::fs::rename(&new, &self.path).unwrap();
     }
 
-    fn attest(&self, running: &Running, programs: &Arc<Programs>) -> Caller {
-        Caller::attest(peer(running.0.id()), &self.snapshot, programs)
+    async fn attest(&self, running: &Running, programs: &Arc<Programs>) -> Caller {
+        Caller::attest(peer(running.0.id()), &self.snapshot, programs).await
     }
 }
 
@@ -79,17 +81,17 @@ struct Running(Child);
 
 impl Running {
     /// Once it runs the program at `path`, as it calls it.
-    fn once_it_is(mut command: Command, path: &Path) -> Self {
+    async fn once_it_is(mut command: Command, path: &Path) -> Self {
         let running = Self(command.stdin(Stdio::null()).spawn().unwrap());
         let link = format!("/proc/{}/exe", running.0.id());
-        wait_until(|| std::fs::read_link(&link).is_ok_and(|exe| exe == path));
+        until(|| std::fs::read_link(&link).is_ok_and(|exe| exe == path)).await;
         running
     }
 
-    fn program(path: &Path) -> Self {
+    async fn program(path: &Path) -> Self {
         let mut command = Command::new(path);
         command.arg("60");
-        Self::once_it_is(command, path)
+        Self::once_it_is(command, path).await
     }
 }
 
@@ -100,47 +102,39 @@ impl Drop for Running {
     }
 }
 
-fn wait_until(condition: impl Fn() -> bool) {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .unwrap()
-        .block_on(until(condition));
-}
-
-#[test]
-fn a_replaced_executable_keeps_what_it_has() {
+#[tokio::test]
+async fn a_replaced_executable_keeps_what_it_has() {
     let installed = Installed::new();
-    let running = Running::program(&installed.path);
+    let running = Running::program(&installed.path).await;
     let programs = Arc::default();
-    let mut caller = installed.attest(&running, &programs);
+    let mut caller = installed.attest(&running, &programs).await;
     assert!(caller.has_identity());
     installed.upgrade();
-    caller.attest_again(&installed.snapshot);
+    caller.attest_again(&installed.snapshot).await;
     assert!(caller.has_identity(), "its open stream");
-    let mut reconnected = installed.attest(&running, &programs);
+    let mut reconnected = installed.attest(&running, &programs).await;
     assert!(reconnected.has_identity(), "its next stream");
     std::fs::remove_file(&installed.path).unwrap();
     for caller in [&mut caller, &mut reconnected] {
-        caller.attest_again(&installed.snapshot);
+        caller.attest_again(&installed.snapshot).await;
         assert!(caller.has_identity(), "without any file");
     }
 }
 
-#[test]
-fn an_upgrade_admits_those_that_run_it() {
+#[tokio::test]
+async fn an_upgrade_admits_those_that_run_it() {
     let installed = Installed::new();
-    let old = Running::program(&installed.path);
+    let old = Running::program(&installed.path).await;
     installed.upgrade();
-    let new = Running::program(&installed.path);
+    let new = Running::program(&installed.path).await;
     let programs = Arc::default();
-    assert!(installed.attest(&new, &programs).has_identity());
+    assert!(installed.attest(&new, &programs).await.has_identity());
     // Nobody saw the old one while its file was there.
-    assert!(!installed.attest(&old, &programs).has_identity());
+    assert!(!installed.attest(&old, &programs).await.has_identity());
 }
 
-#[test]
-fn another_mount_namespace_lends_no_path() {
+#[tokio::test]
+async fn another_mount_namespace_lends_no_path() {
     let installed = Installed::new();
     let other = installed.folder.path().join("other");
     std::fs::copy("/bin/sleep", &other).unwrap();
@@ -148,18 +142,22 @@ fn another_mount_namespace_lends_no_path() {
     let script = r#"mount --bind "$1" "$2" && exec "$2" 60"#;
     let arguments = ["--mount", "sh", "-c", script, "sh"];
     command.args(arguments).arg(&other).arg(&installed.path);
-    let impostor = Running::once_it_is(command, &installed.path);
+    let impostor = Running::once_it_is(command, &installed.path).await;
     let programs = Arc::default();
-    let honest = Running::program(&installed.path);
-    assert!(installed.attest(&honest, &programs).has_identity());
-    assert!(!installed.attest(&impostor, &programs).has_identity());
+    let honest = Running::program(&installed.path).await;
+    assert!(installed.attest(&honest, &programs).await.has_identity());
+    assert!(!installed.attest(&impostor, &programs).await.has_identity());
 }
 
-#[test]
-fn a_pid_that_is_used_again_keeps_only_the_uid() {
+#[tokio::test]
+async fn a_pid_that_is_used_again_keeps_only_the_uid() {
     let snapshot = snapshot(&[own_path()]);
     let now = peer(std::process::id());
-    assert!(Caller::attest(now, &snapshot, &Arc::default()).has_identity());
+    assert!(
+        Caller::attest(now, &snapshot, &Arc::default())
+            .await
+            .has_identity()
+    );
     // Another process had this pid when the connection was accepted.
     let before = LocalPeer {
         process: now.process.map(|process| Process {
@@ -168,29 +166,33 @@ fn a_pid_that_is_used_again_keeps_only_the_uid() {
         }),
         ..now
     };
-    assert!(!Caller::attest(before, &snapshot, &Arc::default()).has_identity());
+    assert!(
+        !Caller::attest(before, &snapshot, &Arc::default())
+            .await
+            .has_identity()
+    );
 }
 
-#[test]
-fn only_all_selectors_admit() {
+#[tokio::test]
+async fn only_all_selectors_admit() {
     let snapshot = snapshot(&[ours(), theirs()]);
-    let caller = Caller::attest(peer(std::process::id()), &snapshot, &Arc::default());
+    let caller = Caller::attest(peer(std::process::id()), &snapshot, &Arc::default()).await;
     assert_eq!(caller.admitted(&snapshot).len(), 1);
 }
 
-#[test]
-fn a_caller_that_execs_another_program_loses_its_path() {
+#[tokio::test]
+async fn a_caller_that_execs_another_program_loses_its_path() {
     let shell = std::fs::canonicalize("/bin/sh").unwrap();
     let snapshot = snapshot(&[by_path(&shell)]);
     let mut command = Command::new(&shell);
     command.args(["-c", "read -r go; exec sleep 60"]);
     let mut running = Running(command.stdin(Stdio::piped()).spawn().unwrap());
-    let mut caller = Caller::attest(peer(running.0.id()), &snapshot, &Arc::default());
+    let mut caller = Caller::attest(peer(running.0.id()), &snapshot, &Arc::default()).await;
     let before = caller.has_identity();
     writeln!(running.0.stdin.as_mut().unwrap(), "go").unwrap();
     let link = format!("/proc/{}/exe", running.0.id());
-    wait_until(|| std::fs::read_link(&link).is_ok_and(|exe| exe != shell));
-    caller.attest_again(&snapshot);
+    until(|| std::fs::read_link(&link).is_ok_and(|exe| exe != shell)).await;
+    caller.attest_again(&snapshot).await;
     assert!(before && !caller.has_identity());
 }
 
@@ -219,27 +221,27 @@ fn only_paths_that_would_help_are_looked_for() {
 }
 
 /// Its executable is not even looked for: most callers are registered by their uid alone.
-#[test]
-fn a_path_that_helps_nobody_is_no_warning() {
+#[tokio::test]
+async fn a_path_that_helps_nobody_is_no_warning() {
     let snapshot = snapshot(&[ours()]);
     let nobody = LocalPeer {
         process: None,
         ..peer(std::process::id())
     };
-    let caller = Caller::attest(nobody, &snapshot, &Arc::default());
+    let caller = Caller::attest(nobody, &snapshot, &Arc::default()).await;
     assert!(caller.has_identity() && caller.told.is_none());
 }
 
-#[test]
-fn a_lacking_path_is_told_once() {
+#[tokio::test]
+async fn a_lacking_path_is_told_once() {
     let snapshot = snapshot(&[own_path()]);
     let nobody = LocalPeer {
         process: None,
         ..peer(std::process::id())
     };
-    let mut caller = Caller::attest(nobody, &snapshot, &Arc::default());
+    let mut caller = Caller::attest(nobody, &snapshot, &Arc::default()).await;
     let told = caller.told.clone();
     assert!(told.as_ref().is_some_and(|why| why.contains("not known")));
-    caller.attest_again(&snapshot);
+    caller.attest_again(&snapshot).await;
     assert_eq!(caller.told, told);
 }

@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use super::Program;
+use super::lookup::{Lookups, NoAnswer};
 use crate::attest::selectors::Process;
 
 /// Most processes that are remembered. One that is forgotten keeps its open streams and no more. A
@@ -16,7 +17,10 @@ const MAX_ASKED: usize = 16;
 /// See the page of this module. At most [`MAX_PROGRAMS`]: where there is no room, the user who has
 /// most of them loses one that has ended, or else the one that was not seen for the longest time.
 #[derive(Debug, Default)]
-pub struct Programs(Mutex<VecDeque<Seen>>);
+pub struct Programs {
+    seen: Mutex<VecDeque<Seen>>,
+    lookups: Lookups,
+}
 
 #[derive(Debug)]
 struct Seen {
@@ -26,9 +30,21 @@ struct Seen {
 }
 
 impl Programs {
+    /// What `look` finds, which goes to this path: see [`Lookups`].
+    ///
+    /// # Errors
+    /// It does not come back in time.
+    pub(in crate::attest) async fn look<T: Send + 'static>(
+        &self,
+        path: &str,
+        look: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, NoAnswer> {
+        self.lookups.run(path, look).await
+    }
+
     /// Whether this process was seen so.
     pub(in crate::attest) fn contain(&self, process: Process, program: &Program) -> bool {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         position(&seen, process, program).is_some()
     }
 
@@ -46,7 +62,7 @@ impl Programs {
         program: &Program,
         runs: impl Fn(Process) -> bool,
     ) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let known = position(&seen, process, program).and_then(|place| seen.remove(place));
         if seen.len() >= MAX_PROGRAMS {
             make_room(&mut seen, runs);
@@ -60,7 +76,7 @@ impl Programs {
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.0.lock().unwrap().len()
+        self.seen.lock().unwrap().len()
     }
 }
 

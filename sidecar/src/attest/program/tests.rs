@@ -37,8 +37,10 @@ fn a_file_that_is_gone_keeps_its_path() {
 #[test]
 fn own_executable_is_here() {
     let path = std::env::current_exe().unwrap();
-    let paths = [path.to_str().unwrap()].into();
-    let own = Program::of(std::process::id(), &paths).unwrap().unwrap();
+    let path = path.to_str().unwrap();
+    let named = named(std::process::id(), &[path].into()).unwrap().unwrap();
+    assert_eq!(named.as_deref(), Some(path));
+    let own = Program::of(std::process::id(), path).unwrap().unwrap();
     let own = own.expect("it is asked for");
     own.is_here().unwrap();
     assert!(own.file.inode != 0);
@@ -46,8 +48,10 @@ fn own_executable_is_here() {
 
 #[test]
 fn a_path_that_nobody_names_is_not_looked_at() {
-    let other = ["/usr/bin/other"].into();
-    let unnamed = Program::of(std::process::id(), &other).unwrap();
+    let other = "/usr/bin/other";
+    let unnamed = named(std::process::id(), &[other].into()).unwrap();
+    assert_eq!(unnamed.unwrap(), None);
+    let unnamed = Program::of(std::process::id(), other).unwrap();
     assert_eq!(unnamed.unwrap(), None);
 }
 
