@@ -14,5 +14,6 @@ mod root;
 mod rotation;
 mod scene;
 mod stalled_logs;
+mod surroundings;
 mod traces;
 mod workloads;
