@@ -99,10 +99,14 @@ impl Authority {
         let authorized = self.metrics.timed(Phase::Authorize, authorize)?;
         let spki_sha256 = key.spki_sha256();
         let enrolled = self.write().keys.claim(spki_sha256, &authorized, now)?;
-        // A lineage ends with the next: nobody is answered with what an earlier one was given.
-        let is_earlier = |index: &u64| self.read().nodes.is_earlier(node.id(), *index);
-        if let Some(index) = enrolled.filter(|index| !is_earlier(index)) {
-            return self.enrolled_before(index, &authorized, now);
+        if let Some(index) = enrolled {
+            let logged = self.logged_before(index)?;
+            // A lineage ends with the next: nobody is answered with what an earlier one was given.
+            let is_earlier = self.read().nodes.is_earlier(node.id(), index);
+            if !is_earlier && now < logged.issuance().not_after {
+                return self.enrolled_before(logged, &authorized, now);
+            }
+            self.write().keys.renew(spki_sha256, &authorized, now)?;
         }
         let outcome = self.certify(node, authorized, key, now).await;
         if outcome.is_err() {
@@ -195,11 +199,11 @@ impl Authority {
     /// The same answer as at the first enrolment of this key.
     fn enrolled_before(
         &self,
-        index: u64,
+        logged: Logged,
         authorized: &Authorized,
         now: Timestamp,
     ) -> Result<Arc<PublishedSvid>, AuthorityError> {
-        let signed = self.issued_before(self.logged_before(index)?, authorized, now)?;
+        let signed = self.issued_before(logged, authorized, now)?;
         let above = self.above(&signed)?;
         svid_of(&signed, above, authorized)
     }

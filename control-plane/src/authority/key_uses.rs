@@ -97,6 +97,14 @@ impl KeyUse {
         self.issued.is_none_or(|issued| issued.end() > now)
     }
 
+    /// Ends no earlier than what the same key was certified for before.
+    fn keep_end_of(&mut self, before: Option<&Self>) {
+        let before = before.and_then(|before| before.issued);
+        if let (Some(issued), Some(before)) = (&mut self.issued, before) {
+            issued.end_second = issued.end_second.max(before.end_second);
+        }
+    }
+
     /// Whose right it is.
     pub(super) fn holder(&self) -> Holder {
         self.holder
@@ -255,9 +263,12 @@ impl Keys {
     /// The certificate for a key was issued.
     pub(super) fn issued(&mut self, issuance: &Issuance) {
         self.first_end.note(issuance.not_after);
-        let used = KeyUse::of(issuance);
+        let mut used = KeyUse::of(issuance);
         self.renewing.remove(&issuance.spki_sha256);
-        // The certificate before it of the same key is valid as well, and ends earlier.
+        // The certificate before it of the same key is valid as well, and may end later, where the
+        // lifetime was made shorter since.
+        let before = self.uses.get(&issuance.spki_sha256);
+        used.keep_end_of(before);
         self.uses
             .insert(issuance.spki_sha256, used, &mut self.shares);
     }

@@ -281,3 +281,16 @@ fn counts_of_a_burst_give_their_room_back() {
     let room = keys.shares.held().capacity();
     assert!(keys.shares.held().is_empty() && room < 10_000, "{room}");
 }
+
+/// A lifetime was made shorter between two certificates of one key.
+#[test]
+fn key_stays_taken_as_long_as_any_certificate_of_it() {
+    let mut keys = Keys::default();
+    let (long, short) = (issuance(1, 60), issuance(1, 30));
+    keys.issued(&long);
+    keys.issued(&short);
+    let other = Holder::of("spiffe://example.org/node/b", "node");
+    let claim = |keys: &mut Keys, second| keys.claim_for(long.spki_sha256, other, at(second));
+    assert!(claim(&mut keys, 45).is_err(), "the first is still valid");
+    assert!(claim(&mut keys, 61).is_ok());
+}
