@@ -7,6 +7,7 @@ pub(crate) mod bans;
 pub(crate) mod join_token;
 pub(crate) mod key_proof;
 pub(crate) mod nodes;
+mod steady;
 
 use countersign_model::SpiffeId;
 use serde::{Deserialize, Serialize};

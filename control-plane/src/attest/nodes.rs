@@ -12,6 +12,7 @@ use countersign_model::{Serial, SpiffeId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::steady::Steady;
 use super::{AttestedNode, Attestor};
 use crate::authority::Attested;
 use crate::issue::issuance::Issuance;
@@ -21,8 +22,9 @@ use crate::tables::give_back;
 /// Most nodes that are known: 8,700 new ones a day, for each is remembered for [`REMEMBERED`]. Each
 /// takes a join token of the operator's, and a third of a kilobyte.
 pub(crate) const MAX_NODES: usize = 262_144;
-/// A node is forgotten this long after its last credential ended: operators see until then what it
-/// was, and what it was given has long ended.
+/// A node is forgotten this long after the last credential that is known of it ended: operators see
+/// until then what it was, and what it was given has long ended. A start knows of credentials that are
+/// valid, of the attestation and of the eviction.
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// How many of a node's newest keys are recognised.
 const KEYS: usize = 2;
@@ -45,14 +47,20 @@ pub(crate) struct StoredNode {
 }
 
 impl StoredNode {
-    /// A node that attests now, as the log has so many entries. What an eviction ended stays so.
+    /// A node that attests now, as the log has so many entries. What an eviction ended stays so:
+    /// all that was certified before, and not only before the eviction's entry, for an enrolment may
+    /// have been under way.
     pub(crate) fn attesting(before: Option<&Self>, log_size: u64, now: Timestamp) -> Self {
+        let ended_below = before.map_or(0, |before| match before.evicted {
+            Some(_) => log_size,
+            None => before.ended_below,
+        });
         Self {
             attested_at: now,
             attestor: Attestor::JoinToken,
             lineage_from: log_size,
             evicted: None,
-            ended_below: before.map_or(0, |before| before.ended_below),
+            ended_below,
         }
     }
 
@@ -64,6 +72,17 @@ impl StoredNode {
             ended_below: index + 1,
             ..self.clone()
         }
+    }
+
+    /// Whether what was certified for the node at a log index ended with an eviction.
+    fn has_ended(&self, index: u64) -> bool {
+        self.evicted.is_some() || index < self.ended_below
+    }
+
+    /// The newest act on it.
+    fn changed_at(&self) -> Timestamp {
+        let evicted_at = self.evicted.as_ref().map(|(at, _)| *at);
+        evicted_at.map_or(self.attested_at, |at| at.max(self.attested_at))
     }
 }
 
@@ -104,20 +123,23 @@ impl Node {
 
 /// Every node, by ID.
 #[derive(Debug, Default)]
-pub(crate) struct Nodes(HashMap<SpiffeId, Node>);
+pub(crate) struct Nodes {
+    known: HashMap<SpiffeId, Node>,
+    steady: Steady,
+}
 
 impl Nodes {
-    /// A node attested, by this commit: keys of an earlier lineage go. What is older than what is
-    /// known changes nothing, and its proof is not current.
-    pub(crate) fn attested(
+    /// A node attested or was evicted, by this commit: keys of an earlier lineage go. What is older
+    /// than what is known changes nothing, and its proof is not current.
+    pub(crate) fn written(
         &mut self,
         id: &SpiffeId,
         stored: StoredNode,
         lineage: Seq,
     ) -> AttestedNode {
         let proof = AttestedNode::new(id.clone(), stored.attestor, lineage);
-        let end = stored.attested_at;
-        let node = self.0.entry(id.clone()).or_insert_with(|| Node {
+        let end = stored.changed_at();
+        let node = self.known.entry(id.clone()).or_insert_with(|| Node {
             stored: stored.clone(),
             lineage,
             keys: Vec::new(),
@@ -133,19 +155,19 @@ impl Nodes {
 
     /// The proof of an attestation again, while it is the newest of its node.
     pub(crate) fn of_lineage(&self, id: &SpiffeId, lineage: Seq) -> Option<AttestedNode> {
-        let node = self.0.get(id).filter(|node| node.lineage == lineage)?;
+        let node = self.known.get(id).filter(|node| node.lineage == lineage)?;
         Some(node.as_attested(id))
     }
 
     /// Whether a certificate at a log index belongs to an earlier lineage of a node.
     pub(crate) fn is_earlier(&self, id: &SpiffeId, index: u64) -> bool {
-        let node = self.0.get(id);
+        let node = self.known.get(id);
         node.is_some_and(|node| index < node.stored.lineage_from)
     }
 
     /// A node key was certified.
     pub(crate) fn certified(&mut self, id: &SpiffeId, key: NodeKey) {
-        let Some(node) = self.0.get_mut(id) else {
+        let Some(node) = self.known.get_mut(id) else {
             return;
         };
         if key.index < node.stored.lineage_from {
@@ -159,7 +181,7 @@ impl Nodes {
 
     /// A certificate for a node or one of its workloads was issued.
     pub(crate) fn credited(&mut self, id: &SpiffeId, not_after: Timestamp) {
-        if let Some(node) = self.0.get_mut(id) {
+        if let Some(node) = self.known.get_mut(id) {
             node.credential_not_after = node.credential_not_after.max(not_after);
         }
     }
@@ -167,16 +189,30 @@ impl Nodes {
     /// The node that a handshake has shown, where this is one of its current keys.
     pub(crate) fn recognise(&self, id: &SpiffeId, spki_sha256: &[u8; 32]) -> Option<AttestedNode> {
         // The text that is kept here: what is issued to the node shares it.
-        let (id, node) = self.0.get_key_value(id)?;
+        let (id, node) = self.known.get_key_value(id)?;
         let known = node.keys.iter().any(|key| key.spki_sha256 == *spki_sha256);
         known.then(|| node.as_attested(id))
     }
 
-    /// A key of a node that has neither attested nor been evicted since a log index is recognised
-    /// as one certified at that index. `None` for any other node.
-    pub(crate) fn adopt(&mut self, id: &SpiffeId, key: NodeKey) -> Option<AttestedNode> {
-        let stored = &self.0.get(id)?.stored;
-        if stored.lineage_from > key.index || stored.evicted.is_some() {
+    /// Whether a key of a node can be recognised as one certified at a log index: the node has
+    /// neither attested nor been evicted since then, nor since the time at which it was certified.
+    pub(crate) fn may_adopt(&self, id: &SpiffeId, index: u64, certified_at: Timestamp) -> bool {
+        let stored = self.known.get(id).map(|node| &node.stored);
+        stored.is_some_and(|stored| {
+            // Certificates speak in whole seconds.
+            let is_after = stored.attested_at.as_second() <= certified_at.as_second();
+            is_after && stored.lineage_from <= index && stored.evicted.is_none()
+        })
+    }
+
+    /// Recognises such a key from now on; `None` where it [cannot](Self::may_adopt) be.
+    pub(crate) fn adopt(
+        &mut self,
+        id: &SpiffeId,
+        key: NodeKey,
+        certified_at: Timestamp,
+    ) -> Option<AttestedNode> {
+        if !self.may_adopt(id, key.index, certified_at) {
             return None;
         }
         self.certified(id, key);
@@ -186,44 +222,44 @@ impl Nodes {
     /// Whether a node has not attested anew since this proof was made: whoever holds an older key
     /// may have been sent away by that.
     pub(crate) fn is_current(&self, proof: &AttestedNode) -> bool {
-        let node = self.0.get(proof.id());
+        let node = self.known.get(proof.id());
         node.is_some_and(|node| node.lineage == proof.lineage)
     }
 
     /// The ID of a node, in the text that is kept here.
     pub(crate) fn known(&self, id: &SpiffeId) -> Option<&SpiffeId> {
-        self.0.get_key_value(id).map(|(id, _)| id)
+        self.known.get_key_value(id).map(|(id, _)| id)
     }
 
     /// Whether this ID is a node's.
     pub(crate) fn contains(&self, id: &SpiffeId) -> bool {
-        self.0.contains_key(id)
+        self.known.contains_key(id)
     }
 
     /// Whether what was certified for a node at a log index ended with an eviction.
     pub(crate) fn is_ended(&self, id: &SpiffeId, index: u64) -> bool {
-        let node = self.0.get(id);
-        node.is_some_and(|node| index < node.stored.ended_below)
+        let node = self.known.get(id);
+        node.is_some_and(|node| node.stored.has_ended(index))
     }
 
     /// The IDs of all nodes.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &SpiffeId> {
-        self.0.keys()
+        self.known.keys()
     }
 
     /// What is stored of a node.
     pub(crate) fn stored(&self, id: &SpiffeId) -> Option<&StoredNode> {
-        Some(&self.0.get(id)?.stored)
+        Some(&self.known.get(id)?.stored)
     }
 
     /// Until when something that a node was given is valid.
     pub(crate) fn credential_not_after(&self, id: &SpiffeId) -> Option<Timestamp> {
-        Some(self.0.get(id)?.credential_not_after)
+        Some(self.known.get(id)?.credential_not_after)
     }
 
     /// The newest attestation of a node, for operators.
     pub(crate) fn attestation(&self, id: &SpiffeId) -> Option<Attested> {
-        let node = self.0.get(id)?;
+        let node = self.known.get(id)?;
         Some(Attested {
             lineage: node.lineage.0,
             at: node.stored.attested_at,
@@ -235,44 +271,46 @@ impl Nodes {
 
     /// Whether there is room for one more, or it is known already.
     pub(crate) fn has_room_for(&self, id: &SpiffeId) -> bool {
-        self.0.len() < MAX_NODES || self.0.contains_key(id)
+        self.known.len() < MAX_NODES || self.known.contains_key(id)
     }
 
-    /// Nodes whose last credential ended long ago, and the commits that wrote them last.
-    pub(crate) fn forgettable(&self, now: Timestamp) -> impl Iterator<Item = (SpiffeId, Seq)> {
+    /// Nodes whose last credential ended long ago, and the commits that wrote them last. None by a
+    /// clock that is not [steady](Steady) yet.
+    pub(crate) fn forgettable(&mut self, now: Timestamp) -> impl Iterator<Item = (SpiffeId, Seq)> {
+        let is_steady = self.steady.at(now);
         let is_over = move |node: &Node| {
             let end = node.credential_not_after.checked_add(REMEMBERED);
-            end.is_ok_and(|end| end < now)
+            is_steady && end.is_ok_and(|end| end < now)
         };
-        let over = self.0.iter().filter(move |(_, node)| is_over(node));
+        let over = self.known.iter().filter(move |(_, node)| is_over(node));
         over.map(|(id, node)| (id.clone(), node.lineage))
     }
 
     /// Forgets nodes that were not written again since.
     pub(crate) fn forget(&mut self, nodes: &[(SpiffeId, Seq)]) {
         for (id, seq) in nodes {
-            if self.0.get(id).is_some_and(|node| node.lineage == *seq) {
-                self.0.remove(id);
+            if self.known.get(id).is_some_and(|node| node.lineage == *seq) {
+                self.known.remove(id);
             }
         }
-        give_back(&mut self.0);
+        give_back(&mut self.known);
     }
 
     /// How many are known.
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.known.len()
     }
 
     /// ID, last attestation and end of the newest credential of the nodes that are not evicted.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&SpiffeId, Timestamp, Timestamp)> {
-        let here = self.0.iter();
+        let here = self.known.iter();
         here.filter(|(_, node)| node.stored.evicted.is_none())
             .map(|(id, node)| (id, node.stored.attested_at, node.credential_not_after))
     }
 
     /// When a node attested last.
     pub(crate) fn attested_at(&self, id: &SpiffeId) -> Option<Timestamp> {
-        Some(self.0.get(id)?.stored.attested_at)
+        Some(self.known.get(id)?.stored.attested_at)
     }
 }
 
@@ -290,23 +328,36 @@ mod tests {
         let id = |n: usize| SpiffeId::new(&format!("spiffe://example.org/node/{n}")).unwrap();
         for n in 0..MAX_NODES {
             assert!(nodes.has_room_for(&id(n)));
-            nodes.attested(&id(n), stored(0), Seq(n as u64));
+            nodes.written(&id(n), stored(0), Seq(n as u64));
         }
         assert!(!nodes.has_room_for(&id(MAX_NODES)) && nodes.has_room_for(&id(7)));
         let (kept, end) = (id(3), Timestamp::UNIX_EPOCH + REMEMBERED);
         nodes.credited(&kept, Timestamp::UNIX_EPOCH + Duration::from_secs(2));
+        nodes.steady = Steady::since(Timestamp::UNIX_EPOCH, end);
         assert_eq!(nodes.forgettable(end).count(), 0);
         let over: Vec<_> = nodes.forgettable(end + Duration::from_secs(1)).collect();
         // It attested anew while what is over was being removed from the store.
-        nodes.attested(&id(5), stored(0), Seq(u64::MAX));
+        nodes.written(&id(5), stored(0), Seq(u64::MAX));
         nodes.forget(&over);
         assert!(nodes.contains(&kept) && nodes.contains(&id(5)));
         assert_eq!(nodes.len(), 2);
         assert!(
-            nodes.0.capacity() < MAX_NODES / 16,
+            nodes.known.capacity() < MAX_NODES / 16,
             "{}",
-            nodes.0.capacity()
+            nodes.known.capacity()
         );
+    }
+
+    /// An enrolment that was logged between the entry of an eviction and its end.
+    #[test]
+    fn what_an_eviction_overtook_has_ended() {
+        let now = Timestamp::UNIX_EPOCH;
+        let evicted = stored(3).evicted(7, "key copied", now);
+        assert!(evicted.has_ended(6) && evicted.has_ended(8));
+        let back = StoredNode::attesting(Some(&evicted), 10, now);
+        assert!(back.has_ended(9) && !back.has_ended(10));
+        let again = StoredNode::attesting(Some(&back), 20, now);
+        assert!(!again.has_ended(10), "no eviction ended it");
     }
 
     #[test]
@@ -314,8 +365,8 @@ mod tests {
         let id = SpiffeId::new("spiffe://example.org/node/a").unwrap();
         let mut nodes = Nodes::default();
         // As seen by memory: the earlier commit after the later one, at the same log index.
-        let later = nodes.attested(&id, stored(7), Seq(11));
-        let earlier = nodes.attested(&id, stored(7), Seq(10));
+        let later = nodes.written(&id, stored(7), Seq(11));
+        let earlier = nodes.written(&id, stored(7), Seq(10));
         assert!(nodes.is_current(&later) && !nodes.is_current(&earlier));
         assert_eq!(nodes.of_lineage(&id, Seq(11)), Some(later));
         assert_eq!(nodes.of_lineage(&id, Seq(10)), None);

@@ -187,7 +187,7 @@ impl Authority {
         let attested = {
             let mut state = self.write();
             state.remember_token(hash, KnownToken { token, seq });
-            state.nodes.attested(&node, stored, seq)
+            state.nodes.written(&node, stored, seq)
         };
         self.announce(seq, [Change::Entitlement(node, EntitlementId::node())]);
         Ok(attested)

@@ -167,7 +167,7 @@ impl Ending {
     fn apply(&self, state: &mut State, index: u64, seq: Seq) -> Option<Timestamp> {
         let id = &self.eviction.node;
         if let Some(node) = self.node(index) {
-            state.nodes.attested(id, node, seq);
+            state.nodes.written(id, node, seq);
         }
         if let Some(ban) = self.ban() {
             state.bans.insert(id.clone(), ban);

@@ -239,7 +239,7 @@ impl Authority {
                 }
                 Kind::Node => {
                     let id = SpiffeId::with_path(&entry.key).map_err(damaged)?;
-                    state.nodes.attested(&id, entry.read()?, entry.seq);
+                    state.nodes.written(&id, entry.read()?, entry.seq);
                 }
                 Kind::Ban => {
                     let id = SpiffeId::with_path(&entry.key).map_err(damaged)?;

@@ -5,16 +5,17 @@
 //! the old entries: what the lost control plane logged after the backup keeps its coordinates, and
 //! nothing else ever has them. No join token that was unused then: it may have been used since.
 
-use countersign_model::{Serial, SpiffeId, TrustDomain};
+use countersign_model::{Serial, TrustDomain};
 use countersign_proto::log::Restored;
 use countersign_proto::log::entry::What;
 use countersign_telemetry::{Principal, peer_line};
+use countersign_verify::VerifiedSvid;
 use jiff::Timestamp;
 
 use super::identity::{EPOCH, LOG_ID, PREDECESSOR, Predecessor, TRUST_DOMAIN, random_log_id};
 use super::{AttestedNode, Authority, AuthorityError};
 use crate::attest::join_token::Token;
-use crate::attest::nodes::NodeKey;
+use crate::attest::nodes::{NodeKey, Nodes};
 use crate::ca::log::Log;
 use crate::store::{Change as Write, DataDir, Entry, Kind, Store};
 
@@ -104,15 +105,18 @@ fn unused_tokens(entries: &[Entry]) -> Result<Vec<Write>, AuthorityError> {
 impl Authority {
     /// A node whose key the control plane before the restore certified after the backup: the
     /// handshake has shown a certificate of ours that is in the lost part of the log, and the node
-    /// has neither attested nor been evicted since. So a fleet comes back by itself; such a certificate ends by itself.
-    pub(crate) fn recognise_by_predecessor(
-        &self,
-        id: &SpiffeId,
-        serial: &[u8],
-        spki_sha256: &[u8; 32],
-    ) -> Option<AttestedNode> {
+    /// has neither attested nor been evicted since, by the log and by the clock. So a fleet comes
+    /// back by itself; such a certificate ends by itself.
+    pub(crate) fn recognise_by_predecessor(&self, svid: &VerifiedSvid) -> Option<AttestedNode> {
         let predecessor = self.predecessor?;
-        let serial = Serial::from_bytes(serial).ok()?;
+        let serial = Serial::from_bytes(&svid.serial).ok()?;
+        let certified_at = svid.not_before + self.settings.times.svid_backdate;
+        let id = &svid.id;
+        // Who could not be recognised anyway costs no look into the log.
+        let may_adopt = |nodes: &Nodes| nodes.may_adopt(id, predecessor.size, certified_at);
+        if !may_adopt(&self.read().nodes) {
+            return None;
+        }
         // A copy that was put back has gone on before it was restored, at the same coordinates.
         let is_beyond = serial.index() >= predecessor.size;
         let is_of_it = serial.log_id() == predecessor.log_id;
@@ -121,10 +125,10 @@ impl Authority {
         }
         let key = NodeKey {
             index: predecessor.size,
-            spki_sha256: *spki_sha256,
+            spki_sha256: svid.spki_sha256,
             serial,
         };
-        let known = self.write().nodes.adopt(id, key)?;
+        let known = self.write().nodes.adopt(id, key, certified_at)?;
         peer_line!(
             INFO,
             Principal::identity(id.as_str()),

@@ -131,7 +131,7 @@ impl Authority {
     /// Forgets nodes that have had nothing for long. One that attests meanwhile stays.
     async fn forget_nodes(&self, now: Timestamp) -> Result<(), AuthorityError> {
         let over = self
-            .read()
+            .write()
             .nodes
             .forgettable(now)
             .take(FORGOTTEN_PER_TICK)

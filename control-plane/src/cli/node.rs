@@ -18,7 +18,7 @@ const LIST_EXAMPLES: &str = "Examples:\n  \
     countersign node list --json | jq -r '.items[] | select(.connected_since == null) | .id'";
 const EVICT_EXAMPLES: &str = "Examples:\n  \
     countersign node evict --node spiffe://example.org/node/a --reason \"key copied, ticket 4711\"\n  \
-    countersign token create --node spiffe://example.org/node/a > token    # how it comes back\n\n\
+    countersign token create --node spiffe://example.org/node/a --out token    # how it comes back\n\n\
     Its stream ends at once, and none of its keys is recognised any more. What it was issued stays \
     valid until it ends; the answer says until when.";
 const BAN_EXAMPLES: &str = "Examples:\n  \

@@ -136,9 +136,7 @@ impl Sessions {
     fn judge_by_predecessor(&self, svid: &VerifiedSvid) -> Option<AttestedNode> {
         let is_expired = self.plane.clock.now() > svid.not_after;
         let authority = &self.plane.authority;
-        let recognise =
-            || authority.recognise_by_predecessor(&svid.id, &svid.serial, &svid.spki_sha256);
-        (!is_expired).then(recognise)?
+        (!is_expired).then(|| authority.recognise_by_predecessor(svid))?
     }
 
     /// Until when the session is good, as things stand.

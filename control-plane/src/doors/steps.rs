@@ -68,7 +68,7 @@ impl Steps {
             ended_below: 0,
         };
         let caller = Caller::Node(node.clone());
-        let node = nodes.attested(&node, stored, Seq(1));
+        let node = nodes.written(&node, stored, Seq(1));
         let mut steps = Self {
             registry: registry(key, now),
             node,

@@ -145,7 +145,7 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         "MAX_NODES",
         "nodes_are_bounded_and_forgotten",
         &[
-            ("control-plane/src/attest/nodes.rs", "Nodes.0"),
+            ("control-plane/src/attest/nodes.rs", "Nodes.known"),
             ("control-plane/src/publish.rs", "Hub.seats"),
         ],
     ),

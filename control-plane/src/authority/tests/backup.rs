@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 
 use countersign_model::Serial;
+use countersign_verify::VerifiedSvid;
 
 use super::super::scratch::SCRATCH;
 use super::super::{Act, Eviction, Reason, succeed};
@@ -148,7 +149,7 @@ async fn after_an_eviction() {
     let node = plane.attest("/node/a").await;
     let own = EntitlementId::node();
     let svid = plane.enrol(&node, &own).await;
-    let key = certificates::verify(&plane, &svid.chain(), after(1)).spki_sha256;
+    let shown = certificates::verify(&plane, &svid.chain(), after(1));
     let act = Act {
         reason: Reason::new("key copied").unwrap(),
         operator: "operator uid 0".to_owned(),
@@ -158,22 +159,54 @@ async fn after_an_eviction() {
         act,
         is_ban: true,
     };
-    let lost_log = plane.authority.log.id();
     plane.authority.evict(eviction, after(1)).await.unwrap();
     let (bytes, ()) = backed_up_beside(&plane, async {}).await;
 
     let (plane, size) = restored(plane, &bytes).await;
-    assert_eq!(plane.authority.recognise(node.id(), &key), None);
+    assert_eq!(
+        plane.authority.recognise(node.id(), &shown.spki_sha256),
+        None
+    );
     assert!(plane.authority.published(node.id(), &own).is_none());
     let banned = plane
         .authority
         .create_token(node.id(), MINUTE, after(4))
         .await;
     assert_eq!(code(banned), "node_banned");
-    // One that the lost control plane made after the backup.
-    let serial = Serial::new(lost_log, size + 7, [7; 8]).unwrap();
-    let adopted = plane
-        .authority
-        .recognise_by_predecessor(node.id(), serial.as_bytes(), &key);
+    let stolen = lost_certificate(&plane, &shown, size);
+    let adopted = plane.authority.recognise_by_predecessor(&stolen);
     assert_eq!(adopted, None, "it knows of an eviction");
+}
+
+/// One that the lost control plane made after the backup, as this one was made.
+fn lost_certificate(plane: &Plane, like: &VerifiedSvid, size: u64) -> VerifiedSvid {
+    let lost_log = plane.authority.predecessor.unwrap().log_id;
+    let serial = Serial::new(lost_log, size + 7, [7; 8]).unwrap();
+    VerifiedSvid {
+        serial: serial.as_bytes().to_vec(),
+        ..like.clone()
+    }
+}
+
+#[test]
+fn attestation_outlasts_certificates_from_before_it() {
+    with_one_place(beside_an_attestation());
+}
+
+/// A copy was put back, and on it the node attested anew before the copy was backed up and restored.
+async fn beside_an_attestation() {
+    let plane = Plane::new().await;
+    let node = plane.attest("/node/a").await;
+    let svid = plane.enrol(&node, &EntitlementId::node()).await;
+    let shown = certificates::verify(&plane, &svid.chain(), after(1));
+    let (bytes, ()) = backed_up_beside(&plane, async {}).await;
+    let (plane, size) = restored(plane, &bytes).await;
+    let lost = lost_certificate(&plane, &shown, size);
+    let earlier = VerifiedSvid {
+        not_before: lost.not_before - Duration::from_secs(1),
+        ..lost.clone()
+    };
+    assert_eq!(plane.authority.recognise_by_predecessor(&earlier), None);
+    let adopted = plane.authority.recognise_by_predecessor(&lost);
+    assert!(adopted.is_some(), "a fleet comes back by itself");
 }

@@ -108,16 +108,42 @@ async fn server_identity_is_the_control_plane() {
     );
 }
 
+const DAY: i64 = 24 * 3_600;
+
+/// A day without a jump of the clock.
+async fn tick_for_a_day(plane: &Plane, begin: i64) {
+    for hour in 0..=24 {
+        plane
+            .authority
+            .tick(after(begin + hour * 3_600))
+            .await
+            .unwrap();
+    }
+}
+
 #[tokio::test]
 async fn nodes_that_are_long_over_are_forgotten() {
-    const DAY: i64 = 24 * 3_600;
     let plane = Plane::new().await;
     let node = plane.attest("/node/a").await;
     plane.enrol(&node, &EntitlementId::node()).await;
-    plane.authority.tick(after(30 * DAY)).await.unwrap();
+    tick_for_a_day(&plane, 29 * DAY).await;
     assert!(plane.authority.is_node(node.id()), "operators still see it");
-    plane.authority.tick(after(31 * DAY)).await.unwrap();
+    tick_for_a_day(&plane, 30 * DAY).await;
     assert_eq!(plane.authority.node_count(), 0);
     let plane = plane.restart(after(31 * DAY)).await;
     assert_eq!(plane.authority.node_count(), 0, "nor is it stored");
+}
+
+/// After a restore nothing that is valid may be known of a node, and after a start with a wrong clock.
+#[tokio::test]
+async fn no_start_and_no_jump_of_the_clock_forgets_a_node() {
+    let plane = Plane::new().await;
+    let node = plane.attest("/node/a").await;
+    plane.enrol(&node, &EntitlementId::node()).await;
+    let plane = plane.restart(after(31 * DAY)).await;
+    assert!(plane.authority.is_node(node.id()));
+    plane.authority.tick(after(62 * DAY)).await.unwrap();
+    plane.authority.tick(after(1)).await.unwrap();
+    let plane = plane.restart(after(2)).await;
+    assert!(plane.authority.is_node(node.id()));
 }

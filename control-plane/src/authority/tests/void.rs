@@ -175,7 +175,7 @@ async fn node_that_attests_under_way_gets_nothing_old() {
     };
     let attest = || {
         let mut state = plane.authority.write();
-        state.nodes.attested(node.id(), attested, Seq(u64::MAX));
+        state.nodes.written(node.id(), attested, Seq(u64::MAX));
     };
     assert_eq!(code(interrupted(enrol, attest).await), "node_superseded");
     assert_eq!(told(&plane, from)[1], format!("voided {from}"));
