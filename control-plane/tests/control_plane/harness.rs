@@ -137,6 +137,10 @@ impl Plane {
     pub(crate) async fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             running.drain().await;
+            // A connection to the database that ends late would remove files by their names, which
+            // may be those of the next one then.
+            let data_dir = self.folder.path().join(&self.data_dir);
+            until(async || !is_held(&data_dir)).await;
         }
     }
 
@@ -279,6 +283,16 @@ pub(crate) async fn dial(
         .await
         .map_err(std::io::Error::other)?;
     Ok(Session { channel, exporter })
+}
+
+/// Whether this process has a file of a directory open.
+fn is_held(directory: &Path) -> bool {
+    let Ok(directory) = directory.canonicalize() else {
+        return false;
+    };
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let mut files = open.filter_map(|it| it.path().read_link().ok());
+    files.any(|file| file.starts_with(&directory))
 }
 
 /// Copies a program so that another user can start it. Another process writes it: a child that a
