@@ -40,6 +40,7 @@ fn node(plane: &Plane, record: &NodeRecord) -> wire::NodeStatus {
             .map(|it| endpoint(plane, record, &state, it))
             .collect(),
         consumers: state.consumers.iter().map(consumer).collect(),
+        consumers_more: state.crowd.map_or(0, |crowd| crowd.count as u64),
         bundle_version_acknowledged: state.bundle.unwrap_or_default(),
     }
 }

@@ -38,6 +38,8 @@ struct Node {
     bundle_version_acknowledged: Option<String>,
     endpoints: Vec<Endpoint>,
     consumers: Vec<Consumer>,
+    /// How many there are beside, of a node that is away.
+    consumers_more: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -95,7 +97,7 @@ fn text(shown: &Shown) -> String {
                 yes(node.connected),
                 cell(node.credential_not_after),
                 cell(node.bundle_version_acknowledged.clone()),
-                node.consumers.len().to_string(),
+                (node.consumers.len() as u64 + node.consumers_more).to_string(),
             ]
         }),
         "no node has attested",
@@ -156,6 +158,7 @@ impl From<NodeStatus> for Node {
             bundle_version_acknowledged: filled(wire.bundle_version_acknowledged),
             endpoints: wire.endpoints.into_iter().map(Endpoint::from).collect(),
             consumers: wire.consumers.into_iter().map(Consumer::from).collect(),
+            consumers_more: wire.consumers_more,
         }
     }
 }

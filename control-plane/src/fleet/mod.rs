@@ -3,6 +3,7 @@
 //! Kept in memory alone: after a restart nothing counts as acknowledged until a node says so, and
 //! a node that is still away keeps the [`gate`] shut while a credential of it is unexpired.
 
+mod absent;
 pub(crate) mod gate;
 mod report;
 mod roster;
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::tables::give_back;
 
+pub(crate) use absent::Crowd;
 pub(crate) use report::{Reported, ReportedKind};
 pub(crate) use roster::Roster;
 
@@ -35,6 +37,8 @@ pub(crate) struct NodeState {
     pub served: BTreeMap<EntitlementId, Serial>,
     /// The consumers behind it, as last reported.
     pub consumers: Vec<Reported>,
+    /// Those of them that are not kept while it is away.
+    pub crowd: Option<Crowd>,
     /// When its stream was open.
     pub sight: Sight,
 }
@@ -42,6 +46,8 @@ pub(crate) struct NodeState {
 /// When the stream of a node was open.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Sight {
+    /// How many are open: more than one where one takes another over.
+    pub open: u32,
     /// When the newest one opened.
     pub since: Option<Timestamp>,
     /// When the last one that ended did.
@@ -63,12 +69,20 @@ impl Fleet {
             state.bundle = None;
             state.acknowledged.clear();
             state.sight.since = Some(now);
+            state.sight.open += 1;
         });
     }
 
-    /// A stream of a node ended.
+    /// A stream of a node ended. With the last one most of what is behind it is kept as a number.
     pub(crate) fn left(&self, node: &SpiffeId, now: Timestamp) {
-        self.update(node, |state| state.sight.last = Some(now));
+        self.update(node, |state| {
+            state.sight.last = Some(now);
+            state.sight.open = state.sight.open.saturating_sub(1);
+            if state.sight.open == 0 && state.crowd.is_none() {
+                let reported = std::mem::take(&mut state.consumers);
+                (state.consumers, state.crowd) = absent::split(reported);
+            }
+        });
     }
 
     /// When the stream of a node was open.
@@ -106,7 +120,10 @@ impl Fleet {
 
     /// The consumers behind a node, all of them.
     pub(crate) fn reported(&self, node: &SpiffeId, consumers: Vec<Reported>) {
-        self.update(node, |state| state.consumers = consumers);
+        self.update(node, |state| {
+            state.consumers = consumers;
+            state.crowd = None;
+        });
     }
 
     /// Says that somebody connected or left.

@@ -81,6 +81,16 @@ pub(crate) struct Reported {
 }
 
 impl Reported {
+    /// Whether it validates with a bundle. The proxy's own acknowledgement is that of the stream, and
+    /// a subscription that takes no bundle, as an Envoy's to its certificate, validates nobody.
+    pub(super) fn validates(&self) -> bool {
+        match self.kind {
+            ReportedKind::Proxy => false,
+            ReportedKind::Envoy => !self.resource.is_empty(),
+            ReportedKind::WorkloadApi => true,
+        }
+    }
+
     /// Reads a whole report that arrived at `now`.
     ///
     /// # Errors

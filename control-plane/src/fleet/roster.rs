@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::gate::{Consumer, Evidence, Waived};
-use super::{Fleet, NodeState, Reported, ReportedKind};
+use super::{Crowd, Fleet, NodeState, Reported, ReportedKind};
 use crate::authority::NodeRecord;
 use crate::publish::Hub;
 
@@ -46,16 +46,10 @@ fn of_node(record: &NodeRecord, connected: bool, state: NodeState) -> Vec<Consum
         connected,
         credential_not_after: Some(record.credential_not_after),
     };
-    // The proxy's own acknowledgement is that of the stream. A subscription that takes no bundle,
-    // as an Envoy's to its certificate, validates nobody.
-    let behind = state.consumers.into_iter();
-    let behind = behind.filter(|it| match it.kind {
-        ReportedKind::Proxy => false,
-        ReportedKind::Envoy => !it.resource.is_empty(),
-        ReportedKind::WorkloadApi => true,
-    });
+    let behind = state.consumers.into_iter().filter(Reported::validates);
     let behind = behind.map(|it| behind_node(record, connected, &it));
-    std::iter::once(proxy).chain(behind).collect()
+    let crowd = state.crowd.map(|crowd| of_crowd(record, connected, crowd));
+    std::iter::once(proxy).chain(behind).chain(crowd).collect()
 }
 
 /// Whatever a consumer behind a node holds, the node was given: its credential ends no later
@@ -72,6 +66,20 @@ fn behind_node(record: &NodeRecord, node_connected: bool, reported: &Reported) -
         evidence: evidence(reported),
         connected: node_connected && reported.connected,
         credential_not_after: Some(end),
+    }
+}
+
+/// Those behind a node that was away and has not reported since.
+fn of_crowd(record: &NodeRecord, connected: bool, crowd: Crowd) -> Consumer {
+    Consumer {
+        name: format!("{} {} more consumers", record.id, crowd.count),
+        evidence: match (crowd.bundle_version, crowd.delivered_at) {
+            (Some(version), Some(at)) => Evidence::Delivered(version, at),
+            (Some(version), None) => Evidence::Acknowledged(version),
+            (None, _) => Evidence::Nothing,
+        },
+        connected,
+        credential_not_after: Some(record.credential_not_after),
     }
 }
 
@@ -175,6 +183,55 @@ mod tests {
             (waiting(&hub, &fleet, 100), waiting(&hub, &fleet, 101)),
             (1, 0)
         );
+    }
+
+    #[test]
+    fn the_unnamed_behind_an_absent_node_keep_the_gate_shut() {
+        let (hub, fleet) = (Hub::default(), Fleet::default());
+        let id = record().id;
+        let names = |now| {
+            let roster = Roster::take(&[record()], &hub, &fleet);
+            roster.waiting_for("new", &Waived::default(), at(now))
+        };
+        let cases = [("old", "old", 4), ("new", "old", 1), ("new", "new", 0)];
+        for (first, last, left) in cases {
+            fleet.joined(&id, at(1));
+            fleet.bundle_acknowledged(&id, "new");
+            let mut behind = vec![envoy(first, true, None); 19];
+            behind.push(envoy(last, true, None));
+            fleet.reported(&id, behind);
+            fleet.left(&id, at(2));
+            let names = names(50);
+            let unnamed = names.iter().filter(|it| it.ends_with(" 4 more consumers"));
+            assert_eq!(unnamed.count(), usize::from(left > 0), "{names:?}");
+            assert_eq!(names.is_empty(), left == 0);
+        }
+        assert_eq!(names(101), [""; 0]);
+    }
+
+    /// Who cannot acknowledge counts after the grace of the last one.
+    #[test]
+    fn the_unnamed_without_acknowledgement_wait_for_the_last_delivery() {
+        let (hub, fleet) = (Hub::default(), Fleet::default());
+        let id = record().id;
+        let delivered = |second: Option<i64>| Reported {
+            kind: ReportedKind::WorkloadApi,
+            delivered_at: second.map(at),
+            ..envoy("new", true, None)
+        };
+        let mut last = [Some(40), None].into_iter().map(delivered);
+        for expected in [(1, 0), (1, 1)] {
+            fleet.joined(&id, at(1));
+            fleet.bundle_acknowledged(&id, "new");
+            let mut behind = vec![delivered(Some(10)); 17];
+            behind.extend(last.next());
+            fleet.reported(&id, behind);
+            fleet.left(&id, at(45));
+            assert_eq!(
+                (waiting(&hub, &fleet, 49), waiting(&hub, &fleet, 50)),
+                expected
+            );
+        }
     }
 
     #[test]

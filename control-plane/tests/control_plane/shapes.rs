@@ -131,7 +131,8 @@ async fn every_verb_keeps_its_json() {
         ),
         (
             "/nodes/0",
-            "bundle_version_acknowledged connected consumers credential_not_after endpoints id",
+            "bundle_version_acknowledged connected consumers consumers_more credential_not_after \
+             endpoints id",
         ),
         (
             "/nodes/0/endpoints/1",
