@@ -77,6 +77,7 @@ pub use values::{
     AuthorityError, AuthorityInfo, CaRequest, Change, Denied, GateOpen, Hierarchy, NodeRecord,
     RegistrationRequest, Removed, ServerIdentity, Settings, Tiers,
 };
+pub(crate) use waiving::ABSENT;
 pub use waiving::Waiver;
 
 pub(crate) use backing_up::BackedUp;

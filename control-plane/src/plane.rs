@@ -85,19 +85,19 @@ impl Plane {
         let Some((bundle, _)) = self.authority.first_bundle() else {
             return Ok(None);
         };
-        if self.authority.prepared_root().is_none() || !self.missing(bundle.version()).is_empty() {
+        let now = self.clock.now();
+        let prepared = self.authority.prepared_root();
+        let is_valid = prepared.is_some_and(|root| root.not_before <= now);
+        if !is_valid || !self.missing(bundle.version()).is_empty() {
             return Ok(None);
         }
         let gate = GateOpen::after_every_acknowledgement(bundle.version());
-        let activated = self.authority.activate_root(gate, self.clock.now()).await?;
+        let activated = self.authority.activate_root(gate, now).await?;
         Ok(Some(activated))
     }
 
     fn missing(&self, version: &str) -> Vec<String> {
         let now = self.clock.now();
-        if self.authority.mends_the_clock(now) {
-            return Vec::new();
-        }
         let roster = Roster::take(&self.authority.nodes(), &self.hub, &self.fleet);
         roster.waiting_for(version, &self.authority.waived(now), now)
     }

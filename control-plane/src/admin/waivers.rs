@@ -2,13 +2,15 @@
 
 use countersign_proto::admin as wire;
 use countersign_proto::convert::time::{read_duration, timestamp};
+use jiff::Timestamp;
 use tonic::Status;
 
 use super::{Operator, act, described, invalid, refused};
-use crate::authority::Waiver;
+use crate::authority::{ABSENT, Waiver};
 use crate::plane::Plane;
 
-/// Waives consumers that the pending root waits for, and no others: a mistyped name opens nothing.
+/// Waives consumers that the pending root waits for, and no others: a mistyped name opens nothing. Or
+/// whoever is absent.
 pub(super) async fn waive(
     plane: &Plane,
     operator: Operator,
@@ -17,17 +19,16 @@ pub(super) async fn waive(
     let act = act(plane, operator, &asked.reason)?;
     let lasting = read_duration("lasting", asked.lasting);
     let lasting = lasting.map_err(|error| invalid("invalid_duration", error.to_string()))?;
-    let laggards = plane.laggards();
     let (authority, now) = (&plane.authority, plane.clock.now());
-    let held = authority.waivers(now);
-    let is_known =
-        |name: &&String| laggards.contains(*name) || held.iter().any(|(waived, _)| waived == *name);
-    if authority.prepared_root().is_some()
-        && let Some(stranger) = asked.consumers.iter().find(|name| !is_known(name))
-    {
-        return Err(not_waited_for(stranger));
-    }
-    let waived = authority.waive(asked.consumers, lasting, act, now).await;
+    let consumers = match (asked.absent, asked.consumers) {
+        (true, named) if !named.is_empty() => return Err(names_and_absent()),
+        (true, _) => vec![ABSENT.to_owned()],
+        (false, named) => {
+            check_waited_for(plane, &named, now)?;
+            named
+        }
+    };
+    let waived = authority.waive(consumers, lasting, act, now).await;
     let waiver = waived.map_err(|error| refused(plane, operator, &error))?;
     plane.fleet.touch();
     let waiting = plane.waiting_for();
@@ -60,6 +61,25 @@ pub(super) fn shown((consumer, waiver): (String, Waiver)) -> wire::Waiver {
         since: Some(timestamp(waiver.since)),
         until: Some(timestamp(waiver.until)),
     }
+}
+
+fn check_waited_for(plane: &Plane, named: &[String], now: Timestamp) -> Result<(), Status> {
+    let (laggards, held) = (plane.laggards(), plane.authority.waivers(now));
+    let is_known =
+        |name: &&String| laggards.contains(*name) || held.iter().any(|(waived, _)| waived == *name);
+    match named.iter().find(|name| !is_known(name)) {
+        Some(stranger) if plane.authority.prepared_root().is_some() => {
+            Err(not_waited_for(stranger))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn names_and_absent() -> Status {
+    invalid(
+        "waiver_consumers",
+        "a call waives consumers by name, or whoever is absent".to_owned(),
+    )
 }
 
 fn not_waited_for(consumer: &str) -> Status {

@@ -1,8 +1,8 @@
 //! CAs that are not valid yet by the clock: it is behind now, or was ahead when they were made.
 //!
-//! Nothing is issued under them, for every verifier would refuse it, and nobody is waited for who
-//! would refuse everything anyway. Which of the two clocks is wrong is for the operator to know: he
-//! sets the clock right, or rotates the CA.
+//! Nothing is issued under them, for every verifier would refuse it. Which of the two clocks is wrong
+//! is for the operator to know: he sets the clock right, or rotates the CA. The root that this makes
+//! waits for its consumers like any other: where our clock alone is wrong they accept the one before.
 
 use std::fmt;
 use std::sync::atomic::Ordering;
@@ -31,7 +31,10 @@ impl NotYetValid {
     fn rotation(&self) -> &'static str {
         match (self.tier, self.is_foreign) {
             (_, true) => "countersign ca csr and ca import",
-            (Tier::Root, _) => "countersign ca rotate-root",
+            (Tier::Root, _) => {
+                "countersign ca rotate-root; who cannot connect any more is waited for until \
+                 countersign ca waive --absent"
+            }
             (Tier::Intermediate, _) => "countersign ca rotate-intermediate",
             (Tier::Issuing, _) => "countersign ca rotate-issuing",
         }
@@ -99,17 +102,11 @@ impl Authority {
         }
     }
 
-    /// Whether the prepared root is valid where the active one is not yet, so that it was made to
-    /// mend that: nobody who has the old bundle accepts anything, and nobody has to be waited for. A
-    /// root that was prepared before the clock went wrong is the younger one, and waits.
-    pub(crate) fn mends_the_clock(&self, now: Timestamp) -> bool {
+    /// Whether the active root is not valid yet, so that we can present nothing to who is absent.
+    pub(super) fn is_root_early(&self, now: Timestamp) -> bool {
         let cas = self.cas();
-        let slots = cas.authorities.slots();
-        let prepared = slots.prepared_root();
-        let prepared = prepared.and_then(|key_id| cas.authorities.record(key_id));
         let active = cas.authorities.active(Tier::Root);
-        prepared.is_some_and(|root| root.not_before <= now)
-            && active.is_some_and(|root| root.not_before > now)
+        active.is_some_and(|root| root.not_before > now)
     }
 }
 

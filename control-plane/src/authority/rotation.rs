@@ -94,7 +94,8 @@ impl Authority {
     /// Activates the prepared root: makes a new issuing CA under it, retires the old ones.
     ///
     /// # Errors
-    /// The gate was opened for another bundle; the store or a key is unavailable.
+    /// The gate was opened for another bundle; the root is not valid yet; the store or a key is
+    /// unavailable.
     pub async fn activate_root(
         &self,
         gate: GateOpen,
@@ -109,6 +110,9 @@ impl Authority {
             slots.activate_root(&gate.bundle_version, &present)?;
             let active = next.authorities.active(Tier::Root).cloned();
             let root = active.ok_or_else(no_root)?;
+            if root.not_before > now {
+                return Err(not_valid_yet(&root));
+            }
             let made = this.add_below_root(&mut next, now).await;
             this.replace(made, next, [Change::Authorities], now).await?;
             info!(key_id = root.key_id, "root activated");
@@ -261,4 +265,12 @@ impl Authority {
         idle.iter().for_each(|held| self.destroy(held));
         Ok(())
     }
+}
+
+/// What it signed would be refused by everybody.
+fn not_valid_yet(root: &CaRecord) -> AuthorityError {
+    AuthorityError::Unavailable(format!(
+        "the root {} is not valid before {}",
+        root.key_id, root.not_before
+    ))
 }

@@ -3,6 +3,9 @@
 //! Each names one consumer, as `ca status` does, and the root that waits for it: it opens for no
 //! other consumer, for no later rotation, and not for longer than it says. It is logged before it
 //! counts, and survives a restart.
+//!
+//! One alone names nobody: whoever is [absent](ABSENT), while the active root is not valid yet by the
+//! clock. Then we can present nothing, and who is not connected can acknowledge nothing.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -20,6 +23,9 @@ use super::{Authority, AuthorityError, Denied};
 use crate::fleet::gate::Waived;
 use crate::store::{Change as Write, Kind};
 
+/// What a waiver names that is for every consumer which is not connected. Names of consumers begin
+/// with the ID of their node.
+pub(crate) const ABSENT: &str = "every absent consumer";
 /// How long a waiver may last: a rotation that takes longer is looked at again.
 pub(crate) const LASTING: RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 3_600);
@@ -128,9 +134,10 @@ impl Authority {
     /// The same, for the gate.
     pub(crate) fn waived(&self, now: Timestamp) -> Waived {
         let waivers = self.waivers(now).into_iter();
-        waivers
-            .map(|(consumer, waiver)| (consumer, waiver.until))
-            .collect()
+        let ends = waivers.map(|(consumer, waiver)| (consumer, waiver.until));
+        let (absent, by_name): (Vec<_>, Vec<_>) = ends.partition(|(name, _)| name == ABSENT);
+        let absent = absent.first().map(|(_, until)| *until);
+        Waived::new(by_name, absent.filter(|_| self.is_root_early(now)))
     }
 
     async fn waive_now(
@@ -143,6 +150,9 @@ impl Authority {
         let _one_at_a_time = self.writing.lock().await;
         let root = self.prepared_root().ok_or_else(nothing_pending)?.key_id;
         check(&consumers, lasting)?;
+        if consumers.iter().any(|it| it == ABSENT) && !self.is_root_early(now) {
+            return Err(root_is_valid().into());
+        }
         self.read().waivers.check_room(&consumers)?;
         let waiver = Waiver {
             root,
@@ -231,6 +241,17 @@ fn nothing_pending() -> Denied {
         code: "nothing_pending",
         message: "no root waits to be activated: there is nothing to waive".to_owned(),
         remedy: "see `countersign ca status`",
+    }
+}
+
+fn root_is_valid() -> Denied {
+    Denied {
+        code: "root_is_valid",
+        message:
+            "the active root is valid by this clock: who is absent can come back, and accepts \
+                  what it signed"
+                .to_owned(),
+        remedy: "waive consumers by name, as `countersign ca status` does",
     }
 }
 

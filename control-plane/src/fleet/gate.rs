@@ -57,19 +57,30 @@ impl Consumer {
     }
 }
 
-/// The consumers that are not waited for, by name, each until a moment.
+/// The consumers that are not waited for, each until a moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Waived(BTreeMap<String, Timestamp>);
-
-impl Waived {
-    fn covers(&self, name: &str, now: Timestamp) -> bool {
-        self.0.get(name).is_some_and(|until| now < *until)
-    }
+pub(crate) struct Waived {
+    by_name: BTreeMap<String, Timestamp>,
+    /// Whoever is not connected.
+    absent: Option<Timestamp>,
 }
 
-impl FromIterator<(String, Timestamp)> for Waived {
-    fn from_iter<I: IntoIterator<Item = (String, Timestamp)>>(waivers: I) -> Self {
-        Self(waivers.into_iter().collect())
+impl Waived {
+    /// Those of these names, and whoever is not connected until `absent`.
+    pub(crate) fn new(
+        by_name: impl IntoIterator<Item = (String, Timestamp)>,
+        absent: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            by_name: by_name.into_iter().collect(),
+            absent,
+        }
+    }
+
+    fn covers(&self, consumer: &Consumer, now: Timestamp) -> bool {
+        let of_absent = self.absent.filter(|_| !consumer.connected);
+        let until = [self.by_name.get(&consumer.name).copied(), of_absent];
+        until.into_iter().flatten().any(|until| now < until)
     }
 }
 
@@ -83,7 +94,7 @@ pub(crate) fn waiting_for(
 ) -> Vec<String> {
     let waiting = consumers.iter();
     let waiting = waiting.filter(|it| it.is_live(now) && !it.has(version, now));
-    let waiting = waiting.filter(|it| !waived.covers(&it.name, now));
+    let waiting = waiting.filter(|it| !waived.covers(it, now));
     waiting.map(|it| it.name.clone()).collect()
 }
 
@@ -135,7 +146,7 @@ mod tests {
         let named = until
             .iter()
             .map(|(name, end)| ((*name).to_owned(), at(*end)));
-        named.collect()
+        Waived::new(named, None)
     }
 
     #[test]
@@ -159,6 +170,21 @@ mod tests {
         let waiting = |now| waiting_for(&stuck, "new", &waived, at(now));
         assert!(waiting(99).is_empty());
         assert_eq!(waiting(100), ["it"]);
+    }
+
+    #[test]
+    fn waiver_of_the_absent_spares_the_connected() {
+        let lag = |name: &str, connected| Consumer {
+            name: name.to_owned(),
+            ..consumer(Evidence::Nothing, connected, Some(200))
+        };
+        let (both, waived) = (
+            [lag("away", false), lag("here", true)],
+            Waived::new([], Some(at(100))),
+        );
+        let waiting = |now| waiting_for(&both, "new", &waived, at(now));
+        assert_eq!(waiting(99), ["here"]);
+        assert_eq!(waiting(100), ["away", "here"]);
     }
 
     fn evidence() -> impl Strategy<Value = Evidence> {

@@ -15,6 +15,7 @@ async fn waive(plane: &Plane, consumers: &[&str], secs: u64) -> Result<(), Statu
         consumers: consumers.iter().map(ToString::to_string).collect(),
         reason: "host is dead".to_owned(),
         lasting: Some(duration(std::time::Duration::from_secs(secs))),
+        absent: false,
     };
     plane.admin().await.waive(asked).await.map(drop)
 }

@@ -314,7 +314,7 @@ const FOLLOWING: &[(&str, Places)] = &[
         "a waiver: MAX_WAIVERS",
         &[
             ("control-plane/src/authority/waiving.rs", "Waivers.0"),
-            ("control-plane/src/fleet/gate.rs", "Waived.0"),
+            ("control-plane/src/fleet/gate.rs", "Waived.by_name"),
         ],
     ),
     (

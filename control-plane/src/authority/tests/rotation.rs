@@ -42,6 +42,24 @@ async fn key_that_cannot_be_destroyed_hides_no_rotation() {
     assert_eq!(plane.authority.authorities().1[0].key_id, made.key_id);
 }
 
+/// Prepared while the clock was ahead: everybody has it, and nobody would take what it signs.
+#[tokio::test]
+async fn root_that_is_not_valid_yet_signs_nothing() {
+    let plane = Plane::new().await;
+    let ahead = after(2 * 3_600);
+    plane.authority.prepare_root(ahead).await.unwrap();
+    let version = plane.authority.bundle().0.version().to_owned();
+    let activate = async |now| {
+        let gate = GateOpen::after_every_acknowledgement(&version);
+        plane.authority.activate_root(gate, now).await
+    };
+    let refused = activate(after(1)).await.unwrap_err().to_string();
+    assert!(refused.contains("is not valid before"), "{refused}");
+    let states_of_roots = states(&plane).0;
+    assert_eq!(states_of_roots, [SlotState::Prepared, SlotState::Active]);
+    activate(ahead).await.unwrap();
+}
+
 #[tokio::test]
 async fn root_is_activated_only_through_its_gate() {
     let plane = Plane::new().await;

@@ -12,23 +12,35 @@ use serde::Serialize;
 use tonic::transport::Channel;
 
 use super::laggards::Laggards;
+use crate::authority::ABSENT;
 use crate::cli::client::{failure, request, time};
 use crate::cli::output::Output;
 
 pub(super) const WAIVE_EXAMPLES: &str = "Examples:\n  \
     countersign ca status     # says whom the root waits for, and this command for each\n  \
     countersign ca waive --consumer 'spiffe://example.org/node/a proxy' \\\n      \
-        --reason \"host is dead, ticket 4711\" --for 24h\n\n\
+        --reason \"host is dead, ticket 4711\" --for 24h\n  \
+    countersign ca waive --absent --reason \"root made by a wrong clock\" --for 1h\n\n\
     A consumer that is waived and alive refuses what the new root signs until it has the bundle. \
-    A waiver counts for the pending root alone, and ends by itself; 1 min to 7 days.";
+    A waiver counts for the pending root alone, and ends by itself; 1 min to 7 days. \
+    --absent is refused unless the active root is not valid yet by the control plane's clock, and \
+    spares who is connected. Compare that clock with another machine first: where it alone is wrong, \
+    every absent consumer is alive, and locked out until it is given the new bundle by hand.";
 pub(super) const UNWAIVE_EXAMPLES: &str = "Example:\n  \
     countersign ca unwaive --consumer 'spiffe://example.org/node/a proxy'";
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Waive {
     /// Whom not to wait for, as `ca status` names it; may be repeated
-    #[arg(long = "consumer", required = true, value_name = "NAME")]
+    #[arg(
+        long = "consumer",
+        required_unless_present = "absent",
+        value_name = "NAME"
+    )]
     consumers: Vec<String>,
+    /// Whoever is not connected, while the active root is not valid yet
+    #[arg(long, conflicts_with = "consumers")]
+    absent: bool,
     /// Why, for the issuance log
     #[arg(long)]
     reason: String,
@@ -68,10 +80,14 @@ impl Waive {
             consumers: self.consumers.clone(),
             reason: self.reason,
             lasting: Some(duration(self.lasting)),
+            absent: self.absent,
         });
         let answer = admin.waive(asked).await.map_err(failure)?.into_inner();
         let waived = Waived {
-            consumers: self.consumers,
+            consumers: match self.absent {
+                true => vec![ABSENT.to_owned()],
+                false => self.consumers,
+            },
             root: answer.root,
             until: time(answer.until),
             laggards: Laggards::new(answer.waiting_for, answer.waiting_for_more),
