@@ -9,6 +9,7 @@ mod by_hand;
 mod cas;
 mod clock_check;
 mod disk;
+mod doubts;
 mod errors;
 mod evicting;
 mod hierarchy;
@@ -46,12 +47,12 @@ mod withheld;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{
-    Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
 };
 
 use arc_swap::ArcSwapOption;
 use countersign_discovery::Stamp;
-use countersign_model::{Entitlement, EntitlementId, Registration, Serial, SpiffeId, TrustDomain};
+use countersign_model::{Entitlement, EntitlementId, Registration, SpiffeId, TrustDomain};
 use countersign_verify::TrustBundle;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
@@ -82,6 +83,7 @@ pub use waiving::Waiver;
 
 pub(crate) use backing_up::BackedUp;
 use cas::Cas;
+use doubts::Doubts;
 use identity::Predecessor;
 use issuing::Stripes;
 use record::Unvoided;
@@ -108,8 +110,8 @@ pub struct Authority {
     store: Arc<Store>,
     log: Log,
     keys: Stores,
-    /// A certificate of ours that is not in our log, once somebody has shown one.
-    contradiction: OnceLock<Serial>,
+    /// What tells that this state was put back from a copy.
+    doubts: RwLock<Doubts>,
     /// Whether it was said that a CA is not valid yet by the clock.
     clock_is_told: AtomicBool,
     /// The intermediate whose end was spoken of last.

@@ -25,6 +25,7 @@ pub(super) fn of(plane: &Plane) -> wire::StatusResponse {
         telemetry_address: plane.telemetry_address.to_string(),
         registrations_refused: authority.refused_count(plane.clock.now()) as u64,
         obstacles: authority.obstacles(plane.clock.now()),
+        alarms: authority.warnings(),
     }
 }
 

@@ -91,6 +91,7 @@ impl Authority {
         let (log_index, seq) = committed.await?;
         let valid_until = ending.apply(&mut self.write(), log_index, seq);
         let was_connected = self.hub.evict(&node);
+        self.withdraw_word(&node);
         self.announce(seq, []);
         let Eviction { act, is_ban, .. } = &ending.eviction;
         let (reason, operator) = (act.reason.as_str(), &act.operator);

@@ -6,6 +6,7 @@ use aws_lc_rs::rand;
 use countersign_model::Serial;
 use serde::{Deserialize, Serialize};
 
+use super::doubts::{DOUBTS, StoredDoubts};
 use super::importing::{REQUESTED, StoredRequest};
 use super::record::ACCOUNTED;
 use super::rotation::BUNDLE_SEQUENCE;
@@ -32,6 +33,8 @@ pub(super) struct Identity {
     pub(super) log_accounted: u64,
     /// Where a restore took the state from.
     pub(super) predecessor: Option<Predecessor>,
+    /// What told before a restart that the state was put back.
+    pub(super) doubts: Option<StoredDoubts>,
 }
 
 /// The log that a backup was made of. It may have gone on after the backup.
@@ -62,6 +65,7 @@ pub(super) async fn begin(store: &Store, settings: &Settings) -> Result<Identity
         requested: None,
         log_accounted: 0,
         predecessor: None,
+        doubts: None,
     })
 }
 
@@ -99,5 +103,6 @@ pub(super) fn resume(meta: &Meta, settings: &Settings) -> Result<Identity, Autho
         requested: meta.get(REQUESTED).map(Entry::read).transpose()?,
         log_accounted: find(ACCOUNTED)?.read()?,
         predecessor: meta.get(PREDECESSOR).map(Entry::read).transpose()?,
+        doubts: meta.get(DOUBTS).map(Entry::read).transpose()?,
     })
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::convert::identity;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use arc_swap::ArcSwapOption;
 use countersign_model::SpiffeId;
@@ -13,6 +13,7 @@ use tokio::sync::broadcast;
 use tracing::Instrument;
 
 use super::cas::{Cas, HeldKey};
+use super::doubts::Doubts;
 use super::identity::{Identity, Meta, begin, resume};
 use super::issuing::Stripes;
 use super::refused_keys::Refused;
@@ -57,6 +58,7 @@ impl Authority {
     pub async fn flush(&self, now: Timestamp) -> Result<(), AuthorityError> {
         let voided = self.void_pending(now).await;
         self.log_refusals(now, true).await?;
+        self.keep_doubts().await?;
         self.publish_log(now).await?;
         self.save_inventory(now, true).await?;
         self.store.flush().await?;
@@ -106,7 +108,7 @@ impl Authority {
             store,
             log,
             keys,
-            contradiction: OnceLock::new(),
+            doubts: RwLock::new(Doubts::restored(identity.doubts.take().unwrap_or_default())),
             clock_is_told: AtomicBool::default(),
             reminded_of: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
@@ -129,6 +131,7 @@ impl Authority {
         });
         authority.restore_request(identity.requested.take())?;
         authority.restore(&entries, &identity, now).await?;
+        authority.tell_doubts();
         Ok(authority)
     }
 

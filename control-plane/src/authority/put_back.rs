@@ -9,10 +9,8 @@ use countersign_model::Serial;
 use countersign_verify::{BundleSet, verify_svid};
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
-use tracing::error;
 
 use super::{Authority, AuthorityError};
-use crate::telemetry::Alarm;
 
 /// Most certificates of a chain that is shown: what a leaf is presented with, and one to spare.
 const MAX_SHOWN: usize = 4;
@@ -25,10 +23,8 @@ impl Authority {
             return false;
         };
         let is_contradicted = serial.log_id() == self.log.id() && self.is_missing(&serial);
-        if is_contradicted && self.contradiction.set(serial).is_ok() {
-            self.metrics.alarm(Alarm::StatePutBack);
-            let reason = told(&serial);
-            error!(%serial, reason, "alarm: the state is older than what it has issued");
+        if is_contradicted {
+            self.proved_put_back(serial);
         }
         is_contradicted
     }
@@ -71,11 +67,11 @@ impl Authority {
 
     /// What has proved it, for people.
     pub(super) fn put_back(&self) -> Option<String> {
-        self.contradiction.get().map(told)
+        self.doubts().proof().as_ref().map(told)
     }
 }
 
-fn told(serial: &Serial) -> String {
+pub(super) fn told(serial: &Serial) -> String {
     format!(
         "data_dir was put back from a copy: a caller has certificate {serial}, which this control \
          plane issued and which is not in its issuance log. Nothing is issued. Make a backup of it as \

@@ -12,6 +12,7 @@ use countersign_telemetry::{Principal, peer_line};
 use countersign_verify::VerifiedSvid;
 use jiff::Timestamp;
 
+use super::doubts::DOUBTS;
 use super::identity::{EPOCH, LOG_ID, PREDECESSOR, Predecessor, TRUST_DOMAIN, random_log_id};
 use super::{AttestedNode, Authority, AuthorityError};
 use crate::attest::join_token::Token;
@@ -72,6 +73,7 @@ pub(crate) async fn succeed(
         tokens_dropped: unused.len(),
     };
     let mut writes = unused;
+    writes.push(Write::remove(Kind::Meta, DOUBTS));
     writes.push(Write::put(Kind::Meta, EPOCH, &epoch));
     writes.push(Write::put(Kind::Meta, LOG_ID, &log_id));
     writes.push(Write::put(Kind::Meta, PREDECESSOR, &predecessor));

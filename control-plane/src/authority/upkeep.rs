@@ -28,6 +28,7 @@ impl Authority {
         self.try_writes_again().await;
         self.tell_of_clock(now);
         self.remind(now);
+        let doubts = self.keep_doubts().await;
         // What fails stops nothing else.
         let hierarchy = self.keep_hierarchy(now).await;
         let rest = self.to_the_end(async move |this| {
@@ -42,7 +43,7 @@ impl Authority {
         });
         let rest = rest.await;
         let refusals = self.log_refusals(now, false).await;
-        hierarchy.and(rest).and(refusals)
+        doubts.and(hierarchy).and(rest).and(refusals)
     }
 
     /// The tick of a start. A log with too many entries that wait for a checkpoint takes nothing,

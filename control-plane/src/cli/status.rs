@@ -27,6 +27,8 @@ struct Shown {
     telemetry_address: String,
     /// Why nothing can be signed now.
     obstacles: Vec<String>,
+    /// What must not be, though nothing is stopped by it.
+    alarms: Vec<String>,
     nodes: Vec<Node>,
 }
 
@@ -82,7 +84,9 @@ fn text(shown: &Shown) -> String {
         shown.svids_issued,
     );
     let obstacles = shown.obstacles.iter();
-    let obstacles: String = obstacles.map(|it| format!("\ncannot sign: {it}")).collect();
+    let obstacles = obstacles.map(|it| format!("\ncannot sign: {it}"));
+    let alarms = shown.alarms.iter().map(|it| format!("\nalarm: {it}"));
+    let obstacles: String = obstacles.chain(alarms).collect();
     let nodes = table(
         [
             "NODE",
@@ -144,6 +148,7 @@ impl From<StatusResponse> for Shown {
             api_address: wire.api_address,
             telemetry_address: wire.telemetry_address,
             obstacles: wire.obstacles,
+            alarms: wire.alarms,
             nodes: wire.nodes.into_iter().map(Node::from).collect(),
         }
     }

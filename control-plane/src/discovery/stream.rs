@@ -124,7 +124,7 @@ impl NodeStream<'_> {
         }
     }
 
-    /// What the node has seen of us: a certificate is a proof, its word is a line of the log.
+    /// What the node has seen of us: a certificate is a proof, its word is an alarm.
     fn compare(&self, hello: &Hello) -> Result<(), Status> {
         let Plane {
             authority, clock, ..
@@ -134,9 +134,7 @@ impl NodeStream<'_> {
         }
         let (node, own) = (self.session.node.id(), authority.stamp());
         if hello.epoch == own.epoch && hello.sequence > own.sequence {
-            let principal = Principal::identity(node.as_str());
-            let (seen, own) = (hello.sequence, own.sequence);
-            peer_line!(WARN, principal, %node, seen, own, "a node says that it has seen a newer state");
+            authority.said_newer(node, hello.sequence);
         }
         Ok(())
     }

@@ -41,6 +41,8 @@ pub(crate) enum Alarm {
     IssuerNotYetValid,
     /// A caller has a certificate of ours that our log does not hold.
     StatePutBack,
+    /// A node says that it has seen a newer state of this epoch.
+    NewerStateSeen,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -95,11 +97,12 @@ impl From<Phase> for PhaseLabel {
 
 impl Alarm {
     /// Every kind, so that each series is there before anything happened.
-    pub(super) const ALL: [Self; 4] = [
+    pub(super) const ALL: [Self; 5] = [
         Self::NodeConnected,
         Self::IssuerExpired,
         Self::IssuerNotYetValid,
         Self::StatePutBack,
+        Self::NewerStateSeen,
     ];
 }
 
@@ -110,6 +113,7 @@ impl From<Alarm> for KindLabel {
             Alarm::IssuerExpired => "issuer_expired",
             Alarm::IssuerNotYetValid => "issuer_not_yet_valid",
             Alarm::StatePutBack => "state_put_back",
+            Alarm::NewerStateSeen => "newer_state_seen",
         };
         Self { kind }
     }

@@ -33,7 +33,7 @@ impl Ops for Readiness {
         let crowded = listeners
             .into_iter()
             .filter_map(|(name, counters)| Some(format!("{name}: {}", counters.crowded()?)));
-        crowded.collect()
+        crowded.chain(self.0.authority.warnings()).collect()
     }
 
     fn metrics(&self) -> String {

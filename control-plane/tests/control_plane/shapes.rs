@@ -126,7 +126,7 @@ async fn every_verb_keeps_its_json() {
     for (place, shape) in [
         (
             "",
-            "api_address epoch nodes obstacles registrations registrations_refused sequence started_at \
+            "alarms api_address epoch nodes obstacles registrations registrations_refused sequence started_at \
              svids_issued telemetry_address trust_domain version",
         ),
         (

@@ -66,6 +66,12 @@ async fn a_data_dir_put_back_is_found_told_and_mended() {
     let metrics = get(&plane, "/metrics").await;
     let alarm = "countersign_alarms_total{kind=\"state_put_back\"} 1";
     assert!(metrics.contains(alarm), "{metrics}");
+    // A restart forgets none of it, though nobody comes.
+    plane.restart().await;
+    assert_eq!(obstacles(&plane).await, told);
+    assert!(get(&plane, "/readyz").await.contains("503"));
+    assert!(get(&plane, "/metrics").await.contains(alarm));
+    let calls = other.dial(&plane).await;
     let issued = plane.ask("status").await["svids_issued"].clone();
     let refused = calls
         .enrol(entitlement, &KeyPair::generate().unwrap())
@@ -86,6 +92,74 @@ async fn a_data_dir_put_back_is_found_told_and_mended() {
             .await
             .unwrap();
     }
+}
+
+/// The alarms that stop nothing, as `countersign status` says.
+async fn alarms(plane: &Plane) -> String {
+    plane.ask("status").await["alarms"].to_string()
+}
+
+/// Nothing was certified since the copy, so that nobody can prove it.
+#[tokio::test(flavor = "multi_thread")]
+async fn registrations_put_back_are_an_alarm_until_they_are_mended() {
+    let (mut plane, vault) = (Plane::start().await, Vault::new());
+    let (node, honest) = (plane.node(NODE_A).await, plane.node(NODE_B).await);
+    let seen = put_back(&mut plane, async |plane| {
+        for n in 0..3 {
+            plane.register(&format!("{WEB}-{n}"), NODE_A).await;
+        }
+        let status = plane.ask("status").await;
+        Hello {
+            epoch: status["epoch"].as_u64().unwrap(),
+            sequence: status["sequence"].as_u64().unwrap(),
+            ..hello()
+        }
+    })
+    .await;
+    assert_eq!(alarms(&plane).await, "[]");
+    let calls = node.dial(&plane).await;
+    calls.discover(seen).await.unwrap();
+    until(async || alarms(&plane).await.contains(NODE_A)).await;
+    let told = alarms(&plane).await;
+    for part in ["newer_state_seen", "countersign restore", "node evict"] {
+        assert!(told.contains(part), "{told}");
+    }
+    let text = plane.cli("status").await;
+    assert!(
+        String::from_utf8(text.stdout)
+            .unwrap()
+            .contains("\nalarm: newer_state_seen: ")
+    );
+    // The word of a node stops nothing.
+    assert_eq!(obstacles(&plane).await, "[]");
+    let own = honest.dial(&plane).await;
+    own.enrol("node", &KeyPair::generate().unwrap())
+        .await
+        .unwrap();
+
+    for _ in 0..2 {
+        let ready = get(&plane, "/readyz").await;
+        assert!(
+            ready.contains("200 OK") && ready.contains("degraded: newer_state_seen"),
+            "{ready}"
+        );
+        let metrics = get(&plane, "/metrics").await;
+        let alarm = "countersign_alarms_total{kind=\"newer_state_seen\"} 1";
+        assert!(metrics.contains(alarm), "{metrics}");
+        assert!(alarms(&plane).await.contains(NODE_A));
+        plane.restart().await;
+    }
+
+    vault.back_up(&plane, "").await;
+    restore(&plane, &vault.file(), &vault.data_dir()).await;
+    let mended = Plane::in_dir(&vault.data_dir()).await;
+    assert_eq!(alarms(&mended).await, "[]");
+    plane
+        .ask(&format!("node evict --node {NODE_A} --reason lied"))
+        .await;
+    assert_eq!(alarms(&plane).await, "[]");
+    plane.restart().await;
+    assert_eq!(alarms(&plane).await, "[]");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -68,6 +68,10 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 &["key of the issuing CA is gone; another is made"],
             ),
             (
+                "control-plane/src/authority/doubts.rs",
+                &["alarm: nodes say that they have seen a newer state"],
+            ),
+            (
                 "control-plane/src/authority/refused_keys.rs",
                 &["blocked keys read"],
             ),
@@ -259,9 +263,9 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
 /// Lines that peers can cause, and why there is no flood of them all the same.
 const LINES: &[(&str, &str, &str)] = &[
     (
-        "control-plane/src/authority/put_back.rs",
+        "control-plane/src/authority/doubts.rs",
         "alarm: the state is older than what it has issued",
-        "once: the first is kept",
+        "once, and at a start: the first is kept",
     ),
     (
         "control-plane/src/store/writer.rs",

@@ -311,6 +311,16 @@ const FOLLOWING: &[(&str, Places)] = &[
         &[("control-plane/src/registry/tombstones.rs", "Tombstones.0")],
     ),
     (
+        "a node whose word is kept: MAX_WORDS",
+        &[
+            ("control-plane/src/authority/doubts.rs", "Doubts.words"),
+            (
+                "control-plane/src/authority/doubts.rs",
+                "StoredDoubts.words",
+            ),
+        ],
+    ),
+    (
         "a waiver: MAX_WAIVERS",
         &[
             ("control-plane/src/authority/waiving.rs", "Waivers.0"),
