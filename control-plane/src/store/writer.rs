@@ -1,19 +1,24 @@
 //! The one writer: commits whatever waits in its queue as one transaction, with one fsync.
 //!
 //! A job is answered after the transaction that holds it is durable. When the transaction fails
-//! every job in it fails. After an fsync that failed, and wherever a commit may be on the disk though
-//! it failed, the writer stops for good: what the disk holds is not known then, and a repeated fsync
-//! may lie. After any other error, a full disk or quota above all, the connection is opened anew: the database may have rolled back by itself, of which its
-//! library knows nothing, so the old one would refuse every transaction to come.
+//! every job in it fails. After an fsync that failed the writer stops for good: what the disk holds
+//! is not known then, and a repeated fsync may lie. Where a commit may be on the disk though it
+//! failed, that is found out before anybody is answered ([`settling`]). After any error, a full disk
+//! or quota above all, the connection is opened anew: the database may have rolled back by itself, of
+//! which its library knows nothing, so the old one would refuse every transaction to come.
+
+mod settling;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_telemetry::{Principal, peer_line};
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
+use self::settling::SETTLE_WITHIN;
 use super::statements::{commit, trim};
 use super::{Change, Precondition, Seq, StoreError, connect};
 use crate::refused_writes::RefusedWrites;
@@ -22,7 +27,10 @@ use crate::refused_writes::RefusedWrites;
 const BATCH: usize = 256;
 /// SQLite's primary result code for input/output errors; extended codes carry it in the low byte.
 const SQLITE_IOERR: i32 = 10;
-/// A write was refused. In a commit that comes before its last frame is whole: nothing is kept.
+/// No room for what was written. In a commit that comes before its last frame is whole: nothing is
+/// kept.
+const SQLITE_FULL: i32 = 13;
+/// A write was refused: the same.
 const SQLITE_IOERR_WRITE: i32 = SQLITE_IOERR | 3 << 8;
 const SQLITE_IOERR_FSYNC: i32 = SQLITE_IOERR | 4 << 8;
 const SQLITE_IOERR_DIR_FSYNC: i32 = SQLITE_IOERR | 5 << 8;
@@ -48,14 +56,28 @@ pub(super) struct Writer {
     connection: Option<SqliteConnection>,
     newest: Seq,
     refused: Arc<RefusedWrites>,
+    /// How long a batch may stay undecided.
+    settle_within: Duration,
 }
 
 /// A batch that failed as a whole.
 struct Failed {
     error: sqlx::Error,
     unanswered: Vec<Reply>,
-    /// Whether what is on disk is not known: see [`is_unknown`].
-    stops: bool,
+    /// The last commit that it would have made.
+    batch: Seq,
+    fate: Fate,
+}
+
+/// What became of a batch that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// Nothing of it is kept.
+    Refused,
+    /// It may be on the disk.
+    Open,
+    /// Nothing is known of the disk any more.
+    Unknown,
 }
 
 /// An answer that waits for the transaction to be durable.
@@ -73,6 +95,7 @@ impl Writer {
             connection: Some(connection),
             newest,
             refused,
+            settle_within: SETTLE_WITHIN,
         }
     }
 
@@ -91,19 +114,7 @@ impl Writer {
                     answer(pending);
                 }
                 Err(failed) => {
-                    let Failed {
-                        error,
-                        unanswered,
-                        stops,
-                    } = failed;
-                    self.note_failure(&error, stops);
-                    self.close().await;
-                    if stops {
-                        // First, so that whoever hears of it finds the store stopped.
-                        queue.close();
-                    }
-                    refuse(pending, unanswered, &error, stops);
-                    if stops {
+                    if !self.failed(failed, pending, &mut queue).await {
                         tracing::error!("the store stops: the disk cannot be trusted");
                         return;
                     }
@@ -112,12 +123,47 @@ impl Writer {
         }
     }
 
+    /// Answers a batch that failed; `false` where the writer stops.
+    async fn failed(
+        &mut self,
+        failed: Failed,
+        pending: Vec<Pending>,
+        queue: &mut mpsc::Receiver<Job>,
+    ) -> bool {
+        let Failed {
+            error,
+            unanswered,
+            batch,
+            fate,
+        } = failed;
+        self.note_failure(&error, fate);
+        self.close().await;
+        let is_kept = match fate {
+            Fate::Refused => Some(false),
+            Fate::Open => self.settle(batch, queue).await,
+            Fate::Unknown => None,
+        };
+        match is_kept {
+            Some(true) => answer(pending),
+            Some(false) => {
+                refuse(pending, unanswered, || StoreError::Batch(error.to_string()));
+            }
+            None => {
+                self.note_failure(&error, Fate::Unknown);
+                // First, so that whoever hears of it finds the store stopped.
+                queue.close();
+                refuse(pending, unanswered, || StoreError::Stopped);
+            }
+        }
+        is_kept.is_some()
+    }
+
     /// Tells readiness, and the log where the write before did not fail.
-    fn note_failure(&self, error: &sqlx::Error, stops: bool) {
-        let reason = if stops {
-            StoreError::Stopped.to_string()
-        } else {
-            error.to_string()
+    fn note_failure(&self, error: &sqlx::Error, fate: Fate) {
+        let reason = match fate {
+            Fate::Refused => error.to_string(),
+            Fate::Open => format!("{error}; whether the last change is kept is not known yet"),
+            Fate::Unknown => StoreError::Stopped.to_string(),
         };
         if self.refused.refused(reason) {
             peer_line!(ERROR, Principal::part("store"), %error, "a write to the store failed");
@@ -158,8 +204,9 @@ impl Writer {
             Ok(transaction) => transaction,
             Err(error) => {
                 return Err(Failed {
-                    stops: is_unknown(&error, false),
+                    fate: Fate::of(&error, false),
                     unanswered: jobs.map(Job::into_reply).collect(),
+                    batch: newest,
                     error,
                 });
             }
@@ -194,9 +241,10 @@ impl Writer {
         match outcome {
             Ok(()) => Ok(newest),
             Err(error) => Err(Failed {
-                stops: is_unknown(&error, at_commit),
+                fate: Fate::of(&error, at_commit),
                 error,
                 unanswered,
+                batch: newest,
             }),
         }
     }
@@ -249,28 +297,26 @@ fn answer(pending: Vec<Pending>) {
     }
 }
 
-fn refuse(pending: Vec<Pending>, unanswered: Vec<Reply>, error: &sqlx::Error, stops: bool) {
+fn refuse(pending: Vec<Pending>, unanswered: Vec<Reply>, why: impl Fn() -> StoreError) {
     let replies = pending.into_iter().map(|(reply, _)| reply);
     for reply in replies.chain(unanswered) {
-        let answer = if stops {
-            StoreError::Stopped
-        } else {
-            StoreError::Batch(error.to_string())
-        };
-        let _ = reply.send(Err(answer));
+        let _ = reply.send(Err(why()));
     }
 }
 
-/// Whether a commit may be on disk though it failed, or an fsync did: then nothing is known of the
-/// disk any more. What fails before a commit ends, such as a write beyond a quota, has left nothing.
-fn is_unknown(error: &sqlx::Error, at_commit: bool) -> bool {
-    let code = error
-        .as_database_error()
-        .and_then(|error| error.code()?.parse::<i32>().ok());
-    match code {
-        Some(SQLITE_IOERR_FSYNC | SQLITE_IOERR_DIR_FSYNC) => true,
-        Some(SQLITE_IOERR_WRITE) => false,
-        Some(code) => at_commit && code & 0xff == SQLITE_IOERR,
-        None => false,
+impl Fate {
+    /// An fsync that failed is not known to have done anything, ever after. A commit writes, syncs
+    /// and shows itself in this order: what fails in the last step, or in a way that is not known, may
+    /// be on the disk.
+    fn of(error: &sqlx::Error, at_commit: bool) -> Self {
+        let code = error
+            .as_database_error()
+            .and_then(|error| error.code()?.parse::<i32>().ok());
+        match code {
+            Some(SQLITE_IOERR_FSYNC | SQLITE_IOERR_DIR_FSYNC) => Self::Unknown,
+            Some(SQLITE_IOERR_WRITE | SQLITE_FULL) => Self::Refused,
+            _ if at_commit => Self::Open,
+            _ => Self::Refused,
+        }
     }
 }

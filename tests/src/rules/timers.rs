@@ -62,6 +62,11 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "a period: the file is looked at",
     ),
     (
+        "control-plane/src/store/writer/settling.rs",
+        "sleep(SETTLE_AGAIN)",
+        "a length of time",
+    ),
+    (
         "core/serve/src/deadline.rs",
         "sleep_until(deadline)",
         "a length of time from a call's arrival",
