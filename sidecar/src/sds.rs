@@ -47,6 +47,7 @@ const MAX_REQUEST_FIELDS: usize = 2 * LIMITS.names + 64;
 const LIMITS: Limits = Limits {
     names: 4_096,
     name_bytes: 2_304,
+    bytes: 16 * 1024 * 1024,
     unanswered: 64,
 };
 

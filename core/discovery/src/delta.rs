@@ -128,6 +128,11 @@ impl DeltaSession {
         self.server.invariant_counters();
     }
 
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> usize {
+        self.server.remembered()
+    }
+
     /// From now on other bounds hold; what is there stays.
     pub fn limit(&mut self, limits: Limits) {
         self.server.limit(limits);

@@ -72,6 +72,12 @@ pub enum SessionError {
         /// The bound.
         limit: usize,
     },
+    /// Names that take more memory together than one stream may.
+    #[error("the names of a stream take at most {limit} bytes")]
+    TooManyBytes {
+        /// The bound.
+        limit: usize,
+    },
     /// A name longer than any name of ours.
     #[error("a resource name is at most {limit} bytes long")]
     NameTooLong {
@@ -90,6 +96,8 @@ pub struct Limits {
     pub names: usize,
     /// Longest name in bytes.
     pub name_bytes: usize,
+    /// Most bytes that the names of the stream take in memory before another is taken in.
+    pub bytes: usize,
     /// Responses of one stream that may be unanswered before the session waits for an ACK.
     pub unanswered: usize,
 }
@@ -99,6 +107,7 @@ impl Default for Limits {
         Self {
             names: 16_384,
             name_bytes: 2_304,
+            bytes: 16 << 20,
             unanswered: 64,
         }
     }

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use crate::subscription::{Offer, Subscription};
-use crate::topic::{Batch, Filling, Topic, WILDCARD};
+use crate::subscription::Offer;
+use crate::topic::{Batch, Filling, Topic, WILDCARD, name_bytes};
 use crate::{Limits, Nack, Outcome, SessionError, View};
 
 /// One stream's state, whatever its dialect.
@@ -100,44 +100,55 @@ impl Server {
         dropped: &BTreeSet<&str>,
         view: &impl View,
     ) -> Result<(), SessionError> {
-        let Limits {
-            names, name_bytes, ..
-        } = self.limits;
+        let limits = self.limits;
         if !view.serves(type_url) {
             return Err(SessionError::UnknownType);
         }
-        if added.iter().any(|name| name.len() > name_bytes) {
-            return Err(SessionError::NameTooLong { limit: name_bytes });
+        if added.iter().any(|name| name.len() > limits.name_bytes) {
+            let limit = limits.name_bytes;
+            return Err(SessionError::NameTooLong { limit });
         }
-        if self.asked_after(type_url, added, dropped, view) > names {
-            return Err(SessionError::TooManyNames { limit: names });
+        let (names, bytes, is_more) = self.size_after(type_url, added, dropped, view);
+        if names > limits.names {
+            let limit = limits.names;
+            return Err(SessionError::TooManyNames { limit });
+        }
+        if is_more && bytes > limits.bytes {
+            let limit = limits.bytes;
+            return Err(SessionError::TooManyBytes { limit });
         }
         Ok(())
     }
 
-    /// How many names the stream would have brought up. The cost is that of what the request says.
-    fn asked_after(
+    /// How many names the stream would have brought up, what its names would weigh, and whether any
+    /// of them is new. The cost is that of what the request says.
+    fn size_after(
         &self,
         type_url: &str,
         added: &BTreeSet<&str>,
         dropped: &BTreeSet<&str>,
         view: &impl View,
-    ) -> usize {
+    ) -> (usize, usize, bool) {
         let topic = self.topics.get(type_url);
-        let is_there = |name: &&&str| {
-            let asked = |topic: &Topic| {
-                let state = topic.names.get(**name);
-                state.is_some_and(Subscription::is_asked) || (**name == WILDCARD && topic.wildcard)
-            };
-            topic.is_some_and(asked)
+        let is_there = |name: &str| topic.is_some_and(|topic| topic.is_asked(name));
+        let is_leaving = |name: &str| {
+            let counts_on = topic.is_some_and(|topic| topic.counts_on(name));
+            dropped.contains(name) && is_there(name) && !counts_on
         };
         let is_new = |name: &&&str| {
-            let stays = is_there(name) && !dropped.contains(**name);
+            let stays = is_there(name) && !is_leaving(name);
             !stays && (**name == WILDCARD || view.is_possible(type_url, name))
         };
+        let size = |(names, bytes), name: &&str| (names + 1, bytes + name_bytes(name));
+        let more = added.iter().filter(is_new).fold((0, 0), size);
+        let less = dropped.iter().filter(|name| is_leaving(name));
+        let less = less.fold((0, 0), size);
         let now: usize = self.topics.values().map(Topic::asked).sum();
-        let leaving = dropped.iter().filter(is_there).count();
-        now.saturating_sub(leaving) + added.iter().filter(is_new).count()
+        (
+            now.saturating_sub(less.0) + more.0,
+            self.bytes().saturating_sub(less.1) + more.1,
+            more.0 > 0,
+        )
     }
 
     /// Settles the response that `nonce` names. Any other nonce is stale and says nothing.
@@ -313,6 +324,11 @@ impl Server {
     #[cfg(test)]
     pub(crate) fn invariant_counters(&self) {
         self.topics.values().for_each(Topic::invariant_counters);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> usize {
+        self.topics.values().map(Topic::remembered).sum()
     }
 
     /// The version of a name that the consumer proved to hold.

@@ -20,8 +20,11 @@ pub(crate) enum Offer {
 pub(crate) struct Subscription {
     /// Asked for by name, and not by a wildcard alone.
     pub(crate) named: bool,
-    /// Brought up by the consumer, which asked for all and said that it holds this one.
-    claimed: bool,
+    /// Brought up by the consumer, which said that it holds this one, or gave it up although it asks
+    /// for all.
+    pub(crate) claimed: bool,
+    /// Something of this name was sent since the subscription began: it is one of ours.
+    pub(crate) told: bool,
     /// What the consumer proved to hold: acknowledged here, or named when it connected.
     held: Option<Arc<str>>,
     /// The newest unanswered offer and the response that carried it.
@@ -101,6 +104,11 @@ impl Subscription {
         self.named || self.claimed
     }
 
+    /// Whether nothing is known of what the consumer has of this name.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.before().is_none() && self.refused.is_none() && !self.alone
+    }
+
     /// Whether `standing` is news to the consumer. Absence never is.
     pub(crate) fn due(&mut self, standing: Standing) -> Option<Due> {
         let due = match standing {
@@ -134,6 +142,7 @@ impl Subscription {
     pub(crate) fn send(&mut self, nonce: u64, offer: Offer) {
         self.sent = Some((nonce, offer));
         self.before = None;
+        self.told = true;
     }
 
     /// The consumer installed what response `nonce` offered; whether that is news.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::resource::ENVELOPE_BYTES;
 use crate::subscription::{Before, Due, Offer, Subscription};
-use crate::{Resource, View};
+use crate::{Resource, Standing, View};
 
 /// Every name of a type (delta dialect).
 pub(crate) const WILDCARD: &str = "*";
@@ -55,6 +55,20 @@ impl Topic {
     /// What the names weigh in memory.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Whether the consumer brought this name up.
+    pub(crate) fn is_asked(&self, name: &str) -> bool {
+        let state = self.names.get(name);
+        state.is_some_and(Subscription::is_asked) || (name == WILDCARD && self.wildcard)
+    }
+
+    /// Whether a name still counts as brought up once the consumer has given it up. Who asks for all
+    /// may have it all the same; what it was told of is ours, and what it never will be is forgotten.
+    pub(crate) fn counts_on(&self, name: &str) -> bool {
+        let is_open = |state: &Subscription| !state.is_blank() || self.dirty.contains(name);
+        let state = self.names.get(name).filter(|_| self.wildcard);
+        state.is_some_and(|state| state.claimed || (!state.told && is_open(state)))
     }
 
     /// Whether anything waits to be looked at.
@@ -113,9 +127,18 @@ impl Topic {
         let before = self.before(name).filter(|_| held.is_none());
         let mut state = Subscription::begin(last_nonce, held, before);
         state.named = true;
+        state.claimed = held.is_some();
         let name: Arc<str> = name.into();
         self.put(name.clone(), state);
         self.dirty.insert(name);
+    }
+
+    /// How many names are remembered, whatever for.
+    #[cfg(test)]
+    pub(crate) fn remembered(&self) -> usize {
+        let names = self.names.keys().chain(&self.dirty);
+        let names: BTreeSet<_> = names.chain(self.departed.keys()).collect();
+        names.len()
     }
 
     #[cfg(test)]
@@ -124,6 +147,12 @@ impl Topic {
         assert_eq!(self.asked, asked.count());
         let bytes: usize = self.names.keys().map(|name| name_bytes(name)).sum();
         assert_eq!(self.bytes, bytes);
+        for (name, state) in &self.names {
+            let is_ours = state.told || self.dirty.contains(name);
+            assert!(state.is_asked() || (self.wildcard && is_ours), "{name}");
+        }
+        let is_there = |name: &Arc<str>| self.wildcard || self.names.contains_key(name);
+        assert!(self.dirty.iter().all(is_there));
     }
 
     /// What a consumer that asks for this name may have of it.
@@ -134,13 +163,16 @@ impl Topic {
 
     /// Drops a name; whether it was asked for.
     pub(crate) fn unsubscribe(&mut self, name: &str) -> bool {
+        let counts_on = self.counts_on(name);
         let Some((name, mut state)) = self.take(name) else {
             return false;
         };
         let named = std::mem::take(&mut state.named);
-        if self.wildcard {
+        state.claimed = counts_on;
+        if self.wildcard && (counts_on || state.told) {
             self.put(name, state);
         } else {
+            self.dirty.remove(&name);
             self.departed.extend(under_way((name, state)));
         }
         named
@@ -157,6 +189,7 @@ impl Topic {
                 self.departed.extend(under_way((name, state)));
             }
         }
+        self.dirty.retain(|name| self.names.contains_key(name));
         std::mem::take(&mut self.wildcard)
     }
 
@@ -200,7 +233,8 @@ impl Topic {
         batch
     }
 
-    /// What is due for one name, and whether it must travel alone.
+    /// What is due for one name, and whether it must travel alone. A name that nobody asked for by
+    /// itself is remembered once something is due for it.
     fn look(
         &mut self,
         type_url: &str,
@@ -208,20 +242,26 @@ impl Topic {
         filling: Filling,
         view: &impl View,
     ) -> Option<(Due, bool)> {
-        if self.wildcard && !self.names.contains_key(name) {
+        let standing = view.standing(type_url, name);
+        if self.wildcard && !self.names.contains_key(name) && standing != Standing::Absent {
             let before = self.before(name);
-            let state = Subscription::begin(0, None, before);
+            let mut state = Subscription::begin(0, None, before);
+            let due = state.due(standing)?;
             self.put(name.clone(), state);
+            return is_sayable(&due, filling).then_some((due, false));
         }
         let state = self.names.get_mut(name)?;
-        let due = state.due(view.standing(type_url, name))?;
-        let sayable = filling.removals || !matches!(due, Due::Removal);
-        sayable.then_some((due, state.alone))
+        let due = state.due(standing)?;
+        is_sayable(&due, filling).then_some((due, state.alone))
     }
 }
 
+fn is_sayable(due: &Due, filling: Filling) -> bool {
+    filling.removals || !matches!(due, Due::Removal)
+}
+
 /// What a name with its state weighs in memory: itself, its versions, its places in the maps.
-fn name_bytes(name: &str) -> usize {
+pub(crate) fn name_bytes(name: &str) -> usize {
     name.len() + NAME_STATE_BYTES
 }
 

@@ -16,6 +16,7 @@ const NAME: &str = "node";
 const LIMITS: Limits = Limits {
     names: 8,
     name_bytes: 64,
+    bytes: 64 * 1024,
     unanswered: 4,
 };
 /// Responses that a request brings about at most: one a type, and one for each name.

@@ -72,3 +72,51 @@ fn full_stream_of_a_node_keeps_a_bounded_number_of_bytes() {
         },
     );
 }
+
+/// As [`Everything`], of which nothing is there.
+struct Nothing;
+
+impl View for Nothing {
+    fn stamp(&self) -> Stamp {
+        Stamp::default()
+    }
+    fn standing(&self, _: &str, _: &str) -> Standing {
+        Standing::Absent
+    }
+    fn names(&self, _: &str) -> Vec<Arc<str>> {
+        Vec::new()
+    }
+    fn serves(&self, _: &str) -> bool {
+        true
+    }
+}
+
+#[test]
+fn stream_that_swaps_names_keeps_what_it_kept() {
+    let most = Limits::default().names - 1;
+    alone(
+        "discovery::stream::footprint::stream_that_swaps_names_keeps_what_it_kept",
+        || {
+            let (session, kept) = kept_by(|| {
+                let mut session = DeltaSession::new(Limits::default());
+                let mut subscribe = vec!["*".to_owned()];
+                let mut unsubscribe = Vec::new();
+                for round in 0..6 {
+                    subscribe.extend(names(round * most, most));
+                    let request = DeltaRequest {
+                        type_url: SECRET_TYPE.to_owned(),
+                        unsubscribe: std::mem::replace(&mut unsubscribe, subscribe.clone()),
+                        subscribe: std::mem::take(&mut subscribe),
+                        ..DeltaRequest::default()
+                    };
+                    unsubscribe.retain(|name| name != "*");
+                    session.handle(&request, &Nothing).unwrap();
+                    assert!(session.poll_touched(&Nothing).is_none());
+                }
+                session
+            });
+            assert!(kept < 16 << 20, "{kept} bytes");
+            assert!(kept <= session.bytes(), "{kept} of {}", session.bytes());
+        },
+    );
+}

@@ -1,6 +1,7 @@
 //! The rules of the delta dialect, a story each.
 
 mod bounds;
+mod churn;
 mod removal;
 
 use super::*;
