@@ -40,6 +40,29 @@ pub const MAX_CONNECTIONS_PER_UID: usize = 1_024;
 pub const MAX_READY_CONNECTIONS: usize = 64;
 /// Calls of one HTTP/2 connection whose handlers have not answered yet; more wait their turn.
 pub const MAX_CONCURRENT_CALLS: usize = 256;
+/// Calls under way at once of strangers: one for each connection that they may have, and again as many
+/// from one address. A call of anybody holds about 7 kB, and up to [`FREE_REPLY_BYTES`] twice where
+/// its caller reads no answers: 15 MiB a thousand.
+pub const CALLS_OF_STRANGERS: CallBounds = CallBounds {
+    first: 4,
+    each: MAX_STRANGERS,
+    total: MAX_STRANGERS,
+};
+/// The same of peers with an identity: a node has one stream and a few calls, and again those of a
+/// connection that broke and is not known to be gone.
+pub const CALLS_OF_IDENTITIES: CallBounds = CallBounds {
+    first: 8,
+    each: MAX_CONCURRENT_CALLS,
+    total: MAX_CONNECTIONS / 2,
+};
+/// The same of local users: two Envoys with a stream for each of a thousand secrets, and more.
+pub const CALLS_OF_USERS: CallBounds = CallBounds {
+    first: 64,
+    each: 2_752,
+    total: MAX_CONNECTIONS,
+};
+/// A frame of an answer that is no longer is paid for with the place of its call.
+pub const FREE_REPLY_BYTES: usize = 4 * 1024;
 /// Bytes of one stream that a peer may send before they are read.
 pub const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 /// Bytes of one connection that a peer may send before they are read: two streams that nobody reads
@@ -82,6 +105,24 @@ pub const SOCKET_LOOK_INTERVAL: Duration = Duration::from_secs(2);
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// A listener warns at most this often of what lasts, or of what a stranger can repeat at will.
 pub const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How many calls may be under way at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallBounds {
+    /// Of each caller, whatever others do.
+    pub first: usize,
+    /// Of each caller beyond those.
+    pub each: usize,
+    /// Of all callers beyond those.
+    pub total: usize,
+}
+
+impl CallBounds {
+    /// The most that one caller can have.
+    pub const fn of_one(&self) -> usize {
+        self.first + self.each
+    }
+}
 
 /// The bounds of a listener that tests set lower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,13 +1,15 @@
 //! What a caller may send: one mechanism for every gRPC server of both daemons.
 //!
-//! A message is finished in time or its call ends, and what unfinished messages hold is bounded: a
-//! share of each caller, a budget of the process. What the heads of calls hold is bounded in the same
-//! way. An idle stream costs its head and nothing more. [`MessageBounds`] is
-//! the layer that [`grpc::server`](crate::grpc::server) puts around every service; the longest
+//! A caller has a number of places for its calls, each held until the last byte of the answer has left.
+//! Of a head is kept what somebody reads. A message is finished in time or its call ends, and what
+//! unfinished messages and unread answers hold is bounded: a share of each caller, a budget of the
+//! process. [`MessageBounds`] is the layer that [`grpc::server`](crate::grpc::server) puts around every service; the longest
 //! message of a call is set on its service, and refused at the length that stands before it.
 
+mod answer;
 mod body;
 mod budget;
+mod calls;
 mod head;
 mod sieve;
 mod stream;
@@ -15,13 +17,14 @@ mod stream;
 mod tests;
 
 use std::fmt;
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Extensions, Request};
+use http::{Extensions, Request, Response};
 use hyper::body::{Body as HttpBody, Frame};
 use tonic::Status;
 use tonic::body::Body;
@@ -34,8 +37,9 @@ pub use stream::{MAX_KEPT_BYTES, Messages};
 use crate::limits::MESSAGE_DEADLINE;
 use crate::tls::TlsPeer;
 use crate::unix::UnixPeer;
+use answer::Answer;
 use body::Framed;
-use head::Heads;
+use calls::Calls;
 
 /// Bounds what the callers of a server send.
 #[derive(Clone)]
@@ -45,7 +49,7 @@ struct Rules {
     account: Box<dyn Fn(&Extensions) -> Account + Send + Sync>,
     fields: fn(&str) -> Option<Fields>,
     deadline: Duration,
-    heads: Heads,
+    calls: Calls,
 }
 
 impl MessageBounds {
@@ -62,7 +66,7 @@ impl MessageBounds {
             account: Box::new(account),
             fields: |_| None,
             deadline: MESSAGE_DEADLINE,
-            heads: Heads::new(),
+            calls: Calls::new(),
         }))
     }
 
@@ -117,10 +121,15 @@ pub struct Bounded<S> {
     bounds: MessageBounds,
 }
 
-impl<S: Service<Request<Body>>> Service<Request<Body>> for Bounded<S> {
-    type Response = S::Response;
+impl<S> Service<Request<Body>> for Bounded<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    type Response = Response<Body>;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(cx)
@@ -128,16 +137,24 @@ impl<S: Service<Request<Body>>> Service<Request<Body>> for Bounded<S> {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let rules = &self.bounds.0;
-        let (mut head, body) = request.into_parts();
+        let (head, body) = request.into_parts();
+        let mut head = head::kept(head);
         let account = (rules.account)(&head.extensions);
+        let Some(call) = rules.calls.enter(account.payer()) else {
+            let full = Status::resource_exhausted("too many calls at once; try again later");
+            return Box::pin(ready(Ok(full.into_http())));
+        };
         let fields = (rules.fields)(head.uri.path());
-        let paid = rules.heads.charge(account.payer(), &head.headers);
-        let framed = Framed::new(body, account, fields, rules.deadline).after_head(paid);
+        let (payer, place) = (account.clone(), call.clone());
+        let framed = Framed::new(body, payer, fields, rules.deadline, place);
         let body = SharedBody(Arc::new(Mutex::new(framed)));
         // Whoever takes messages from a stream finds it there.
         head.extensions.insert(body.clone());
-        let request = Request::from_parts(head, Body::new(body));
-        self.inner.call(request)
+        let answer = self.inner.call(Request::from_parts(head, Body::new(body)));
+        Box::pin(async move {
+            let answer = answer.await?;
+            Ok(answer.map(|body| Body::new(Answer::new(body, account, call))))
+        })
     }
 }
 

@@ -3,10 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use countersign_serve::limits::CALLS_OF_USERS;
+
 /// Most open streams of one uid, over all connections and both services: two Envoys with a stream for
 /// each of a thousand secrets, and more. A stream takes about 7 kB, and 8 KiB more while its caller
 /// reads nothing.
 pub const MAX_STREAMS_PER_UID: usize = 2_560;
+// Beside its streams a user has room for other calls.
+const _: () = assert!(MAX_STREAMS_PER_UID + 256 <= CALLS_OF_USERS.of_one());
 /// Most open streams of one uid that wait for an identity which nobody has given it. An Envoy opens a
 /// stream for each secret; one that starts before it is registered has its first ones here, and
 /// opens the others again and again until it is.

@@ -5,6 +5,7 @@
 //! charged by the length that it announces, before its first byte is handed on, and has a deadline.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,9 +15,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 use tonic::body::Body;
 
-use super::budget::{Account, Charge, Exhausted};
+use super::budget::{Account, Charge};
 use super::sieve::{Fields, Sieve, SieveError};
 use crate::limits::{MAX_MESSAGE_BYTES, SLOWEST_BYTES_PER_SEC};
+use crate::places::Place;
 
 /// Before each message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
@@ -63,8 +65,10 @@ pub(super) struct Framed {
     /// Arrived, and not looked at.
     rest: Bytes,
     charge: Option<Charge>,
-    /// What the head of the call holds, or why it is not taken in.
-    head: Result<Option<Charge>, Exhausted>,
+    /// The place of the call, which it keeps as long as anybody reads.
+    _call: Arc<Place>,
+    /// A message has begun: of a call with one message there is no other.
+    has_begun: bool,
     due: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     /// The longest message since somebody asked.
@@ -77,6 +81,7 @@ impl Framed {
         account: Account,
         fields: Option<Fields>,
         deadline: Duration,
+        call: Arc<Place>,
     ) -> Self {
         Self {
             body,
@@ -87,18 +92,11 @@ impl Framed {
             part: Part::none(),
             rest: Bytes::new(),
             charge: None,
-            head: Ok(None),
+            _call: call,
+            has_begun: false,
             due: Some(Instant::now() + deadline),
             timer: None,
             longest: 0,
-        }
-    }
-
-    /// The body behind a head that is paid for as long as the body is here, or else is refused.
-    pub(super) fn after_head(self, paid: Result<Charge, Exhausted>) -> Self {
-        Self {
-            head: paid.map(Some),
-            ..self
         }
     }
 
@@ -123,9 +121,6 @@ impl Framed {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if let Err(exhausted) = self.head {
-            return Poll::Ready(Some(Err(self.end(exhausted.into()))));
-        }
         loop {
             if !self.rest.is_empty() {
                 match self.advance() {
@@ -140,10 +135,8 @@ impl Framed {
                 return Poll::Ready(Some(Err(self.end(late))));
             };
             match frame {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(bytes) => self.rest = bytes,
-                    Err(other) => return Poll::Ready(Some(Ok(other))),
-                },
+                // Trailers say nothing to us, and are as long as a head may be.
+                Some(Ok(frame)) => self.rest = frame.into_data().unwrap_or_default(),
                 ended => {
                     self.charge = None;
                     return Poll::Ready(ended);
@@ -188,8 +181,15 @@ impl Framed {
 
     /// Reads on in a prefix, and begins its message.
     fn begin(&mut self, mut prefix: BytesMut) -> Result<Option<Bytes>, Status> {
-        if prefix.is_empty() && self.pace == Pace::Each {
-            self.due = Some(Instant::now() + self.deadline);
+        if prefix.is_empty() {
+            match self.pace {
+                Pace::Each => self.due = Some(Instant::now() + self.deadline),
+                Pace::Whole if self.has_begun => {
+                    return Err(Status::invalid_argument("this call has one message"));
+                }
+                Pace::Whole => {}
+            }
+            self.has_begun = true;
         }
         let missing = PREFIX_BYTES - prefix.len();
         let in_one_piece = prefix.is_empty() && self.rest.len() >= PREFIX_BYTES;

@@ -1,147 +1,118 @@
-//! What the heads of calls hold while the calls are under way.
+//! What is kept of the head of a call.
 //!
-//! HTTP/2 decodes the headers of a call before anybody can look at them, and a field that the peer
-//! indexed is one byte on the wire and a place in a table here. So a head is charged as its call
-//! begins, and a caller whose heads hold too much is refused. Strangers, nodes and local users have a
-//! budget each: none of them can take what is for the others.
+//! A head may be 16 kB long, a field that the peer indexed is one byte of it and a place in a table
+//! here, and a value keeps the whole frame that it came in. So a head is copied, without what nobody reads:
+//! whatever a caller sends, it holds a few hundred bytes.
 
-use std::sync::Arc;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Uri};
 
-use http::HeaderMap;
+/// The fields that somebody reads: tonic, the deadline of a call, the SPIFFE Workload API.
+const KEPT: [&str; 5] = [
+    "content-type",
+    "grpc-accept-encoding",
+    "grpc-encoding",
+    "grpc-timeout",
+    "workload.spiffe.io",
+];
+/// Most fields of one name: two are enough to be told from one.
+const MAX_OF_A_NAME: usize = 2;
+/// The longest value that means anything to us.
+const MAX_VALUE_BYTES: usize = 128;
+/// The longest path that a call of ours has, and more.
+const MAX_PATH_BYTES: usize = 128;
 
-use super::budget::{ByteBudget, Charge, Exhausted, Payer, Shares};
-
-/// Heads of peers without an SVID, each source and all together: some hundred attestations at once
-/// from behind one address.
-const OF_STRANGERS: Shares = Shares {
-    total: 16 << 20,
-    each: 1 << 20,
-};
-/// Heads of peers with an SVID.
-const OF_IDENTITIES: Shares = Shares {
-    total: 64 << 20,
-    each: 1 << 20,
-};
-/// Heads of local users: those of an Envoy that holds a stream for each of 2 000 secrets, twice.
-const OF_USERS: Shares = Shares {
-    total: 64 << 20,
-    each: 16 << 20,
-};
-/// What a field takes besides its text: two places of a table that grows by doubling.
-const FIELD_BYTES: usize = 256;
-
-/// The heads of all calls under way.
-#[derive(Debug)]
-pub(super) struct Heads {
-    strangers: Arc<ByteBudget>,
-    identities: Arc<ByteBudget>,
-    users: Arc<ByteBudget>,
+/// The head with what is read of it. What stands for its connection stays.
+pub(super) fn kept(head: Parts) -> Parts {
+    let mut kept = http::Request::new(()).into_parts().0;
+    kept.method = match head.method {
+        Method::POST => Method::POST,
+        _ => Method::GET,
+    };
+    kept.uri = path(&head.uri);
+    kept.version = head.version;
+    kept.headers = fields(&head.headers);
+    kept.extensions = head.extensions;
+    kept
 }
 
-impl Heads {
-    pub(super) fn new() -> Self {
-        Self {
-            strangers: ByteBudget::new(OF_STRANGERS),
-            identities: ByteBudget::new(OF_IDENTITIES),
-            users: ByteBudget::new(OF_USERS),
+/// The path alone. One that is too long is that of no call.
+fn path(uri: &Uri) -> Uri {
+    let path = uri.path();
+    let path = if path.len() > MAX_PATH_BYTES {
+        "/"
+    } else {
+        path
+    };
+    Uri::try_from(path).unwrap_or_default()
+}
+
+fn fields(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = HeaderMap::new();
+    for name in KEPT {
+        let values = headers.get_all(name).iter();
+        let values = values.filter(|value| value.len() <= MAX_VALUE_BYTES);
+        for value in values.take(MAX_OF_A_NAME) {
+            if let Ok(copy) = HeaderValue::from_bytes(value.as_bytes()) {
+                kept.append(name, copy);
+            }
         }
     }
-
-    /// Charges a head to whoever calls.
-    ///
-    /// # Errors
-    /// The bound that it would break.
-    pub(super) fn charge(&self, payer: &Payer, headers: &HeaderMap) -> Result<Charge, Exhausted> {
-        let budget = match payer {
-            Payer::Source(_) => &self.strangers,
-            Payer::Identity(_) => &self.identities,
-            Payer::Uid(_) => &self.users,
-        };
-        let mut charge = budget.account(payer.clone()).open();
-        charge.resize(weight(headers))?;
-        Ok(charge)
-    }
-}
-
-/// The bytes that a head holds.
-fn weight(headers: &HeaderMap) -> usize {
-    headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES)
-        .sum()
+    kept
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderName;
-    use std::net::Ipv4Addr;
+    use http::Request;
 
     use super::*;
-    use crate::limits::{MAX_CONCURRENT_STREAMS, MAX_HEADER_BYTES};
+    use crate::limits::MAX_HEADER_BYTES;
 
-    /// What RFC 9113 counts for a field besides its text.
-    const COUNTED_BYTES: usize = 32;
-
-    /// The head with the most fields that a server takes in.
-    fn heaviest() -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        let mut counted = 0;
-        for number in 0_u32.. {
-            let name = HeaderName::try_from(number.to_string()).unwrap();
-            counted += name.as_str().len() + COUNTED_BYTES;
-            if counted > MAX_HEADER_BYTES as usize {
-                break;
-            }
-            headers.insert(name, http::HeaderValue::from_static(""));
-        }
-        headers
-    }
-
-    fn source(last: u8) -> Payer {
-        Payer::source(Ipv4Addr::new(192, 0, 2, last).into())
+    fn head(request: http::request::Builder) -> Parts {
+        request.body(()).unwrap().into_parts().0
     }
 
     #[test]
-    fn heads_of_one_source_take_its_share_and_come_back() {
-        let (heads, headers) = (Heads::new(), heaviest());
-        let charge = |payer: &Payer| heads.charge(payer, &headers);
-        let held: Vec<_> = (0..MAX_CONCURRENT_STREAMS)
-            .map_while(|_| charge(&source(1)).ok())
-            .collect();
-        assert!(held.len() < 16, "{} heads of the most fields", held.len());
-        assert!(charge(&source(2)).is_ok());
-        drop(held);
-        assert_eq!(heads.strangers.held(), 0);
+    fn only_what_is_read_is_kept_of_a_head() {
+        let path = "/envoy.service.secret.v3.SecretDiscoveryService/FetchSecrets";
+        let long = "a".repeat(MAX_HEADER_BYTES as usize / 2);
+        let uri = format!("http://{long}.example/{path}?{long}");
+        let mut request = Request::post(uri.replacen("//envoy", "/envoy", 1))
+            .extension(7_u32)
+            .header("content-type", "application/grpc")
+            .header("grpc-timeout", "1S")
+            .header("grpc-encoding", &long)
+            .header("user-agent", &long);
+        for _ in 0..5 {
+            request = request.header("workload.spiffe.io", "true");
+        }
+        for number in 0..100 {
+            request = request.header(format!("x-{number}"), "");
+        }
+        let kept = kept(head(request));
+        assert_eq!(kept.uri, path);
+        assert_eq!(kept.method, Method::POST);
+        assert_eq!(kept.extensions.get(), Some(&7_u32));
+        let names: Vec<&str> = kept.headers.iter().map(|(name, _)| name.as_str()).collect();
+        let security = "workload.spiffe.io";
+        assert_eq!(names, ["content-type", "grpc-timeout", security, security]);
     }
 
     #[test]
-    fn heads_of_strangers_take_nothing_from_nodes_and_users() {
-        let (heads, headers) = (Heads::new(), heaviest());
-        let mut held = Vec::new();
-        for last in 0..=u8::MAX {
-            held.extend(std::iter::from_fn(|| {
-                heads.charge(&source(last), &headers).ok()
-            }));
-        }
-        assert!(heads.strangers.held() <= OF_STRANGERS.total);
-        let node = Payer::Identity("spiffe://example.org/node/a".parse().unwrap());
-        assert!(heads.charge(&node, &headers).is_ok());
-        assert!(heads.charge(&Payer::Uid(7), &headers).is_ok());
+    fn path_of_no_call_is_not_kept() {
+        let long = format!("/{}", "a".repeat(MAX_PATH_BYTES));
+        let odd = Method::from_bytes("M".repeat(10_000).as_bytes()).unwrap();
+        let kept = kept(head(Request::builder().method(odd).uri(long)));
+        assert_eq!((kept.uri.path(), kept.method), ("/", Method::GET));
     }
 
+    /// A value is a piece of the frame that it came in, which stays in memory with it.
     #[test]
-    fn streams_of_a_large_envoy_fit() {
-        let heads = Heads::new();
-        let mut headers = HeaderMap::new();
-        for name in 0..12 {
-            let name = HeaderName::try_from(format!("x-envoy-{name}")).unwrap();
-            headers.insert(
-                name,
-                http::HeaderValue::from_static("a value of usual length"),
-            );
-        }
-        let user = Payer::Uid(7);
-        let held: Result<Vec<_>, _> = (0..4_000).map(|_| heads.charge(&user, &headers)).collect();
-        assert!(held.is_ok(), "{held:?}");
+    fn what_is_kept_is_a_copy() {
+        let frame = bytes::Bytes::from(vec![b'a'; 16_384]);
+        let value = HeaderValue::from_maybe_shared(frame.slice(..10)).unwrap();
+        let kept = kept(head(Request::post("/a").header("grpc-timeout", value)));
+        assert_eq!(kept.headers["grpc-timeout"], "a".repeat(10));
+        assert!(frame.is_unique());
     }
 }

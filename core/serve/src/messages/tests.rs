@@ -60,10 +60,10 @@ async fn call_on(
         let sender = sender.clone();
         async move {
             sender.try_send(request).unwrap();
-            Ok::<_, Infallible>(())
+            Ok::<_, Infallible>(Response::new(Body::empty()))
         }
     }));
-    service.oneshot(Request::new(body)).await.unwrap();
+    drop(service.oneshot(Request::new(body)).await.unwrap());
     Caller {
         frames,
         request: seen.recv().await.unwrap(),
@@ -103,36 +103,97 @@ fn as_it_is(bounds: MessageBounds) -> MessageBounds {
     bounds
 }
 
-#[tokio::test]
-async fn a_head_beyond_the_share_is_answered_and_nothing_is_read() {
-    let bounds = MessageBounds::new(SHARES);
-    let service = bounds.layer(service_fn(async |request: Request<Body>| {
-        Ok::<_, Infallible>(request)
+/// Calls a server whose answers are so many bytes.
+fn answering(budget: &Arc<ByteBudget>, bytes: usize) -> impl AsyncFn() -> Response<Body> + use<> {
+    let account = budget.account(Payer::Uid(7));
+    let bounds = MessageBounds::paid_by(move |_| account.clone());
+    let service = bounds.layer(service_fn(move |_: Request<Body>| async move {
+        let whole = http_body_util::Full::new(Bytes::from(vec![0; bytes]));
+        Ok::<_, Infallible>(Response::new(Body::new(whole)))
     }));
-    let begin = || {
-        let mut request = Request::new(Body::new(http_body_util::Full::new(Bytes::from(message(
-            b"hello",
-        )))));
-        let long = "a".repeat(crate::limits::MAX_HEADER_BYTES as usize / 2);
-        request.headers_mut().insert("x", long.parse().unwrap());
-        service.clone().oneshot(request)
-    };
-    let mut held = Vec::new();
-    let refused = loop {
-        assert!(held.len() < 1_000, "every head is taken in");
-        let (head, body) = begin().await.unwrap().into_parts();
-        let mut reader = Streaming::new_request(Raw, body, None, Some(MAX_BYTES));
-        match reader.message().await {
-            Ok(read) => assert_eq!(read.unwrap(), b"hello"),
-            Err(refused) => break refused,
-        }
-        held.push((head, reader));
-    };
-    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
-    held.clear();
-    let (_head, body) = begin().await.unwrap().into_parts();
-    let mut reader = Streaming::new_request(Raw, body, None, Some(MAX_BYTES));
-    assert_eq!(reader.message().await.unwrap().unwrap(), b"hello");
+    async move || {
+        let request = Request::new(Body::empty());
+        service.clone().oneshot(request).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn call_has_a_place_until_its_answer_has_left() {
+    let begin = answering(&ByteBudget::new(SHARES), 10);
+    let most = crate::limits::CALLS_OF_USERS.of_one();
+    let mut leaving = Vec::new();
+    for _ in 0..most {
+        let mut body = begin().await.into_body();
+        // h2 has the bytes, and the call has ended.
+        leaving.push(body.frame().await.unwrap().unwrap().into_data().unwrap());
+        assert!(body.frame().await.is_none());
+    }
+    let refused = begin().await;
+    assert_eq!(refused.headers()["grpc-status"], "8");
+    leaving.pop();
+    assert!(begin().await.headers().get("grpc-status").is_none());
+}
+
+#[tokio::test]
+async fn unread_answers_are_charged_until_they_have_left() {
+    let budget = ByteBudget::new(SHARES);
+    let begin = answering(&budget, 25_000);
+    let mut leaving = Vec::new();
+    for _ in 0..2 {
+        let mut body = begin().await.into_body();
+        leaving.push(body.frame().await.unwrap().unwrap().into_data().unwrap());
+    }
+    assert_eq!(budget.held(), 50_000);
+    let mut body = begin().await.into_body();
+    let end = body.frame().await.unwrap().unwrap().into_trailers();
+    assert_eq!(end.unwrap()["grpc-status"], "8");
+    assert!(body.frame().await.is_none());
+    // A piece of it is as long as the whole.
+    let piece = leaving.pop().unwrap().split_off(24_999);
+    assert_eq!(budget.held(), 50_000);
+    drop(piece);
+    assert_eq!(budget.held(), 25_000);
+    leaving.clear();
+    assert_eq!(budget.held(), 0);
+}
+
+#[tokio::test]
+async fn long_head_is_not_kept() {
+    let service = MessageBounds::new(SHARES).layer(service_fn(async |request: Request<Body>| {
+        assert_eq!(request.uri(), "/a");
+        assert!(request.headers().is_empty());
+        Ok::<_, Infallible>(Response::new(Body::empty()))
+    }));
+    let long = "a".repeat(crate::limits::MAX_HEADER_BYTES as usize / 2);
+    let request = Request::post(format!("http://{long}/a?{long}")).header("x", &long);
+    let answer = service.oneshot(request.body(Body::empty()).unwrap());
+    answer.await.unwrap();
+}
+
+#[tokio::test]
+async fn second_message_of_a_unary_call_ends_it() {
+    let caller = call(as_it_is).await;
+    caller.send(&message(b"one")).await;
+    caller.send(&message(b"two")[..5]).await;
+    let (_frames, mut reader) = caller.whole();
+    assert_eq!(reader.message().await.unwrap().unwrap(), b"one");
+    let status = reader.trailers().await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+}
+
+#[tokio::test]
+async fn trailers_of_a_request_are_not_kept() {
+    let caller = call(as_it_is).await;
+    caller.send(&message(b"one")).await;
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("x", "y".parse().unwrap());
+    let frame = Frame::trailers(trailers);
+    caller.frames.send(Ok(frame)).await.unwrap();
+    let (frames, mut reader) = caller.whole();
+    drop(frames);
+    assert_eq!(reader.message().await.unwrap().unwrap(), b"one");
+    let trailers = reader.trailers().await.unwrap();
+    assert!(trailers.is_none_or(|trailers| trailers.is_empty()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -372,6 +433,8 @@ async fn body_hands_on_one_message_at_a_time() {
     let mut both = BytesMut::from(&message(b"one")[..]);
     both.extend(message(b"two"));
     caller.send(&both).await;
+    let shared = caller.request.extensions().get::<SharedBody>();
+    shared.unwrap().lock().stream();
     let mut body = caller.request.into_body();
     for text in [b"one", b"two"] {
         let frame = body.frame().await.unwrap().unwrap();

@@ -1,0 +1,128 @@
+//! How many calls are under way, by who makes them.
+//!
+//! HTTP/2 lets a caller begin calls and never end them, and end them without reading the answer. So a
+//! call has a place from its head to the last byte of its answer. Strangers, nodes and local users
+//! have places of their own. The first of each caller are its own: whatever all others do, one that
+//! needs few gets them.
+
+use std::sync::Arc;
+
+use super::budget::Payer;
+use crate::limits::{CALLS_OF_IDENTITIES, CALLS_OF_STRANGERS, CALLS_OF_USERS, CallBounds};
+use crate::places::{Bounds, Holder, Place, Places, Surplus};
+
+/// The places of all calls of a server.
+#[derive(Debug)]
+pub(super) struct Calls {
+    strangers: Seats,
+    identities: Seats,
+    users: Seats,
+}
+
+/// The places of one kind of callers.
+#[derive(Debug)]
+struct Seats {
+    first: Places,
+    more: Places,
+}
+
+impl Calls {
+    pub(super) fn new() -> Self {
+        Self {
+            strangers: Seats::new(CALLS_OF_STRANGERS),
+            identities: Seats::new(CALLS_OF_IDENTITIES),
+            users: Seats::new(CALLS_OF_USERS),
+        }
+    }
+
+    /// A place for one more call of this caller, unless it has its share.
+    pub(super) fn enter(&self, payer: &Payer) -> Option<Arc<Place>> {
+        let (seats, holder) = match payer {
+            Payer::Source(source) => (&self.strangers, Holder::Source(*source)),
+            Payer::Identity(id) => (&self.identities, Holder::Identity(id.clone())),
+            Payer::Uid(uid) => (&self.users, Holder::Uid(*uid)),
+        };
+        let first = seats.first.take(holder.clone());
+        first.or_else(|| seats.more.take(holder)).map(Arc::new)
+    }
+}
+
+impl Seats {
+    fn new(bounds: CallBounds) -> Self {
+        // There are no more callers than the listener has connections.
+        let unbounded = usize::MAX / 16;
+        Self {
+            first: places(bounds.first, unbounded),
+            more: places(bounds.each, bounds.total),
+        }
+    }
+}
+
+fn places(each: usize, total: usize) -> Places {
+    Places::new(Bounds {
+        total,
+        each,
+        surplus: Surplus::Refused,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn source(last: u8) -> Payer {
+        Payer::source(Ipv4Addr::new(192, 0, 2, last).into())
+    }
+
+    fn node(number: usize) -> Payer {
+        let id = format!("spiffe://example.org/node/{number}");
+        Payer::Identity(id.parse().unwrap())
+    }
+
+    /// As many as this caller gets.
+    fn flood(calls: &Calls, payer: &Payer) -> Vec<Arc<Place>> {
+        std::iter::from_fn(|| calls.enter(payer)).collect()
+    }
+
+    #[test]
+    fn calls_of_one_caller_take_its_share_and_come_back() {
+        let calls = Calls::new();
+        for (payer, bounds) in [
+            (source(1), CALLS_OF_STRANGERS),
+            (node(1), CALLS_OF_IDENTITIES),
+            (Payer::Uid(1), CALLS_OF_USERS),
+        ] {
+            let held = flood(&calls, &payer);
+            assert!(held.len() <= bounds.of_one());
+            let again = held.len();
+            drop(held);
+            assert_eq!(flood(&calls, &payer).len(), again);
+        }
+    }
+
+    #[test]
+    fn fresh_caller_gets_in_while_all_others_flood() {
+        let calls = Calls::new();
+        let mut held = Vec::new();
+        for number in 0..200 {
+            held.extend(flood(&calls, &source(number)));
+            held.extend(flood(&calls, &node(number.into())));
+            held.extend(flood(&calls, &Payer::Uid(number.into())));
+        }
+        let kinds = [CALLS_OF_STRANGERS, CALLS_OF_IDENTITIES, CALLS_OF_USERS];
+        let most = kinds.map(|bounds| 200 * bounds.first + bounds.total);
+        assert!(held.len() <= most.iter().sum());
+        for (fresh, bounds) in [source(250), node(250), Payer::Uid(250)].iter().zip(kinds) {
+            let held = flood(&calls, fresh);
+            assert!(held.len() >= bounds.first, "{fresh:?}");
+        }
+    }
+
+    #[test]
+    fn streams_of_two_large_envoys_fit() {
+        let calls = Calls::new();
+        assert!(flood(&calls, &Payer::Uid(7)).len() >= 2_560);
+    }
+}
