@@ -79,11 +79,13 @@ pub(crate) async fn keep_log(plane: Arc<Plane>) {
 pub(crate) async fn keep_gate(plane: Arc<Plane>) {
     let mut changes = plane.fleet.changes();
     loop {
-        if let Err(error) = plane.activate_if_open().await {
+        let activated = plane.activate_if_open().await;
+        if let Err(error) = &activated {
             tracing::error!(error = %error, "root not activated");
         }
         tokio::select! {
-            _ = changes.changed() => {}
+            // What the fleet says mends no key store and no disk.
+            _ = changes.changed(), if activated.is_ok() => {}
             () = tokio::time::sleep(TICK) => {}
             () = plane.stopping.cancelled() => return,
         }

@@ -17,7 +17,7 @@ const MAX_SHOWN: usize = 4;
 
 impl Authority {
     /// Whether a certificate that a handshake has verified is of this log, and not in it. Reads the
-    /// disk.
+    /// disk, once for each certificate that is in it.
     pub(crate) fn is_contradicted(&self, serial: &[u8]) -> bool {
         let Ok(serial) = Serial::from_bytes(serial) else {
             return false;
@@ -48,10 +48,7 @@ impl Authority {
         if serial.index() < self.log.bytes().first_retained() {
             return false;
         }
-        match self.log.read_back(serial.index()) {
-            Ok(logged) => logged.is_none_or(|logged| logged.issuance().serial != *serial),
-            Err(_) => false,
-        }
+        self.log.holds(serial).is_ok_and(|is_there| !is_there)
     }
 
     /// Before a certificate is issued.

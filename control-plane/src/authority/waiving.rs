@@ -262,3 +262,27 @@ fn not_waived(consumer: &str) -> Denied {
         remedy: "see `countersign ca status`",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waivers_have_a_bound() {
+        let mut waivers = Waivers::default();
+        let waiver = Waiver {
+            root: "root".to_owned(),
+            reason: "dead".to_owned(),
+            since: Timestamp::UNIX_EPOCH,
+            until: Timestamp::UNIX_EPOCH,
+        };
+        for number in 0..MAX_WAIVERS {
+            let name = number.to_string();
+            assert!(waivers.check_room(std::slice::from_ref(&name)).is_ok());
+            waivers.insert(name, waiver.clone());
+        }
+        assert!(waivers.check_room(&["0".to_owned()]).is_ok(), "it has one");
+        let refused = waivers.check_room(&["one more".to_owned()]).unwrap_err();
+        assert_eq!(refused.code, "too_many_waivers");
+    }
+}

@@ -4,6 +4,8 @@
 //! the same step: indexes have no holes, and the serial says where in the log to look. The bytes
 //! are kept by `countersign-tlog`; what they mean is in [`super::entries`].
 
+mod found;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use aws_lc_rs::rand;
 use countersign_model::{Serial, TrustDomain};
 use countersign_proto::log::entry::What;
 use countersign_tlog::{self as tlog, AppendError, LogError};
+use found::Found;
 use jiff::Timestamp;
 
 use super::entries;
@@ -33,6 +36,7 @@ pub struct Log {
     id: u32,
     entries: Arc<tlog::Log>,
     refused: RefusedWrites,
+    found: Found,
 }
 
 /// A coordinate that nothing else will ever have. Consumed by the certificate that bears it.
@@ -94,6 +98,7 @@ impl Log {
             id,
             entries: Arc::new(tlog::Log::open(&options)?),
             refused: RefusedWrites::default(),
+            found: Found::default(),
         })
     }
 
@@ -165,6 +170,14 @@ impl Log {
             }
             Err(_) => {}
         }
+    }
+
+    /// Whether the certificate of a serial is in the log. Reads the disk the first time.
+    pub(crate) fn holds(&self, serial: &Serial) -> Result<bool, LogError> {
+        self.found.or_look(serial, || {
+            let logged = self.read_back(serial.index())?;
+            Ok(logged.is_some_and(|logged| logged.issuance().serial == *serial))
+        })
     }
 
     /// An entry that was read back from the log is durable by nature. `None` where it was pruned

@@ -104,6 +104,12 @@ impl Log {
         self.parts.intake.stopped()
     }
 
+    /// Whether so many entries wait for a checkpoint that none is taken before there is one.
+    pub fn is_full(&self) -> bool {
+        let begins = self.size().is_multiple_of(journal::SEGMENT_ENTRIES);
+        begins && self.parts.tail.segments() >= journal::MAX_SEGMENTS
+    }
+
     /// How many entries the newest checkpoint covers.
     pub fn published(&self) -> u64 {
         self.parts.published.load(Ordering::Acquire)

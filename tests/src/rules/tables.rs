@@ -264,6 +264,16 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         &[("control-plane/src/attest/bans.rs", "Bans.0")],
     ),
     (
+        "MAX_WAIVERS",
+        "waivers_have_a_bound",
+        &[("control-plane/src/authority/waiving.rs", "Waivers.0")],
+    ),
+    (
+        "MAX_FOUND",
+        "remembered_serials_are_bounded",
+        &[("control-plane/src/ca/log/found.rs", "Found.0")],
+    ),
+    (
         "SERVER_KEYS",
         "own_keys_of_the_listener_are_bounded",
         &[("control-plane/src/authority/refused_keys.rs", "Own.servers")],
@@ -322,10 +332,7 @@ const FOLLOWING: &[(&str, Places)] = &[
     ),
     (
         "a waiver: MAX_WAIVERS",
-        &[
-            ("control-plane/src/authority/waiving.rs", "Waivers.0"),
-            ("control-plane/src/fleet/gate.rs", "Waived.by_name"),
-        ],
+        &[("control-plane/src/fleet/gate.rs", "Waived.by_name")],
     ),
     (
         "an enrolment that runs: STRIPES",
@@ -520,6 +527,24 @@ fn every_bound_and_its_test_are_there() {
         let head = format!("fn {test}(");
         let is_test = |text: &String| text.contains(&head);
         assert!(everything.iter().any(is_test), "no test is named {test}");
+    }
+}
+
+/// The constants that a sentence names.
+fn constants(sentence: &str) -> impl Iterator<Item = &str> {
+    let words = sentence.split(|c: char| !c.is_ascii_uppercase() && c != '_');
+    words.filter(|word| word.contains('_'))
+}
+
+#[test]
+fn bounds_that_are_followed_are_there() {
+    let sources = production();
+    for (what, _) in FOLLOWING {
+        for bound in constants(what) {
+            let constant = format!("const {bound}:");
+            let is_there = |source: &Source| source.text.contains(&constant);
+            assert!(sources.iter().any(is_there), "no bound is named {bound}");
+        }
     }
 }
 
