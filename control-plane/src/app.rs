@@ -194,7 +194,7 @@ impl Running {
         listening("admin", config.admin.socket.display());
         let router = grpc::local_server(admin::messages()).add_service(admin::service(plane));
         let counters = plane.metrics.admin.clone();
-        let incoming = unix::incoming_within(admin, admin::admits, caps.admin, counters);
+        let incoming = unix::incoming(admin, admin::admits, caps.admin, counters);
         let stop = plane.stopping.clone().cancelled_owned();
         self.until_drained("admin", router.serve_with_incoming_shutdown(incoming, stop));
 

@@ -6,10 +6,8 @@ use countersign_cli::{Exit, Failure};
 use countersign_serve::limits::MAX_OPS_CONNECTIONS;
 use countersign_serve::ops::Ops;
 use countersign_serve::shutdown::Signals;
-use countersign_serve::unix::{SocketModes, UnixSocket, bind_unix, incoming_within};
-use countersign_serve::{
-    BindError, Counters, Descriptors, Limits, ListenerSeries, bind_tcp, grpc, ops,
-};
+use countersign_serve::unix::{SocketModes, UnixSocket, bind_unix};
+use countersign_serve::{BindError, Counters, Descriptors, Limits, ListenerSeries, bind_tcp, ops};
 use countersign_telemetry::{LogSeries, Settings, Telemetry};
 use countersign_verify::tls::TrustCell;
 use tokio::net::TcpListener;
@@ -27,7 +25,7 @@ use crate::control::{Control, Parts};
 use crate::holdings::Holdings;
 use crate::install::Installer;
 use crate::lifecycle::{Readiness, drain};
-use crate::local_api::{LocalApi, recognised};
+use crate::local_api::LocalApi;
 use crate::proxy::{Listening, Proxy};
 use crate::state::{StateDir, StateError};
 use crate::status::{self, Report, Sources};
@@ -162,12 +160,15 @@ impl Sidecar {
         })
     }
 
-    /// The socket gets as much as a listener of the proxy.
+    /// The socket gets as much as a listener of the proxy, and some for users without an identity.
     fn workload_limits(&self, descriptors: &mut Descriptors) -> Limits {
         let usual = Limits::default();
+        let strangers = self.config.workload_api.max_strangers;
+        let max_strangers = descriptors.small("workload_api strangers", strangers);
         let large = 1 + self.proxy.listening().len();
         Limits {
             max_connections: descriptors.large("workload_api", usual.max_connections, 1, large),
+            max_strangers,
             ..usual
         }
     }
@@ -244,13 +245,7 @@ async fn serve_workloads(
     api: Arc<LocalApi>,
     (limits, counters): (Limits, Arc<Counters>),
 ) {
-    let (sds, workload) = api.services();
-    let connections = incoming_within(socket, |_| true, limits, counters);
-    let serving = grpc::secret_server(api.messages())
-        .add_service(sds)
-        .add_service(workload)
-        .serve_with_incoming(recognised(connections));
-    if let Err(error) = serving.await {
+    if let Err(error) = api.serve(socket, (limits, counters)).await {
         tracing::error!(%error, "the workload socket stopped");
     }
 }

@@ -13,5 +13,5 @@ pub mod uid_alone;
 
 pub use caller::Caller;
 pub use program::Programs;
-pub use selectors::Process;
+pub use selectors::{Ids, Process};
 pub use socket_owner::{DiagnosticsError, OtherEnd};

@@ -19,7 +19,8 @@ use crate::status::SOCKET;
 use listeners::Taken;
 pub use listeners::{AttestCallers, Inbound, Outbound};
 pub use sections::{
-    Attestation, ControlPlane, DEFAULT_ENROL_AHEAD, Log, MAX_ADDRESSES, Telemetry, WorkloadApi,
+    Attestation, ControlPlane, DEFAULT_ENROL_AHEAD, DEFAULT_MAX_STRANGERS, Log, MAX_ADDRESSES,
+    Telemetry, WorkloadApi,
 };
 
 /// How long open connections may finish, where `drain_timeout` is not set.

@@ -129,6 +129,11 @@ impl Holdings {
         self.snapshot.load_full()
     }
 
+    /// [`Snapshot::rights`] of the newest one.
+    pub fn rights(&self) -> u64 {
+        self.snapshot.load().rights
+    }
+
     /// Changes with every new snapshot.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.generation.subscribe()

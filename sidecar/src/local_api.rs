@@ -3,24 +3,33 @@
 //! Both attest the caller by its connection, read [`Holdings`], and record in [`Consumers`] what
 //! each caller has. Neither looks at anything that a caller says about itself.
 
+mod admissible;
 #[cfg(test)]
 pub(crate) mod harness;
 mod quota;
 mod socket;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use countersign_model::{EntitlementId, SpiffeId, TrustDomain};
 use countersign_proto::sds::secret_discovery_service_server::SecretDiscoveryServiceServer;
 use countersign_proto::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
 use countersign_serve::messages::{Account, ByteBudget, MessageBounds, Payer, Shares};
+use countersign_serve::places::Standing;
+use countersign_serve::unix::{UnixPeer, UnixSocket, UserPlace, UserPlaces, incoming_by_standing};
+use countersign_serve::{Counters, Limits, grpc};
 use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
+use tokio_stream::StreamExt as _;
 use tonic::{Extensions, Request, Status};
 
-pub use quota::{MAX_STREAMS_PER_UID, MAX_STREAMS_WITHOUT_IDENTITY, StreamPermit, StreamQuota};
-pub use socket::{LocalConnection, LocalPeer, recognised};
+pub use quota::{
+    MAX_STREAMS_PER_UID, MAX_STREAMS_WITHOUT_IDENTITY, STREAM_BYTES, StreamPermit, StreamQuota,
+};
+pub use socket::{LocalCaller, LocalConnection, LocalPeer};
+
+use admissible::{Admissible, ByIds};
 
 use crate::attest::{Caller, Programs};
 use crate::consumers::{Connection, ConsumerKind, Consumers, Full, Owner};
@@ -49,6 +58,9 @@ pub struct LocalApi {
     quota: Arc<StreamQuota>,
     programs: Arc<Programs>,
     budget: Arc<ByteBudget>,
+    strangers: Arc<ByteBudget>,
+    admissible: Admissible,
+    places: Arc<OnceLock<UserPlaces>>,
 }
 
 /// What callers make this process hold: unfinished messages, and the names that streams ask for. Each
@@ -56,6 +68,15 @@ pub struct LocalApi {
 const SHARES: Shares = Shares {
     total: 256 * 1024 * 1024,
     each: 16 * 1024 * 1024,
+};
+
+/// What all callers that may have nothing make this process hold together: messages and names as
+/// above, answers that they do not read, and what their streams take. One of them may have half: an Envoy
+/// with a thousand secrets, while this node does not know yet who may have what. Where all is taken, the
+/// oldest connection of the uid with the most goes.
+const STRANGERS: Shares = Shares {
+    total: 48 * 1024 * 1024,
+    each: 24 * 1024 * 1024,
 };
 
 impl LocalApi {
@@ -66,6 +87,7 @@ impl LocalApi {
         trust_domain: &TrustDomain,
         clock: fn() -> Timestamp,
     ) -> Arc<Self> {
+        let places = Arc::<OnceLock<UserPlaces>>::default();
         Arc::new(Self {
             trust_domain_id: trust_domain.id(),
             holdings,
@@ -76,7 +98,39 @@ impl LocalApi {
             quota: Arc::default(),
             programs: Arc::default(),
             budget: ByteBudget::new(SHARES),
+            strangers: strangers_budget(places.clone()),
+            admissible: Admissible::default(),
+            places,
         })
+    }
+
+    /// Serves both services until dropped.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn serve(
+        self: Arc<Self>,
+        socket: UnixSocket,
+        (limits, counters): (Limits, Arc<Counters>),
+    ) -> Result<(), tonic::transport::Error> {
+        let places = UserPlaces::new(&limits, &counters);
+        let places = self.places.get_or_init(|| places).clone();
+        let api = Arc::clone(&self);
+        let standing = move |peer: &UnixPeer| match api.by_ids(peer) {
+            ByIds::Admitted => Standing::Recognised,
+            // What it runs is looked at before a byte of it is read.
+            ByIds::IfProgram | ByIds::Nothing => Standing::Stranger,
+        };
+        let connections = incoming_by_standing(socket, standing, (places, limits, counters));
+        let api = Arc::clone(&self);
+        let connections = connections
+            .map(move |accepted| accepted.map(|accepted| LocalConnection::new(accepted, &api)));
+        let (sds, workload) = self.services();
+        grpc::secret_server(self.messages())
+            .add_service(sds)
+            .add_service(workload)
+            .serve_with_incoming(connections)
+            .await
     }
 
     /// Adds the metrics of the socket to a registry.
@@ -84,9 +138,7 @@ impl LocalApi {
         self.metrics.register(registry);
     }
 
-    /// The services, to be added to one server on one Unix listener whose connections carry a
-    /// [`LocalPeer`].
-    pub fn services(self: &Arc<Self>) -> Services {
+    fn services(self: &Arc<Self>) -> Services {
         let sds = SecretDiscoveryServiceServer::new(SecretDiscovery::new(self.clone()));
         let workload = SpiffeWorkloadApiServer::new(WorkloadApi::new(self.clone()));
         (
@@ -95,23 +147,57 @@ impl LocalApi {
         )
     }
 
-    /// What callers may send: to be set on the server of the socket.
-    pub fn messages(self: &Arc<Self>) -> MessageBounds {
+    /// What callers may send.
+    fn messages(self: &Arc<Self>) -> MessageBounds {
         let api = Arc::clone(self);
         MessageBounds::paid_by(move |call| api.account(call)).sieved(fields)
     }
 
     /// Who pays for what a call makes us hold.
     pub(crate) fn account(&self, call: &Extensions) -> Account {
-        let peer = call.get::<LocalPeer>();
-        let payer = peer.map_or_else(Payer::unknown, |local| Payer::Uid(local.peer.uid));
-        self.budget.account(payer)
+        match call.get::<LocalCaller>() {
+            Some(caller) => self.account_of(caller),
+            None => self.budget.account(Payer::unknown()),
+        }
+    }
+
+    /// Who pays for what this caller makes us hold from now on.
+    pub(crate) fn account_of(&self, caller: &LocalCaller) -> Account {
+        let uid = caller.peer.peer.uid;
+        match caller.place.standing() {
+            Standing::Recognised => self.budget.account(Payer::Uid(uid)),
+            Standing::Stranger => self.strangers.account(Payer::Stranger(uid)),
+        }
+    }
+
+    /// What the ids of a caller say.
+    fn by_ids(&self, peer: &UnixPeer) -> ByIds {
+        self.admissible.judge(peer, &self.holdings.load())
+    }
+
+    /// What this node makes of a caller, its program included.
+    async fn standing_of(self: Arc<Self>, peer: LocalPeer) -> Standing {
+        let snapshot = self.holdings.load();
+        standing(&Caller::attest(peer, &snapshot, &self.programs).await)
     }
 
     /// What all callers make us hold now.
     #[cfg(test)]
     pub(crate) fn held_bytes(&self) -> usize {
-        self.budget.held()
+        self.budget.held() + self.strangers.held()
+    }
+
+    /// What those hold who may have nothing.
+    #[cfg(test)]
+    pub(crate) fn strangers_held(&self) -> usize {
+        self.strangers.held()
+    }
+
+    /// So many bytes more that such a uid holds.
+    #[cfg(test)]
+    pub(crate) fn strangers_hold(&self, uid: u32, bytes: usize) -> Option<impl Sized + use<>> {
+        let mut charge = self.strangers.account(Payer::Stranger(uid)).open();
+        charge.resize(bytes).ok().map(|()| charge)
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -124,9 +210,9 @@ impl LocalApi {
         request: &Request<T>,
         snapshot: &Snapshot,
     ) -> Result<Caller, Status> {
-        let peer = request.extensions().get::<LocalPeer>().copied();
-        let peer = peer.ok_or_else(|| Status::unauthenticated("no peer credentials"))?;
-        let caller = Caller::attest(peer, snapshot, &self.programs).await;
+        let LocalCaller { peer, place } = local_caller(request.extensions())?;
+        let caller = Caller::attest(*peer, snapshot, &self.programs).await;
+        place.change(standing(&caller));
         match caller.is_in_doubt() {
             true => Err(in_doubt()),
             false => Ok(caller),
@@ -137,16 +223,23 @@ impl LocalApi {
     /// everybody may have something.
     pub(crate) fn admit_stream(
         &self,
+        call: &Extensions,
         caller: &Caller,
         snapshot: &Snapshot,
     ) -> Result<StreamPermit, Status> {
         let has_identity = caller.has_identity() || !snapshot.knows_rights();
-        self.quota
-            .admit(caller.peer().uid, has_identity)
-            .ok_or_else(|| match has_identity {
-                true => Status::resource_exhausted("too many streams of one user"),
-                false => Status::resource_exhausted("too many streams of a user without identity"),
-            })
+        let permit = self.quota.admit(caller.peer().uid, has_identity);
+        let permit = permit.ok_or_else(|| match has_identity {
+            true => Status::resource_exhausted("too many streams of one user"),
+            false => Status::resource_exhausted("too many streams of a user without identity"),
+        })?;
+        let local = local_caller(call)?;
+        if local.place.standing() == Standing::Recognised {
+            return Ok(permit);
+        }
+        let mut charge = self.account_of(local).open();
+        charge.resize(STREAM_BYTES)?;
+        Ok(permit.paid(charge))
     }
 
     /// Enters an open stream into the record of consumers.
@@ -186,4 +279,30 @@ impl LocalApi {
 /// Of a caller whose executable cannot be looked at now: it shall ask again.
 pub(crate) fn in_doubt() -> Status {
     Status::unavailable("the file system of this program does not answer the sidecar")
+}
+
+fn standing(caller: &Caller) -> Standing {
+    match caller.has_identity() {
+        true => Standing::Recognised,
+        false => Standing::Stranger,
+    }
+}
+
+/// Who calls, and the place of its connection.
+pub(crate) fn local_caller(call: &Extensions) -> Result<&LocalCaller, Status> {
+    call.get::<LocalCaller>()
+        .ok_or_else(|| Status::unauthenticated("no peer credentials"))
+}
+
+fn strangers_budget(places: Arc<OnceLock<UserPlaces>>) -> Arc<ByteBudget> {
+    ByteBudget::relieved_by(STRANGERS, move |greediest| {
+        if let (Payer::Stranger(uid), Some(places)) = (greediest, places.get()) {
+            places.cut_stranger(*uid);
+        }
+    })
+}
+
+/// What a stream does when its caller was judged again.
+pub(crate) fn resettle(place: &UserPlace, caller: &Caller) {
+    place.change(standing(caller));
 }

@@ -33,7 +33,7 @@ use tonic::{Request, Response, Status, Streaming};
 pub use metrics::Metrics;
 pub use secrets::Secrets;
 
-use crate::local_api::LocalApi;
+use crate::local_api::{LocalApi, local_caller};
 use dialect::{Dialect, with_default_type};
 use stream::{Given, Place, SecretStream};
 use view::CallerView;
@@ -95,9 +95,13 @@ impl SecretDiscovery {
     ) -> Result<Response<Responses<D::Response>>, Status> {
         let snapshot = self.api.holdings.load();
         let caller = self.api.attest(&request, &snapshot).await?;
+        let local = local_caller(request.extensions())?.clone();
         let place = Place {
-            permit: self.api.admit_stream(&caller, &snapshot)?,
-            charge: self.api.account(request.extensions()).open(),
+            permit: self
+                .api
+                .admit_stream(request.extensions(), &caller, &snapshot)?,
+            charge: self.api.account_of(&local).open(),
+            local,
         };
         let limits = match caller.has_identity() || !snapshot.knows_rights() {
             true => LIMITS,

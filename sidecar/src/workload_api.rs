@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status};
 pub use reply::{MAX_REPLY_BYTES, MAX_SVIDS};
 pub use updates::FIRST_SVID_DEADLINE;
 
-use crate::local_api::LocalApi;
+use crate::local_api::{LocalApi, local_caller};
 use reply::Reply;
 use updates::Updates;
 
@@ -52,8 +52,10 @@ impl WorkloadApi {
         demand_security_header(request.metadata())?;
         let snapshot = self.api.holdings.load();
         let caller = self.api.attest(request, &snapshot).await?;
-        let permit = self.api.admit_stream(&caller, &snapshot)?;
-        let updates = Updates::open(self.api.clone(), caller, permit).await?;
+        let call = request.extensions();
+        let permit = self.api.admit_stream(call, &caller, &snapshot)?;
+        let place = Arc::clone(&local_caller(call)?.place);
+        let updates = Updates::open(self.api.clone(), caller, (permit, place)).await?;
         Ok(Response::new(Box::pin(updates.into_messages())))
     }
 }

@@ -61,6 +61,13 @@ pub const CALLS_OF_USERS: CallBounds = CallBounds {
     each: 2_752,
     total: MAX_CONNECTIONS,
 };
+/// The same of local users who may have nothing: all streams of an Envoy with a thousand secrets, while
+/// it is not known yet who may have what.
+pub const CALLS_OF_LOCAL_STRANGERS: CallBounds = CallBounds {
+    first: 4,
+    each: 1_280,
+    total: 1_536,
+};
 /// A frame of an answer that is no longer is paid for with the place of its call.
 pub const FREE_REPLY_BYTES: usize = 4 * 1024;
 /// Bytes of one stream that a peer may send before they are read.
@@ -133,7 +140,7 @@ pub struct Limits {
     pub first_byte_deadline: Duration,
     /// See [`MAX_PENDING_HANDSHAKES`].
     pub max_pending_handshakes: usize,
-    /// See [`MAX_STRANGERS`].
+    /// See [`MAX_STRANGERS`]; on a Unix socket, of users who may have nothing.
     pub max_strangers: usize,
     /// See [`STRANGER_LIFETIME`].
     pub stranger_lifetime: Duration,

@@ -39,6 +39,7 @@ use crate::tls::TlsPeer;
 use crate::unix::UnixPeer;
 use answer::Answer;
 use body::Framed;
+use budget::CallAccount;
 use calls::Calls;
 
 /// Bounds what the callers of a server send.
@@ -145,6 +146,7 @@ where
             return Box::pin(ready(Ok(full.into_http())));
         };
         let fields = (rules.fields)(head.uri.path());
+        let account = CallAccount::new(account);
         let (payer, place) = (account.clone(), call.clone());
         let framed = Framed::new(body, payer, fields, rules.deadline, place);
         let body = SharedBody(Arc::new(Mutex::new(framed)));

@@ -32,6 +32,16 @@ pub enum Holder {
     Process(Arc<str>),
 }
 
+/// What a daemon makes of the peer of a connection: of a TLS peer after its handshake, of a local user
+/// by the kernel's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It proved an identity that belongs here, or is a user who may have something.
+    Recognised,
+    /// It proved none, or is somebody who may do or have nothing here.
+    Stranger,
+}
+
 /// A bounded number of places.
 #[derive(Clone, Debug)]
 pub struct Places {
@@ -106,6 +116,18 @@ impl Places {
         })
     }
 
+    /// Takes the oldest place of this holder away, as for a later one.
+    pub(crate) fn displace(&self, holder: &Holder) {
+        let mut budget = self.lock();
+        let displaced = budget.displace(holder);
+        self.note_open(&budget);
+        drop(budget);
+        if let Some(displaced) = displaced {
+            self.occupancy.displaced.increment();
+            displaced.tell();
+        }
+    }
+
     fn note_open(&self, budget: &Budget<Holder, Arc<Notice>>) {
         self.occupancy.open.store(budget.open(), Ordering::Relaxed);
     }
@@ -143,10 +165,20 @@ impl Place {
     /// Ready once the place is somebody else's: the connection has to end. One task may wait.
     pub fn poll_lost(&self, cx: &Context<'_>) -> Poll<()> {
         self.notice.waker.register(cx.waker());
-        match self.notice.is_lost.load(Ordering::Acquire) {
+        match self.is_lost() {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
+    }
+
+    /// Whether the place is somebody else's already.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.notice.is_lost.load(Ordering::Acquire)
+    }
+
+    /// Has whoever waits for the loss look again.
+    pub(crate) fn wake(&self) {
+        self.notice.waker.wake();
     }
 
     /// Runs until the end, or until the place is lost: then `None`.

@@ -18,7 +18,9 @@ use tokio_rustls::server::TlsStream;
 use crate::limits::HANDSHAKE_DEADLINE;
 
 pub use connection::TlsConnection;
-pub use incoming::{Standing, TlsService, incoming};
+pub use incoming::{TlsService, incoming};
+
+pub use crate::places::Standing;
 
 /// Who is at the other end of a TLS connection: the `ConnectInfo` of a [`TlsConnection`], found
 /// in the extensions of every tonic request.

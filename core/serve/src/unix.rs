@@ -4,6 +4,7 @@ mod authority;
 mod bind;
 mod dial;
 mod kept;
+mod user_places;
 
 use std::io;
 use std::pin::Pin;
@@ -21,12 +22,13 @@ use crate::accept::{Ready, Throttle};
 use crate::counters::Counters;
 use crate::greeting::Greeting;
 use crate::limits::{Limits, WARNING_INTERVAL};
-use crate::places::{Bounds, Holder, Place, Places, Surplus};
+use crate::places::Standing;
 
 use authority::AuthorityMender;
 pub use bind::{SocketModes, bind_unix};
 pub use dial::{Squatter, dial};
 pub use kept::UnixSocket;
+pub use user_places::{UserPlace, UserPlaces};
 
 /// What becomes of the bytes of one connection that arrive in such pieces: the door of a fuzz
 /// target.
@@ -69,65 +71,101 @@ impl UnixPeer {
     }
 }
 
-/// The connections of a Unix listener, for [`tonic`]'s `serve_with_incoming`. `admit` is asked
-/// before anything is read; a connection that it refuses is closed.
+/// The connections of a Unix listener for operators, for [`tonic`]'s `serve_with_incoming`. `admit` is
+/// asked before anything is read; a connection that it refuses is closed and takes no place.
 pub fn incoming(
     socket: UnixSocket,
     admit: impl Fn(&UnixPeer) -> bool + Send + 'static,
+    limits: Limits,
+    counters: Arc<Counters>,
 ) -> impl Stream<Item = io::Result<UnixConnection>> + Send + 'static {
-    incoming_within(socket, admit, Limits::default(), Arc::default())
+    let places = UserPlaces::of_operators(&limits, &counters);
+    let standing = move |peer: &UnixPeer| admit(peer).then_some(Standing::Recognised);
+    Ready::spawn(move |ready| Listener::run(socket, standing, (places, limits, counters), ready))
 }
 
-/// [`incoming`] with other limits, and counted.
-pub fn incoming_within(
+/// The connections of a Unix listener to which everybody comes: `standing` says in whose places, before
+/// anything is read, and the [place](UnixConnection::place) of a connection may change later.
+pub fn incoming_by_standing(
     socket: UnixSocket,
-    admit: impl Fn(&UnixPeer) -> bool + Send + 'static,
-    limits: Limits,
-    counters: Arc<Counters>,
+    standing: impl Fn(&UnixPeer) -> Standing + Send + 'static,
+    (places, limits, counters): (UserPlaces, Limits, Arc<Counters>),
 ) -> impl Stream<Item = io::Result<UnixConnection>> + Send + 'static {
-    Ready::spawn(move |ready| run(socket, admit, limits, counters, ready))
+    let standing = move |peer: &UnixPeer| Some(standing(peer));
+    Ready::spawn(move |ready| Listener::run(socket, standing, (places, limits, counters), ready))
 }
 
-async fn run(
-    mut socket: UnixSocket,
-    admit: impl Fn(&UnixPeer) -> bool + Send + 'static,
+/// What an accept loop has.
+struct Listener {
+    places: UserPlaces,
     limits: Limits,
     counters: Arc<Counters>,
-    ready: mpsc::Sender<UnixConnection>,
-) {
-    let bounds = Bounds {
-        total: limits.max_connections,
-        each: limits.max_connections_per_uid,
-        surplus: Surplus::Refused,
-    };
-    let places = Places::observed(bounds, counters.connections.clone());
-    let mut refusals = Refusals::default();
-    loop {
-        let stream = socket.accept().await;
-        let Ok(peer) = UnixPeer::of(&stream) else {
-            continue; // gone already
+    refusals: Refusals,
+    crowd: Throttle,
+}
+
+impl Listener {
+    async fn run(
+        mut socket: UnixSocket,
+        standing: impl Fn(&UnixPeer) -> Option<Standing> + Send + 'static,
+        (places, limits, counters): (UserPlaces, Limits, Arc<Counters>),
+        ready: mpsc::Sender<UnixConnection>,
+    ) {
+        let mut listener = Self {
+            places,
+            limits,
+            counters,
+            refusals: Refusals::default(),
+            crowd: Throttle::new(WARNING_INTERVAL),
         };
-        if !admit(&peer) {
-            counters.refused.increment();
+        loop {
+            let stream = socket.accept().await;
+            let Ok(peer) = UnixPeer::of(&stream) else {
+                continue; // gone already
+            };
+            let Some(place) = listener.place(&peer, standing(&peer)) else {
+                listener.counters.refused.increment();
+                continue;
+            };
+            let connection = UnixConnection {
+                stream,
+                peer,
+                greeting: Greeting::within(listener.limits.first_byte_deadline),
+                authority: AuthorityMender::default(),
+                place,
+            };
+            if ready.send(connection).await.is_err() {
+                return; // the server is gone
+            }
+            listener.counters.served.increment();
+        }
+    }
+
+    fn place(&mut self, peer: &UnixPeer, standing: Option<Standing>) -> Option<Arc<UserPlace>> {
+        let Some(standing) = standing else {
             tracing::debug!(uid = peer.uid, pid = peer.pid, "connection refused");
-            continue;
-        }
-        let Some(place) = places.take(Holder::Uid(peer.uid)) else {
-            counters.refused.increment();
-            refusals.warn(&peer, &limits);
-            continue;
+            return None;
         };
-        let connection = UnixConnection {
-            stream,
-            peer,
-            greeting: Greeting::within(limits.first_byte_deadline),
-            authority: AuthorityMender::default(),
-            _place: place,
-        };
-        if ready.send(connection).await.is_err() {
-            return; // the server is gone
+        if standing == Standing::Stranger {
+            self.tell_crowd(peer);
         }
-        counters.served.increment();
+        let place = self.places.take(peer.uid, standing);
+        if place.is_none() {
+            self.refusals.warn(peer, &self.limits);
+        }
+        place
+    }
+
+    fn tell_crowd(&self, peer: &UnixPeer) {
+        let strangers = &self.counters.strangers;
+        if strangers.is_full() && self.crowd.is_due(Instant::now()) {
+            tracing::warn!(
+                uid = peer.uid,
+                pid = peer.pid,
+                most = strangers.total(),
+                "users without an identity fill their places; the oldest go"
+            );
+        }
     }
 }
 
@@ -170,7 +208,22 @@ pub struct UnixConnection {
     peer: UnixPeer,
     greeting: Greeting,
     authority: AuthorityMender,
-    _place: Place,
+    place: Arc<UserPlace>,
+}
+
+impl UnixConnection {
+    /// Its place, which the daemon may change.
+    pub fn place(&self) -> &Arc<UserPlace> {
+        &self.place
+    }
+
+    /// Fails once its place is lost. Reading and writing ask by themselves.
+    ///
+    /// # Errors
+    /// The place is somebody else's.
+    pub fn check(&self, cx: &Context<'_>) -> io::Result<()> {
+        self.place.check(cx)
+    }
 }
 
 impl Connected for UnixConnection {
@@ -187,6 +240,7 @@ impl AsyncRead for UnixConnection {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.check(cx)?;
         let before = buf.filled().len();
         let read = this.greeting.poll_read(Pin::new(&mut this.stream), cx, buf);
         this.authority.mend(&mut buf.filled_mut()[before..]);
@@ -200,12 +254,15 @@ impl AsyncWrite for UnixConnection {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.check(cx)?;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check(cx)?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check(cx)?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

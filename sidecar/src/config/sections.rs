@@ -4,11 +4,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use countersign_cli::Reader;
+use countersign_serve::limits::MAX_CONNECTIONS;
 use countersign_serve::ops::{MAX_HOSTS, parse_host};
 use http::Uri;
 
 /// Identities that are enrolled before anybody asks for them, where `enrol_ahead` is not set.
 pub const DEFAULT_ENROL_AHEAD: u64 = 64;
+/// `max_strangers` where it is not set: every pod of a node, which at most 250 are, while the sidecar
+/// does not know yet who may have what. They cost 10 MB.
+pub const DEFAULT_MAX_STRANGERS: u64 = 256;
 /// Largest `enrol_ahead`.
 const MAX_ENROL_AHEAD: u64 = 16_384;
 /// Most addresses of the control plane: enough for one name in each of a few sites. What more of
@@ -93,6 +97,8 @@ pub struct WorkloadApi {
     /// `enrol_ahead`: how many identities are enrolled before anybody asks for them. Those beyond
     /// it are enrolled when they are first asked for.
     pub enrol_ahead: usize,
+    /// `max_strangers`: connections open at once of all users together who may have no identity.
+    pub max_strangers: usize,
 }
 
 impl WorkloadApi {
@@ -103,9 +109,15 @@ impl WorkloadApi {
             DEFAULT_ENROL_AHEAD,
             0..=MAX_ENROL_AHEAD,
         );
+        let max_strangers = reader.integer(
+            "workload_api.max_strangers",
+            DEFAULT_MAX_STRANGERS,
+            1..=MAX_CONNECTIONS as u64,
+        );
         Some(Self {
             socket: socket?,
             enrol_ahead: usize::try_from(enrol_ahead).expect("at most MAX_ENROL_AHEAD"),
+            max_strangers: usize::try_from(max_strangers).expect("at most MAX_CONNECTIONS"),
         })
     }
 }

@@ -56,6 +56,7 @@ fn the_documented_file_is_read() {
     assert!(config.state_dir.is_absolute(), "relative to the file");
     assert_eq!(config.control_plane.addresses[0].port_u16(), Some(8443));
     assert_eq!(config.workload_api.enrol_ahead, 64);
+    assert_eq!(config.workload_api.max_strangers, 256);
     assert!(config.log.json);
     let inbound = &config.inbound[0];
     assert_eq!(inbound.forward, SocketAddr::from(([127, 0, 0, 1], 8080)));
@@ -173,6 +174,15 @@ fn telemetry_stays_on_loopback() {
         mistakes(&[("127.0.0.1:0", "0.0.0.0:9464")]),
         ["telemetry.listen"]
     );
+}
+
+#[test]
+fn strangers_have_a_place_and_no_more_than_there_are() {
+    for count in ["0", "16385", "\"many\""] {
+        let with = format!("[workload_api]\nmax_strangers = {count}\n");
+        let found = mistakes(&[("[workload_api]\n", &with)]);
+        assert_eq!(found, ["workload_api.max_strangers"], "{count}");
+    }
 }
 
 #[test]

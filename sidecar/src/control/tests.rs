@@ -105,6 +105,7 @@ fn config(plane: &Plane, folder: &TempDir) -> Config {
         workload_api: WorkloadApi {
             socket: file("sidecar.sock"),
             enrol_ahead: 2,
+            max_strangers: 8,
         },
         telemetry: Telemetry {
             listen: "127.0.0.1:0".parse().unwrap(),

@@ -1,5 +1,7 @@
 //! A node for tests: both services on a temporary socket over holdings that the test fills.
 
+mod strangers;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +12,8 @@ use countersign_model::{
     Entitlement, EntitlementId, EntitlementKind, Lifetime, RegistrationKey, RenewalWindow,
     Selector, SelectorSet, Serial, SpiffeId, TrustDomain,
 };
-use countersign_serve::unix::{SocketModes, bind_unix, incoming};
+use countersign_serve::unix::{SocketModes, bind_unix};
+use countersign_serve::{Counters, Limits};
 use countersign_verify::TrustBundle;
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
@@ -23,7 +26,9 @@ use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
-use super::{LocalApi, recognised};
+pub(crate) use strangers::strangers;
+
+use super::LocalApi;
 use crate::consumers::Consumers;
 use crate::holdings::{Held, Holdings, Svid};
 
@@ -63,6 +68,12 @@ pub(crate) fn ours() -> SelectorSet {
     SelectorSet::new([Selector::UnixUid(own_uid())]).unwrap()
 }
 
+/// What this program satisfies, whoever runs it.
+pub(crate) fn by_program() -> SelectorSet {
+    let own = std::env::current_exe().unwrap();
+    SelectorSet::new([Selector::UnixPath(own.to_str().unwrap().to_owned())]).unwrap()
+}
+
 /// What no caller of this test process satisfies.
 pub(crate) fn theirs() -> SelectorSet {
     SelectorSet::new([Selector::UnixUid(own_uid() + 1)]).unwrap()
@@ -95,12 +106,19 @@ pub(crate) struct Node {
     folder: tempfile::TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
     next_index: AtomicU64,
+    pub(crate) counters: Arc<Counters>,
     server: JoinHandle<()>,
 }
 
 impl Node {
     /// A node that knows its bundle and holds no identity.
     pub(crate) async fn start() -> Self {
+        let limits = Limits::default();
+        Self::start_within(limits).await
+    }
+
+    /// The same with other bounds of its socket.
+    pub(crate) async fn start_within(limits: Limits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (holdings, consumers) = (Holdings::new(), Arc::new(Consumers::default()));
         let api = LocalApi::new(
@@ -109,7 +127,8 @@ impl Node {
             &TrustDomain::new("example.org").unwrap(),
             now,
         );
-        let server = serve(&api, &folder.path().join("sock"));
+        let counters = Arc::<Counters>::default();
+        let server = serve(&api, &folder.path().join("sock"), limits, &counters);
         let node = Self {
             holdings,
             consumers,
@@ -117,6 +136,7 @@ impl Node {
             folder,
             issuer: root("root"),
             next_index: AtomicU64::new(1),
+            counters,
             server,
         };
         node.holdings.publish(|snapshot| {
@@ -313,16 +333,28 @@ pub(crate) async fn channel(socket: PathBuf) -> Channel {
         .unwrap()
 }
 
-fn serve(api: &Arc<LocalApi>, socket: &Path) -> JoinHandle<()> {
-    let listener = bind_unix(socket, MODES, "workload_api.socket").unwrap();
-    let (sds, workload) = api.services();
-    let server = countersign_serve::grpc::secret_server(api.messages())
-        .add_service(sds)
-        .add_service(workload);
-    tokio::spawn(async move {
-        let connections = recognised(incoming(listener, |_| true));
-        server.serve_with_incoming(connections).await.unwrap();
-    })
+/// A client over a connection that somebody made.
+pub(crate) async fn channel_over(stream: UnixStream) -> Channel {
+    let mut stream = Some(stream);
+    let connector = service_fn(move |_| {
+        let stream = stream.take().ok_or(std::io::ErrorKind::NotConnected);
+        async move { Ok::<_, std::io::Error>(TokioIo::new(stream?)) }
+    });
+    let endpoint = Endpoint::from_static("http://localhost");
+    within(endpoint.connect_with_connector(connector))
+        .await
+        .unwrap()
+}
+
+fn serve(
+    api: &Arc<LocalApi>,
+    socket: &Path,
+    limits: Limits,
+    counters: &Arc<Counters>,
+) -> JoinHandle<()> {
+    let socket = bind_unix(socket, MODES, "workload_api.socket").unwrap();
+    let serving = Arc::clone(api).serve(socket, (limits, Arc::clone(counters)));
+    tokio::spawn(async move { serving.await.unwrap() })
 }
 
 fn bundle(roots: &[&CertifiedIssuer<'static, KeyPair>]) -> Arc<TrustBundle> {

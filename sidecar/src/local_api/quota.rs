@@ -4,6 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_serve::limits::CALLS_OF_USERS;
+use countersign_serve::messages::Charge;
+use countersign_serve::places::Standing;
+use countersign_serve::unix::UserPlace;
 
 /// Most open streams of one uid, over all connections and both services: two Envoys with a stream for
 /// each of a thousand secrets, and more. A stream takes about 7 kB, and 8 KiB more while its caller
@@ -15,6 +18,8 @@ const _: () = assert!(MAX_STREAMS_PER_UID + 256 <= CALLS_OF_USERS.of_one());
 /// stream for each secret; one that starts before it is registered has its first ones here, and
 /// opens the others again and again until it is.
 pub const MAX_STREAMS_WITHOUT_IDENTITY: usize = 64;
+/// What an open stream takes, at most. Users without an identity pay for it together.
+pub const STREAM_BYTES: usize = 16 * 1024;
 
 /// Counts open streams by uid.
 #[derive(Debug, Default)]
@@ -42,6 +47,7 @@ impl StreamQuota {
             quota: self.clone(),
             uid,
             has_identity,
+            stranger: None,
         })
     }
 
@@ -66,9 +72,27 @@ pub struct StreamPermit {
     quota: Arc<StreamQuota>,
     uid: u32,
     has_identity: bool,
+    /// What it costs, where its connection has a stranger's place.
+    stranger: Option<Charge>,
 }
 
 impl StreamPermit {
+    /// The same of a stranger, who pays for the stream itself as well.
+    pub(super) fn paid(mut self, charge: Charge) -> Self {
+        self.stranger = Some(charge);
+        self
+    }
+
+    /// Its connection has this place now; whether that is no stranger's any more, so that others have
+    /// to pay for what the stream holds.
+    pub fn settle(&mut self, place: &UserPlace) -> bool {
+        let is_free = place.standing() == Standing::Recognised && self.stranger.is_some();
+        if is_free {
+            self.stranger = None;
+        }
+        is_free
+    }
+
     /// Its caller has an identity now; whether it had none.
     pub fn has_identity(&mut self) -> bool {
         let is_new = !std::mem::replace(&mut self.has_identity, true);

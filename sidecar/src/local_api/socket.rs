@@ -1,22 +1,29 @@
-//! Connections of the local socket, each with the process that opened it.
+//! Connections of the local socket, each with the process that opened it and the place that it has.
 //!
 //! A pid is used again, a pid with its start time is not. The start time is read as soon as the
 //! connection is accepted. The window that remains is the one between the caller's `connect` and
 //! that moment: a process that connects, ends, and has its pid taken by another of the *same*
 //! uid within it is taken for that other one (the uid itself is the kernel's record of `connect`).
+//!
+//! Whether a caller may have an identity is judged before a byte of it is read, and again when the
+//! rights of this node changed: at its next use, which is at the latest the next ping.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
-use countersign_serve::unix::{UnixConnection, UnixPeer};
+use countersign_serve::places::Standing;
+use countersign_serve::unix::{UnixConnection, UnixPeer, UserPlace};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_stream::{Stream, StreamExt as _};
 use tonic::transport::server::Connected;
 
+use super::LocalApi;
+use super::admissible::ByIds;
 use crate::attest::Process;
 
-/// Who opened a connection: found in the extensions of every request on it.
+/// Who opened a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalPeer {
     /// By the kernel's word at `connect`.
@@ -33,39 +40,95 @@ impl LocalPeer {
     }
 }
 
-/// Looks up the process behind each connection as it is accepted.
-pub fn recognised(
-    connections: impl Stream<Item = io::Result<UnixConnection>> + Send + 'static,
-) -> impl Stream<Item = io::Result<LocalConnection>> + Send + 'static {
-    connections.map(|connection| {
-        connection.map(|connection| LocalConnection {
-            peer: LocalPeer::now(connection.connect_info()),
-            connection,
-        })
-    })
+/// A caller and the place of its connection: found in the extensions of every request on it.
+#[derive(Clone, Debug)]
+pub struct LocalCaller {
+    /// Who.
+    pub peer: LocalPeer,
+    /// Among whom it has its place.
+    pub place: Arc<UserPlace>,
 }
 
+type Judging = Pin<Box<dyn Future<Output = Standing> + Send>>;
+
 /// A connection whose process is known.
-#[derive(Debug)]
 pub struct LocalConnection {
     connection: UnixConnection,
-    peer: LocalPeer,
+    caller: LocalCaller,
+    api: Arc<LocalApi>,
+    /// The rights that its caller was judged by.
+    judged: Option<u64>,
+    judging: Option<Judging>,
+}
+
+impl fmt::Debug for LocalConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalConnection")
+            .field("caller", &self.caller)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LocalConnection {
+    /// Looks up the process behind a connection that was just accepted.
+    pub(super) fn new(connection: UnixConnection, api: &Arc<LocalApi>) -> Self {
+        let caller = LocalCaller {
+            peer: LocalPeer::now(connection.connect_info()),
+            place: Arc::clone(connection.place()),
+        };
+        Self {
+            connection,
+            caller,
+            api: Arc::clone(api),
+            judged: None,
+            judging: None,
+        }
+    }
+
+    /// Ready once its caller has the place that the rights of now give it.
+    fn poll_judged(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let rights = self.api.holdings.rights();
+        if self.judged != Some(rights) {
+            self.judged = Some(rights);
+            self.judging = self.judge();
+        }
+        if let Some(judging) = &mut self.judging {
+            self.connection.check(cx)?;
+            let standing = ready!(judging.as_mut().poll(cx));
+            self.judging = None;
+            self.caller.place.change(standing);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Where the ids of the caller do not say everything, what its program says.
+    fn judge(&self) -> Option<Judging> {
+        let LocalCaller { peer, place } = &self.caller;
+        match self.api.by_ids(&peer.peer) {
+            ByIds::Admitted => place.change(Standing::Recognised),
+            ByIds::Nothing => place.change(Standing::Stranger),
+            ByIds::IfProgram => return Some(Box::pin(self.api.clone().standing_of(*peer))),
+        }
+        None
+    }
 }
 
 impl Connected for LocalConnection {
-    type ConnectInfo = LocalPeer;
-    fn connect_info(&self) -> LocalPeer {
-        self.peer
+    type ConnectInfo = LocalCaller;
+    fn connect_info(&self) -> LocalCaller {
+        self.caller.clone()
     }
 }
 
 impl AsyncRead for LocalConnection {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.connection).poll_read(cx, buffer)
+        let this = self.get_mut();
+        ready!(this.poll_judged(cx))?;
+        Pin::new(&mut this.connection).poll_read(cx, buffer)
     }
 }
 

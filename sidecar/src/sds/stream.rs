@@ -21,7 +21,7 @@ use super::{LIMITS, refuse};
 use crate::attest::Caller;
 use crate::consumers::{Connection, ConsumerKind};
 use crate::holdings::Snapshot;
-use crate::local_api::{LocalApi, StreamPermit, in_doubt};
+use crate::local_api::{LocalApi, LocalCaller, StreamPermit, in_doubt, resettle};
 
 const WILDCARD: &str = "*";
 
@@ -57,6 +57,7 @@ pub(super) struct SecretStream<D: Dialect> {
     given: Given,
     charge: Charge,
     permit: StreamPermit,
+    local: LocalCaller,
     _open: OpenStream,
 }
 
@@ -65,6 +66,8 @@ pub(super) struct Place {
     pub(super) permit: StreamPermit,
     /// For the names that it asks for.
     pub(super) charge: Charge,
+    /// Whose connection it is on.
+    pub(super) local: LocalCaller,
 }
 
 impl<D: Dialect> SecretStream<D> {
@@ -85,6 +88,7 @@ impl<D: Dialect> SecretStream<D> {
             given: Given::new(),
             charge: place.charge,
             permit: place.permit,
+            local: place.local,
             _open: api.metrics.stream_opened(),
             api,
         }
@@ -185,7 +189,7 @@ impl<D: Dialect> SecretStream<D> {
             }
             if is_changed {
                 names.extend(self.news(&snapshot));
-                self.admit();
+                self.admit()?;
             }
         }
         self.record(&snapshot, &names)?;
@@ -197,11 +201,18 @@ impl<D: Dialect> SecretStream<D> {
         Ok(self.dialect.poll(&view))
     }
 
-    /// A caller that has an identity now is one like any other.
-    fn admit(&mut self) {
+    /// A caller that has an identity now is one like any other, and its connection with it.
+    fn admit(&mut self) -> Result<(), Status> {
+        resettle(&self.local.place, &self.caller);
         if self.caller.has_identity() && self.permit.has_identity() {
             self.dialect.limit(LIMITS);
         }
+        if self.permit.settle(&self.local.place) {
+            let account = self.api.account_of(&self.local);
+            self.charge.move_to(&account)?;
+            self.requests.move_to(&account)?;
+        }
+        Ok(())
     }
 
     /// The names that the consumer asked for and whose secret is another than it was given. What it

@@ -1,6 +1,7 @@
 //! Real gRPC over a real socket; the holdings are filled by hand.
 
 mod floods;
+mod strangers;
 
 use std::collections::BTreeMap;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_serve::Limits;
-use countersign_serve::unix::{UnixPeer, UnixSocket, incoming_within};
+use countersign_serve::unix::{UnixPeer, UnixSocket, incoming};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -33,7 +33,7 @@ pub async fn serve(
         max_connections: connections,
         ..Limits::default()
     };
-    let connections = incoming_within(socket, admit, limits, Arc::default());
+    let connections = incoming(socket, admit, limits, Arc::default());
     let mut connections = std::pin::pin!(connections);
     let report = Arc::new(report);
     while let Some(connection) = connections.next().await {

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_serve::unix::UserPlace;
 use countersign_telemetry::{Principal, peer_line};
 use futures_util::Stream;
 use jiff::Timestamp;
@@ -14,7 +15,7 @@ use tonic::Status;
 use super::reply::{Handout, MAX_REPLY_BYTES, MAX_SVIDS, Reply};
 use crate::attest::Caller;
 use crate::consumers::{Connection, ConsumerKind};
-use crate::local_api::{LocalApi, StreamPermit, in_doubt};
+use crate::local_api::{LocalApi, StreamPermit, in_doubt, resettle};
 
 /// How long a caller that is entitled waits for its first credential before UNAVAILABLE.
 pub const FIRST_SVID_DEADLINE: Duration = Duration::from_secs(5);
@@ -31,7 +32,8 @@ pub(super) struct Updates<R> {
     /// Handed to the transport when the stream is asked for the next message.
     in_flight: Option<Delivery>,
     connection: Connection,
-    _permit: StreamPermit,
+    permit: StreamPermit,
+    place: Arc<UserPlace>,
     _reply: PhantomData<fn() -> R>,
 }
 
@@ -66,14 +68,14 @@ impl<R: Reply> Updates<R> {
     pub(super) async fn open(
         api: Arc<LocalApi>,
         mut caller: Caller,
-        permit: StreamPermit,
+        (permit, place): (StreamPermit, Arc<UserPlace>),
     ) -> Result<Self, Status> {
         let mut generations = api.holdings.subscribe();
         let first = first_message::<R>(&api, &mut caller, &mut generations).await?;
         let id = format!("{}:{}", R::CONSUMER, caller.process_name());
         let (kind, bundle) = (ConsumerKind::WorkloadApi, &first.delivery.bundle);
         let connection = api.connect(&caller, &id, kind, bundle)?;
-        Ok(Self {
+        let mut updates = Self {
             api,
             caller,
             generations,
@@ -82,9 +84,18 @@ impl<R: Reply> Updates<R> {
             left_out: 0,
             in_flight: None,
             connection,
-            _permit: permit,
+            permit,
+            place,
             _reply: PhantomData,
-        })
+        };
+        updates.settle();
+        Ok(updates)
+    }
+
+    /// Its connection has the place that its caller has a right to.
+    fn settle(&mut self) {
+        resettle(&self.place, &self.caller);
+        self.permit.settle(&self.place);
     }
 
     pub(super) fn into_messages(self) -> impl Stream<Item = Result<R, Status>> + Send {
@@ -131,7 +142,9 @@ impl<R: Reply> Updates<R> {
     async fn changed(&mut self) -> Result<Composed<R>, Status> {
         loop {
             self.generations.changed().await.map_err(|_| starting())?;
-            match turn::<R>(&self.api, &mut self.caller, Some(&self.sent)).await {
+            let turn = turn::<R>(&self.api, &mut self.caller, Some(&self.sent)).await;
+            self.settle();
+            match turn {
                 Turn::Message(composed) | Turn::Partial(composed) => return Ok(composed),
                 Turn::Wait => {}
                 Turn::Denied => return Err(denied()),

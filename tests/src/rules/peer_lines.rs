@@ -288,6 +288,11 @@ const LINES: &[(&str, &str, &str)] = &[
         "once in WARNING_INTERVAL, a listener",
     ),
     (
+        "core/serve/src/unix.rs",
+        "users without an identity fill their places; the oldest go",
+        "once in WARNING_INTERVAL, a listener",
+    ),
+    (
         "core/telemetry/src/peer_lines.rs",
         "lines about peers were left out",
         "once in SUMMARY_INTERVAL",

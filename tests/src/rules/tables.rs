@@ -401,6 +401,8 @@ const FOLLOWING: &[(&str, Places)] = &[
             ("sidecar/src/control/session.rs", "Session.refused"),
             ("sidecar/src/sds/secrets.rs", "Cache.secrets"),
             ("sidecar/src/attest/program/lookup.rs", "Lookups.by_path"),
+            ("sidecar/src/local_api/admissible.rs", "Asking.alone"),
+            ("sidecar/src/local_api/admissible.rs", "Asking.with_program"),
             ("core/discovery/src/client.rs", "DeltaClient.types"),
             ("core/discovery/src/client.rs", "Wanted.names"),
             ("core/discovery/src/client.rs", "Wanted.held"),

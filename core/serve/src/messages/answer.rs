@@ -14,7 +14,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tonic::Status;
 use tonic::body::Body;
 
-use super::budget::{Account, Charge, Exhausted};
+use super::budget::{CallAccount, Charge, Exhausted};
 use crate::limits::FREE_REPLY_BYTES;
 use crate::places::Place;
 
@@ -22,7 +22,7 @@ use crate::places::Place;
 #[derive(Debug)]
 pub(super) struct Answer {
     body: Body,
-    account: Account,
+    account: CallAccount,
     call: Arc<Place>,
     is_over: bool,
 }
@@ -41,7 +41,7 @@ impl AsRef<[u8]> for Leaving {
 }
 
 impl Answer {
-    pub(super) fn new(body: Body, account: Account, call: Arc<Place>) -> Self {
+    pub(super) fn new(body: Body, account: CallAccount, call: Arc<Place>) -> Self {
         Self {
             body,
             account,

@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 use tonic::body::Body;
 
-use super::budget::{Account, Charge};
+use super::budget::{Account, CallAccount, Charge, Exhausted};
 use super::sieve::{Fields, Sieve, SieveError};
 use crate::limits::{MAX_MESSAGE_BYTES, SLOWEST_BYTES_PER_SEC};
 use crate::places::Place;
@@ -57,7 +57,7 @@ impl Part {
 #[derive(Debug)]
 pub(super) struct Framed {
     body: Body,
-    account: Account,
+    account: CallAccount,
     fields: Option<Fields>,
     deadline: Duration,
     pace: Pace,
@@ -78,7 +78,7 @@ pub(super) struct Framed {
 impl Framed {
     pub(super) fn new(
         body: Body,
-        account: Account,
+        account: CallAccount,
         fields: Option<Fields>,
         deadline: Duration,
         call: Arc<Place>,
@@ -98,6 +98,18 @@ impl Framed {
             timer: None,
             longest: 0,
         }
+    }
+
+    /// Another account pays for what this body holds now, and for what the call will.
+    ///
+    /// # Errors
+    /// The bound of that account that it would break.
+    pub(super) fn move_to(&mut self, account: &Account) -> Result<(), Exhausted> {
+        if let Some(charge) = &mut self.charge {
+            charge.move_to(account)?;
+        }
+        self.account.change(account);
+        Ok(())
     }
 
     /// From now on a stream: it may be silent between messages.

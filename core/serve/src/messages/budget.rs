@@ -4,6 +4,7 @@
 //! error, a panic or a peer that went away.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +22,8 @@ pub enum Payer {
     Source(Source),
     /// A local user.
     Uid(u32),
+    /// A local user who may have nothing.
+    Stranger(u32),
 }
 
 impl Payer {
@@ -63,10 +66,21 @@ impl From<Exhausted> for Status {
 
 /// The bytes that are held, by payer. Who holds none is not remembered, so the table is bounded by
 /// what is held.
-#[derive(Debug)]
 pub struct ByteBudget {
     shares: Shares,
     held: Mutex<Held>,
+    relief: Option<Relief>,
+}
+
+/// Told who holds most where all is held.
+type Relief = Box<dyn Fn(&Payer) + Send + Sync>;
+
+impl fmt::Debug for ByteBudget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByteBudget")
+            .field("shares", &self.shares)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -75,12 +89,35 @@ struct Held {
     by_payer: HashMap<Payer, usize>,
 }
 
+impl Held {
+    /// Who holds more than this one, and the most of all.
+    fn greediest(&self, payer: &Payer) -> Option<Payer> {
+        let (other, most) = self.by_payer.iter().max_by_key(|(_, bytes)| **bytes)?;
+        let own = self.by_payer.get(payer).copied().unwrap_or_default();
+        (*most > own).then(|| other.clone())
+    }
+}
+
 impl ByteBudget {
     /// Nothing is held yet.
     pub fn new(shares: Shares) -> Arc<Self> {
         Arc::new(Self {
             shares,
             held: Mutex::default(),
+            relief: None,
+        })
+    }
+
+    /// As [`new`](Self::new). Where all is held, `relief` is told who holds most, unless that is the one
+    /// who asks for more: whoever that is has to give something up, and the other asks again.
+    pub fn relieved_by(
+        shares: Shares,
+        relief: impl Fn(&Payer) + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            shares,
+            held: Mutex::default(),
+            relief: Some(Box::new(relief)),
         })
     }
 
@@ -104,6 +141,11 @@ impl ByteBudget {
             return Err(Exhausted::Share);
         }
         if bytes > self.shares.total.saturating_sub(held.total) {
+            let greediest = held.greediest(payer);
+            drop(held);
+            if let (Some(relief), Some(greediest)) = (&self.relief, greediest) {
+                relief(&greediest);
+            }
             return Err(Exhausted::Total);
         }
         if bytes > 0 {
@@ -151,6 +193,30 @@ impl Account {
     }
 }
 
+/// The account of one call, which another may take the place of while the call goes on.
+#[derive(Clone, Debug)]
+pub(super) struct CallAccount(Arc<Mutex<Account>>);
+
+impl CallAccount {
+    pub(super) fn new(account: Account) -> Self {
+        Self(Arc::new(Mutex::new(account)))
+    }
+
+    /// An empty charge on the account of now.
+    pub(super) fn open(&self) -> Charge {
+        self.lock().open()
+    }
+
+    /// What is charged from now on is on this account.
+    pub(super) fn change(&self, account: &Account) {
+        self.lock().clone_from(account);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Account> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Bytes that are held. Dropping it gives them back.
 #[derive(Debug)]
 pub struct Charge {
@@ -162,6 +228,17 @@ impl Charge {
     /// How many bytes it stands for.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Has another account pay for it from now on.
+    ///
+    /// # Errors
+    /// The bound of that account that it would break; the old one pays on then.
+    pub fn move_to(&mut self, account: &Account) -> Result<(), Exhausted> {
+        let mut moved = account.open();
+        moved.resize(self.bytes)?;
+        *self = moved;
+        Ok(())
     }
 
     /// Makes it stand for so many bytes.
@@ -216,6 +293,40 @@ mod tests {
         assert!(charge(&budget, 1, 60).is_ok());
         drop(other);
         assert!(budget.lock().by_payer.is_empty());
+    }
+
+    #[test]
+    fn whoever_holds_most_gives_way_to_others() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let relief = {
+            let told = Arc::clone(&told);
+            move |payer: &Payer| told.lock().unwrap().push(payer.clone())
+        };
+        let budget = ByteBudget::relieved_by(SHARES, relief);
+        let most = charge(&budget, 1, 60).unwrap();
+        let second = charge(&budget, 2, 40).unwrap();
+        assert_eq!(charge(&budget, 3, 1).unwrap_err(), Exhausted::Total);
+        assert_eq!(charge(&budget, 2, 1).unwrap_err(), Exhausted::Total);
+        assert_eq!(*told.lock().unwrap(), [Payer::Uid(1), Payer::Uid(1)]);
+        drop(most);
+        assert!(charge(&budget, 3, 1).is_ok());
+        // Who has the most himself takes nothing from others.
+        let rest = charge(&budget, 3, 60).unwrap();
+        assert_eq!(charge(&budget, 3, 1).unwrap_err(), Exhausted::Share);
+        drop((second, rest));
+        assert_eq!(told.lock().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_moved_charge_is_paid_once() {
+        let (old, new) = (ByteBudget::new(SHARES), ByteBudget::new(SHARES));
+        let mut moved = charge(&old, 1, 60).unwrap();
+        moved.move_to(&new.account(Payer::Uid(1))).unwrap();
+        assert_eq!((old.held(), new.held()), (0, 60));
+        let mut stays = charge(&old, 1, 50).unwrap();
+        let refused = stays.move_to(&new.account(Payer::Uid(1)));
+        assert_eq!(refused, Err(Exhausted::Share));
+        assert_eq!((old.held(), new.held()), (50, 60));
     }
 
     #[test]

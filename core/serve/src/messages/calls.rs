@@ -8,7 +8,9 @@
 use std::sync::Arc;
 
 use super::budget::Payer;
-use crate::limits::{CALLS_OF_IDENTITIES, CALLS_OF_STRANGERS, CALLS_OF_USERS, CallBounds};
+use crate::limits::{
+    CALLS_OF_IDENTITIES, CALLS_OF_LOCAL_STRANGERS, CALLS_OF_STRANGERS, CALLS_OF_USERS, CallBounds,
+};
 use crate::places::{Bounds, Holder, Place, Places, Surplus};
 
 /// The places of all calls of a server.
@@ -17,6 +19,7 @@ pub(super) struct Calls {
     strangers: Seats,
     identities: Seats,
     users: Seats,
+    local_strangers: Seats,
 }
 
 /// The places of one kind of callers.
@@ -32,6 +35,7 @@ impl Calls {
             strangers: Seats::new(CALLS_OF_STRANGERS),
             identities: Seats::new(CALLS_OF_IDENTITIES),
             users: Seats::new(CALLS_OF_USERS),
+            local_strangers: Seats::new(CALLS_OF_LOCAL_STRANGERS),
         }
     }
 
@@ -41,6 +45,7 @@ impl Calls {
             Payer::Source(source) => (&self.strangers, Holder::Source(*source)),
             Payer::Identity(id) => (&self.identities, Holder::Identity(id.clone())),
             Payer::Uid(uid) => (&self.users, Holder::Uid(*uid)),
+            Payer::Stranger(uid) => (&self.local_strangers, Holder::Uid(*uid)),
         };
         let first = seats.first.take(holder.clone());
         first.or_else(|| seats.more.take(holder)).map(Arc::new)
@@ -93,6 +98,7 @@ mod tests {
             (source(1), CALLS_OF_STRANGERS),
             (node(1), CALLS_OF_IDENTITIES),
             (Payer::Uid(1), CALLS_OF_USERS),
+            (Payer::Stranger(1), CALLS_OF_LOCAL_STRANGERS),
         ] {
             let held = flood(&calls, &payer);
             assert!(held.len() <= bounds.of_one());
@@ -110,11 +116,23 @@ mod tests {
             held.extend(flood(&calls, &source(number)));
             held.extend(flood(&calls, &node(number.into())));
             held.extend(flood(&calls, &Payer::Uid(number.into())));
+            held.extend(flood(&calls, &Payer::Stranger(number.into())));
         }
-        let kinds = [CALLS_OF_STRANGERS, CALLS_OF_IDENTITIES, CALLS_OF_USERS];
+        let kinds = [
+            CALLS_OF_STRANGERS,
+            CALLS_OF_IDENTITIES,
+            CALLS_OF_USERS,
+            CALLS_OF_LOCAL_STRANGERS,
+        ];
         let most = kinds.map(|bounds| 200 * bounds.first + bounds.total);
         assert!(held.len() <= most.iter().sum());
-        for (fresh, bounds) in [source(250), node(250), Payer::Uid(250)].iter().zip(kinds) {
+        let fresh = [
+            source(250),
+            node(250),
+            Payer::Uid(250),
+            Payer::Stranger(250),
+        ];
+        for (fresh, bounds) in fresh.iter().zip(kinds) {
             let held = flood(&calls, fresh);
             assert!(held.len() >= bounds.first, "{fresh:?}");
         }
@@ -124,5 +142,7 @@ mod tests {
     fn streams_of_two_large_envoys_fit() {
         let calls = Calls::new();
         assert!(flood(&calls, &Payer::Uid(7)).len() >= 2_560);
+        // And of one before it is known who may have what.
+        assert!(flood(&calls, &Payer::Stranger(7)).len() >= 1_000);
     }
 }

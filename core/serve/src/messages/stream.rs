@@ -7,6 +7,7 @@ use tonic::codec::Decoder;
 use tonic::{Request, Status, Streaming};
 
 use super::SharedBody;
+use super::budget::{Account, Exhausted};
 
 /// A reader keeps a buffer of at most this many bytes between two messages.
 pub const MAX_KEPT_BYTES: usize = 4 * 1024;
@@ -46,6 +47,16 @@ impl<T> Messages<T> {
             body,
             renewed: Box::new(renewed),
         }
+    }
+
+    /// Another account pays from now on for unfinished messages and for answers.
+    ///
+    /// # Errors
+    /// The bound of that account that they would break.
+    pub fn move_to(&self, account: &Account) -> Result<(), Exhausted> {
+        self.body
+            .as_ref()
+            .map_or(Ok(()), |body| body.lock().move_to(account))
     }
 
     /// The next message; `None` when the caller has no more to say. Cancel safe.

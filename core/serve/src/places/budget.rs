@@ -90,6 +90,11 @@ impl<H: Ord + Clone, T> Budget<H, T> {
         self.remove(holder, Some(ticket));
     }
 
+    /// Takes the oldest place of a holder away; the note on it.
+    pub(super) fn displace(&mut self, holder: &H) -> Option<T> {
+        self.remove(holder, None)
+    }
+
     /// Whose oldest has to go for one more of this holder.
     fn loser(&self, holder: &H) -> Result<Option<H>, Full> {
         let Bounds {

@@ -22,18 +22,9 @@ use super::{TlsPeer, handshake_within};
 use crate::accept::{Ready, Throttle, accept_tcp};
 use crate::counters::Counters;
 use crate::limits::{Limits, WARNING_INTERVAL};
-use crate::places::{Bounds, Holder, Place, Places, Surplus};
+use crate::places::{Bounds, Holder, Place, Places, Standing, Surplus};
 use crate::source::Source;
 use crate::turnstile::{Turn, Turnstile};
-
-/// What a daemon makes of a peer whose handshake is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It proved an identity that belongs here.
-    Recognised,
-    /// It proved none, or one that may do nothing here.
-    Stranger,
-}
 
 /// What a TLS listener serves with.
 #[derive(Clone)]

@@ -1,3 +1,4 @@
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustix::process::{getegid, geteuid, getpid};
@@ -10,28 +11,33 @@ use crate::testing::{closed, eventually, soon};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+type Connections = Pin<Box<dyn Stream<Item = io::Result<UnixConnection>> + Send>>;
+
 struct Server {
     path: std::path::PathBuf,
     counters: Arc<Counters>,
-    connections: Pin<Box<dyn Stream<Item = io::Result<UnixConnection>> + Send>>,
+    connections: Connections,
     _folder: tempfile::TempDir,
 }
 
 impl Server {
     fn start(limits: Limits, admit: impl Fn(&UnixPeer) -> bool + Send + 'static) -> Self {
+        Self::start_with(|socket, counters| Box::pin(incoming(socket, admit, limits, counters)))
+    }
+
+    fn start_with(listen: impl FnOnce(UnixSocket, Arc<Counters>) -> Connections) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.sock");
         let modes = SocketModes {
             socket: 0o600,
             directory: 0o700,
         };
-        let listener = bind_unix(&path, modes, "test").unwrap();
+        let socket = bind_unix(&path, modes, "test").unwrap();
         let counters = Arc::<Counters>::default();
-        let connections = incoming_within(listener, admit, limits, Arc::clone(&counters));
         Self {
             path,
+            connections: listen(socket, Arc::clone(&counters)),
             counters,
-            connections: Box::pin(connections),
             _folder: folder,
         }
     }
@@ -173,4 +179,132 @@ async fn blocked_listener_ends_with_its_server() {
     eventually(|| server.counters.served.value() == ready).await;
     server.connections = Box::pin(tokio_stream::empty());
     soon(async { while UnixStream::connect(&server.path).await.is_ok() {} }).await;
+}
+
+/// A listener at which this test says who is recognised.
+struct Judging {
+    server: Server,
+    is_recognised: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Judging {
+    fn start(limits: Limits) -> Self {
+        let is_recognised = Arc::<std::sync::atomic::AtomicBool>::default();
+        let judge = Arc::clone(&is_recognised);
+        let server = Server::start_with(|socket, counters| {
+            let places = UserPlaces::new(&limits, &counters);
+            let standing = move |_: &UnixPeer| match judge.load(Ordering::Relaxed) {
+                true => Standing::Recognised,
+                false => Standing::Stranger,
+            };
+            Box::pin(incoming_by_standing(
+                socket,
+                standing,
+                (places, limits, counters),
+            ))
+        });
+        Self {
+            server,
+            is_recognised,
+        }
+    }
+
+    /// A connection as somebody of this standing, greeted.
+    async fn dial(&mut self, standing: Standing) -> (UnixStream, UnixConnection) {
+        let is_recognised = standing == Standing::Recognised;
+        self.is_recognised.store(is_recognised, Ordering::Relaxed);
+        let mut client = self.server.dial().await;
+        client.write_all(PREFACE).await.unwrap();
+        let mut connection = self.server.next().await;
+        let mut preface = [0; PREFACE.len()];
+        soon(connection.read_exact(&mut preface)).await.unwrap();
+        (client, connection)
+    }
+
+    fn open(&self) -> (usize, usize) {
+        let counters = &self.server.counters;
+        (counters.connections.open(), counters.strangers.open())
+    }
+}
+
+fn few() -> Limits {
+    Limits {
+        max_connections: 4,
+        max_strangers: 2,
+        ..Limits::default()
+    }
+}
+
+async fn is_cut(connection: &mut UnixConnection) {
+    let error = soon(connection.read(&mut [0; 8])).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+}
+
+#[tokio::test]
+async fn strangers_share_few_places_and_displace_each_other() {
+    let mut listener = Judging::start(few());
+    let (_client, mut oldest) = listener.dial(Standing::Stranger).await;
+    // It sleeps in a read, as idle connections do.
+    let sleeping = tokio::spawn(async move {
+        is_cut(&mut oldest).await;
+    });
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        held.push(listener.dial(Standing::Stranger).await);
+    }
+    soon(sleeping).await.unwrap();
+    assert_eq!(listener.open(), (0, 2));
+    let _recognised = listener.dial(Standing::Recognised).await;
+    assert_eq!(listener.open(), (1, 2));
+    assert_eq!(listener.server.counters.refused.value(), 0);
+}
+
+#[tokio::test]
+async fn stranger_that_is_recognised_later_is_displaced_no_more() {
+    let mut listener = Judging::start(few());
+    let (mut client, mut known) = listener.dial(Standing::Stranger).await;
+    let place = Arc::clone(known.place());
+    let reading = tokio::spawn(async move {
+        let mut byte = [0; 1];
+        known.read_exact(&mut byte).await.map(|_| byte)
+    });
+    place.change(Standing::Recognised);
+    assert_eq!(listener.open(), (1, 0));
+    let mut strangers = Vec::new();
+    for _ in 0..8 {
+        strangers.push(listener.dial(Standing::Stranger).await);
+    }
+    client.write_all(b"x").await.unwrap();
+    assert_eq!(soon(reading).await.unwrap().unwrap(), *b"x");
+}
+
+#[tokio::test]
+async fn user_who_is_recognised_no_more_joins_the_strangers() {
+    let mut listener = Judging::start(few());
+    let (_client, mut former) = listener.dial(Standing::Recognised).await;
+    former.place().change(Standing::Stranger);
+    assert_eq!(listener.open(), (0, 1));
+    let place = Arc::clone(former.place());
+    let sleeping = tokio::spawn(async move { is_cut(&mut former).await });
+    let _held = [
+        listener.dial(Standing::Stranger).await,
+        listener.dial(Standing::Stranger).await,
+    ];
+    soon(sleeping).await.unwrap();
+    // What is lost is lost.
+    place.change(Standing::Recognised);
+    assert_eq!(place.standing(), Standing::Stranger);
+}
+
+#[tokio::test]
+async fn whose_share_is_taken_stays_a_stranger() {
+    let mut listener = Judging::start(Limits {
+        max_connections_per_uid: 1,
+        ..few()
+    });
+    let _first = listener.dial(Standing::Recognised).await;
+    let (_client, second) = listener.dial(Standing::Stranger).await;
+    second.place().change(Standing::Recognised);
+    assert_eq!(second.place().standing(), Standing::Stranger);
+    assert_eq!(listener.open(), (1, 1));
 }

@@ -1,0 +1,129 @@
+//! Users who may have nothing, and have as many uids as they like.
+
+use super::*;
+use crate::local_api::harness::{by_program, channel_over, strangers};
+use countersign_serve::Limits;
+
+/// As subordinate uids are handed out.
+const FIRST: u32 = 100_000;
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+fn few() -> Limits {
+    Limits {
+        max_connections: 16,
+        max_strangers: 4,
+        ..Limits::default()
+    }
+}
+
+/// Places that are taken: of recognised users, and of strangers.
+fn open(node: &Node) -> (usize, usize) {
+    let counters = &node.counters;
+    (counters.connections.open(), counters.strangers.open())
+}
+
+/// More users than there are places, each greeted.
+async fn flood(node: &Node) -> Vec<UnixStream> {
+    let mut flood = strangers(&node.socket(), FIRST..FIRST + 40, 2).await;
+    for stranger in &mut flood {
+        // Those that came first are cut already.
+        let _ = stranger.write_all(PREFACE).await;
+    }
+    flood
+}
+
+async fn served(channel: Channel, serial: impl ToString) -> Envoy {
+    let mut envoy = Envoy::subscribe(channel, &[WEB]).await;
+    assert_eq!(envoy.accept().await.version_info, serial.to_string());
+    envoy
+}
+
+#[tokio::test]
+async fn subordinate_uids_take_no_place_of_a_registered_user() {
+    let node = Node::start_within(few()).await;
+    let (_, serial) = node.hold(entitlement("/web", ours(), 1));
+    let _flood = flood(&node).await;
+    let mut envoys = Vec::new();
+    for _ in 0..4 {
+        envoys.push(served(node.channel().await, serial).await);
+    }
+    assert_eq!(open(&node), (4, 4));
+    assert_eq!(node.counters.refused.value(), 0);
+}
+
+#[tokio::test]
+async fn a_program_is_recognised_before_a_byte_is_read() {
+    let node = Node::start_within(few()).await;
+    let (_, serial) = node.hold(entitlement("/web", by_program(), 1));
+    let _flood = flood(&node).await;
+    // Nothing is left for strangers to hold.
+    let mut all = Vec::new();
+    for uid in [FIRST, FIRST + 1] {
+        all.push(node.api.strangers_hold(uid, 24 << 20).unwrap());
+    }
+    let _envoy = served(node.channel().await, serial).await;
+    assert_eq!(open(&node).0, 1);
+}
+
+#[tokio::test]
+async fn a_stranger_that_waits_is_served_once_it_is_registered() {
+    let node = Node::start_within(few()).await;
+    node.hold(entitlement("/db", theirs(), 1));
+    let mut envoy = Envoy::subscribe(node.channel().await, &[WEB]).await;
+    until(|| open(&node) == (0, 1)).await;
+    assert!(node.api.strangers_held() > 0);
+    let (id, serial) = node.hold(entitlement("/web", ours(), 2));
+    assert_eq!(envoy.accept().await.version_info, serial.to_string());
+    assert_eq!(open(&node), (1, 0));
+    assert_eq!(node.api.strangers_held(), 0, "others pay for it now");
+    let _flood = flood(&node).await;
+    let next = node.renew(&id);
+    assert_eq!(envoy.accept().await.version_info, next.to_string());
+}
+
+#[tokio::test]
+async fn a_registration_that_ends_makes_a_stranger() {
+    let node = Node::start_within(few()).await;
+    let (id, serial) = node.hold(entitlement("/web", ours(), 1));
+    let _envoy = served(node.channel().await, serial).await;
+    assert_eq!(open(&node), (1, 0));
+    node.remove(&id);
+    until(|| open(&node) == (0, 1)).await;
+}
+
+/// A restart while the control plane is away: nobody can be told from a stranger.
+#[tokio::test]
+async fn users_are_strangers_until_rights_are_known() {
+    let node = Node::start_within(few()).await;
+    let (id, _) = node.hold(entitlement("/web", ours(), 1));
+    let entries = node.holdings.load().entries.clone();
+    node.forget_everything();
+    let mut envoy = Envoy::subscribe(node.channel().await, &[WEB]).await;
+    until(|| open(&node) == (0, 1)).await;
+    node.holdings.publish(|snapshot| snapshot.entries = entries);
+    node.learn();
+    let serial = node.renew(&id);
+    while envoy.accept().await.version_info != serial.to_string() {}
+    assert_eq!(open(&node), (1, 0));
+}
+
+#[tokio::test]
+async fn the_stranger_who_holds_most_bytes_gives_way() {
+    let node = Node::start_within(few()).await;
+    node.hold(entitlement("/db", theirs(), 1));
+    let mut greedy = strangers(&node.socket(), FIRST..FIRST + 1, 1).await;
+    until(|| open(&node) == (0, 1)).await;
+    let most = node.api.strangers_hold(FIRST, 24 << 20).unwrap();
+    let _rest = node.api.strangers_hold(FIRST + 1, (24 << 20) - 1).unwrap();
+    let made = strangers(&node.socket(), FIRST + 2..FIRST + 3, 1).await;
+    let channel = channel_over(made.into_iter().next().unwrap()).await;
+    let mut client = SecretDiscoveryServiceClient::new(channel.clone());
+    let waiting = futures_util::StreamExt::boxed(futures_util::stream::pending());
+    let refused = within(client.stream_secrets(waiting)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    // The connection of the other is cut, and what it held comes back.
+    let mut rest = Vec::new();
+    let _ = within(greedy[0].read_to_end(&mut rest)).await;
+    drop(most);
+    let _waits = Envoy::subscribe(channel, &[WEB]).await;
+}
