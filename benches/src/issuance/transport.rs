@@ -128,8 +128,9 @@ pub async fn serve(durable: bool) -> Result<()> {
     let listener = bind_tcp(SocketAddr::from(([127, 0, 0, 1], 0)), "transport")?;
     println!("{}", listener.local_addr()?);
     let mut service = TlsService::new(Arc::new(config()?), KEY_PROOF_EXPORTER);
-    // Its client shows no certificate, and stays.
+    // Its client shows no certificate, and stays and says much.
     service.limits.stranger_lifetime = RUN;
+    service.limits.max_stranger_bytes = usize::MAX;
     let incoming = tls::incoming(listener, service);
     let messages = MessageBounds::new(Shares {
         total: 8 * MAX_MESSAGE_BYTES,

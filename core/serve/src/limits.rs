@@ -29,6 +29,10 @@ pub const MAX_STRANGERS: usize = 1_024;
 /// So long a connection of a peer that is not recognised lasts, whatever it does: an attestation
 /// is one call of at most 10 s, after which the sidecar comes back with its SVID.
 pub const STRANGER_LIFETIME: Duration = Duration::from_secs(30);
+/// So many bytes a connection of a peer that is not recognised brings here; one more cuts it. HTTP/2
+/// keeps whole frames for a byte of them: a field of a head that the peer indexes is a piece of the
+/// frame that it came in. An attestation is 16 KiB at most, with its head twice that.
+pub const MAX_STRANGER_BYTES: usize = 64 * 1024;
 /// Connections open at once on one listener.
 pub const MAX_CONNECTIONS: usize = 16_384;
 /// Connections open at once of one recognised identity; one more cuts the oldest. A node needs
@@ -144,6 +148,8 @@ pub struct Limits {
     pub max_strangers: usize,
     /// See [`STRANGER_LIFETIME`].
     pub stranger_lifetime: Duration,
+    /// See [`MAX_STRANGER_BYTES`].
+    pub max_stranger_bytes: usize,
     /// See [`MAX_CONNECTIONS`].
     pub max_connections: usize,
     /// See [`MAX_CONNECTIONS_PER_IDENTITY`].
@@ -160,6 +166,7 @@ impl Default for Limits {
             max_pending_handshakes: MAX_PENDING_HANDSHAKES,
             max_strangers: MAX_STRANGERS,
             stranger_lifetime: STRANGER_LIFETIME,
+            max_stranger_bytes: MAX_STRANGER_BYTES,
             max_connections: MAX_CONNECTIONS,
             max_connections_per_identity: MAX_CONNECTIONS_PER_IDENTITY,
             max_connections_per_uid: MAX_CONNECTIONS_PER_UID,

@@ -16,6 +16,7 @@ use super::TlsPeer;
 use crate::counters::Counters;
 use crate::gathering::Gathering;
 use crate::greeting::Greeting;
+use crate::limits::Limits;
 use crate::places::Place;
 
 /// For how long a connection may stay: while it has its place, and a stranger only for a while.
@@ -25,10 +26,11 @@ pub(super) struct Tenure {
     end: Option<End>,
 }
 
-/// When the time of a stranger is over, whatever it says until then.
+/// When the time of a stranger is over, whatever it says until then, and how much more it may say.
 #[derive(Debug)]
 struct End {
     at: Pin<Box<Sleep>>,
+    bytes: usize,
     counters: Arc<Counters>,
 }
 
@@ -37,9 +39,10 @@ impl Tenure {
         Self { place, end: None }
     }
 
-    pub(super) fn of_stranger(place: Place, limit: Duration, counters: &Arc<Counters>) -> Self {
+    pub(super) fn of_stranger(place: Place, limits: &Limits, counters: &Arc<Counters>) -> Self {
         let end = End {
-            at: Box::pin(sleep(limit)),
+            at: Box::pin(sleep(limits.stranger_lifetime)),
+            bytes: limits.max_stranger_bytes,
             counters: Arc::clone(counters),
         };
         Self {
@@ -62,6 +65,16 @@ impl Tenure {
         }
         end.counters.overdue.increment();
         Err(io::ErrorKind::TimedOut.into())
+    }
+
+    /// Fails once a stranger has said more than it may.
+    fn heard(&mut self, bytes: usize) -> io::Result<()> {
+        let Some(end) = &mut self.end else {
+            return Ok(());
+        };
+        let left = end.bytes.checked_sub(bytes);
+        end.bytes = left.ok_or(io::ErrorKind::ConnectionAborted)?;
+        Ok(())
     }
 }
 
@@ -117,7 +130,12 @@ impl AsyncRead for TlsConnection {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.check(cx)?;
-        this.greeting.poll_read(Pin::new(&mut this.stream), cx, buf)
+        let before = buf.filled().len();
+        let read = this.greeting.poll_read(Pin::new(&mut this.stream), cx, buf);
+        let heard = this.tenure.heard(buf.filled().len() - before);
+        this.is_over |= heard.is_err();
+        heard?;
+        read
     }
 }
 

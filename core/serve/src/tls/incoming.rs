@@ -199,7 +199,7 @@ impl Greeter {
         let source = Holder::Source(Source::of(peer.address.ip()));
         let place: Option<Place> = self.strangers.take(source);
         let place = place.expect("where the oldest goes nobody is refused");
-        Tenure::of_stranger(place, self.service.limits.stranger_lifetime, counters)
+        Tenure::of_stranger(place, &self.service.limits, counters)
     }
 
     fn warn(&self, peer: &TlsPeer, problem: &'static str) {

@@ -133,6 +133,25 @@ async fn stranger_is_gone_in_time_though_it_talks() {
     assert_eq!(server.counters.strangers.open(), 0);
 }
 
+#[tokio::test]
+async fn stranger_says_little_and_a_node_what_it_likes() {
+    let limits = Limits {
+        max_stranger_bytes: 10_000,
+        ..Limits::default()
+    };
+    let mut server = Server::open(limits).await;
+    for (client, is_cut) in [(Pki::stranger(), true), (server.client.clone(), false)] {
+        let mut peer = dial(server.port, &client).await.unwrap();
+        let mut served = server.next().await;
+        peer.write_all(&[7; 10_000]).await.unwrap();
+        soon(served.read_exact(&mut [0; 10_000])).await.unwrap();
+        peer.write_all(&[7]).await.unwrap();
+        let one_more = soon(served.read_u8()).await;
+        assert_eq!(one_more.is_err(), is_cut);
+        assert_eq!(served.write_all(&[7]).await.is_err(), is_cut);
+    }
+}
+
 /// A stranger that reads nothing keeps the writing side busy, and no read is asked for.
 #[tokio::test]
 async fn stranger_is_gone_in_time_though_it_reads_nothing() {
