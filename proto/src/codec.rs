@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use bytes::{BufMut as _, Bytes, BytesMut};
 pub use prost::Message;
 use tonic::codec::{self, BufferSettings};
 use tonic_prost::{ProstDecoder, ProstEncoder};
@@ -16,6 +17,22 @@ const YIELD_BYTES: usize = 32 * 1024;
 /// Prost with small buffers. They grow to what a message takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Codec<T, U>(PhantomData<(T, U)>);
+
+/// A message as it stands in the body of an answer: not compressed, with its length before it. It
+/// takes what it needs and no more.
+pub fn framed<T: Message>(message: &T) -> Bytes {
+    let length = message.encoded_len();
+    let mut frame = BytesMut::with_capacity(PREFIX_BYTES + length);
+    frame.put_u8(0);
+    frame.put_u32(u32::try_from(length).expect("no message of ours is 4 GiB long"));
+    message
+        .encode(&mut frame)
+        .expect("there is room for all of it");
+    frame.freeze()
+}
+
+/// Whether a message is compressed, and its length.
+const PREFIX_BYTES: usize = 5;
 
 impl<T, U> Default for Codec<T, U> {
     fn default() -> Self {

@@ -13,20 +13,18 @@ mod stream;
 mod tests;
 mod view;
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use countersign_discovery::{
     DeltaSession, Limits, SessionError, StateRequest, StateSession, fetch,
 };
-use countersign_proto::codec::Codec;
+use countersign_proto::codec::{Codec, framed};
 use countersign_proto::discovery::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
 use countersign_proto::sds::secret_discovery_service_server::SecretDiscoveryService;
-use countersign_serve::messages::{Fields, Messages};
+use countersign_serve::messages::{Fields, Messages, Unsaid, encoded};
 use countersign_telemetry::{Principal, peer_line};
-use futures_util::Stream;
 use tonic::codec::Codec as _;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -74,8 +72,6 @@ pub(crate) fn fields(path: &str) -> Option<Fields> {
     })
 }
 
-type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
 /// The service.
 #[derive(Clone, Debug)]
 pub struct SecretDiscovery {
@@ -92,7 +88,7 @@ impl SecretDiscovery {
         &self,
         request: Request<Streaming<D::Request>>,
         dialect: impl FnOnce(Limits) -> D,
-    ) -> Result<Response<Responses<D::Response>>, Status> {
+    ) -> Result<Response<Unsaid<D::Response>>, Status> {
         let snapshot = self.api.holdings.load();
         let caller = self.api.attest(&request, &snapshot).await?;
         let local = local_caller(request.extensions())?.clone();
@@ -110,14 +106,14 @@ impl SecretDiscovery {
         let decoder = || Codec::<D::Response, D::Request>::default().decoder();
         let requests = Messages::of(request, decoder, MAX_REQUEST_BYTES);
         let stream = SecretStream::new(self.api.clone(), caller, place, requests, dialect(limits));
-        Ok(Response::new(Box::pin(stream.into_responses())))
+        Ok(encoded(stream.into_responses(), framed))
     }
 }
 
 #[tonic::async_trait]
 impl SecretDiscoveryService for SecretDiscovery {
-    type StreamSecretsStream = Responses<DiscoveryResponse>;
-    type DeltaSecretsStream = Responses<DeltaDiscoveryResponse>;
+    type StreamSecretsStream = Unsaid<DiscoveryResponse>;
+    type DeltaSecretsStream = Unsaid<DeltaDiscoveryResponse>;
 
     async fn stream_secrets(
         &self,

@@ -9,14 +9,14 @@ mod reply;
 mod tests;
 mod updates;
 
-use std::pin::Pin;
 use std::sync::Arc;
 
+use countersign_proto::codec::framed;
 use countersign_proto::workload::spiffe_workload_api_server::SpiffeWorkloadApi;
 use countersign_proto::workload::{
     X509BundlesRequest, X509BundlesResponse, X509svidRequest, X509svidResponse,
 };
-use futures_util::Stream;
+use countersign_serve::messages::{Unsaid, encoded};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
@@ -31,8 +31,6 @@ use updates::Updates;
 pub const MAX_REQUEST_BYTES: usize = 4_096;
 const SECURITY_HEADER: &str = "workload.spiffe.io";
 
-type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
 /// The service.
 #[derive(Clone, Debug)]
 pub struct WorkloadApi {
@@ -45,10 +43,7 @@ impl WorkloadApi {
         Self { api }
     }
 
-    async fn open<R: Reply, T>(
-        &self,
-        request: &Request<T>,
-    ) -> Result<Response<Messages<R>>, Status> {
+    async fn open<R: Reply, T>(&self, request: &Request<T>) -> Result<Response<Unsaid<R>>, Status> {
         demand_security_header(request.metadata())?;
         let snapshot = self.api.holdings.load();
         let caller = self.api.attest(request, &snapshot).await?;
@@ -56,7 +51,7 @@ impl WorkloadApi {
         let permit = self.api.admit_stream(call, &caller, &snapshot)?;
         let place = Arc::clone(&local_caller(call)?.place);
         let updates = Updates::open(self.api.clone(), caller, (permit, place)).await?;
-        Ok(Response::new(Box::pin(updates.into_messages())))
+        Ok(encoded(updates.into_messages(), framed))
     }
 }
 
@@ -74,8 +69,8 @@ fn demand_security_header(metadata: &MetadataMap) -> Result<(), Status> {
 
 #[tonic::async_trait]
 impl SpiffeWorkloadApi for WorkloadApi {
-    type FetchX509SVIDStream = Messages<X509svidResponse>;
-    type FetchX509BundlesStream = Messages<X509BundlesResponse>;
+    type FetchX509SVIDStream = Unsaid<X509svidResponse>;
+    type FetchX509BundlesStream = Unsaid<X509BundlesResponse>;
 
     async fn fetch_x509svid(
         &self,

@@ -10,6 +10,7 @@ mod answer;
 mod body;
 mod budget;
 mod calls;
+mod encoded;
 mod head;
 mod sieve;
 mod stream;
@@ -31,6 +32,7 @@ use tonic::body::Body;
 use tower::{Layer, Service};
 
 pub use budget::{Account, ByteBudget, Charge, Exhausted, Payer, Shares};
+pub use encoded::{Unsaid, encoded};
 pub use sieve::Fields;
 pub use stream::{MAX_KEPT_BYTES, Messages};
 
@@ -41,6 +43,7 @@ use answer::Answer;
 use body::Framed;
 use budget::CallAccount;
 use calls::Calls;
+use encoded::Encoded;
 
 /// Bounds what the callers of a server send.
 #[derive(Clone)]
@@ -154,8 +157,11 @@ where
         head.extensions.insert(body.clone());
         let answer = self.inner.call(Request::from_parts(head, Body::new(body)));
         Box::pin(async move {
-            let answer = answer.await?;
-            Ok(answer.map(|body| Body::new(Answer::new(body, account, call))))
+            let (mut head, body) = answer.await?.into_parts();
+            let encoded = head.extensions.remove::<Encoded>();
+            let body = encoded.and_then(|it| it.take()).unwrap_or(body);
+            let body = Body::new(Answer::new(body, account, call));
+            Ok(Response::from_parts(head, body))
         })
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use countersign_model::{Entitlement, Hint};
+use countersign_proto::codec::Message;
 use countersign_proto::workload::{X509BundlesResponse, X509svid, X509svidResponse};
 use countersign_telemetry::{Principal, peer_line};
 use countersign_verify::TrustBundle;
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 
 use crate::attest::Caller;
 use crate::holdings::{Held, Snapshot, Svid};
@@ -111,8 +113,23 @@ fn weight(held: &Held, svid: &Svid) -> usize {
     texts + chain + svid.key.len() + SVID_ENVELOPE_BYTES
 }
 
+/// What stands for the content of a message: a hash, since each stream keeps that of its last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Content([u8; 32]);
+
+impl Content {
+    fn of(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update(part);
+            hash.update([b'\n']);
+        }
+        Self(hash.finalize().into())
+    }
+}
+
 /// One kind of message.
-pub(super) trait Reply: Sized + Send + 'static {
+pub(super) trait Reply: Message + 'static {
     /// Names this kind of consumer in the record.
     const CONSUMER: &'static str;
 
@@ -123,7 +140,7 @@ pub(super) trait Reply: Sized + Send + 'static {
     fn is_possible(handout: &Handout<'_>) -> bool;
 
     /// Equal for messages of equal content.
-    fn content(handout: &Handout<'_>) -> String;
+    fn content(handout: &Handout<'_>) -> Content;
 
     /// The message.
     fn compose(handout: &Handout<'_>) -> Self;
@@ -140,13 +157,13 @@ impl Reply for X509svidResponse {
         handout.svids().next().is_some()
     }
 
-    fn content(handout: &Handout<'_>) -> String {
-        let mut content = handout.bundle.version().to_owned();
-        for (entitlement, svid) in handout.svids() {
+    fn content(handout: &Handout<'_>) -> Content {
+        let svids = handout.svids().map(|(entitlement, svid)| {
             let hint = entitlement.hint.as_ref().map_or("", Hint::as_str);
-            content.push_str(&format!("\n{} {hint}", svid.serial));
-        }
-        content
+            format!("{} {hint}", svid.serial)
+        });
+        let bundle = handout.bundle.version().to_owned();
+        Content::of(std::iter::once(bundle).chain(svids))
     }
 
     fn compose(handout: &Handout<'_>) -> Self {
@@ -180,8 +197,8 @@ impl Reply for X509BundlesResponse {
         true
     }
 
-    fn content(handout: &Handout<'_>) -> String {
-        handout.bundle.version().to_owned()
+    fn content(handout: &Handout<'_>) -> Content {
+        Content::of([handout.bundle.version()])
     }
 
     fn compose(handout: &Handout<'_>) -> Self {

@@ -267,3 +267,52 @@ async fn a_caller_with_a_thousand_identities_gets_them() {
     assert_eq!(message.svids.len(), MAX_SVIDS);
     assert_eq!(message.svids[0].spiffe_id, "spiffe://example.org/marked");
 }
+
+/// Replies of 4 MiB, of which nobody reads more than the first bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_pays_for_replies_that_nobody_reads() {
+    let node = Node::start().await;
+    node.hold_large(1_000);
+    let length = next(&mut fetch(&node).await.unwrap()).await.encoded_len();
+    until(|| node.api.held_bytes() == 0).await;
+    let mut unread = Vec::new();
+    let refused = loop {
+        assert!(unread.len() < 8, "{} bytes", node.api.held_bytes());
+        let is_too_much = node.api.held_bytes() + length > 16 << 20;
+        let mut stream = fetch(&node).await.unwrap();
+        if is_too_much {
+            break within(stream.message()).await;
+        }
+        unread.push(stream);
+        until(|| node.api.held_bytes() >= unread.len() * length).await;
+    };
+    let code = refused.map(|_| "a message").map_err(|status| status.code());
+    assert_eq!(code, Err(Code::ResourceExhausted));
+    assert!(unread.len() > 2 && node.api.held_bytes() <= 16 << 20);
+    // Who reads gives back, though its stream stays open.
+    let mut read = unread.pop().unwrap();
+    let message = next(&mut read).await;
+    assert_eq!(message.encoded_len(), length);
+    let next_one = next(&mut fetch(&node).await.unwrap()).await;
+    assert_eq!(next_one.svids.len(), message.svids.len());
+    drop(unread);
+    until(|| node.api.held_bytes() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_workloads_with_a_hundred_identities_are_served() {
+    let node = Node::start().await;
+    let ids = (0..100).map(|n| node.entitle(entitlement(&format!("/n/{n}"), ours(), n)));
+    let ids: Vec<_> = ids.collect();
+    node.renew_all(&ids);
+    let mut workloads = Vec::new();
+    for _ in 0..50 {
+        workloads.push(fetch(&node).await.unwrap());
+    }
+    for _ in 0..2 {
+        for workload in &mut workloads {
+            assert_eq!(next(workload).await.svids.len(), 100);
+        }
+        node.renew_all(&ids);
+    }
+}

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tonic::Status;
 
-use super::reply::{Handout, MAX_REPLY_BYTES, MAX_SVIDS, Reply};
+use super::reply::{Content, Handout, MAX_REPLY_BYTES, MAX_SVIDS, Reply};
 use crate::attest::Caller;
 use crate::consumers::{Connection, ConsumerKind};
 use crate::local_api::{LocalApi, StreamPermit, in_doubt, resettle};
@@ -26,7 +26,7 @@ pub(super) struct Updates<R> {
     generations: watch::Receiver<u64>,
     /// Made when the stream opened; sent first.
     first: Option<Composed<R>>,
-    sent: String,
+    sent: Content,
     /// How many identities had no room in the last message.
     left_out: usize,
     /// Handed to the transport when the stream is asked for the next message.
@@ -39,7 +39,7 @@ pub(super) struct Updates<R> {
 
 struct Composed<R> {
     message: R,
-    content: String,
+    content: Content,
     left_out: usize,
     delivery: Delivery,
 }
@@ -79,7 +79,7 @@ impl<R: Reply> Updates<R> {
             api,
             caller,
             generations,
-            sent: first.content.clone(),
+            sent: first.content,
             first: Some(first),
             left_out: 0,
             in_flight: None,
@@ -142,7 +142,7 @@ impl<R: Reply> Updates<R> {
     async fn changed(&mut self) -> Result<Composed<R>, Status> {
         loop {
             self.generations.changed().await.map_err(|_| starting())?;
-            let turn = turn::<R>(&self.api, &mut self.caller, Some(&self.sent)).await;
+            let turn = turn::<R>(&self.api, &mut self.caller, Some(self.sent)).await;
             self.settle();
             match turn {
                 Turn::Message(composed) | Turn::Partial(composed) => return Ok(composed),
@@ -201,12 +201,12 @@ async fn first_message<R: Reply>(
 
 /// Judges the caller again if its rights changed or it would be sent something, and composes what
 /// differs from `sent`.
-async fn turn<R: Reply>(api: &LocalApi, caller: &mut Caller, sent: Option<&str>) -> Turn<R> {
+async fn turn<R: Reply>(api: &LocalApi, caller: &mut Caller, sent: Option<Content>) -> Turn<R> {
     let snapshot = api.holdings.load();
     let now = api.now();
     let is_news = |caller: &Caller| {
         let handout = Handout::new(&snapshot, caller, now);
-        handout.is_none_or(|handout| Some(R::content(&handout).as_str()) != sent)
+        handout.is_none_or(|handout| Some(R::content(&handout)) != sent)
     };
     if caller.is_outdated(&snapshot) || is_news(caller) {
         // Boxed: what it needs takes no room in a stream that sleeps.
@@ -225,7 +225,7 @@ async fn turn<R: Reply>(api: &LocalApi, caller: &mut Caller, sent: Option<&str>)
         api.demand(handout.missing().map(|entitlement| &entitlement.id));
     }
     let content = R::content(&handout);
-    if !R::is_possible(&handout) || sent == Some(content.as_str()) {
+    if !R::is_possible(&handout) || sent == Some(content) {
         return Turn::Wait;
     }
     let composed = Composed {

@@ -157,6 +157,38 @@ async fn unread_answers_are_charged_until_they_have_left() {
     assert_eq!(budget.held(), 0);
 }
 
+/// The stream goes on, and idles.
+#[tokio::test]
+async fn message_that_was_read_is_not_kept() {
+    let message = Bytes::from(vec![7; 50_000]);
+    let (sent, own) = (message.clone(), ByteBudget::new(SHARES));
+    let account = own.account(Payer::Uid(7));
+    let bounds = MessageBounds::paid_by(move |_| account.clone());
+    let service = bounds.layer(service_fn(move |_: Request<Body>| {
+        let first = futures_util::stream::iter([Ok(sent.clone())]);
+        let messages = futures_util::StreamExt::chain(first, futures_util::stream::pending());
+        async move {
+            let (_, body, extensions) = encoded(messages, Bytes::clone).into_parts();
+            drop::<Unsaid<Bytes>>(body);
+            let mut response = Response::new(Body::empty());
+            *response.extensions_mut() = extensions;
+            Ok::<_, Infallible>(response)
+        }
+    }));
+    let answer = service.oneshot(Request::new(Body::empty())).await.unwrap();
+    let mut body = answer.into_body();
+    let frame = body.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!((frame.len(), own.held()), (50_000, 50_000));
+    drop(frame);
+    assert!(
+        timeout(Duration::from_millis(1), body.frame())
+            .await
+            .is_err()
+    );
+    assert_eq!(own.held(), 0);
+    assert!(message.is_unique());
+}
+
 #[tokio::test]
 async fn long_head_is_not_kept() {
     let service = MessageBounds::new(SHARES).layer(service_fn(async |request: Request<Body>| {
