@@ -12,6 +12,7 @@ pub mod descriptors;
 mod gathering;
 mod greeting;
 pub mod grpc;
+mod indexing;
 pub mod limits;
 pub mod messages;
 pub mod ops;

@@ -21,6 +21,7 @@ use tonic::transport::server::Connected;
 use crate::accept::{Ready, Throttle};
 use crate::counters::Counters;
 use crate::greeting::Greeting;
+use crate::indexing::Indexing;
 use crate::limits::{Limits, WARNING_INTERVAL};
 use crate::places::Standing;
 
@@ -132,6 +133,7 @@ impl Listener {
                 peer,
                 greeting: Greeting::within(listener.limits.first_byte_deadline),
                 authority: AuthorityMender::default(),
+                indexing: Indexing::default(),
                 place,
             };
             if ready.send(connection).await.is_err() {
@@ -208,6 +210,7 @@ pub struct UnixConnection {
     peer: UnixPeer,
     greeting: Greeting,
     authority: AuthorityMender,
+    indexing: Indexing,
     place: Arc<UserPlace>,
 }
 
@@ -244,6 +247,10 @@ impl AsyncRead for UnixConnection {
         let before = buf.filled().len();
         let read = this.greeting.poll_read(Pin::new(&mut this.stream), cx, buf);
         this.authority.mend(&mut buf.filled_mut()[before..]);
+        if let Err(too_much) = this.indexing.read(&buf.filled()[before..]) {
+            buf.set_filled(before);
+            return Poll::Ready(Err(too_much));
+        }
         read
     }
 }

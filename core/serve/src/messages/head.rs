@@ -1,8 +1,8 @@
 //! What is kept of the head of a call.
 //!
 //! A head may be 16 kB long, a field that the peer indexed is one byte of it and a place in a table
-//! here, and a value keeps the whole frame that it came in. So a head is copied, without what nobody reads:
-//! whatever a caller sends, it holds a few hundred bytes.
+//! here, and a path keeps the whole frame that it came in. So a head is copied, without what nobody
+//! reads: whatever a caller sends, it holds a few hundred bytes.
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Uri};

@@ -16,6 +16,7 @@ use super::TlsPeer;
 use crate::counters::Counters;
 use crate::gathering::Gathering;
 use crate::greeting::Greeting;
+use crate::indexing::Indexing;
 use crate::limits::Limits;
 use crate::places::Place;
 
@@ -84,6 +85,7 @@ pub struct TlsConnection {
     stream: Gathering<TlsStream<TcpStream>>,
     peer: TlsPeer,
     greeting: Greeting,
+    indexing: Indexing,
     tenure: Tenure,
     is_over: bool,
 }
@@ -100,6 +102,7 @@ impl TlsConnection {
             stream: Gathering::new(stream),
             peer,
             greeting: Greeting::within(limit),
+            indexing: Indexing::default(),
             tenure,
             is_over: false,
         }
@@ -132,9 +135,14 @@ impl AsyncRead for TlsConnection {
         this.check(cx)?;
         let before = buf.filled().len();
         let read = this.greeting.poll_read(Pin::new(&mut this.stream), cx, buf);
-        let heard = this.tenure.heard(buf.filled().len() - before);
-        this.is_over |= heard.is_err();
-        heard?;
+        let new = &buf.filled()[before..];
+        let heard = this.tenure.heard(new.len());
+        let heard = heard.and_then(|()| this.indexing.read(new));
+        if let Err(too_much) = heard {
+            this.is_over = true;
+            buf.set_filled(before);
+            return Poll::Ready(Err(too_much));
+        }
         read
     }
 }

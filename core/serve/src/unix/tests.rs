@@ -308,3 +308,15 @@ async fn whose_share_is_taken_stays_a_stranger() {
     assert_eq!(second.place().standing(), Standing::Stranger);
     assert_eq!(listener.open(), (1, 1));
 }
+
+#[tokio::test]
+async fn peer_that_indexes_paths_without_end_is_cut() {
+    let mut server = Server::start(Limits::default(), |_| true);
+    let mut client = server.dial().await;
+    let mut served = server.next().await;
+    client.write_all(PREFACE).await.unwrap();
+    let path = [0, 0, 4, 1, 4, 0, 0, 0, 1, 0x44, 2, b'/', b'a'];
+    client.write_all(&path.repeat(100)).await.unwrap();
+    let cut = soon(served.read_to_end(&mut Vec::new())).await.unwrap_err();
+    assert_eq!(cut.kind(), io::ErrorKind::ConnectionAborted);
+}

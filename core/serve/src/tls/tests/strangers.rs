@@ -152,6 +152,18 @@ async fn stranger_says_little_and_a_node_what_it_likes() {
     }
 }
 
+#[tokio::test]
+async fn node_that_indexes_paths_without_end_is_cut() {
+    let mut server = Server::open(Limits::default()).await;
+    let mut node = dial(server.port, &server.client).await.unwrap();
+    let mut served = server.next().await;
+    node.write_all(PREFACE).await.unwrap();
+    let path = [0, 0, 4, 1, 4, 0, 0, 0, 1, 0x44, 2, b'/', b'a'];
+    node.write_all(&path.repeat(100)).await.unwrap();
+    let cut = soon(served.read_to_end(&mut Vec::new())).await.unwrap_err();
+    assert_eq!(cut.kind(), io::ErrorKind::ConnectionAborted);
+}
+
 /// A stranger that reads nothing keeps the writing side busy, and no read is asked for.
 #[tokio::test]
 async fn stranger_is_gone_in_time_though_it_reads_nothing() {

@@ -1,0 +1,114 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags, 0, 0, 0, 1], payload].concat()
+}
+
+/// How many of these frames pass, in such pieces.
+fn passing(frames: &[Vec<u8>], piece: usize) -> usize {
+    let mut indexing = Indexing::default();
+    indexing.read(PREFACE).unwrap();
+    let passes = |frame: &&Vec<u8>| -> bool {
+        frame
+            .chunks(piece)
+            .all(|piece| indexing.read(piece).is_ok())
+    };
+    frames.iter().take_while(passes).count()
+}
+
+const MOST: usize = MAX_PSEUDO as usize;
+
+/// A path that is indexed, in each way to say that.
+fn paths() -> Vec<Vec<u8>> {
+    let plain = [&[0x40, 5][..], b":path", &[2], b"/a"].concat();
+    let coded = [&[0x40, 0x84, 0xb9, 0x58, 0xd3, 0x3f][..], &[2], b"/a"].concat();
+    vec![vec![0x44, 2, b'/', b'a'], vec![0x45, 1, b'/'], plain, coded]
+}
+
+#[test]
+fn indexed_paths_are_bounded() {
+    for path in paths() {
+        let padded = [
+            &[3][..],
+            &[0; PRIORITY_BYTES],
+            &[0x20, 0x3f, 0xe1, 0x1f],
+            &path,
+            &[0x44; 3],
+        ];
+        for frames in [
+            vec![frame(HEADERS, 4, &path); 2 * MOST],
+            vec![frame(HEADERS, PADDED | PRIORITY, &padded.concat()); 2 * MOST],
+        ] {
+            for piece in [1, 2, 7, 100] {
+                assert_eq!(passing(&frames, piece), MOST, "{path:?}");
+            }
+        }
+    }
+}
+
+/// A name in the dynamic table is that of a path, or is not.
+#[test]
+fn names_are_followed_through_the_table() {
+    let again = frame(HEADERS, 4, &[0x7e, 2, b'/', b'a']);
+    let path = frame(HEADERS, 4, &paths()[0]);
+    let other = frame(HEADERS, 4, &[0x40, 1, b'x', 1, b'y']);
+    let paths = [vec![path], vec![again.clone(); 2 * MOST]].concat();
+    assert_eq!(passing(&paths, 3), MOST);
+    let others = [vec![other], vec![again; 2 * MOST]].concat();
+    assert_eq!(passing(&others, 3), others.len());
+}
+
+#[test]
+fn block_goes_on_in_continuations() {
+    let block = paths().concat();
+    let (start, end) = block.split_at(7);
+    let both = [frame(HEADERS, 0, start), frame(CONTINUATION, 4, end)].concat();
+    assert_eq!(passing(&vec![both; MOST], 5), MOST / paths().len());
+}
+
+/// A path for each call, again whenever the table has gone round, and what changes with each call.
+#[test]
+fn honest_peers_pass() {
+    let mut frames = vec![frame(4, 0, &[0; 12])];
+    for call in 0..10_000_u32 {
+        let mut block = vec![0x83, 0x86];
+        match call % 60 {
+            path @ 0..7 => block.extend([0x44, 2, b'/', u8::try_from(path).unwrap()]),
+            7 => block.extend([0x41, 1, b'a']),
+            _ => block.extend([0xbe, 0xbf]),
+        }
+        block.extend([0x40, 12]);
+        block.extend(b"grpc-timeout");
+        block.extend([4]);
+        block.extend(call.to_be_bytes());
+        // Not to be indexed.
+        block.extend([0x04, 2, b'/', b'a', 0x14, 2, b'/', b'b']);
+        frames.push(frame(HEADERS, 4, &block));
+        frames.push(frame(0, 1, &paths().concat()));
+    }
+    assert_eq!(passing(&frames, 1_000), frames.len());
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_read_alike_in_any_pieces(
+        blocks in prop::collection::vec(
+            (prop::collection::vec(any::<u8>(), 0..40), 0u8..12, any::<u8>()), 0..20,
+        ),
+        piece in 1usize..50,
+    ) {
+        let frames: Vec<_> = blocks.iter().map(|(b, kind, flags)| frame(*kind, *flags, b)).collect();
+        let state = |piece: usize| {
+            let mut indexing = Indexing::default();
+            let stream = [PREFACE, &frames.concat()].concat();
+            let read: Result<Vec<()>, _> = stream.chunks(piece).map(|p| indexing.read(p)).collect();
+            (read.is_ok(), format!("{indexing:?}"))
+        };
+        let (whole, pieces) = (state(usize::MAX), state(piece));
+        prop_assert_eq!(whole.0, pieces.0);
+        prop_assert!(!whole.0 || whole.1 == pieces.1);
+    }
+}
