@@ -26,6 +26,14 @@ const MAX_CONTINUED: u32 = 4;
 /// keeps one frame, so all of them some 400 kB; a peer that calls each of our calls indexes ten.
 const MAX_PSEUDO: u32 = 24;
 
+/// Whether a connection is cut whose bytes arrive in such pieces: the door of a fuzz target.
+#[doc(hidden)]
+pub fn indexes_too_much(bytes: &[u8], piece: std::num::NonZeroUsize) -> bool {
+    let mut indexing = Indexing::default();
+    let mut pieces = bytes.chunks(piece.get());
+    pieces.any(|piece| indexing.read(piece).is_err())
+}
+
 /// Reads along with one connection.
 #[derive(Debug)]
 pub(crate) struct Indexing {

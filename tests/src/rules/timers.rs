@@ -83,7 +83,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ),
     (
         "core/serve/src/tls/connection.rs",
-        "sleep(limit)",
+        "sleep(limits.stranger_lifetime)",
         "a length of time from a handshake",
     ),
     (
