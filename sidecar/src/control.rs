@@ -41,6 +41,7 @@ use crate::clock;
 use crate::config::{Attestation, Config};
 use crate::consumers::Consumers;
 use crate::holdings::Holdings;
+use crate::identity::clock_skew::ClockSkew;
 use crate::identity::renew::{PendingKey, Renewals};
 use crate::install::{InstallError, Installer};
 use crate::proxy::identity::Served;
@@ -169,7 +170,7 @@ impl Control {
         let _ = client.subscribe(ENTITLEMENT_TYPE, "*");
         let mut renewals = Renewals::default();
         if let Some(node) = parts.installer.node() {
-            renewals.installed(&EntitlementId::node(), node.key_epoch);
+            renewals.found(&EntitlementId::node(), node.key_epoch);
         }
         Self {
             trust_domain: config.trust_domain.clone(),
@@ -356,9 +357,24 @@ impl Control {
         self.installer
             .attested(&node_id, attested.chain, &pending, now)?;
         self.renewals
-            .installed(&EntitlementId::node(), pending.key_epoch);
+            .installed(&EntitlementId::node(), pending.key_epoch, now);
         tracing::info!(%node_id, "node attested");
         Ok(())
+    }
+}
+
+impl Control {
+    /// Says it once when the clocks begin, or cease, to disagree.
+    fn tell_of_clock(&self, skew: Option<ClockSkew>) {
+        let compare = |link: &mut LinkState| link.compared_clocks(skew);
+        if !self.state.send_if_modified(compare) {
+            return;
+        }
+        self.metrics.clocks(skew);
+        match skew {
+            Some(skew) => tracing::warn!(reason = %skew, "clocks disagree"),
+            None => tracing::info!("clocks agree again"),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`schedule`] decides, without a clock or a socket; [`renew`] keeps the keys that wait for their
 //! chain and asks the control plane to certify them; [`keypair`] makes keys.
 
+pub mod clock_skew;
 pub mod keypair;
 pub mod renew;
 pub mod schedule;

@@ -143,7 +143,7 @@ impl Intake<'_> {
         };
         match self.installer.chain(arrived, &pending, now) {
             Ok(svid) => {
-                self.renewals.installed(&id, pending.key_epoch);
+                self.renewals.installed(&id, pending.key_epoch, now);
                 self.metrics.renewal(true);
                 let (
                     Lifetime {

@@ -3,6 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::identity::clock_skew::ClockSkew;
+
 /// An address of the control plane that did not lead there when it was last tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnreachedAddress {
@@ -25,6 +27,8 @@ pub struct LinkState {
     pub problem: Option<String>,
     /// Whether that is because the control plane's data was put back from a copy.
     pub is_older: bool,
+    /// How our clock stands to the control plane's, where they disagree.
+    pub clock_skew: Option<ClockSkew>,
     /// The address that the stream goes to, while it is open.
     pub address: Option<String>,
     /// The addresses that the last attempt did not reach. Bounded: of every configured address
@@ -41,6 +45,7 @@ impl LinkState {
             ever: false,
             problem: None,
             is_older: false,
+            clock_skew: None,
             address: None,
             unreached: Vec::new(),
         }
@@ -54,9 +59,23 @@ impl LinkState {
             ever: true,
             problem: None,
             is_older: false,
+            clock_skew: self.clock_skew,
             address: Some(address),
             unreached,
         };
+    }
+
+    /// A certificate told how our clock stands to the control plane's. Returns whether that is news.
+    pub fn compared_clocks(&mut self, skew: Option<ClockSkew>) -> bool {
+        let is_news = match (&self.clock_skew, &skew) {
+            (None, None) => false,
+            (Some(old), Some(new)) => !old.is_like(new),
+            _ => true,
+        };
+        if is_news {
+            self.clock_skew = skew;
+        }
+        is_news
     }
 
     /// The stream ended or could not be opened. The moment is that of the first failure.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use countersign_model::{Entitlement, EntitlementId, Lifetime};
 use jiff::Timestamp;
 
+use super::clock_skew::ClockSkew;
 use super::schedule::{self, Credential, Item, Plan};
 use super::{KeyError, Keypair};
 use crate::control::backoff::Backoff;
@@ -44,7 +45,11 @@ struct Progress {
     pending: Option<PendingKey>,
     backoff: Backoff,
     not_before: Option<Timestamp>,
+    /// When the pending key was made.
+    made_at: Option<Timestamp>,
     installed_epoch: u64,
+    /// When its chain was installed, in this process.
+    installed_at: Option<Timestamp>,
 }
 
 /// How every enrolment of this node stands.
@@ -88,26 +93,34 @@ impl Renewals {
             .filter(|pending| pending.is_worth_using(entitlement, now));
         let pending = match usable {
             Some(pending) => pending,
-            None => PendingKey {
-                key: Arc::new(Keypair::generate()?),
-                key_epoch: entitlement.min_key_epoch,
-                issued: None,
-            },
+            None => {
+                progress.made_at = Some(now);
+                PendingKey {
+                    key: Arc::new(Keypair::generate()?),
+                    key_epoch: entitlement.min_key_epoch,
+                    issued: None,
+                }
+            }
         };
         progress.pending = Some(pending.clone());
         progress.not_before = now.checked_add(ENROL_DEADLINE).ok();
         Ok(pending)
     }
 
-    /// The control plane certified the key: its chain is on the way.
-    pub fn answered(&mut self, id: &EntitlementId, issued: Lifetime, now: Timestamp) {
-        let Some(progress) = self.progress.get_mut(id) else {
-            return;
-        };
-        if let Some(pending) = &mut progress.pending {
-            pending.issued = Some(issued);
-            progress.not_before = now.checked_add(CHAIN_DEADLINE).ok();
-        }
+    /// The control plane certified the key: its chain is on the way. Says how our clock stands to its,
+    /// where the answer tells: the inner `None` where both agree.
+    pub fn answered(
+        &mut self,
+        id: &EntitlementId,
+        issued: Lifetime,
+        now: Timestamp,
+    ) -> Option<Option<ClockSkew>> {
+        let progress = self.progress.get_mut(id)?;
+        let pending = progress.pending.as_mut()?;
+        pending.issued = Some(issued);
+        progress.not_before = now.checked_add(CHAIN_DEADLINE).ok();
+        let made_at = progress.made_at?;
+        Some(ClockSkew::of(made_at, issued.issued_at, now))
     }
 
     /// An enrolment or installation failed: it is tried again later. `draw` is in `0.0..=1.0`.
@@ -140,12 +153,20 @@ impl Renewals {
     }
 
     /// The chain of the pending key is installed.
-    pub fn installed(&mut self, id: &EntitlementId, key_epoch: u64) {
-        let progress = self.progress.entry(id.clone()).or_default();
-        *progress = Progress {
+    pub fn installed(&mut self, id: &EntitlementId, key_epoch: u64, now: Timestamp) {
+        self.found(id, key_epoch);
+        if let Some(progress) = self.progress.get_mut(id) {
+            progress.installed_at = Some(now);
+        }
+    }
+
+    /// A chain was found in the state directory, with the epoch of its key.
+    pub fn found(&mut self, id: &EntitlementId, key_epoch: u64) {
+        let progress = Progress {
             installed_epoch: key_epoch,
             ..Progress::default()
         };
+        self.progress.insert(id.clone(), progress);
     }
 
     /// The right was removed: its key is dropped.
@@ -168,6 +189,7 @@ impl Renewals {
                 serial: svid.serial,
                 lifetime: svid.lifetime,
                 key_epoch: progress.map_or(0, |p| p.installed_epoch),
+                installed_at: progress.and_then(|p| p.installed_at),
             }),
             demanded: demanded.contains(&held.entitlement.id),
             not_before: progress.and_then(|p| p.not_before).max(self.pushed_back),

@@ -10,6 +10,9 @@ use std::collections::BTreeSet;
 use countersign_model::{Entitlement, EntitlementId, Lifetime, Serial};
 use jiff::Timestamp;
 
+/// Most renewals of one credential in the time of its lifetime, whatever the clocks say.
+const MOST_RENEWALS: u32 = 60;
+
 /// One entitlement and how it stands.
 #[derive(Clone, Copy, Debug)]
 pub struct Item<'a> {
@@ -32,6 +35,8 @@ pub struct Credential {
     pub lifetime: Lifetime,
     /// The entitlement's `min_key_epoch` when the key was made.
     pub key_epoch: u64,
+    /// When it was installed, where that was in this process.
+    pub installed_at: Option<Timestamp>,
 }
 
 /// What to do now, and when to look again.
@@ -52,7 +57,7 @@ pub fn plan(items: &[Item<'_>], ahead: usize, now: Timestamp) -> Plan {
     let mut due: Vec<_> = by_rank
         .iter()
         .enumerate()
-        .filter_map(|(place, item)| Some((item.due(place < ahead)?, item)))
+        .filter_map(|(place, item)| Some((item.due(place < ahead, now)?, item)))
         .collect();
     // The sort is stable: what is due at the same moment keeps its rank.
     due.sort_by_key(|(at, _)| *at);
@@ -98,15 +103,34 @@ pub fn renewal_of(entitlement: &Entitlement, serial: &Serial, lifetime: &Lifetim
 
 impl Item<'_> {
     /// When something has to be started; `None` where this identity is not wanted.
-    fn due(&self, ahead: bool) -> Option<Timestamp> {
+    fn due(&self, ahead: bool, now: Timestamp) -> Option<Timestamp> {
         let natural = match &self.held {
             // Not only of an older one: after a restore epochs go back, and rise again from there.
             Some(held) if held.key_epoch != self.entitlement.min_key_epoch => Timestamp::MIN,
-            Some(held) => renewal_of(self.entitlement, &held.serial, &held.lifetime),
+            Some(held) => {
+                let renewal = renewal_of(self.entitlement, &held.serial, &held.lifetime);
+                let rest = held.rest(self.entitlement, now);
+                rest.map_or(renewal, |rest| renewal.max(rest))
+            }
             None if ahead || self.demanded => Timestamp::MIN,
             None => return None,
         };
         Some(self.not_before.map_or(natural, |at| natural.max(at)))
+    }
+}
+
+impl Credential {
+    /// Until when it is not renewed again, whatever the clocks say: where they disagree, what has just
+    /// been issued is due at once, and would be renewed without end. Half of the usual time before a
+    /// renewal, or of what is left by our clock; no shorter than a sixtieth of the lifetime.
+    fn rest(&self, entitlement: &Entitlement, now: Timestamp) -> Option<Timestamp> {
+        // A clock that was set back since says nothing about when that was.
+        let installed_at = self.installed_at.filter(|at| *at <= now)?;
+        let usual = entitlement.renew.moment(&self.lifetime, 0.0);
+        let usual = usual.duration_since(self.lifetime.issued_at).unsigned_abs();
+        let half = usual.min(self.lifetime.remaining(installed_at)) / 2;
+        let shortest = usual.min(self.lifetime.length() / MOST_RENEWALS);
+        installed_at.checked_add(half.max(shortest)).ok()
     }
 }
 

@@ -49,7 +49,8 @@ impl Readiness {
             .map(|why| format!("what must survive a restart is held in memory alone: {why}"));
         let link = self.link.borrow();
         let older = link.problem.clone().filter(|_| link.is_older);
-        told.into_iter().chain(older).collect()
+        let clocks = link.clock_skew.map(|skew| skew.to_string());
+        told.into_iter().chain(older).chain(clocks).collect()
     }
 }
 

@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::holdings::{Snapshot, Svid};
+use crate::identity::clock_skew::ClockSkew;
 use crate::identity::schedule::renewal_of;
 
 /// Most identities that have time series of their own, where the configuration asks for such
@@ -112,6 +113,7 @@ pub struct Metrics {
     connections: Family<SideLabels, Gauge>,
     connected: Gauge,
     headroom: Gauge,
+    clock_skew: Gauge,
     unsaved: Gauge,
     certificates: Gauge,
     first_not_after: Gauge,
@@ -140,6 +142,7 @@ impl Metrics {
             connections: Family::default(),
             connected: Gauge::default(),
             headroom: Gauge::default(),
+            clock_skew: Gauge::default(),
             unsaved: Gauge::default(),
             certificates: Gauge::default(),
             first_not_after: Gauge::default(),
@@ -184,6 +187,11 @@ impl Metrics {
     /// The discovery stream of the control plane is open or not.
     pub fn connected(&self, connected: bool) {
         self.connected.set(i64::from(connected));
+    }
+
+    /// How our clock stands to the control plane's, where they disagree.
+    pub fn clocks(&self, skew: Option<ClockSkew>) {
+        self.clock_skew.set(skew.map_or(0, |skew| skew.as_secs()));
     }
 
     /// All metrics as OpenMetrics text.
@@ -249,6 +257,11 @@ impl Metrics {
             "control_stream_connected",
             "1 while the discovery stream of the control plane is open",
             self.connected.clone(),
+        );
+        registry.register(
+            "clock_skew_seconds",
+            "How far this clock is ahead of the control plane's, or behind it where negative; 0 up to 30 s",
+            self.clock_skew.clone(),
         );
         registry.register(
             "outage_headroom_seconds",

@@ -109,7 +109,9 @@ impl Session<'_> {
         now: Timestamp,
     ) -> Result<(), SessionError> {
         let control = &mut *self.control;
-        control.renewals.answered(id, issued, now);
+        if let Some(skew) = control.renewals.answered(id, issued, now) {
+            control.tell_of_clock(skew);
+        }
         if let Some(version) = control.installer.held_serial(id) {
             control.client.hold(SECRET_TYPE, id.as_str(), &version);
         }

@@ -48,7 +48,7 @@ fn denied_key_is_replaced_later() {
 fn every_renewal_uses_a_fresh_key() {
     let mut renewals = Renewals::default();
     let first = renewals.start(&right(0), at(10)).unwrap();
-    renewals.installed(&right(0).id, first.key_epoch);
+    renewals.installed(&right(0).id, first.key_epoch, at(1));
     let next = renewals.start(&right(0), at(60)).unwrap();
     assert_ne!(first.key.spki(), next.key.spki());
 }
@@ -98,7 +98,7 @@ fn renews(renewals: &Renewals, right: &Entitlement) -> bool {
 /// Renews and installs, and says for which epoch.
 fn renew(renewals: &mut Renewals, right: &Entitlement) -> u64 {
     let pending = renewals.start(right, at(1)).unwrap();
-    renewals.installed(&right.id, pending.key_epoch);
+    renewals.installed(&right.id, pending.key_epoch, at(1));
     pending.key_epoch
 }
 
@@ -108,7 +108,7 @@ fn change_under_way_takes_one_more_renewal() {
         let mut renewals = Renewals::default();
         let pending = renewals.start(&right(first), at(1)).unwrap();
         // The right is another one when the chain of the old key arrives.
-        renewals.installed(&right(then).id, pending.key_epoch);
+        renewals.installed(&right(then).id, pending.key_epoch, at(1));
         assert!(renews(&renewals, &right(then)));
         assert_eq!(renew(&mut renewals, &right(then)), then);
         assert!(!renews(&renewals, &right(then)));

@@ -33,6 +33,7 @@ fn credential(issued: i64, secs: i64, random: u64) -> Credential {
             not_after: at(issued + secs),
         },
         key_epoch: 0,
+        installed_at: None,
     }
 }
 
@@ -161,6 +162,7 @@ proptest! {
             entitlement: e,
             held: held.map(|(issued, secs, random)| Credential {
                 key_epoch: *epoch,
+                installed_at: None,
                 ..credential(issued, secs, random)
             }),
             demanded: *demanded,
@@ -184,4 +186,43 @@ proptest! {
             prop_assert!(super::plan(&items, ahead, wake).enrol.len() > plan.enrol.len());
         }
     }
+}
+
+/// Either of the two clocks is wrong by so much that what arrives is due at once.
+#[test]
+fn clocks_that_disagree_cause_no_storm_of_renewals() {
+    const LIFE: i64 = 3_600;
+    let right = entitlement(1);
+    // From what keeps the usual window to what has nearly expired when it arrives.
+    for ahead in [0, 1_300, 1_800, 3_000, 3_599] {
+        let (mut now, mut renewals) = (10_000, 0);
+        let mut held = credential(now - ahead, LIFE, u64::MAX / 2);
+        held.installed_at = Some(at(now));
+        let end = now + LIFE;
+        while now < end {
+            let plan = plan(&[item(&right, Some(held))], 1, at(now));
+            if plan.enrol.is_empty() {
+                now = plan.wake.unwrap().as_second() + 1;
+                continue;
+            }
+            assert!(
+                ahead == 3_599 || at(now) < held.lifetime.not_after,
+                "{ahead}"
+            );
+            renewals += 1;
+            held = credential(now - ahead, LIFE, u64::MAX / 2);
+            held.installed_at = Some(at(now));
+        }
+        assert!((2..=61).contains(&renewals), "{ahead}: {renewals}");
+    }
+}
+
+/// A clock that was ahead when the credential came, and is right now.
+#[test]
+fn clock_that_is_set_back_delays_no_renewal() {
+    let right = entitlement(1);
+    let mut held = credential(0, 3_600, 0);
+    held.installed_at = Some(at(1_000_000));
+    let plan = plan(&[item(&right, Some(held))], 1, at(3_000));
+    assert_eq!(plan.enrol, std::slice::from_ref(&right.id));
 }
