@@ -19,6 +19,7 @@ use countersign_model::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::authority::Denied;
 pub(crate) use authorize::authorize_by_hand;
 pub use authorize::{Authorized, authorize};
 pub use policy::Policy;
@@ -41,6 +42,9 @@ pub(crate) struct Defaults {
     pub(crate) backdate: Duration,
 }
 
+/// Most registrations of all.
+const MAX_REGISTRATIONS: usize = 1_000_000;
+
 /// What each node holds. Boxed: a tree of the values themselves would have much unused room.
 type ByNode = HashMap<SpiffeId, BTreeMap<EntitlementId, Box<Kept>>>;
 
@@ -61,6 +65,8 @@ pub struct Registry {
     pub(crate) tombstones: Tombstones,
     ttls: BTreeMap<Duration, usize>,
     count: usize,
+    /// See [`MAX_REGISTRATIONS`].
+    pub(crate) most: usize,
 }
 
 impl Registry {
@@ -75,7 +81,23 @@ impl Registry {
             tombstones: Tombstones::default(),
             ttls: BTreeMap::from([(defaults.ttl, 1)]),
             count: 0,
+            most: MAX_REGISTRATIONS,
         }
+    }
+
+    /// Before a registration is added.
+    ///
+    /// # Errors
+    /// There are as many as there may be.
+    pub(crate) fn check_room(&self) -> Result<(), Denied> {
+        if self.count < self.most {
+            return Ok(());
+        }
+        Err(Denied {
+            code: "too_many_registrations",
+            message: format!("there are {} registrations", self.count),
+            remedy: "unregister what is no longer used",
+        })
     }
 
     /// Adds or updates a registration; its tombstone goes.

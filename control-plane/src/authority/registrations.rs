@@ -12,9 +12,6 @@ use crate::issue::profile::Profile;
 use crate::registry::{Kept, Tombstone, rules};
 use crate::store::{Change as Write, Kind};
 
-/// Most registrations of one control plane.
-const MAX_REGISTRATIONS: usize = 1_000_000;
-
 /// A registration that is about to be kept.
 struct Draft {
     registration: Registration,
@@ -106,7 +103,7 @@ impl Authority {
                 return Ok((before.registration.clone(), true));
             }
             Some(_) => {}
-            None => self.has_room()?,
+            None => self.read().registry.check_room()?,
         }
         let writes = |index| draft.writes(&entitlement, index, now);
         let what = vec![draft.entry(&entitlement)];
@@ -156,17 +153,6 @@ impl Authority {
             Some(node) if state.registry.is_workload(node) => Err(rules::node_is_workload(node)),
             _ => Ok(()),
         }
-    }
-
-    fn has_room(&self) -> Result<(), Denied> {
-        if self.registration_count() < MAX_REGISTRATIONS {
-            return Ok(());
-        }
-        Err(Denied {
-            code: "too_many_registrations",
-            message: format!("there are {MAX_REGISTRATIONS} registrations"),
-            remedy: "unregister what is no longer used",
-        })
     }
 
     /// What will be kept, and what is kept now. A change of what certificates say raises the key

@@ -102,3 +102,33 @@ impl Tombstones {
         gone.map(|(id, _)| id.clone()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tombstone(n: usize, node: &str) -> Tombstone {
+        Tombstone {
+            node: SpiffeId::new(&format!("spiffe://example.org/node/{node}")).unwrap(),
+            entitlement: format!("reg-{n:032x}"),
+            until: Timestamp::from_second(i64::try_from(n).unwrap()).unwrap(),
+        }
+    }
+
+    #[test]
+    fn tombstones_of_a_node_are_bounded() {
+        let mut tombstones = Tombstones::default();
+        // The last ends first.
+        for n in (0..MAX_TOMBSTONES + 3).rev() {
+            tombstones.bury(tombstone(n, "a"));
+        }
+        tombstones.bury(tombstone(0, "b"));
+        let over = tombstones.expired(Timestamp::UNIX_EPOCH);
+        let expected: Vec<_> = (0..3).map(|n| tombstone(n, "a")).collect();
+        assert_eq!(over, expected, "those that end first, of this node alone");
+        tombstones.forget(&over);
+        let node = &expected[0].node;
+        assert_eq!(tombstones.of(node).len(), MAX_TOMBSTONES);
+        assert!(tombstones.expired(Timestamp::UNIX_EPOCH).is_empty());
+    }
+}

@@ -206,6 +206,41 @@ fn a_chain_before_its_bundle_is_not_lost() {
 }
 
 #[test]
+fn rights_of_a_node_are_bounded() {
+    let mut world = world();
+    let numbered = |n: usize| Entitlement {
+        id: EntitlementId::parse(&format!("reg-{n:032x}")).unwrap(),
+        ..right('1', "/web", 1)
+    };
+    let held = |world: &World| world.holdings.load().entries.len();
+    let some: Vec<_> = (0x100..0x100 + MAX_ENTITLEMENTS - 2)
+        .map(numbered)
+        .collect();
+    world
+        .installer
+        .entitlements(some.clone(), &[], Stamp::default())
+        .unwrap();
+    assert_eq!(held(&world), MAX_ENTITLEMENTS);
+    let more = vec![numbered(0x100), numbered(1 << 20)];
+    let refused = world
+        .installer
+        .entitlements(more.clone(), &[], Stamp::default());
+    assert!(matches!(refused, Err(InstallError::TooMany)), "{refused:?}");
+    assert_eq!(held(&world), MAX_ENTITLEMENTS, "nothing was added");
+    // What is known is no addition, and what goes makes room.
+    world
+        .installer
+        .entitlements(some, &[], Stamp::default())
+        .unwrap();
+    let gone = [numbered(0x101).id];
+    world
+        .installer
+        .entitlements(more, &gone, Stamp::default())
+        .unwrap();
+    assert_eq!(held(&world), MAX_ENTITLEMENTS);
+}
+
+#[test]
 fn a_removed_right_takes_its_credential_with_it() {
     let mut world = world();
     world.install(1, 0).unwrap();

@@ -192,3 +192,22 @@ async fn hostile_text_comes_back_byte_equal() {
     }
     assert_eq!(found.len(), hostile.len());
 }
+
+#[tokio::test]
+async fn registrations_are_bounded_and_updates_are_not() {
+    let plane = Plane::new().await;
+    plane.authority.write().registry.most = 2;
+    plane.register(registration("/a", "/node/a")).await;
+    plane.register(registration("/b", "/node/a")).await;
+    let third = || registration("/c", "/node/b");
+    assert_eq!(plane.refused(third()).await, "too_many_registrations");
+    let mut known = registration("/b", "/node/a");
+    known.owner = "another".to_owned();
+    plane.register(known).await;
+    plane
+        .authority
+        .unregister(&id("/a"), None, start())
+        .await
+        .unwrap();
+    plane.register(third()).await;
+}

@@ -256,3 +256,50 @@ fn roots_have_a_bound() {
     run.apply(Step::Time(3_600 + 61));
     assert_eq!(run.slots.trusted_roots().count(), 1);
 }
+
+#[test]
+fn intermediates_have_a_bound() {
+    let mut run = Run::new();
+    for _ in 0..2 * MAX_INTERMEDIATES {
+        run.apply(Step::ActivateIntermediate);
+        run.apply(Step::Leaf(3_600));
+    }
+    let of_tier = |run: &Run| {
+        let all = run.slots.iter();
+        all.filter(|(_, slot)| slot.tier == Tier::Intermediate)
+            .count()
+    };
+    assert_eq!(of_tier(&run), MAX_INTERMEDIATES);
+    let root = run.slots.active(Tier::Root).unwrap().to_owned();
+    let full = run
+        .slots
+        .activate_intermediate("new", &root, Timestamp::MAX);
+    assert_eq!(full, Err(SlotError::Full));
+    run.apply(Step::Time(3_600 + 61));
+    assert_eq!(of_tier(&run), 1);
+}
+
+#[test]
+fn issuing_cas_have_a_bound() {
+    let mut run = Run::new();
+    for _ in 0..MAX_ISSUING + 3 {
+        run.apply(Step::Leaf(3_600));
+        run.apply(Step::ActivateIssuing);
+    }
+    let of_tier = |run: &Run| {
+        let all = run.slots.iter();
+        all.filter(|(_, slot)| slot.tier == Tier::Issuing).count()
+    };
+    assert_eq!(of_tier(&run), MAX_ISSUING);
+    // Neither is a new root or intermediate activated, under which there is no room for one.
+    run.apply(Step::PrepareRoot);
+    let full = Err(SlotError::Full);
+    assert_eq!(run.slots.activate_root("present", "present"), full);
+    let root = run.slots.active(Tier::Root).unwrap().to_owned();
+    let intermediate = run
+        .slots
+        .activate_intermediate("new", &root, Timestamp::MAX);
+    assert_eq!(intermediate, full);
+    run.apply(Step::Time(3_600 + 61));
+    assert_eq!(of_tier(&run), 1);
+}
