@@ -148,6 +148,12 @@ impl Running {
         self.plane.api_address
     }
 
+    /// What the services share.
+    #[cfg(test)]
+    pub(crate) fn plane(&self) -> &Arc<Plane> {
+        &self.plane
+    }
+
     /// Where probes and metrics are served.
     pub fn telemetry_address(&self) -> SocketAddr {
         self.plane.telemetry_address

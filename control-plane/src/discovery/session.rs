@@ -191,7 +191,64 @@ fn refused() -> Status {
 
 #[cfg(test)]
 mod tests {
+    use countersign_model::EntitlementId;
+    use countersign_verify::proof;
+    use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
+
     use super::*;
+    use crate::authority::ProvenKey;
+    use crate::clock::Clock;
+    use crate::config::Config;
+
+    const EXPORTER: [u8; 32] = [7; 32];
+    const ECDSA_P256: u16 = 0x0403;
+
+    fn proven(pair: &KeyPair) -> ProvenKey {
+        let (own, spki) = (EntitlementId::node(), pair.subject_public_key_info());
+        let message = proof::message(&EXPORTER, own.as_str(), &spki);
+        let signature = pair.sign(&message).unwrap();
+        ProvenKey::check(&spki, ECDSA_P256, &signature, &EXPORTER, &own).unwrap()
+    }
+
+    /// Attests and has the key certified: the session that follows.
+    async fn attested(plane: &Plane, key: &ProvenKey) -> Session {
+        let node = SpiffeId::new("spiffe://example.org/node/a").unwrap();
+        let (authority, now) = (&plane.authority, plane.clock.now());
+        let ttl = std::time::Duration::from_secs(60);
+        let (token, _) = authority.create_token(&node, ttl, now).await.unwrap();
+        let node = authority.attest_join_token(&token, key, now).await.unwrap();
+        let own = EntitlementId::node();
+        let svid = authority.enrol(&node, &own, key, now).await.unwrap();
+        Session {
+            node,
+            exporter: EXPORTER,
+            proof: Proof {
+                spki_sha256: key.spki_sha256(),
+                not_after: svid.lifetime.not_after,
+            },
+        }
+    }
+
+    /// Its key is certified in both lineages.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn session_of_an_older_attestation_of_its_key_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("control-plane.toml");
+        let text = "trust_domain = \"example.org\"\ndata_dir = \"./cp\"\n[api]\n\
+                    listen = \"127.0.0.1:0\"\n[telemetry]\nlisten = \"127.0.0.1:0\"\n";
+        std::fs::write(&file, text).unwrap();
+        let config = Config::read(&file).unwrap();
+        let running = crate::app::start(&config, Clock::wall()).await.unwrap();
+        let (plane, key) = (running.plane(), proven(&KeyPair::generate().unwrap()));
+        let sessions = Sessions::new(plane.clone());
+        let older = attested(plane, &key).await;
+        sessions.good_until(&older).unwrap();
+        let newer = attested(plane, &key).await;
+        sessions.good_until(&newer).unwrap();
+        let ended = sessions.good_until(&older).unwrap_err();
+        assert_eq!(ended.code(), tonic::Code::Unauthenticated);
+        running.drain().await;
+    }
 
     #[test]
     fn renewed_proofs_are_bounded_and_end() {

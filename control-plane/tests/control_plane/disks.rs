@@ -24,16 +24,21 @@ const REFUSED_WRITES: usize = 8;
 /// Each start logs a certificate of half a kilobyte at least.
 const STARTS_OF_A_PAGE: usize = 16;
 
-/// Has every call of these names fail in a process, until it is dropped.
-struct Fault(Child);
+/// Has every call of these names fail in a process, or wait, until it is dropped.
+pub(crate) struct Fault(Child);
 
 impl Fault {
     async fn inject(calls: &str, error: &str, pid: u32) -> Self {
+        Self::with(calls, &format!("error={error}"), pid).await
+    }
+
+    /// With another effect than an error, as strace names it.
+    pub(crate) async fn with(calls: &str, effect: &str, pid: u32) -> Self {
         let mut child = Command::new("strace")
             .args(["-f", "-o", "/dev/null", "-e"])
             .arg(format!("trace={calls}"))
             .arg("-e")
-            .arg(format!("inject={calls}:error={error}"))
+            .arg(format!("inject={calls}:{effect}"))
             .args(["-p", &pid.to_string()])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -56,7 +61,7 @@ impl Fault {
     }
 
     /// The disk is sound again.
-    async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         self.0.kill().await.unwrap();
     }
 }
@@ -88,7 +93,7 @@ async fn list(operator: &Operator) -> Vec<String> {
     items.into_iter().map(|item| item.id).collect()
 }
 
-async fn token(operator: &Operator) -> Result<String, Status> {
+pub(crate) async fn token(operator: &Operator) -> Result<String, Status> {
     let request = wire::CreateTokenRequest {
         node: NODE_A.to_owned(),
         ttl: Some(countersign_proto::convert::time::duration(BOUND)),
@@ -103,7 +108,7 @@ async fn issued(operator: &Operator) -> u64 {
     status.unwrap().into_inner().svids_issued
 }
 
-async fn attested(operator: &Operator) -> Node {
+pub(crate) async fn attested(operator: &Operator) -> Node {
     let token = token(operator).await.unwrap();
     let key = KeyPair::generate().unwrap();
     let session = dial(operator.api, &operator.bundle, None).await.unwrap();
@@ -111,7 +116,7 @@ async fn attested(operator: &Operator) -> Node {
     Node { chain, key }
 }
 
-async fn session(operator: &Operator, node: &Node) -> Session {
+pub(crate) async fn session(operator: &Operator, node: &Node) -> Session {
     let identity = Some((node.chain.as_slice(), &node.key));
     dial(operator.api, &operator.bundle, identity)
         .await

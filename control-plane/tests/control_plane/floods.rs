@@ -1,6 +1,7 @@
 //! Floods of calls: who sends one is sent away, and nobody else notices.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use countersign_proto::RETRY_PUSHBACK;
@@ -15,6 +16,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tower::ServiceExt as _;
 
+use crate::daemon::Daemon;
 use crate::harness::*;
 use crate::shapes::scrape;
 
@@ -233,4 +235,54 @@ async fn unfinished_messages_take_a_share_and_end() {
         cut += usize::from(code.unwrap() == Code::DeadlineExceeded);
     }
     assert!(cut >= 128, "128 of 8 KiB are one MiB: {cut}");
+}
+
+/// How long the calls go on that are refused.
+const REFUSED_FOR: Duration = Duration::from_secs(3);
+/// Callers at the same time: few, for other tests run beside them.
+const CALLERS: usize = 4;
+/// So many calls at least are refused, however slow the machine is.
+const FEWEST: usize = 600;
+/// Lines of a log in one second, whatever strangers do.
+const MOST_LINES: usize = 200;
+/// What a line begins with: its second, as in `2026-01-01T00:00:00`.
+const SECOND: usize = 19;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_refusals_is_a_few_lines_of_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::configure(folder.path(), &folder.path().join("cp"), "");
+    let operator = daemon.start().await;
+    let until = Instant::now() + REFUSED_FOR;
+    let is_over = move |refused| Instant::now() >= until && refused >= FEWEST / CALLERS;
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        let session = dial(operator.api, &operator.bundle, None).await.unwrap();
+        callers.spawn(async move {
+            let key = KeyPair::generate().unwrap();
+            let mut refused = 0;
+            while !is_over(refused) {
+                let status = session.enrol("node", &key).await.unwrap_err();
+                assert_eq!(status.code(), Code::Unauthenticated, "{status}");
+                refused += 1;
+            }
+            refused
+        });
+    }
+    let refused: usize = callers.join_all().await.into_iter().sum();
+    // The next line, or a summary a little later.
+    crate::harness::until(async || daemon.log().contains("left_out")).await;
+    let log = daemon.log();
+    let lines = log.lines().count();
+    let mut seconds = BTreeMap::<&str, usize>::new();
+    for line in log.lines() {
+        *seconds
+            .entry(line.get(..SECOND).unwrap_or_default())
+            .or_default() += 1;
+    }
+    let most = seconds.values().max().copied().unwrap_or_default();
+    eprintln!("{refused} refused, {lines} lines, at most {most} a second");
+    assert!(lines < refused / 2, "{lines} lines for {refused} refusals");
+    assert!(most < MOST_LINES, "{most} lines a second");
+    daemon.kill().await;
 }

@@ -21,6 +21,7 @@ mod harness;
 mod kills;
 mod kinds;
 mod ledger;
+mod lineages;
 mod nodes;
 mod policy;
 mod process;

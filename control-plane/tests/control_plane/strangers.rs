@@ -1,11 +1,16 @@
 //! Connections of whoever has no identity: they take nothing from the nodes.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use countersign_proto::admin as wire;
 use rcgen::KeyPair;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use crate::daemon::Daemon;
 use crate::harness::*;
 use crate::shapes::{get, scrape};
 
@@ -17,6 +22,10 @@ const PLACES: usize = 1_024;
 const AT_ONCE: usize = 32;
 /// What a node waits for, whatever strangers hold: 2 s on a machine that does nothing else.
 const PROMPTLY: Duration = Duration::from_secs(10);
+/// Connections to the listener of probes that never send a whole request: more than have places.
+const HALF_OPEN: usize = 270;
+/// What a probe waits for, whatever they are: 1 s on a machine that does nothing else.
+const PROBE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Sessions without a certificate that answer every ping.
 async fn strangers(plane: &Plane) -> Vec<Session> {
@@ -62,4 +71,53 @@ async fn known_node_enrols_whatever_strangers_hold() {
 
     // Another first contact still gets in, at the cost of the oldest.
     plane.node(NODE_B).await;
+}
+
+/// What `/livez` of a daemon answers, within a bound: to a request in one piece, or to one whose end
+/// comes when the daemon has accepted its connection, and one after it.
+async fn livez(address: SocketAddr, is_slow: bool) -> Option<String> {
+    let (head, rest) = (
+        "GET /livez HTTP/1.1\r\nhost: ",
+        "localhost\r\nconnection: close\r\n\r\n",
+    );
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await?;
+        if is_slow {
+            stream.write_all(head.as_bytes()).await?;
+            Box::pin(livez(address, false)).await;
+            stream.write_all(rest.as_bytes()).await?;
+        } else {
+            stream.write_all([head, rest].concat().as_bytes()).await?;
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let exchange = tokio::time::timeout(PROBE_WITHIN, exchange);
+    exchange.await.ok()?.ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_open_probes_keep_no_probe_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::configure(folder.path(), &folder.path().join("cp"), "");
+    let mut operator = daemon.start().await;
+    let status = operator.admin.status(wire::StatusRequest {}).await.unwrap();
+    let telemetry = status.into_inner().telemetry_address.parse().unwrap();
+    let mut held = Vec::new();
+    for n in 0..HALF_OPEN {
+        let mut stream = TcpStream::connect(telemetry).await.unwrap();
+        // Some say nothing, some begin.
+        if n % 2 == 0 {
+            stream.write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();
+        }
+        held.push(stream);
+    }
+    for is_slow in [false, true, true] {
+        let answer = livez(telemetry, is_slow).await;
+        let answer = answer.expect("an answer in time");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    }
+    drop(held);
+    daemon.kill().await;
 }
