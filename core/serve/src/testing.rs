@@ -108,12 +108,26 @@ pub(crate) fn run_as_unprivileged_child(test: &str) {
     });
 }
 
+/// As [`run_as_child`], in a namespace of its own (`--net`, `--mount`) that a shell prepares.
+/// Needs root.
+pub(crate) fn run_as_child_in(namespace: &str, prepare: &str, test: &str) {
+    let mut command = Command::new("unshare");
+    let run = format!("{prepare}\nexec \"$0\" \"$@\"");
+    command.args([namespace, "sh", "-ec", &run]);
+    command.arg(std::env::current_exe().unwrap());
+    run_test(test, &mut command);
+}
+
 fn run_prepared(test: &str, prepare: impl FnOnce(&mut Command)) {
     // By its link in /proc: the folder of the binary may be closed to another user.
     let mut command = Command::new("/proc/self/exe");
+    prepare(&mut command);
+    run_test(test, &mut command);
+}
+
+fn run_test(test: &str, command: &mut Command) {
     command.args(["--exact", test, "--nocapture"]);
     command.env(CHILD, "1");
-    prepare(&mut command);
     let output = command.output().unwrap();
     let stdout = String::from_utf8_lossy(&output.stdout);
     let stderr = String::from_utf8_lossy(&output.stderr);

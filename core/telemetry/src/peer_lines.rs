@@ -23,7 +23,7 @@
 pub(crate) mod limit;
 
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -52,9 +52,11 @@ enum Kind {
 }
 
 impl Principal {
-    /// A stranger, by its address. Who has one IPv6 address has the /64 around it.
+    /// A stranger, by its address. Who has one IPv6 address has the /64 around it, and who is on
+    /// this machine has every loopback address.
     pub fn source(address: IpAddr) -> Self {
         let network = match address.to_canonical() {
+            local if local.is_loopback() => u128::from(Ipv4Addr::LOCALHOST.to_bits()),
             IpAddr::V4(v4) => u128::from(v4.to_bits()),
             IpAddr::V6(v6) => v6.to_bits() >> 64 << 64,
         };

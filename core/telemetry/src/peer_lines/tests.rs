@@ -80,6 +80,15 @@ fn neighbours_in_an_ipv6_network_share() {
     assert_ne!(source("192.0.2.1").at("web"), source("192.0.2.1").at("api"));
 }
 
+#[test]
+fn loopback_addresses_share() {
+    let source = |address: &str| Principal::source(address.parse().unwrap());
+    for loopback in ["127.0.0.2", "::1", "::ffff:127.9.9.9"] {
+        assert_eq!(source(loopback), source("127.0.0.1"), "{loopback}");
+    }
+    assert_ne!(source("128.0.0.1"), source("127.0.0.1"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_no_line_tells_a_summary_tells() {
     let _alone = ALONE.lock().await;

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::testing::{connect_from, dial_from};
+use crate::testing::{connect_from, dial_from, is_child, run_as_child_in};
 
 /// What a recognised peer waits for, whatever strangers hold: generous, for a busy machine.
 const PROMPTLY: Duration = Duration::from_secs(10);
@@ -25,7 +25,17 @@ impl Server {
     }
 }
 
-/// The source of a stranger: one for all, or one for each.
+/// Gives a network namespace an address beside those of loopback, which are one source.
+const ANOTHER_SOURCE: &str = r#"python3 -c '
+import fcntl, socket, struct
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+SIOCSIFFLAGS, SIOCSIFADDR, UP = 0x8914, 0x8916, 1
+fcntl.ioctl(s, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", UP))
+address = socket.inet_aton("192.0.2.1")
+fcntl.ioctl(s, SIOCSIFADDR, struct.pack("16sH2x4s16x", b"lo:1", socket.AF_INET, address))
+'"#;
+
+/// The loopback address of a stranger: one for all, or one for each.
 fn source(number: u32, spread: bool) -> Ipv4Addr {
     let first = u32::from(Ipv4Addr::new(127, 1, 0, 1));
     Ipv4Addr::from(first + if spread { number } else { 0 })
@@ -96,15 +106,21 @@ async fn recognised_peer_is_served_beside_any_flood() {
 /// A stranger of a quiet source keeps its place beside a source that floods.
 #[tokio::test]
 async fn flooding_source_displaces_no_other() {
+    if !is_child() {
+        let test = "tls::tests::strangers::flooding_source_displaces_no_other";
+        return run_as_child_in("--net", ANOTHER_SOURCE, test);
+    }
     let mut server = Server::open(Limits {
         max_strangers: 16,
         ..Limits::default()
     })
     .await;
     let client = Pki::stranger();
-    let mut quiet = dial(server.port, &client).await.unwrap();
+    let elsewhere = Ipv4Addr::new(192, 0, 2, 1);
+    let mut quiet = dial_from(elsewhere, server.port, &client).await.unwrap();
     let mut served = server.next().await;
-    let _flood = strangers(&mut server, false).await;
+    // From every loopback address: the flood is one source all the same.
+    let _flood = strangers(&mut server, true).await;
     quiet.write_all(b"still here").await.unwrap();
     let mut word = [0; 10];
     soon(served.read_exact(&mut word)).await.unwrap();
