@@ -7,7 +7,8 @@
 use rustix::process::{Resource, getrlimit};
 
 /// Descriptors that no listener gets: the database, the issuance log, keys, configuration, a backup
-/// under way, the connection to a control plane, the runtime. About 40 are open at once.
+/// under way, the connection to a control plane, the runtime, a sidecar's questions about who owns
+/// a socket. About 50 are open at once.
 pub const RESERVED_DESCRIPTORS: usize = 128;
 /// However low the limit: every listener serves somebody.
 const LEAST: usize = 64;

@@ -18,6 +18,7 @@
 //! waits in an accept queue, and what its process closed.
 
 mod diagnostics;
+mod questions;
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,8 +29,9 @@ use netlink_packet_sock_diag::constants::{
 use netlink_packet_sock_diag::inet::InetResponseHeader;
 use tokio::net::TcpStream;
 
-pub use self::diagnostics::{ANSWER_DEADLINE, DiagnosticsError};
+pub use self::diagnostics::DiagnosticsError;
 use self::diagnostics::{canonical, listener_at, socket_between, source_of, target_of};
+pub use self::questions::ANSWER_DEADLINE;
 
 /// What is at the other end of a connection of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,10 +5,9 @@
 //! socket, as seen from this process's user namespace (an unmapped owner is the overflow uid). It
 //! says nothing about gid or executable.
 
-use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_sock_diag::SockDiagMessage;
@@ -19,8 +18,8 @@ use netlink_packet_sock_diag::inet::{
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
-/// How long one answer of the kernel may take.
-pub const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
+use super::questions::{ANSWER_DEADLINE, MAX_QUESTIONS, Questions};
+
 /// Room for one answer: a header, one socket and its attributes.
 const ANSWER_BYTES: usize = 4_096;
 const NO_COOKIE: [u8; 8] = [0xff; 8];
@@ -29,7 +28,7 @@ const NO_COOKIE: [u8; 8] = [0xff; 8];
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiagnosticsError {
-    /// No netlink socket, no answer in [`ANSWER_DEADLINE`], or a refusal by the kernel.
+    /// No netlink socket, no answer within the deadline, or a refusal by the kernel.
     #[error("kernel socket diagnostics failed: {0}")]
     Kernel(#[from] io::Error),
     /// An answer that is none to our question.
@@ -46,11 +45,9 @@ pub(super) async fn socket_between(
     source: SocketAddr,
     target: SocketAddr,
 ) -> Result<Option<InetResponseHeader>, DiagnosticsError> {
+    static QUESTIONS: Questions = Questions::new(MAX_QUESTIONS, ANSWER_DEADLINE);
     let (source, target) = (canonical(source), canonical(target));
-    // Off the runtime: another process that lists all sockets can make the kernel slow to answer.
-    tokio::task::spawn_blocking(move || ask(source, target))
-        .await
-        .map_err(io::Error::other)?
+    QUESTIONS.ask(move || ask(source, target)).await
 }
 
 /// The listener that would get a connection to `address`: the kernel's own choice among exact,
@@ -93,20 +90,19 @@ fn ask(
     source: SocketAddr,
     target: SocketAddr,
 ) -> Result<Option<InetResponseHeader>, DiagnosticsError> {
-    thread_local! {
-        /// One for each thread of the blocking pool, which ends its idle threads.
-        static KERNEL: RefCell<Option<Kernel>> = const { RefCell::new(None) };
-    }
-    KERNEL.with_borrow_mut(|kept| {
-        let mut kernel = match kept.take() {
-            Some(kernel) => kernel,
-            None => Kernel::connect()?,
-        };
-        let answer = kernel.ask(source, target)?;
-        // Only after a good answer: what a failure left unread would answer the next question.
-        *kept = Some(kernel);
-        Ok(answer)
-    })
+    let kept = idle().pop();
+    let mut kernel = kept.map_or_else(Kernel::connect, Ok)?;
+    let answer = kernel.ask(source, target)?;
+    // Only after a good answer: what a failure left unread would answer the next question.
+    idle().push(kernel);
+    Ok(answer)
+}
+
+/// Sockets that no question uses: as many as there were questions at once.
+static IDLE: Mutex<Vec<Kernel>> = Mutex::new(Vec::new());
+
+fn idle() -> MutexGuard<'static, Vec<Kernel>> {
+    IDLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A netlink socket that is connected to the kernel, so that nobody else can answer.

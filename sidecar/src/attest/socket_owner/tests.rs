@@ -1,6 +1,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv6Addr, TcpListener};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -274,6 +275,35 @@ async fn another_address_or_family_is_no_listener_of_ours() {
     assert!(listener(elsewhere).await.unwrap().is_none());
     let other_family = SocketAddr::from((Ipv6Addr::LOCALHOST, elsewhere.port()));
     assert!(listener(other_family).await.unwrap().is_none());
+}
+
+/// Descriptors of this process that are sockets of `sock_diag`.
+fn diagnostic_sockets() -> usize {
+    const SOCK_DIAG: &str = "4";
+    let table = std::fs::read_to_string("/proc/net/netlink").unwrap();
+    let rows = table
+        .lines()
+        .map(|row| row.split_whitespace().collect::<Vec<_>>());
+    let sockets: Vec<_> = rows
+        .filter(|row| row.get(1) == Some(&SOCK_DIAG))
+        .map(|row| PathBuf::from(format!("socket:[{}]", row.last().unwrap())))
+        .collect();
+    let open = std::fs::read_dir("/proc/self/fd").unwrap();
+    let open = open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    open.filter(|it| sockets.contains(it)).count()
+}
+
+/// More at once than there may be threads that ask.
+#[tokio::test]
+async fn many_questions_take_few_descriptors() {
+    let bound = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = bound.local_addr().unwrap();
+    let asking = (0..400).map(|_| tokio::spawn(listener(address)));
+    for answer in asking.collect::<Vec<_>>() {
+        assert!(answer.await.unwrap().unwrap().is_some());
+    }
+    let kept = diagnostic_sockets();
+    assert!((1..=questions::MAX_QUESTIONS).contains(&kept), "{kept}");
 }
 
 #[tokio::test]
