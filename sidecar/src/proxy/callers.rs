@@ -80,13 +80,13 @@ pub(super) enum Taken {
     Deferred,
 }
 
-/// Admits the process that connected to us.
+/// Admits the process that connected to us: its uid.
 pub(super) async fn admit_caller(
     accepted: &TcpStream,
     presented: &Presented,
-) -> Result<(), CallerRefused> {
+) -> Result<u32, CallerRefused> {
     match other_end(accepted).await? {
-        OtherEnd::Held { uid } => judge(uid, presented),
+        OtherEnd::Held { uid } => judge(uid, presented).map(|()| uid),
         OtherEnd::Queued | OtherEnd::Deferred | OtherEnd::Nobody => Err(CallerRefused::Nobody),
     }
 }

@@ -66,14 +66,15 @@ impl OutboundRoute {
         connection: &Connection,
     ) -> Result<(TlsStream<TcpStream>, Place), Ended> {
         let presented = connection.presented()?;
-        if self.attest == AttestCallers::Uid {
+        let holder = if self.attest == AttestCallers::Uid {
             let admitted = turn.run(callers::admit_caller(caller, &presented)).await;
             let peer_id = None;
-            admitted.map_err(|error| Ended::Handshake { error, peer_id })??;
+            Holder::Uid(admitted.map_err(|error| Ended::Handshake { error, peer_id })??)
         } else {
             drop(turn); // nothing is to be proved
-        }
-        let place = settle(open, Holder::Source(Source::of(connection.peer().ip())))?;
+            Holder::Source(Source::of(connection.peer().ip()))
+        };
+        let place = settle(open, holder)?;
         let remote = connection.connect(self.connect).await?;
         let tls = connection
             .handshake(&presented, self.handshake(remote))

@@ -4,6 +4,7 @@ use super::*;
 
 /// A limit that leaves a listener very few places: 8 before anything is proved, and 28 open ones.
 const FEW: usize = 192;
+const STRANGER: u32 = 54_321;
 const UNPROVED: usize = 8;
 const OPEN: usize = 28;
 /// Three quarters of the open ones: the share of one peer.
@@ -90,4 +91,51 @@ async fn greedy_peer_leaves_places_to_others_and_keeps_its_own() {
         }
     })
     .await;
+}
+
+/// What another local user gets who sends "ping" through a listener.
+async fn ping_of_a_stranger(target: SocketAddr) -> String {
+    let script = format!(
+        "import socket; s = socket.create_connection(('{}', {})); s.settimeout(20); \
+         s.sendall(b'ping'); print(s.recv(4).decode())",
+        target.ip(),
+        target.port()
+    );
+    let mut stranger = Command::new("python3");
+    stranger.args(["-c", &script]).uid(STRANGER);
+    let said = tokio::task::spawn_blocking(move || stranger.output());
+    let said = said.await.unwrap().expect("another uid needs root");
+    String::from_utf8(said.stdout).unwrap().trim().to_owned()
+}
+
+/// They all come from loopback: the kernel says whose connection it is.
+#[tokio::test]
+async fn greedy_local_user_leaves_places_to_another() {
+    let mut mesh = Mesh::up().await;
+    let trust = TrustCell::new([mesh.authority.bundle()].into_iter().collect::<BundleSet>());
+    let listener = Outbound {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        connect: mesh.server.address,
+        identity: id("/client"),
+        expect: vec![id("/web")],
+        attest_callers: AttestCallers::Uid,
+    };
+    mesh.client = Node::start_within(Descriptors::of_limit(FEW), &[], &[listener], &trust);
+    let rights = [
+        right('1', "/client", uid()),
+        right('2', "/client", STRANGER),
+    ];
+    mesh.client.hold_under(&mesh.authority, 4, &rights);
+    mesh.client.presents("/client", 4).await;
+    let mut open = Vec::new();
+    for _ in 0..SHARE {
+        let mut stream = mesh.connect().await;
+        ping(&mut stream).await;
+        open.push(stream);
+    }
+    mesh.refuses().await;
+    assert_eq!(ping_of_a_stranger(mesh.client.address).await, "ping");
+    for stream in &mut open {
+        ping(stream).await;
+    }
 }
