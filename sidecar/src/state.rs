@@ -7,14 +7,14 @@
 
 mod attempt;
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign_model::{Lifetime, Serial, SpiffeId, TrustDomain};
-use countersign_serve::ownership::{NotOurs, require_ours};
+use countersign_serve::ownership::{DirectoryError, NotOurs, make_ours};
 use countersign_verify::{BundleError, TrustBundle};
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,23 @@ pub enum StateError {
     },
 }
 
+impl From<DirectoryError> for StateError {
+    fn from(error: DirectoryError) -> Self {
+        match error {
+            DirectoryError::NotOurs(not_ours) => not_ours.into(),
+            DirectoryError::Io {
+                action,
+                path,
+                source,
+            } => Self::Io {
+                action,
+                path,
+                source,
+            },
+        }
+    }
+}
+
 /// The node's credential as it is stored.
 #[derive(Clone, Debug)]
 pub struct NodeCredential {
@@ -93,17 +110,7 @@ impl StateDir {
     /// # Errors
     /// No permission, another user who can exchange it, or another sidecar that holds the lock.
     pub fn open(path: &Path) -> Result<Self, StateError> {
-        require_ours(path)?;
-        let io = |action| io_error(action, path);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(io("make"))?;
-        let mode = fs::metadata(path).map_err(io("inspect"))?.permissions();
-        if mode.mode() & 0o077 != 0 {
-            fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(io("protect"))?;
-        }
+        make_ours(path)?;
         let lock = lock(&path.join(LOCK_FILE))?;
         Ok(Self {
             path: path.to_owned(),

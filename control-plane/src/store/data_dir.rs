@@ -1,11 +1,11 @@
 //! The data directory: owner-only, locked by one process, written without halves.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use countersign_serve::ownership::{NotOurs, require_ours};
+use countersign_serve::ownership::{DirectoryError, NotOurs, make_ours};
 use rustix::fs::{FlockOperation, flock};
 
 /// Mode of the directories: nobody but the owner.
@@ -43,6 +43,19 @@ pub(crate) enum DataDirError {
     },
 }
 
+impl From<DirectoryError> for DataDirError {
+    fn from(error: DirectoryError) -> Self {
+        match error {
+            DirectoryError::NotOurs(error) => Self::NotOurs { error },
+            DirectoryError::Io {
+                path,
+                source: error,
+                ..
+            } => Self::Io { path, error },
+        }
+    }
+}
+
 /// A locked data directory. The lock ends with this value.
 #[derive(Debug)]
 pub(crate) struct DataDir {
@@ -57,9 +70,7 @@ impl DataDir {
             path: path.to_owned(),
             error,
         };
-        require_ours(path).map_err(|error| DataDirError::NotOurs { error })?;
-        make_dir(path).map_err(failed)?;
-        tighten(path).map_err(failed)?;
+        make_ours(path)?;
         let lock = open_file(&path.join(LOCK)).map_err(failed)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self {
@@ -134,16 +145,6 @@ fn make_dir(path: &Path) -> io::Result<()> {
         .recursive(true)
         .mode(DIR_MODE)
         .create(path)
-}
-
-/// Closes a directory that somebody made with a wider mode.
-fn tighten(path: &Path) -> io::Result<()> {
-    let mode = path.metadata()?.permissions().mode() & 0o777;
-    if mode & !DIR_MODE == 0 {
-        return Ok(());
-    }
-    tracing::warn!(path = %path.display(), "the data directory was open to others; closing it");
-    std::fs::set_permissions(path, Permissions::from_mode(DIR_MODE))
 }
 
 fn open_file(path: &Path) -> io::Result<File> {

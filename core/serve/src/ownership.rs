@@ -5,12 +5,18 @@
 //! everybody may write and whose sticky bit keeps the entries of others, is no such risk for what
 //! is ours already.
 
+mod directory;
+
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{OFlags, StatVfsMountFlags, statvfs};
+
+pub use directory::{DirectoryError, make_ours};
 
 /// Symbolic links that are followed in one path, as many as the kernel follows.
 const MAX_LINKS: usize = 40;
@@ -69,14 +75,14 @@ impl NotOurs {
 ///
 /// # Errors
 /// Who can, and where.
-pub fn require_ours(directory: &Path) -> Result<(), NotOurs> {
-    let rules = Rules::of_process(None);
-    let Some(place) = rules.walk(directory)? else {
+fn require_ours(directory: &Path) -> Result<(), NotOurs> {
+    let rules = Rules::of_process();
+    let Some(found) = rules.walk(directory)? else {
         return Ok(());
     };
-    let is_empty = || fs::read_dir(&place.path).is_ok_and(|mut entries| entries.next().is_none());
-    if rules.lets_others_write(&place) && !is_empty() {
-        return Err(NotOurs::Writable { path: place.path });
+    let is_empty = || fs::read_dir(&found.path).is_ok_and(|mut entries| entries.next().is_none());
+    if rules.lets_others_write(&found) && !is_empty() {
+        return Err(NotOurs::Writable { path: found.path });
     }
     Ok(())
 }
@@ -87,7 +93,48 @@ pub fn require_ours(directory: &Path) -> Result<(), NotOurs> {
 /// # Errors
 /// Who can, and where.
 pub fn require_given_to(user: u32, path: &Path) -> Result<(), NotOurs> {
-    Rules::of_process(Some(user)).walk(path).map(drop)
+    let rules = Rules {
+        trusted: Some(user),
+        ..Rules::of_process()
+    };
+    rules.walk(path).map(drop)
+}
+
+/// Opens a regular file that nobody but root and our own user can write or exchange. Where the
+/// file system is mounted read-only nobody can: so a ConfigMap of Kubernetes comes, as links of
+/// root in a directory of mode 0777.
+///
+/// # Errors
+/// Who can, and where; or there is no such file.
+pub fn open_ours(path: &Path) -> Result<File, NotOurs> {
+    let rules = Rules {
+        trusts_read_only: true,
+        ..Rules::of_process()
+    };
+    let found = rules.walk(path)?;
+    let PathPart { path, .. } =
+        found.ok_or_else(|| unreadable(path)(io::ErrorKind::NotFound.into()))?;
+    // A FIFO in its place would hold us up.
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(open_flags(OFlags::NOFOLLOW | OFlags::NONBLOCK))
+        .open(&path)
+        .and_then(|file| Ok((file.metadata()?, file)));
+    let (it, file) = opened.map_err(unreadable(&path))?;
+    if !it.is_file() {
+        return Err(unreadable(&path)(io::Error::other("it is no regular file")));
+    }
+    // What was opened counts, whatever was there before.
+    let part = PathPart { path, it };
+    rules.judge_owner(&part)?;
+    match rules.lets_others_write(&part) {
+        true => Err(NotOurs::Writable { path: part.path }),
+        false => Ok(file),
+    }
+}
+
+fn open_flags(flags: OFlags) -> i32 {
+    i32::try_from(flags.bits()).expect("open flags fit")
 }
 
 /// Who may own and write what, for one process.
@@ -96,30 +143,33 @@ struct Rules {
     own_group: u32,
     /// A user besides root and our own.
     trusted: Option<u32>,
+    /// Whether modes count for nothing where nothing can be written.
+    trusts_read_only: bool,
 }
 
 impl Rules {
-    fn of_process(trusted: Option<u32>) -> Self {
+    fn of_process() -> Self {
         Self {
             own: rustix::process::geteuid().as_raw(),
             own_group: rustix::process::getegid().as_raw(),
-            trusted,
+            trusted: None,
+            trusts_read_only: false,
         }
     }
 
     /// Judges each part of a path, and of the links in it. What is at the end; `None` where the
     /// path goes on beyond what there is.
-    fn walk(&self, path: &Path) -> Result<Option<Place>, NotOurs> {
+    fn walk(&self, path: &Path) -> Result<Option<PathPart>, NotOurs> {
         let mut ahead = parts(&std::path::absolute(path).map_err(unreadable(path))?);
-        let mut here = Place::root()?;
+        let mut here = PathPart::root()?;
         let mut links = 0;
         while let Some(part) = ahead.pop_front() {
             let Some(next) = here.next(&part)? else {
                 self.judge(&here, self.own)?;
                 return Ok(None);
             };
-            self.judge(&here, next.it.uid())?;
             self.judge_owner(&next)?;
+            self.judge(&here, next.it.uid())?;
             if !next.it.is_symlink() {
                 here = next;
                 continue;
@@ -127,7 +177,7 @@ impl Rules {
             links += 1;
             let target = next.link(links)?;
             if target.is_absolute() {
-                here = Place::root()?;
+                here = PathPart::root()?;
             }
             let parts = parts(&target).into_iter().rev();
             parts.for_each(|part| ahead.push_front(part));
@@ -135,17 +185,17 @@ impl Rules {
         Ok(Some(here))
     }
 
-    fn judge_owner(&self, place: &Place) -> Result<(), NotOurs> {
-        let uid = place.it.uid();
+    fn judge_owner(&self, part: &PathPart) -> Result<(), NotOurs> {
+        let uid = part.it.uid();
         if self.is_ours(uid) || self.trusted == Some(uid) {
             return Ok(());
         }
-        let path = place.path.clone();
+        let path = part.path.clone();
         Err(NotOurs::Owner { path, uid })
     }
 
     /// Whether a directory keeps an entry of this owner from others.
-    fn judge(&self, directory: &Place, owner: u32) -> Result<(), NotOurs> {
+    fn judge(&self, directory: &PathPart, owner: u32) -> Result<(), NotOurs> {
         let is_kept = directory.it.mode() & STICKY != 0 && self.is_ours(owner);
         if is_kept || !self.lets_others_write(directory) {
             return Ok(());
@@ -159,20 +209,21 @@ impl Rules {
     }
 
     /// The group of root, and our own, are no others: many systems give each user a group.
-    fn lets_others_write(&self, place: &Place) -> bool {
-        let (mode, group) = (place.it.mode(), place.it.gid());
+    fn lets_others_write(&self, part: &PathPart) -> bool {
+        let (mode, group) = (part.it.mode(), part.it.gid());
         let is_our_group = group == ROOT || group == self.own_group;
-        mode & OTHERS_WRITE != 0 || (mode & GROUP_WRITES != 0 && !is_our_group)
+        let is_open = mode & OTHERS_WRITE != 0 || (mode & GROUP_WRITES != 0 && !is_our_group);
+        is_open && !(self.trusts_read_only && is_read_only(&part.path))
     }
 }
 
 /// One part of a path, itself and not what it links to.
-struct Place {
+struct PathPart {
     path: PathBuf,
     it: Metadata,
 }
 
-impl Place {
+impl PathPart {
     /// The root directory is what it is: whoever owns it owns everything.
     fn root() -> Result<Self, NotOurs> {
         let path = PathBuf::from("/");
@@ -201,6 +252,11 @@ impl Place {
         }
         fs::read_link(&self.path).map_err(unreadable(&self.path))
     }
+}
+
+/// Whether the file system is mounted read-only here.
+fn is_read_only(path: &Path) -> bool {
+    statvfs(path).is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
 fn parts(path: &Path) -> VecDeque<OsString> {

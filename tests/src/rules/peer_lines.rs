@@ -99,16 +99,16 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 &["stopping"],
             ),
             (
-                "control-plane/src/store/data_dir.rs",
-                &["the data directory was open to others; closing it"],
-            ),
-            (
                 "control-plane/tlog/src/journal/replay.rs",
                 &["an unfinished write at the end of the issuance log was cut off"],
             ),
             (
                 "core/serve/src/descriptors.rs",
                 &["few connections: the limit of open files is low"],
+            ),
+            (
+                "core/serve/src/ownership/directory.rs",
+                &["the directory was open to others; closing it"],
             ),
             ("core/serve/src/shutdown.rs", &["signal ignored"]),
             (
