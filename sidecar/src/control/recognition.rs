@@ -6,11 +6,19 @@
 //! for one connection: workloads are judged by what comes over that. A root that the control plane
 //! itself took out of the bundle stays out: a file that was never mended must not bring back a
 //! root whose key is stolen.
+//!
+//! Anybody on the way can bring it about that the file is asked, by answering as somebody else. So
+//! it stands in only where nobody but root and our own user can write or exchange it: else who can
+//! do both would be the control plane.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use countersign_serve::ownership::{NotOurs, open_ours};
 use countersign_verify::TrustBundle;
+use countersign_verify::bundle::MAX_PEM_BYTES;
 use countersign_verify::tls::{IdentityCell, PeerRule, TrustCell, client_config};
 use rustls::ClientConfig;
 
@@ -27,6 +35,12 @@ pub enum NoHelp {
     /// None is configured.
     #[error("set control_plane.bundle to the bundle that `countersign bundle show` prints there")]
     NotConfigured,
+    /// Somebody else can write or exchange it.
+    #[error("{error}: {}", .error.remedy("control_plane.bundle"))]
+    NotOurs {
+        /// Who, and where.
+        error: NotOurs,
+    },
     /// It cannot be read.
     #[error(transparent)]
     Unusable(Box<ControlError>),
@@ -51,7 +65,8 @@ impl Control {
     ) -> Result<Link, ControlError> {
         let is_stored = !self.installer.needs_bootstrap();
         if !is_stored {
-            let bundle = self.read_bundle_file()?;
+            let path = self.bundle_file.as_ref().ok_or(ControlError::NoBundle)?;
+            let bundle = self.read_bundle(path, File::open(path))?;
             self.installer.bootstrap(bundle);
         }
         let tls = self.tls(identity.clone(), Arc::clone(&self.trust));
@@ -88,7 +103,12 @@ impl Control {
 
     fn configured_bundle(&self) -> Result<(PathBuf, TrustBundle), NoHelp> {
         let path = self.bundle_file.clone().ok_or(NoHelp::NotConfigured)?;
-        let bundle = self.read_bundle_file();
+        let opened = match open_ours(&path) {
+            Ok(file) => Ok(file),
+            Err(NotOurs::Unreadable { source, .. }) => Err(source),
+            Err(error) => return Err(NoHelp::NotOurs { error }),
+        };
+        let bundle = self.read_bundle(&path, opened);
         let bundle = bundle.map_err(|error| NoHelp::Unusable(Box::new(error)))?;
         match self.installer.news_of(&bundle) {
             Ok(news) => Ok((path, news)),
@@ -96,14 +116,19 @@ impl Control {
         }
     }
 
-    fn read_bundle_file(&self) -> Result<TrustBundle, ControlError> {
-        let path = self.bundle_file.as_ref().ok_or(ControlError::NoBundle)?;
-        let pem = std::fs::read(path).map_err(|source| ControlError::BundleFile {
-            path: path.clone(),
+    fn read_bundle(
+        &self,
+        path: &Path,
+        opened: io::Result<File>,
+    ) -> Result<TrustBundle, ControlError> {
+        let path = || path.to_owned();
+        let pem = opened.and_then(read_bounded);
+        let pem = pem.map_err(|source| ControlError::BundleFile {
+            path: path(),
             source,
         })?;
         TrustBundle::from_pem(self.trust_domain.clone(), &pem).map_err(|source| {
-            let path = path.clone();
+            let path = path();
             ControlError::Bundle { path, source }
         })
     }
@@ -112,6 +137,16 @@ impl Control {
         let control_plane = [self.trust_domain.control_plane()].into_iter().collect();
         client_config(identity, trust, PeerRule::OneOf(control_plane), &[ALPN])
     }
+}
+
+fn read_bounded(file: File) -> io::Result<Vec<u8>> {
+    let mut pem = Vec::new();
+    file.take(MAX_PEM_BYTES as u64 + 1).read_to_end(&mut pem)?;
+    if pem.len() > MAX_PEM_BYTES {
+        let problem = format!("it has more than {MAX_PEM_BYTES} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
+    }
+    Ok(pem)
 }
 
 /// Each address that was not reached, and why, for `status`.

@@ -1,5 +1,8 @@
 //! A root that was replaced while the sidecar was off.
 
+use std::fs::{Permissions, set_permissions};
+use std::os::unix::fs::{PermissionsExt as _, chown};
+
 use super::*;
 
 /// A node that was attested by a control plane, and is off. Its token is used.
@@ -67,6 +70,39 @@ async fn file_is_read_anew_at_each_attempt() {
     problem(&node, "nor under that of").await;
     configure(&folder, &after.authority);
     node.holds(&EntitlementId::node()).await;
+}
+
+#[tokio::test]
+async fn file_that_another_can_write_does_not_stand_in() {
+    let (before, folder) = world().await;
+    enrolled(&before, &folder).await;
+    let after = Plane::start_under("replaced").await;
+    configure(&folder, &after.authority);
+    let file = folder.path().join("bundle.pem");
+    chown(&file, Some(54_321), None).unwrap();
+    let node = Node::start(&after, &folder);
+    let why = problem(&node, "belongs to uid 54321").await;
+    assert!(why.contains("another control_plane.bundle"), "{why}");
+    chown(&file, Some(0), None).unwrap();
+    set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+    problem(&node, "other users can write in").await;
+    assert_eq!(after.state().streams, 0);
+    set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    until(|| node.link.borrow().connected).await;
+}
+
+#[tokio::test]
+async fn file_beyond_its_bound_is_not_read_to_its_end() {
+    let (before, folder) = world().await;
+    enrolled(&before, &folder).await;
+    let after = Plane::start_under("replaced").await;
+    configure(&folder, &after.authority);
+    let file = folder.path().join("bundle.pem");
+    let file = std::fs::File::options().write(true).open(file).unwrap();
+    // It takes no room on the disk, and more memory than there is.
+    file.set_len(1 << 42).unwrap();
+    let node = Node::start(&after, &folder);
+    problem(&node, "it has more than 524288 bytes").await;
 }
 
 #[tokio::test]
