@@ -208,6 +208,7 @@ impl Sidecar {
             holdings: self.holdings.clone(),
             workload_api: self.workload_counters.clone(),
             metrics: self.metrics,
+            names: self.config.telemetry.identity_labels,
         });
         let hosts = self.config.telemetry.hosts.clone();
         services.spawn(ops::serve(self.ops_listener, probes, telemetry, hosts));
@@ -270,8 +271,8 @@ fn reporter(
             enrol_ahead,
             listeners: &listeners,
             others: &others,
-            not_ready: readiness.missing(now),
-            degraded: readiness.degraded(),
+            not_ready: readiness.missing(now).named(),
+            degraded: readiness.degraded().named(),
         };
         Report::at(sources, now)
     }

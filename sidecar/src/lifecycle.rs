@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-pub use readiness::{MAX_REASONS, Readiness};
+pub use readiness::{MAX_REASONS, Readiness, Reasons};
 
 /// Lets open connections finish, up to `deadline`. Listeners have stopped accepting before.
 pub async fn drain(tracker: &TaskTracker, deadline: Duration) {

@@ -160,8 +160,8 @@ pub struct Telemetry {
     pub listen: SocketAddr,
     /// `otlp_endpoint`: where traces go; none are exported without it.
     pub otlp_endpoint: Option<String>,
-    /// `identity_labels`: whether metrics name SPIFFE IDs. Any local process may read metrics, and
-    /// who runs here is nothing that it needs to know: false by default.
+    /// `identity_labels`: whether metrics and the reasons of `/readyz` name SPIFFE IDs. Any local
+    /// process may read them, and who runs here is nothing that it needs to know: false by default.
     pub identity_labels: bool,
     /// `hosts`: whom metrics are told to besides loopback names, by the `Host` of a request; none by
     /// default.

@@ -3,6 +3,11 @@
 //! What is held decides, not the connection: who loses the control plane goes on with good
 //! credentials and stays ready. Who lets one expire that a listener presents, or that a
 //! registration grants, is not ready, whatever the connection does.
+//!
+//! `status` names everything. Any process of the machine may ask the probe, so that counts, and
+//! names only what a setting lets metrics name.
+
+mod reasons;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,9 +19,8 @@ use tokio::sync::watch;
 use crate::control::link_state::LinkState;
 use crate::holdings::{Held, Holdings, Snapshot, Svid};
 use crate::proxy::identity::Identities;
-
-/// Most reasons that are told one by one: a probe's answer is read by people, in a line or two.
-pub const MAX_REASONS: usize = 16;
+use reasons::{Kind, Reason};
+pub use reasons::{MAX_REASONS, Reasons};
 
 /// What readiness depends on.
 #[derive(Clone, Debug)]
@@ -30,8 +34,8 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// What is missing at `now`, one reason each; empty when ready.
-    pub fn missing(&self, now: Timestamp) -> Vec<String> {
+    /// What is missing at `now`; nothing when ready.
+    pub fn missing(&self, now: Timestamp) -> Reasons {
         let snapshot = self.holdings.load();
         let view = View {
             snapshot: &snapshot,
@@ -43,14 +47,18 @@ impl Readiness {
     }
 
     /// What is not as it should be though the sidecar is ready.
-    pub fn degraded(&self) -> Vec<String> {
+    pub fn degraded(&self) -> Reasons {
         let unsaved = self.holdings.load().unsaved.clone();
-        let told = unsaved
-            .map(|why| format!("what must survive a restart is held in memory alone: {why}"));
+        let unsaved = unsaved.map(|why| {
+            let text = format!("what must survive a restart is held in memory alone: {why}");
+            Reason::new(Kind::Unsaved, text)
+        });
         let link = self.link.borrow();
         let older = link.problem.clone().filter(|_| link.is_older);
+        let older = older.map(|why| Reason::new(Kind::Older, why));
         let clocks = link.clock_skew.map(|skew| skew.to_string());
-        told.into_iter().chain(older).chain(clocks).collect()
+        let clocks = clocks.map(|told| Reason::new(Kind::Clocks, told));
+        unsaved.into_iter().chain(older).chain(clocks).collect()
     }
 }
 
@@ -66,10 +74,10 @@ struct View<'a> {
 
 impl View<'_> {
     /// What everything depends on comes first: of many reasons the last ones are only counted.
-    fn missing(&self, now: Timestamp) -> Vec<String> {
+    fn missing(&self, now: Timestamp) -> Reasons {
         let mut missing = Vec::new();
         if self.snapshot.bundle.is_none() {
-            missing.push("no trust bundle is installed".to_owned());
+            missing.push(Reason::new(Kind::NoBundle, "no trust bundle is installed"));
         }
         let mut credentials: Vec<_> = self.node(now).into_iter().collect();
         credentials.extend(self.listeners(now));
@@ -77,26 +85,30 @@ impl View<'_> {
         let is_lacking = !missing.is_empty() || !credentials.is_empty();
         missing.extend(self.connection(is_lacking));
         missing.append(&mut credentials);
-        bounded(missing)
+        missing.into_iter().collect()
     }
 
     /// A lost connection explains what is missing, and is no reason by itself.
-    fn connection(&self, is_lacking: bool) -> Option<String> {
+    fn connection(&self, is_lacking: bool) -> Option<Reason> {
         let why = self.link.problem.as_deref().unwrap_or("connecting");
         if !self.link.ever {
-            return Some(format!("the control plane was not reached yet: {why}"));
+            let text = format!("the control plane was not reached yet: {why}");
+            return Some(Reason::new(Kind::NeverReached, text));
         }
         let since = self.link.since;
         let is_lost = is_lacking && !self.link.connected;
-        is_lost.then(|| format!("the control plane is not connected since {since}: {why}"))
+        is_lost.then(|| {
+            let text = format!("the control plane is not connected since {since}: {why}");
+            Reason::new(Kind::NotConnected, text)
+        })
     }
 
-    fn listeners(&self, now: Timestamp) -> impl Iterator<Item = String> {
+    fn listeners(&self, now: Timestamp) -> impl Iterator<Item = Reason> {
         let ids = self.presented.iter();
         ids.filter_map(move |id| self.listener(id, now))
     }
 
-    fn registrations(&self, now: Timestamp) -> impl Iterator<Item = String> {
+    fn registrations(&self, now: Timestamp) -> impl Iterator<Item = Reason> {
         let granted = self.workloads().filter(|held| {
             let id = &held.entitlement.spiffe_id;
             !self.presented.contains(&id)
@@ -104,19 +116,20 @@ impl View<'_> {
         granted.filter_map(move |held| expiry(held, now))
     }
 
-    fn listener(&self, id: &SpiffeId, now: Timestamp) -> Option<String> {
+    fn listener(&self, id: &SpiffeId, now: Timestamp) -> Option<Reason> {
         let held = self.snapshot.for_proxy(id);
         if self.not_installed.contains(id) {
             let why = held.and_then(|held| held.problem.as_deref());
             let why = why.map(|why| format!(": {why}")).unwrap_or_default();
-            return Some(format!("{id} is not installed{why}"));
+            let text = format!("{id} is not installed{why}");
+            return Some(Reason::new(Kind::NotInstalled, text));
         }
         expiry(held?, now)
     }
 
     /// The node's own credential serves nobody: without it nothing can be had, and what is held is
     /// good. Where nothing good is held either, there is nothing left.
-    fn node(&self, now: Timestamp) -> Option<String> {
+    fn node(&self, now: Timestamp) -> Option<Reason> {
         let node = self.snapshot.entries.get(&EntitlementId::node())?;
         let is_good = |svid: &Arc<Svid>| !svid.lifetime.is_expired(now);
         let mut held = self.workloads().filter_map(|held| held.svid.as_ref());
@@ -133,23 +146,15 @@ impl View<'_> {
 }
 
 /// Why a credential that is held is of no use.
-fn expiry(held: &Held, now: Timestamp) -> Option<String> {
+fn expiry(held: &Held, now: Timestamp) -> Option<Reason> {
     let svid = held.svid.as_ref()?;
     if !svid.lifetime.is_expired(now) {
         return None;
     }
     let (id, at) = (&svid.id, svid.lifetime.not_after);
     let why = held.problem.as_deref().unwrap_or("it was not renewed");
-    Some(format!("the certificate of {id} expired at {at}: {why}"))
-}
-
-fn bounded(mut reasons: Vec<String>) -> Vec<String> {
-    if reasons.len() > MAX_REASONS {
-        let more = reasons.len() - MAX_REASONS;
-        reasons.truncate(MAX_REASONS);
-        reasons.push(format!("and {more} more: `status` lists all"));
-    }
-    reasons
+    let text = format!("the certificate of {id} expired at {at}: {why}");
+    Some(Reason::new(Kind::Expired, text))
 }
 
 #[cfg(test)]

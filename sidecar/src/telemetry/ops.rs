@@ -8,7 +8,7 @@ use countersign_serve::ops::Ops;
 use super::Metrics;
 use crate::clock;
 use crate::holdings::Holdings;
-use crate::lifecycle::Readiness;
+use crate::lifecycle::{Readiness, Reasons};
 
 /// The sidecar as probes and scrapers see it.
 #[derive(Debug)]
@@ -21,18 +21,29 @@ pub struct SidecarOps {
     pub workload_api: Arc<Counters>,
     /// What it counted.
     pub metrics: Arc<Metrics>,
+    /// Whether everybody may read the names of identities: `telemetry.identity_labels`.
+    pub names: bool,
+}
+
+impl SidecarOps {
+    fn told(&self, reasons: Reasons) -> Vec<String> {
+        match self.names {
+            true => reasons.named(),
+            false => reasons.counted(),
+        }
+    }
 }
 
 impl Ops for SidecarOps {
     fn ready(&self) -> Result<(), Vec<String>> {
-        match self.readiness.missing(clock::now()) {
+        match self.told(self.readiness.missing(clock::now())) {
             missing if missing.is_empty() => Ok(()),
             missing => Err(missing),
         }
     }
 
     fn degraded(&self) -> Vec<String> {
-        let mut degraded = self.readiness.degraded();
+        let mut degraded = self.told(self.readiness.degraded());
         let crowded = self.workload_api.crowded();
         degraded.extend(crowded.map(|what| format!("workload_api: {what}")));
         degraded

@@ -74,6 +74,10 @@ impl World {
     }
 
     fn missing(&self, now: Timestamp) -> Vec<String> {
+        self.reasons(now).named()
+    }
+
+    fn reasons(&self, now: Timestamp) -> Reasons {
         let view = View {
             snapshot: &self.snapshot,
             presented: self.presented.iter().collect(),
@@ -142,6 +146,39 @@ fn listener_without_its_identity_is_not_ready() {
     assert_eq!(
         world.missing(now()),
         ["spiffe://example.org/web is not installed: not this one"]
+    );
+}
+
+#[test]
+fn counts_name_no_identity_and_no_place() {
+    let mut world = World::holding(&["/web", "/api"]);
+    world.presented = vec![id("/web"), id("/db")];
+    world.not_installed = vec![id("/db")];
+    world.link.failed(
+        "cannot read the bundle /etc/x of spiffe://example.org/cp".into(),
+        Vec::new(),
+        now(),
+    );
+    world.change("/api", |held| {
+        held.problem = Some("/var/lib/y is full".into());
+    });
+    assert_eq!(
+        world.reasons(later()).counted(),
+        [
+            "the control plane is not connected",
+            "certificates expired: 3",
+            "identities of listeners not installed: 1",
+        ]
+    );
+    world.snapshot.bundle = None;
+    world.link = LinkState::starting(now());
+    assert_eq!(
+        world.reasons(now()).counted(),
+        [
+            "no trust bundle is installed",
+            "the control plane was not reached yet",
+            "identities of listeners not installed: 1",
+        ]
     );
 }
 

@@ -1,0 +1,88 @@
+//! Reasons of one kind or another, as they are told: by name, or as counts.
+
+/// Most reasons that are told one by one: a probe's answer is read by people, in a line or two.
+pub const MAX_REASONS: usize = 16;
+
+/// What is not as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reason {
+    kind: Kind,
+    text: String,
+}
+
+/// What can be told to everybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    NoBundle,
+    NeverReached,
+    NotConnected,
+    NotInstalled,
+    Expired,
+    Unsaved,
+    Older,
+    Clocks,
+}
+
+impl Reason {
+    /// `text` may name identities, paths and addresses.
+    pub(super) fn new(kind: Kind, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { kind, text }
+    }
+
+    fn counted(&self, count: usize) -> String {
+        let told = match self.kind {
+            Kind::NoBundle => "no trust bundle is installed",
+            Kind::NeverReached => "the control plane was not reached yet",
+            Kind::NotConnected => "the control plane is not connected",
+            Kind::Unsaved => "what must survive a restart is held in memory alone",
+            Kind::Older => "the control plane is older than what it has sent before",
+            Kind::NotInstalled => return format!("identities of listeners not installed: {count}"),
+            Kind::Expired => return format!("certificates expired: {count}"),
+            // It names nothing.
+            Kind::Clocks => &self.text,
+        };
+        told.to_owned()
+    }
+}
+
+/// Several reasons, what everything depends on first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reasons(Vec<Reason>);
+
+impl FromIterator<Reason> for Reasons {
+    fn from_iter<T: IntoIterator<Item = Reason>>(reasons: T) -> Self {
+        Self(reasons.into_iter().collect())
+    }
+}
+
+impl Reasons {
+    /// Each with its names, for who may know all; of many the last are counted.
+    pub fn named(self) -> Vec<String> {
+        let mut texts: Vec<_> = self.0.into_iter().map(|reason| reason.text).collect();
+        if texts.len() > MAX_REASONS {
+            let more = texts.len() - MAX_REASONS;
+            texts.truncate(MAX_REASONS);
+            texts.push(format!("and {more} more: `status` lists all"));
+        }
+        texts
+    }
+
+    /// How many there are of each kind, and no name.
+    pub fn counted(&self) -> Vec<String> {
+        let mut kinds: Vec<(&Reason, usize)> = Vec::new();
+        for reason in &self.0 {
+            match kinds
+                .iter_mut()
+                .find(|(known, _)| known.kind == reason.kind)
+            {
+                Some((_, count)) => *count += 1,
+                None => kinds.push((reason, 1)),
+            }
+        }
+        kinds
+            .into_iter()
+            .map(|(reason, count)| reason.counted(count))
+            .collect()
+    }
+}
