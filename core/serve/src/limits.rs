@@ -114,7 +114,7 @@ pub const SLOWEST_BYTES_PER_SEC: u64 = 64 * 1024;
 pub const SOCKET_LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// How long the accept loop waits after `accept` failed for want of descriptors or memory.
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
-/// A listener warns at most this often of what lasts, or of what a stranger can repeat at will.
+/// A listener warns at most this often of what lasts.
 pub const WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How many calls may be under way at once.

@@ -11,18 +11,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use countersign_telemetry::{Principal, peer_line};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tokio_stream::Stream;
 use tonic::transport::server::Connected;
 
-use crate::accept::{Ready, Throttle};
+use crate::accept::Ready;
 use crate::counters::Counters;
 use crate::greeting::Greeting;
 use crate::indexing::Indexing;
-use crate::limits::{Limits, WARNING_INTERVAL};
+use crate::limits::Limits;
 use crate::places::Standing;
 
 use authority::AuthorityMender;
@@ -101,8 +101,6 @@ struct Listener {
     places: UserPlaces,
     limits: Limits,
     counters: Arc<Counters>,
-    refusals: Refusals,
-    crowd: Throttle,
 }
 
 impl Listener {
@@ -112,12 +110,10 @@ impl Listener {
         (places, limits, counters): (UserPlaces, Limits, Arc<Counters>),
         ready: mpsc::Sender<UnixConnection>,
     ) {
-        let mut listener = Self {
+        let listener = Self {
             places,
             limits,
             counters,
-            refusals: Refusals::default(),
-            crowd: Throttle::new(WARNING_INTERVAL),
         };
         loop {
             let stream = socket.accept().await;
@@ -143,7 +139,7 @@ impl Listener {
         }
     }
 
-    fn place(&mut self, peer: &UnixPeer, standing: Option<Standing>) -> Option<Arc<UserPlace>> {
+    fn place(&self, peer: &UnixPeer, standing: Option<Standing>) -> Option<Arc<UserPlace>> {
         let Some(standing) = standing else {
             tracing::debug!(uid = peer.uid, pid = peer.pid, "connection refused");
             return None;
@@ -153,15 +149,17 @@ impl Listener {
         }
         let place = self.places.take(peer.uid, standing);
         if place.is_none() {
-            self.refusals.warn(peer, &self.limits);
+            self.tell_refused(peer);
         }
         place
     }
 
     fn tell_crowd(&self, peer: &UnixPeer) {
         let strangers = &self.counters.strangers;
-        if strangers.is_full() && self.crowd.is_due(Instant::now()) {
-            tracing::warn!(
+        if strangers.is_full() {
+            peer_line!(
+                WARN,
+                Principal::uid(peer.uid),
                 uid = peer.uid,
                 pid = peer.pid,
                 most = strangers.total(),
@@ -169,35 +167,16 @@ impl Listener {
             );
         }
     }
-}
 
-/// Tells, a bounded number of times, that a user has no place left: it can repeat that at will.
-struct Refusals {
-    throttle: Throttle,
-    left_out: u64,
-}
-
-impl Default for Refusals {
-    fn default() -> Self {
-        Self {
-            throttle: Throttle::new(WARNING_INTERVAL),
-            left_out: 0,
-        }
-    }
-}
-
-impl Refusals {
-    fn warn(&mut self, peer: &UnixPeer, limits: &Limits) {
-        if !self.throttle.is_due(Instant::now()) {
-            self.left_out += 1;
-            return;
-        }
-        tracing::warn!(
+    /// A user can repeat that at will, and hides nobody else by it.
+    fn tell_refused(&self, peer: &UnixPeer) {
+        peer_line!(
+            WARN,
+            Principal::uid(peer.uid),
             uid = peer.uid,
             pid = peer.pid,
-            most_of_a_uid = limits.max_connections_per_uid,
-            most = limits.max_connections,
-            left_out = std::mem::take(&mut self.left_out),
+            most_of_a_uid = self.limits.max_connections_per_uid,
+            most = self.limits.max_connections,
             "connection refused: its user has too many open, or too few are left"
         );
     }

@@ -278,21 +278,6 @@ const LINES: &[(&str, &str, &str)] = &[
         "once in WARNING_INTERVAL, over all listeners",
     ),
     (
-        "core/serve/src/tls/incoming.rs",
-        "listener is full",
-        "once in WARNING_INTERVAL, a listener",
-    ),
-    (
-        "core/serve/src/unix.rs",
-        "connection refused: its user has too many open, or too few are left",
-        "once in WARNING_INTERVAL, a listener",
-    ),
-    (
-        "core/serve/src/unix.rs",
-        "users without an identity fill their places; the oldest go",
-        "once in WARNING_INTERVAL, a listener",
-    ),
-    (
         "core/telemetry/src/peer_lines.rs",
         "lines about peers were left out",
         "once in SUMMARY_INTERVAL",

@@ -9,19 +9,19 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use countersign_telemetry::{Principal, peer_line};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 
 use super::connection::{Tenure, TlsConnection};
 use super::{TlsPeer, handshake_within};
-use crate::accept::{Ready, Throttle, accept_tcp};
+use crate::accept::{Ready, accept_tcp};
 use crate::counters::Counters;
-use crate::limits::{Limits, WARNING_INTERVAL};
+use crate::limits::Limits;
 use crate::places::{Bounds, Holder, Place, Places, Standing, Surplus};
 use crate::source::Source;
 use crate::turnstile::{Turn, Turnstile};
@@ -93,7 +93,6 @@ pub fn incoming(
         turnstile: Turnstile::new(max_pending_handshakes, counters),
         strangers: Places::observed(strangers, counters.strangers.clone()),
         recognised: Places::observed(recognised, counters.connections.clone()),
-        warnings: Throttle::new(WARNING_INTERVAL),
         service,
     };
     Ready::spawn(move |ready| Arc::new(greeter).run(listener, ready))
@@ -105,7 +104,6 @@ struct Greeter {
     turnstile: Turnstile,
     strangers: Places,
     recognised: Places,
-    warnings: Throttle,
 }
 
 impl Greeter {
@@ -182,7 +180,8 @@ impl Greeter {
                 let place = self.recognised.take(Holder::Identity(svid.id.clone()));
                 if place.is_none() {
                     counters.refused.increment();
-                    self.warn(peer, "no place is left for a recognised peer");
+                    let node = Principal::identity(svid.id.as_str());
+                    self.warn(node, peer, "no place is left for a recognised peer");
                 }
                 place.map(Tenure::unlimited)
             }
@@ -194,7 +193,8 @@ impl Greeter {
     fn stranger(&self, peer: &TlsPeer) -> Tenure {
         let counters = &self.service.counters;
         if counters.strangers.is_full() {
-            self.warn(peer, "strangers fill their places; the oldest go");
+            let stranger = Principal::source(peer.address.ip());
+            self.warn(stranger, peer, "strangers fill their places; the oldest go");
         }
         let source = Holder::Source(Source::of(peer.address.ip()));
         let place: Option<Place> = self.strangers.take(source);
@@ -202,11 +202,17 @@ impl Greeter {
         Tenure::of_stranger(place, &self.service.limits, counters)
     }
 
-    fn warn(&self, peer: &TlsPeer, problem: &'static str) {
-        if self.warnings.is_due(Instant::now()) {
-            let strangers = self.service.counters.strangers.open();
-            let recognised = self.service.counters.connections.open();
-            tracing::warn!(peer = %peer.address, strangers, recognised, problem, "listener is full");
-        }
+    fn warn(&self, principal: Principal, peer: &TlsPeer, problem: &'static str) {
+        let strangers = self.service.counters.strangers.open();
+        let recognised = self.service.counters.connections.open();
+        peer_line!(
+            WARN,
+            principal,
+            peer = %peer.address,
+            strangers,
+            recognised,
+            problem,
+            "listener is full"
+        );
     }
 }
