@@ -77,7 +77,12 @@ fn text_that_something_else_would_expand_is_no_path() {
         ("~root/x", "only a shell"),
         ("$HOME/x", "none is expanded"),
         ("/run/${USER}/x", "none is expanded"),
+        ("/run/$USER/x", "contains a variable"),
+        ("x$_y", "contains a variable"),
+        ("a$b", "contains a variable"),
         ("%t/x", "none is expanded"),
+        ("/run/%i/x", "contains a specifier"),
+        ("/run/x-%{name}", "contains a specifier"),
         ("", "is empty"),
     ] {
         for read in [
@@ -97,7 +102,7 @@ fn text_that_something_else_would_expand_is_no_path() {
         }
     }
     for plain in [
-        "/run/x", "x", "./x", "a:b", "/a:/b", "x~", "50%", "a$b", "C:x",
+        "/run/x", "x", "./x", "a:b", "/a:/b", "x~", "50%", "50%/x", "a$", "a$/5$5", "C:x",
     ] {
         let (folder, mut reader) = reader(&format!("at = \"{plain}\""));
         let path = reader.path("at", None);

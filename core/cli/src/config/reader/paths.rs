@@ -67,7 +67,8 @@ impl Reader {
     }
 }
 
-/// Whether a text is a path, and not what something else would make one of.
+/// Whether a text is a path, and not what something else would make one of. A variable or a
+/// specifier counts wherever it stands: `/run/$USER/x` and `/run/%i/x` as `%t/x`.
 fn check_plain(text: &str) -> Result<(), String> {
     let problem = match text.as_bytes() {
         [] => "is empty",
@@ -75,11 +76,18 @@ fn check_plain(text: &str) -> Result<(), String> {
         [b'~', ..] => "begins with ~, which only a shell expands",
         [b'$', ..] => "begins with a variable, and none is expanded",
         [b'%', ..] => "begins with a specifier, and none is expanded",
-        _ if text.contains("${") => "contains a variable, and none is expanded",
+        bytes if expands(bytes, b'$') => "contains a variable, and none is expanded",
+        bytes if expands(bytes, b'%') => "contains a specifier, and none is expanded",
         _ if is_url(text) => "is a URL, not a path",
         _ => return Ok(()),
     };
     Err(problem.to_owned())
+}
+
+/// Whether a name or a brace stands behind the sign.
+fn expands(text: &[u8], sign: u8) -> bool {
+    let mut pairs = text.array_windows();
+    pairs.any(|[at, next]| *at == sign && (next.is_ascii_alphabetic() || b"{_".contains(next)))
 }
 
 /// `unix:///run/x`, and what else begins with a scheme: `unix:x`, `file:/x`.
