@@ -131,7 +131,7 @@ impl Installer {
             .ok_or(InstallError::NotEntitled)?;
         let verified = self.verify(&arrived.certificates, &held.entitlement.spiffe_id, now)?;
         let backdate = held.entitlement.backdate;
-        let svid = accept(arrived.certificates, &verified, pending, backdate)?;
+        let svid = accept(arrived.certificates, &verified, pending, (backdate, now))?;
         if let Some(old) = held.svid.as_ref().filter(|old| old.serial == svid.serial) {
             return Ok(Arc::clone(old));
         }
@@ -156,7 +156,7 @@ impl Installer {
     ) -> Result<(), InstallError> {
         let verified = self.verify(&chain, node_id, now)?;
         // The answer that brought it says when it was issued.
-        let svid = Arc::new(accept(chain, &verified, pending, Duration::ZERO)?);
+        let svid = Arc::new(accept(chain, &verified, pending, (Duration::ZERO, now))?);
         self.keep_node(Arc::clone(&svid), pending.key_epoch)?;
         self.publish_svid(&EntitlementId::node(), &svid);
         Ok(())

@@ -6,7 +6,7 @@ use countersign_cli::Reader;
 use serde::Serialize;
 
 use super::keys::CaKeys;
-use super::svid::whole;
+use super::svid::{Svid, whole};
 use crate::authority::Hierarchy;
 use crate::issue::profile::CA_BACKDATE;
 
@@ -57,7 +57,7 @@ pub struct Ca {
 }
 
 impl Ca {
-    pub(super) fn read(reader: &mut Reader, x509_ttl: Duration) -> Self {
+    pub(super) fn read(reader: &mut Reader, svid: &Svid) -> Self {
         let root = root(reader);
         let ca = Self {
             root,
@@ -68,7 +68,8 @@ impl Ca {
             backdate: whole(reader, "ca.backdate", HOUR, CA_BACKDATE),
             keys: CaKeys::read(reader, root),
         };
-        ca.check_issuing(reader, x509_ttl);
+        ca.check_issuing(reader, svid.x509_ttl);
+        ca.check_backdate(reader, svid.backdate);
         match root {
             Root::Embedded => ca.check_ours(reader),
             Root::External => check_unused(reader),
@@ -95,6 +96,18 @@ impl Ca {
                 "ca.issuing_ttl",
                 "is shorter than six lifetimes of an SVID",
                 "raise ca.issuing_ttl to at least 6 times svid.x509_ttl, or lower svid.x509_ttl",
+            );
+        }
+    }
+
+    /// A leaf is not valid before its issuer. Where the issuer is younger than a leaf is dated back,
+    /// NotBefore tells no sidecar when the leaf was issued.
+    fn check_backdate(&self, reader: &mut Reader, of_leaves: Duration) {
+        if self.backdate < of_leaves {
+            reader.mistake(
+                "ca.backdate",
+                "is shorter than svid.backdate: a certificate is not valid before its issuer",
+                "raise ca.backdate to at least svid.backdate, or lower svid.backdate",
             );
         }
     }

@@ -85,7 +85,7 @@ impl Config {
         let telemetry = Telemetry::read(reader);
         let log = Log::read(reader);
         let svid = Svid::read(reader);
-        let ca = Ca::read(reader, svid.x509_ttl);
+        let ca = Ca::read(reader, &svid);
         let admission = Admission::read(reader);
         let policy = policy::read(reader);
         Some(Self {

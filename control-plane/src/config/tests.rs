@@ -77,6 +77,22 @@ fn bounds_of_lifetimes_only_narrow() {
 }
 
 #[test]
+fn a_leaf_is_not_dated_back_beyond_its_issuer() {
+    let text = |svid, ca| {
+        format!(
+            "trust_domain = \"example.org\"\n[svid]\nbackdate = \"{svid}\"\n\
+             [ca]\nbackdate = \"{ca}\"\n"
+        )
+    };
+    for (svid, ca) in [("60s", "0s"), ("60s", "59s"), ("10m", "9m")] {
+        assert_eq!(keys(&text(svid, ca)), ["ca.backdate"], "{svid} {ca}");
+    }
+    for (svid, ca) in [("60s", "60s"), ("0s", "0s"), ("10m", "1h")] {
+        assert!(read(&text(svid, ca)).is_ok(), "{svid} {ca}");
+    }
+}
+
+#[test]
 fn telemetry_demands_loopback() {
     let found = keys("trust_domain = \"example.org\"\n[telemetry]\nlisten = \"0.0.0.0:9464\"\n");
     assert_eq!(found, ["telemetry.listen"]);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use countersign_model::{Lifetime, Serial};
 use countersign_verify::VerifiedSvid;
 use countersign_verify::tls::certified_key;
+use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};
 
@@ -13,12 +14,12 @@ use crate::holdings::Svid;
 use crate::identity::renew::PendingKey;
 
 /// Joins a verified chain with the key that waited for it. `backdate` is how far before its issue
-/// its NotBefore lies.
+/// its NotBefore lies, or less: it is never before that of its issuer.
 pub(super) fn accept(
     chain: Vec<CertificateDer<'static>>,
     verified: &VerifiedSvid,
     pending: &PendingKey,
-    backdate: Duration,
+    (backdate, now): (Duration, Timestamp),
 ) -> Result<Svid, InstallError> {
     if Sha256::digest(pending.key.spki())[..] != verified.spki_sha256 {
         return Err(InstallError::UnknownKey);
@@ -30,11 +31,13 @@ pub(super) fn accept(
     let issued = pending.issued.map(|issued| issued.issued_at);
     let issued_at = match issued.filter(|at| validity.contains(at)) {
         Some(issued_at) => issued_at,
+        // Under a young issuer that sum lies ahead, and it was issued before it arrived.
         None => verified
             .not_before
             .checked_add(backdate)
             .unwrap_or(verified.not_after)
-            .min(verified.not_after),
+            .min(now)
+            .clamp(verified.not_before, verified.not_after),
     };
     Ok(Svid {
         id: verified.id.clone(),

@@ -175,6 +175,21 @@ fn a_chain_before_its_answer_counts_from_its_issue() {
     }
 }
 
+/// NotBefore was not dated back, as it is not before that of a young issuer.
+#[test]
+fn a_chain_before_its_answer_was_not_issued_in_the_future() {
+    let mut world = world();
+    let key = PendingKey {
+        issued: None,
+        ..pending(0)
+    };
+    let not_before: Timestamp = "2025-01-01T00:00:00Z".parse().unwrap();
+    let arrived = not_before + Duration::from_secs(5);
+    let chain = world.chain_for(&key, "/web", 1);
+    let svid = world.installer.chain(chain, &key, arrived).unwrap();
+    assert_eq!(svid.lifetime.issued_at, arrived);
+}
+
 #[test]
 fn a_bundle_without_roots_changes_nothing() {
     let mut world = world();
