@@ -14,6 +14,7 @@ mod pin;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::fmt;
 use std::sync::Arc;

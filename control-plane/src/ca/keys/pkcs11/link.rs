@@ -1,8 +1,9 @@
 //! The open token: its login, its sessions, its condition, and how it comes back.
 //!
-//! Invariant: a PIN that the token refused is not tried a second time.
+//! Invariant: a PIN that the token refused is not tried a second time, and none is tried at another
+//! token than the first that it opened.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use cryptoki::error::{Error, RvError};
@@ -15,6 +16,7 @@ use super::fault::Fault;
 use super::module::{Entered, Module};
 use super::objects::OpenSession;
 use super::pin;
+use super::tokens::{Ours, Seen, Wanted};
 use crate::ca::keys::{Condition, Pkcs11Settings, StoreState};
 
 /// Most sessions, and so calls under way, beside the one that holds the login.
@@ -22,8 +24,17 @@ pub(in crate::ca::keys) const MAX_SESSIONS: usize = 8;
 /// How long a caller waits for a session.
 const SESSION_WAIT: Duration = Duration::from_secs(5);
 
-/// The session that holds the login, and the slot in the epoch in which it was found.
-type Connection = (OpenSession, (Slot, u64));
+/// The session that holds the login, and its token.
+type Connection = (OpenSession, Token);
+
+/// The token, where it is.
+#[derive(Clone, Debug)]
+struct Token {
+    slot: Slot,
+    /// The epoch in which the slot was found.
+    epoch: u64,
+    serial: String,
+}
 
 #[derive(Debug)]
 pub(super) struct Link {
@@ -33,13 +44,15 @@ pub(super) struct Link {
     returned: Condvar,
     /// One connects at a time; what it holds is the PIN that was refused last.
     connecting: Mutex<Option<Zeroizing<String>>>,
+    /// The serial number of the token that was opened first: our keys are in it, and in no other
+    /// that has its label.
+    opened: OnceLock<String>,
 }
 
 #[derive(Debug)]
 struct Pool {
     condition: Condition,
-    /// The slot, in the epoch in which it was found.
-    slot: Option<(Slot, u64)>,
+    token: Option<Token>,
     /// Holds the login: PKCS#11 ends it with the last session.
     keeper: Option<OpenSession>,
     idle: Vec<OpenSession>,
@@ -55,13 +68,14 @@ impl Link {
             module,
             pool: Mutex::new(Pool {
                 condition: Condition::new(StoreState::Failed, "not opened yet"),
-                slot: None,
+                token: None,
                 keeper: None,
                 idle: Vec::new(),
                 open: 0,
             }),
             returned: Condvar::new(),
             connecting: Mutex::default(),
+            opened: OnceLock::new(),
         }
     }
 
@@ -135,12 +149,11 @@ impl Link {
             if let Some(session) = pool.idle.pop() {
                 return Ok(session);
             }
-            if let Some(slot) = pool.slot
-                && pool.open < MAX_SESSIONS
-            {
+            let token = pool.token.clone().filter(|_| pool.open < MAX_SESSIONS);
+            if let Some(token) = token {
                 pool.open += 1;
                 drop(pool);
-                return self.open(slot).inspect_err(|_| self.closed());
+                return self.open(&token).inspect_err(|_| self.closed());
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -152,12 +165,12 @@ impl Link {
         }
     }
 
-    fn open(&self, (slot, epoch): (Slot, u64)) -> Result<OpenSession, Fault> {
+    fn open(&self, token: &Token) -> Result<OpenSession, Fault> {
         let entered = self.module.enter().ok_or(Fault::Stale)?;
-        if entered.epoch() != epoch {
+        if entered.epoch() != token.epoch {
             return Err(Fault::Stale);
         }
-        OpenSession::open(&self.module, &entered, slot)
+        OpenSession::open(&self.module, &entered, token.slot)
     }
 
     fn give_back(&self, session: OpenSession, is_good: bool) {
@@ -178,23 +191,26 @@ impl Link {
         self.returned.notify_one();
     }
 
-    /// Whether the token of the connection still answers to its label, and we are logged in. For
+    /// Whether the token of the connection is still in its slot, and we are logged in. For
     /// one caller at a time: the keeper is taken out meanwhile, for a device may let us wait.
     fn is_alive(&self) -> bool {
-        let (slot, keeper) = {
+        let (token, keeper) = {
             let mut pool = self.pool();
             if !pool.condition.is_ready() {
                 return false;
             }
-            (pool.slot, pool.keeper.take())
+            (pool.token.clone(), pool.keeper.take())
         };
-        let (Some((slot, epoch)), Some(keeper)) = (slot, keeper) else {
+        let (Some(token), Some(keeper)) = (token, keeper) else {
             return false;
         };
         let entered = self.module.enter();
-        let entered = entered.filter(|entered| entered.epoch() == epoch);
-        let is_alive =
-            entered.is_some_and(|entered| self.is_ours(&entered, slot) && keeper.is_logged_in());
+        let entered = entered.filter(|entered| entered.epoch() == token.epoch);
+        let is_there = |entered: Entered<'_>| {
+            let seen = Seen::at(&entered, token.slot);
+            seen.is_ok_and(|seen| seen.is_some_and(|seen| self.wanted().is_met_by(&seen)))
+        };
+        let is_alive = entered.is_some_and(is_there) && keeper.is_logged_in();
         if is_alive {
             self.pool().keeper = Some(keeper);
         }
@@ -230,57 +246,38 @@ impl Link {
             self.module.start()?;
         }
         let entered = self.module.enter().ok_or(Fault::Stale)?;
-        let slot = self.slot(&entered)?;
+        let (slot, serial) = self.token(&entered)?;
         let session = OpenSession::open(&self.module, &entered, slot)?;
         match session.login(UserType::User, &AuthPin::new(pin.as_str().into())) {
             Ok(()) | Err(Error::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
             Err(error) => return Err(error.into()),
         }
-        Ok((session, (slot, entered.epoch())))
+        let epoch = entered.epoch();
+        Ok((
+            session,
+            Token {
+                slot,
+                epoch,
+                serial,
+            },
+        ))
     }
 
-    fn slot(&self, entered: &Entered<'_>) -> Result<Slot, Fault> {
-        let slots = entered.library().get_slots_with_token()?;
-        let mut ours = Vec::new();
-        for slot in slots {
-            ours.extend(self.serial_of_ours(entered, slot).map(|it| (slot, it)));
+    /// The slot and the serial number of the token with our keys.
+    fn token(&self, entered: &Entered<'_>) -> Result<(Slot, String), Fault> {
+        let mut ours = Ours::new(self.wanted());
+        for slot in entered.library().get_slots_with_token()? {
+            ours.look_at(slot, Seen::at(entered, slot));
         }
-        let Pkcs11Settings { token, serial, .. } = &self.settings;
-        match ours.as_slice() {
-            [(slot, _)] => Ok(*slot),
-            [] => Err(Fault::TokenAbsent(match serial {
-                Some(serial) => format!("no token {token:?} with the serial number {serial:?}"),
-                None => format!("no token {token:?}"),
-            })),
-            // Which of them is the first changes from start to start: none is taken at a guess.
-            several => {
-                let serials: Vec<_> = several.iter().map(|(_, it)| it.as_str()).collect();
-                let serials = serials.join(", ");
-                Err(Fault::TokenAmbiguous(format!(
-                    "several tokens {token:?}, with the serial numbers {serials}: set \
-                     ca.pkcs11.serial to that of the token with our keys"
-                )))
-            }
+        ours.only()
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            label: &self.settings.token,
+            serial: self.settings.serial.as_deref(),
+            opened: self.opened.get().map(String::as_str),
         }
-    }
-
-    fn is_ours(&self, entered: &Entered<'_>, slot: Slot) -> bool {
-        self.serial_of_ours(entered, slot).is_some()
-    }
-
-    /// The serial number of the token in a slot, where it is one that we look for.
-    fn serial_of_ours(&self, entered: &Entered<'_>, slot: Slot) -> Option<String> {
-        let token = entered.library().get_token_info(slot).ok()?;
-        let Pkcs11Settings {
-            token: label,
-            serial: wanted,
-            ..
-        } = &self.settings;
-        let serial = token.serial_number().trim_end();
-        let is_ours = token.token_initialized()
-            && token.label().trim_end() == label
-            && wanted.as_deref().is_none_or(|wanted| wanted == serial);
-        is_ours.then(|| serial.to_owned())
     }
 
     /// Takes over a connection, or what came instead of one.
@@ -289,9 +286,10 @@ impl Link {
         let mut pool = self.pool();
         let before = pool.condition.state;
         match outcome {
-            Ok((keeper, slot)) => {
+            Ok((keeper, token)) => {
+                self.opened.get_or_init(|| token.serial.clone());
                 pool.keeper = Some(keeper);
-                pool.slot = Some(slot);
+                pool.token = Some(token);
                 pool.condition = Condition::ready();
             }
             Err(fault) => pool.condition = fault.into(),
@@ -314,7 +312,7 @@ impl Link {
     fn disconnect(&self) {
         let (keeper, idle) = {
             let mut pool = self.pool();
-            pool.slot = None;
+            pool.token = None;
             pool.open -= pool.idle.len();
             (pool.keeper.take(), std::mem::take(&mut pool.idle))
         };

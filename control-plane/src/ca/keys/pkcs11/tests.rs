@@ -286,6 +286,26 @@ fn tokens_of_one_label_are_told_apart_by_serial() {
 }
 
 #[test]
+fn another_token_of_the_label_takes_no_place() {
+    let test = this_test!("another_token_of_the_label_takes_no_place");
+    with_token(test, |token| {
+        let keys = opened(token);
+        let key = keys.create().unwrap();
+        token.pull_out();
+        token.initialise_another();
+        keys.probe();
+        let Condition { state, reason } = keys.condition();
+        assert_eq!(state, StoreState::TokenAbsent, "{reason}");
+        assert!(reason.contains("which was opened first"), "{reason}");
+        keys.create().unwrap_err();
+        token.put_back();
+        keys.probe();
+        assert_eq!(keys.condition(), Condition::ready());
+        key.sign(b"a").unwrap();
+    });
+}
+
+#[test]
 fn module_that_is_missing_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let pin_file = folder.path().join("pin");
