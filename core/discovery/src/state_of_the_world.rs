@@ -166,8 +166,8 @@ fn word(response: Response) -> Option<StateResponse> {
 }
 
 /// One resource a response, and one response a type until it is answered: a consumer may answer
-/// two with one request, and then only one of them would be known to be installed. A removal cannot be said in this dialect: the consumer keeps what it
-/// has until the credential ends.
+/// two with one request, and then only one of them would be known to be installed. A removal cannot
+/// be said in this dialect: the consumer keeps what it has until the credential ends.
 const FILLING: Filling = Filling {
     resources: 1,
     pipelined: false,

@@ -33,8 +33,8 @@ pub enum UselessBundle {
     Unknown,
 }
 
-/// What is retired once `new` replaces what is held.
-/// What is not known stays so.
+/// What is retired once `new` replaces what is held; `None` where it is not known what was retired
+/// before.
 pub(super) fn after(held: Option<&StoredBundle>, new: &TrustBundle) -> Option<Vec<[u8; 32]>> {
     let Some(held) = held else {
         return Some(Vec::new());

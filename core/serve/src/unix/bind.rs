@@ -38,10 +38,8 @@ pub struct SocketModes {
 /// Somebody listens, the path is no socket, or the directory cannot be written.
 pub fn bind_unix(path: &Path, modes: SocketModes, setting: &str) -> Result<UnixSocket, BindError> {
     let bound = SocketAddr::from_pathname(path)
-        .and_then(|_| Place::take(path, modes, None))
-        .and_then(|(place, listener)| {
-            Ok(UnixSocket::new(place, UnixListener::from_std(listener)?))
-        });
+        .and_then(|_| BoundAt::take(path, modes, None))
+        .and_then(|(at, listener)| Ok(UnixSocket::new(at, UnixListener::from_std(listener)?)));
     bound.map_err(|source| BindError {
         setting: setting.to_owned(),
         address: path.display().to_string(),
@@ -51,7 +49,7 @@ pub fn bind_unix(path: &Path, modes: SocketModes, setting: &str) -> Result<UnixS
 
 /// Where a socket is bound.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct BoundAt {
     pub(super) path: PathBuf,
     modes: SocketModes,
     /// The socket file.
@@ -59,7 +57,7 @@ pub(super) struct Place {
     lock: Arc<Lock>,
 }
 
-impl Place {
+impl BoundAt {
     /// Binds anew where the file vanished or was replaced.
     pub(super) fn take_again(&self) -> io::Result<(Self, StdListener)> {
         Self::take(&self.path, self.modes, Some(&self.lock))
@@ -83,13 +81,13 @@ impl Place {
         };
         make_free(&path)?;
         let (listener, file) = listen(&path, modes.socket)?;
-        let place = Self {
+        let bound = Self {
             path,
             modes,
             file,
             lock,
         };
-        Ok((place, listener))
+        Ok((bound, listener))
     }
 
     /// Whether the socket file is still there.
@@ -106,7 +104,7 @@ impl Place {
     }
 }
 
-/// The one name of a place: absolute, without symbolic links. That of the setting where it would be
+/// The one name of a socket: absolute, without symbolic links. That of the setting where it would be
 /// too long for a socket.
 fn final_name(path: &Path, folder: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default();
@@ -199,7 +197,7 @@ fn knock(path: &Path) -> io::Result<()> {
     socket.connect(&SockAddr::unix(path)?)
 }
 
-/// Held while the place is ours. The file stays: removing it would let two processes lock two files
+/// Held while the socket is ours. The file stays: removing it would let two processes lock two files
 /// of one name. Only its owner can open it, so only they can hold it.
 #[derive(Debug)]
 struct Lock {

@@ -8,7 +8,7 @@ use std::io;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
-use super::bind::Place;
+use super::bind::BoundAt;
 use crate::accept::{Throttle, accept_unix};
 use crate::limits::{SOCKET_LOOK_INTERVAL, WARNING_INTERVAL};
 
@@ -16,7 +16,7 @@ use crate::limits::{SOCKET_LOOK_INTERVAL, WARNING_INTERVAL};
 #[derive(Debug)]
 pub struct UnixSocket {
     listener: UnixListener,
-    place: Place,
+    at: BoundAt,
     look: Interval,
     warnings: Throttle,
     /// Who had connected to the file that vanished.
@@ -24,12 +24,12 @@ pub struct UnixSocket {
 }
 
 impl UnixSocket {
-    pub(super) fn new(place: Place, listener: UnixListener) -> Self {
+    pub(super) fn new(at: BoundAt, listener: UnixListener) -> Self {
         let mut look = interval(SOCKET_LOOK_INTERVAL);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             listener,
-            place,
+            at,
             look,
             warnings: Throttle::new(WARNING_INTERVAL),
             waiting: VecDeque::new(),
@@ -50,15 +50,15 @@ impl UnixSocket {
     }
 
     fn keep(&mut self) {
-        if self.place.is_ours() {
+        if self.at.is_ours() {
             return;
         }
-        let moved = self.place.take_again().and_then(|(place, listener)| {
+        let moved = self.at.take_again().and_then(|(at, listener)| {
             let old = std::mem::replace(&mut self.listener, UnixListener::from_std(listener)?);
-            self.place = place;
+            self.at = at;
             self.take_over(old)
         });
-        let path = self.place.path.display();
+        let path = self.at.path.display();
         match moved {
             Ok(()) => tracing::warn!(%path, "the socket file was gone: bound anew"),
             Err(error) if self.warnings.is_due(Instant::now()) => {
@@ -81,7 +81,7 @@ impl UnixSocket {
 
 impl Drop for UnixSocket {
     fn drop(&mut self) {
-        self.place.clear();
+        self.at.clear();
     }
 }
 
