@@ -7,7 +7,8 @@
 use anyhow::Result;
 use clap::{Parser, ValueEnum};
 use countersign_benches::issuance::report::Report;
-use countersign_benches::issuance::{cost, fleet, growth, openbao, plane, transport};
+use countersign_benches::issuance::{cost, fleet, growth, openbao, transport};
+use countersign_benches::programs::Program;
 
 /// As in the control plane, so that what is compared allocates alike.
 #[global_allocator]
@@ -52,7 +53,7 @@ async fn main() -> Result<()> {
     if let [server @ (What::TransportServer | What::DurableServer)] = what[..] {
         return transport::serve(server == What::DurableServer).await;
     }
-    plane::build()?;
+    Program::ControlPlane.build()?;
     let report = Report { json };
     for what in what {
         match what {

@@ -5,6 +5,13 @@
 //! rounds of each one's ratio to the first.
 
 pub mod issuance;
+pub mod log;
+pub mod machine;
+pub mod memory;
+pub mod peer;
+pub mod programs;
+pub mod proxy;
+pub mod strangers;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use countersign_proto::admin::admin_client::AdminClient;
-use countersign_proto::admin::{CreateTokenRequest, RegisterRequest, Registration, StatusRequest};
+use countersign_proto::admin::{
+    CreateTokenRequest, RegisterRequest, Registration, ShowBundleRequest, StatusRequest,
+};
+use countersign_verify::certificate_pem;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
@@ -86,6 +89,37 @@ impl Admin {
             }
         });
         stream::iter(calls).buffered(AT_A_TIME).try_collect().await
+    }
+
+    /// Registers identities on node 0, each for the processes of one user.
+    ///
+    /// # Errors
+    /// One was refused.
+    pub async fn register_for_users(&self, identities: &[(String, u32)]) -> Result<()> {
+        let calls = identities.iter().map(|(id, uid)| {
+            let mut client = self.0.clone();
+            let registration = Registration {
+                id: id.clone(),
+                selectors: vec![format!("unix:uid:{uid}")],
+                ..registration(0, 0)
+            };
+            async move {
+                let registration = Some(registration);
+                let answer = client.register(RegisterRequest { registration }).await;
+                anyhow::Ok(answer.map(drop)?)
+            }
+        });
+        stream::iter(calls).buffered(AT_A_TIME).try_collect().await
+    }
+
+    /// The trust bundle, as PEM.
+    ///
+    /// # Errors
+    /// The control plane does not answer.
+    pub async fn bundle(&self) -> Result<String> {
+        let bundle = self.0.clone().show_bundle(ShowBundleRequest {}).await?;
+        let roots = bundle.into_inner().roots.into_iter();
+        Ok(roots.map(|der| certificate_pem(&der)).collect())
     }
 
     /// Join tokens for nodes, by number.

@@ -57,7 +57,9 @@ pub async fn dial(
     Ok(Link { calls, exporter })
 }
 
-fn config(identity: Option<(&[CertificateDer<'static>], &KeyPair)>) -> Result<ClientConfig> {
+pub(crate) fn config(
+    identity: Option<(&[CertificateDer<'static>], &KeyPair)>,
+) -> Result<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(provider().clone())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()

@@ -1,20 +1,19 @@
 //! The control plane that is measured: the real binary, in a folder of its own.
 
-use std::env;
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use super::TRUST_DOMAIN;
 use super::admin::Admin;
+use crate::log::address_of;
+use crate::programs::Program;
 
-const BINARY: &str = "countersign-control-plane";
-/// Names another build of the control plane, to measure a change.
-const OTHER_BINARY: &str = "COUNTERSIGN_CONTROL_PLANE";
 /// A control plane answers on its socket in this time.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
@@ -41,7 +40,7 @@ pub struct Plane {
     child: Child,
     folder: TempDir,
     /// Where sidecars connect.
-    pub address: std::net::SocketAddr,
+    pub address: SocketAddr,
     /// The operator's API.
     pub admin: Admin,
 }
@@ -72,6 +71,25 @@ impl Plane {
         self.child.id()
     }
 
+    /// The folder of its configuration and state.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where its log lines go.
+    pub fn log(&self) -> PathBuf {
+        log_in(self.folder.path())
+    }
+
+    /// Where it answers probes.
+    ///
+    /// # Errors
+    /// It does not say so in time.
+    pub async fn telemetry(&self) -> Result<SocketAddr> {
+        let log = self.log();
+        until(START_DEADLINE, async || address_of(&log, "telemetry")).await
+    }
+
     /// What its state takes on disk, in bytes.
     ///
     /// # Errors
@@ -89,25 +107,8 @@ impl Drop for Plane {
     }
 }
 
-/// Builds the control plane as it is released, with the names of its functions; another one that
-/// the environment names in `COUNTERSIGN_CONTROL_PLANE` is taken as it is.
-///
-/// # Errors
-/// It does not build.
-pub fn build() -> Result<()> {
-    if env::var_os(OTHER_BINARY).is_some() {
-        return Ok(());
-    }
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--profile", "bench"])
-        .args(["--package", BINARY, "--bin", BINARY])
-        .status()?;
-    ensure!(built.success(), "the control plane does not build");
-    Ok(())
-}
-
 fn spawn(folder: &Path, cores: Option<&str>) -> Result<Child> {
-    let binary = binary()?;
+    let binary = Program::ControlPlane.path()?;
     let mut command = match cores {
         Some(cores) => {
             let mut command = Command::new("taskset");
@@ -118,21 +119,13 @@ fn spawn(folder: &Path, cores: Option<&str>) -> Result<Child> {
     };
     command.args(["run", "--config"]);
     command.arg(folder.join("control-plane.toml"));
-    let log = File::create(folder.join("stderr"))?;
+    let log = File::create(log_in(folder))?;
     let child = command.stdin(Stdio::null()).stderr(log).spawn();
     child.context("the control plane does not start")
 }
 
-/// Beside the folder of this benchmark's own executable.
-fn binary() -> Result<PathBuf> {
-    if let Some(other) = env::var_os(OTHER_BINARY) {
-        return Ok(other.into());
-    }
-    let own = env::current_exe()?;
-    let profile = own.parent().and_then(Path::parent).context("no folder")?;
-    let binary = profile.join(BINARY);
-    ensure!(binary.exists(), "{} is missing", binary.display());
-    Ok(binary)
+fn log_in(folder: &Path) -> PathBuf {
+    folder.join("stderr")
 }
 
 fn bytes_below(folder: &Path) -> Result<u64> {

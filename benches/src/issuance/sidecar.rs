@@ -56,6 +56,11 @@ impl Node {
         Ok(Self { chain, key })
     }
 
+    /// What it presents.
+    pub fn identity(&self) -> (&[CertificateDer<'static>], &KeyPair) {
+        (&self.chain, &self.key)
+    }
+
     /// Connects and opens its stream.
     ///
     /// # Errors
