@@ -33,7 +33,7 @@ const CONNECTIONS: usize = 4;
 /// Connections that one user tries to have.
 const MANY: usize = 1_024;
 /// Streams of each of them, to fill windows.
-const FEW: usize = 128;
+const FEW: usize = 64;
 /// Names of an earlier attack, those that one stream is let in with, and those of one message.
 const NAMES: usize = 16_000;
 const NAMES_LET_IN: usize = 4_000;
@@ -43,7 +43,7 @@ const TINY_STREAMS: usize = 40;
 const TINY_MESSAGES: usize = 2_840;
 const TINY_NAMES: usize = 400;
 /// Nothing is waited for any longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a local user does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
