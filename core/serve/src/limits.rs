@@ -30,9 +30,10 @@ pub const MAX_STRANGERS: usize = 1_024;
 /// is one call of at most 10 s, after which the sidecar comes back with its SVID.
 pub const STRANGER_LIFETIME: Duration = Duration::from_secs(30);
 /// So many bytes a connection of a peer that is not recognised brings here; one more cuts it. HTTP/2
-/// keeps whole frames for a byte of them: a field of a head that the peer indexes is a piece of the
-/// frame that it came in. An attestation is 16 KiB at most, with its head twice that.
-pub const MAX_STRANGER_BYTES: usize = 64 * 1024;
+/// keeps whole frames for a byte of them: a path that the peer indexes is a piece of the frame that it
+/// came in. An attestation is 16 KiB at most. A node that is not known any more fills a window with
+/// its call before it reads why it is refused, and has to read that.
+pub const MAX_STRANGER_BYTES: usize = CONNECTION_WINDOW_BYTES as usize + 32 * 1024;
 /// Connections open at once on one listener.
 pub const MAX_CONNECTIONS: usize = 16_384;
 /// Connections open at once of one recognised identity; one more cuts the oldest. A node needs
