@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::authority::Denied;
+pub(crate) use authorize::NOT_ENTITLED;
 pub(crate) use authorize::authorize_by_hand;
 pub use authorize::{Authorized, authorize};
 pub use policy::Policy;

@@ -29,6 +29,7 @@ pub(crate) use server_identity::ServerTls;
 
 use crate::authority::AuthorityError;
 use crate::plane::Plane;
+use crate::registry::NOT_ENTITLED;
 use bounded::{BoundedMesh, MAX_ATTEST_BYTES};
 use session::Sessions;
 
@@ -69,6 +70,10 @@ pub(crate) fn standing(plane: &Arc<Plane>) -> impl Fn(&TlsPeer) -> Standing + Se
 /// What a recognised node is told about a failed call.
 fn status(error: &AuthorityError) -> tonic::Status {
     match error {
+        // A sidecar that still holds it, from before a restore, drops it once it has expired.
+        AuthorityError::Denied(denied) if denied.code == NOT_ENTITLED => {
+            tonic::Status::not_found(denied.to_string())
+        }
         AuthorityError::Denied(denied) => tonic::Status::permission_denied(denied.to_string()),
         _ => tonic::Status::unavailable("the control plane cannot do this now; try again"),
     }

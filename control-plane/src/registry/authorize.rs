@@ -10,6 +10,9 @@ use crate::attest::{AttestedNode, Attestor};
 use crate::authority::Denied;
 use crate::issue::issuance::{Account, Issuance};
 
+/// A node asks for what no registration gives it.
+pub(crate) const NOT_ENTITLED: &str = "not_entitled";
+
 /// A registration says that this identity may be held by this node, or be signed by hand. Only
 /// [`authorize`] and `authorize_by_hand` make one.
 #[derive(Debug, PartialEq, Eq)]
@@ -108,7 +111,7 @@ pub fn authorize(
     let (id, kept) = registry
         .held(node.id(), entitlement)
         .ok_or_else(|| Denied {
-            code: "not_entitled",
+            code: NOT_ENTITLED,
             message: "this node has no such entitlement".to_owned(),
             remedy: "register the identity for this node",
         })?;

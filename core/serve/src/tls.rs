@@ -50,6 +50,15 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
+    /// Whether the peer showed a certificate, and that is why.
+    fn is_about_a_certificate(&self) -> bool {
+        let Self::Failed(error) = self else {
+            return false;
+        };
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
+    }
+
     /// A stable word for metric labels and logs: the verifier's rule where it refused.
     pub fn code(&self) -> &'static str {
         match self {

@@ -25,14 +25,11 @@ pub(super) fn status_words(status: &Status) -> String {
 }
 
 /// Whether the control plane refused the certificate that it was shown. Of that we hear once the
-/// handshake is over for us: the alert ends what came after it.
+/// handshake is over for us: the alert ends what came after it. HTTP/2 keeps its words alone.
 pub(super) fn is_certificate_refused(status: &Status) -> bool {
-    let io = causes(status).filter_map(|cause| cause.downcast_ref::<io::Error>());
-    let mut tls = io.filter_map(|io| io.get_ref()?.downcast_ref::<rustls::Error>());
-    tls.any(|error| match error {
-        rustls::Error::AlertReceived(alert) => ABOUT_CERTIFICATES.contains(alert),
-        _ => false,
-    })
+    let alerts = ABOUT_CERTIFICATES.iter().copied();
+    let mut words = alerts.map(|alert| rustls::Error::AlertReceived(alert).to_string());
+    words.any(|alert| causes(status).any(|cause| cause.to_string().ends_with(&alert)))
 }
 
 const ABOUT_CERTIFICATES: &[AlertDescription] = &[
@@ -66,6 +63,8 @@ mod tests {
             words.ends_with("it trusts no issuer of our certificate"),
             "{words}"
         );
+        let words_alone = io::Error::other("received fatal alert: UnknownCA");
+        assert!(is_certificate_refused(&broken(words_alone)));
         let reset = broken(io::Error::new(
             io::ErrorKind::ConnectionReset,
             "reset by peer",

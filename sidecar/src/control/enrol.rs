@@ -65,7 +65,14 @@ pub enum EnrolError {
 impl EnrolError {
     /// Whether the control plane said no, so that the same key would be denied again.
     pub fn is_denied(&self) -> bool {
-        matches!(self, Self::Refused(status) if status.code() == Code::PermissionDenied)
+        let is_no = |status: &Status| status.code() == Code::PermissionDenied;
+        matches!(self, Self::Refused(status) if is_no(status)) || self.is_unknown()
+    }
+
+    /// Whether the control plane knows of no such right: one that it removed before we heard of it, or
+    /// that came after the backup which it was restored from.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::Refused(status) if status.code() == Code::NotFound)
     }
 
     /// How long a control plane that has too much to do asks us to stay away.
@@ -243,13 +250,15 @@ mod tests {
     #[test]
     fn only_a_no_is_a_denial() {
         assert!(EnrolError::from(Status::permission_denied("no")).is_denied());
+        let unknown = EnrolError::from(Status::not_found("no such entitlement"));
+        assert!(unknown.is_denied() && unknown.is_unknown());
         let others = [
             Status::resource_exhausted("too much").into(),
             Status::unavailable("not now").into(),
             EnrolError::Deadline,
         ];
         for other in others {
-            assert!(!other.is_denied(), "{other}");
+            assert!(!other.is_denied() && !other.is_unknown(), "{other}");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use countersign_discovery::Stamp;
 use countersign_model::{Entitlement, EntitlementId};
+use jiff::Timestamp;
 
 use super::{InstallError, Installer};
 use crate::holdings::{Held, Svid};
@@ -42,6 +43,21 @@ impl Installer {
             snapshot.stamp = snapshot.stamp.max(stamp);
         });
         outcome
+    }
+
+    /// Drops a right with its credential once that has expired. Returns whether it had.
+    pub fn drop_expired(&self, id: &EntitlementId, now: Timestamp) -> bool {
+        let snapshot = self.holdings.load();
+        let held = snapshot.entries.get(id).and_then(|held| held.svid.as_ref());
+        let has_expired = held.is_some_and(|svid| svid.lifetime.is_expired(now));
+        if has_expired {
+            self.holdings.publish(|snapshot| {
+                let mut entries = BTreeMap::clone(&snapshot.entries);
+                entries.remove(id);
+                snapshot.entries = Arc::new(entries);
+            });
+        }
+        has_expired
     }
 
     /// Notes why an entitlement has no newer credential, for `status`.

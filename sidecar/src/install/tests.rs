@@ -220,6 +220,21 @@ fn a_chain_before_its_bundle_is_not_lost() {
     assert_eq!(world.held(), Some(serial(9)));
 }
 
+/// After a restore the control plane may know of no such right.
+#[test]
+fn unknown_right_is_dropped_once_it_expired() {
+    let mut world = world();
+    world.install(1, 0).unwrap();
+    let unknown = right('1', "/web", 1).id;
+    let end = world.holdings.load().entries[&unknown].svid.clone();
+    let end = end.unwrap().lifetime.not_after;
+    assert!(!world.installer.drop_expired(&unknown, end));
+    assert_eq!(world.held(), Some(serial(1)), "served to its end");
+    let later = end + Duration::from_secs(1);
+    assert!(world.installer.drop_expired(&unknown, later));
+    assert!(!world.holdings.load().entries.contains_key(&unknown));
+}
+
 #[test]
 fn rights_of_a_node_are_bounded() {
     let mut world = world();

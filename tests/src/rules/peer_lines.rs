@@ -220,6 +220,8 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                     "control plane not connected",
                     "control plane connected",
                     "node attested",
+                    "clocks disagree",
+                    "clocks agree again",
                 ],
             ),
             (
@@ -236,7 +238,10 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
             ),
             (
                 "sidecar/src/control/session/enrolling.rs",
-                &["enrolment failed"],
+                &[
+                    "enrolment failed",
+                    "expired entitlement dropped, the control plane knows none",
+                ],
             ),
             (
                 "sidecar/src/control/session/receiving.rs",

@@ -18,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 
 use super::connection::{Tenure, TlsConnection};
-use super::{TlsPeer, handshake_within};
+use super::{HandshakeError, TlsPeer, handshake_within};
 use crate::accept::{Ready, accept_tcp};
 use crate::counters::Counters;
 use crate::limits::Limits;
@@ -144,7 +144,7 @@ impl Greeter {
             }
             Err(error) => {
                 counters.handshake_failed(&error);
-                tracing::debug!(peer = %address, reason = error.code(), %error, "handshake refused");
+                tell(address, &error);
             }
         }
     }
@@ -214,5 +214,16 @@ impl Greeter {
             problem,
             "listener is full"
         );
+    }
+}
+
+/// Whoever shows a certificate means to be known: that it is not, an operator has to see.
+fn tell(peer: SocketAddr, error: &HandshakeError) {
+    let reason = error.code();
+    if error.is_about_a_certificate() {
+        let source = Principal::source(peer.ip());
+        peer_line!(WARN, source, %peer, reason, %error, "client certificate refused");
+    } else {
+        tracing::debug!(%peer, reason, %error, "handshake refused");
     }
 }

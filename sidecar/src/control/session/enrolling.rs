@@ -135,5 +135,10 @@ impl Session<'_> {
         control.metrics.renewal(false);
         control.installer.problem(id, &error.to_string());
         tracing::warn!(entitlement = %id, %error, "enrolment failed");
+        // Until its end it is served: the right may be registered again.
+        if error.is_unknown() && control.installer.drop_expired(id, now) {
+            control.renewals.forget(id);
+            tracing::info!(entitlement = %id, "expired entitlement dropped, the control plane knows none");
+        }
     }
 }
