@@ -26,10 +26,10 @@ use crate::holdings::Holdings;
 use crate::install::Installer;
 use crate::lifecycle::{Readiness, drain};
 use crate::local_api::LocalApi;
-use crate::proxy::{Listening, Proxy};
+use crate::proxy::{self, Listening, Proxy};
 use crate::state::{StateDir, StateError};
 use crate::status::{self, Report, Sources};
-use crate::telemetry::{Metrics, SidecarOps};
+use crate::telemetry::{Counted, Metrics, SidecarOps};
 
 /// Callers of the socket are attested, so everybody may connect.
 const WORKLOAD_API_MODES: SocketModes = SocketModes {
@@ -76,6 +76,7 @@ struct Sidecar {
     metrics: Arc<Metrics>,
     local_api: Arc<LocalApi>,
     workload_counters: Arc<Counters>,
+    status_counters: Arc<Counters>,
     proxy: Proxy,
     control: Control,
     link: watch::Receiver<LinkState>,
@@ -96,18 +97,24 @@ impl Sidecar {
             &config.trust_domain,
             clock::now,
         );
-        let workload_counters = Arc::<Counters>::default();
+        let proxied = proxy::counters(config.inbound.len(), config.outbound.len());
+        let (workload_counters, status_counters) = (Arc::default(), Arc::default());
+        let own: [Counted; 2] = [
+            ("workload_api".into(), Arc::clone(&workload_counters)),
+            ("status".into(), Arc::clone(&status_counters)),
+        ];
+        let counted: Arc<[Counted]> = proxied.iter().cloned().chain(own).collect();
         let metrics = Arc::new(Metrics::with(
             config.telemetry.identity_labels,
             |registry| {
                 local_api.register_metrics(registry);
-                let listeners = ListenerSeries::of([("workload_api", workload_counters.clone())]);
+                let listeners = ListenerSeries::of(counted.iter().cloned());
                 registry.register_collector(Box::new(listeners));
                 registry.register_collector(Box::new(LogSeries));
             },
         ));
-        let proxy = Proxy::bind(&config.inbound, &config.outbound, &trust, &metrics)
-            .map_err(bind_failure)?;
+        let listeners = (&*config.inbound, &*config.outbound);
+        let proxy = Proxy::bind(listeners, &trust, &metrics, proxied).map_err(bind_failure)?;
         let ops_listener =
             bind_tcp(config.telemetry.listen, "telemetry.listen").map_err(bind_failure)?;
         let workload_socket = bind_unix(
@@ -142,6 +149,7 @@ impl Sidecar {
             holdings: holdings.clone(),
             identities: proxy.identities().clone(),
             link: link.clone(),
+            listeners: counted,
         };
         Ok(Self {
             config,
@@ -150,6 +158,7 @@ impl Sidecar {
             metrics,
             local_api,
             workload_counters,
+            status_counters,
             proxy,
             control,
             link,
@@ -194,7 +203,7 @@ impl Sidecar {
             tracing::info!(listener, address, "listening");
         }
         services.spawn(status::serve(
-            (self.status_socket, status),
+            (self.status_socket, status, self.status_counters),
             reporter(
                 &self.config,
                 self.link,
@@ -206,7 +215,6 @@ impl Sidecar {
         let probes: Arc<dyn Ops> = Arc::new(SidecarOps {
             readiness: self.readiness,
             holdings: self.holdings.clone(),
-            workload_api: self.workload_counters.clone(),
             metrics: self.metrics,
             names: self.config.telemetry.identity_labels,
         });
@@ -271,6 +279,7 @@ fn reporter(
             enrol_ahead,
             listeners: &listeners,
             others: &others,
+            counted: &readiness.listeners,
             not_ready: readiness.missing(now).named(),
             degraded: readiness.degraded().named(),
         };

@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_serve::{BindError, Descriptors, bind_tcp};
+use countersign_serve::{BindError, Counters, Descriptors, bind_tcp};
 use countersign_verify::tls::TrustCell;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
@@ -32,7 +32,7 @@ use self::inbound::InboundRoute;
 use self::outbound::OutboundRoute;
 use crate::clock;
 use crate::config::{AttestCallers, Inbound, Outbound};
-use crate::telemetry::{Metrics, Side};
+use crate::telemetry::{Counted, Metrics, Side};
 
 /// A connection to the next hop is made in this time or given up.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -50,6 +50,15 @@ pub struct Listening {
     pub identity: Arc<LocalIdentity>,
     /// How it knows whom it lends that identity to.
     pub attest_callers: AttestCallers,
+    /// What became of its connections.
+    pub counters: Arc<Counters>,
+}
+
+/// The counters of every listener that a configuration has, by its name: inbound ones first.
+pub fn counters(inbound: usize, outbound: usize) -> Vec<Counted> {
+    let names = (0..inbound).map(|number| format!("inbound[{number}]"));
+    let names = names.chain((0..outbound).map(|number| format!("outbound[{number}]")));
+    names.map(|name| (name.into(), Arc::default())).collect()
 }
 
 impl Listening {
@@ -73,16 +82,18 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Binds every listener.
+    /// Binds every listener. `counted` are their counters, as [`counters`] makes them.
     ///
     /// # Errors
     /// The first address that cannot be had, with the setting that names it.
     pub fn bind(
-        inbound: &[Inbound],
-        outbound: &[Outbound],
+        (inbound, outbound): (&[Inbound], &[Outbound]),
         trust: &Arc<TrustCell>,
         metrics: &Arc<Metrics>,
+        counted: Vec<Counted>,
     ) -> Result<Self, BindError> {
+        let mut counted = counted.into_iter();
+        let mut next = move || counted.next().expect("one for each listener");
         let ids = inbound.iter().map(|listener| &listener.identity);
         let ids = ids.chain(outbound.iter().map(|listener| &listener.identity));
         let identities = Identities::new(ids.cloned());
@@ -98,17 +109,15 @@ impl Proxy {
                     .expect("every listener's identity is in it"),
             )
         };
-        for (number, listener) in inbound.iter().enumerate() {
+        for listener in inbound {
             let identity = of(&listener.identity);
             let route = InboundRoute::new(listener, identity.cell(), trust);
-            let name = format!("inbound[{number}]");
-            proxy.add(name, listener.listen, identity, Route::Inbound(route))?;
+            proxy.add(next(), listener.listen, identity, Route::Inbound(route))?;
         }
-        for (number, listener) in outbound.iter().enumerate() {
+        for listener in outbound {
             let identity = of(&listener.identity);
             let route = OutboundRoute::new(listener, identity.cell(), trust);
-            let name = format!("outbound[{number}]");
-            proxy.add(name, listener.listen, identity, Route::Outbound(route))?;
+            proxy.add(next(), listener.listen, identity, Route::Outbound(route))?;
         }
         Ok(proxy)
     }
@@ -137,7 +146,7 @@ impl Proxy {
             let caps = Caps::share(descriptors, &listening.name, left);
             left -= 1;
             let accepting = Accepting {
-                places: ListenerPlaces::new(caps),
+                places: ListenerPlaces::new(caps, &listening.counters),
                 listening,
                 listener,
                 route,
@@ -152,7 +161,7 @@ impl Proxy {
 
     fn add(
         &mut self,
-        name: String,
+        (name, counters): Counted,
         address: SocketAddr,
         identity: Arc<LocalIdentity>,
         route: Route,
@@ -165,11 +174,12 @@ impl Proxy {
             source,
         })?;
         let listening = Listening {
-            name: name.into(),
+            name,
             side: route.side(),
             address,
             identity,
             attest_callers: route.attest_callers(),
+            counters,
         };
         tracing::info!(listener = %listening.name, address = %address, "listening");
         self.listeners.push((listening, listener, Arc::new(route)));

@@ -20,6 +20,7 @@ use crate::control::link_state::{LinkState, UnreachedAddress};
 use crate::holdings::{Held, Snapshot};
 use crate::identity::schedule::{ahead_of_demand, renewal_of};
 use crate::proxy::Listening;
+use crate::telemetry::Counted;
 
 /// Name of the socket in the state directory.
 pub const SOCKET: &str = "status.sock";
@@ -50,6 +51,9 @@ pub struct Report {
     pub identities: Items<Identity>,
     /// Every listener.
     pub listeners: Items<Listener>,
+    /// How full those are that count their connections.
+    #[serde(default)]
+    pub places: Items<ListenerPlaces>,
     /// Why the sidecar is not ready; empty when it is.
     pub not_ready: Vec<String>,
     /// What is not as it should be, ready or not.
@@ -62,6 +66,49 @@ pub struct Report {
 pub struct Items<T> {
     /// Its entries.
     pub items: Vec<T>,
+}
+
+impl<T> Default for Items<T> {
+    fn default() -> Self {
+        Self { items: Vec::new() }
+    }
+}
+
+/// How full a listener is. A bound of 0 is that of a kind which it does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenerPlaces {
+    /// Its name in logs and metrics.
+    pub listener: String,
+    /// Connections that are open, of peers and users who are recognised where it tells them apart.
+    pub connections: usize,
+    /// How many there may be.
+    pub bound: usize,
+    /// Connections of users who may have nothing.
+    pub strangers: usize,
+    /// How many there may be.
+    pub strangers_bound: usize,
+    /// Connections of which nothing is proved yet.
+    pub handshakes: usize,
+    /// How many there may be.
+    pub handshakes_bound: usize,
+    /// Refused, or cut for a later one, since the start.
+    pub turned_away: u64,
+}
+
+impl ListenerPlaces {
+    fn of((listener, counters): &Counted) -> Self {
+        let usage = counters.usage();
+        Self {
+            listener: listener.to_string(),
+            connections: usage.connections.taken,
+            bound: usage.connections.bound,
+            strangers: usage.strangers.taken,
+            strangers_bound: usage.strangers.bound,
+            handshakes: usage.handshakes.taken,
+            handshakes_bound: usage.handshakes.bound,
+            turned_away: usage.turned_away,
+        }
+    }
 }
 
 /// The connection to the control plane.
@@ -142,6 +189,8 @@ pub struct Sources<'a> {
     pub listeners: &'a [Listening],
     /// The other listeners, by name and address.
     pub others: &'a [(&'static str, String)],
+    /// Those that count their connections.
+    pub counted: &'a [Counted],
     /// What keeps it from being ready.
     pub not_ready: Vec<String>,
     /// What is not as it should be, ready or not.
@@ -183,6 +232,9 @@ impl Report {
                     sources.listeners,
                     sources.others,
                 ),
+            },
+            places: Items {
+                items: sources.counted.iter().map(ListenerPlaces::of).collect(),
             },
             not_ready: sources.not_ready,
             degraded: sources.degraded,

@@ -133,6 +133,15 @@ async fn probes_and_metrics_answer() -> Result<()> {
             .lines()
             .filter(|line| line.starts_with("countersign_"));
         ensure!(ours.count() > 3, "{metrics}");
+        let is_sidecar = telemetry == sidecar.telemetry();
+        let sockets: [&str; 2] = match is_sidecar {
+            true => ["workload_api", "status"],
+            false => ["api", "admin"],
+        };
+        for listener in sockets {
+            let places = format!(r#"listener_places{{listener="{listener}",kind="connections"}}"#);
+            ensure!(metrics.contains(&places), "{places} in {metrics}");
+        }
         let (status, _) = fetch::get(telemetry, "/elsewhere").await?;
         ensure!(status == StatusCode::NOT_FOUND, "{status}");
     }

@@ -1,8 +1,11 @@
 //! Wanted, acknowledged and served, node by node.
 
+use std::sync::Arc;
+
 use countersign_model::{Entitlement, Serial};
 use countersign_proto::admin as wire;
 use countersign_proto::convert::time::timestamp;
+use countersign_serve::Counters;
 
 use crate::authority::NodeRecord;
 use crate::fleet::{NodeState, Reported};
@@ -26,6 +29,21 @@ pub(super) fn of(plane: &Plane) -> wire::StatusResponse {
         registrations_refused: authority.refused_count(plane.clock.now()) as u64,
         obstacles: authority.obstacles(plane.clock.now()),
         alarms: authority.warnings(),
+        listeners: plane.metrics.listeners().map(listener).into(),
+    }
+}
+
+fn listener((name, counters): (&str, &Arc<Counters>)) -> wire::ListenerStatus {
+    let usage = counters.usage();
+    wire::ListenerStatus {
+        name: name.to_owned(),
+        connections: usage.connections.taken as u64,
+        bound: usage.connections.bound as u64,
+        strangers: usage.strangers.taken as u64,
+        strangers_bound: usage.strangers.bound as u64,
+        handshakes: usage.handshakes.taken as u64,
+        handshakes_bound: usage.handshakes.bound as u64,
+        turned_away: usage.turned_away,
     }
 }
 

@@ -1,5 +1,7 @@
 //! `countersign status`: wanted, acknowledged and served, node by node.
 
+mod listeners;
+
 use countersign_cli::{Exit, Failure};
 use countersign_proto::admin::{
     ConsumerStatus, EndpointStatus, NodeStatus, StatusRequest, StatusResponse,
@@ -8,6 +10,7 @@ use serde::Serialize;
 
 use super::client::{Client, failure, request, time};
 use super::output::{Output, cell, table};
+use listeners::Listener;
 
 pub(super) const EXAMPLES: &str = "Examples:\n  \
     countersign status\n  \
@@ -30,6 +33,7 @@ struct Shown {
     /// What must not be, though nothing is stopped by it.
     alarms: Vec<String>,
     nodes: Vec<Node>,
+    listeners: Vec<Listener>,
 }
 
 #[derive(Debug, Serialize)]
@@ -123,7 +127,8 @@ fn text(shown: &Shown) -> String {
         }),
         "no identity is wanted anywhere",
     );
-    format!("{summary}{obstacles}\n\n{nodes}\n\n{endpoints}")
+    let listeners = listeners::text(&shown.listeners);
+    format!("{summary}{obstacles}\n\n{nodes}\n\n{endpoints}{listeners}")
 }
 
 fn yes(is: bool) -> String {
@@ -150,6 +155,7 @@ impl From<StatusResponse> for Shown {
             obstacles: wire.obstacles,
             alarms: wire.alarms,
             nodes: wire.nodes.into_iter().map(Node::from).collect(),
+            listeners: wire.listeners.into_iter().map(Listener::from).collect(),
         }
     }
 }

@@ -59,6 +59,11 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
+    /// The listeners that count their connections, by name.
+    pub(crate) fn listeners(&self) -> [(&'static str, &Arc<Counters>); 2] {
+        [("api", &self.api), ("admin", &self.admin)]
+    }
+
     /// Counts an attestation.
     pub(crate) fn attested(&self, outcome: Outcome) {
         self.attestations.get_or_create(&outcome.into()).inc();
@@ -151,8 +156,9 @@ impl Default for Metrics {
 
 impl Metrics {
     fn registered(mut self) -> Self {
+        let listeners = self.listeners();
+        let listeners = listeners.map(|(name, counters)| (name, Arc::clone(counters)));
         let r = &mut self.registry;
-        let listeners = [("api", self.api.clone()), ("admin", self.admin.clone())];
         r.register_collector(Box::new(ListenerSeries::of(listeners)));
         r.register_collector(Box::new(LogSeries));
         r.register(

@@ -26,10 +26,7 @@ impl Ops for Readiness {
     }
 
     fn degraded(&self) -> Vec<String> {
-        let listeners = [
-            ("api", &self.0.metrics.api),
-            ("admin", &self.0.metrics.admin),
-        ];
+        let listeners = self.0.metrics.listeners();
         let crowded = listeners
             .into_iter()
             .filter_map(|(name, counters)| Some(format!("{name}: {}", counters.crowded()?)));

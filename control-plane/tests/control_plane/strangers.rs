@@ -64,6 +64,19 @@ async fn known_node_enrols_whatever_strangers_hold() {
     ] {
         assert!(metrics.contains(line), "{line} in {metrics}");
     }
+    let status = plane.ask("status").await;
+    let [api, admin] = ["api", "admin"].map(|name| {
+        let listeners = status["listeners"].as_array().unwrap();
+        listeners.iter().find(|it| it["listener"] == name).unwrap()
+    });
+    assert_eq!(api["strangers"], 1_024, "{status}");
+    assert_eq!(api["strangers_bound"], 1_024, "{status}");
+    assert!(api["turned_away"].as_u64().unwrap() > 0, "{status}");
+    assert!(api["connections"].as_u64().unwrap() > 0, "{status}");
+    assert_eq!(
+        (&admin["bound"], &admin["strangers_bound"]),
+        (&256.into(), &0.into())
+    );
     let ready = get(&plane, "/readyz").await;
     assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
     let degraded = "\r\n\r\nok\ndegraded: api: all 1024 places of strangers are taken\n";

@@ -20,8 +20,6 @@ pub struct Counters {
     pub late: Count,
     /// Handshakes that TLS or the verifier refused, or that broke.
     pub failed: Count,
-    /// Handshakes cut because too many were under way.
-    pub evicted: Count,
     /// Closed at once: too many connections, or not admitted.
     pub refused: Count,
     /// Served, and cut because a stranger may stay only for a while.
@@ -43,11 +41,27 @@ impl Counters {
             ("served", self.served.value()),
             ("late", self.late.value()),
             ("failed", self.failed.value()),
-            ("evicted", self.evicted.value()),
+            ("evicted", self.handshakes.displaced()),
             ("refused", self.refused.value()),
             ("displaced", displaced),
             ("overdue", self.overdue.value()),
         ]
+    }
+
+    /// What an operator is shown.
+    pub fn usage(&self) -> Usage {
+        let places = |of: &Occupancy| PlacesTaken {
+            taken: of.open(),
+            bound: of.total(),
+        };
+        let displaced = [&self.handshakes, &self.strangers, &self.connections];
+        let displaced: u64 = displaced.iter().map(|places| places.displaced()).sum();
+        Usage {
+            handshakes: places(&self.handshakes),
+            strangers: places(&self.strangers),
+            connections: places(&self.connections),
+            turned_away: self.refused.value() + displaced,
+        }
     }
 
     /// The places of the listener by their kind.
@@ -83,12 +97,35 @@ impl Counters {
     pub(crate) fn handshake_failed(&self, error: &HandshakeError) {
         match error {
             HandshakeError::Deadline => self.late.increment(),
-            HandshakeError::Evicted => self.evicted.increment(),
+            // Counted with the place that it lost.
+            HandshakeError::Evicted => {}
             HandshakeError::Failed(_) => self.failed.increment(),
         }
         let mut reasons = self.reasons.lock().unwrap_or_else(PoisonError::into_inner);
         *reasons.entry(error.code()).or_default() += 1;
     }
+}
+
+/// How full a listener is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Handshakes under way, and whatever else comes before anything is proved.
+    pub handshakes: PlacesTaken,
+    /// Peers that are not recognised.
+    pub strangers: PlacesTaken,
+    /// Everybody else.
+    pub connections: PlacesTaken,
+    /// Refused, or cut for a later one, since the start.
+    pub turned_away: u64,
+}
+
+/// Places of one kind; a listener that has none of a kind has a bound of 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlacesTaken {
+    /// Taken now.
+    pub taken: usize,
+    /// That there are.
+    pub bound: usize,
 }
 
 /// A number that only grows.
@@ -97,7 +134,7 @@ pub struct Count(AtomicU64);
 
 impl Count {
     /// One more.
-    pub(crate) fn increment(&self) {
+    pub fn increment(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 

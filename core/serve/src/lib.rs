@@ -29,7 +29,7 @@ pub mod tls;
 pub mod turnstile;
 pub mod unix;
 
-pub use counters::{Counters, ListenerSeries};
+pub use counters::{Counters, ListenerSeries, Usage};
 pub use descriptors::Descriptors;
 #[doc(hidden)]
 pub use indexing::indexes_too_much;

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use crate::control::link_state::LinkState;
 use crate::holdings::{Held, Holdings, Snapshot, Svid};
 use crate::proxy::identity::Identities;
+use crate::telemetry::Counted;
 use reasons::{Kind, Reason};
 pub use reasons::{MAX_REASONS, Reasons};
 
@@ -31,6 +32,8 @@ pub struct Readiness {
     pub identities: Arc<Identities>,
     /// The connection to the control plane.
     pub link: watch::Receiver<LinkState>,
+    /// The listeners that count their connections.
+    pub listeners: Arc<[Counted]>,
 }
 
 impl Readiness {
@@ -58,7 +61,9 @@ impl Readiness {
         let older = older.map(|why| Reason::new(Kind::Older, why));
         let clocks = link.clock_skew.map(|skew| skew.to_string());
         let clocks = clocks.map(|told| Reason::new(Kind::Clocks, told));
-        unsaved.into_iter().chain(older).chain(clocks).collect()
+        let full = crowded(&self.listeners);
+        let told = unsaved.into_iter().chain(older).chain(clocks);
+        told.chain(full).collect()
     }
 }
 
@@ -155,6 +160,14 @@ fn expiry(held: &Held, now: Timestamp) -> Option<Reason> {
     let why = held.problem.as_deref().unwrap_or("it was not renewed");
     let text = format!("the certificate of {id} expired at {at}: {why}");
     Some(Reason::new(Kind::Expired, text))
+}
+
+/// The listeners of which a kind of places is taken.
+fn crowded(listeners: &[Counted]) -> impl Iterator<Item = Reason> {
+    listeners.iter().filter_map(|(name, counters)| {
+        let text = format!("{name}: {}", counters.crowded()?);
+        Some(Reason::new(Kind::Crowded, text))
+    })
 }
 
 #[cfg(test)]

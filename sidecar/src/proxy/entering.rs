@@ -5,6 +5,8 @@
 //! it is for, and keeps it until it ends: nobody is cut in the middle of its work, so who has many
 //! open leaves some for the others.
 
+use std::sync::Arc;
+
 use countersign_serve::Counters;
 use countersign_serve::Descriptors;
 use countersign_serve::limits::{MAX_CONNECTIONS, MAX_PENDING_HANDSHAKES};
@@ -41,19 +43,29 @@ impl Caps {
 #[derive(Debug)]
 pub(super) struct ListenerPlaces {
     unproved: Turnstile,
-    open: Places,
+    open: OpenPlaces,
+}
+
+/// The places of the connections that are carried.
+#[derive(Clone, Debug)]
+pub(super) struct OpenPlaces {
+    places: Places,
+    counters: Arc<Counters>,
 }
 
 impl ListenerPlaces {
-    pub(super) fn new(caps: Caps) -> Self {
+    pub(super) fn new(caps: Caps, counters: &Arc<Counters>) -> Self {
         let open = Bounds {
             total: caps.open,
             each: caps.open,
             surplus: Surplus::Refused,
         };
         Self {
-            unproved: Turnstile::new(caps.unproved, &Counters::default()),
-            open: Places::new(open),
+            unproved: Turnstile::new(caps.unproved, counters),
+            open: OpenPlaces {
+                places: Places::observed(open, counters.connections.clone()),
+                counters: Arc::clone(counters),
+            },
         }
     }
 
@@ -71,10 +83,15 @@ impl ListenerPlaces {
 pub(super) struct Entering {
     pub(super) stream: TcpStream,
     pub(super) turn: Turn,
-    pub(super) open: Places,
+    pub(super) open: OpenPlaces,
 }
 
 /// A place for a connection that is carried.
-pub(super) fn settle(places: &Places, holder: Holder) -> Result<Place, Ended> {
-    places.take(holder).ok_or(Ended::NoPlace)
+pub(super) fn settle(open: &OpenPlaces, holder: Holder) -> Result<Place, Ended> {
+    let place = open.places.take(holder);
+    match &place {
+        Some(_) => open.counters.served.increment(),
+        None => open.counters.refused.increment(),
+    }
+    place.ok_or(Ended::NoPlace)
 }

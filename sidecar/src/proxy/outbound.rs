@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use countersign_serve::limits::HANDSHAKE_DEADLINE;
-use countersign_serve::places::{Holder, Place, Places};
+use countersign_serve::places::{Holder, Place};
 use countersign_serve::source::Source;
 use countersign_serve::tls::HandshakeError;
 use countersign_serve::turnstile::Turn;
@@ -17,7 +17,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::callers;
 use super::connection::{Connection, Ended, reset};
-use super::entering::{Entering, settle};
+use super::entering::{Entering, OpenPlaces, settle};
 use crate::config::{AttestCallers, Outbound};
 
 /// Where the connections of one outbound listener go.
@@ -62,7 +62,7 @@ impl OutboundRoute {
     async fn peer(
         &self,
         caller: &TcpStream,
-        (turn, open): (Turn, &Places),
+        (turn, open): (Turn, &OpenPlaces),
         connection: &Connection,
     ) -> Result<(TlsStream<TcpStream>, Place), Ended> {
         let presented = connection.presented()?;

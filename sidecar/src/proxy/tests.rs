@@ -75,7 +75,8 @@ impl Node {
         trust: &Arc<TrustCell>,
     ) -> Self {
         let metrics = Arc::<Metrics>::default();
-        let proxy = Proxy::bind(inbound, outbound, trust, &metrics).unwrap();
+        let counted = counters(inbound.len(), outbound.len());
+        let proxy = Proxy::bind((inbound, outbound), trust, &metrics, counted).unwrap();
         let holdings = Holdings::new();
         let identities = Arc::clone(proxy.identities());
         let follow = Arc::clone(&identities).follow(holdings.clone(), Arc::<Consumers>::default());
@@ -137,6 +138,7 @@ impl Node {
             enrol_ahead: 0,
             listeners: &self.listening,
             others: &[],
+            counted: &[],
             not_ready: Vec::new(),
             degraded: Vec::new(),
         };
@@ -804,6 +806,8 @@ async fn a_port_in_use_names_its_setting() {
         attest_callers: AttestCallers::Uid,
     };
     let trust = TrustCell::new([].into_iter().collect());
-    let error = Proxy::bind(&[listener], &[], &trust, &Arc::default()).unwrap_err();
+    let counted = counters(1, 0);
+    let bound = Proxy::bind((&[listener], &[]), &trust, &Arc::default(), counted);
+    let error = bound.unwrap_err();
     assert_eq!(error.setting, "inbound[0].listen");
 }

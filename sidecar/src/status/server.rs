@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use countersign_serve::Limits;
 use countersign_serve::unix::{UnixPeer, UnixSocket, incoming};
+use countersign_serve::{Counters, Limits};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -24,7 +24,7 @@ const CONNECTION_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Serves until dropped. A caller is the same user, or root.
 pub async fn serve(
-    (socket, connections): (UnixSocket, usize),
+    (socket, connections, counters): (UnixSocket, usize, Arc<Counters>),
     report: impl Fn() -> Report + Send + Sync + 'static,
 ) {
     let own = rustix::process::geteuid().as_raw();
@@ -33,7 +33,7 @@ pub async fn serve(
         max_connections: connections,
         ..Limits::default()
     };
-    let connections = incoming(socket, admit, limits, Arc::default());
+    let connections = incoming(socket, admit, limits, counters);
     let mut connections = std::pin::pin!(connections);
     let report = Arc::new(report);
     while let Some(connection) = connections.next().await {

@@ -52,6 +52,9 @@ pub fn render(report: &Report) -> String {
     if !report.listeners.items.is_empty() {
         lines.extend([String::new(), listeners(report)]);
     }
+    if !report.places.items.is_empty() {
+        lines.extend([String::new(), places(report)]);
+    }
     lines.join("\n")
 }
 
@@ -81,6 +84,31 @@ fn listeners(report: &Report) -> String {
                 .as_ref()
                 .map_or("-".into(), SpiffeId::to_string),
             listener.problem.clone().unwrap_or_default(),
+        ]);
+    }
+    table.to_string()
+}
+
+fn places(report: &Report) -> String {
+    let header = [
+        "LISTENER",
+        "CONNECTIONS",
+        "BOUND",
+        "STRANGERS",
+        "TURNED AWAY",
+    ];
+    let mut table = bare(header);
+    for places in &report.places.items {
+        let strangers = match places.strangers_bound {
+            0 => "-".to_owned(),
+            bound => format!("{} of {bound}", places.strangers),
+        };
+        table.add_row([
+            places.listener.clone(),
+            places.connections.to_string(),
+            places.bound.to_string(),
+            strangers,
+            places.turned_away.to_string(),
         ]);
     }
     table.to_string()

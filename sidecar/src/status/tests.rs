@@ -1,12 +1,29 @@
 use std::sync::Arc;
 
-use countersign_serve::unix::{SocketModes, bind_unix};
+use countersign_serve::unix::{SocketModes, UserPlaces, bind_unix};
+use countersign_serve::{Counters, Limits};
 
 use super::*;
 use crate::pki::{Authority, id, now, right, serial};
 
 fn report() -> Report {
     report_with(0)
+}
+
+/// A socket that a stranger and a user were turned away from, and one that nobody has used.
+fn counted() -> [Counted; 2] {
+    let full = Arc::<Counters>::default();
+    let limits = Limits {
+        max_connections: 4,
+        max_strangers: 2,
+        ..Limits::default()
+    };
+    let _ = UserPlaces::new(&limits, &full);
+    full.refused.increment();
+    [
+        ("workload_api".into(), full),
+        ("outbound[12]".into(), Arc::default()),
+    ]
 }
 
 /// What is told where so many are enrolled before anybody asks.
@@ -46,6 +63,7 @@ fn report_with(enrol_ahead: usize) -> Report {
         enrol_ahead,
         listeners: &[],
         others: &[("telemetry", "127.0.0.1:9".to_owned())],
+        counted: &counted(),
         not_ready: vec!["a reason".to_owned()],
         degraded: vec!["a flaw".to_owned()],
     };
@@ -95,6 +113,39 @@ fn the_table_names_everything() {
     }
 }
 
+#[test]
+fn places_of_listeners_are_told() {
+    let report = report();
+    let places = &report.places.items[0];
+    assert_eq!((places.connections, places.bound), (0, 4));
+    assert_eq!((places.strangers, places.strangers_bound), (0, 2));
+    assert_eq!(places.turned_away, 1);
+    let text = render(&report);
+    let lines: Vec<_> = text.lines().collect();
+    let header = lines.iter().position(|line| line.contains("TURNED AWAY"));
+    let table = &lines[header.unwrap()..];
+    assert!(
+        table[1].contains("workload_api") && table[1].contains("0 of 2"),
+        "{text}"
+    );
+    assert!(
+        table[2].contains("outbound[12]") && table[2].contains(" - "),
+        "{text}"
+    );
+    assert!(
+        table.iter().all(|line| line.trim_end().len() <= 100),
+        "{text}"
+    );
+}
+
+#[test]
+fn report_of_an_older_sidecar_is_read() {
+    let mut older = serde_json::to_value(report()).unwrap();
+    older.as_object_mut().unwrap().remove("places");
+    let report: Report = serde_json::from_value(older).unwrap();
+    assert!(report.places.items.is_empty() && !render(&report).contains("TURNED AWAY"));
+}
+
 #[tokio::test]
 async fn a_running_sidecar_answers_on_its_socket() {
     let folder = tempfile::tempdir().unwrap();
@@ -105,8 +156,11 @@ async fn a_running_sidecar_answers_on_its_socket() {
     let listener = bind_unix(&folder.path().join(SOCKET), modes, "state_dir").unwrap();
     let told = report();
     let saying = told.clone();
-    let server = tokio::spawn(serve((listener, MAX_CONNECTIONS), move || saying.clone()));
+    let counters = Arc::<Counters>::default();
+    let bounds = (listener, MAX_CONNECTIONS, counters.clone());
+    let server = tokio::spawn(serve(bounds, move || saying.clone()));
     assert_eq!(fetch(folder.path()).await.unwrap(), told);
+    assert_eq!(counters.usage().connections.bound, MAX_CONNECTIONS);
     server.abort();
 }
 

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use countersign_serve::Counters;
 use countersign_serve::ops::Ops;
 
 use super::Metrics;
@@ -17,8 +16,6 @@ pub struct SidecarOps {
     pub readiness: Readiness,
     /// What it holds.
     pub holdings: Arc<Holdings>,
-    /// The connections of its socket.
-    pub workload_api: Arc<Counters>,
     /// What it counted.
     pub metrics: Arc<Metrics>,
     /// Whether everybody may read the names of identities: `telemetry.identity_labels`.
@@ -43,10 +40,7 @@ impl Ops for SidecarOps {
     }
 
     fn degraded(&self) -> Vec<String> {
-        let mut degraded = self.told(self.readiness.degraded());
-        let crowded = self.workload_api.crowded();
-        degraded.extend(crowded.map(|what| format!("workload_api: {what}")));
-        degraded
+        self.told(self.readiness.degraded())
     }
 
     fn metrics(&self) -> String {

@@ -17,12 +17,17 @@ use crate::places::Occupancy;
 /// `listener_places_taken{listener,kind}` and, where a handshake failed,
 /// `tls_handshake_failures_total{reason}`: for a registry, whose prefix they get.
 #[derive(Debug)]
-pub struct ListenerSeries(Vec<(&'static str, Arc<Counters>)>);
+pub struct ListenerSeries(Vec<(Arc<str>, Arc<Counters>)>);
 
 impl ListenerSeries {
     /// The listeners of a process, by the name in logs and labels.
-    pub fn of(listeners: impl IntoIterator<Item = (&'static str, Arc<Counters>)>) -> Self {
-        Self(listeners.into_iter().collect())
+    pub fn of<N: Into<Arc<str>>>(listeners: impl IntoIterator<Item = (N, Arc<Counters>)>) -> Self {
+        let listeners = listeners.into_iter();
+        Self(
+            listeners
+                .map(|(name, counters)| (name.into(), counters))
+                .collect(),
+        )
     }
 
     fn failures(&self) -> BTreeMap<&'static str, u64> {
@@ -44,7 +49,7 @@ impl ListenerSeries {
         for (listener, counters) in &self.0 {
             for (kind, places) in counters.places() {
                 if places.total() > 0 {
-                    let labels = [("listener", *listener), ("kind", kind)];
+                    let labels = [("listener", &**listener), ("kind", kind)];
                     let number = i64::try_from(number(places)).unwrap_or(i64::MAX);
                     ConstGauge::new(number).encode(series.encode_family(&labels)?)?;
                 }
@@ -61,7 +66,7 @@ impl Collector for ListenerSeries {
             encoder.encode_descriptor("listener_connections", help, None, MetricType::Counter)?;
         for (listener, counters) in &self.0 {
             for (result, count) in counters.results() {
-                let labels = [("listener", *listener), ("result", result)];
+                let labels = [("listener", &**listener), ("result", result)];
                 ConstCounter::new(count).encode(connections.encode_family(&labels)?)?;
             }
         }

@@ -21,6 +21,7 @@ pub(super) enum Kind {
     Unsaved,
     Older,
     Clocks,
+    Crowded,
 }
 
 impl Reason {
@@ -39,8 +40,9 @@ impl Reason {
             Kind::Older => "the control plane is older than what it has sent before",
             Kind::NotInstalled => return format!("identities of listeners not installed: {count}"),
             Kind::Expired => return format!("certificates expired: {count}"),
-            // It names nothing.
-            Kind::Clocks => &self.text,
+            Kind::Crowded if count > 1 => return format!("listeners that are full: {count}"),
+            // They name nobody.
+            Kind::Clocks | Kind::Crowded => &self.text,
         };
         told.to_owned()
     }

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use countersign_serve::places::{Bounds, Holder, Places, Surplus};
+
 use super::*;
 use crate::pki::{Authority, id, node_right, now, right, serial};
 
@@ -217,4 +219,27 @@ fn cause_is_told_before_what_it_causes() {
     assert!(missing[1].contains("/node/a expired"), "{missing:?}");
     // Connection, node, 17 listeners and 9 registrations.
     assert_eq!(missing.last().unwrap(), "and 12 more: `status` lists all");
+}
+
+#[test]
+fn full_listeners_are_told_and_their_number_is_bounded() {
+    let counted: Vec<Counted> = crate::proxy::counters(20, 0);
+    assert_eq!(crowded(&counted).count(), 0);
+    let hold = |(_, counters): &Counted| {
+        let bounds = Bounds {
+            total: 1,
+            each: 1,
+            surplus: Surplus::Refused,
+        };
+        let places = Places::observed(bounds, counters.connections.clone());
+        places.take(Holder::Uid(7)).unwrap()
+    };
+    let _held: Vec<_> = counted.iter().map(hold).collect();
+    let one = "inbound[0]: all 1 places of connections are taken";
+    let told: Reasons = crowded(&counted[..1]).collect();
+    assert_eq!(told.counted(), [one]);
+    let told: Reasons = crowded(&counted).collect();
+    assert_eq!(told.counted(), ["listeners that are full: 20"]);
+    let told = told.named();
+    assert_eq!((&*told[0], told.len()), (one, MAX_REASONS + 1));
 }

@@ -62,6 +62,16 @@ async fn stalled_handshakes_keep_nobody_out() {
     ping(&mut mesh.connect().await).await;
     // The oldest are gone already.
     assert!(within(ended(&mut stalled[0])).await);
+    let usage = mesh.server.listening[0].counters.usage();
+    assert_eq!(
+        (usage.handshakes.bound, usage.connections.bound),
+        (UNPROVED, OPEN)
+    );
+    assert_eq!(usage.connections.taken, 1);
+    assert!(
+        usage.turned_away >= (3 * OPEN - UNPROVED) as u64,
+        "{usage:?}"
+    );
 }
 
 #[tokio::test]
@@ -74,6 +84,9 @@ async fn greedy_peer_leaves_places_to_others_and_keeps_its_own() {
         open.push(stream);
     }
     mesh.refuses().await;
+    let counters = &mesh.server.listening[0].counters;
+    assert_eq!(counters.usage().connections.taken, SHARE);
+    assert!(counters.refused.value() > 0);
     let other = other_client(&mesh).await;
     ping(&mut TcpStream::connect(other.address).await.unwrap()).await;
     for stream in &mut open {
