@@ -178,6 +178,7 @@ impl Sidecar {
         Limits {
             max_connections: descriptors.large("workload_api", usual.max_connections, 1, large),
             max_strangers,
+            max_connections_per_uid: self.config.workload_api.max_connections_per_uid,
             ..usual
         }
     }

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use countersign_cli::Reader;
-use countersign_serve::limits::MAX_CONNECTIONS;
+use countersign_serve::limits::{MAX_CONNECTIONS, MAX_CONNECTIONS_PER_UID};
 use countersign_serve::ops::{MAX_HOSTS, parse_host};
 use http::Uri;
 
@@ -99,6 +99,8 @@ pub struct WorkloadApi {
     pub enrol_ahead: usize,
     /// `max_strangers`: connections open at once of all users together who may have no identity.
     pub max_strangers: usize,
+    /// `max_connections_per_uid`: connections open at once of one user who may have an identity.
+    pub max_connections_per_uid: usize,
 }
 
 impl WorkloadApi {
@@ -114,10 +116,17 @@ impl WorkloadApi {
             DEFAULT_MAX_STRANGERS,
             1..=MAX_CONNECTIONS as u64,
         );
+        let max_connections_per_uid = reader.integer(
+            "workload_api.max_connections_per_uid",
+            MAX_CONNECTIONS_PER_UID as u64,
+            1..=MAX_CONNECTIONS as u64,
+        );
         Some(Self {
             socket: socket?,
             enrol_ahead: usize::try_from(enrol_ahead).expect("at most MAX_ENROL_AHEAD"),
             max_strangers: usize::try_from(max_strangers).expect("at most MAX_CONNECTIONS"),
+            max_connections_per_uid: usize::try_from(max_connections_per_uid)
+                .expect("at most MAX_CONNECTIONS"),
         })
     }
 }

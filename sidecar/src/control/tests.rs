@@ -106,6 +106,7 @@ fn config(plane: &Plane, folder: &TempDir) -> Config {
             socket: file("sidecar.sock"),
             enrol_ahead: 2,
             max_strangers: 8,
+            max_connections_per_uid: 8,
         },
         telemetry: Telemetry {
             listen: "127.0.0.1:0".parse().unwrap(),
