@@ -21,7 +21,7 @@ pub struct User {
     who: &'static str,
 }
 
-/// Has as many identities as [`IDENTITIES`].
+/// The user with a hundred identities.
 pub const REGISTERED: User = User {
     uid: 2_001,
     who: "a user with 100 identities",

@@ -13,6 +13,7 @@ use tracing::{error, info};
 use super::cas::Cas;
 use super::{Authority, AuthorityError};
 use crate::ca::slots::Tier;
+use crate::issue::whole_second;
 use crate::telemetry::Alarm;
 
 /// The uppermost CA that signs and is not valid yet.
@@ -49,7 +50,7 @@ impl fmt::Display for NotYetValid {
             "the {tier} CA {key_id} is not valid before {not_before}, and the clock says {}: nothing \
              is issued that everybody would refuse. Where the clock is behind, set it right; where it \
              was ahead when this CA was made, run {}",
-            self.now,
+            whole_second(self.now),
             self.rotation()
         )
     }
