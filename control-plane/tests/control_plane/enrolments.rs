@@ -79,7 +79,7 @@ async fn a_refused_key_harms_no_other_of_its_call() {
     let answers = answers.await.unwrap().into_iter();
     let codes: Vec<_> = answers.map(|it| it.err().map(|it| it.code())).collect();
     let (malformed, denied) = (Some(Code::InvalidArgument), Some(Code::PermissionDenied));
-    let refused = [malformed, malformed, denied, denied, denied];
+    let refused = [malformed, malformed, denied, denied, Some(Code::NotFound)];
     assert_eq!(
         (codes[0], &codes[1..6], codes[6]),
         (None, &refused[..], None)

@@ -324,7 +324,7 @@ async fn enroller(operator: Operator, id: String, node: Node) -> Learnt {
         match session.enrol(entitlement, &key).await {
             Ok(enrolled) => serials.push(Serial::from_bytes(&enrolled.serial).unwrap()),
             // Unregistered meanwhile.
-            Err(status) if status.code() == Code::PermissionDenied => {}
+            Err(status) if status.code() == Code::NotFound => {}
             Err(_) => break,
         }
     }

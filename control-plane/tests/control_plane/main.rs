@@ -106,7 +106,7 @@ async fn a_foreign_node_gets_nothing_of_another() {
     let refused = session
         .enrol(entitlement, &KeyPair::generate().unwrap())
         .await;
-    assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
+    assert_eq!(refused.unwrap_err().code(), Code::NotFound);
 
     let mut stream = session.discover(hello()).await.unwrap();
     stream.subscribe(SECRET_TYPE, entitlement).await;
@@ -184,7 +184,7 @@ async fn a_removed_right_stops_within_the_bound_while_connected() {
     assert!(removed["valid_until"].is_string(), "{removed}");
     stream.removed(ENTITLEMENT_TYPE, entitlement).await;
     let refused = session.enrol(entitlement, &key).await.unwrap_err();
-    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert_eq!(refused.code(), Code::NotFound);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -139,5 +139,5 @@ async fn a_right_that_ends_is_taken_from_the_stream() {
     plane.advance(121);
     stream.removed(ENTITLEMENT_TYPE, entitlement).await;
     let late = session.enrol(entitlement, &key).await.unwrap_err();
-    assert_eq!(late.code(), Code::PermissionDenied);
+    assert_eq!(late.code(), Code::NotFound);
 }

@@ -126,8 +126,8 @@ async fn every_verb_keeps_its_json() {
     for (place, shape) in [
         (
             "",
-            "alarms api_address epoch nodes obstacles registrations registrations_refused sequence started_at \
-             svids_issued telemetry_address trust_domain version",
+            "alarms api_address epoch listeners nodes obstacles registrations registrations_refused \
+             sequence started_at svids_issued telemetry_address trust_domain version",
         ),
         (
             "/nodes/0",
