@@ -40,8 +40,8 @@ pub const MAX_CONNECTIONS: usize = 16_384;
 /// one, and some more while a network that broke has not told us of the old ones.
 pub const MAX_CONNECTIONS_PER_IDENTITY: usize = 8;
 /// Connections open at once of one uid on a Unix listener: one user cannot take them all. Each can be
-/// made to cost 0.4 MB, by windows that are full or by frames that a piece of a path keeps, so a user
-/// costs 50 MB at most. A process needs one, and a node has some hundred pods.
+/// made to cost up to 0.9 MB, by windows that are full or by frames that a piece of a path keeps. A
+/// process needs one, and a node has some hundred pods.
 pub const MAX_CONNECTIONS_PER_UID: usize = 128;
 /// Connections that are ready and wait for the server to take them.
 pub const MAX_READY_CONNECTIONS: usize = 64;
