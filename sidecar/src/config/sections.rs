@@ -11,7 +11,7 @@ use http::Uri;
 /// Identities that are enrolled before anybody asks for them, where `enrol_ahead` is not set.
 pub const DEFAULT_ENROL_AHEAD: u64 = 64;
 /// `max_strangers` where it is not set: every pod of a node, which at most 250 are, while the sidecar
-/// does not know yet who may have what. They cost 10 MB.
+/// does not know yet who may have what. They cost 10 MB while they do no harm.
 pub const DEFAULT_MAX_STRANGERS: u64 = 256;
 /// Largest `enrol_ahead`.
 const MAX_ENROL_AHEAD: u64 = 16_384;
