@@ -274,13 +274,18 @@ impl Nodes {
         self.known.len() < MAX_NODES || self.known.contains_key(id)
     }
 
-    /// Nodes whose last credential ended long ago, and the commits that wrote them last. None by a
-    /// clock that is not [steady](Steady) yet.
-    pub(crate) fn forgettable(&mut self, now: Timestamp) -> impl Iterator<Item = (SpiffeId, Seq)> {
-        let is_steady = self.steady.at(now);
+    /// Notes what the clock says, and answers whether nodes may be forgotten by it: it is
+    /// [steady](Steady).
+    pub(crate) fn may_forget(&mut self, now: Timestamp) -> bool {
+        self.steady.at(now)
+    }
+
+    /// Nodes whose last credential ended long ago, and the commits that wrote them last. To be asked
+    /// where they [may be](Self::may_forget) forgotten.
+    pub(crate) fn forgettable(&self, now: Timestamp) -> impl Iterator<Item = (SpiffeId, Seq)> {
         let is_over = move |node: &Node| {
             let end = node.credential_not_after.checked_add(REMEMBERED);
-            is_steady && end.is_ok_and(|end| end < now)
+            end.is_ok_and(|end| end < now)
         };
         let over = self.known.iter().filter(move |(_, node)| is_over(node));
         over.map(|(id, node)| (id.clone(), node.lineage))
@@ -333,7 +338,6 @@ mod tests {
         assert!(!nodes.has_room_for(&id(MAX_NODES)) && nodes.has_room_for(&id(7)));
         let (kept, end) = (id(3), Timestamp::UNIX_EPOCH + REMEMBERED);
         nodes.credited(&kept, Timestamp::UNIX_EPOCH + Duration::from_secs(2));
-        nodes.steady = Steady::since(Timestamp::UNIX_EPOCH, end);
         assert_eq!(nodes.forgettable(end).count(), 0);
         let over: Vec<_> = nodes.forgettable(end + Duration::from_secs(1)).collect();
         // It attested anew while what is over was being removed from the store.

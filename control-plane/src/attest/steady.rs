@@ -25,13 +25,6 @@ impl Steady {
         self.span = Some((since, now));
         now.duration_since(since).unsigned_abs() >= STEADY
     }
-
-    #[cfg(test)]
-    pub(super) fn since(since: Timestamp, last: Timestamp) -> Self {
-        Self {
-            span: Some((since, last)),
-        }
-    }
 }
 
 #[cfg(test)]
