@@ -44,6 +44,8 @@ struct Queue {
 struct State {
     waiting: Vec<u8>,
     is_writing: bool,
+    /// What was written last found a reader.
+    is_read: bool,
     /// Lines that were dropped and that no line has told of.
     dropped: u64,
 }
@@ -54,10 +56,22 @@ impl Lines {
     /// # Errors
     /// There is no thread to be had.
     pub(crate) fn into(out: impl Write + Send + 'static) -> io::Result<Self> {
+        let tell = |_: &Self, count| {
+            tracing::warn!(count, "log lines were dropped: their reader stood still");
+        };
+        Self::telling(out, tell)
+    }
+
+    /// As [`into`](Self::into), with who makes a line of how many were dropped.
+    fn telling(
+        out: impl Write + Send + 'static,
+        tell: impl Fn(&Self, u64) + Send + 'static,
+    ) -> io::Result<Self> {
         let lines = Self(Arc::default());
         let writer = Writer {
-            queue: Arc::clone(&lines.0),
+            lines: lines.clone(),
             out,
+            tell,
         };
         let thread = thread::Builder::new().name("log-writer".to_owned());
         thread.spawn(move || writer.run())?;
@@ -96,35 +110,26 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for lines and takes them all.
-    fn take(&self) -> Vec<u8> {
+    /// Waits for lines and takes them all; how many were dropped, where that is to be told now.
+    fn take(&self) -> (Vec<u8>, u64) {
         let is_empty = |state: &mut State| state.waiting.is_empty();
         let filled = self.filled.wait_while(self.lock(), is_empty);
         let mut state = filled.unwrap_or_else(PoisonError::into_inner);
         state.is_writing = true;
-        std::mem::take(&mut state.waiting)
+        let lines = std::mem::take(&mut state.waiting);
+        (lines, state.take_untold())
     }
 
-    /// What was taken is written, but for so many lines.
-    fn written(&self, lost: usize) {
+    /// What was taken is written, but for so many lines; how many are to be told now.
+    fn written(&self, lost: usize) -> u64 {
         let mut state = self.lock();
         state.is_writing = false;
+        state.is_read = lost == 0;
         state.drop_lines(lost);
-        let told = if lost == 0 {
-            std::mem::take(&mut state.dropped)
-        } else {
-            0
-        };
         if state.waiting.is_empty() {
             self.emptied.notify_all();
         }
-        drop(state);
-        if told > 0 {
-            tracing::warn!(
-                count = told,
-                "log lines were dropped: their reader stood still"
-            );
-        }
+        state.take_untold()
     }
 }
 
@@ -134,19 +139,37 @@ impl State {
         self.dropped += lines;
         DROPPED.fetch_add(lines, Ordering::Relaxed);
     }
+
+    /// How many were dropped, once a line that says so is read and has room: in a full queue it would be
+    /// dropped as well, and the count with it.
+    fn take_untold(&mut self) -> u64 {
+        match self.is_read && self.waiting.len() <= MAX_QUEUED_BYTES / 2 {
+            true => std::mem::take(&mut self.dropped),
+            false => 0,
+        }
+    }
 }
 
-struct Writer<W> {
-    queue: Arc<Queue>,
+struct Writer<W, T> {
+    lines: Lines,
     out: W,
+    tell: T,
 }
 
-impl<W: Write> Writer<W> {
+impl<W: Write, T: Fn(&Lines, u64)> Writer<W, T> {
     fn run(mut self) {
         loop {
-            let lines = self.queue.take();
+            let (lines, untold) = self.lines.0.take();
+            self.tell(untold);
             let lost = self.write(&lines);
-            self.queue.written(lost);
+            let untold = self.lines.0.written(lost);
+            self.tell(untold);
+        }
+    }
+
+    fn tell(&self, dropped: u64) {
+        if dropped > 0 {
+            (self.tell)(&self.lines, dropped);
         }
     }
 

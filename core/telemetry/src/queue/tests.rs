@@ -70,6 +70,33 @@ fn a_reader_that_stands_still_stops_nobody() {
     assert_eq!((state.dropped, state.waiting.capacity()), (0, 0));
 }
 
+/// A line that told of them would find no room before something was written.
+#[test]
+fn count_of_dropped_lines_is_not_dropped() {
+    let (take, takes) = channel();
+    let (taken, pieces) = channel();
+    let tell = |lines: &Lines, count| {
+        let line = format!("{count} dropped\n");
+        lines.clone().write_all(line.as_bytes()).unwrap();
+    };
+    let mut lines = Lines::telling(Reader { takes, taken }, tell).unwrap();
+    lines.write_all(b"first\n").unwrap();
+    until_writing(&lines);
+    let long = [vec![b'a'; 1_023], vec![b'\n']].concat();
+    for _ in 0..3_000 {
+        lines.write_all(&long).unwrap();
+    }
+    drop(take);
+    lines.flush_within_deadline();
+    let written: Vec<u8> = pieces.try_iter().flatten().collect();
+    let written = String::from_utf8(written).unwrap();
+    let told: Vec<&str> = written
+        .lines()
+        .filter(|it| it.ends_with("dropped"))
+        .collect();
+    assert_eq!(told, ["1976 dropped"]);
+}
+
 #[test]
 fn lines_of_a_reader_that_left_are_counted() {
     let (take, pieces, mut lines) = reader();
