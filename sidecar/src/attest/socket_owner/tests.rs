@@ -65,18 +65,35 @@ fn accept(listener: &TcpListener) -> TcpStream {
     ours(listener.accept().unwrap().0)
 }
 
-/// A client of ours and where it connects to, from `source` where one is given.
-fn connect(source: Option<SocketAddr>, target: SocketAddr) -> std::net::TcpStream {
+/// A client of ours.
+fn connect(target: SocketAddr) -> std::net::TcpStream {
+    std::net::TcpStream::connect(target).unwrap()
+}
+
+/// A client of ours from an address that another had before; `None` where a test beside this one took
+/// its port in between.
+fn connect_from(source: SocketAddr, target: SocketAddr) -> Option<std::net::TcpStream> {
     let family = match target {
         SocketAddr::V4(_) => rustix::net::AddressFamily::INET,
         SocketAddr::V6(_) => rustix::net::AddressFamily::INET6,
     };
     let socket = rustix::net::socket(family, rustix::net::SocketType::STREAM, None).unwrap();
-    if let Some(source) = source {
-        rustix::net::bind(&socket, &source).unwrap();
+    match rustix::net::bind(&socket, &source) {
+        Err(rustix::io::Errno::ADDRINUSE) => return None,
+        bound => bound.unwrap(),
     }
     rustix::net::connect(&socket, &target).unwrap();
-    socket.into()
+    Some(socket.into())
+}
+
+/// Tries again where a port was taken.
+async fn until_free(attempt: impl AsyncFn() -> Option<()>) {
+    for _ in 0..20 {
+        if attempt().await.is_some() {
+            return;
+        }
+    }
+    panic!("its port is always taken");
 }
 
 fn target(listener: &TcpListener, host: &str) -> SocketAddr {
@@ -92,7 +109,7 @@ async fn is_at_other_end(ours: &TcpStream) -> OtherEnd {
 async fn own_connections_are_our_own() {
     for (listen, host) in FAMILIES {
         let listener = TcpListener::bind(listen).unwrap();
-        let client = connect(None, target(&listener, host));
+        let client = connect(target(&listener, host));
         let accepted = accept(&listener);
         assert_eq!(is_at_other_end(&accepted).await, OWN(), "{listen}");
         client.shutdown(std::net::Shutdown::Write).unwrap();
@@ -119,46 +136,54 @@ async fn another_uid_is_told_apart() {
 #[tokio::test]
 async fn a_used_pair_of_addresses_names_nobody() {
     for (listen, host) in FAMILIES {
-        let listener = TcpListener::bind(listen).unwrap();
-        let target = target(&listener, host);
-        let script = format!(
-            "s = socket.create_connection(('{host}', {})); s.send(b'forged'); \
-             print(s.getsockname()[1], flush=True); \
-             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)); \
-             s.close(); print('reset', flush=True); sys.stdin.readline()",
-            target.port()
-        );
-        let mut stranger = Stranger::running(&script);
-        let source = SocketAddr::new(host.parse().unwrap(), stranger.says().parse().unwrap());
-        assert_eq!(stranger.says(), "reset");
-        let _honest = connect(Some(source), target);
-        let (forged, honest) = (accept(&listener), accept(&listener));
-        assert_eq!(is_at_other_end(&honest).await, OWN(), "{listen}");
-        assert_eq!(is_at_other_end(&forged).await, OtherEnd::Nobody, "{listen}");
-        // The bytes are there: only the judgement keeps them back.
-        let mut bytes = [0; 6];
-        let mut forged = forged.into_std().unwrap();
-        forged.read_exact(&mut bytes).unwrap();
-        assert_eq!(&bytes, b"forged");
+        until_free(async || {
+            let listener = TcpListener::bind(listen).unwrap();
+            let target = target(&listener, host);
+            let script = format!(
+                "s = socket.create_connection(('{host}', {})); s.send(b'forged'); \
+                 print(s.getsockname()[1], flush=True); \
+                 s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0)); \
+                 s.close(); print('reset', flush=True); sys.stdin.readline()",
+                target.port()
+            );
+            let mut stranger = Stranger::running(&script);
+            let source = SocketAddr::new(host.parse().unwrap(), stranger.says().parse().unwrap());
+            assert_eq!(stranger.says(), "reset");
+            let _honest = connect_from(source, target)?;
+            let (forged, honest) = (accept(&listener), accept(&listener));
+            assert_eq!(is_at_other_end(&honest).await, OWN(), "{listen}");
+            assert_eq!(is_at_other_end(&forged).await, OtherEnd::Nobody, "{listen}");
+            // The bytes are there: only the judgement keeps them back.
+            let mut bytes = [0; 6];
+            let mut forged = forged.into_std().unwrap();
+            forged.read_exact(&mut bytes).unwrap();
+            assert_eq!(&bytes, b"forged");
+            Some(())
+        })
+        .await;
     }
 }
 
 /// The same, with the reset and the second client between the two looks at our own socket.
 #[tokio::test]
 async fn an_answer_about_a_successor_is_not_taken() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let target = target(&listener, "127.0.0.1");
-    let forger = ours(connect(None, target));
-    let source = forger.local_addr().unwrap();
-    let forged = accept(&listener);
-    let before = addresses(&forged).unwrap().unwrap();
-    forger.set_zero_linger().unwrap();
-    drop(forger);
-    let _honest = connect(Some(source), target);
-    let answer = socket_between(source, target).await.unwrap().unwrap();
-    assert_eq!(read(&answer, source, target), OWN());
-    let concluded = conclude(&forged, before, Some(&answer)).unwrap();
-    assert_eq!(concluded, OtherEnd::Nobody);
+    until_free(async || {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = target(&listener, "127.0.0.1");
+        let forger = ours(connect(target));
+        let source = forger.local_addr().unwrap();
+        let forged = accept(&listener);
+        let before = addresses(&forged).unwrap().unwrap();
+        forger.set_zero_linger().unwrap();
+        drop(forger);
+        let _honest = connect_from(source, target)?;
+        let answer = socket_between(source, target).await.unwrap().unwrap();
+        assert_eq!(read(&answer, source, target), OWN());
+        let concluded = conclude(&forged, before, Some(&answer)).unwrap();
+        assert_eq!(concluded, OtherEnd::Nobody);
+        Some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -167,7 +192,7 @@ async fn no_state_but_a_connected_one_is_held() {
         TCP_CLOSE, TCP_CLOSING, TCP_LAST_ACK, TCP_SYN_SENT, TCP_TIME_WAIT,
     };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = ours(connect(None, target(&listener, "127.0.0.1")));
+    let client = ours(connect(target(&listener, "127.0.0.1")));
     let _accepted = accept(&listener);
     let (near, far) = addresses(&client).unwrap().unwrap();
     let mut answer = socket_between(far, near).await.unwrap().unwrap();
@@ -190,7 +215,7 @@ async fn no_state_but_a_connected_one_is_held() {
 #[tokio::test]
 async fn a_closed_socket_is_not_roots() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = connect(None, target(&listener, "127.0.0.1"));
+    let client = connect(target(&listener, "127.0.0.1"));
     let accepted = accept(&listener);
     drop(client);
     assert_eq!(is_at_other_end(&accepted).await, OtherEnd::Nobody);
@@ -199,7 +224,7 @@ async fn a_closed_socket_is_not_roots() {
 #[tokio::test]
 async fn a_queue_is_no_process() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let made = ours(connect(None, target(&listener, "127.0.0.1")));
+    let made = ours(connect(target(&listener, "127.0.0.1")));
     assert_eq!(is_at_other_end(&made).await, OtherEnd::Queued);
     let _accepted = accept(&listener);
     assert_eq!(is_at_other_end(&made).await, OWN());
@@ -212,7 +237,7 @@ async fn a_listener_that_defers_is_recognised() {
                   print(s.getsockname()[1], flush=True); c, _ = s.accept(); sys.stdin.readline()";
     let mut deferring = Stranger::running(script);
     let port: u16 = deferring.says().parse().unwrap();
-    let mut made = connect(None, ([127, 0, 0, 1], port).into());
+    let mut made = connect(([127, 0, 0, 1], port).into());
     assert_eq!(
         is_at_other_end(&ours(made.try_clone().unwrap())).await,
         OtherEnd::Deferred
@@ -237,7 +262,7 @@ async fn who_accepted_counts_and_not_who_listens() {
                   print('closed', flush=True); sys.stdin.readline()";
     let mut stranger = Stranger::running(script);
     let address = SocketAddr::from(([127, 0, 0, 1], stranger.says().parse().unwrap()));
-    let made = ours(connect(None, address));
+    let made = ours(connect(address));
     assert_eq!(stranger.says(), "closed");
     let _honest = TcpListener::bind(address).unwrap();
     assert_eq!(listener(address).await.unwrap().unwrap().uid, own_uid());
