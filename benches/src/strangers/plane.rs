@@ -63,25 +63,30 @@ impl Scene {
 
     /// Runs a flood beside the known node and reports what it cost.
     async fn measure(&self, report: Report, act: Act) -> Result<()> {
-        let token = match act.is_of_a_node() {
-            true => Some(self.plane.admin.tokens(std::iter::once(1)).await?.concat()),
-            false => None,
+        let token = async || {
+            Ok::<_, anyhow::Error>(match act.is_of_a_node() {
+                true => Some(self.plane.admin.tokens(std::iter::once(1)).await?.concat()),
+                false => None,
+            })
         };
+        let (first, second) = (token().await?, token().await?);
         report.title(&act.title());
         let watched = Watched::begin(self.plane.pid(), self.plane.log())?;
         let mut readiness = Readiness::default();
-        let flood = act.run(self.plane.address, token.as_deref());
-        let act = async || {
+        let flood = act.run(self.plane.address, first.as_deref());
+        let enrol = async || {
             readiness.ask(self.telemetry).await;
             Box::pin(self.enrol()).await
         };
-        let (outcome, waits) = Box::pin(beside(flood, act)).await;
+        let (outcome, waits) = Box::pin(beside(flood, enrol)).await;
         waits.report(report, "a known node connects and enrols");
         readiness.waits.report(report, "/readyz");
         report.figure("/readyz said degraded", readiness.degraded as f64, "times");
         outcome?.report(report);
-        let act = async || Box::pin(self.enrol()).await;
-        watched.report(report, act).await
+        let enrol = async || Box::pin(self.enrol()).await;
+        watched.report(report, enrol).await?;
+        let again = act.run(self.plane.address, second.as_deref());
+        watched.again(report, again).await
     }
 }
 

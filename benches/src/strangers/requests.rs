@@ -27,7 +27,7 @@ const NAME_FIELD: u32 = 3;
 /// Fields of which a table of HTTP/2 remembers each as one byte.
 const INDEXED_FIELDS: usize = 100;
 /// How often each of them is said in one head.
-const REPEATS: usize = 4;
+const REPEATS: usize = 2;
 /// Longest name that an attacker of an earlier version used.
 pub const NAME_BYTES: usize = 2_290;
 /// Longest SPIFFE ID.

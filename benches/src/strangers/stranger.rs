@@ -60,7 +60,7 @@ pub enum Act {
     Attestations,
     /// 1 024 connections with 256 unfinished attestations of 16 KiB each
     ManyAttestations,
-    /// 1 024 connections with 256 heads of 400 fields each
+    /// 1 024 connections with as many heads of 200 fields as there are streams
     Heads,
     /// 1 024 connections with a head that never ends
     EndlessHeads,

@@ -50,7 +50,7 @@ impl Watched {
     /// # Errors
     /// It is gone, or the caller is not served.
     pub async fn report(
-        self,
+        &self,
         report: Report,
         mut act: impl AsyncFnMut() -> Result<()>,
     ) -> Result<()> {
@@ -76,6 +76,24 @@ impl Watched {
         report.figure("CPU of the daemon", cpu.as_secs_f64(), "s");
         let lines = log::most_lines_a_second(&self.log, self.log_begin)?;
         report.figure("lines logged in the worst second", lines as f64, "");
+        Ok(())
+    }
+
+    /// Looks at it during the same flood once more: what adds nothing was free, though it was resident.
+    ///
+    /// # Errors
+    /// It is gone, or the flood failed.
+    pub async fn again<T>(
+        self,
+        report: Report,
+        flood: impl Future<Output = Result<T>>,
+    ) -> Result<()> {
+        forget_peak(self.pid)?;
+        flood.await?;
+        let more = Memory::of(self.pid)?
+            .peak
+            .saturating_sub(self.before.resident);
+        report.figure("more at the peak of another", more as f64 / MIB, "MiB");
         Ok(())
     }
 }
