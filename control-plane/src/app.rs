@@ -174,7 +174,7 @@ impl Running {
         }
     }
 
-    fn serve(&self, listeners: Listeners, server: Arc<rustls::ServerConfig>, config: &Config) {
+    fn serve(&self, listeners: Listeners, tls: Arc<rustls::ServerConfig>, config: &Config) {
         let plane = &self.plane;
         let Listeners {
             api,
@@ -183,7 +183,7 @@ impl Running {
         } = listeners;
         listening("api", plane.api_address);
         let offered = discovery::Api::new(plane);
-        let router = grpc::server(offered.messages)
+        let server = grpc::Server::new(offered.messages)
             .add_service(offered.mesh)
             .add_service(offered.attestation);
         let caps = Caps::share(&mut Descriptors::of_process());
@@ -191,18 +191,18 @@ impl Running {
             standing: Arc::new(discovery::standing(plane)),
             limits: caps.api,
             counters: plane.metrics.api.clone(),
-            ..TlsService::new(server, KEY_PROOF_EXPORTER)
+            ..TlsService::new(tls, KEY_PROOF_EXPORTER)
         };
         let incoming = tls::incoming(api, service);
         let stop = plane.stopping.clone().cancelled_owned();
-        self.until_drained("api", router.serve_with_incoming_shutdown(incoming, stop));
+        self.until_drained("api", server.serve_until(incoming, stop));
 
         listening("admin", config.admin.socket.display());
-        let router = grpc::local_server(admin::messages()).add_service(admin::service(plane));
+        let server = grpc::Server::new(admin::messages()).add_service(admin::service(plane));
         let counters = plane.metrics.admin.clone();
         let incoming = unix::incoming(admin, admin::admits, caps.admin, counters);
         let stop = plane.stopping.clone().cancelled_owned();
-        self.until_drained("admin", router.serve_with_incoming_shutdown(incoming, stop));
+        self.until_drained("admin", server.serve_until(incoming, stop));
 
         listening("telemetry", plane.telemetry_address);
         let readiness = Arc::new(Readiness(plane.clone()));
@@ -211,16 +211,13 @@ impl Running {
     }
 
     /// A server that is waited for at the end.
-    fn until_drained(
-        &self,
-        name: &'static str,
-        server: impl Future<Output = Result<(), tonic::transport::Error>> + Send + 'static,
-    ) {
+    fn until_drained(&self, name: &'static str, server: impl Future<Output = ()> + Send + 'static) {
         let abandon = self.abandon.clone();
+        let stopping = self.plane.stopping.clone();
         self.plane.tasks.spawn(async move {
             tokio::select! {
-                ended = server => if let Err(error) = ended {
-                    tracing::error!(name, error = %error, "server ended");
+                () = server => if !stopping.is_cancelled() {
+                    tracing::error!(name, "server ended");
                 },
                 () = abandon.cancelled() => {}
             }

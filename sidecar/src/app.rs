@@ -221,11 +221,8 @@ impl Sidecar {
         });
         let hosts = self.config.telemetry.hosts.clone();
         services.spawn(ops::serve(self.ops_listener, probes, telemetry, hosts));
-        services.spawn(serve_workloads(
-            self.workload_socket,
-            self.local_api,
-            (workloads, self.workload_counters),
-        ));
+        let workloads = (workloads, self.workload_counters);
+        services.spawn(self.local_api.serve(self.workload_socket, workloads));
         let identities = self.proxy.identities().clone();
         services.spawn(identities.follow(self.holdings, self.consumers));
         services.spawn(self.control.run());
@@ -244,19 +241,6 @@ impl Sidecar {
         // Workloads keep their streams until nothing is carried any more.
         services.shutdown().await;
         Ok(Exit::Yes)
-    }
-}
-
-/// Serves SDS and the Workload API from the start. Until it is known who may have what, nobody is
-/// told that it has no identity: a Workload API call waits and is then told UNAVAILABLE, and an
-/// Envoy's names are absent until they come.
-async fn serve_workloads(
-    socket: UnixSocket,
-    api: Arc<LocalApi>,
-    (limits, counters): (Limits, Arc<Counters>),
-) {
-    if let Err(error) = api.serve(socket, (limits, counters)).await {
-        tracing::error!(%error, "the workload socket stopped");
     }
 }
 

@@ -104,15 +104,14 @@ impl LocalApi {
         })
     }
 
-    /// Serves both services until dropped.
-    ///
-    /// # Errors
-    /// The server's.
+    /// Serves both services from the start, until dropped. Before it is known who may have what, nobody
+    /// is told that it has no identity: a Workload API call waits and is then told UNAVAILABLE, and an
+    /// Envoy's names are absent until they come.
     pub async fn serve(
         self: Arc<Self>,
         socket: UnixSocket,
         (limits, counters): (Limits, Arc<Counters>),
-    ) -> Result<(), tonic::transport::Error> {
+    ) {
         let places = UserPlaces::new(&limits, &counters);
         let places = self.places.get_or_init(|| places).clone();
         let api = Arc::clone(&self);
@@ -126,11 +125,11 @@ impl LocalApi {
         let connections = connections
             .map(move |accepted| accepted.map(|accepted| LocalConnection::new(accepted, &api)));
         let (sds, workload) = self.services();
-        grpc::secret_server(self.messages())
+        grpc::Server::new(self.messages())
             .add_service(sds)
             .add_service(workload)
-            .serve_with_incoming(connections)
-            .await
+            .serve(connections)
+            .await;
     }
 
     /// Adds the metrics of the socket to a registry.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{Process, binaries, fetch, ports, workload};
 
@@ -101,25 +101,8 @@ impl Envoy {
         let template = binaries::project().join(format!("deploy/envoy/{kind}.yaml"));
         let config = folder.join(format!("{name}.yaml"));
         std::fs::write(&config, fill(&std::fs::read_to_string(template)?, &values)?)?;
-        let port = admin.port();
-        let admin_yaml = format!(
-            "admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}}}"
-        );
-        let arguments = [
-            "--config-path",
-            &config.to_string_lossy(),
-            "--config-yaml",
-            &admin_yaml,
-            "--use-dynamic-base-id",
-            "--concurrency",
-            "1",
-            "--file-flush-interval-msec",
-            "100",
-            "--log-level",
-            "warning",
-        ];
         Ok(Self {
-            process: Process::start(&name, &binaries::envoy()?, &arguments, folder)?,
+            process: launch(folder, &name, &config, admin)?,
             admin,
             http,
             tcp,
@@ -127,6 +110,22 @@ impl Envoy {
         })
     }
 
+    /// One with so many secrets, each the certificate of a filter chain, over streams of their own.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn with_secrets(folder: &Path, sds_socket: &Path, names: &[String]) -> Result<Self> {
+        let [admin, tls] = std::array::from_fn(|_| ports::reserve());
+        let config = folder.join("envoy-many.json");
+        std::fs::write(&config, many_secrets(sds_socket, names, tls).to_string())?;
+        Ok(Self {
+            process: launch(folder, "envoy-many", &config, admin)?,
+            admin,
+            http: tls,
+            tcp: tls,
+            access_log: folder.join("envoy-many-access.log"),
+        })
+    }
     /// The process.
     pub fn process(&self) -> &Process {
         &self.process
@@ -168,6 +167,21 @@ impl Envoy {
             .sum())
     }
 
+    /// Waits until it has taken so many secrets.
+    ///
+    /// # Errors
+    /// It ended, or the bound passed.
+    pub async fn takes(&self, secrets: usize) -> Result<()> {
+        let path = "/config_dump?resource=dynamic_active_secrets";
+        self.process
+            .wait_for("its secrets", async |_| {
+                let (_, text) = fetch::get(self.admin, path).await.ok()?;
+                let dump: Value = serde_json::from_str(&text).ok()?;
+                (dump.get("configs")?.as_array()?.len() == secrets).then_some(())
+            })
+            .await
+    }
+
     /// Serials (hex) that its peers presented, from its access log, in order of appearance.
     pub fn peer_serials(&self) -> Vec<String> {
         let log = std::fs::read_to_string(&self.access_log).unwrap_or_default();
@@ -189,6 +203,101 @@ impl Envoy {
             .and_then(Value::as_array)
             .is_none_or(Vec::is_empty))
     }
+}
+
+fn launch(folder: &Path, name: &str, config: &Path, admin: SocketAddr) -> Result<Process> {
+    let port = admin.port();
+    let admin_yaml = format!(
+        "admin: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}}}"
+    );
+    let arguments = [
+        "--config-path",
+        &config.to_string_lossy(),
+        "--config-yaml",
+        &admin_yaml,
+        "--use-dynamic-base-id",
+        "--concurrency",
+        "1",
+        "--file-flush-interval-msec",
+        "100",
+        "--log-level",
+        "warning",
+    ];
+    Process::start(name, &binaries::envoy()?, &arguments, folder)
+}
+
+/// A listener that chooses among certificates by the server name.
+fn many_secrets(sds_socket: &Path, names: &[String], tls: SocketAddr) -> Value {
+    const EXTENSIONS: &str = "type.googleapis.com/envoy.extensions";
+    let sds_config = json!({
+        "resource_api_version": "V3",
+        "api_config_source": {
+            "api_type": "DELTA_GRPC",
+            "transport_api_version": "V3",
+            "set_node_on_first_message_only": true,
+            "grpc_services": [{"envoy_grpc": {
+                "cluster_name": "sidecar",
+                "retry_policy": {"retry_back_off": {"base_interval": "0.2s", "max_interval": "2s"}},
+            }}],
+        },
+    });
+    let filter = json!({
+        "name": "envoy.filters.network.tcp_proxy",
+        "typed_config": {
+            "@type": format!("{EXTENSIONS}.filters.network.tcp_proxy.v3.TcpProxy"),
+            "stat_prefix": "tcp",
+            "cluster": "sidecar",
+        },
+    });
+    let chain = |(number, name): (usize, &String)| {
+        json!({
+            "filter_chain_match": {"server_names": [format!("s{number}.invalid")]},
+            "transport_socket": {
+                "name": "envoy.transport_sockets.tls",
+                "typed_config": {
+                    "@type": format!("{EXTENSIONS}.transport_sockets.tls.v3.DownstreamTlsContext"),
+                    "common_tls_context": {
+                        "tls_certificate_sds_secret_configs": [{"name": name, "sds_config": sds_config}],
+                    },
+                },
+            },
+            "filters": [filter],
+        })
+    };
+    let chains: Vec<Value> = names.iter().enumerate().map(chain).collect();
+    let http = format!("{EXTENSIONS}.upstreams.http.v3.HttpProtocolOptions");
+    json!({
+        "node": {"id": "many", "cluster": "countersign"},
+        "static_resources": {
+            "listeners": [{
+                "name": "many",
+                "address": {"socket_address": {"address": "127.0.0.1", "port_value": tls.port()}},
+                "listener_filters": [{
+                    "name": "envoy.filters.listener.tls_inspector",
+                    "typed_config": {
+                        "@type": format!("{EXTENSIONS}.filters.listener.tls_inspector.v3.TlsInspector"),
+                    },
+                }],
+                "filter_chains": chains,
+            }],
+            "clusters": [{
+                "name": "sidecar",
+                "connect_timeout": "1s",
+                "typed_extension_protocol_options": {
+                    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                        "@type": http,
+                        "explicit_http_config": {"http2_protocol_options": {}},
+                    },
+                },
+                "load_assignment": {
+                    "cluster_name": "sidecar",
+                    "endpoints": [{"lb_endpoints": [{"endpoint": {
+                        "address": {"pipe": {"path": sds_socket.to_string_lossy()}},
+                    }}]}],
+                },
+            }],
+        },
+    })
 }
 
 fn fill(template: &str, values: &[(&str, &str)]) -> Result<String> {

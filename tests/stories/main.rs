@@ -4,6 +4,7 @@
 
 mod authorities;
 mod bad_input;
+mod crowded;
 mod daemon;
 mod demo;
 mod push;

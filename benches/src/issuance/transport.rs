@@ -136,8 +136,9 @@ pub async fn serve(durable: bool) -> Result<()> {
         total: 8 * MAX_MESSAGE_BYTES,
         each: 8 * MAX_MESSAGE_BYTES,
     });
-    let server = grpc::server(messages).add_service(MeshServer::new(echo));
-    Ok(server.serve_with_incoming(incoming).await?)
+    let server = grpc::Server::new(messages).add_service(MeshServer::new(echo));
+    server.serve(incoming).await;
+    Ok(())
 }
 
 fn config() -> Result<ServerConfig> {

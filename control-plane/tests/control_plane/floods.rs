@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use countersign_proto::RETRY_PUSHBACK;
+use countersign_serve::limits::CAPACITY_OF_STRANGERS;
 use futures_util::{StreamExt as _, stream};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
@@ -156,6 +157,8 @@ async fn calls_that_hang_up_leave_nothing_behind() {
         .unwrap();
 }
 
+/// Streams of a connection without a certificate.
+const STREAMS: u32 = CAPACITY_OF_STRANGERS.streams;
 const ATTEST: &str = "/countersign.v1.NodeAttestation/AttestNode";
 
 /// A call that announces so many bytes, sends one of them, and never the rest: how it ends.
@@ -176,16 +179,16 @@ async fn unfinished(channel: Channel, path: &str, announced: u32) -> Code {
     status.expect("an answer without a body").code()
 }
 
-/// A hundred calls on each of two connections without a certificate.
+/// Two hundred calls of connections without a certificate, as many on each as it may have.
 async fn unfinished_of_strangers(
     plane: &Plane,
     path: &'static str,
     announced: u32,
 ) -> JoinSet<Code> {
     let mut calls = JoinSet::new();
-    for _ in 0..2 {
+    for _ in 0..200 / STREAMS {
         let stranger = plane.dial(None).await;
-        for _ in 0..100 {
+        for _ in 0..STREAMS {
             let channel = stranger.channel.clone();
             calls.spawn(unfinished(channel, path, announced));
         }

@@ -1,57 +1,115 @@
-//! A tonic server builder with our limits.
+//! A gRPC server with our limits.
+//!
+//! tonic's own server has one set of bounds for all of its connections, and asks a service in a task of
+//! the call. Here each connection says what [it may hold](Capacity), by who is at its other end; it is
+//! read in turns; and a head is handed to the service before the next is read, so that what
+//! [`messages`](crate::messages) bounds is bounded from a call's first byte.
 
-use tonic::transport::Server;
-use tower::layer::util::{Identity, Stack};
-
-use crate::deadline::DeadlineLayer;
-use crate::limits::{
-    CONNECTION_WINDOW_BYTES, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, LOCAL_CONNECTION_WINDOW_BYTES,
-    LOCAL_STREAM_WINDOW_BYTES, MAX_CONCURRENT_CALLS, MAX_CONCURRENT_STREAMS, MAX_HEADER_BYTES,
-    MAX_RESET_STREAMS, MAX_SECRET_STREAMS, STREAM_WINDOW_BYTES,
-};
-use crate::messages::MessageBounds;
-
-/// A server whose every bound is set.
-pub type BoundedServer = Server<Stack<MessageBounds, Stack<DeadlineLayer, Identity>>>;
-
-/// A builder for the Unix socket that Envoys connect to, as [`local_server`], with a stream for each
-/// secret. All of them run at once: a call that waited for another would wait before what it holds is
-/// counted.
-pub fn secret_server(messages: MessageBounds) -> BoundedServer {
-    local_server(messages)
-        .max_concurrent_streams(MAX_SECRET_STREAMS)
-        .concurrency_limit_per_connection(MAX_SECRET_STREAMS as usize)
-}
-
-/// A builder for a Unix socket, as [`server`], with the smallest windows.
-pub fn local_server(messages: MessageBounds) -> BoundedServer {
-    server(messages)
-        .initial_stream_window_size(LOCAL_STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(LOCAL_CONNECTION_WINDOW_BYTES)
-}
-
-/// A builder whose every bound is set, whose requests end at their `grpc-timeout`, and whose callers
-/// send what `messages` lets them. Message sizes are set on each generated service
-/// (`max_decoding_message_size`).
-pub fn server(messages: MessageBounds) -> BoundedServer {
-    Server::builder()
-        .accept_http1(false)
-        .tcp_nodelay(true)
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .http2_max_header_list_size(MAX_HEADER_BYTES)
-        .http2_max_pending_accept_reset_streams(Some(MAX_RESET_STREAMS))
-        .http2_max_local_error_reset_streams(Some(MAX_RESET_STREAMS))
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
-        .concurrency_limit_per_connection(MAX_CONCURRENT_CALLS)
-        .layer(DeadlineLayer)
-        .layer(messages)
-}
-
-// No call waits outside of the layers: what it holds is counted from its beginning.
-const _: () = assert!(MAX_CONCURRENT_STREAMS as usize <= MAX_CONCURRENT_CALLS);
-
+mod connection;
 #[cfg(test)]
 mod tests;
+mod turns;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::pin::pin;
+
+use http::{Request, Response};
+use tokio::task::JoinSet;
+use tokio_stream::{Stream, StreamExt as _};
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tower::{Layer as _, Service};
+
+pub use connection::{Capacity, Connection};
+
+use crate::deadline::{Deadline, DeadlineLayer};
+use crate::messages::{Bounded, MessageBounds};
+
+/// What a call goes through: its message bounds, its deadline, then the service that its path names.
+type Calls = Bounded<Deadline<Routes>>;
+
+/// A server whose every bound is set, whose calls end at their `grpc-timeout`, and whose callers send
+/// what its message bounds let them. Message sizes are set on each generated service
+/// (`max_decoding_message_size`).
+#[must_use = "it serves nothing before `serve`"]
+pub struct Server {
+    messages: MessageBounds,
+    routes: Routes,
+}
+
+impl Server {
+    /// A server of no service yet.
+    pub fn new(messages: MessageBounds) -> Self {
+        Self {
+            messages,
+            routes: Routes::default(),
+        }
+    }
+
+    /// With one service more.
+    pub fn add_service<S>(mut self, service: S) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        self.routes = self.routes.add_service(service);
+        self
+    }
+
+    /// Serves connections until there are no more. Dropped, it ends all that are open.
+    pub async fn serve<C: Connection>(self, connections: impl Stream<Item = io::Result<C>>) {
+        self.serve_until(connections, std::future::pending()).await;
+    }
+
+    /// As [`serve`](Self::serve), until `stop`: from then on nothing new is accepted, and it ends when
+    /// the calls under way have.
+    pub async fn serve_until<C: Connection>(
+        self,
+        connections: impl Stream<Item = io::Result<C>>,
+        stop: impl Future<Output = ()>,
+    ) {
+        let calls = self.calls();
+        let ending = CancellationToken::new();
+        let mut open = JoinSet::new();
+        {
+            let (mut connections, mut stop) = (pin!(connections), pin!(stop));
+            loop {
+                tokio::select! {
+                    () = &mut stop => break,
+                    Some(_) = open.join_next() => {}
+                    next = connections.next() => match next {
+                        Some(Ok(accepted)) => {
+                            let ending = ending.clone().cancelled_owned();
+                            open.spawn(connection::serve(accepted, calls.clone(), ending));
+                        }
+                        Some(Err(_)) => {}
+                        None => break,
+                    },
+                }
+            }
+            // The listener closes here: who comes now is told so by the kernel, and not kept waiting.
+        }
+        ending.cancel();
+        while open.join_next().await.is_some() {}
+    }
+
+    fn calls(self) -> Calls {
+        self.messages
+            .layer(DeadlineLayer.layer(self.routes.prepare()))
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").finish_non_exhaustive()
+    }
+}

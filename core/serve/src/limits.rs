@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::grpc::Capacity;
+
 /// A TLS handshake is finished in this time or cut.
 pub const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 /// A connection whose greeting (HTTP/2 preface, HTTP/1 head) is not there in this time is cut.
@@ -33,20 +35,17 @@ pub const STRANGER_LIFETIME: Duration = Duration::from_secs(30);
 /// keeps whole frames for a byte of them: a path that the peer indexes is a piece of the frame that it
 /// came in. An attestation is 16 KiB at most. A node that is not known any more fills a window with
 /// its call before it reads why it is refused, and has to read that.
-pub const MAX_STRANGER_BYTES: usize = CONNECTION_WINDOW_BYTES as usize + 32 * 1024;
+pub const MAX_STRANGER_BYTES: usize = CAPACITY_OF_STRANGERS.connection_window as usize + 32 * 1024;
 /// Connections open at once on one listener.
 pub const MAX_CONNECTIONS: usize = 16_384;
 /// Connections open at once of one recognised identity; one more cuts the oldest. A node needs
 /// one, and some more while a network that broke has not told us of the old ones.
 pub const MAX_CONNECTIONS_PER_IDENTITY: usize = 8;
-/// Connections open at once of one uid on a Unix listener: one user cannot take them all. Each can be
-/// made to cost up to 0.9 MB, by windows that are full or by frames that a piece of a path keeps. A
-/// process needs one, and a node has some hundred pods.
+/// Connections open at once of one uid on a Unix listener: one user cannot take them all. A process
+/// needs one, and a node has some hundred pods.
 pub const MAX_CONNECTIONS_PER_UID: usize = 128;
 /// Connections that are ready and wait for the server to take them.
 pub const MAX_READY_CONNECTIONS: usize = 64;
-/// Calls of one HTTP/2 connection whose handlers have not answered yet; more wait their turn.
-pub const MAX_CONCURRENT_CALLS: usize = 256;
 /// Calls under way at once of strangers: one for each connection that they may have, and again as many
 /// from one address. A call of anybody holds about 7 kB, and up to [`FREE_REPLY_BYTES`] twice where
 /// its caller reads no answers: 15 MiB a thousand.
@@ -59,7 +58,7 @@ pub const CALLS_OF_STRANGERS: CallBounds = CallBounds {
 /// connection that broke and is not known to be gone.
 pub const CALLS_OF_IDENTITIES: CallBounds = CallBounds {
     first: 8,
-    each: MAX_CONCURRENT_CALLS,
+    each: CAPACITY_OF_IDENTITIES.streams as usize,
     total: MAX_CONNECTIONS / 2,
 };
 /// The same of local users: two Envoys with a stream for each of a thousand secrets, and more.
@@ -77,18 +76,43 @@ pub const CALLS_OF_LOCAL_STRANGERS: CallBounds = CallBounds {
 };
 /// A frame of an answer that is no longer is paid for with the place of its call.
 pub const FREE_REPLY_BYTES: usize = 4 * 1024;
-/// Bytes of one stream that a peer may send before they are read.
-pub const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
-/// Bytes of one connection that a peer may send before they are read: two streams that nobody reads
-/// fill it. It is held whoever the peer is, so it is small; a node sends 64 kB a round trip.
-pub const CONNECTION_WINDOW_BYTES: u32 = 128 * 1024;
-/// The same for a stream on a Unix socket, where a round trip takes microseconds: so much a stream
-/// holds whose caller reads no answers.
-pub const LOCAL_STREAM_WINDOW_BYTES: u32 = 8 * 1024;
-/// The same for a connection on a Unix socket. Half of it is also what HTTP/2 bears of small frames
-/// before it gives a connection up: an Envoy acknowledges a thousand secrets in one breath.
-pub const LOCAL_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
-/// Streams that a peer may reset before they were accepted (rapid reset).
+/// What a connection of a peer with an identity holds. A node has one discovery stream and its calls,
+/// and sends 64 kB a round trip.
+pub const CAPACITY_OF_IDENTITIES: Capacity = Capacity {
+    streams: 256,
+    stream_window: 64 * 1024,
+    connection_window: 128 * 1024,
+};
+/// The same of a peer that is not recognised: an attestation is one call of 16 KiB, and a node that is
+/// not known any more has some others refused at the same time.
+pub const CAPACITY_OF_STRANGERS: Capacity = Capacity {
+    streams: 16,
+    stream_window: 32 * 1024,
+    connection_window: 64 * 1024,
+};
+/// The same of an Envoy on the sidecar's Unix socket, which has one connection and opens a stream for
+/// each secret that it names: for 1 000 certificates one for each and, where each names the validation
+/// context by itself, as many more; it acknowledges all of them in one breath. A round trip takes
+/// microseconds there, so a stream needs little.
+pub const CAPACITY_OF_ENVOYS: Capacity = Capacity {
+    streams: 2_048,
+    stream_window: 8 * 1024,
+    connection_window: 1024 * 1024,
+};
+/// The same of any other local connection. HTTP/2 clients take a hundred streams for granted before they
+/// have read how many they get, and an Envoy that needs more opens more connections.
+pub const CAPACITY_OF_USERS: Capacity = Capacity {
+    streams: 100,
+    stream_window: 8 * 1024,
+    connection_window: 96 * 1024,
+};
+/// Connections with [`CAPACITY_OF_ENVOYS`] that one registered uid may have: its first. Each costs up to
+/// 0.9 MB where its windows are full.
+pub const ENVOYS_OF_A_UID: usize = 4;
+/// The same of all uids together that may have nothing, before it is known who may have what.
+pub const ENVOYS_OF_STRANGERS: usize = 6;
+/// Streams that a peer may reset before they were accepted (rapid reset), and that we reset for its
+/// mistakes, as one too many.
 pub const MAX_RESET_STREAMS: usize = 20;
 /// Connections open at once on the operations listener; a fifth of them for answers under way.
 pub const MAX_OPS_CONNECTIONS: usize = 320;
@@ -96,15 +120,8 @@ pub const MAX_OPS_CONNECTIONS: usize = 320;
 pub const MAX_OPERATOR_CONNECTIONS: usize = 256;
 /// An exchange on the operations listener is finished in this time or cut.
 pub const OPS_EXCHANGE_DEADLINE: Duration = Duration::from_secs(30);
-/// Streams open at once on one HTTP/2 connection: a node has one discovery stream and its calls, of
-/// which [`MAX_CONCURRENT_CALLS`] run at once.
-pub const MAX_CONCURRENT_STREAMS: u32 = 256;
-/// Streams open at once on one connection of the sidecar's Unix socket: an Envoy has one connection
-/// and opens a stream for each secret that it names. For 1 000 certificates that is one for each and,
-/// where each names the validation context by itself, as many more.
-pub const MAX_SECRET_STREAMS: u32 = 2_048;
-/// Header bytes of one request.
-pub const MAX_HEADER_BYTES: u32 = 16 * 1024;
+/// Header bytes of one request, as HTTP/2 counts them (RFC 9113 section 6.5.2). Ours have a few hundred.
+pub const MAX_HEADER_BYTES: u32 = 8 * 1024;
 /// Largest gRPC message that any call takes in; each call sets what it can need.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 /// A message is finished in this time after its first byte, a call with one message in this time

@@ -3,8 +3,9 @@
 //! A caller has a number of places for its calls, each held until the last byte of the answer has left.
 //! Of a head is kept what somebody reads. A message is finished in time or its call ends, and what
 //! unfinished messages and unread answers hold is bounded: a share of each caller, a budget of the
-//! process. [`MessageBounds`] is the layer that [`grpc::server`](crate::grpc::server) puts around every service; the longest
-//! message of a call is set on its service, and refused at the length that stands before it.
+//! process. [`MessageBounds`] is the layer that [`grpc::Server`](crate::grpc::Server) puts around every
+//! service; the longest message of a call is set on its service, and refused at the length that stands
+//! before it.
 
 mod answer;
 mod body;

@@ -16,11 +16,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
-use tonic::transport::server::Connected;
 
 use crate::accept::Ready;
 use crate::counters::Counters;
 use crate::greeting::Greeting;
+use crate::grpc::{Capacity, Connection};
 use crate::indexing::Indexing;
 use crate::limits::Limits;
 use crate::places::Standing;
@@ -72,7 +72,7 @@ impl UnixPeer {
     }
 }
 
-/// The connections of a Unix listener for operators, for [`tonic`]'s `serve_with_incoming`. `admit` is
+/// The connections of a Unix listener for operators, for [`Server::serve`](crate::grpc::Server::serve). `admit` is
 /// asked before anything is read; a connection that it refuses is closed and takes no place.
 pub fn incoming(
     socket: UnixSocket,
@@ -208,10 +208,13 @@ impl UnixConnection {
     }
 }
 
-impl Connected for UnixConnection {
-    type ConnectInfo = UnixPeer;
-    fn connect_info(&self) -> UnixPeer {
+impl Connection for UnixConnection {
+    type Peer = UnixPeer;
+    fn peer(&self) -> UnixPeer {
         self.peer
+    }
+    fn capacity(&self) -> Capacity {
+        self.place.capacity()
     }
 }
 

@@ -354,7 +354,7 @@ fn serve(
 ) -> JoinHandle<()> {
     let socket = bind_unix(socket, MODES, "workload_api.socket").unwrap();
     let serving = Arc::clone(api).serve(socket, (limits, Arc::clone(counters)));
-    tokio::spawn(async move { serving.await.unwrap() })
+    tokio::spawn(serving)
 }
 
 fn bundle(roots: &[&CertifiedIssuer<'static, KeyPair>]) -> Arc<TrustBundle> {

@@ -14,10 +14,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use countersign_serve::grpc::{Capacity, Connection};
 use countersign_serve::places::Standing;
 use countersign_serve::unix::{UnixConnection, UnixPeer, UserPlace};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tonic::transport::server::Connected;
 
 use super::LocalApi;
 use super::admissible::ByIds;
@@ -73,7 +73,7 @@ impl LocalConnection {
     /// Looks up the process behind a connection that was just accepted.
     pub(super) fn new(connection: UnixConnection, api: &Arc<LocalApi>) -> Self {
         let caller = LocalCaller {
-            peer: LocalPeer::now(connection.connect_info()),
+            peer: LocalPeer::now(connection.peer()),
             place: Arc::clone(connection.place()),
         };
         Self {
@@ -113,10 +113,13 @@ impl LocalConnection {
     }
 }
 
-impl Connected for LocalConnection {
-    type ConnectInfo = LocalCaller;
-    fn connect_info(&self) -> LocalCaller {
+impl Connection for LocalConnection {
+    type Peer = LocalCaller;
+    fn peer(&self) -> LocalCaller {
         self.caller.clone()
+    }
+    fn capacity(&self) -> Capacity {
+        self.connection.capacity()
     }
 }
 

@@ -115,10 +115,7 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 "core/telemetry/src/lib.rs",
                 &["the last traces were not sent"],
             ),
-            (
-                "sidecar/src/app.rs",
-                &["listening", "ending", "the workload socket stopped"],
-            ),
+            ("sidecar/src/app.rs", &["listening", "ending"]),
             (
                 "sidecar/src/lifecycle.rs",
                 &["draining", "drain deadline passed"],

@@ -1,18 +1,21 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{StreamExt as _, stream};
+use futures_util::stream;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
+};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
@@ -20,11 +23,15 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::Service;
 
+use super::turns::TURN_BYTES;
 use super::*;
-use crate::limits::Limits;
+use crate::limits::{
+    CAPACITY_OF_ENVOYS, CAPACITY_OF_IDENTITIES, CAPACITY_OF_STRANGERS, Limits, MAX_HEADER_BYTES,
+};
 use crate::messages::Shares;
-use crate::testing::{closed, dial, soon, tls};
+use crate::testing::{Pki, closed, dial, eventually, soon, tls};
 use crate::tls::{TlsService, incoming};
+use crate::unix::UnixPeer;
 
 /// `Watch` says one message and then holds the stream; `Never` answers nothing.
 #[derive(Clone)]
@@ -77,13 +84,11 @@ async fn serve(limits: Limits) -> Served {
         ..TlsService::new(config, b"EXPORTER-t")
     };
     let connections = incoming(listener, service);
-    let serving = server(messages())
-        .add_service(Hold)
-        .serve_with_incoming(connections);
+    let serving = Server::new(messages()).add_service(Hold).serve(connections);
     Served {
         port,
         client,
-        _task: AbortOnDropHandle::new(tokio::spawn(async move { serving.await.unwrap() })),
+        _task: AbortOnDropHandle::new(tokio::spawn(serving)),
     }
 }
 
@@ -141,7 +146,6 @@ async fn stream_ends_at_its_deadline_on_the_wire() {
     }
 }
 
-/// tonic has a timer of its own outside of ours, whose answer would be CANCELLED.
 #[tokio::test]
 async fn late_answer_is_deadline_exceeded() {
     let served = serve(Limits::default()).await;
@@ -183,34 +187,173 @@ async fn stalled_and_junk_connections_end_alone() {
     }
 }
 
-#[tokio::test]
-async fn settings_name_the_bounds() {
-    const MAX_CONCURRENT_STREAMS_ID: u16 = 3; // RFC 9113 section 6.5.2
-    const MAX_HEADER_LIST_SIZE_ID: u16 = 6;
-    let served = serve(Limits::default()).await;
-    let mut stream = dial(served.port, &served.client).await.unwrap();
-    stream
-        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-        .await
-        .unwrap();
-    stream
-        .write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0])
-        .await
-        .unwrap();
+const MAX_CONCURRENT_STREAMS_ID: u16 = 3; // RFC 9113 section 6.5.2
+const MAX_HEADER_LIST_SIZE_ID: u16 = 6;
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const EMPTY_SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
+
+/// What a listener offers a client in its first frame.
+async fn offered(port: u16, client: &Arc<ClientConfig>, id: u16) -> Option<u32> {
+    let mut stream = dial(port, client).await.unwrap();
+    stream.write_all(PREFACE).await.unwrap();
+    stream.write_all(EMPTY_SETTINGS).await.unwrap();
     let mut head = [0; 9];
     soon(stream.read_exact(&mut head)).await.unwrap();
     assert_eq!(head[3], 4, "the first frame is SETTINGS");
     let mut settings = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
     soon(stream.read_exact(&mut settings)).await.unwrap();
-    let value_of = |id: u16| {
-        let mut entries = settings.chunks_exact(6);
-        let entry = entries.find(|e| e[..2] == id.to_be_bytes())?;
-        Some(u32::from_be_bytes([entry[2], entry[3], entry[4], entry[5]]))
+    let mut entries = settings.chunks_exact(6);
+    let entry = entries.find(|e| e[..2] == id.to_be_bytes())?;
+    Some(u32::from_be_bytes([entry[2], entry[3], entry[4], entry[5]]))
+}
+
+#[tokio::test]
+async fn settings_name_the_bounds() {
+    let served = serve(Limits::default()).await;
+    let longest = offered(served.port, &served.client, MAX_HEADER_LIST_SIZE_ID).await;
+    assert_eq!(longest, Some(MAX_HEADER_BYTES));
+}
+
+#[tokio::test]
+async fn stranger_is_offered_few_streams() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let pki = Pki::shared();
+    let service = TlsService::new(pki.open_server(), b"EXPORTER-t");
+    let server = Server::new(messages()).add_service(Hold);
+    let _serving = AbortOnDropHandle::new(tokio::spawn(server.serve(incoming(listener, service))));
+    for (client, capacity) in [
+        (pki.client(), CAPACITY_OF_IDENTITIES),
+        (Pki::stranger(), CAPACITY_OF_STRANGERS),
+    ] {
+        let streams = offered(port, &client, MAX_CONCURRENT_STREAMS_ID).await;
+        assert_eq!(streams, Some(capacity.streams));
+    }
+}
+
+/// Answers nothing, and looks how much of its connection was read when it is called.
+#[derive(Clone)]
+struct Watcher {
+    read: Arc<AtomicUsize>,
+    calls: Arc<AtomicUsize>,
+    /// The most that was read beyond the heads of the calls until then.
+    ahead: Arc<AtomicUsize>,
+}
+
+impl NamedService for Watcher {
+    const NAME: &'static str = "test.Watcher";
+}
+
+impl Service<Request<Body>> for Watcher {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = std::future::Pending<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        let calls = self.calls.fetch_add(1, Ordering::Relaxed);
+        let ahead = self.read.load(Ordering::Relaxed) - calls * head(1).len();
+        self.ahead.fetch_max(ahead, Ordering::Relaxed);
+        std::future::pending()
+    }
+}
+
+/// A connection of which is counted what is read.
+struct Read {
+    connection: DuplexStream,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Read {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.connection).poll_read(cx, buffer);
+        let bytes = buffer.filled().len() - before;
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        read
+    }
+}
+
+impl AsyncWrite for Read {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.connection).poll_write(cx, bytes)
+    }
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.connection).poll_flush(cx)
+    }
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.connection).poll_shutdown(cx)
+    }
+}
+
+impl Connection for Read {
+    type Peer = UnixPeer;
+    fn peer(&self) -> UnixPeer {
+        UnixPeer {
+            uid: 7,
+            gid: 7,
+            pid: None,
+        }
+    }
+    fn capacity(&self) -> Capacity {
+        CAPACITY_OF_ENVOYS
+    }
+}
+
+/// A HEADERS frame of a call that goes on (RFC 9113 section 6.2, RFC 7541 section 6).
+fn head(stream: u32) -> Vec<u8> {
+    let path = b"/test.Watcher/Watch";
+    // POST and http of the static table, then a path and an authority that are not indexed.
+    let mut fields = vec![0x83, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
+    fields.extend(path);
+    fields.extend(b"\x01\x01a");
+    let mut frame = vec![0, 0, u8::try_from(fields.len()).unwrap(), 0x1, 0x4];
+    frame.extend(stream.to_be_bytes());
+    frame.extend(fields);
+    frame
+}
+
+/// What HTTP/2 has decoded and nobody has been asked about is in no budget.
+#[tokio::test]
+async fn heads_are_handed_on_before_more_is_read() {
+    const CALLS: u32 = 2_000;
+    let sent = (0..CALLS).flat_map(|call| head(2 * call + 1));
+    let sent: Vec<u8> = [PREFACE, EMPTY_SETTINGS]
+        .concat()
+        .into_iter()
+        .chain(sent)
+        .collect();
+    let (connection, mut caller) = duplex(sent.len());
+    caller.write_all(&sent).await.unwrap();
+    let read = Arc::<AtomicUsize>::default();
+    let watcher = Watcher {
+        read: Arc::clone(&read),
+        calls: Arc::default(),
+        ahead: Arc::default(),
     };
-    assert_eq!(
-        value_of(MAX_CONCURRENT_STREAMS_ID),
-        Some(MAX_CONCURRENT_STREAMS)
+    let read = Read {
+        connection,
+        bytes: read,
+    };
+    let accepted = stream::iter([Ok::<_, io::Error>(read)]);
+    let server = Server::new(messages()).add_service(watcher.clone());
+    let _serving = AbortOnDropHandle::new(tokio::spawn(server.serve(accepted)));
+    eventually(|| watcher.calls.load(Ordering::Relaxed) == CALLS as usize).await;
+    let ahead = watcher.ahead.load(Ordering::Relaxed);
+    assert!(
+        ahead <= 2 * TURN_BYTES + PREFACE.len() + EMPTY_SETTINGS.len(),
+        "{ahead} bytes of {}",
+        sent.len()
     );
-    const { assert!(MAX_CONCURRENT_STREAMS <= 1_000, "no connection needs more") };
-    assert_eq!(value_of(MAX_HEADER_LIST_SIZE_ID), Some(MAX_HEADER_BYTES));
 }

@@ -10,14 +10,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
-use tonic::transport::server::Connected;
 
 use super::TlsPeer;
 use crate::counters::Counters;
 use crate::gathering::Gathering;
 use crate::greeting::Greeting;
+use crate::grpc::{Capacity, Connection};
 use crate::indexing::Indexing;
-use crate::limits::Limits;
+use crate::limits::{CAPACITY_OF_IDENTITIES, CAPACITY_OF_STRANGERS, Limits};
 use crate::places::Place;
 
 /// For how long a connection may stay: while it has its place, and a stranger only for a while.
@@ -49,6 +49,13 @@ impl Tenure {
         Self {
             place,
             end: Some(end),
+        }
+    }
+
+    fn capacity(&self) -> Capacity {
+        match self.end {
+            None => CAPACITY_OF_IDENTITIES,
+            Some(_) => CAPACITY_OF_STRANGERS,
         }
     }
 
@@ -118,10 +125,13 @@ impl TlsConnection {
     }
 }
 
-impl Connected for TlsConnection {
-    type ConnectInfo = TlsPeer;
-    fn connect_info(&self) -> TlsPeer {
+impl Connection for TlsConnection {
+    type Peer = TlsPeer;
+    fn peer(&self) -> TlsPeer {
         self.peer.clone()
+    }
+    fn capacity(&self) -> Capacity {
+        self.tenure.capacity()
     }
 }
 

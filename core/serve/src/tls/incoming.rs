@@ -65,7 +65,7 @@ impl TlsService {
     }
 }
 
-/// The connections of a TLS listener, for [`tonic`]'s `serve_with_incoming`: handshakes run side
+/// The connections of a TLS listener, for [`Server::serve`](crate::grpc::Server::serve): handshakes run side
 /// by side, each within its deadline; a failed one ends that connection alone.
 pub fn incoming(
     listener: TcpListener,

@@ -6,11 +6,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_stream::{Stream, StreamExt as _};
-use tonic::transport::server::Connected as _;
 
 use super::*;
 use crate::accept::accept_tcp;
 use crate::counters::Counters;
+use crate::grpc::Connection as _;
 use crate::limits::Limits;
 use crate::testing::{
     CLIENT, Pki, closed, dial, eventually, exhaust_descriptors, is_child, run_as_child, soon, tls,
@@ -106,7 +106,7 @@ fn client_hello(config: &Arc<rustls::ClientConfig>) -> Vec<u8> {
 async fn both_ends_export_the_same_secret() {
     let mut server = Server::start(Limits::default()).await;
     let client = dial(server.port, &server.client).await.unwrap();
-    let peer = server.next().await.connect_info();
+    let peer = server.next().await.peer();
     let (socket, session) = client.get_ref();
     let exported = session.export_keying_material([0; 32], LABEL, None);
     assert_eq!(peer.exporter, exported.unwrap());
@@ -121,7 +121,7 @@ async fn peer_and_exporter_are_of_this_session() {
     let mut exporters = Vec::new();
     for _ in 0..2 {
         let _client = dial(server.port, &server.client).await.unwrap();
-        let peer = server.next().await.connect_info();
+        let peer = server.next().await.peer();
         assert_eq!(peer.svid.unwrap().id.to_string(), CLIENT);
         exporters.push(peer.exporter);
     }

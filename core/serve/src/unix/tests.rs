@@ -55,7 +55,7 @@ impl Server {
 async fn peer_is_named_by_the_kernel() {
     let mut server = Server::start(Limits::default(), |_| true);
     let _client = server.dial().await;
-    let peer = server.next().await.connect_info();
+    let peer = server.next().await.peer();
     assert_eq!(peer.uid, geteuid().as_raw());
     assert_eq!(peer.gid, getegid().as_raw());
     let pid = u32::try_from(getpid().as_raw_nonzero().get()).unwrap();

@@ -129,10 +129,10 @@ impl Plane {
             total: 8 * MAX_MESSAGE_BYTES,
             each: 8 * MAX_MESSAGE_BYTES,
         });
-        let server = countersign_serve::grpc::server(messages)
+        let server = countersign_serve::grpc::Server::new(messages)
             .add_service(NodeAttestationServer::new(plane.clone()))
             .add_service(MeshServer::new(plane.clone()))
-            .serve_with_incoming(incoming(listener, TlsService::new(tls, KEY_PROOF_EXPORTER)));
+            .serve(incoming(listener, TlsService::new(tls, KEY_PROOF_EXPORTER)));
         tokio::spawn(server);
         plane
     }

@@ -1,0 +1,51 @@
+//! An Envoy whose user has many connections open already.
+
+use anyhow::Result;
+use countersign_proto::admin::admin_client::AdminClient;
+use countersign_proto::admin::{self, RegisterRequest};
+use countersign_serve::limits::{CAPACITY_OF_USERS, ENVOYS_OF_A_UID};
+use countersign_tests::control_plane::Settings;
+use countersign_tests::mesh::node_id;
+use countersign_tests::sidecar::Listeners;
+use countersign_tests::{Envoy, Mesh, workload};
+
+/// More streams than a connection has that is not among the first of its user.
+const SECRETS: usize = 2 * CAPACITY_OF_USERS.streams as usize + 44;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envoy_with_many_secrets_is_served_beside_many_others() -> Result<()> {
+    let mesh = Mesh::start(&Settings::default()).await?;
+    let names = register(&mesh).await?;
+    let sidecar = mesh.sidecar("a", &Listeners::default()).await?;
+    sidecar.ready().await?;
+    let mut others = Vec::new();
+    for _ in 0..ENVOYS_OF_A_UID {
+        others.push(workload::fetch_x509_svid(&sidecar.socket()).await?);
+    }
+    let envoy = Envoy::with_secrets(sidecar.folder(), &sidecar.socket(), &names)?;
+    envoy.takes(SECRETS).await?;
+    drop(others);
+    Ok(())
+}
+
+/// Identities of this user on one node.
+async fn register(mesh: &Mesh) -> Result<Vec<String>> {
+    let socket = mesh.control_plane().folder().join("admin.sock");
+    let mut admin = AdminClient::new(workload::channel(&socket)?);
+    let own = rustix::process::geteuid().as_raw();
+    let mut names = Vec::new();
+    for number in 0..SECRETS {
+        let id = format!("spiffe://example.org/many/{number}");
+        let registration = Some(admin::Registration {
+            id: id.clone(),
+            node: node_id("a"),
+            selectors: vec![format!("unix:uid:{own}")],
+            owner: "team-test".to_owned(),
+            criticality: "standard".to_owned(),
+            ..admin::Registration::default()
+        });
+        admin.register(RegisterRequest { registration }).await?;
+        names.push(id);
+    }
+    Ok(names)
+}
