@@ -73,7 +73,7 @@ pub enum ControlError {
     /// again.
     #[error(
         "the control plane does not recognise this node's credential, and attesting again failed: \
-         {0}"
+         {0}; put a new join token into the token file"
     )]
     Unrecognised(EnrolError),
     /// No bundle says how to recognise the control plane.
@@ -287,9 +287,7 @@ impl Control {
         }
         self.is_unrecognised = match error {
             ControlError::Session(SessionError::Unrecognised(_)) => true,
-            // Under another root it knows no certificate from before; that it says so can be lost
-            // with the connection that it then breaks.
-            ControlError::Session(_) => self.by_configured && lasted.is_none(),
+            ControlError::Dial(unreached) => unreached.is_refused(),
             _ => false,
         };
         match error {

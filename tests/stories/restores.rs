@@ -3,52 +3,151 @@
 use anyhow::{Context, Result, ensure};
 use countersign_tests::control_plane::Settings;
 use countersign_tests::sidecar::Listeners;
-use countersign_tests::{Command, Mesh, Registration, wait};
+use countersign_tests::{Command, Mesh, Process, Registration, Sidecar, wait};
 use serde_json::Value;
 
-use crate::scene::WEB;
+use crate::scene::{Pace, WEB};
 
 /// So short that everything is renewed while the story runs.
-const TTL: &str = "20s";
+const SHORT: Pace = Pace {
+    ttl: "20s",
+    renew_at: 0.45,
+};
+/// Renewed while the story runs, and valid until its end: no root is left by all that it certified.
+const LASTING: Pace = Pace {
+    ttl: "10m",
+    renew_at: 0.01,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sidecars_come_back_by_themselves_after_a_restore() -> Result<()> {
-    let settings = Settings {
-        x509_ttl: TTL,
-        ..Settings::default()
-    };
-    let mut mesh = Mesh::start(&settings).await?;
-    mesh.register(&Registration::new(WEB, "a").for_ttl(TTL))
-        .await?;
-    let sidecar = mesh.sidecar("a", &Listeners::default()).await?;
-    sidecar.ready().await?;
-    let operator = mesh.operator()?;
-    let held = serials(&operator, |_| true).await?;
-    let cp = mesh.control_plane().folder().to_owned();
-    let file = cp.join("backup.tar");
-    let path = file.to_str().context("a path of ours")?;
-    let made = operator.json(&["backup", "--out", path]).await?;
-    let old = made["log_id"].as_str().context("a log id")?.to_owned();
-
+    let mut scene = BackedUp::start(SHORT).await?;
     // The node's own key, too, is one that the backup does not know.
-    let renewed = |now: &Vec<String>| now.iter().all(|serial| !held.contains(serial));
-    serials(&operator, renewed).await?;
-    mesh.control_plane().process().kill();
-    std::fs::rename(cp.join("data"), cp.join("lost"))?;
-    std::fs::remove_file(sidecar.folder().join("token"))?;
-    std::fs::remove_file(sidecar.folder().join("bundle.pem"))?;
+    scene.renewed().await?;
+    std::fs::remove_file(scene.sidecar.folder().join("token"))?;
+    std::fs::remove_file(scene.sidecar.folder().join("bundle.pem"))?;
+    scene.restore().await?;
+    scene.certified_again().await
+}
 
-    let data = cp.join("data");
-    let data = data.to_str().context("a path of ours")?;
-    let restore = ["restore", "--in", path, "--data-dir", data];
-    let restored = operator.json(&restore).await?;
-    let new = restored["log_id"].as_str().context("a log id")?.to_owned();
-    ensure!(restored["previous_log_id"] == old, "{restored}");
-    mesh.control_plane_mut().start_again().await?;
-    let of_new_log = |now: &Vec<String>| now.iter().all(|serial| serial.starts_with(&new));
-    serials(&operator, of_new_log).await?;
-    sidecar.ready().await?;
-    Ok(())
+#[tokio::test(flavor = "multi_thread")]
+async fn restore_older_than_the_newest_root_is_told_and_mended() -> Result<()> {
+    let mut scene = BackedUp::start(LASTING).await?;
+    scene.rotate_root().await?;
+    scene.restore().await?;
+    scene.told("it trusts no issuer of our certificate").await?;
+    scene
+        .told("put a new join token into the token file")
+        .await?;
+    let control_plane = scene.mesh.control_plane().process();
+    let refused = async |control_plane: &Process| {
+        let events = control_plane.events();
+        let refused = events
+            .iter()
+            .find(|it| it["message"] == "client certificate refused")?;
+        Some(refused["reason"].clone())
+    };
+    let reason = control_plane
+        .wait_for("word of the refusal", refused)
+        .await?;
+    ensure!(reason == "unknown_issuer", "{reason}");
+
+    scene.mesh.invite("a").await?;
+    scene.certified_again().await
+}
+
+/// A node and its workload, as a backup knows them.
+struct BackedUp {
+    // Dropped first: its folder is the mesh's.
+    sidecar: Sidecar,
+    mesh: Mesh,
+    operator: Command,
+    /// What the node and the workload had acknowledged before.
+    held: Vec<String>,
+    log_id: String,
+}
+
+impl BackedUp {
+    async fn start(pace: Pace) -> Result<Self> {
+        let settings = Settings {
+            x509_ttl: pace.ttl,
+            renew_at: pace.renew_at,
+            ..Settings::default()
+        };
+        let mesh = Mesh::start(&settings).await?;
+        let web = Registration::new(WEB, "a").for_ttl(pace.ttl);
+        mesh.register(&web).await?;
+        let sidecar = mesh.sidecar("a", &Listeners::default()).await?;
+        sidecar.ready().await?;
+        let operator = mesh.operator()?;
+        let held = serials(&operator, |_| true).await?;
+        let file = mesh.control_plane().folder().join("backup.tar");
+        let made = operator.json(&["backup", "--out", path(&file)?]).await?;
+        let log_id = made["log_id"].as_str().context("a log id")?.to_owned();
+        Ok(Self {
+            sidecar,
+            mesh,
+            operator,
+            held,
+            log_id,
+        })
+    }
+
+    /// Waits until nothing is held any more that was held before.
+    async fn renewed(&mut self) -> Result<()> {
+        let is_new = |now: &Vec<String>| now.iter().all(|serial| !self.held.contains(serial));
+        self.held = serials(&self.operator, is_new).await?;
+        Ok(())
+    }
+
+    /// Everything that is held is of a root that the backup does not know.
+    async fn rotate_root(&mut self) -> Result<()> {
+        let rotate = ["ca", "rotate-root", "--wait"];
+        self.operator.json(&rotate).await?;
+        self.held = serials(&self.operator, |_| true).await?;
+        self.renewed().await
+    }
+
+    /// The control plane is lost, and comes back as the backup knows it.
+    async fn restore(&mut self) -> Result<()> {
+        let cp = self.mesh.control_plane().folder().to_owned();
+        self.mesh.control_plane().process().kill();
+        std::fs::rename(cp.join("data"), cp.join("lost"))?;
+        let (file, data) = (cp.join("backup.tar"), cp.join("data"));
+        let restore = ["restore", "--in", path(&file)?, "--data-dir", path(&data)?];
+        let restored = self.operator.json(&restore).await?;
+        ensure!(restored["previous_log_id"] == self.log_id, "{restored}");
+        let log_id = restored["log_id"].as_str().context("a log id")?;
+        log_id.clone_into(&mut self.log_id);
+        self.mesh.control_plane_mut().start_again().await
+    }
+
+    /// Waits until the sidecar says why it is not connected, to its operator and in its log.
+    async fn told(&self, cause: &str) -> Result<()> {
+        let mut last = Value::Null;
+        let told = wait::until(cause, wait::BOUND, async || {
+            let status = self.sidecar.status().await.ok()?;
+            last = status["control_plane"].clone();
+            last["problem"].as_str()?.contains(cause).then_some(())
+        });
+        let told = told.await;
+        told.with_context(|| format!("last: {last}"))?;
+        let log = self.sidecar.process().log();
+        ensure!(log.contains(cause), "{log}");
+        Ok(())
+    }
+
+    /// Waits until what is held is of the log that began with the restore.
+    async fn certified_again(&self) -> Result<()> {
+        let log_id = &self.log_id;
+        let is_new = |now: &Vec<String>| now.iter().all(|serial| serial.starts_with(log_id));
+        serials(&self.operator, is_new).await?;
+        self.sidecar.ready().await
+    }
+}
+
+fn path(path: &std::path::Path) -> Result<&str> {
+    path.to_str().context("a path of ours")
 }
 
 /// The serials that the node and its workload have acknowledged, once they are such.

@@ -47,6 +47,11 @@ impl Unreached {
     pub fn is_unproven(&self) -> bool {
         self.0.iter().any(|failure| failure.error.is_unproven())
     }
+
+    /// Whether our control plane answered and did not recognise what we showed.
+    pub fn is_refused(&self) -> bool {
+        self.0.iter().any(|failure| failure.error.is_refused())
+    }
 }
 
 impl std::error::Error for Unreached {}

@@ -6,7 +6,6 @@ use std::error::Error;
 use std::io;
 
 use countersign_verify::tls::handshake_words;
-use rustls::AlertDescription;
 use tonic::Status;
 
 /// What the control plane answered, or how the connection to it broke.
@@ -24,23 +23,6 @@ pub(super) fn status_words(status: &Status) -> String {
     }
 }
 
-/// Whether the control plane refused the certificate that it was shown. Of that we hear once the
-/// handshake is over for us: the alert ends what came after it. HTTP/2 keeps its words alone.
-pub(super) fn is_certificate_refused(status: &Status) -> bool {
-    let alerts = ABOUT_CERTIFICATES.iter().copied();
-    let mut words = alerts.map(|alert| rustls::Error::AlertReceived(alert).to_string());
-    words.any(|alert| causes(status).any(|cause| cause.to_string().ends_with(&alert)))
-}
-
-const ABOUT_CERTIFICATES: &[AlertDescription] = &[
-    AlertDescription::UnknownCA,
-    AlertDescription::BadCertificate,
-    AlertDescription::CertificateExpired,
-    AlertDescription::CertificateRevoked,
-    AlertDescription::CertificateUnknown,
-    AlertDescription::UnsupportedCertificate,
-];
-
 fn causes(status: &Status) -> impl Iterator<Item = &(dyn Error + 'static)> {
     std::iter::successors(status.source(), |cause| (*cause).source())
 }
@@ -55,21 +37,14 @@ mod tests {
 
     #[test]
     fn broken_connection_is_told_by_its_cause() {
-        let alert = rustls::Error::AlertReceived(AlertDescription::UnknownCA);
-        let refused = broken(io::Error::new(io::ErrorKind::InvalidData, alert));
-        assert!(is_certificate_refused(&refused));
-        let words = status_words(&refused);
-        assert!(
-            words.ends_with("it trusts no issuer of our certificate"),
-            "{words}"
-        );
-        let words_alone = io::Error::other("received fatal alert: UnknownCA");
-        assert!(is_certificate_refused(&broken(words_alone)));
+        let alert = rustls::Error::AlertReceived(rustls::AlertDescription::UserCanceled);
+        let ended = broken(io::Error::new(io::ErrorKind::InvalidData, alert));
+        let words = status_words(&ended);
+        assert!(words.contains("the peer ended the handshake"), "{words}");
         let reset = broken(io::Error::new(
             io::ErrorKind::ConnectionReset,
             "reset by peer",
         ));
-        assert!(!is_certificate_refused(&reset));
         assert!(status_words(&reset).ends_with("broke: reset by peer"));
     }
 
@@ -77,6 +52,5 @@ mod tests {
     fn answer_is_told_as_it_came() {
         let answer = Status::permission_denied("not this one");
         assert!(status_words(&answer).ends_with(": not this one"));
-        assert!(!is_certificate_refused(&answer));
     }
 }

@@ -16,6 +16,7 @@ use http::Uri;
 use hyper_util::rt::TokioIo;
 use rustls::{AlertDescription, ClientConfig};
 use rustls_pki_types::ServerName;
+use tokio::io::AsyncBufReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -50,6 +51,9 @@ pub enum DialError {
     /// The TLS handshake failed: most often, one side does not trust the other.
     #[error("TLS handshake failed: {}", handshake_words(.0))]
     Handshake(io::Error),
+    /// It does not accept the certificate that we showed.
+    #[error("the control plane does not accept this node's certificate: {}", handshake_words(.0))]
+    Refused(io::Error),
     /// A step took too long.
     #[error("{0} timed out")]
     Deadline(&'static str),
@@ -71,6 +75,11 @@ impl DialError {
             return false;
         };
         matches!(tls_error(error), Some(rustls::Error::InvalidCertificate(_)))
+    }
+
+    /// Whether our control plane does not recognise what we showed.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Refused(_))
     }
 }
 
@@ -114,20 +123,40 @@ async fn connect(
         .map_err(|_| DialError::Deadline("connecting"))?
         .map_err(DialError::Connect)?;
     tcp.set_nodelay(true).map_err(DialError::Connect)?;
-    timeout(
-        HANDSHAKE_DEADLINE,
-        TlsConnector::from(tls).connect(name, tcp),
-    )
-    .await
-    .map_err(|_| DialError::Deadline("the TLS handshake"))?
-    .map_err(handshake_error)
+    timeout(HANDSHAKE_DEADLINE, handshake(tcp, name, tls))
+        .await
+        .map_err(|_| DialError::Deadline("the TLS handshake"))?
+        .map_err(handshake_error)
+}
+
+/// In TLS 1.3 our side is done before the control plane has judged our certificate. In HTTP/2 it
+/// speaks first, and that tells. Until then nothing is sent: what breaks a call has lost its reason.
+async fn handshake(
+    tcp: TcpStream,
+    name: ServerName<'static>,
+    tls: Arc<ClientConfig>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let mut stream = TlsConnector::from(tls).connect(name, tcp).await?;
+    let first = stream.fill_buf().await?;
+    match first.is_empty() {
+        true => Err(io::ErrorKind::UnexpectedEof.into()),
+        false => Ok(stream),
+    }
 }
 
 /// A server with no certificate to present says `access_denied` in the place of its first message.
-/// A certificate of ours that it refuses is answered later, once this handshake is over.
 fn handshake_error(error: io::Error) -> DialError {
-    match tls_error(&error) {
-        Some(rustls::Error::AlertReceived(AlertDescription::AccessDenied)) => DialError::NoIdentity,
+    let Some(rustls::Error::AlertReceived(alert)) = tls_error(&error) else {
+        return DialError::Handshake(error);
+    };
+    match alert {
+        AlertDescription::AccessDenied => DialError::NoIdentity,
+        AlertDescription::UnknownCA
+        | AlertDescription::BadCertificate
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnsupportedCertificate => DialError::Refused(error),
         _ => DialError::Handshake(error),
     }
 }
@@ -157,7 +186,7 @@ mod tests {
 
     #[test]
     fn another_failed_handshake_stays_one() {
-        let alert = rustls::Error::AlertReceived(AlertDescription::UnknownCA);
+        let alert = rustls::Error::AlertReceived(AlertDescription::HandshakeFailure);
         let error = handshake_error(io::Error::new(io::ErrorKind::InvalidData, alert));
         assert!(matches!(error, DialError::Handshake(_)), "{error}");
     }

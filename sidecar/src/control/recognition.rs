@@ -82,6 +82,7 @@ impl Control {
         let trust = TrustCell::new([Arc::new(bundle)].into_iter().collect());
         match self.addresses.dial(&self.tls(identity, trust)).await {
             Ok(reached) => Ok(self.reached(reached, true)),
+            Err(unreached) if unreached.is_refused() => Err(unreached.into()),
             Err(unreached) => {
                 let no_help = NoHelp::NorUnder(path);
                 Err(ControlError::Unproven(unreached, no_help))

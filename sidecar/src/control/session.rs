@@ -23,7 +23,7 @@ use tonic::Streaming;
 
 use enrolling::Enrolled;
 
-use super::broken::{is_certificate_refused, status_words};
+use super::broken::status_words;
 use super::dial::Link;
 use super::{Control, report};
 use crate::clock;
@@ -84,7 +84,6 @@ impl From<tonic::Status> for SessionError {
             tonic::Code::DataLoss => Self::Older(status.message().to_owned()),
             tonic::Code::Aborted => Self::Replaced(status.message().to_owned()),
             tonic::Code::Unauthenticated => Self::Unrecognised(status.message().to_owned()),
-            _ if is_certificate_refused(&status) => Self::Unrecognised(status_words(&status)),
             _ => Self::Ended(status),
         }
     }

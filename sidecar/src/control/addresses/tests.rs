@@ -4,6 +4,7 @@ use countersign_verify::tls::{
     ClientAuth, IdentityCell, PeerRule, TrustCell, certified_key, client_config, server_config,
 };
 use rustls::ServerConfig;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
@@ -14,6 +15,8 @@ use super::*;
 use crate::pki::{Authority, serial, trust_domain};
 
 const BOUND: Duration = Duration::from_secs(20);
+/// An empty frame of HTTP/2 settings (RFC 9113 section 6.5).
+const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
 /// An address that answers no handshake of TCP: its backlog is full, and the kernel drops what
 /// comes for it.
@@ -40,13 +43,16 @@ impl Silent {
     }
 }
 
-/// A server that presents what `identity` holds and keeps every connection.
-async fn serve(authority: &Authority, id: Option<&str>) -> (SocketAddr, JoinHandle<()>) {
+fn identity(authority: &Authority, path: &str) -> Arc<IdentityCell> {
+    let svid = authority.svid(&crate::pki::id(path), serial(1));
     let identity = IdentityCell::empty();
-    if let Some(path) = id {
-        let svid = authority.svid(&crate::pki::id(path), serial(1));
-        identity.install(certified_key(svid.chain.clone(), &svid.key).unwrap());
-    }
+    identity.install(certified_key(svid.chain.clone(), &svid.key).unwrap());
+    identity
+}
+
+/// A server that presents this identity, speaks first as HTTP/2 lets it, and keeps every connection.
+async fn serve(authority: &Authority, id: Option<&str>) -> (SocketAddr, JoinHandle<()>) {
+    let identity = id.map_or_else(IdentityCell::empty, |path| identity(authority, path));
     let trust = TrustCell::new([authority.bundle()].into_iter().collect());
     let rule = PeerRule::Member(trust_domain());
     let config = server_config(identity, trust, rule, ClientAuth::Optional, &[ALPN]);
@@ -59,7 +65,12 @@ async fn accept(listener: TcpListener, config: Arc<ServerConfig>) {
     let mut open = Vec::new();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
-        open.extend(TlsAcceptor::from(Arc::clone(&config)).accept(stream).await);
+        let accepted = TlsAcceptor::from(Arc::clone(&config)).accept(stream).await;
+        if let Ok(mut stream) = accepted {
+            stream.write_all(SETTINGS).await.unwrap();
+            stream.flush().await.unwrap();
+            open.push(stream);
+        }
     }
 }
 
@@ -68,9 +79,13 @@ async fn control_plane(authority: &Authority) -> SocketAddr {
 }
 
 fn tls(authority: &Authority) -> Arc<ClientConfig> {
+    tls_of(None, authority)
+}
+
+fn tls_of(identity: Option<Arc<IdentityCell>>, authority: &Authority) -> Arc<ClientConfig> {
     let rule = PeerRule::OneOf([trust_domain().control_plane()].into());
     let trust = TrustCell::new([authority.bundle()].into_iter().collect());
-    client_config(None, trust, rule, &[ALPN])
+    client_config(identity, trust, rule, &[ALPN])
 }
 
 /// One name that resolves to these.
@@ -204,4 +219,20 @@ fn families_take_turns_within_the_bound() {
     assert_eq!(ordered, [mixed[0], mixed[3], mixed[1], mixed[2]]);
     let many = vec![mixed[0]; MAX_RESOLVED + 1];
     assert_eq!(families_in_turn(many).len(), MAX_RESOLVED);
+}
+
+#[tokio::test]
+async fn refused_certificate_is_told_before_a_call() {
+    let [authority, before] = ["root", "before"].map(Authority::new);
+    let at = control_plane(&authority).await;
+    let tls = tls_of(Some(identity(&before, "/node/a")), &authority);
+    let addresses = listed(&[at]);
+    let refused = timeout(BOUND, addresses.dial(&tls)).await.unwrap();
+    let refused = refused.unwrap_err();
+    assert!(refused.is_refused(), "{refused}");
+    let why = refused.to_string();
+    assert!(
+        why.ends_with("it trusts no issuer of our certificate"),
+        "{why}"
+    );
 }
