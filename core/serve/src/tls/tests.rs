@@ -1,4 +1,5 @@
 mod strangers;
+mod warnings;
 
 use std::pin::Pin;
 
