@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_model::SpiffeId;
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use crate::plane::Plane;
@@ -84,10 +85,39 @@ pub(crate) async fn keep_gate(plane: Arc<Plane>) {
             tracing::error!(error = %error, "root not activated");
         }
         tokio::select! {
-            // What the fleet says mends no key store and no disk.
-            _ = changes.changed(), if activated.is_ok() => {}
-            () = tokio::time::sleep(TICK) => {}
+            () = worth_a_look(activated.is_ok(), &mut changes) => {}
             () = plane.stopping.cancelled() => return,
         }
+    }
+}
+
+/// Waits until the gate may have opened. What the fleet says mends no key store and no disk: an
+/// activation that failed is only tried again after a while, however much there is to hear.
+async fn worth_a_look(is_sound: bool, changes: &mut watch::Receiver<()>) {
+    tokio::select! {
+        _ = changes.changed(), if is_sound => {}
+        () = tokio::time::sleep(TICK) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn busy_fleet_hurries_no_failed_activation() {
+        let (fleet, mut changes) = watch::channel(());
+        fleet.send_replace(());
+        let begun = Instant::now();
+        worth_a_look(false, &mut changes).await;
+        assert!(begun.elapsed() >= TICK, "{:?}", begun.elapsed());
+        assert!(changes.has_changed().unwrap(), "what was said is forgotten");
+        worth_a_look(true, &mut changes).await;
+        assert!(
+            !changes.has_changed().unwrap(),
+            "what was said was not heard"
+        );
     }
 }
