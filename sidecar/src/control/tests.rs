@@ -5,6 +5,7 @@ mod disk;
 mod older;
 mod plane;
 mod roots;
+mod unknown;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
