@@ -20,9 +20,7 @@ impl Authority {
     /// Writes a little where something was refused, and takes it back.
     pub(super) async fn try_writes_again(&self) {
         self.store.try_again().await;
-        // A log that waits for a checkpoint takes nothing, whatever room there is.
-        let waits = self.log.is_stopped() || self.log.bytes().is_full();
-        if !self.log.refused().is_refusing() || waits {
+        if !self.log.refused().is_refusing() || !self.log.bytes().needs_only_room() {
             return;
         }
         let Some(this) = self.this.upgrade() else {

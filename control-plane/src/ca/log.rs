@@ -155,11 +155,6 @@ impl Log {
         &self.refused
     }
 
-    /// Whether an fsync failed: then nothing is taken any more.
-    pub(crate) fn is_stopped(&self) -> bool {
-        self.entries.is_stopped()
-    }
-
     fn remember<E>(&self, appended: &Result<u64, AppendError<E>>) {
         match appended {
             Ok(_) => {

@@ -182,6 +182,31 @@ async fn a_failed_fsync_stops_the_writer_for_good() {
     }
 }
 
+/// The database is sound, and so is the disk in the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn log_that_stopped_is_not_said_to_have_room() {
+    const LOOKS: usize = 3;
+    let folder = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::configure(folder.path(), &folder.path().join("cp"), "");
+    let operator = daemon.start().await;
+    let node = attested(&operator).await;
+    let entitlement = register(&operator, WEB).await.unwrap();
+    let calls = session(&operator, &node).await;
+    let fault = Fault::inject("fsync,fdatasync", "EIO", daemon.pid()).await;
+    enrol(&calls, &entitlement).await.unwrap_err();
+    fault.end().await;
+    // A checkpoint is tried as often as the disk is.
+    let looks = |log: &str| log.matches("issuance log not kept").count();
+    let before = looks(&daemon.log());
+    until(async || looks(&daemon.log()) >= before + LOOKS).await;
+    let told = obstacles(&operator).await.join("; ");
+    assert!(
+        told.contains("entries of the issuance log refused"),
+        "{told}"
+    );
+    daemon.kill().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_turns_read_only_signs_nothing() {
     let folder = tempfile::tempdir().unwrap();

@@ -99,15 +99,12 @@ impl Log {
         self.parts.intake.durable()
     }
 
-    /// Whether an fsync failed: then nothing is appended any more.
-    pub fn is_stopped(&self) -> bool {
-        self.parts.intake.stopped()
-    }
-
-    /// Whether so many entries wait for a checkpoint that none is taken before there is one.
-    pub fn is_full(&self) -> bool {
+    /// Whether a disk with room makes it take entries: not after an fsync that failed, and not while
+    /// so many of them wait for a checkpoint that there has to be one first.
+    pub fn needs_only_room(&self) -> bool {
         let begins = self.size().is_multiple_of(journal::SEGMENT_ENTRIES);
-        begins && self.parts.tail.segments() >= journal::MAX_SEGMENTS
+        let is_full = begins && self.parts.tail.segments() >= journal::MAX_SEGMENTS;
+        !is_full && !self.parts.intake.stopped()
     }
 
     /// How many entries the newest checkpoint covers.

@@ -142,6 +142,7 @@ async fn a_failed_fsync_stops_the_log_for_good() {
             assert!(matches!(append(&log).await, Err(LogError::Stopped)));
         }
         assert!(matches!(log.publish(at(0)), Err(LogError::Stopped)));
+        assert!(!log.needs_only_room(), "{faults:?}");
         assert_eq!(log.size(), before, "{faults:?}");
         assert_eq!(*log.entry(0).unwrap().unwrap(), body(0), "reading goes on");
         drop(log);
@@ -176,4 +177,23 @@ async fn publication_that_cannot_write_leaves_appends_alone() {
     log.publish(at(0)).unwrap();
     assert_eq!(log.published(), 600);
     assert_holds(&log, 0, 600);
+}
+
+/// A full journal is a million entries. Here only their segments are there, but for the first.
+#[tokio::test]
+async fn full_journal_needs_a_checkpoint_and_no_room() {
+    let scene = Scene::new();
+    let log = scene.open();
+    fill(&log, journal::SEGMENT_ENTRIES - 1).await;
+    let file = Arc::new(File::create(scene.folder.path().join("segment")).unwrap());
+    for segment in 1..journal::MAX_SEGMENTS as u64 {
+        assert!(log.needs_only_room());
+        let first = segment * journal::SEGMENT_ENTRIES;
+        log.parts.tail.begin(first, Arc::clone(&file));
+    }
+    assert!(log.needs_only_room(), "one fits into its segment");
+    fill(&log, 1).await;
+    assert!(!log.needs_only_room());
+    let refused = append(&log).await.unwrap_err().to_string();
+    assert!(refused.contains("wait for a checkpoint"), "{refused}");
 }
