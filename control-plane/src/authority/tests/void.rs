@@ -252,6 +252,41 @@ async fn void_that_the_log_does_not_take_is_void_at_once() {
     assert!(plane.authority.unvoided().indexes.is_empty());
 }
 
+/// Its key is certified once more, and keeps the certificate that it has: there is another claim to
+/// give up than that of a fresh key.
+#[tokio::test]
+async fn key_of_an_earlier_lineage_is_given_up_as_well() {
+    for is_logged in [true, false] {
+        let plane = Plane::new().await;
+        let authority = &plane.authority;
+        let web = plane.register(registration("/web", "/node/a")).await;
+        let pair = fresh_key();
+        let earlier = plane.attest("/node/a").await;
+        let enrol = async |node: &AttestedNode, entitlement: &EntitlementId, now| {
+            let key = proven(&pair, entitlement);
+            authority.enrol(node, entitlement, &key, now).await
+        };
+        enrol(&earlier, &web, start()).await.unwrap();
+
+        let node = plane.attest("/node/a").await;
+        let refused = if is_logged {
+            let change = || change(authority, registration("/web", "/node/a"));
+            let key = proven(&pair, &web);
+            let enrol = authority.enrol_unabandoned(&node, &web, &key, start());
+            interrupted(enrol, change).await
+        } else {
+            let _full = faults::fill_segment_but(&plane, 0).await;
+            enrol(&node, &web, start()).await
+        };
+        refused.unwrap_err();
+        assert!(!authority.read().keys.is_issuing(), "nothing is under way");
+        let own = EntitlementId::node();
+        assert_eq!(code(enrol(&node, &own, after(1)).await), "key_in_use");
+        // Nobody has it once the certificates of both lineages have ended.
+        enrol(&node, &own, after(3_601)).await.unwrap();
+    }
+}
+
 fn request(pair: &KeyPair) -> Requested {
     let params = CertificateParams::default();
     Requested::read(params.serialize_request(pair).unwrap().der()).unwrap()
