@@ -2,11 +2,12 @@
 
 use anyhow::{Context, Result, ensure};
 use countersign_tests::control_plane::Settings;
+use countersign_tests::mesh::node_id;
 use countersign_tests::sidecar::Listeners;
 use countersign_tests::{Command, Mesh, Process, Registration, Sidecar, wait};
 use serde_json::Value;
 
-use crate::scene::{Pace, WEB};
+use crate::scene::{CLIENT, Pace, WEB};
 
 /// So short that everything is renewed while the story runs.
 const SHORT: Pace = Pace {
@@ -27,13 +28,16 @@ async fn sidecars_come_back_by_themselves_after_a_restore() -> Result<()> {
     std::fs::remove_file(scene.sidecar.folder().join("token"))?;
     std::fs::remove_file(scene.sidecar.folder().join("bundle.pem"))?;
     scene.restore().await?;
-    scene.certified_again().await
+    scene.certified_again("a").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn restore_older_than_the_newest_root_is_told_and_mended() -> Result<()> {
     let mut scene = BackedUp::start(LASTING).await?;
     scene.rotate_root().await?;
+    // It has nothing from before, and its workload's certificate is not due while the story runs.
+    let late = scene.mesh.sidecar("b", &Listeners::default()).await?;
+    serials(&scene.operator, "b", |_| true).await?;
     scene.restore().await?;
     scene.told("it trusts no issuer of our certificate").await?;
     scene
@@ -52,8 +56,12 @@ async fn restore_older_than_the_newest_root_is_told_and_mended() -> Result<()> {
         .await?;
     ensure!(reason == "unknown_issuer", "{reason}");
 
-    scene.mesh.invite("a").await?;
-    scene.certified_again().await
+    for node in ["a", "b"] {
+        scene.mesh.invite(node).await?;
+    }
+    scene.certified_again("b").await?;
+    late.ready().await?;
+    scene.certified_again("a").await
 }
 
 /// A node and its workload, as a backup knows them.
@@ -76,11 +84,13 @@ impl BackedUp {
         };
         let mesh = Mesh::start(&settings).await?;
         let web = Registration::new(WEB, "a").for_ttl(pace.ttl);
+        let client = Registration::new(CLIENT, "b").for_ttl("2h");
         mesh.register(&web).await?;
+        mesh.register(&client).await?;
         let sidecar = mesh.sidecar("a", &Listeners::default()).await?;
         sidecar.ready().await?;
         let operator = mesh.operator()?;
-        let held = serials(&operator, |_| true).await?;
+        let held = serials(&operator, "a", |_| true).await?;
         let file = mesh.control_plane().folder().join("backup.tar");
         let made = operator.json(&["backup", "--out", path(&file)?]).await?;
         let log_id = made["log_id"].as_str().context("a log id")?.to_owned();
@@ -96,7 +106,7 @@ impl BackedUp {
     /// Waits until nothing is held any more that was held before.
     async fn renewed(&mut self) -> Result<()> {
         let is_new = |now: &Vec<String>| now.iter().all(|serial| !self.held.contains(serial));
-        self.held = serials(&self.operator, is_new).await?;
+        self.held = serials(&self.operator, "a", is_new).await?;
         Ok(())
     }
 
@@ -104,7 +114,7 @@ impl BackedUp {
     async fn rotate_root(&mut self) -> Result<()> {
         let rotate = ["ca", "rotate-root", "--wait"];
         self.operator.json(&rotate).await?;
-        self.held = serials(&self.operator, |_| true).await?;
+        self.held = serials(&self.operator, "a", |_| true).await?;
         self.renewed().await
     }
 
@@ -138,10 +148,10 @@ impl BackedUp {
     }
 
     /// Waits until what is held is of the log that began with the restore.
-    async fn certified_again(&self) -> Result<()> {
+    async fn certified_again(&self, node: &str) -> Result<()> {
         let log_id = &self.log_id;
         let is_new = |now: &Vec<String>| now.iter().all(|serial| serial.starts_with(log_id));
-        serials(&self.operator, is_new).await?;
+        serials(&self.operator, node, is_new).await?;
         self.sidecar.ready().await
     }
 }
@@ -150,11 +160,17 @@ fn path(path: &std::path::Path) -> Result<&str> {
     path.to_str().context("a path of ours")
 }
 
-/// The serials that the node and its workload have acknowledged, once they are such.
-async fn serials(operator: &Command, wanted: impl Fn(&Vec<String>) -> bool) -> Result<Vec<String>> {
+/// The serials that a node and its workload have acknowledged, once they are such.
+async fn serials(
+    operator: &Command,
+    node: &str,
+    wanted: impl Fn(&Vec<String>) -> bool,
+) -> Result<Vec<String>> {
+    let id = node_id(node);
     wait::until("acknowledged serials", wait::BOUND, async || {
         let status = operator.json(&["status"]).await.ok()?;
-        let node = &status["nodes"][0];
+        let mut nodes = status["nodes"].as_array()?.iter();
+        let node = nodes.find(|node| node["id"] == id)?;
         let endpoints = node["endpoints"].as_array()?;
         let serial = |endpoint: &Value| endpoint["acknowledged"].as_str().map(str::to_owned);
         let serials: Vec<_> = endpoints.iter().filter_map(serial).collect();

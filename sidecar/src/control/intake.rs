@@ -94,6 +94,7 @@ impl Intake<'_> {
                 Ok(()) => {
                     verdict.new_bundle = true;
                     verdict.kept.push(change.clone());
+                    self.renew_what_lost_its_root(now);
                 }
                 Err(error) => {
                     self.installer.bundle_problem(&error.to_string());
@@ -127,6 +128,21 @@ impl Intake<'_> {
             "bundle installed"
         );
         Ok(())
+    }
+
+    /// After a restore of state from before the newest root, no peer takes what it has issued.
+    fn renew_what_lost_its_root(&mut self, now: Timestamp) {
+        let lost = self.installer.without_a_root(now);
+        for id in &lost {
+            self.renewals.lost_its_root(id);
+        }
+        if !lost.is_empty() {
+            let count = lost.len();
+            tracing::warn!(
+                count,
+                "certificates are of no root of the bundle: renewed at once"
+            );
+        }
     }
 
     fn chain(&mut self, resource: &Resource, now: Timestamp) -> Result<(), InstallError> {

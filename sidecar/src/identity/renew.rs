@@ -50,6 +50,8 @@ struct Progress {
     installed_epoch: u64,
     /// When its chain was installed, in this process.
     installed_at: Option<Timestamp>,
+    /// No root of the bundle has issued that chain any more.
+    lost_its_root: bool,
 }
 
 /// How every enrolment of this node stands.
@@ -169,6 +171,12 @@ impl Renewals {
         self.progress.insert(id.clone(), progress);
     }
 
+    /// No root of the bundle has issued what is held any more: it is due until another is installed.
+    pub fn lost_its_root(&mut self, id: &EntitlementId) {
+        let progress = self.progress.entry(id.clone()).or_default();
+        progress.lost_its_root = true;
+    }
+
     /// The right was removed: its key is dropped.
     pub fn forget(&mut self, id: &EntitlementId) {
         self.progress.remove(id);
@@ -190,6 +198,7 @@ impl Renewals {
                 lifetime: svid.lifetime,
                 key_epoch: progress.map_or(0, |p| p.installed_epoch),
                 installed_at: progress.and_then(|p| p.installed_at),
+                lost_its_root: progress.is_some_and(|p| p.lost_its_root),
             }),
             demanded: demanded.contains(&held.entitlement.id),
             not_before: progress.and_then(|p| p.not_before).max(self.pushed_back),

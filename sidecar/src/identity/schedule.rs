@@ -37,6 +37,8 @@ pub struct Credential {
     pub key_epoch: u64,
     /// When it was installed, where that was in this process.
     pub installed_at: Option<Timestamp>,
+    /// No root of the bundle has issued it any more: who has that bundle refuses it.
+    pub lost_its_root: bool,
 }
 
 /// What to do now, and when to look again.
@@ -105,6 +107,7 @@ impl Item<'_> {
     /// When something has to be started; `None` where this identity is not wanted.
     fn due(&self, ahead: bool, now: Timestamp) -> Option<Timestamp> {
         let natural = match &self.held {
+            Some(held) if held.lost_its_root => Timestamp::MIN,
             // Not only of an older one: after a restore epochs go back, and rise again from there.
             Some(held) if held.key_epoch != self.entitlement.min_key_epoch => Timestamp::MIN,
             Some(held) => {

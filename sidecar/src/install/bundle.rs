@@ -1,8 +1,11 @@
 //! The bundle: which roots are trusted, where they came from, and what may stand in for them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use countersign_verify::{BundleError, BundleSet, TrustBundle};
+use countersign_model::EntitlementId;
+use countersign_verify::{BundleError, BundleSet, TrustBundle, verify_svid};
+use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 
 use super::retired::{self, UselessBundle};
@@ -69,6 +72,27 @@ impl Installer {
         self.unsaved.bundle = true;
         self.save();
         Ok(())
+    }
+
+    /// What is held and valid, and no root of the bundle has issued any more. What has the same
+    /// issuers has the same root: one of each is verified.
+    pub fn without_a_root(&self, now: Timestamp) -> Vec<EntitlementId> {
+        let (bundles, snapshot) = (self.trust.load(), self.holdings.load());
+        let mut judged = BTreeMap::new();
+        let mut has_root = |chain: &[CertificateDer<'static>]| {
+            // A leaf that a root has issued itself has nothing in common with others.
+            let issuers = chain.iter().skip(usize::from(chain.len() > 1));
+            let issuers = issuers.map(|der| der.to_vec());
+            let verify = || verify_svid(chain, &bundles, &[], now).is_ok();
+            *judged
+                .entry(issuers.collect::<Vec<_>>())
+                .or_insert_with(verify)
+        };
+        let held = snapshot.entries.iter();
+        let held = held.filter_map(|(id, held)| Some((id, held.svid.as_ref()?)));
+        held.filter(|(_, svid)| !svid.lifetime.is_expired(now) && !has_root(&svid.chain))
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 
     /// Notes why a newer bundle is not installed, for `status`.

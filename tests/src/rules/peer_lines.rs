@@ -227,6 +227,7 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                     "entitlement removed",
                     "bundle installed",
                     "certificate installed",
+                    "certificates are of no root of the bundle: renewed at once",
                 ],
             ),
             (

@@ -151,3 +151,29 @@ async fn refused_credential_is_kept_until_a_token_helps() {
     std::fs::write(&token, TOKEN).unwrap();
     node.holds(&EntitlementId::node()).await;
 }
+
+/// As after a restore of state from before the newest root: every peer with the bundle of now refuses
+/// what is held.
+#[tokio::test]
+async fn what_lost_its_root_is_renewed_at_once() {
+    let (plane, folder) = world().await;
+    let web = right('1', "/web", 1);
+    plane.entitle(&web);
+    let node = Node::start(&plane, &folder);
+    let lost = node.holds(&web.id).await;
+    let next = Arc::new(Authority::new("next"));
+    plane.publish_bundle(&[&plane.authority, &next]);
+    plane.sign_with(&next);
+    let roots = || {
+        node.holdings
+            .load()
+            .bundle
+            .as_ref()
+            .map(|it| it.roots().len())
+    };
+    until(|| roots() == Some(2)).await;
+    assert_eq!(node.serial(&web.id), Some(lost), "its root is there");
+    plane.publish_bundle(&[&next]);
+    until(|| node.serial(&web.id) != Some(lost)).await;
+    assert_eq!(plane.state().nacks, 0);
+}

@@ -34,6 +34,7 @@ fn credential(issued: i64, secs: i64, random: u64) -> Credential {
         },
         key_epoch: 0,
         installed_at: None,
+        lost_its_root: false,
     }
 }
 
@@ -126,6 +127,26 @@ fn a_failure_holds_back_itself_alone() {
     let plan = plan(&items, 2, at(5_000));
     assert_eq!(plan.enrol, [rights[1].id.clone()]);
     assert_eq!(plan.wake, Some(at(5_004)));
+}
+
+#[test]
+fn what_lost_its_root_is_due_at_once() {
+    let right = entitlement(1);
+    let young = Credential {
+        installed_at: Some(at(1_000)),
+        ..credential(1_000, 3_600, 0)
+    };
+    let due = |held| {
+        !plan(&[item(&right, Some(held))], 1, at(1_001))
+            .enrol
+            .is_empty()
+    };
+    assert!(!due(young));
+    let lost_its_root = true;
+    assert!(due(Credential {
+        lost_its_root,
+        ..young
+    }));
 }
 
 proptest! {
