@@ -104,7 +104,7 @@ pub const CAPACITY_OF_ENVOYS: Capacity = Capacity {
 pub const CAPACITY_OF_USERS: Capacity = Capacity {
     streams: 100,
     stream_window: 8 * 1024,
-    connection_window: 96 * 1024,
+    connection_window: 48 * 1024,
 };
 /// Connections with [`CAPACITY_OF_ENVOYS`] that one registered uid may have: its first. Each costs up to
 /// 0.9 MB where its windows are full.
