@@ -76,6 +76,17 @@ pub const CALLS_OF_LOCAL_STRANGERS: CallBounds = CallBounds {
 };
 /// A frame of an answer that is no longer is paid for with the place of its call.
 pub const FREE_REPLY_BYTES: usize = 4 * 1024;
+/// No stream has a smaller window. A peer that has not read our settings yet sends 65,535 bytes of one (RFC
+/// 9113 section 6.9.2), and h2 announces what was read of them once it is half of the window that is left:
+/// of up to a third nothing. When the settings then make the window smaller than that third, the peer may send
+/// nothing more, and h2 announces nothing before more has come: the stream stands still for ever.
+const LEAST_STREAM_WINDOW: u32 = 65_535 / 3 + 1;
+const _: () = {
+    assert!(CAPACITY_OF_IDENTITIES.stream_window >= LEAST_STREAM_WINDOW);
+    assert!(CAPACITY_OF_STRANGERS.stream_window >= LEAST_STREAM_WINDOW);
+    assert!(CAPACITY_OF_ENVOYS.stream_window >= LEAST_STREAM_WINDOW);
+    assert!(CAPACITY_OF_USERS.stream_window >= LEAST_STREAM_WINDOW);
+};
 /// What a connection of a peer with an identity holds. A node has one discovery stream and its calls,
 /// and sends 64 kB a round trip.
 pub const CAPACITY_OF_IDENTITIES: Capacity = Capacity {
@@ -96,14 +107,14 @@ pub const CAPACITY_OF_STRANGERS: Capacity = Capacity {
 /// microseconds there, so a stream needs little.
 pub const CAPACITY_OF_ENVOYS: Capacity = Capacity {
     streams: 2_048,
-    stream_window: 8 * 1024,
+    stream_window: 24 * 1024,
     connection_window: 1024 * 1024,
 };
 /// The same of any other local connection. HTTP/2 clients take a hundred streams for granted before they
 /// have read how many they get, and an Envoy that needs more opens more connections.
 pub const CAPACITY_OF_USERS: Capacity = Capacity {
     streams: 100,
-    stream_window: 8 * 1024,
+    stream_window: 24 * 1024,
     connection_window: 48 * 1024,
 };
 /// Connections with [`CAPACITY_OF_ENVOYS`] that one registered uid may have: its first. Each costs up to
