@@ -13,6 +13,7 @@ mod budget;
 mod calls;
 mod encoded;
 mod head;
+mod intake;
 mod sieve;
 mod stream;
 #[cfg(test)]
@@ -45,6 +46,7 @@ use body::Framed;
 use budget::CallAccount;
 use calls::Calls;
 use encoded::Encoded;
+pub(crate) use intake::Intakes;
 
 /// Bounds what the callers of a server send.
 #[derive(Clone)]
@@ -150,7 +152,13 @@ where
             return Box::pin(ready(Ok(full.into_http())));
         };
         let fields = (rules.fields)(head.uri.path());
+        let payer = account.payer().clone();
         let account = CallAccount::new(account);
+        // A connection of our server takes in what it brings.
+        let body = match head.extensions.remove::<Intakes>() {
+            Some(intakes) => intakes.take_in(body, account.clone(), &payer),
+            None => body,
+        };
         let (payer, place) = (account.clone(), call.clone());
         let framed = Framed::new(body, payer, fields, rules.deadline, place);
         let body = SharedBody(Arc::new(Mutex::new(framed)));

@@ -16,6 +16,7 @@ use tower::Service as _;
 use super::Calls;
 use super::turns::paced;
 use crate::limits::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_HEADER_BYTES, MAX_RESET_STREAMS};
+use crate::messages::Intakes;
 
 /// A connection on which calls come.
 pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -65,8 +66,11 @@ pub(super) async fn serve<C: Connection>(
         .initial_stream_window_size(stream_window)
         .initial_connection_window_size(connection_window);
     // The call is asked for here, in the task that read it, and not in one of its own that runs later.
+    let intakes = Intakes::default();
+    let of_calls = intakes.clone();
     let service = service_fn(move |mut call: Request<Incoming>| {
         call.extensions_mut().insert(peer.clone());
+        call.extensions_mut().insert(of_calls.clone());
         answer(&calls, call)
     });
     let (paced, turns) = paced(connection);
@@ -78,7 +82,9 @@ pub(super) async fn serve<C: Connection>(
             is_ending = true;
             serving.as_mut().graceful_shutdown();
         }
-        serving.as_mut().poll(cx)
+        let served = serving.as_mut().poll(cx);
+        intakes.poll(cx);
+        served
     });
     // However it ended, it concerns this connection alone.
     let _ = served.await;

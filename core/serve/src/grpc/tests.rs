@@ -28,7 +28,7 @@ use super::*;
 use crate::limits::{
     CAPACITY_OF_ENVOYS, CAPACITY_OF_IDENTITIES, CAPACITY_OF_STRANGERS, Limits, MAX_HEADER_BYTES,
 };
-use crate::messages::Shares;
+use crate::messages::{ByteBudget, Payer, Shares};
 use crate::testing::{Pki, closed, dial, eventually, soon, tls};
 use crate::tls::{TlsService, incoming};
 use crate::unix::UnixPeer;
@@ -52,7 +52,10 @@ impl Service<Request<Body>> for Hold {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         if request.uri().path() == "/test.Hold/Never" {
-            return Box::pin(std::future::pending());
+            return Box::pin(async move {
+                let _unread = request;
+                std::future::pending().await
+            });
         }
         let message = Frame::data(Bytes::from_static(&[0, 0, 0, 0, 0]));
         let first = stream::iter([Ok::<_, Status>(message)]);
@@ -356,4 +359,40 @@ async fn heads_are_handed_on_before_more_is_read() {
         "{ahead} bytes of {}",
         sent.len()
     );
+}
+
+/// A piece of a body in the buffers of HTTP/2 would hold all that came beside it.
+#[tokio::test]
+async fn what_nobody_reads_is_taken_in_and_paid_for() {
+    const PIECE: usize = 200;
+    let shares = Shares {
+        total: 100_000,
+        each: 100_000,
+    };
+    let budget = ByteBudget::new(shares);
+    let account = budget.account(Payer::Uid(7));
+    let (connection, caller) = duplex(1 << 20);
+    let accepted = Read {
+        connection,
+        bytes: Arc::default(),
+    };
+    let server = Server::new(MessageBounds::paid_by(move |_| account.clone())).add_service(Hold);
+    let accepted = stream::iter([Ok::<_, io::Error>(accepted)]);
+    let _serving = AbortOnDropHandle::new(tokio::spawn(server.serve(accepted)));
+    let (calls, connection) = soon(h2::client::handshake(caller)).await.unwrap();
+    let _client = AbortOnDropHandle::new(tokio::spawn(connection));
+    let mut calls = soon(calls.ready()).await.unwrap();
+    let request = Request::post("http://a/test.Hold/Never").body(()).unwrap();
+    let (_answer, mut body) = calls.send_request(request, false).unwrap();
+    for _ in 0..40_000 / PIECE {
+        body.send_data(Bytes::from(vec![b'a'; PIECE]), false)
+            .unwrap();
+    }
+    // Far beyond the window of a stream, and none of it was read.
+    eventually(|| budget.held() >= 40_000).await;
+    for _ in 0..60_000 / PIECE {
+        // The stream may be over already.
+        let _ = body.send_data(Bytes::from(vec![b'a'; PIECE]), false);
+    }
+    eventually(|| budget.held() == 0).await;
 }
