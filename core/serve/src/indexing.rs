@@ -4,9 +4,12 @@
 //! section 4.1). But h2 keeps a path, an authority or a scheme as a piece of the frame that it came
 //! in, so that each of a hundred entries holds 16 kB; and it makes the table smaller only when the
 //! peer says so, whatever our settings are. An honest peer indexes a path for each call that it
-//! knows, and an authority. So this reads along, and counts them among what was indexed last.
+//! knows, and an authority. So this reads along, and counts them among what was indexed last. What it
+//! cannot follow ends the connection: were it laxer than h2, a peer would have it count what h2 never saw.
 
 use std::io;
+
+use crate::limits::CAPACITY_OF_ENVOYS;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEADER_BYTES: usize = 9;
@@ -22,22 +25,36 @@ const STATIC_PSEUDO: std::ops::RangeInclusive<usize> = 1..=7;
 const FIRST_DYNAMIC: usize = 62;
 /// Most bytes that continue an integer: h2 takes no more either.
 const MAX_CONTINUED: u32 = 4;
-/// Most pseudo-header fields among the last 128 that were indexed: the table has no more entries. Each
-/// keeps one frame, so all of them some 400 kB; a peer that calls each of our calls indexes ten.
-const MAX_PSEUDO: u32 = 24;
+/// A stream identifier has 31 bits.
+const STREAM_MASK: u32 = u32::MAX >> 1;
+/// Bytes of [`PRIORITY_BYTES`] that name the stream on which this one depends.
+const DEPENDENCY_BYTES: usize = 4;
 
 /// Whether a connection is cut whose bytes arrive in such pieces: the door of a fuzz target.
 #[doc(hidden)]
 pub fn indexes_too_much(bytes: &[u8], piece: std::num::NonZeroUsize) -> bool {
-    let mut indexing = Indexing::default();
+    let mut indexing = Indexing::new(CAPACITY_OF_ENVOYS.indexed_names);
     let mut pieces = bytes.chunks(piece.get());
-    pieces.any(|piece| indexing.read(piece).is_err())
+    let error = pieces.find_map(|piece| indexing.read(piece).err());
+    error.is_some_and(|error| error.kind() == TOO_MUCH)
 }
+
+/// It indexes too much.
+const TOO_MUCH: io::ErrorKind = io::ErrorKind::ConnectionAborted;
+/// It cannot be followed.
+const MALFORMED: io::ErrorKind = io::ErrorKind::InvalidData;
 
 /// Reads along with one connection.
 #[derive(Debug)]
 pub(crate) struct Indexing {
+    /// Most pseudo-header fields among the last 128 that were indexed: the table has no more entries, and
+    /// each keeps one frame of up to 16 kB.
+    most: u32,
     at: At,
+    /// The stream of the frame.
+    stream: u32,
+    /// Of the stream on which it depends, as far as it was read.
+    dependency: u32,
     field: Field,
     /// What was indexed last: a bit for each, set for a pseudo-header field, the newest lowest.
     recent: u128,
@@ -50,6 +67,8 @@ enum At {
     FrameHeader([u8; FRAME_HEADER_BYTES], usize),
     /// So much of a frame is of no interest.
     Skipping(usize),
+    /// No HTTP/2: h2 takes no byte of it.
+    Other,
     /// At the length of the padding; so much of the frame is left, and whether priority follows.
     PadLength(usize, bool),
     /// In header fields: so much of priority is left before them, of them, and of padding behind them.
@@ -58,8 +77,6 @@ enum At {
         left: usize,
         padding: usize,
     },
-    /// Not HTTP/2, or what h2 does not take either.
-    Passing,
 }
 
 /// Where in a header block we are.
@@ -94,25 +111,27 @@ enum Text {
     Value,
 }
 
-impl Default for Indexing {
-    fn default() -> Self {
+impl Indexing {
+    /// At most so many pseudo-header fields among those that were indexed last.
+    pub(crate) fn new(most: u32) -> Self {
         Self {
+            most,
             at: At::Preface(0),
+            stream: 0,
+            dependency: 0,
             field: Field::Start,
             recent: 0,
         }
     }
-}
 
-impl Indexing {
     /// Reads what the peer said next.
     ///
     /// # Errors
-    /// It indexes too much: the connection has to end.
+    /// It indexes too much, or cannot be followed: the connection has to end.
     pub(crate) fn read(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while let Some((&first, rest)) = bytes.split_first() {
             bytes = match self.at {
-                At::Passing => return Ok(()),
+                At::Other => return Ok(()),
                 At::Skipping(left) => {
                     let here = left.min(bytes.len());
                     self.at = match left - here {
@@ -122,64 +141,79 @@ impl Indexing {
                     &bytes[here..]
                 }
                 _ => {
-                    self.step(first);
+                    self.at = self.step(first).ok_or(MALFORMED)?;
                     rest
                 }
             };
-            if self.recent.count_ones() > MAX_PSEUDO {
-                return Err(io::ErrorKind::ConnectionAborted.into());
+            if self.recent.count_ones() > self.most {
+                return Err(TOO_MUCH.into());
             }
         }
         Ok(())
     }
 
-    fn step(&mut self, byte: u8) {
-        self.at = match self.at {
-            At::Preface(at) if PREFACE[at] != byte => At::Passing,
+    /// One byte; `None` where it cannot be followed.
+    fn step(&mut self, byte: u8) -> Option<At> {
+        Some(match self.at {
+            At::Preface(at) if PREFACE[at] != byte => At::Other,
             At::Preface(at) if at + 1 == PREFACE.len() => next_frame(),
             At::Preface(at) => At::Preface(at + 1),
             At::FrameHeader(mut header, at) => {
                 header[at] = byte;
                 match at + 1 {
-                    FRAME_HEADER_BYTES => self.begin(header),
+                    FRAME_HEADER_BYTES => self.begin(header)?,
                     at => At::FrameHeader(header, at),
                 }
             }
-            At::PadLength(left, has_priority) => block(left - 1, byte.into(), has_priority),
+            At::PadLength(left, has_priority) => block(left - 1, byte.into(), has_priority)?,
             At::Block {
                 priority: 0,
                 left,
                 padding,
-            } => match self.step_field(byte) {
-                Some(field) => {
-                    self.field = field;
-                    fields(0, left - 1, padding)
-                }
-                None => At::Passing,
-            },
+            } => {
+                self.field = self.step_field(byte)?;
+                fields(0, left - 1, padding)
+            }
             At::Block {
                 priority,
                 left,
                 padding,
-            } => fields(priority - 1, left, padding),
-            at @ (At::Skipping(_) | At::Passing) => at,
-        };
+            } => {
+                self.depends(priority, byte)?;
+                fields(priority - 1, left, padding)
+            }
+            at @ (At::Skipping(_) | At::Other) => at,
+        })
     }
 
-    fn begin(&mut self, [a, b, c, kind, flags, ..]: [u8; FRAME_HEADER_BYTES]) -> At {
+    /// A byte of the priority. A stream that depends on itself is reset by h2, which looks at nothing
+    /// else of its frame (RFC 7540 section 5.3.1).
+    fn depends(&mut self, priority: usize, byte: u8) -> Option<()> {
+        let at = PRIORITY_BYTES - priority;
+        if at < DEPENDENCY_BYTES {
+            self.dependency = self.dependency << 8 | u32::from(byte);
+        }
+        let is_read = at + 1 == DEPENDENCY_BYTES;
+        (!is_read || self.dependency & STREAM_MASK != self.stream).then_some(())
+    }
+
+    fn begin(&mut self, header: [u8; FRAME_HEADER_BYTES]) -> Option<At> {
+        let [a, b, c, kind, flags, stream @ ..] = header;
         let left = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
         let has_priority = flags & PRIORITY != 0;
+        self.stream = u32::from_be_bytes(stream) & STREAM_MASK;
+        self.dependency = 0;
         match kind {
-            _ if left == 0 => next_frame(),
+            _ if left == 0 => Some(next_frame()),
             HEADERS => {
                 self.field = Field::Start;
                 match flags & PADDED {
                     0 => block(left, 0, has_priority),
-                    _ => At::PadLength(left, has_priority),
+                    _ => Some(At::PadLength(left, has_priority)),
                 }
             }
-            CONTINUATION => fields(0, left, 0),
-            _ => At::Skipping(left),
+            CONTINUATION => Some(fields(0, left, 0)),
+            _ => Some(At::Skipping(left)),
         }
     }
 
@@ -287,12 +321,10 @@ fn next_frame() -> At {
 }
 
 /// The content of a frame of type HEADERS.
-fn block(left: usize, padding: usize, has_priority: bool) -> At {
+fn block(left: usize, padding: usize, has_priority: bool) -> Option<At> {
     let priority = if has_priority { PRIORITY_BYTES } else { 0 };
-    match left.checked_sub(padding + priority) {
-        Some(left) => fields(priority, left, padding),
-        None => At::Passing,
-    }
+    let left = left.checked_sub(padding + priority)?;
+    Some(fields(priority, left, padding))
 }
 
 fn fields(priority: usize, left: usize, padding: usize) -> At {

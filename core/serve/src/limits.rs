@@ -93,6 +93,7 @@ pub const CAPACITY_OF_IDENTITIES: Capacity = Capacity {
     streams: 256,
     stream_window: 64 * 1024,
     connection_window: 128 * 1024,
+    indexed_names: 16,
 };
 /// The same of a peer that is not recognised: an attestation is one call of 16 KiB, and a node that is
 /// not known any more has some others refused at the same time.
@@ -100,6 +101,7 @@ pub const CAPACITY_OF_STRANGERS: Capacity = Capacity {
     streams: 16,
     stream_window: 32 * 1024,
     connection_window: 64 * 1024,
+    indexed_names: 6,
 };
 /// The same of an Envoy on the sidecar's Unix socket, which has one connection and opens a stream for
 /// each secret that it names: for 1 000 certificates one for each and, where each names the validation
@@ -109,6 +111,7 @@ pub const CAPACITY_OF_ENVOYS: Capacity = Capacity {
     streams: 2_048,
     stream_window: 24 * 1024,
     connection_window: 1024 * 1024,
+    indexed_names: 24,
 };
 /// The same of any other local connection. HTTP/2 clients take a hundred streams for granted before they
 /// have read how many they get, and an Envoy that needs more opens more connections.
@@ -116,6 +119,7 @@ pub const CAPACITY_OF_USERS: Capacity = Capacity {
     streams: 100,
     stream_window: 24 * 1024,
     connection_window: 48 * 1024,
+    indexed_names: 12,
 };
 /// Connections with [`CAPACITY_OF_ENVOYS`] that one registered uid may have: its first. Each costs up to
 /// 0.9 MB where its windows are full.

@@ -129,7 +129,7 @@ impl Listener {
                 peer,
                 greeting: Greeting::within(listener.limits.first_byte_deadline),
                 authority: AuthorityMender::default(),
-                indexing: Indexing::default(),
+                indexing: Indexing::new(place.capacity().indexed_names),
                 place,
             };
             if ready.send(connection).await.is_err() {

@@ -40,6 +40,9 @@ pub struct Capacity {
     /// Bytes of all streams that the peer may send before they are read. Half of it is also what HTTP/2
     /// bears of small frames before it gives a connection up.
     pub connection_window: u32,
+    /// Paths, authorities and the like among the fields that its peer has indexed last: HTTP/2 keeps a
+    /// frame for each.
+    pub indexed_names: u32,
 }
 
 /// Serves a connection until its peer has closed it or, after `ending`, its calls are done.
@@ -53,6 +56,7 @@ pub(super) async fn serve<C: Connection>(
         streams,
         stream_window,
         connection_window,
+        indexed_names: _,
     } = connection.capacity();
     let mut protocol = Builder::new(TokioExecutor::new());
     protocol

@@ -9,7 +9,7 @@ fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
 
 /// How many of these frames pass, in such pieces.
 fn passing(frames: &[Vec<u8>], piece: usize) -> usize {
-    let mut indexing = Indexing::default();
+    let mut indexing = Indexing::new(CAPACITY_OF_ENVOYS.indexed_names);
     indexing.read(PREFACE).unwrap();
     let passes = |frame: &&Vec<u8>| -> bool {
         frame
@@ -19,7 +19,7 @@ fn passing(frames: &[Vec<u8>], piece: usize) -> usize {
     frames.iter().take_while(passes).count()
 }
 
-const MOST: usize = MAX_PSEUDO as usize;
+const MOST: usize = CAPACITY_OF_ENVOYS.indexed_names as usize;
 
 /// A path that is indexed, in each way to say that.
 fn paths() -> Vec<Vec<u8>> {
@@ -69,6 +69,25 @@ fn block_goes_on_in_continuations() {
     assert_eq!(passing(&vec![both; MOST], 5), MOST / paths().len());
 }
 
+/// h2 resets a stream that depends on itself, and never looks at the fields of such a frame.
+#[test]
+fn frame_that_cannot_be_followed_ends_its_connection() {
+    let itself = [&[0x80, 0, 0, 1, 0][..], &paths()[0]].concat();
+    let too_much_padding = [&[200][..], &paths()[0]].concat();
+    let endless = [0x7f, 0xff, 0xff, 0xff, 0xff, 0xff];
+    for frame in [
+        frame(HEADERS, 4 | PRIORITY, &itself),
+        frame(HEADERS, 4 | PADDED, &too_much_padding),
+        frame(HEADERS, 4, &endless),
+    ] {
+        for piece in [1, 3, 100] {
+            assert_eq!(passing(std::slice::from_ref(&frame), piece), 0, "{frame:?}");
+        }
+    }
+    let other = [&[0, 0, 0, 3, 0][..], &[0x83]].concat();
+    assert_eq!(passing(&[frame(HEADERS, 4 | PRIORITY, &other)], 1), 1);
+}
+
 /// A path for each call, again whenever the table has gone round, and what changes with each call.
 #[test]
 fn honest_peers_pass() {
@@ -102,7 +121,7 @@ proptest! {
     ) {
         let frames: Vec<_> = blocks.iter().map(|(b, kind, flags)| frame(*kind, *flags, b)).collect();
         let state = |piece: usize| {
-            let mut indexing = Indexing::default();
+            let mut indexing = Indexing::new(CAPACITY_OF_ENVOYS.indexed_names);
             let stream = [PREFACE, &frames.concat()].concat();
             let read: Result<Vec<()>, _> = stream.chunks(piece).map(|p| indexing.read(p)).collect();
             (read.is_ok(), format!("{indexing:?}"))

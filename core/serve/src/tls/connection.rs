@@ -109,7 +109,7 @@ impl TlsConnection {
             stream: Gathering::new(stream),
             peer,
             greeting: Greeting::within(limit),
-            indexing: Indexing::default(),
+            indexing: Indexing::new(tenure.capacity().indexed_names),
             tenure,
             is_over: false,
         }
