@@ -39,7 +39,7 @@ impl Stalled {
         let text = std::fs::read_to_string(&config)?;
         let lines = text.lines().filter(|line| !line.starts_with("filter"));
         let text = lines.map(|line| format!("{line}\n")).collect::<String>();
-        let text = text.replace("[log]\n", "") + "\n[log]\nfilter = \"trace\"\n";
+        let text = text.replace("[log]\n", "") + "\n[log]\nfilter = \"trace,h2=trace\"\n";
         std::fs::write(&config, text)?;
         let fifo = folder.join("stderr.fifo");
         mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;

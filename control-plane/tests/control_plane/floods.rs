@@ -10,6 +10,7 @@ use futures_util::{StreamExt as _, stream};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use rcgen::KeyPair;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tonic::body::Body;
@@ -17,7 +18,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tower::ServiceExt as _;
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Operator};
 use crate::harness::*;
 use crate::shapes::scrape;
 
@@ -303,5 +304,38 @@ async fn a_flood_of_refusals_is_a_few_lines_of_the_log() {
     eprintln!("{refused} refused, {lines} lines, at most {most} a second");
     assert!(lines < refused / 2, "{lines} lines for {refused} refusals");
     assert!(most < MOST_LINES, "{most} lines a second");
+    daemon.kill().await;
+}
+
+/// Acknowledgements of a PING that one connection of a stranger has bytes for.
+const ACKNOWLEDGEMENTS: usize = 4_000;
+
+/// Sends acknowledgements that nobody asked for, and waits for what comes back for the PING after them.
+async fn acknowledge(operator: &Operator) {
+    let head = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let acknowledgement = b"\0\0\x08\x06\x01\0\0\0\0unasked!";
+    let last = b"the last";
+    let ping = [b"\0\0\x08\x06\0\0\0\0\0", &last[..]].concat();
+    let frames = [head, &*acknowledgement.repeat(ACKNOWLEDGEMENTS), &ping].concat();
+    let mut tls = connect(operator.api, &operator.bundle, None).await.unwrap();
+    tls.write_all(&frames).await.unwrap();
+    let mut read = Vec::new();
+    while !read.windows(last.len()).any(|bytes| bytes == last) {
+        assert!(tls.read_buf(&mut read).await.unwrap() > 0, "{read:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unasked_acknowledgements_are_few_lines_of_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut daemon = Daemon::configure(folder.path(), &folder.path().join("cp"), "");
+    let operator = daemon.start().await;
+    let before = daemon.log().lines().count();
+    for _ in 0..5 {
+        let sent = acknowledge(&operator);
+        timeout(Duration::from_secs(30), sent).await.unwrap();
+    }
+    let lines = daemon.log().lines().count() - before;
+    assert!(lines < MOST_LINES, "{lines} lines");
     daemon.kill().await;
 }

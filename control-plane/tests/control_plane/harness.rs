@@ -22,6 +22,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::process::{Child, ChildStderr, Command};
+use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 pub(crate) use crate::session::{Node, Session, hello, key_proof};
@@ -245,12 +246,12 @@ impl Drop for Plane {
     }
 }
 
-/// A TLS session with the control plane at an address, with or without a client certificate.
-pub(crate) async fn dial(
+/// A TLS connection to the control plane at an address, with or without a client certificate.
+pub(crate) async fn connect(
     address: SocketAddr,
     bundle: &Arc<TrustBundle>,
     identity: Option<(&[Vec<u8>], &KeyPair)>,
-) -> std::io::Result<Session> {
+) -> std::io::Result<TlsStream<TcpStream>> {
     let trust: BundleSet = [Arc::clone(bundle)].into_iter().collect();
     let identity = identity.map(|(chain, key)| {
         let cell = IdentityCell::empty();
@@ -264,7 +265,16 @@ pub(crate) async fn dial(
     tcp.set_nodelay(true)?;
     let name = ServerName::try_from("control-plane").unwrap();
     let tls = tokio_rustls::TlsConnector::from(config);
-    let tls = tls.connect(name, tcp).await?;
+    tls.connect(name, tcp).await
+}
+
+/// A session over such a connection.
+pub(crate) async fn dial(
+    address: SocketAddr,
+    bundle: &Arc<TrustBundle>,
+    identity: Option<(&[Vec<u8>], &KeyPair)>,
+) -> std::io::Result<Session> {
+    let tls = connect(address, bundle, identity).await?;
     let exporter = [0; 32];
     let exporter = tls
         .get_ref()

@@ -5,8 +5,10 @@
 //! are only sent. JSON lines do not show them: where nobody sees them they are not made.
 //! Metrics live with what they count, in each daemon.
 //!
-//! A line that a peer can cause is written with [`peer_line!`]: see [`peer_lines`].
+//! A line that a peer can cause is written with [`peer_line!`]: see [`peer_lines`]. What the libraries
+//! that we use log is limited as well: see the module `libraries`.
 
+mod libraries;
 mod one_line;
 pub mod peer_lines;
 mod queue;
@@ -74,24 +76,18 @@ impl Telemetry {
     /// # Errors
     /// A filter that does not parse, an exporter that cannot be built, a second call.
     pub fn install(settings: &Settings) -> Result<Self, TelemetryError> {
-        let filter = EnvFilter::try_new(&settings.filter).map_err(failed)?;
+        let filter = libraries::filter(&settings.filter).map_err(failed)?;
         let provider = match &settings.otlp_endpoint {
             Some(endpoint) => Some(exporting(settings.service, endpoint)?),
             None => None,
         };
         let queue = Lines::into(stderr()).map_err(failed)?;
         let writer = queue.clone();
-        let seen = provider.is_some() || !settings.json;
-        let traces = provider
-            .as_ref()
-            .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("")));
-        Registry::default()
-            .with(filter)
-            .with(lines(settings.json, move || writer.clone()))
-            .with(traces)
-            .with((!seen).then(no_spans))
-            .try_init()
-            .map_err(failed)?;
+        subscriber(filter, settings.json, provider.as_ref(), move || {
+            writer.clone()
+        })
+        .try_init()
+        .map_err(failed)?;
         let summaries = tokio::spawn(peer_lines::summarize());
         Ok(Self {
             provider,
@@ -126,7 +122,25 @@ impl Drop for Telemetry {
 /// # Errors
 /// A filter that does not parse.
 pub fn check_filter(filter: &str) -> Result<(), TelemetryError> {
-    EnvFilter::try_new(filter).map(drop).map_err(failed)
+    libraries::filter(filter).map(drop).map_err(failed)
+}
+
+/// All that becomes of an event or a span.
+fn subscriber<W: Write + 'static>(
+    filter: EnvFilter,
+    json: bool,
+    provider: Option<&SdkTracerProvider>,
+    writer: impl Fn() -> W + Send + Sync + 'static,
+) -> impl Subscriber + Send + Sync {
+    let seen = provider.is_some() || !json;
+    let traces =
+        provider.map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("")));
+    Registry::default()
+        .with(filter)
+        .with(libraries::Limited)
+        .with(lines(json, writer))
+        .with(traces)
+        .with((!seen).then(no_spans))
 }
 
 fn exporting(service: &'static str, endpoint: &str) -> Result<SdkTracerProvider, TelemetryError> {

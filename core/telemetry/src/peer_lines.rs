@@ -19,6 +19,7 @@
 //! nodes do. How many lines of its kind were left out is the field `left_out` of the next line;
 //! where none follows, a summary tells it within [`SUMMARY_INTERVAL`]. Lines at debug are for an
 //! operator who looks for something, and need no limit; nor do lines that only an operator causes.
+//! Libraries know nothing of this: all of them are one part of this process, see the module `libraries`.
 
 pub(crate) mod limit;
 
@@ -108,11 +109,27 @@ pub fn admit(principal: Principal) -> Option<u64> {
     let mut limit = limit.lock().unwrap_or_else(PoisonError::into_inner);
     let admitted = limit.admit(principal.key, Instant::now());
     drop(limit);
-    if admitted.is_none() {
+    note(admitted.is_some());
+    admitted
+}
+
+/// Whether one more line of a library is written. They cannot say how many were left out before it:
+/// the next line of a part of this process does, or the summary.
+pub(crate) fn admit_library() -> bool {
+    let libraries = Principal::part("libraries");
+    let limit = LIMITS[libraries.kind as usize].lock();
+    let mut limit = limit.unwrap_or_else(PoisonError::into_inner);
+    let admitted = limit.admit_untold(libraries.key, Instant::now());
+    drop(limit);
+    note(admitted);
+    admitted
+}
+
+fn note(admitted: bool) {
+    if !admitted {
         LEFT_OUT.fetch_add(1, Ordering::Relaxed);
         PENDING.notify_one();
     }
-    admitted
 }
 
 /// Lines that were left out since the process started, for a metric.

@@ -52,11 +52,17 @@ pub(crate) struct LineLimit {
 impl LineLimit {
     /// How many lines were left out before this one; `None` where it is left out as well.
     pub(crate) fn admit(&mut self, principal: u64, now: Instant) -> Option<u64> {
-        let admitted = self.take(principal, now);
-        if admitted.is_none() {
+        self.admit_untold(principal, now)
+            .then(|| self.take_left_out())
+    }
+
+    /// Whether this line is written, where it cannot tell how many were left out before it.
+    pub(crate) fn admit_untold(&mut self, principal: u64, now: Instant) -> bool {
+        let admitted = self.take(principal, now).is_some();
+        if !admitted {
             self.left_out += 1;
         }
-        admitted.map(|()| self.take_left_out())
+        admitted
     }
 
     /// How many lines were left out since this was last told.

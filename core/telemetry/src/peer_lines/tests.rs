@@ -1,7 +1,6 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::*;
@@ -23,12 +22,15 @@ impl Write for Log {
 
 /// What a daemon writes meanwhile, at info.
 fn written(act: impl FnOnce()) -> Vec<String> {
+    written_at("info", act)
+}
+
+/// What a daemon with this filter writes meanwhile.
+fn written_at(filter: &str, act: impl FnOnce()) -> Vec<String> {
     let log = Log::default();
     let writer = log.clone();
-    let subscriber = tracing_subscriber::registry()
-        .with(EnvFilter::new("info"))
-        .with(crate::lines(true, move || writer.clone()))
-        .with(crate::no_spans());
+    let filter = crate::libraries::filter(filter).unwrap();
+    let subscriber = crate::subscriber(filter, true, None, move || writer.clone());
     tracing::subscriber::with_default(subscriber, act);
     let written = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     written.lines().map(str::to_owned).collect()
@@ -55,6 +57,81 @@ fn a_flood_is_a_few_lines_and_a_count() {
         "{summary}"
     );
     assert!(left_out_total() > 0);
+}
+
+/// What libraries say of a peer that floods: a thousand of each level.
+fn flood_of_libraries() {
+    for _ in 0..1_000 {
+        tracing::error!(target: "sqlx::pool", "no connection");
+        tracing::warn!(target: "h2::proto::ping_pong", "recv PING ack that we never sent");
+        tracing::info!(target: "hyper", "accepted");
+        tracing::debug!(target: "h2::codec", "received");
+    }
+}
+
+/// How many of these lines have a target that begins so.
+fn count(lines: &[String], target: &str) -> usize {
+    let target = format!("\"target\":\"{target}");
+    lines.iter().filter(|line| line.contains(&target)).count()
+}
+
+/// So many lines has a principal in that time.
+fn most_since(begun: Instant) -> usize {
+    15 * (usize::try_from(begun.elapsed().as_secs()).unwrap() + 1)
+}
+
+#[test]
+fn libraries_write_errors_only_and_few() {
+    let _alone = ALONE.blocking_lock();
+    for filter in ["info", "debug", "countersign=warn,trace"] {
+        let begun = Instant::now();
+        let lines = written_at(filter, flood_of_libraries);
+        assert_eq!(count(&lines, "sqlx"), lines.len(), "{filter}");
+        assert!(lines.len() <= most_since(begun), "{} lines", lines.len());
+    }
+    let told = written(tell_left_out);
+    assert_eq!(told.len(), 1, "{told:?}");
+    let told = &told[0];
+    assert!(told.contains("lines about peers were left out"), "{told}");
+}
+
+#[test]
+fn library_that_is_named_is_limited_as_well() {
+    let _alone = ALONE.blocking_lock();
+    let begun = Instant::now();
+    let mut lines = Vec::new();
+    // Another test may have used up the share of this moment.
+    while lines.is_empty() {
+        lines = written_at("off, h2=warn", flood_of_libraries);
+    }
+    assert_eq!(count(&lines, "h2::proto::ping_pong"), lines.len());
+    assert!(lines.len() <= most_since(begun), "{} lines", lines.len());
+}
+
+#[test]
+fn debug_lines_of_a_named_library_are_all_there() {
+    let _alone = ALONE.blocking_lock();
+    let lines = written_at("info,h2=debug", flood_of_libraries);
+    assert_eq!(count(&lines, "h2::codec"), 1_000);
+}
+
+#[test]
+fn filter_of_our_own_code_is_kept() {
+    let ours = || {
+        tracing::warn!(target: "countersign_sidecar", "first");
+        tracing::debug!(target: "countersign_verify", "second");
+    };
+    for (filter, expected) in [
+        ("info", 1),
+        ("debug", 2),
+        ("off", 0),
+        ("countersign_verify=debug", 1),
+        ("info,countersign_verify=debug", 2),
+        ("countersign=error,debug", 0),
+        ("", 0),
+    ] {
+        assert_eq!(written_at(filter, ours).len(), expected, "{filter:?}");
+    }
 }
 
 #[test]
