@@ -58,6 +58,11 @@ impl Wake for Turn {
 }
 
 impl<S> Gathering<S> {
+    /// The stream.
+    pub(crate) fn inner_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
     pub(crate) fn new(inner: S) -> Self {
         Self {
             inner,

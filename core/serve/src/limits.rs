@@ -24,10 +24,13 @@ pub const KEEPALIVE_PROBES: u32 = 4;
 /// Handshakes under way at once on one listener; one more cuts the oldest of the source with the
 /// most, which is a stalled one.
 pub const MAX_PENDING_HANDSHAKES: usize = 1_024;
+/// Bytes below TLS of a peer in its handshake, where a chain may have 16 kB. Afterwards as many more of one
+/// that is not recognised, beside what its calls say.
+pub const MAX_HANDSHAKE_BYTES: usize = 24 * 1024;
 /// Connections open at once on one TLS listener of peers that are not recognised: nodes on their
-/// way to their first SVID, and strangers. Each costs about 43 kB, so all of them 44 MB. One call
-/// takes milliseconds, so it is enough for a fleet that attests at the rate that we can sign at.
-pub const MAX_STRANGERS: usize = 1_024;
+/// way to their first SVID, and strangers. Each costs about 43 kB, and can be made to cost twice that. One
+/// call takes milliseconds, so it is enough for a fleet that attests at the rate that we can sign at.
+pub const MAX_STRANGERS: usize = 512;
 /// So long a connection of a peer that is not recognised lasts, whatever it does: an attestation
 /// is one call of at most 10 s, after which the sidecar comes back with its SVID.
 pub const STRANGER_LIFETIME: Duration = Duration::from_secs(30);

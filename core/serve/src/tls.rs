@@ -2,6 +2,7 @@
 
 mod connection;
 mod incoming;
+mod metered;
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use crate::limits::HANDSHAKE_DEADLINE;
 
 pub use connection::TlsConnection;
 pub use incoming::{TlsService, incoming};
+pub use metered::Metered;
 
 pub use crate::places::Standing;
 
@@ -72,25 +74,28 @@ impl HandshakeError {
     }
 }
 
-/// One handshake, within [`HANDSHAKE_DEADLINE`], on an accepted connection.
+/// One handshake, within [`HANDSHAKE_DEADLINE`], on an accepted connection. Whoever has finished it may
+/// send what it likes.
 ///
 /// # Errors
 /// The handshake failed or ran out of time; the connection is closed.
 pub async fn handshake(
     stream: TcpStream,
     config: Arc<ServerConfig>,
-) -> Result<TlsStream<TcpStream>, HandshakeError> {
-    handshake_within(stream, config, HANDSHAKE_DEADLINE).await
+) -> Result<TlsStream<Metered>, HandshakeError> {
+    let mut stream = handshake_within(stream, config, HANDSHAKE_DEADLINE).await?;
+    stream.get_mut().0.unlimited();
+    Ok(stream)
 }
 
 async fn handshake_within(
     stream: TcpStream,
     config: Arc<ServerConfig>,
     deadline: Duration,
-) -> Result<TlsStream<TcpStream>, HandshakeError> {
+) -> Result<TlsStream<Metered>, HandshakeError> {
     // A socket that is closed already says so in the handshake.
     let _ = stream.set_nodelay(true);
-    let accepting = TlsAcceptor::from(config).accept(stream);
+    let accepting = TlsAcceptor::from(config).accept(Metered::new(stream));
     match timeout(deadline, Box::pin(accepting)).await {
         Ok(finished) => Ok(finished?),
         Err(_) => Err(HandshakeError::Deadline),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use countersign_serve::places::Place;
-use countersign_serve::tls::handshake;
+use countersign_serve::tls::{Metered, handshake};
 use countersign_verify::tls::{ClientAuth, IdentityCell, PeerRule, TrustCell, server_config};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
@@ -63,14 +63,14 @@ impl InboundRoute {
         &self,
         entering: Entering,
         connection: &Connection,
-    ) -> Result<(TcpStream, TlsStream<TcpStream>, Place), Ended> {
+    ) -> Result<(TcpStream, TlsStream<Metered>, Place), Ended> {
         let Entering { stream, turn, open } = entering;
         let presented = connection.presented().inspect_err(|_| reset(&stream))?;
         let accepting = turn.pass(handshake(stream, Arc::clone(&self.tls)));
         let tls = connection.handshake(&presented, accepting).await?;
         let peer = connection.verified(tls.get_ref().1.peer_certificates());
         let place = settle(&open, peer)?;
-        let admitting = self.workload(connection, &presented, tls.get_ref().0);
+        let admitting = self.workload(connection, &presented, tls.get_ref().0.tcp());
         let workload = connection.while_right(admitting).await??;
         Ok((workload, tls, place))
     }

@@ -7,17 +7,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 
-use super::TlsPeer;
+use super::{Metered, TlsPeer};
 use crate::counters::Counters;
 use crate::gathering::Gathering;
 use crate::greeting::Greeting;
 use crate::grpc::{Capacity, Connection};
 use crate::indexing::Indexing;
-use crate::limits::{CAPACITY_OF_IDENTITIES, CAPACITY_OF_STRANGERS, Limits};
+use crate::limits::{CAPACITY_OF_IDENTITIES, CAPACITY_OF_STRANGERS, Limits, MAX_HANDSHAKE_BYTES};
 use crate::places::Place;
 
 /// For how long a connection may stay: while it has its place, and a stranger only for a while.
@@ -89,7 +88,7 @@ impl Tenure {
 /// An accepted TLS connection with a first-byte deadline, whose answers are gathered.
 #[derive(Debug)]
 pub struct TlsConnection {
-    stream: Gathering<TlsStream<TcpStream>>,
+    stream: Gathering<TlsStream<Metered>>,
     peer: TlsPeer,
     greeting: Greeting,
     indexing: Indexing,
@@ -100,11 +99,16 @@ pub struct TlsConnection {
 impl TlsConnection {
     /// The first bytes are due within `limit`.
     pub(super) fn new(
-        stream: TlsStream<TcpStream>,
+        mut stream: TlsStream<Metered>,
         peer: TlsPeer,
         tenure: Tenure,
         limit: Duration,
     ) -> Self {
+        let metered = stream.get_mut().0;
+        match tenure.end {
+            None => metered.unlimited(),
+            Some(_) => metered.grant(MAX_HANDSHAKE_BYTES),
+        }
         Self {
             stream: Gathering::new(stream),
             peer,
@@ -146,6 +150,8 @@ impl AsyncRead for TlsConnection {
         let before = buf.filled().len();
         let read = this.greeting.poll_read(Pin::new(&mut this.stream), cx, buf);
         let new = &buf.filled()[before..];
+        // What came of TLS itself, and was no part of a call, is not granted again.
+        this.stream.inner_mut().get_mut().0.grant(new.len());
         let heard = this.tenure.heard(new.len());
         let heard = heard.and_then(|()| this.indexing.read(new));
         if let Err(too_much) = heard {

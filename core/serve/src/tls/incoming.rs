@@ -18,7 +18,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::Stream;
 
 use super::connection::{Tenure, TlsConnection};
-use super::{HandshakeError, TlsPeer, handshake_within};
+use super::{HandshakeError, Metered, TlsPeer, handshake_within};
 use crate::accept::{Ready, accept_tcp};
 use crate::counters::Counters;
 use crate::limits::Limits;
@@ -150,11 +150,7 @@ impl Greeter {
     }
 
     /// A connection with its place; `None` where there is none for it.
-    fn connection(
-        &self,
-        stream: TlsStream<TcpStream>,
-        address: SocketAddr,
-    ) -> Option<TlsConnection> {
+    fn connection(&self, stream: TlsStream<Metered>, address: SocketAddr) -> Option<TlsConnection> {
         let (_, session) = stream.get_ref();
         let label = self.service.exporter_label;
         let exporter = session.export_keying_material([0; 32], label, None).ok()?;

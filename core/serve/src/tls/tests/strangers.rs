@@ -265,3 +265,24 @@ async fn full_listener_refuses_and_cuts_nobody() {
     assert_eq!(server.counters.refused.value(), 1);
     assert_eq!(server.counters.connections.displaced(), 0);
 }
+
+/// TLS keeps an unfinished message of a handshake, however long it says that it is.
+#[tokio::test]
+async fn handshake_that_is_too_long_is_cut() {
+    let server = Server::open(Limits::default()).await;
+    let mut peer = TcpStream::connect(("127.0.0.1", server.port))
+        .await
+        .unwrap();
+    // A ClientHello of 60 kB (RFC 8446 section 4), in records of 8 KiB.
+    let mut record = vec![22, 3, 1, 0x20, 0];
+    record.extend([1, 0, 0xea, 0x60]);
+    record.resize(5 + 8_192, 0);
+    peer.write_all(&record).await.unwrap();
+    record[5..9].fill(0);
+    for _ in 0..3 {
+        // Whoever is cut notices here, or below.
+        let _ = peer.write_all(&record).await;
+    }
+    closed(&mut peer).await;
+    eventually(|| server.counters.failed.value() == 1).await;
+}
