@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use countersign_model::{EntitlementId, SpiffeId, TrustDomain};
 use countersign_proto::sds::secret_discovery_service_server::SecretDiscoveryServiceServer;
 use countersign_proto::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
+use countersign_serve::limits::{BYTES_OF_A_USER, BYTES_OF_LOCAL_STRANGERS};
 use countersign_serve::messages::{Account, ByteBudget, MessageBounds, Payer, Shares};
 use countersign_serve::places::Standing;
 use countersign_serve::unix::{UnixPeer, UnixSocket, UserPlace, UserPlaces, incoming_by_standing};
@@ -67,16 +68,16 @@ pub struct LocalApi {
 /// user has enough for thousands of secrets; the total is for as many users as a node has.
 const SHARES: Shares = Shares {
     total: 256 * 1024 * 1024,
-    each: 16 * 1024 * 1024,
+    each: BYTES_OF_A_USER,
 };
 
 /// What all callers that may have nothing make this process hold together: messages and names as
-/// above, answers that they do not read, and what their streams take. One of them may have half: an Envoy
+/// above, answers that they do not read, and what their streams take. One of them may have 20 MiB: an Envoy
 /// with a thousand secrets, while this node does not know yet who may have what. Where all is taken, the
 /// oldest connection of the uid with the most goes.
 const STRANGERS: Shares = Shares {
-    total: 48 * 1024 * 1024,
-    each: 24 * 1024 * 1024,
+    total: BYTES_OF_LOCAL_STRANGERS,
+    each: 20 * 1024 * 1024,
 };
 
 impl LocalApi {

@@ -77,6 +77,12 @@ pub const CALLS_OF_LOCAL_STRANGERS: CallBounds = CallBounds {
     each: 1_280,
     total: 1_536,
 };
+/// Bytes that one local user makes us hold: unfinished messages, names, answers that are not read.
+pub const BYTES_OF_A_USER: usize = 16 * 1024 * 1024;
+/// The same of all local users together who may have nothing.
+pub const BYTES_OF_LOCAL_STRANGERS: usize = 24 * 1024 * 1024;
+/// Their connections, where the configuration says nothing else: the pods of a full node.
+pub const MAX_LOCAL_STRANGERS: usize = 256;
 /// A frame of an answer that is no longer is paid for with the place of its call.
 pub const FREE_REPLY_BYTES: usize = 4 * 1024;
 /// No stream has a smaller window. A peer that has not read our settings yet sends 65,535 bytes of one (RFC
@@ -122,7 +128,12 @@ pub const CAPACITY_OF_USERS: Capacity = Capacity {
     streams: 100,
     stream_window: 24 * 1024,
     connection_window: 48 * 1024,
-    indexed_names: 12,
+    indexed_names: 8,
+};
+/// The same of a local connection whose user may have nothing: a workload that calls each method.
+pub const CAPACITY_OF_LOCAL_STRANGERS: Capacity = Capacity {
+    indexed_names: 4,
+    ..CAPACITY_OF_USERS
 };
 /// Connections with [`CAPACITY_OF_ENVOYS`] that one registered uid may have: its first. Each costs up to
 /// 0.9 MB where its windows are full.
@@ -209,5 +220,41 @@ impl Default for Limits {
             max_connections_per_identity: MAX_CONNECTIONS_PER_IDENTITY,
             max_connections_per_uid: MAX_CONNECTIONS_PER_UID,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Promised of whatever one local user does, and of all that may have nothing together.
+    const PROMISED_BYTES: usize = 64 << 20;
+    /// Measured: an idle connection, a call, and the frame that a name of an index keeps.
+    const CONNECTION_BYTES: usize = 43 * 1024;
+    const CALL_BYTES: usize = 7 * 1024;
+    const FRAME_BYTES: usize = 16 * 1024;
+
+    fn connections(count: usize, capacity: &Capacity) -> usize {
+        count * (CONNECTION_BYTES + capacity.indexed_names as usize * FRAME_BYTES)
+    }
+
+    #[test]
+    fn sum_of_what_one_local_user_may_hold_is_bounded() {
+        let others = MAX_CONNECTIONS_PER_UID - ENVOYS_OF_A_UID;
+        let sum = connections(ENVOYS_OF_A_UID, &CAPACITY_OF_ENVOYS)
+            + connections(others, &CAPACITY_OF_USERS)
+            + CALLS_OF_USERS.of_one() * CALL_BYTES
+            + BYTES_OF_A_USER;
+        assert!(sum <= PROMISED_BYTES, "{sum}");
+    }
+
+    #[test]
+    fn sum_of_what_all_without_an_identity_may_hold_is_bounded() {
+        let others = MAX_LOCAL_STRANGERS - ENVOYS_OF_STRANGERS;
+        let sum = connections(ENVOYS_OF_STRANGERS, &CAPACITY_OF_ENVOYS)
+            + connections(others, &CAPACITY_OF_LOCAL_STRANGERS)
+            + CALLS_OF_LOCAL_STRANGERS.total * CALL_BYTES
+            + BYTES_OF_LOCAL_STRANGERS;
+        assert!(sum <= PROMISED_BYTES, "{sum}");
     }
 }

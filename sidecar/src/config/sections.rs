@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use countersign_cli::Reader;
-use countersign_serve::limits::{MAX_CONNECTIONS, MAX_CONNECTIONS_PER_UID};
+use countersign_serve::limits::{MAX_CONNECTIONS, MAX_CONNECTIONS_PER_UID, MAX_LOCAL_STRANGERS};
 use countersign_serve::ops::{MAX_HOSTS, parse_host};
 use http::Uri;
 
@@ -12,7 +12,7 @@ use http::Uri;
 pub const DEFAULT_ENROL_AHEAD: u64 = 64;
 /// `max_strangers` where it is not set: every pod of a node, which at most 250 are, while the sidecar
 /// does not know yet who may have what. They cost 10 MB while they do no harm.
-pub const DEFAULT_MAX_STRANGERS: u64 = 256;
+pub const DEFAULT_MAX_STRANGERS: u64 = MAX_LOCAL_STRANGERS as u64;
 /// Largest `enrol_ahead`.
 const MAX_ENROL_AHEAD: u64 = 16_384;
 /// Most addresses of the control plane: enough for one name in each of a few sites. What more of

@@ -15,7 +15,8 @@ use std::task::Context;
 use crate::counters::Counters;
 use crate::grpc::Capacity;
 use crate::limits::{
-    CAPACITY_OF_ENVOYS, CAPACITY_OF_USERS, ENVOYS_OF_A_UID, ENVOYS_OF_STRANGERS, Limits,
+    CAPACITY_OF_ENVOYS, CAPACITY_OF_LOCAL_STRANGERS, CAPACITY_OF_USERS, ENVOYS_OF_A_UID,
+    ENVOYS_OF_STRANGERS, Limits,
 };
 use crate::places::{Bounds, Holder, Place, Places, Standing, Surplus};
 
@@ -144,9 +145,11 @@ impl UserPlace {
 
     /// What its connection may hold.
     pub(super) fn capacity(&self) -> Capacity {
-        match self.lock().envoy {
-            Some(_) => CAPACITY_OF_ENVOYS,
-            None => CAPACITY_OF_USERS,
+        let seat = self.lock();
+        match (&seat.envoy, seat.standing) {
+            (Some(_), _) => CAPACITY_OF_ENVOYS,
+            (None, Standing::Recognised) => CAPACITY_OF_USERS,
+            (None, Standing::Stranger) => CAPACITY_OF_LOCAL_STRANGERS,
         }
     }
 

@@ -3,10 +3,15 @@
 use super::*;
 use crate::local_api::harness::{by_program, channel_over, strangers};
 use countersign_serve::Limits;
+use countersign_serve::limits::BYTES_OF_LOCAL_STRANGERS;
 
 /// As subordinate uids are handed out.
 const FIRST: u32 = 100_000;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What one uid of them may hold, and what is left for all others.
+const MOST: usize = 20 << 20;
+const REST: usize = BYTES_OF_LOCAL_STRANGERS - MOST;
 
 fn few() -> Limits {
     Limits {
@@ -58,8 +63,8 @@ async fn a_program_is_recognised_before_a_byte_is_read() {
     let _flood = flood(&node).await;
     // Nothing is left for strangers to hold.
     let mut all = Vec::new();
-    for uid in [FIRST, FIRST + 1] {
-        all.push(node.api.strangers_hold(uid, 24 << 20).unwrap());
+    for (uid, bytes) in [(FIRST, MOST), (FIRST + 1, REST)] {
+        all.push(node.api.strangers_hold(uid, bytes).unwrap());
     }
     let _envoy = served(node.channel().await, serial).await;
     assert_eq!(open(&node).0, 1);
@@ -113,8 +118,8 @@ async fn the_stranger_who_holds_most_bytes_gives_way() {
     node.hold(entitlement("/db", theirs(), 1));
     let mut greedy = strangers(&node.socket(), FIRST..FIRST + 1, 1).await;
     until(|| open(&node) == (0, 1)).await;
-    let most = node.api.strangers_hold(FIRST, 24 << 20).unwrap();
-    let _rest = node.api.strangers_hold(FIRST + 1, (24 << 20) - 1).unwrap();
+    let most = node.api.strangers_hold(FIRST, MOST).unwrap();
+    let _rest = node.api.strangers_hold(FIRST + 1, REST - 1).unwrap();
     let made = strangers(&node.socket(), FIRST + 2..FIRST + 3, 1).await;
     let channel = channel_over(made.into_iter().next().unwrap()).await;
     let mut client = SecretDiscoveryServiceClient::new(channel.clone());
