@@ -5,13 +5,17 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream as StdStream;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::mpsc;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep};
 use tokio_stream::Stream;
 use tokio_util::task::AbortOnDropHandle;
@@ -28,9 +32,20 @@ pub async fn accept_tcp(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     (stream, peer)
 }
 
-/// The next connection of a Unix listener, as [`accept_tcp`].
-pub(crate) async fn accept_unix(listener: &UnixListener) -> UnixStream {
-    persistently(|| listener.accept()).await.0
+/// The next connection of a Unix listener, as [`accept_tcp`]. What waits already is taken without the
+/// runtime, which does not know it yet: that is most of what a connection costs, and not each is worth
+/// it.
+pub(crate) async fn accept_unix(listener: &UnixListener) -> StdStream {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let accept = async || {
+        // Others get their turn.
+        consume_budget().await;
+        match accept_with(listener, flags) {
+            Err(Errno::AGAIN) => listener.accept().await?.0.into_std(),
+            accepted => Ok(accepted?.into()),
+        }
+    };
+    persistently(accept).await
 }
 
 async fn persistently<T, F>(mut accept: impl FnMut() -> F) -> T

@@ -20,8 +20,10 @@ pub struct Counters {
     pub late: Count,
     /// Handshakes that TLS or the verifier refused, or that broke.
     pub failed: Count,
-    /// Closed at once: too many connections, or not admitted.
+    /// Closed at once: too many connections, too many a second, or not admitted.
     pub refused: Count,
+    /// Hung up before they were looked at.
+    pub gone: Count,
     /// Served, and cut because a stranger may stay only for a while.
     pub overdue: Count,
     /// Places of handshakes under way.
@@ -35,7 +37,7 @@ pub struct Counters {
 
 impl Counters {
     /// Every count with its word for metric labels.
-    pub fn results(&self) -> [(&'static str, u64); 7] {
+    pub fn results(&self) -> [(&'static str, u64); 8] {
         let displaced = self.strangers.displaced() + self.connections.displaced();
         [
             ("served", self.served.value()),
@@ -43,6 +45,7 @@ impl Counters {
             ("failed", self.failed.value()),
             ("evicted", self.handshakes.displaced()),
             ("refused", self.refused.value()),
+            ("gone", self.gone.value()),
             ("displaced", displaced),
             ("overdue", self.overdue.value()),
         ]

@@ -47,6 +47,14 @@ pub const MAX_CONNECTIONS_PER_IDENTITY: usize = 8;
 /// Connections open at once of one uid on a Unix listener: one user cannot take them all. A process
 /// needs one, and a node has some hundred pods.
 pub const MAX_CONNECTIONS_PER_UID: usize = 128;
+/// Connections that one uid that may have nothing opens at once on a Unix socket, and so many a second
+/// beyond them; one more is closed unread. All who may have nothing have 256 places, and come back
+/// together when a sidecar starts, before it is known who may have what. One process connects 65,000
+/// times a second.
+pub const CONNECTS_OF_A_STRANGER: ConnectRate = ConnectRate {
+    burst: 1_024,
+    a_second: 100,
+};
 /// Connections that are ready and wait for the server to take them.
 pub const MAX_READY_CONNECTIONS: usize = 64;
 /// Calls under way at once of strangers: one for each connection that they may have, and again as many
@@ -165,6 +173,15 @@ pub const SOCKET_LOOK_INTERVAL: Duration = Duration::from_secs(2);
 pub const ACCEPT_BACKOFF: Duration = Duration::from_millis(50);
 /// A listener warns at most this often of what lasts.
 pub const WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often somebody may connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectRate {
+    /// At once.
+    pub burst: u32,
+    /// In each second beyond those.
+    pub a_second: u32,
+}
 
 /// How many calls may be under way at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,17 +4,21 @@ mod authority;
 mod bind;
 mod dial;
 mod kept;
+mod pace;
 mod user_places;
 
 use std::io;
+use std::os::unix::net::UnixStream as StdStream;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use countersign_telemetry::{Principal, peer_line};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::Stream;
 
 use crate::accept::Ready;
@@ -22,13 +26,14 @@ use crate::counters::Counters;
 use crate::greeting::Greeting;
 use crate::grpc::{Capacity, Connection};
 use crate::indexing::Indexing;
-use crate::limits::Limits;
+use crate::limits::{CONNECTS_OF_A_STRANGER, Limits};
 use crate::places::Standing;
 
 use authority::AuthorityMender;
 pub use bind::{SocketModes, bind_unix};
 pub use dial::{Squatter, dial};
 pub use kept::UnixSocket;
+use pace::Pace;
 pub use user_places::{UserPlace, UserPlaces};
 
 /// What becomes of the bytes of one connection that arrive in such pieces: the door of a fuzz
@@ -99,6 +104,8 @@ pub fn incoming_by_standing(
 /// What an accept loop has.
 struct Listener {
     places: UserPlaces,
+    /// How often users without an identity come.
+    pace: Pace,
     limits: Limits,
     counters: Arc<Counters>,
 }
@@ -110,15 +117,17 @@ impl Listener {
         (places, limits, counters): (UserPlaces, Limits, Arc<Counters>),
         ready: mpsc::Sender<UnixConnection>,
     ) {
-        let listener = Self {
+        let mut listener = Self {
             places,
+            pace: Pace::new(CONNECTS_OF_A_STRANGER),
             limits,
             counters,
         };
         loop {
             let stream = socket.accept().await;
-            let Ok(peer) = UnixPeer::of(&stream) else {
-                continue; // gone already
+            let Some((stream, peer)) = caller(stream) else {
+                listener.counters.gone.increment();
+                continue;
             };
             let Some(place) = listener.place(&peer, standing(&peer)) else {
                 listener.counters.refused.increment();
@@ -139,12 +148,16 @@ impl Listener {
         }
     }
 
-    fn place(&self, peer: &UnixPeer, standing: Option<Standing>) -> Option<Arc<UserPlace>> {
+    fn place(&mut self, peer: &UnixPeer, standing: Option<Standing>) -> Option<Arc<UserPlace>> {
         let Some(standing) = standing else {
             tracing::debug!(uid = peer.uid, pid = peer.pid, "connection refused");
             return None;
         };
         if standing == Standing::Stranger {
+            if !self.pace.admits(peer.uid, Instant::now()) {
+                tell_hurry(peer);
+                return None;
+            }
             self.tell_crowd(peer);
         }
         let place = self.places.take(peer.uid, standing);
@@ -180,6 +193,34 @@ impl Listener {
             "connection refused: its user has too many open, or too few are left"
         );
     }
+}
+
+fn tell_hurry(peer: &UnixPeer) {
+    peer_line!(
+        WARN,
+        Principal::uid(peer.uid),
+        uid = peer.uid,
+        pid = peer.pid,
+        most_a_second = CONNECTS_OF_A_STRANGER.a_second,
+        "connection refused: its user has no identity and connects too often"
+    );
+}
+
+/// Whoever connected and has not hung up since. Only then the runtime gets to know the connection: it
+/// costs more than a `connect`, and the accept loop is to be faster than who connects without end.
+fn caller(stream: StdStream) -> Option<(UnixStream, UnixPeer)> {
+    if has_hung_up(&stream) {
+        return None;
+    }
+    let stream = UnixStream::from_std(stream).ok()?;
+    let peer = UnixPeer::of(&stream).ok()?;
+    Some((stream, peer))
+}
+
+fn has_hung_up(stream: &StdStream) -> bool {
+    // That it hung up is told unasked.
+    let mut events = [PollFd::new(stream, PollFlags::empty())];
+    poll(&mut events, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 /// An accepted Unix connection with a first-byte deadline.

@@ -4,8 +4,9 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::unix::net::UnixStream;
 
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::bind::BoundAt;
@@ -36,7 +37,7 @@ impl UnixSocket {
         }
     }
 
-    /// The next connection; meanwhile the file is kept at its place. Cancel safe.
+    /// The next connection, which does not block; meanwhile the file is kept at its place. Cancel safe.
     pub(crate) async fn accept(&mut self) -> UnixStream {
         loop {
             if let Some(stream) = self.waiting.pop_front() {
@@ -73,7 +74,7 @@ impl UnixSocket {
         let old = old.into_std()?;
         while let Ok((stream, _)) = old.accept() {
             stream.set_nonblocking(true)?;
-            self.waiting.push_back(UnixStream::from_std(stream)?);
+            self.waiting.push_back(stream);
         }
         Ok(())
     }

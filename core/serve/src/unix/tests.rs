@@ -1,3 +1,4 @@
+use std::io::Write as _;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -6,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_stream::StreamExt as _;
 
 use super::*;
-use crate::limits::MAX_READY_CONNECTIONS;
+use crate::limits::{ConnectRate, MAX_READY_CONNECTIONS};
 use crate::testing::{closed, eventually, soon};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -109,12 +110,46 @@ async fn vanished_callers_leave_no_trace() {
     };
     let mut server = Server::start(limits, |_| true);
     for _ in 0..300 {
-        drop(server.dial().await);
+        let client = server.dial().await;
         let mut connection = server.next().await;
+        drop(client);
         assert_eq!(soon(connection.read(&mut [0; 8])).await.unwrap(), 0);
     }
     assert_eq!(server.counters.served.value(), 300);
     assert_eq!(server.counters.refused.value(), 0);
+}
+
+/// One runtime thread: nothing is accepted before all of them have hung up.
+#[tokio::test]
+async fn caller_that_hung_up_takes_no_place() {
+    let mut server = Server::start(Limits::default(), |_| true);
+    for n in 0..300 {
+        let mut client = StdStream::connect(&server.path).unwrap();
+        if n % 2 == 0 {
+            client.write_all(PREFACE).unwrap();
+        }
+    }
+    let _client = server.dial().await;
+    let _served = server.next().await;
+    let counters = &server.counters;
+    eventually(|| counters.served.value() == 1).await;
+    assert_eq!(
+        (counters.gone.value(), counters.connections.open()),
+        (300, 1)
+    );
+}
+
+/// What is sent and not read does not tell an open connection from one that ended.
+#[tokio::test]
+async fn caller_that_has_said_all_it_has_to_say_is_served() {
+    let mut server = Server::start(Limits::default(), |_| true);
+    let mut client = StdStream::connect(&server.path).unwrap();
+    client.write_all(PREFACE).unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut said = Vec::new();
+    let mut connection = server.next().await;
+    soon(connection.read_to_end(&mut said)).await.unwrap();
+    assert_eq!(said, PREFACE);
 }
 
 #[tokio::test]
@@ -257,6 +292,29 @@ async fn strangers_share_few_places_and_displace_each_other() {
     let _recognised = listener.dial(Standing::Recognised).await;
     assert_eq!(listener.open(), (1, 2));
     assert_eq!(listener.server.counters.refused.value(), 0);
+}
+
+#[tokio::test]
+async fn stranger_that_connects_without_end_is_closed_at_once() {
+    let mut listener = Judging::start(few());
+    let ConnectRate { burst, a_second } = CONNECTS_OF_A_STRANGER;
+    let begun = Instant::now();
+    let mut admitted = 0;
+    let counters = Arc::clone(&listener.server.counters);
+    while counters.refused.value() == 0 {
+        let mut client = listener.server.dial().await;
+        tokio::select! {
+            _ = listener.server.connections.next() => admitted += 1,
+            () = closed(&mut client) => {}
+        }
+        let since = u32::try_from(begun.elapsed().as_secs()).unwrap() + 1;
+        assert!(admitted <= burst + since * a_second, "{admitted}");
+    }
+    assert!(admitted >= burst, "{admitted}");
+    // Not so who may have something.
+    for _ in 0..10 {
+        let _recognised = listener.dial(Standing::Recognised).await;
+    }
 }
 
 #[tokio::test]

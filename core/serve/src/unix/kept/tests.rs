@@ -4,6 +4,7 @@ use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::{SocketModes, bind_unix};
@@ -29,7 +30,7 @@ impl Echo {
         let mut socket = bind_unix(&path, MODES, "test").unwrap();
         let task = tokio::spawn(async move {
             loop {
-                let mut stream = socket.accept().await;
+                let mut stream = UnixStream::from_std(socket.accept().await).unwrap();
                 tokio::spawn(async move {
                     let (mut read, mut write) = stream.split();
                     let _ = tokio::io::copy(&mut read, &mut write).await;
@@ -129,7 +130,8 @@ async fn waiting_connection_is_taken_over() {
     socket.keep();
     let mut late = UnixStream::connect(&path).await.unwrap();
     for client in [&mut waiting, &mut late] {
-        let mut accepted = soon(socket.accept()).await;
+        let accepted = soon(socket.accept()).await;
+        let mut accepted = UnixStream::from_std(accepted).unwrap();
         client.write_all(b"x").await.unwrap();
         assert_eq!(soon(accepted.read_u8()).await.unwrap(), b'x');
     }
