@@ -235,6 +235,8 @@ impl Drop for Connection {
 
 #[cfg(test)]
 mod tests {
+    use countersign_serve::places::Holder;
+
     use super::*;
 
     fn at(second: i64) -> Option<Timestamp> {
@@ -243,7 +245,7 @@ mod tests {
 
     fn owner(uid: u32, process: &str) -> Owner {
         Owner {
-            uid,
+            holder: Holder::Uid(uid),
             process: process.into(),
         }
     }

@@ -16,8 +16,8 @@ use countersign_proto::sds::secret_discovery_service_server::SecretDiscoveryServ
 use countersign_proto::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
 use countersign_serve::limits::{BYTES_OF_A_USER, BYTES_OF_LOCAL_STRANGERS};
 use countersign_serve::messages::{Account, ByteBudget, MessageBounds, Payer, Shares};
-use countersign_serve::places::Standing;
-use countersign_serve::unix::{UnixPeer, UnixSocket, UserPlace, UserPlaces, incoming_by_standing};
+use countersign_serve::places::{Holder, Standing};
+use countersign_serve::unix::{UnixPeer, UnixSocket, UserPlaces, incoming_by_holder};
 use countersign_serve::{Counters, Limits, grpc};
 use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
@@ -30,6 +30,7 @@ pub use quota::{
 };
 pub use socket::{LocalCaller, LocalConnection, LocalPeer};
 
+pub(crate) use admissible::holder;
 use admissible::{Admissible, ByIds};
 
 use crate::attest::{Caller, Programs};
@@ -65,7 +66,7 @@ pub struct LocalApi {
 }
 
 /// What callers make this process hold: unfinished messages, and the names that streams ask for. Each
-/// user has enough for thousands of secrets; the total is for as many users as a node has.
+/// holder has enough for thousands of secrets; the total is for as many users as a node has.
 const SHARES: Shares = Shares {
     total: 256 * 1024 * 1024,
     each: BYTES_OF_A_USER,
@@ -116,12 +117,9 @@ impl LocalApi {
         let places = UserPlaces::new(&limits, &counters);
         let places = self.places.get_or_init(|| places).clone();
         let api = Arc::clone(&self);
-        let standing = move |peer: &UnixPeer| match api.by_ids(peer) {
-            ByIds::Admitted => Standing::Recognised,
-            // What it runs is looked at before a byte of it is read.
-            ByIds::IfProgram | ByIds::Nothing => Standing::Stranger,
-        };
-        let connections = incoming_by_standing(socket, standing, (places, limits, counters));
+        // What it runs is looked at before a byte of it is read.
+        let holder = move |peer: &UnixPeer| api.by_ids(peer).at_first(peer);
+        let connections = incoming_by_holder(socket, holder, (places, limits, counters));
         let api = Arc::clone(&self);
         let connections = connections
             .map(move |accepted| accepted.map(|accepted| LocalConnection::new(accepted, &api)));
@@ -163,10 +161,10 @@ impl LocalApi {
 
     /// Who pays for what this caller makes us hold from now on.
     pub(crate) fn account_of(&self, caller: &LocalCaller) -> Account {
-        let uid = caller.peer.peer.uid;
-        match caller.place.standing() {
-            Standing::Recognised => self.budget.account(Payer::Uid(uid)),
-            Standing::Stranger => self.strangers.account(Payer::Stranger(uid)),
+        let holder = caller.place.holder();
+        match holder.standing() {
+            Standing::Recognised => self.budget.account(holder),
+            Standing::Stranger => self.strangers.account(holder),
         }
     }
 
@@ -175,10 +173,11 @@ impl LocalApi {
         self.admissible.judge(peer, &self.holdings.load())
     }
 
-    /// What this node makes of a caller, its program included.
-    async fn standing_of(self: Arc<Self>, peer: LocalPeer) -> Standing {
+    /// Whom a caller is counted for, its program included.
+    async fn holder_of(self: Arc<Self>, peer: LocalPeer) -> Holder {
         let snapshot = self.holdings.load();
-        standing(&Caller::attest(peer, &snapshot, &self.programs).await)
+        let caller = Caller::attest(peer, &snapshot, &self.programs).await;
+        caller.holder().clone()
     }
 
     /// What all callers make us hold now.
@@ -212,15 +211,15 @@ impl LocalApi {
     ) -> Result<Caller, Status> {
         let LocalCaller { peer, place } = local_caller(request.extensions())?;
         let caller = Caller::attest(*peer, snapshot, &self.programs).await;
-        place.change(standing(&caller));
+        place.change(caller.holder());
         match caller.is_in_doubt() {
             true => Err(in_doubt()),
             false => Ok(caller),
         }
     }
 
-    /// A place among the open streams of the caller's uid. Before it is known who may have what,
-    /// everybody may have something.
+    /// A place among the open streams of whom the caller is counted for. Before it is known who may
+    /// have what, everybody may have something.
     pub(crate) fn admit_stream(
         &self,
         call: &Extensions,
@@ -228,11 +227,7 @@ impl LocalApi {
         snapshot: &Snapshot,
     ) -> Result<StreamPermit, Status> {
         let has_identity = caller.has_identity() || !snapshot.knows_rights();
-        let permit = self.quota.admit(caller.peer().uid, has_identity);
-        let permit = permit.ok_or_else(|| match has_identity {
-            true => Status::resource_exhausted("too many streams of one user"),
-            false => Status::resource_exhausted("too many streams of a user without identity"),
-        })?;
+        let permit = self.quota.admit(caller.holder().clone(), has_identity)?;
         let local = local_caller(call)?;
         if local.place.standing() == Standing::Recognised {
             return Ok(permit);
@@ -251,7 +246,7 @@ impl LocalApi {
         resource: &str,
     ) -> Result<Connection, Status> {
         let owner = Owner {
-            uid: caller.peer().uid,
+            holder: caller.holder().clone(),
             process: caller.process_name().into(),
         };
         let connect = || self.consumers.connect(&owner, id, kind, resource);
@@ -264,7 +259,7 @@ impl LocalApi {
             connect()
         });
         connected.map_err(|full| {
-            let (principal, peer) = (Principal::uid(owner.uid), caller.peer());
+            let (principal, peer) = (Principal::uid(caller.peer().uid), caller.peer());
             peer_line!(WARN, principal, uid = peer.uid, pid = peer.pid, reason = %full, "consumer refused");
             Status::resource_exhausted(full.to_string())
         })
@@ -281,13 +276,6 @@ pub(crate) fn in_doubt() -> Status {
     Status::unavailable("the file system of this program does not answer the sidecar")
 }
 
-fn standing(caller: &Caller) -> Standing {
-    match caller.has_identity() {
-        true => Standing::Recognised,
-        false => Standing::Stranger,
-    }
-}
-
 /// Who calls, and the place of its connection.
 pub(crate) fn local_caller(call: &Extensions) -> Result<&LocalCaller, Status> {
     call.get::<LocalCaller>()
@@ -300,9 +288,4 @@ fn strangers_budget(places: Arc<OnceLock<UserPlaces>>) -> Arc<ByteBudget> {
             places.cut_stranger(*uid);
         }
     })
-}
-
-/// What a stream does when its caller was judged again.
-pub(crate) fn resettle(place: &UserPlace, caller: &Caller) {
-    place.change(standing(caller));
 }

@@ -1,11 +1,12 @@
 //! Places of connections: who has one, and who has to give one up.
 //!
 //! Every listener counts its connections here, by whom they are for: a source before the
-//! handshake, an identity after it, a uid on a Unix socket. The module `budget` decides.
+//! handshake, an identity after it, what admits a user on a Unix socket. The module `budget` decides.
 
 mod budget;
 
 use std::future::poll_fn;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -19,17 +20,45 @@ use crate::counters::Count;
 use crate::source::Source;
 use budget::{Budget, Ticket};
 
-/// Whom a connection is counted for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Whom a connection is counted for, with all that is asked and held on it. Local users are counted for
+/// what admits them: whoever may create user namespaces has thousands of uids, and a share for each
+/// would be a bound for none. In order, the closest comes first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Holder {
-    /// Where it comes from, while nobody has proved who it is.
+    /// Where it comes from, or the /64 of one host in IPv6, while nobody has proved who it is.
     Source(Source),
     /// The identity that its peer proved.
     Identity(SpiffeId),
-    /// The uid that opened it, by the kernel's word.
+    /// The uid that opened it, by the kernel's word, where that very uid is admitted.
     Uid(u32),
+    /// The gid that is admitted, of whatever uid.
+    Gid(u32),
+    /// The program that is admitted, whoever runs it.
+    Program(Arc<str>),
+    /// A uid that is admitted to nothing.
+    Stranger(u32),
     /// The process that opened it, by a name that no other has.
     Process(Arc<str>),
+}
+
+impl Holder {
+    /// Strangers from this address.
+    pub fn source(address: IpAddr) -> Self {
+        Self::Source(Source::of(address))
+    }
+
+    /// Callers of whom nothing is known: all of them share.
+    pub fn unknown() -> Self {
+        Self::source(Ipv6Addr::UNSPECIFIED.into())
+    }
+
+    /// What a daemon makes of a local user who is counted so.
+    pub fn standing(&self) -> Standing {
+        match self {
+            Self::Source(_) | Self::Stranger(_) => Standing::Stranger,
+            _ => Standing::Recognised,
+        }
+    }
 }
 
 /// What a daemon makes of the peer of a connection: of a TLS peer after its handshake, of a local user

@@ -27,7 +27,7 @@ use crate::greeting::Greeting;
 use crate::grpc::{Capacity, Connection};
 use crate::indexing::Indexing;
 use crate::limits::{CONNECTS_OF_A_STRANGER, Limits};
-use crate::places::Standing;
+use crate::places::{Holder, Standing};
 
 use authority::AuthorityMender;
 pub use bind::{SocketModes, bind_unix};
@@ -86,19 +86,19 @@ pub fn incoming(
     counters: Arc<Counters>,
 ) -> impl Stream<Item = io::Result<UnixConnection>> + Send + 'static {
     let places = UserPlaces::of_operators(&limits, &counters);
-    let standing = move |peer: &UnixPeer| admit(peer).then_some(Standing::Recognised);
-    Ready::spawn(move |ready| Listener::run(socket, standing, (places, limits, counters), ready))
+    let holder = move |peer: &UnixPeer| admit(peer).then_some(Holder::Uid(peer.uid));
+    Ready::spawn(move |ready| Listener::run(socket, holder, (places, limits, counters), ready))
 }
 
-/// The connections of a Unix listener to which everybody comes: `standing` says in whose places, before
-/// anything is read, and the [place](UnixConnection::place) of a connection may change later.
-pub fn incoming_by_standing(
+/// The connections of a Unix listener to which everybody comes: `holder` says whom one is counted for,
+/// before anything is read, and the [place](UnixConnection::place) of a connection may change later.
+pub fn incoming_by_holder(
     socket: UnixSocket,
-    standing: impl Fn(&UnixPeer) -> Standing + Send + 'static,
+    holder: impl Fn(&UnixPeer) -> Holder + Send + 'static,
     (places, limits, counters): (UserPlaces, Limits, Arc<Counters>),
 ) -> impl Stream<Item = io::Result<UnixConnection>> + Send + 'static {
-    let standing = move |peer: &UnixPeer| Some(standing(peer));
-    Ready::spawn(move |ready| Listener::run(socket, standing, (places, limits, counters), ready))
+    let holder = move |peer: &UnixPeer| Some(holder(peer));
+    Ready::spawn(move |ready| Listener::run(socket, holder, (places, limits, counters), ready))
 }
 
 /// What an accept loop has.
@@ -113,7 +113,7 @@ struct Listener {
 impl Listener {
     async fn run(
         mut socket: UnixSocket,
-        standing: impl Fn(&UnixPeer) -> Option<Standing> + Send + 'static,
+        holder: impl Fn(&UnixPeer) -> Option<Holder> + Send + 'static,
         (places, limits, counters): (UserPlaces, Limits, Arc<Counters>),
         ready: mpsc::Sender<UnixConnection>,
     ) {
@@ -129,7 +129,7 @@ impl Listener {
                 listener.counters.gone.increment();
                 continue;
             };
-            let Some(place) = listener.place(&peer, standing(&peer)) else {
+            let Some(place) = listener.place(&peer, holder(&peer)) else {
                 listener.counters.refused.increment();
                 continue;
             };
@@ -148,21 +148,21 @@ impl Listener {
         }
     }
 
-    fn place(&mut self, peer: &UnixPeer, standing: Option<Standing>) -> Option<Arc<UserPlace>> {
-        let Some(standing) = standing else {
+    fn place(&mut self, peer: &UnixPeer, holder: Option<Holder>) -> Option<Arc<UserPlace>> {
+        let Some(holder) = holder else {
             tracing::debug!(uid = peer.uid, pid = peer.pid, "connection refused");
             return None;
         };
-        if standing == Standing::Stranger {
+        if holder.standing() == Standing::Stranger {
             if !self.pace.admits(peer.uid, Instant::now()) {
                 tell_hurry(peer);
                 return None;
             }
             self.tell_crowd(peer);
         }
-        let place = self.places.take(peer.uid, standing);
+        let place = self.places.take(peer.uid, holder.clone());
         if place.is_none() {
-            self.tell_refused(peer);
+            self.tell_refused(peer, &holder);
         }
         place
     }
@@ -182,15 +182,16 @@ impl Listener {
     }
 
     /// A user can repeat that at will, and hides nobody else by it.
-    fn tell_refused(&self, peer: &UnixPeer) {
+    fn tell_refused(&self, peer: &UnixPeer, holder: &Holder) {
         peer_line!(
             WARN,
             Principal::uid(peer.uid),
             uid = peer.uid,
             pid = peer.pid,
-            most_of_a_uid = self.limits.max_connections_per_uid,
+            counted_for = ?holder,
+            most_of_one = self.limits.max_connections_per_uid,
             most = self.limits.max_connections,
-            "connection refused: its user has too many open, or too few are left"
+            "connection refused: whom it is counted for has too many open, or too few are left"
         );
     }
 }

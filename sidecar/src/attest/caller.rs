@@ -5,13 +5,14 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use countersign_model::{Claimed, EntitlementId, EntitlementKind, Selector, SelectorSet};
+use countersign_serve::places::Holder;
 use countersign_serve::unix::UnixPeer;
 use countersign_telemetry::{Principal, peer_line};
 
 use super::program::{Program, Programs};
 use super::selectors::{Ids, NoPath, Process, claimed_path, program};
 use crate::holdings::{Held, Snapshot};
-use crate::local_api::LocalPeer;
+use crate::local_api::{self, LocalPeer};
 
 /// A caller. Its selectors are read when its stream opens and again before it is handed anything
 /// new, so that a process which has become another loses what the other may not have. One whose
@@ -25,6 +26,7 @@ pub struct Caller {
     /// What was last said to be lacking: each reason is one line a stream.
     told: Option<String>,
     admitted: Vec<EntitlementId>,
+    holder: Holder,
     /// The rights that it was judged by; `None` where a file system did not answer.
     rights: Option<u64>,
 }
@@ -41,6 +43,7 @@ impl Caller {
             programs: Arc::clone(programs),
             told: None,
             admitted: Vec::new(),
+            holder: Holder::Stranger(peer.uid),
             rights: None,
         };
         caller.attest_again(snapshot).await;
@@ -52,6 +55,8 @@ impl Caller {
     pub async fn attest_again(&mut self, snapshot: &Snapshot) -> bool {
         let (claimed, is_answered) = self.claimed(snapshot).await;
         let admitted = snapshot.admitted(&claimed);
+        let sets = admitted.iter().filter_map(|held| selectors(held));
+        self.holder = local_api::holder(&self.peer, sets);
         let admitted: Vec<EntitlementId> = admitted
             .into_iter()
             .map(|held| held.entitlement.id.clone())
@@ -62,7 +67,7 @@ impl Caller {
         if let (Some(process), Some(program)) = (self.process, &self.program)
             && self.has_identity()
         {
-            self.programs.remember(self.peer.uid, process, program);
+            self.programs.remember(&self.holder, process, program);
         }
         is_new
     }
@@ -89,7 +94,12 @@ impl Caller {
         !self.admitted.is_empty()
     }
 
-    /// Who it is, for logs and quotas.
+    /// Whom it is counted for.
+    pub fn holder(&self) -> &Holder {
+        &self.holder
+    }
+
+    /// Who it is, for logs.
     pub fn peer(&self) -> &UnixPeer {
         &self.peer
     }
@@ -154,11 +164,14 @@ const AMBIGUOUS: &str = "the user namespace of the sidecar does not map all ids,
      to whoever it leaves out: it satisfies no selector";
 
 fn asked(snapshot: &Snapshot) -> impl Iterator<Item = &SelectorSet> {
-    let entries = snapshot.entries.values();
-    entries.filter_map(|held| match &held.entitlement.kind {
+    snapshot.entries.values().filter_map(selectors)
+}
+
+fn selectors(held: &Held) -> Option<&SelectorSet> {
+    match &held.entitlement.kind {
         EntitlementKind::Workload(selectors) => Some(selectors),
         EntitlementKind::Node => None,
-    })
+    }
 }
 
 fn is_asked_for(snapshot: &Snapshot, selector: &Selector) -> bool {

@@ -1,4 +1,5 @@
-//! How many consumers a user and a process may have open at once, so that none takes all of the node's.
+//! How many consumers a user and a process may have open at once, so that none takes all of the node's. A
+//! user is here whom its callers are counted for.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use countersign_serve::places::{Bounds, Holder, Place, Places, Surplus};
 
 use super::MAX_CONSUMERS;
 
-/// Most of them that are open at once of one uid: an Envoy with 1 000 secrets of another finds room.
+/// Most of them that are open at once of one uid, or of all that one gid or program admits: an Envoy with 1 000 secrets of another finds room.
 pub const MAX_CONSUMERS_PER_UID: usize = 2_560;
 /// Most of them that are open at once of one process: an Envoy with 1 000 secrets and their contexts.
 pub const MAX_CONSUMERS_PER_PROCESS: usize = 1_536;
@@ -14,8 +15,8 @@ pub const MAX_CONSUMERS_PER_PROCESS: usize = 1_536;
 /// Whose a consumer is.
 #[derive(Clone, Debug)]
 pub struct Owner {
-    /// The uid, by the kernel's word.
-    pub uid: u32,
+    /// Whom its caller is counted for.
+    pub holder: Holder,
     /// The process, by a name that no other has.
     pub process: Arc<str>,
 }
@@ -26,9 +27,9 @@ pub enum Full {
     /// Its process has its share.
     #[error("this process has too many consumers")]
     Process,
-    /// Its uid has its share.
+    /// Whom it is counted for has its share.
     #[error("this user has too many consumers")]
-    Uid,
+    User,
     /// There are as many as a node can report.
     #[error("too many consumers on this node")]
     Record,
@@ -37,21 +38,21 @@ pub enum Full {
 /// The places of every user and process that has consumers open.
 #[derive(Debug)]
 pub(super) struct Shares {
-    uids: Places,
+    users: Places,
     processes: Places,
 }
 
 /// One open consumer's places, given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Taken {
-    _uid: Place,
+    _user: Place,
     _process: Place,
 }
 
 impl Default for Shares {
     fn default() -> Self {
         Self {
-            uids: places(MAX_CONSUMERS_PER_UID),
+            users: places(MAX_CONSUMERS_PER_UID),
             processes: places(MAX_CONSUMERS_PER_PROCESS),
         }
     }
@@ -61,10 +62,10 @@ impl Shares {
     /// The places of a consumer whose first stream comes.
     pub(super) fn take(&self, owner: &Owner) -> Result<Taken, Full> {
         let process = self.processes.take(Holder::Process(owner.process.clone()));
-        let uid = self.uids.take(Holder::Uid(owner.uid));
+        let user = self.users.take(owner.holder.clone());
         Ok(Taken {
             _process: process.ok_or(Full::Process)?,
-            _uid: uid.ok_or(Full::Uid)?,
+            _user: user.ok_or(Full::User)?,
         })
     }
 }
@@ -84,7 +85,7 @@ mod tests {
 
     fn owner(uid: u32, process: &str) -> Owner {
         Owner {
-            uid,
+            holder: Holder::Uid(uid),
             process: process.into(),
         }
     }
@@ -93,7 +94,7 @@ mod tests {
     fn take(consumers: &Arc<Consumers>, owner: &Owner, most: usize) -> (Vec<Connection>, Full) {
         let mut open = Vec::new();
         for number in 0..most {
-            let id = format!("{}:{}:{number}", owner.uid, owner.process);
+            let id = format!("{:?}:{}:{number}", owner.holder, owner.process);
             match consumers.connect(owner, &id, ConsumerKind::Envoy, "") {
                 Ok(connection) => open.push(connection),
                 Err(full) => return (open, full),

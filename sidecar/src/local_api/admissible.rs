@@ -1,27 +1,59 @@
-//! Who may have an identity, told by uid and gid alone: the first look at whoever connects.
+//! Who may have an identity, and whom a caller is counted for.
 //!
-//! It is made once for every change of rights, so that a flood of connections costs three look-ups
-//! each, however many registrations there are.
+//! Whoever may create user namespaces has thousands of uids, and all of them can keep one gid and run one
+//! program. So a caller is counted for its uid only where a registration that admits it names that uid;
+//! otherwise for the gid that is named, or for the program: all uids that come by one of these share.
+//!
+//! What uid and gid alone say is the first look at whoever connects. It is made ready once for every change
+//! of rights, so that a flood of connections costs few look-ups each, however many registrations there are.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use countersign_model::{EntitlementKind, Selector, SelectorSet};
+use countersign_serve::places::{Holder, Standing};
 use countersign_serve::unix::UnixPeer;
 
 use crate::attest::Ids;
 use crate::holdings::Snapshot;
 
+/// Whom a caller is counted for whom these sets of selectors admit: for the closest that one of them names.
+pub(crate) fn holder<'a>(
+    peer: &UnixPeer,
+    admitting: impl Iterator<Item = &'a SelectorSet>,
+) -> Holder {
+    let named = admitting.flat_map(SelectorSet::iter).filter_map(named);
+    named.min().unwrap_or(Holder::Stranger(peer.uid))
+}
+
+fn named(selector: &Selector) -> Option<Holder> {
+    match selector {
+        Selector::UnixUid(uid) => Some(Holder::Uid(*uid)),
+        Selector::UnixGid(gid) => Some(Holder::Gid(*gid)),
+        Selector::UnixPath(path) => Some(Holder::Program(path.as_str().into())),
+        _ => None,
+    }
+}
+
 /// What the ids of a caller say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ByIds {
-    /// They give it something, whatever it runs.
-    Admitted,
-    /// They give it something if it runs a certain program.
-    IfProgram,
-    /// Nothing can be given to it.
-    Nothing,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ByIds {
+    /// Whom it is counted for, whatever it runs.
+    pub(super) holder: Holder,
+    /// Whether it is counted for another if it runs a certain program.
+    pub(super) asks_program: bool,
+}
+
+impl ByIds {
+    /// Whom it is counted for while its program is not known: so that nobody is refused for want of a
+    /// place among those whom it need not share with.
+    pub(super) fn at_first(self, peer: &UnixPeer) -> Holder {
+        match self.asks_program {
+            true => Holder::Stranger(peer.uid),
+            false => self.holder,
+        }
+    }
 }
 
 /// What a registration asks for besides a program.
@@ -54,11 +86,17 @@ impl Admissible {
             }
         }
         let shown = [(uid, gid), (uid, None), (None, gid), (None, None)];
-        let is_in = |asked: &HashSet<Asked>| shown.iter().any(|shown| asked.contains(shown));
-        match (is_in(&asking.alone), is_in(&asking.with_program)) {
-            (true, _) => ByIds::Admitted,
-            (false, true) => ByIds::IfProgram,
-            (false, false) => ByIds::Nothing,
+        // The closest comes first.
+        let admitting = |asked: &HashSet<Asked>| shown.into_iter().find(|it| asked.contains(it));
+        let alone = admitting(&asking.alone).and_then(named_ids);
+        let holder = alone.unwrap_or(Holder::Stranger(peer.uid));
+        let asks_program = admitting(&asking.with_program).is_some_and(|it| match named_ids(it) {
+            Some(closest) => closest < holder,
+            None => holder.standing() == Standing::Stranger,
+        });
+        ByIds {
+            holder,
+            asks_program,
         }
     }
 
@@ -91,6 +129,11 @@ impl Asking {
         }
         asking
     }
+}
+
+/// The closer of two ids.
+fn named_ids((uid, gid): Asked) -> Option<Holder> {
+    uid.map(Holder::Uid).or(gid.map(Holder::Gid))
 }
 
 /// The ids that a set asks for, and whether for nothing else; `None` where nobody has all of them.
@@ -142,15 +185,20 @@ mod tests {
         entitle(&holdings, "/b", &["unix:gid:9"]);
         entitle(&holdings, "/c", &["unix:uid:5", "unix:uid:6"]);
         entitle(&holdings, "/d", &["unix:uid:4", "unix:path:/bin/a"]);
-        for (uid, gid, says) in [
-            (7, 8, ByIds::Admitted),
-            (7, 1, ByIds::Nothing),
-            (1, 8, ByIds::Nothing),
-            (1, 9, ByIds::Admitted),
-            (5, 1, ByIds::Nothing),
-            (4, 1, ByIds::IfProgram),
-            (4, 9, ByIds::Admitted),
+        for (uid, gid, holder, asks_program) in [
+            (7, 8, Holder::Uid(7), false),
+            (7, 1, Holder::Stranger(7), false),
+            (1, 8, Holder::Stranger(1), false),
+            (1, 9, Holder::Gid(9), false),
+            (5, 1, Holder::Stranger(5), false),
+            (4, 1, Holder::Stranger(4), true),
+            // Its program would tell it from all others of this gid.
+            (4, 9, Holder::Gid(9), true),
         ] {
+            let says = ByIds {
+                holder,
+                asks_program,
+            };
             assert_eq!(judge(&admissible, &holdings, uid, gid), says, "{uid} {gid}");
         }
     }
@@ -159,16 +207,55 @@ mod tests {
     fn a_program_alone_decides_for_nobody() {
         let (admissible, holdings) = (Admissible::default(), Holdings::new());
         entitle(&holdings, "/a", &["unix:path:/bin/a"]);
-        assert_eq!(judge(&admissible, &holdings, 1, 1), ByIds::IfProgram);
+        let says = judge(&admissible, &holdings, 1, 1);
+        assert_eq!(
+            (says.holder, says.asks_program),
+            (Holder::Stranger(1), true)
+        );
+        // Who is admitted anyway is not asked for it.
+        entitle(&holdings, "/b", &["unix:gid:1"]);
+        let says = judge(&admissible, &holdings, 1, 1);
+        assert_eq!((says.holder, says.asks_program), (Holder::Gid(1), false));
     }
 
     #[test]
     fn registrations_that_come_and_go_are_seen() {
         let (admissible, holdings) = (Admissible::default(), Holdings::new());
-        assert_eq!(judge(&admissible, &holdings, 7, 7), ByIds::Nothing);
+        let holder = || judge(&admissible, &holdings, 7, 7).holder;
+        assert_eq!(holder(), Holder::Stranger(7));
         entitle(&holdings, "/a", &["unix:uid:7"]);
-        assert_eq!(judge(&admissible, &holdings, 7, 7), ByIds::Admitted);
+        assert_eq!(holder(), Holder::Uid(7));
         holdings.publish(|snapshot| snapshot.entries = Arc::default());
-        assert_eq!(judge(&admissible, &holdings, 7, 7), ByIds::Nothing);
+        assert_eq!(holder(), Holder::Stranger(7));
+    }
+
+    /// Whom a caller of uid 7 and gid 8 is counted for whom these admit.
+    fn counted_for(admitting: &[&[&str]]) -> Holder {
+        let peer = UnixPeer {
+            uid: 7,
+            gid: 8,
+            pid: None,
+        };
+        let set = |texts: &&[&str]| SelectorSet::new(texts.iter().map(|it| it.parse().unwrap()));
+        let sets: Vec<_> = admitting.iter().map(|texts| set(texts).unwrap()).collect();
+        holder(&peer, sets.iter())
+    }
+
+    #[test]
+    fn callers_are_counted_for_what_admits_them() {
+        let program = Holder::Program("/bin/a".into());
+        for (admitting, holder) in [
+            (&[][..], Holder::Stranger(7)),
+            (&[&["unix:uid:7"][..]][..], Holder::Uid(7)),
+            (&[&["unix:gid:8"]], Holder::Gid(8)),
+            (&[&["unix:path:/bin/a"]], program),
+            (&[&["unix:gid:8", "unix:path:/bin/a"]], Holder::Gid(8)),
+            (&[&["unix:uid:7", "unix:path:/bin/a"]], Holder::Uid(7)),
+            (&[&["unix:uid:7", "unix:gid:8"]], Holder::Uid(7)),
+            (&[&["unix:path:/bin/a"], &["unix:gid:8"]], Holder::Gid(8)),
+            (&[&["unix:gid:8"], &["unix:uid:7"]], Holder::Uid(7)),
+        ] {
+            assert_eq!(counted_for(admitting), holder, "{admitting:?}");
+        }
     }
 }

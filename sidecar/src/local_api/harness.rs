@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
-pub(crate) use strangers::strangers;
+pub(crate) use strangers::{Crowd, crowd, program, strangers};
 
 use super::LocalApi;
 use crate::consumers::Consumers;
@@ -66,6 +66,11 @@ pub(crate) fn own_uid() -> u32 {
 /// What a caller of this test process satisfies.
 pub(crate) fn ours() -> SelectorSet {
     SelectorSet::new([Selector::UnixUid(own_uid())]).unwrap()
+}
+
+/// What everybody of this gid satisfies.
+pub(crate) fn of_group(gid: u32) -> SelectorSet {
+    SelectorSet::new([Selector::UnixGid(gid)]).unwrap()
 }
 
 /// What this program satisfies, whoever runs it.

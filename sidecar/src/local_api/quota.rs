@@ -1,15 +1,16 @@
-//! How many streams one user may hold open on the local socket.
+//! How many streams may be open on the local socket, by whom their callers are counted for.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_serve::limits::CALLS_OF_USERS;
 use countersign_serve::messages::Charge;
-use countersign_serve::places::Standing;
+use countersign_serve::places::{Holder, Standing};
 use countersign_serve::unix::UserPlace;
+use tonic::Status;
 
-/// Most open streams of one uid, over all connections and both services: two Envoys with a stream for
-/// each of a thousand secrets, and more. A stream takes about 7 kB, and 8 KiB more while its caller
+/// Most open streams of one uid, or of all that one gid or program admits, over all connections and both
+/// services: two Envoys with a stream for each of a thousand secrets, and more. A stream takes about 7 kB, and 8 KiB more while its caller
 /// reads nothing.
 pub const MAX_STREAMS_PER_UID: usize = 2_560;
 // Beside its streams a user has room for other calls.
@@ -21,11 +22,28 @@ pub const MAX_STREAMS_WITHOUT_IDENTITY: usize = 64;
 /// What an open stream takes, at most. Users without an identity pay for it together.
 pub const STREAM_BYTES: usize = 16 * 1024;
 
-/// Counts open streams by uid.
+/// Counts open streams by holder.
 #[derive(Debug, Default)]
-pub struct StreamQuota(Mutex<HashMap<u32, Open>>);
+pub struct StreamQuota(Mutex<HashMap<Holder, Open>>);
 
-/// The open streams of one uid.
+/// There are too many streams of one user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooMany {
+    /// Of those with an identity and without.
+    #[error("too many streams of one user")]
+    Streams,
+    /// Of those without.
+    #[error("too many streams of a user without identity")]
+    WithoutIdentity,
+}
+
+impl From<TooMany> for Status {
+    fn from(too_many: TooMany) -> Self {
+        Self::resource_exhausted(too_many.to_string())
+    }
+}
+
+/// The open streams of one holder.
 #[derive(Clone, Copy, Debug, Default)]
 struct Open {
     all: usize,
@@ -33,35 +51,46 @@ struct Open {
 }
 
 impl StreamQuota {
-    /// A place for one more stream, or `None` where its user has as many as it may.
-    pub fn admit(self: &Arc<Self>, uid: u32, has_identity: bool) -> Option<StreamPermit> {
-        let mut users = self.lock();
-        let mut open = users.get(&uid).copied().unwrap_or_default();
+    /// A place for one more stream.
+    ///
+    /// # Errors
+    /// Its holder has as many as it may.
+    pub fn admit(
+        self: &Arc<Self>,
+        holder: Holder,
+        has_identity: bool,
+    ) -> Result<StreamPermit, TooMany> {
+        let mut holders = self.lock();
+        let mut open = holders.get(&holder).copied().unwrap_or_default();
         open.all += 1;
         open.without_identity += usize::from(!has_identity);
-        if open.all > MAX_STREAMS_PER_UID || open.without_identity > MAX_STREAMS_WITHOUT_IDENTITY {
-            return None;
+        if open.all > MAX_STREAMS_PER_UID {
+            return Err(TooMany::Streams);
         }
-        users.insert(uid, open);
-        Some(StreamPermit {
+        if open.without_identity > MAX_STREAMS_WITHOUT_IDENTITY {
+            return Err(TooMany::WithoutIdentity);
+        }
+        holders.insert(holder.clone(), open);
+        Ok(StreamPermit {
             quota: self.clone(),
-            uid,
+            holder,
             has_identity,
             stranger: None,
         })
     }
 
-    fn change(&self, uid: u32, change: impl FnOnce(&mut Open)) {
-        let mut users = self.lock();
-        if let Some(open) = users.get_mut(&uid) {
-            change(open);
+    fn give_back(&self, holder: &Holder, has_identity: bool) {
+        let mut holders = self.lock();
+        if let Some(open) = holders.get_mut(holder) {
+            open.all -= 1;
+            open.without_identity -= usize::from(!has_identity);
             if open.all == 0 {
-                users.remove(&uid);
+                holders.remove(holder);
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<u32, Open>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Holder, Open>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -70,7 +99,7 @@ impl StreamQuota {
 #[derive(Debug)]
 pub struct StreamPermit {
     quota: Arc<StreamQuota>,
-    uid: u32,
+    holder: Holder,
     has_identity: bool,
     /// What it costs, where its connection has a stranger's place.
     stranger: Option<Charge>,
@@ -83,34 +112,34 @@ impl StreamPermit {
         self
     }
 
-    /// Its connection has this place now; whether that is no stranger's any more, so that others have
-    /// to pay for what the stream holds.
+    /// Its connection has this place now. Whether that is a recognised user's: it pays for all that the
+    /// stream holds then.
     pub fn settle(&mut self, place: &UserPlace) -> bool {
-        let is_free = place.standing() == Standing::Recognised && self.stranger.is_some();
-        if is_free {
+        let is_recognised = place.standing() == Standing::Recognised;
+        if is_recognised {
             self.stranger = None;
         }
-        is_free
+        is_recognised
     }
 
-    /// Its caller has an identity now; whether it had none.
-    pub fn has_identity(&mut self) -> bool {
-        let is_new = !std::mem::replace(&mut self.has_identity, true);
-        if is_new {
-            self.quota
-                .change(self.uid, |open| open.without_identity -= 1);
+    /// Its caller has an identity now, and is counted for this holder; whether it had none.
+    ///
+    /// # Errors
+    /// That holder has as many as it may.
+    pub fn admit_as(&mut self, holder: &Holder) -> Result<bool, TooMany> {
+        let is_new = !self.has_identity;
+        if is_new || self.holder != *holder {
+            let mut admitted = self.quota.admit(holder.clone(), true)?;
+            admitted.stranger = self.stranger.take();
+            *self = admitted;
         }
-        is_new
+        Ok(is_new)
     }
 }
 
 impl Drop for StreamPermit {
     fn drop(&mut self) {
-        let without_identity = usize::from(!self.has_identity);
-        self.quota.change(self.uid, |open| {
-            open.all -= 1;
-            open.without_identity -= without_identity;
-        });
+        self.quota.give_back(&self.holder, self.has_identity);
     }
 }
 
@@ -118,8 +147,11 @@ impl Drop for StreamPermit {
 mod tests {
     use super::*;
 
+    const USER: Holder = Holder::Uid(1);
+
     fn fill(quota: &Arc<StreamQuota>, has_identity: bool, most: usize) -> Vec<StreamPermit> {
-        let held: Vec<_> = std::iter::from_fn(|| quota.admit(1, has_identity)).collect();
+        let held = std::iter::from_fn(|| quota.admit(USER, has_identity).ok());
+        let held: Vec<_> = held.collect();
         assert_eq!(held.len(), most);
         held
     }
@@ -128,9 +160,9 @@ mod tests {
     fn one_user_cannot_take_anothers_place() {
         let quota = Arc::new(StreamQuota::default());
         let mut held = fill(&quota, true, MAX_STREAMS_PER_UID);
-        assert!(quota.admit(2, true).is_some());
+        assert!(quota.admit(Holder::Uid(2), true).is_ok());
         held.pop();
-        assert!(quota.admit(1, true).is_some());
+        assert!(quota.admit(USER, true).is_ok());
         held.clear();
         assert!(quota.lock().is_empty());
     }
@@ -139,12 +171,29 @@ mod tests {
     fn who_has_no_identity_gets_few_streams() {
         let quota = Arc::new(StreamQuota::default());
         let mut waiting = fill(&quota, false, MAX_STREAMS_WITHOUT_IDENTITY);
-        assert!(quota.admit(1, true).is_some(), "a process of the same user");
-        assert!(waiting[0].has_identity());
-        assert!(!waiting[0].has_identity(), "only once");
-        let next = quota.admit(1, false);
-        assert!(next.is_some() && quota.admit(1, false).is_none());
+        assert!(
+            quota.admit(USER, true).is_ok(),
+            "a process of the same user"
+        );
+        assert_eq!(waiting[0].admit_as(&USER), Ok(true));
+        assert_eq!(waiting[0].admit_as(&USER), Ok(false), "only once");
+        let next = quota.admit(USER, false);
+        assert!(next.is_ok() && quota.admit(USER, false).is_err());
         drop((waiting, next));
+        assert!(quota.lock().is_empty());
+    }
+
+    #[test]
+    fn streams_move_to_what_admits_their_callers() {
+        let quota = Arc::new(StreamQuota::default());
+        let strangers = (1..).map(|uid| quota.admit(Holder::Stranger(uid), true).unwrap());
+        let mut strangers: Vec<_> = strangers.take(MAX_STREAMS_PER_UID + 1).collect();
+        let gid = Holder::Gid(7);
+        let admitted = strangers.iter_mut().map(|it| it.admit_as(&gid));
+        let refused = admitted.filter(|it| *it == Err(TooMany::Streams));
+        assert_eq!(refused.count(), 1, "all uids of a gid share");
+        assert!(quota.admit(USER, true).is_ok());
+        drop(strangers);
         assert!(quota.lock().is_empty());
     }
 }

@@ -15,12 +15,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use countersign_serve::grpc::{Capacity, Connection};
-use countersign_serve::places::Standing;
+use countersign_serve::places::Holder;
 use countersign_serve::unix::{UnixConnection, UnixPeer, UserPlace};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::LocalApi;
-use super::admissible::ByIds;
 use crate::attest::Process;
 
 /// Who opened a connection.
@@ -49,7 +48,7 @@ pub struct LocalCaller {
     pub place: Arc<UserPlace>,
 }
 
-type Judging = Pin<Box<dyn Future<Output = Standing> + Send>>;
+type Judging = Pin<Box<dyn Future<Output = Holder> + Send>>;
 
 /// A connection whose process is known.
 pub struct LocalConnection {
@@ -94,9 +93,9 @@ impl LocalConnection {
         }
         if let Some(judging) = &mut self.judging {
             self.connection.check(cx)?;
-            let standing = ready!(judging.as_mut().poll(cx));
+            let holder = ready!(judging.as_mut().poll(cx));
             self.judging = None;
-            self.caller.place.change(standing);
+            self.caller.place.change(&holder);
         }
         Poll::Ready(Ok(()))
     }
@@ -104,11 +103,11 @@ impl LocalConnection {
     /// Where the ids of the caller do not say everything, what its program says.
     fn judge(&self) -> Option<Judging> {
         let LocalCaller { peer, place } = &self.caller;
-        match self.api.by_ids(&peer.peer) {
-            ByIds::Admitted => place.change(Standing::Recognised),
-            ByIds::Nothing => place.change(Standing::Stranger),
-            ByIds::IfProgram => return Some(Box::pin(self.api.clone().standing_of(*peer))),
+        let by_ids = self.api.by_ids(&peer.peer);
+        if by_ids.asks_program {
+            return Some(Box::pin(self.api.clone().holder_of(*peer)));
         }
+        place.change(&by_ids.holder);
         None
     }
 }

@@ -21,7 +21,7 @@ use super::{LIMITS, refuse};
 use crate::attest::Caller;
 use crate::consumers::{Connection, ConsumerKind};
 use crate::holdings::Snapshot;
-use crate::local_api::{LocalApi, LocalCaller, StreamPermit, in_doubt, resettle};
+use crate::local_api::{LocalApi, LocalCaller, StreamPermit, in_doubt};
 
 const WILDCARD: &str = "*";
 
@@ -203,8 +203,9 @@ impl<D: Dialect> SecretStream<D> {
 
     /// A caller that has an identity now is one like any other, and its connection with it.
     fn admit(&mut self) -> Result<(), Status> {
-        resettle(&self.local.place, &self.caller);
-        if self.caller.has_identity() && self.permit.has_identity() {
+        let holder = self.caller.holder();
+        self.local.place.change(holder);
+        if self.caller.has_identity() && self.permit.admit_as(holder)? {
             self.dialect.limit(LIMITS);
         }
         if self.permit.settle(&self.local.place) {

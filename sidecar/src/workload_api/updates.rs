@@ -15,7 +15,7 @@ use tonic::Status;
 use super::reply::{Content, Handout, MAX_REPLY_BYTES, MAX_SVIDS, Reply};
 use crate::attest::Caller;
 use crate::consumers::{Connection, ConsumerKind};
-use crate::local_api::{LocalApi, StreamPermit, in_doubt, resettle};
+use crate::local_api::{LocalApi, StreamPermit, in_doubt};
 
 /// How long a caller that is entitled waits for its first credential before UNAVAILABLE.
 pub const FIRST_SVID_DEADLINE: Duration = Duration::from_secs(5);
@@ -88,14 +88,18 @@ impl<R: Reply> Updates<R> {
             place,
             _reply: PhantomData,
         };
-        updates.settle();
+        updates.settle()?;
         Ok(updates)
     }
 
     /// Its connection has the place that its caller has a right to.
-    fn settle(&mut self) {
-        resettle(&self.place, &self.caller);
+    fn settle(&mut self) -> Result<(), Status> {
+        self.place.change(self.caller.holder());
+        if self.caller.has_identity() {
+            self.permit.admit_as(self.caller.holder())?;
+        }
         self.permit.settle(&self.place);
+        Ok(())
     }
 
     pub(super) fn into_messages(self) -> impl Stream<Item = Result<R, Status>> + Send {
@@ -143,7 +147,7 @@ impl<R: Reply> Updates<R> {
         loop {
             self.generations.changed().await.map_err(|_| starting())?;
             let turn = turn::<R>(&self.api, &mut self.caller, Some(self.sent)).await;
-            self.settle();
+            self.settle()?;
             match turn {
                 Turn::Message(composed) | Turn::Partial(composed) => return Ok(composed),
                 Turn::Wait => {}

@@ -5,38 +5,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use countersign_model::SpiffeId;
 use tonic::Status;
 
-use crate::source::Source;
-
-/// Whose share a charge is taken from.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Payer {
-    /// Whoever proved this identity in the handshake.
-    Identity(SpiffeId),
-    /// Strangers from one address, or from the /64 of one host in IPv6.
-    Source(Source),
-    /// A local user.
-    Uid(u32),
-    /// A local user who may have nothing.
-    Stranger(u32),
-}
-
-impl Payer {
-    /// Strangers from this address.
-    pub fn source(address: IpAddr) -> Self {
-        Self::Source(Source::of(address))
-    }
-
-    /// Callers of whom nothing is known: all of them share.
-    pub fn unknown() -> Self {
-        Self::source(Ipv6Addr::UNSPECIFIED.into())
-    }
-}
+/// Whose share a charge is taken from: whoever its connection is counted for.
+pub use crate::places::Holder as Payer;
 
 /// How many bytes may be held at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +158,10 @@ impl Account {
         &self.payer
     }
 
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.budget, &other.budget) && self.payer == other.payer
+    }
+
     /// An empty charge on this account.
     pub fn open(&self) -> Charge {
         Charge {
@@ -230,11 +208,14 @@ impl Charge {
         self.bytes
     }
 
-    /// Has another account pay for it from now on.
+    /// Has another account pay for it from now on; one that pays already goes on.
     ///
     /// # Errors
     /// The bound of that account that it would break; the old one pays on then.
     pub fn move_to(&mut self, account: &Account) -> Result<(), Exhausted> {
+        if self.account.is(account) {
+            return Ok(());
+        }
         let mut moved = account.open();
         moved.resize(self.bytes)?;
         *self = moved;
@@ -327,6 +308,9 @@ mod tests {
         let refused = stays.move_to(&new.account(Payer::Uid(1)));
         assert_eq!(refused, Err(Exhausted::Share));
         assert_eq!((old.held(), new.held()), (50, 60));
+        // Whoever pays already needs no room for it twice.
+        moved.move_to(&new.account(Payer::Uid(1))).unwrap();
+        assert_eq!(new.held(), 60);
     }
 
     #[test]

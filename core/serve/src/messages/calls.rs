@@ -11,7 +11,7 @@ use super::budget::Payer;
 use crate::limits::{
     CALLS_OF_IDENTITIES, CALLS_OF_LOCAL_STRANGERS, CALLS_OF_STRANGERS, CALLS_OF_USERS, CallBounds,
 };
-use crate::places::{Bounds, Holder, Place, Places, Surplus};
+use crate::places::{Bounds, Place, Places, Surplus};
 
 /// The places of all calls of a server.
 #[derive(Debug)]
@@ -41,14 +41,15 @@ impl Calls {
 
     /// A place for one more call of this caller, unless it has its share.
     pub(super) fn enter(&self, payer: &Payer) -> Option<Arc<Place>> {
-        let (seats, holder) = match payer {
-            Payer::Source(source) => (&self.strangers, Holder::Source(*source)),
-            Payer::Identity(id) => (&self.identities, Holder::Identity(id.clone())),
-            Payer::Uid(uid) => (&self.users, Holder::Uid(*uid)),
-            Payer::Stranger(uid) => (&self.local_strangers, Holder::Uid(*uid)),
+        let seats = match payer {
+            Payer::Source(_) => &self.strangers,
+            Payer::Identity(_) => &self.identities,
+            Payer::Uid(_) | Payer::Gid(_) | Payer::Program(_) | Payer::Process(_) => &self.users,
+            Payer::Stranger(_) => &self.local_strangers,
         };
-        let first = seats.first.take(holder.clone());
-        first.or_else(|| seats.more.take(holder)).map(Arc::new)
+        let first = seats.first.take(payer.clone());
+        let more = || seats.more.take(payer.clone());
+        first.or_else(more).map(Arc::new)
     }
 }
 

@@ -33,7 +33,7 @@ impl Intakes {
     pub(super) fn take_in(&self, body: Body, account: CallAccount, payer: &Payer) -> Body {
         let free = match payer {
             Payer::Source(_) | Payer::Identity(_) => FREE_BYTES,
-            Payer::Uid(_) | Payer::Stranger(_) => LOCAL_FREE_BYTES,
+            _ => LOCAL_FREE_BYTES,
         };
         let taken = Arc::new(Mutex::new(Taken {
             body,

@@ -216,6 +216,8 @@ async fn blocked_listener_ends_with_its_server() {
     soon(async { while UnixStream::connect(&server.path).await.is_ok() {} }).await;
 }
 
+const KNOWN: Holder = Holder::Uid(1);
+
 /// A listener at which this test says who is recognised.
 struct Judging {
     server: Server,
@@ -228,13 +230,13 @@ impl Judging {
         let judge = Arc::clone(&is_recognised);
         let server = Server::start_with(|socket, counters| {
             let places = UserPlaces::new(&limits, &counters);
-            let standing = move |_: &UnixPeer| match judge.load(Ordering::Relaxed) {
-                true => Standing::Recognised,
-                false => Standing::Stranger,
+            let holder = move |_: &UnixPeer| match judge.load(Ordering::Relaxed) {
+                true => KNOWN,
+                false => Holder::Stranger(1),
             };
-            Box::pin(incoming_by_standing(
+            Box::pin(incoming_by_holder(
                 socket,
-                standing,
+                holder,
                 (places, limits, counters),
             ))
         });
@@ -326,7 +328,7 @@ async fn stranger_that_is_recognised_later_is_displaced_no_more() {
         let mut byte = [0; 1];
         known.read_exact(&mut byte).await.map(|_| byte)
     });
-    place.change(Standing::Recognised);
+    place.change(&KNOWN);
     assert_eq!(listener.open(), (1, 0));
     let mut strangers = Vec::new();
     for _ in 0..8 {
@@ -340,7 +342,7 @@ async fn stranger_that_is_recognised_later_is_displaced_no_more() {
 async fn user_who_is_recognised_no_more_joins_the_strangers() {
     let mut listener = Judging::start(few());
     let (_client, mut former) = listener.dial(Standing::Recognised).await;
-    former.place().change(Standing::Stranger);
+    former.place().change(&Holder::Stranger(1));
     assert_eq!(listener.open(), (0, 1));
     let place = Arc::clone(former.place());
     let sleeping = tokio::spawn(async move { is_cut(&mut former).await });
@@ -350,7 +352,7 @@ async fn user_who_is_recognised_no_more_joins_the_strangers() {
     ];
     soon(sleeping).await.unwrap();
     // What is lost is lost.
-    place.change(Standing::Recognised);
+    place.change(&KNOWN);
     assert_eq!(place.standing(), Standing::Stranger);
 }
 
@@ -362,7 +364,7 @@ async fn whose_share_is_taken_stays_a_stranger() {
     });
     let _first = listener.dial(Standing::Recognised).await;
     let (_client, second) = listener.dial(Standing::Stranger).await;
-    second.place().change(Standing::Recognised);
+    second.place().change(&KNOWN);
     assert_eq!(second.place().standing(), Standing::Stranger);
     assert_eq!(listener.open(), (1, 1));
 }

@@ -2,8 +2,8 @@
 //!
 //! Whoever may create user namespaces has thousands of uids, so a share for each uid bounds nobody.
 //! Uids that may have nothing share a few places, of which the oldest of the uid with the most goes
-//! first; all others are for users who are recognised, with a share for each. A connection moves when
-//! its user's standing changes.
+//! first; all others are for users who are recognised, with a share for each [`Holder`]: the uid, gid or
+//! program that is admitted. A connection moves when another is.
 //!
 //! The first connections of a user may hold what an Envoy with a thousand secrets needs, all further ones
 //! a small part of it.
@@ -37,7 +37,7 @@ struct Seats {
 /// What a connection has of them.
 #[derive(Debug)]
 struct Seat {
-    standing: Standing,
+    holder: Holder,
     place: Place,
     envoy: Option<Place>,
 }
@@ -69,13 +69,14 @@ impl UserPlaces {
         }
     }
 
-    /// A place for one more connection of this user; `None` where there is none for it.
-    pub(super) fn take(&self, uid: u32, standing: Standing) -> Option<Arc<UserPlace>> {
-        let seats = self.of(standing);
+    /// A place for one more connection that this uid opened and that is counted for this holder; `None`
+    /// where there is none for it.
+    pub(super) fn take(&self, uid: u32, holder: Holder) -> Option<Arc<UserPlace>> {
+        let seats = self.of(&holder);
         let seat = Seat {
-            standing,
-            place: seats.connections.take(Holder::Uid(uid))?,
-            envoy: seats.envoy(uid),
+            place: seats.connections.take(holder.clone())?,
+            envoy: seats.envoy(&holder),
+            holder,
         };
         Some(Arc::new(UserPlace {
             places: self.clone(),
@@ -86,11 +87,11 @@ impl UserPlaces {
 
     /// Ends the oldest connection that this uid has as a stranger.
     pub fn cut_stranger(&self, uid: u32) {
-        self.strangers.connections.displace(&Holder::Uid(uid));
+        self.strangers.connections.displace(&Holder::Stranger(uid));
     }
 
-    fn of(&self, standing: Standing) -> &Seats {
-        match standing {
+    fn of(&self, holder: &Holder) -> &Seats {
+        match holder.standing() {
             Standing::Recognised => &self.recognised,
             Standing::Stranger => &self.strangers,
         }
@@ -98,8 +99,8 @@ impl UserPlaces {
 }
 
 impl Seats {
-    fn envoy(&self, uid: u32) -> Option<Place> {
-        self.envoys.as_ref()?.take(Holder::Uid(uid))
+    fn envoy(&self, holder: &Holder) -> Option<Place> {
+        self.envoys.as_ref()?.take(holder.clone())
     }
 }
 
@@ -129,7 +130,7 @@ fn strangers(limits: &Limits) -> Bounds {
     }
 }
 
-/// The place of one connection, and the standing that it has it by.
+/// The place of one connection, and whom it is counted for.
 #[derive(Debug)]
 pub struct UserPlace {
     places: UserPlaces,
@@ -138,43 +139,59 @@ pub struct UserPlace {
 }
 
 impl UserPlace {
-    /// The standing that counts for it now.
+    /// Whom it is counted for now.
+    pub fn holder(&self) -> Holder {
+        self.lock().holder.clone()
+    }
+
+    /// What that one is here.
     pub fn standing(&self) -> Standing {
-        self.lock().standing
+        self.lock().holder.standing()
     }
 
     /// What its connection may hold.
     pub(super) fn capacity(&self) -> Capacity {
         let seat = self.lock();
-        match (&seat.envoy, seat.standing) {
+        match (&seat.envoy, seat.holder.standing()) {
             (Some(_), _) => CAPACITY_OF_ENVOYS,
             (None, Standing::Recognised) => CAPACITY_OF_USERS,
             (None, Standing::Stranger) => CAPACITY_OF_LOCAL_STRANGERS,
         }
     }
 
-    /// The daemon makes something else of the user now. Who is recognised while his share is taken
-    /// stays where he is; a place that is lost already is not given back.
-    pub fn change(&self, standing: Standing) {
+    /// The daemon counts it for this one now. While the share of that one is taken it is a stranger's; a
+    /// place that is lost already is not given back.
+    pub fn change(&self, holder: &Holder) {
         let mut seat = self.lock();
-        if seat.standing == standing || seat.place.is_lost() {
+        if seat.holder == *holder || seat.place.is_lost() {
             return;
         }
-        let seats = self.places.of(standing);
-        let Some(place) = seats.connections.take(Holder::Uid(self.uid)) else {
+        let Some((holder, place)) = self.other(holder, &seat.holder) else {
             return;
         };
-        seat.standing = standing;
         let old = std::mem::replace(&mut seat.place, place);
         // What the connection may hold was settled when it began.
         if seat.envoy.is_some()
-            && let Some(envoy) = seats.envoy(self.uid)
+            && let Some(envoy) = self.places.of(&holder).envoy(&holder)
         {
             seat.envoy = Some(envoy);
         }
+        seat.holder = holder;
         drop(seat);
         // The connection has to watch its new place.
         old.wake();
+    }
+
+    /// Another place than the one that it has: of this holder, or else a stranger's.
+    fn other(&self, holder: &Holder, own: &Holder) -> Option<(Holder, Place)> {
+        let candidates = [holder.clone(), Holder::Stranger(self.uid)];
+        candidates.into_iter().find_map(|holder| {
+            if holder == *own {
+                return None;
+            }
+            let place = self.places.of(&holder).connections.take(holder.clone())?;
+            Some((holder, place))
+        })
     }
 
     /// Fails once the connection has to end. Asked on every use, as that of a TLS connection.
@@ -198,8 +215,8 @@ mod tests {
         UserPlaces::new(&Limits::default(), &Counters::default())
     }
 
-    fn held(places: &UserPlaces, uid: u32, standing: Standing) -> Vec<Arc<UserPlace>> {
-        std::iter::from_fn(|| places.take(uid, standing))
+    fn held(places: &UserPlaces, holder: &Holder) -> Vec<Arc<UserPlace>> {
+        std::iter::from_fn(|| places.take(1, holder.clone()))
             .take(100)
             .collect()
     }
@@ -214,26 +231,24 @@ mod tests {
     #[test]
     fn first_connections_of_a_user_may_hold_what_an_envoy_needs() {
         let places = places();
-        let first = held(&places, 1, Standing::Recognised);
+        let first = held(&places, &Holder::Uid(1));
         assert_eq!((first.len(), envoys(&first)), (100, ENVOYS_OF_A_UID));
         // Whatever others hold, and again when they are given back.
-        let second = held(&places, 2, Standing::Recognised);
+        let second = held(&places, &Holder::Uid(2));
         assert_eq!(envoys(&second), ENVOYS_OF_A_UID);
         drop(first);
-        assert_eq!(
-            envoys(&held(&places, 1, Standing::Recognised)),
-            ENVOYS_OF_A_UID
-        );
+        let again = held(&places, &Holder::Uid(1));
+        assert_eq!(envoys(&again), ENVOYS_OF_A_UID);
     }
 
     #[test]
     fn strangers_share_the_capacity_of_few_envoys() {
         let places = places();
-        let first = held(&places, 1, Standing::Stranger);
-        let second = held(&places, 2, Standing::Stranger);
+        let first = held(&places, &Holder::Stranger(1));
+        let second = held(&places, &Holder::Stranger(2));
         let mut others = Vec::new();
         for uid in 3..50 {
-            others.extend(places.take(uid, Standing::Stranger));
+            others.extend(places.take(uid, Holder::Stranger(uid)));
         }
         let (first, second) = (envoys(&first), envoys(&second));
         assert!(first >= 1 && second >= 1, "{first}, {second}");
@@ -243,18 +258,57 @@ mod tests {
     #[test]
     fn envoy_that_is_registered_later_leaves_its_place_to_others() {
         let places = places();
-        let waiting = held(&places, 1, Standing::Stranger);
+        let waiting = held(&places, &Holder::Stranger(1));
         let registered = envoys(&waiting);
         waiting
             .iter()
-            .for_each(|place| place.change(Standing::Recognised));
+            .for_each(|place| place.change(&Holder::Uid(1)));
         assert_eq!(envoys(&waiting), registered);
-        assert!(envoys(&held(&places, 2, Standing::Stranger)) >= registered.min(ENVOYS_OF_A_UID));
+        let others = held(&places, &Holder::Stranger(2));
+        assert!(envoys(&others) >= registered.min(ENVOYS_OF_A_UID));
     }
 
     #[test]
     fn operator_needs_little() {
         let places = UserPlaces::of_operators(&Limits::default(), &Counters::default());
-        assert_eq!(envoys(&held(&places, 0, Standing::Recognised)), 0);
+        assert_eq!(envoys(&held(&places, &Holder::Uid(0))), 0);
+    }
+
+    /// More uids than there are places, each with as many connections as it gets.
+    fn crowd(places: &UserPlaces, holder: impl Fn(u32) -> Holder) -> Vec<Arc<UserPlace>> {
+        let of = |uid| std::iter::repeat_with(move || (uid, places)).take(2);
+        let taken = (0..200).flat_map(of);
+        taken
+            .filter_map(|(uid, places)| places.take(uid, holder(uid)))
+            .collect()
+    }
+
+    #[test]
+    fn uids_of_one_gid_or_program_share_its_places() {
+        let most = Limits::default().max_connections_per_uid;
+        for holder in [Holder::Gid(7), Holder::Program("/bin/a".into())] {
+            let places = places();
+            let all = crowd(&places, |_| holder.clone());
+            assert_eq!((all.len(), envoys(&all)), (most, ENVOYS_OF_A_UID));
+            let other = held(&places, &Holder::Uid(7));
+            assert_eq!((other.len(), envoys(&other)), (100, ENVOYS_OF_A_UID));
+        }
+    }
+
+    #[test]
+    fn connections_beyond_the_share_of_a_new_holder_are_strangers() {
+        let places = places();
+        let all = crowd(&places, Holder::Uid);
+        all.iter().for_each(|place| place.change(&Holder::Gid(7)));
+        let of_gid = |place: &&Arc<UserPlace>| place.holder() == Holder::Gid(7);
+        let (of_gid, others): (Vec<_>, Vec<_>) = all.iter().partition(of_gid);
+        assert_eq!(of_gid.len(), Limits::default().max_connections_per_uid);
+        let strangers = others.iter().filter(|place| !place.lock().place.is_lost());
+        assert_eq!(
+            strangers.count(),
+            Limits::default().max_strangers.min(others.len())
+        );
+        let is_stranger = |place: &Arc<UserPlace>| place.standing() == Standing::Stranger;
+        assert!(others.into_iter().all(is_stranger));
     }
 }

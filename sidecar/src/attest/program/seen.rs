@@ -4,6 +4,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
+use countersign_serve::places::Holder;
+
 use super::Program;
 use super::lookup::{Lookups, NoAnswer};
 use crate::attest::selectors::Process;
@@ -11,11 +13,11 @@ use crate::attest::selectors::Process;
 /// Most processes that are remembered. One that is forgotten keeps its open streams and no more. A
 /// path is at most 1 kB, so 1 MB in all.
 pub const MAX_PROGRAMS: usize = 1_024;
-/// Of the user who has most, so many of the oldest are asked whether they still run.
+/// Of the holder who has most, so many of the oldest are asked whether they still run.
 const MAX_ASKED: usize = 16;
 
-/// See the page of this module. At most [`MAX_PROGRAMS`]: where there is no room, the user who has
-/// most of them loses one that has ended, or else the one that was not seen for the longest time.
+/// See the page of this module. At most [`MAX_PROGRAMS`]: where there is no room, whoever
+/// most of them are counted for loses one that has ended, or else the one that was not seen for the longest time.
 #[derive(Debug, Default)]
 pub struct Programs {
     seen: Mutex<VecDeque<Seen>>,
@@ -24,7 +26,7 @@ pub struct Programs {
 
 #[derive(Debug)]
 struct Seen {
-    uid: u32,
+    holder: Holder,
     process: Process,
     program: Program,
 }
@@ -49,29 +51,31 @@ impl Programs {
     }
 
     /// Remembers a process for its later connections.
-    pub(in crate::attest) fn remember(&self, uid: u32, process: Process, program: &Program) {
-        self.remember_while(uid, process, program, |process| {
+    pub(in crate::attest) fn remember(&self, holder: &Holder, process: Process, program: &Program) {
+        self.remember_while(holder, process, program, |process| {
             Process::of(process.pid).is_ok_and(|now| now == process)
         });
     }
 
     pub(super) fn remember_while(
         &self,
-        uid: u32,
+        holder: &Holder,
         process: Process,
         program: &Program,
         runs: impl Fn(Process) -> bool,
     ) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = position(&seen, process, program).and_then(|place| seen.remove(place));
+        if let Some(known) = position(&seen, process, program) {
+            seen.remove(known);
+        }
         if seen.len() >= MAX_PROGRAMS {
             make_room(&mut seen, runs);
         }
-        seen.push_back(known.unwrap_or_else(|| Seen {
-            uid,
+        seen.push_back(Seen {
+            holder: holder.clone(),
             process,
             program: program.clone(),
-        }));
+        });
     }
 
     #[cfg(test)]
@@ -86,15 +90,15 @@ fn position(seen: &VecDeque<Seen>, process: Process, program: &Program) -> Optio
 }
 
 fn make_room(seen: &mut VecDeque<Seen>, runs: impl Fn(Process) -> bool) {
-    let mut counts = HashMap::<u32, usize>::new();
+    let mut counts = HashMap::<&Holder, usize>::new();
     for seen in &*seen {
-        *counts.entry(seen.uid).or_default() += 1;
+        *counts.entry(&seen.holder).or_default() += 1;
     }
-    let Some(greedy) = counts.into_iter().max_by_key(|(_, count)| *count) else {
+    let Some((greedy, _)) = counts.into_iter().max_by_key(|(_, count)| *count) else {
         return;
     };
     let theirs = seen.iter().enumerate();
-    let mut theirs = theirs.filter(|(_, seen)| seen.uid == greedy.0);
+    let mut theirs = theirs.filter(|(_, seen)| seen.holder == *greedy);
     let mut oldest = theirs.by_ref().take(MAX_ASKED).peekable();
     let first = oldest.peek().map(|(place, _)| *place);
     let ended = oldest.find(|(_, seen)| !runs(seen.process));

@@ -1,5 +1,9 @@
+use countersign_serve::places::Holder;
+
 use super::*;
 use crate::attest::Process;
+
+const USER: Holder = Holder::Uid(7);
 
 fn program(path: &str, inode: u64) -> Program {
     let file = FileId {
@@ -89,7 +93,7 @@ fn a_number_used_again_is_another_file() {
 #[test]
 fn a_process_is_remembered_with_its_file_alone() {
     let programs = Programs::default();
-    programs.remember(7, process(1), &program("/bin/a", 1));
+    programs.remember(&USER, process(1), &program("/bin/a", 1));
     assert!(programs.contain(process(1), &program("/bin/a", 1)));
     for (pid, path, inode) in [(2, "/bin/a", 1), (1, "/bin/b", 1), (1, "/bin/a", 2)] {
         assert!(!programs.contain(process(pid), &program(path, inode)));
@@ -97,10 +101,10 @@ fn a_process_is_remembered_with_its_file_alone() {
 }
 
 /// Fills the table with processes of one user, all of which run.
-fn full(uid: u32) -> Programs {
+fn full() -> Programs {
     let programs = Programs::default();
     for pid in 0..u32::try_from(MAX_PROGRAMS).unwrap() {
-        programs.remember_while(uid, process(pid), &program("/bin/a", 1), |_| true);
+        programs.remember_while(&USER, process(pid), &program("/bin/a", 1), |_| true);
     }
     programs
 }
@@ -111,8 +115,8 @@ fn knows(programs: &Programs, pid: u32) -> bool {
 
 #[test]
 fn remembered_programs_are_bounded() {
-    let programs = full(7);
-    let see = |pid| programs.remember_while(7, process(pid), &program("/bin/a", 1), |_| true);
+    let programs = full();
+    let see = |pid| programs.remember_while(&USER, process(pid), &program("/bin/a", 1), |_| true);
     // Seen again, so the next is the oldest.
     see(0);
     see(5_000);
@@ -122,18 +126,19 @@ fn remembered_programs_are_bounded() {
 
 #[test]
 fn a_process_that_ended_is_forgotten_first() {
-    let programs = full(7);
+    let programs = full();
     let runs = |it: Process| it.pid != 3;
-    programs.remember_while(7, process(5_000), &program("/bin/a", 1), runs);
+    programs.remember_while(&USER, process(5_000), &program("/bin/a", 1), runs);
     assert!(knows(&programs, 0) && !knows(&programs, 3));
 }
 
 #[test]
 fn one_user_displaces_no_process_of_another() {
     let programs = Programs::default();
-    programs.remember_while(8, process(9_999), &program("/bin/a", 1), |_| true);
+    let other = Holder::Gid(8);
+    programs.remember_while(&other, process(9_999), &program("/bin/a", 1), |_| true);
     for pid in 0..2_000 {
-        programs.remember_while(7, process(pid), &program("/bin/a", 1), |_| true);
+        programs.remember_while(&USER, process(pid), &program("/bin/a", 1), |_| true);
     }
     assert_eq!(programs.len(), MAX_PROGRAMS);
     assert!(knows(&programs, 9_999) && knows(&programs, 1_999));

@@ -12,6 +12,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::local_api::MAX_STREAMS_WITHOUT_IDENTITY;
+use crate::local_api::harness::{channel_over, crowd, of_group};
 
 const STREAM: &str = "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets";
 /// As long as the node of an Envoy 1.40.
@@ -200,24 +201,24 @@ async fn names_that_cannot_be_ours_are_not_kept() {
     until(|| node.api.held_bytes() < 4_096).await;
 }
 
-#[tokio::test]
-async fn a_user_pays_for_the_names_of_its_streams() {
-    let node = Node::start().await;
-    node.hold(entitlement("/web", ours(), 1));
+/// So many names that twenty streams with them are more than one user may have.
+fn many_names() -> Vec<String> {
     let long = "x".repeat(400);
-    let names: Vec<String> = (0..2_000)
-        .map(|n| format!("{TRUST_DOMAIN}/{long}/{n}"))
-        .collect();
+    let names = (0..2_000).map(|n| format!("{TRUST_DOMAIN}/{long}/{n}"));
+    names.collect()
+}
+
+/// A stream with many names over each of these, until one is refused.
+async fn hold_names(node: &Node, channels: impl Iterator<Item = Channel>) -> Vec<DeltaEnvoy> {
+    let names = many_names();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let channel = node.channel().await;
     let mut streams = Vec::new();
+    let mut channels = channels.take(20);
     let refused = loop {
-        assert!(
-            streams.len() < 20,
-            "{} bytes are held",
-            node.api.held_bytes()
-        );
-        let mut envoy = DeltaEnvoy::subscribe(channel.clone(), &names, &[]).await;
+        let held = node.api.held_bytes();
+        let channel = channels.next();
+        let channel = channel.unwrap_or_else(|| panic!("{held} bytes are held"));
+        let mut envoy = DeltaEnvoy::subscribe(channel, &names, &[]).await;
         // The last name is there: its secret says that the others were taken in.
         let web = DeltaDiscoveryRequest {
             resource_names_subscribe: vec![WEB.to_owned()],
@@ -231,11 +232,31 @@ async fn a_user_pays_for_the_names_of_its_streams() {
     };
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
     assert!(node.api.held_bytes() <= 16 << 20);
+    streams
+}
+
+#[tokio::test]
+async fn a_user_pays_for_the_names_of_its_streams() {
+    let node = Node::start().await;
+    node.hold(entitlement("/web", ours(), 1));
+    let channel = node.channel().await;
+    let streams = hold_names(&node, std::iter::repeat(channel.clone())).await;
     drop(streams);
     until(|| node.api.held_bytes() == 0).await;
-    let names = &names[..10];
-    let _small = DeltaEnvoy::subscribe(channel, names, &[]).await;
+    let _small = DeltaEnvoy::subscribe(channel, &[WEB], &[]).await;
     until(|| node.api.held_bytes() > 0).await;
+}
+
+#[tokio::test]
+async fn uids_of_one_gid_pay_together() {
+    let node = Node::start().await;
+    node.hold(entitlement("/web", of_group(4_000), 1));
+    let mut users = crowd(&node.socket(), 100_000..100_020, Some(4_000), 1).await;
+    let mut channels = Vec::new();
+    for connection in std::mem::take(&mut users.connections) {
+        channels.push(channel_over(connection).await);
+    }
+    let _streams = hold_names(&node, channels.into_iter()).await;
 }
 
 #[tokio::test]

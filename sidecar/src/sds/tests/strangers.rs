@@ -1,7 +1,10 @@
-//! Users who may have nothing, and have as many uids as they like.
+//! Users who have as many uids as they like: those who may have nothing, and those of one gid or program.
 
 use super::*;
-use crate::local_api::harness::{by_program, channel_over, strangers};
+use crate::local_api::harness::{
+    Crowd, by_program, channel_over, crowd, of_group, program, strangers,
+};
+use countersign_model::{Selector, SelectorSet};
 use countersign_serve::Limits;
 use countersign_serve::limits::BYTES_OF_LOCAL_STRANGERS;
 
@@ -35,6 +38,89 @@ async fn flood(node: &Node) -> Vec<UnixStream> {
         let _ = stranger.write_all(PREFACE).await;
     }
     flood
+}
+
+/// As few for one user, and room for many strangers who are to be judged.
+fn few_of_one() -> Limits {
+    Limits {
+        max_connections_per_uid: 4,
+        max_strangers: 128,
+        ..few()
+    }
+}
+
+/// Of a crowd that is admitted by one gid or program: what one user may have, and the others of it.
+async fn have_the_share_of_one(node: &Node, mut crowd: Crowd, others: usize) {
+    for user in &mut crowd.connections {
+        // Whoever found no place is refused already.
+        let _ = user.write_all(PREFACE).await;
+    }
+    until(|| node.counters.served.value() + node.counters.refused.value() == 80).await;
+    until(|| open(node) == (4, others)).await;
+    let (_, serial) = node.hold(entitlement("/web", ours(), 1));
+    let mut envoys = Vec::new();
+    for _ in 0..3 {
+        envoys.push(served(node.channel().await, serial).await);
+    }
+    assert_eq!(open(node), (7, others));
+}
+
+#[tokio::test]
+async fn uids_of_one_gid_have_the_share_of_one() {
+    let node = Node::start_within(few_of_one()).await;
+    node.hold(entitlement("/db", of_group(4_000), 1));
+    let crowd = crowd(&node.socket(), FIRST..FIRST + 40, Some(4_000), 2).await;
+    have_the_share_of_one(&node, crowd, 0).await;
+    assert_eq!(node.counters.refused.value(), 76);
+}
+
+#[tokio::test]
+async fn uids_that_run_one_program_have_the_share_of_one() {
+    let node = Node::start_within(few_of_one()).await;
+    let program = SelectorSet::new([Selector::UnixPath(program())]).unwrap();
+    node.hold(entitlement("/db", program, 1));
+    let crowd = crowd(&node.socket(), FIRST..FIRST + 40, None, 2).await;
+    have_the_share_of_one(&node, crowd, 76).await;
+}
+
+#[tokio::test]
+async fn a_program_of_one_uid_needs_no_place_of_its_gid() {
+    let node = Node::start_within(few_of_one()).await;
+    let gid = rustix::process::getegid().as_raw();
+    node.hold(entitlement("/db", of_group(gid), 1));
+    let selectors = [ours(), by_program()];
+    let selectors = SelectorSet::new(selectors.iter().flat_map(SelectorSet::iter).cloned());
+    let (_, serial) = node.hold(entitlement("/web", selectors.unwrap(), 1));
+    let crowd = crowd(&node.socket(), FIRST..FIRST + 40, Some(gid), 2).await;
+    until(|| node.counters.refused.value() == 76).await;
+    let _envoy = served(node.channel().await, serial).await;
+    assert_eq!(open(&node), (5, 0));
+    drop(crowd);
+}
+
+/// The registration of each uid is replaced by one of their gid.
+#[tokio::test]
+async fn uids_that_a_gid_admits_later_share_from_then_on() {
+    let node = Node::start_within(few_of_one()).await;
+    let uids = FIRST..FIRST + 6;
+    let each = uids.clone().map(|uid| {
+        let selectors = SelectorSet::new([Selector::UnixUid(uid)]).unwrap();
+        node.hold(entitlement(&format!("/{uid}"), selectors, 1)).0
+    });
+    let ids: Vec<_> = each.collect();
+    let mut users = crowd(&node.socket(), uids, Some(4_000), 1).await;
+    for user in &mut users.connections {
+        user.write_all(PREFACE).await.unwrap();
+    }
+    until(|| open(&node) == (6, 0)).await;
+    node.hold(entitlement("/db", of_group(4_000), 1));
+    ids.iter().for_each(|id| node.remove(id));
+    // The next use of each, as a ping is.
+    for user in &mut users.connections {
+        user.write_all(&[0, 0, 8, 6, 0, 0, 0, 0, 0]).await.unwrap();
+        user.write_all(&[0; 8]).await.unwrap();
+    }
+    until(|| open(&node) == (4, 2)).await;
 }
 
 async fn served(channel: Channel, serial: impl ToString) -> Envoy {
