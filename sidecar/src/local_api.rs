@@ -74,8 +74,8 @@ const SHARES: Shares = Shares {
 
 /// What all callers that may have nothing make this process hold together: messages and names as
 /// above, answers that they do not read, and what their streams take. One of them may have 20 MiB: an Envoy
-/// with a thousand secrets, while this node does not know yet who may have what. Where all is taken, the
-/// oldest connection of the uid with the most goes.
+/// with a thousand secrets, while this node does not know yet who may have what. Where all is taken, of
+/// the uid that holds most the connection that holds most goes.
 const STRANGERS: Shares = Shares {
     total: BYTES_OF_LOCAL_STRANGERS,
     each: 20 * 1024 * 1024,
@@ -164,7 +164,10 @@ impl LocalApi {
         let holder = caller.place.holder();
         match holder.standing() {
             Standing::Recognised => self.budget.account(holder),
-            Standing::Stranger => self.strangers.account(holder),
+            Standing::Stranger => {
+                let account = self.strangers.account(holder);
+                account.weighed(caller.place.weight())
+            }
         }
     }
 

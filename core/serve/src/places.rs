@@ -145,10 +145,11 @@ impl Places {
         })
     }
 
-    /// Takes the oldest place of this holder away, as for a later one.
-    pub(crate) fn displace(&self, holder: &Holder) {
+    /// Takes the place of this holder away that weighs most, as for a later one.
+    pub(crate) fn displace_heaviest(&self, holder: &Holder) {
         let mut budget = self.lock();
-        let displaced = budget.displace(holder);
+        let weight = |notice: &Arc<Notice>| notice.weight.load(Ordering::Relaxed);
+        let displaced = budget.displace_heaviest(holder, weight);
         self.note_open(&budget);
         drop(budget);
         if let Some(displaced) = displaced {
@@ -166,10 +167,30 @@ impl Places {
     }
 }
 
+/// How many bytes one connection makes this process hold, while it has its place.
+#[derive(Clone, Debug)]
+pub struct Weight(Arc<Notice>);
+
+impl Weight {
+    pub(crate) fn add(&self, bytes: usize) {
+        self.0.weight.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.weight.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn subtract(&self, bytes: usize) {
+        self.0.weight.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
 /// Says to one connection that its place is gone.
 #[derive(Debug, Default)]
 struct Notice {
     is_lost: AtomicBool,
+    weight: AtomicUsize,
     waker: AtomicWaker,
 }
 
@@ -198,6 +219,11 @@ impl Place {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
+    }
+
+    /// What its connection holds.
+    pub(crate) fn weight(&self) -> Weight {
+        Weight(Arc::clone(&self.notice))
     }
 
     /// Whether the place is somebody else's already.

@@ -11,6 +11,7 @@ use tonic::Status;
 
 /// Whose share a charge is taken from: whoever its connection is counted for.
 pub use crate::places::Holder as Payer;
+use crate::places::Weight;
 
 /// How many bytes may be held at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +106,7 @@ impl ByteBudget {
         Account {
             budget: Arc::clone(self),
             payer,
+            weight: None,
         }
     }
 
@@ -150,12 +152,23 @@ impl ByteBudget {
 pub struct Account {
     budget: Arc<ByteBudget>,
     payer: Payer,
+    /// Of the connection that the bytes are held for, where somebody asks.
+    weight: Option<Weight>,
 }
 
 impl Account {
     /// Whose account it is.
     pub(super) fn payer(&self) -> &Payer {
         &self.payer
+    }
+
+    /// The same, where each connection is asked what it holds.
+    #[must_use]
+    pub fn weighed(self, weight: Weight) -> Self {
+        Self {
+            weight: Some(weight),
+            ..self
+        }
     }
 
     fn is(&self, other: &Self) -> bool {
@@ -227,11 +240,19 @@ impl Charge {
     /// # Errors
     /// The bound that more bytes would break; it stands for what it stood for then.
     pub fn resize(&mut self, bytes: usize) -> Result<(), Exhausted> {
-        let Account { budget, payer } = &self.account;
+        let Account {
+            budget,
+            payer,
+            weight,
+        } = &self.account;
         if bytes > self.bytes {
-            budget.take(payer, bytes - self.bytes)?;
+            let more = bytes - self.bytes;
+            budget.take(payer, more)?;
+            weight.iter().for_each(|weight| weight.add(more));
         } else if bytes < self.bytes {
-            budget.give_back(payer, self.bytes - bytes);
+            let fewer = self.bytes - bytes;
+            budget.give_back(payer, fewer);
+            weight.iter().for_each(|weight| weight.subtract(fewer));
         }
         self.bytes = bytes;
         Ok(())
@@ -250,6 +271,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::counters::Counters;
+    use crate::limits::Limits;
+    use crate::unix::UserPlaces;
 
     const SHARES: Shares = Shares {
         total: 100,
@@ -311,6 +335,22 @@ mod tests {
         // Whoever pays already needs no room for it twice.
         moved.move_to(&new.account(Payer::Uid(1))).unwrap();
         assert_eq!(new.held(), 60);
+    }
+
+    #[test]
+    fn a_connection_weighs_what_its_charges_say() {
+        let places = UserPlaces::new(&Limits::default(), &Counters::default());
+        let place = places.take(1, Payer::Stranger(1)).unwrap();
+        let budget = ByteBudget::new(SHARES);
+        let account = budget.account(Payer::Stranger(1)).weighed(place.weight());
+        let (mut first, mut second) = (account.open(), account.open());
+        assert!(first.resize(40).is_ok() && second.resize(10).is_ok());
+        assert_eq!(second.resize(30), Err(Exhausted::Share));
+        assert_eq!(place.weight().bytes(), 50);
+        first.move_to(&budget.account(Payer::Uid(1))).unwrap();
+        assert_eq!(place.weight().bytes(), 10);
+        drop(second);
+        assert_eq!(place.weight().bytes(), 0);
     }
 
     #[test]

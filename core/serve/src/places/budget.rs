@@ -90,9 +90,15 @@ impl<H: Ord + Clone, T> Budget<H, T> {
         self.remove(holder, Some(ticket));
     }
 
-    /// Takes the oldest place of a holder away; the note on it.
-    pub(super) fn displace(&mut self, holder: &H) -> Option<T> {
-        self.remove(holder, None)
+    /// Takes the place of a holder away whose note weighs most, of equal ones the oldest; that note.
+    pub(super) fn displace_heaviest(
+        &mut self,
+        holder: &H,
+        weight: impl Fn(&T) -> usize,
+    ) -> Option<T> {
+        let tickets = self.taken.get(holder)?.iter();
+        let (heaviest, _) = tickets.rev().max_by_key(|(_, note)| weight(note))?;
+        self.remove(holder, Some(*heaviest))
     }
 
     /// Whose oldest has to go for one more of this holder.

@@ -1,9 +1,10 @@
 //! The places of a Unix listener, by what the daemon makes of a user.
 //!
 //! Whoever may create user namespaces has thousands of uids, so a share for each uid bounds nobody.
-//! Uids that may have nothing share a few places, of which the oldest of the uid with the most goes
-//! first; all others are for users who are recognised, with a share for each [`Holder`]: the uid, gid or
-//! program that is admitted. A connection moves when another is.
+//! Uids that may have nothing share a few places. Of the uid with the most the oldest goes first, or,
+//! for want of memory, the one that holds most. All others are for users who are recognised, with a
+//! share for each [`Holder`]: the uid, gid or program that is admitted. A connection moves when
+//! another is.
 //!
 //! The first connections of a user may hold what an Envoy with a thousand secrets needs, all further ones
 //! a small part of it.
@@ -18,7 +19,7 @@ use crate::limits::{
     CAPACITY_OF_ENVOYS, CAPACITY_OF_LOCAL_STRANGERS, CAPACITY_OF_USERS, ENVOYS_OF_A_UID,
     ENVOYS_OF_STRANGERS, Limits,
 };
-use crate::places::{Bounds, Holder, Place, Places, Standing, Surplus};
+use crate::places::{Bounds, Holder, Place, Places, Standing, Surplus, Weight};
 
 /// The places of one listener.
 #[derive(Clone, Debug)]
@@ -71,7 +72,7 @@ impl UserPlaces {
 
     /// A place for one more connection that this uid opened and that is counted for this holder; `None`
     /// where there is none for it.
-    pub(super) fn take(&self, uid: u32, holder: Holder) -> Option<Arc<UserPlace>> {
+    pub(crate) fn take(&self, uid: u32, holder: Holder) -> Option<Arc<UserPlace>> {
         let seats = self.of(&holder);
         let seat = Seat {
             place: seats.connections.take(holder.clone())?,
@@ -85,9 +86,10 @@ impl UserPlaces {
         }))
     }
 
-    /// Ends the oldest connection that this uid has as a stranger.
+    /// Ends the connection that holds most of those that this uid has as a stranger.
     pub fn cut_stranger(&self, uid: u32) {
-        self.strangers.connections.displace(&Holder::Stranger(uid));
+        let connections = &self.strangers.connections;
+        connections.displace_heaviest(&Holder::Stranger(uid));
     }
 
     fn of(&self, holder: &Holder) -> &Seats {
@@ -147,6 +149,11 @@ impl UserPlace {
     /// What that one is here.
     pub fn standing(&self) -> Standing {
         self.lock().holder.standing()
+    }
+
+    /// What its connection holds now.
+    pub fn weight(&self) -> Weight {
+        self.lock().place.weight()
     }
 
     /// What its connection may hold.
@@ -281,6 +288,24 @@ mod tests {
         taken
             .filter_map(|(uid, places)| places.take(uid, holder(uid)))
             .collect()
+    }
+
+    #[test]
+    fn idle_connections_shield_none_that_holds_much() {
+        let places = places();
+        let idle = held(&places, &Holder::Stranger(1));
+        idle[1].weight().add(1);
+        let greedy = places.take(1, Holder::Stranger(1)).unwrap();
+        greedy.weight().add(2);
+        let is_cut = |place: &UserPlace| place.lock().place.is_lost();
+        places.cut_stranger(1);
+        assert!(is_cut(&greedy) && !idle.iter().any(|place| is_cut(place)));
+        idle[1].weight().subtract(1);
+        places.cut_stranger(1);
+        assert!(
+            is_cut(&idle[0]) && !is_cut(&idle[1]),
+            "the oldest of equal ones"
+        );
     }
 
     #[test]

@@ -218,3 +218,25 @@ async fn the_stranger_who_holds_most_bytes_gives_way() {
     drop(most);
     let _waits = Envoy::subscribe(channel, &[WEB]).await;
 }
+
+#[tokio::test]
+async fn the_connection_that_holds_most_is_cut() {
+    let node = Node::start().await;
+    node.hold(entitlement("/db", theirs(), 1));
+    let made = strangers(&node.socket(), FIRST..FIRST + 1, 2).await;
+    let [idle, greedy] = <[UnixStream; 2]>::try_from(made).unwrap();
+    let idle = channel_over(idle).await;
+    let mut greedy = Envoy::subscribe(channel_over(greedy).await, &[WEB]).await;
+    until(|| node.api.strangers_held() > 0).await;
+    let most = node.api.strangers_hold(FIRST, 8 << 20).unwrap();
+    // The last of these finds no room, and makes some.
+    let others = FIRST + 1..FIRST + 40;
+    let others: Vec<_> = others
+        .map_while(|uid| node.api.strangers_hold(uid, 4 << 20))
+        .collect();
+    assert!(within(greedy.responses.message()).await.is_err());
+    drop((most, others));
+    let _waits = Envoy::subscribe(idle, &[WEB]).await;
+    until(|| node.api.strangers_held() > 0).await;
+    assert_eq!(open(&node), (0, 1));
+}
