@@ -1,12 +1,15 @@
 //! Users who have as many uids as they like: those who may have nothing, and those of one gid or program.
 
+use std::time::Duration;
+
+use countersign_model::{Selector, SelectorSet};
+use countersign_serve::Limits;
+use countersign_serve::limits::{BYTES_OF_LOCAL_STRANGERS, KEEPALIVE_INTERVAL};
+
 use super::*;
 use crate::local_api::harness::{
     Crowd, by_program, channel_over, crowd, of_group, program, strangers,
 };
-use countersign_model::{Selector, SelectorSet};
-use countersign_serve::Limits;
-use countersign_serve::limits::BYTES_OF_LOCAL_STRANGERS;
 
 /// As subordinate uids are handed out.
 const FIRST: u32 = 100_000;
@@ -239,4 +242,24 @@ async fn the_connection_that_holds_most_is_cut() {
     let _waits = Envoy::subscribe(idle, &[WEB]).await;
     until(|| node.api.strangers_held() > 0).await;
     assert_eq!(open(&node), (0, 1));
+}
+
+/// The next ping has an idle connection judged: its user holds a recognised place no longer.
+#[tokio::test]
+async fn idle_connections_of_a_removed_user_become_strangers() {
+    let node = Node::start_within(few()).await;
+    let selectors = SelectorSet::new([Selector::UnixUid(FIRST)]).unwrap();
+    let (id, _) = node.hold(entitlement("/web", selectors, 1));
+    let mut users = strangers(&node.socket(), FIRST..FIRST + 1, 4).await;
+    for user in &mut users {
+        user.write_all(PREFACE).await.unwrap();
+        user.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        // Our settings: the connection is served.
+        user.read_exact(&mut [0; 9]).await.unwrap();
+    }
+    assert_eq!(open(&node), (4, 0));
+    node.remove(&id);
+    tokio::time::pause();
+    tokio::time::sleep(KEEPALIVE_INTERVAL + Duration::from_secs(1)).await;
+    until(|| open(&node) == (0, 4)).await;
 }
