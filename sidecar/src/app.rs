@@ -24,7 +24,7 @@ use crate::control::link_state::LinkState;
 use crate::control::{Control, Parts};
 use crate::holdings::Holdings;
 use crate::install::Installer;
-use crate::lifecycle::{Readiness, drain};
+use crate::lifecycle::{FAREWELL_DEADLINE, Readiness, drain};
 use crate::local_api::LocalApi;
 use crate::proxy::{self, Listening, Proxy};
 use crate::state::{StateDir, StateError};
@@ -222,7 +222,10 @@ impl Sidecar {
         let hosts = self.config.telemetry.hosts.clone();
         services.spawn(ops::serve(self.ops_listener, probes, telemetry, hosts));
         let workloads = (workloads, self.workload_counters);
-        services.spawn(self.local_api.serve(self.workload_socket, workloads));
+        let local_api = Arc::clone(&self.local_api);
+        let callers = TaskTracker::new();
+        let serving = self.local_api.serve(self.workload_socket, workloads);
+        services.spawn(callers.track_future(serving));
         let identities = self.proxy.identities().clone();
         services.spawn(identities.follow(self.holdings, self.consumers));
         services.spawn(self.control.run());
@@ -239,6 +242,11 @@ impl Sidecar {
         stop.cancel();
         drain(&connections, self.config.drain_timeout).await;
         // Workloads keep their streams until nothing is carried any more.
+        local_api.stop();
+        callers.close();
+        let farewell = self.config.drain_timeout.min(FAREWELL_DEADLINE);
+        // Who does not read that it ends is cut.
+        let _ = tokio::time::timeout(farewell, callers.wait()).await;
         services.shutdown().await;
         Ok(Exit::Yes)
     }

@@ -9,6 +9,10 @@ use tokio_util::task::TaskTracker;
 
 pub use readiness::{MAX_REASONS, Readiness, Reasons};
 
+/// How long callers of the local socket may take to read that the sidecar ends; no longer than
+/// `drain_timeout`. They hear it in milliseconds, unless they do not read.
+pub const FAREWELL_DEADLINE: Duration = Duration::from_secs(1);
+
 /// Lets open connections finish, up to `deadline`. Listeners have stopped accepting before.
 pub async fn drain(tracker: &TaskTracker, deadline: Duration) {
     tracker.close();

@@ -22,7 +22,9 @@ use countersign_serve::{Counters, Limits, grpc};
 use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
 use prometheus_client::registry::Registry;
+use tokio::sync::watch;
 use tokio_stream::StreamExt as _;
+use tokio_util::sync::CancellationToken;
 use tonic::{Extensions, Request, Status};
 
 pub use quota::{
@@ -63,6 +65,7 @@ pub struct LocalApi {
     strangers: Arc<ByteBudget>,
     admissible: Admissible,
     places: Arc<OnceLock<UserPlaces>>,
+    stopping: CancellationToken,
 }
 
 /// What callers make this process hold: unfinished messages, and the names that streams ask for. Each
@@ -103,10 +106,17 @@ impl LocalApi {
             strangers: strangers_budget(places.clone()),
             admissible: Admissible::default(),
             places,
+            stopping: CancellationToken::new(),
         })
     }
 
-    /// Serves both services from the start, until dropped. Before it is known who may have what, nobody
+    /// Ends: nobody is accepted any more, streams are closed with UNAVAILABLE, and [`serve`](Self::serve)
+    /// ends with the last connection.
+    pub fn stop(&self) {
+        self.stopping.cancel();
+    }
+
+    /// Serves both services from the start, until stopped. Before it is known who may have what, nobody
     /// is told that it has no identity: a Workload API call waits and is then told UNAVAILABLE, and an
     /// Envoy's names are absent until they come.
     pub async fn serve(
@@ -127,7 +137,7 @@ impl LocalApi {
         grpc::Server::new(self.messages())
             .add_service(sds)
             .add_service(workload)
-            .serve(connections)
+            .serve_until(connections, self.stopping.clone().cancelled_owned())
             .await;
     }
 
@@ -266,6 +276,18 @@ impl LocalApi {
             peer_line!(WARN, principal, uid = peer.uid, pid = peer.pid, reason = %full, "consumer refused");
             Status::resource_exhausted(full.to_string())
         })
+    }
+
+    /// Waits for another generation than a stream has seen.
+    pub(crate) async fn changed(
+        &self,
+        generations: &mut watch::Receiver<u64>,
+    ) -> Result<(), Status> {
+        let stopping = || Status::unavailable("the sidecar is stopping");
+        tokio::select! {
+            () = self.stopping.cancelled() => Err(stopping()),
+            changed = generations.changed() => changed.map_err(|_| stopping()),
+        }
     }
 
     /// Asks for the credentials that a caller wants and that are not held yet.

@@ -7,8 +7,11 @@ use anyhow::{Result, ensure};
 use countersign_tests::control_plane::Settings;
 use countersign_tests::envoy::Dialect;
 use countersign_tests::sidecar::Listeners;
+use countersign_tests::workload::fetch_x509_svid;
 use countersign_tests::{Mesh, Registration, wait};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 use crate::scene::{CLIENT, Proxy, STEADY, Scene, WEB};
 
@@ -111,4 +114,36 @@ async fn settled(operator: &countersign_tests::Command) -> Result<BTreeMap<Strin
         },
     )
     .await
+}
+
+/// What a connection that never answers reads at the end: a GOAWAY frame (RFC 9113 section 6.8).
+const GOAWAY: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sidecar_that_is_told_to_end_tells_its_callers() -> Result<()> {
+    let mesh = Mesh::start(&Settings::default()).await?;
+    mesh.register(&Registration::new(WEB, "a")).await?;
+    let sidecar = mesh.sidecar("a", &Listeners::default()).await?;
+    sidecar.ready().await?;
+    let mut stream = fetch_x509_svid(&sidecar.socket()).await?;
+    ensure!(stream.message().await?.is_some(), "no SVID");
+    let mut silent = UnixStream::connect(sidecar.socket()).await?;
+    let settings = b"\0\0\0\x04\0\0\0\0\0";
+    let greeting = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..]].concat();
+    silent.write_all(&greeting).await?;
+    let mut heard = vec![0; settings.len()];
+    silent.read_exact(&mut heard).await?;
+    // It waits for the silent one as well, and not for long.
+    let ended = sidecar.process().terminate(wait::BOUND).await?;
+    ensure!(ended.success(), "{ended}");
+    let told = stream.message().await;
+    let message = told.err().map(|status| status.message().to_owned());
+    ensure!(
+        message.as_deref() == Some("the sidecar is stopping"),
+        "{message:?}"
+    );
+    let _ = silent.read_to_end(&mut heard).await;
+    let is_told = heard.windows(GOAWAY.len()).any(|frame| frame == GOAWAY);
+    ensure!(is_told, "{heard:?}");
+    Ok(())
 }

@@ -154,6 +154,11 @@ impl Node {
         node
     }
 
+    /// Waits until its server has ended.
+    pub(crate) async fn ended(&mut self) {
+        within(&mut self.server).await.unwrap();
+    }
+
     /// As after a restart while the control plane is away: nothing is known of anybody's rights.
     pub(crate) fn forget_everything(&self) {
         self.holdings.publish(|snapshot| {

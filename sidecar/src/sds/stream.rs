@@ -115,9 +115,7 @@ impl<D: Dialect> SecretStream<D> {
                     Some(request) => self.take_in(request)?,
                     None => return Ok(None),
                 },
-                changed = self.generations.changed() => if changed.is_err() {
-                    return Ok(None);
-                },
+                changed = self.api.changed(&mut self.generations) => changed?,
             }
             // However much its consumer says, others run on this thread as well.
             tokio::task::consume_budget().await;

@@ -371,6 +371,30 @@ async fn junk_on_the_socket_harms_nobody() {
     assert_eq!(envoy.next().await.version_info, serial.to_string());
 }
 
+/// Every stream of a sidecar that ends is told so, and then there is no server any more.
+#[tokio::test]
+async fn a_sidecar_that_stops_says_so_to_every_stream() {
+    let mut node = Node::start().await;
+    node.hold(entitlement("/web", ours(), 1));
+    let mut envoy = Envoy::subscribe(node.channel().await, &[WEB]).await;
+    let mut delta = DeltaEnvoy::subscribe(node.channel().await, &[WEB], &[]).await;
+    let mut waiting = Envoy::subscribe(node.channel().await, &["spiffe://example.org/later"]).await;
+    envoy.accept().await;
+    delta.accept().await;
+    node.api.stop();
+    for ended in [
+        within(envoy.responses.message()).await.map(drop),
+        within(delta.responses.message()).await.map(drop),
+        within(waiting.responses.message()).await.map(drop),
+    ] {
+        let status = ended.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+        assert_eq!(status.message(), "the sidecar is stopping");
+    }
+    node.ended().await;
+    assert!(UnixStream::connect(node.socket()).await.is_err());
+}
+
 #[tokio::test]
 async fn a_hundred_streams_share_one_connection() {
     let node = Node::start().await;

@@ -51,6 +51,18 @@ async fn a_missing_security_header_is_invalid() {
 }
 
 #[tokio::test]
+async fn a_sidecar_that_stops_is_unavailable() {
+    let node = Node::start().await;
+    node.hold(entitlement("/web", ours(), 1));
+    let mut stream = fetch(&node).await.unwrap();
+    next(&mut stream).await;
+    node.api.stop();
+    let status = within(stream.message()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status}");
+    assert_eq!(status.message(), "the sidecar is stopping");
+}
+
+#[tokio::test]
 async fn a_caller_without_identity_is_denied() {
     let node = Node::start().await;
     node.hold(entitlement("/web", theirs(), 1));

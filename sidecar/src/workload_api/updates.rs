@@ -145,7 +145,7 @@ impl<R: Reply> Updates<R> {
     /// Waits for other content than was sent.
     async fn changed(&mut self) -> Result<Composed<R>, Status> {
         loop {
-            self.generations.changed().await.map_err(|_| starting())?;
+            self.api.changed(&mut self.generations).await?;
             let turn = turn::<R>(&self.api, &mut self.caller, Some(self.sent)).await;
             self.settle()?;
             match turn {
@@ -188,7 +188,7 @@ async fn first_message<R: Reply>(
                 Turn::InDoubt => return Err(in_doubt()),
                 Turn::Partial(_) | Turn::Wait => {}
             }
-            generations.changed().await.map_err(|_| starting())?;
+            api.changed(generations).await?;
         }
     };
     match timeout(FIRST_SVID_DEADLINE, complete).await {
