@@ -397,6 +397,10 @@ const FOLLOWING: &[(&str, Places)] = &[
         &[("core/serve/src/messages/budget.rs", "Held.by_payer")],
     ),
     (
+        "a call of one connection: Capacity",
+        &[("core/serve/src/messages/intake.rs", "Intakes.0")],
+    ),
+    (
         "an entitlement of the node: MAX_ENTITLEMENTS",
         &[
             ("sidecar/src/holdings.rs", "Snapshot.entries"),
