@@ -130,13 +130,13 @@ async fn no_more_is_taken_in_than_a_call_can_need() {
     let answers = session.enrol_all(vec![longest; MAX_ENROLMENTS]).await;
     assert_eq!(answers.unwrap().len(), MAX_ENROLMENTS);
     // Two bytes each on the wire.
-    let stranger = plane.dial(None).await;
-    for (session, code) in [
-        (session, Code::OutOfRange),
-        (stranger, Code::Unauthenticated),
+    let (stranger, another) = (plane.dial(None).await, plane.dial(None).await);
+    for (enrols, attests, code) in [
+        (&session, &session, Code::OutOfRange),
+        (&stranger, &another, Code::Unauthenticated),
     ] {
         let empty = vec![Enrolment::default(); 150_000];
-        let refused = session.enrol_all(empty).await.unwrap_err();
+        let refused = enrols.enrol_all(empty).await.unwrap_err();
         assert_eq!(refused.code(), code, "{refused}");
         // Nobody has to be known for this to be decoded.
         let chatty = AttestNodeRequest {
@@ -146,7 +146,7 @@ async fn no_more_is_taken_in_than_a_call_can_need() {
             }),
             ..AttestNodeRequest::default()
         };
-        let mut client = NodeAttestationClient::new(session.channel.clone());
+        let mut client = NodeAttestationClient::new(attests.channel.clone());
         let refused = client.attest_node(chatty).await.unwrap_err();
         assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
     }
