@@ -86,7 +86,7 @@ pub const CALLS_OF_LOCAL_STRANGERS: CallBounds = CallBounds {
     total: 1_536,
 };
 /// Bytes that one local user makes us hold: unfinished messages, names, answers that are not read.
-pub const BYTES_OF_A_USER: usize = 16 * 1024 * 1024;
+pub const BYTES_OF_A_USER: usize = 12 * 1024 * 1024;
 /// The same of all local users together who may have nothing.
 pub const BYTES_OF_LOCAL_STRANGERS: usize = 24 * 1024 * 1024;
 /// Their connections, where the configuration says nothing else: the pods of a full node.

@@ -10,6 +10,7 @@ use tonic::{Code, Request, Status, Streaming};
 use super::{MAX_REPLY_BYTES, MAX_SVIDS};
 use crate::consumers::ConsumerKind;
 use crate::local_api::harness::{Node, entitlement, now, ours, theirs, until, within};
+use countersign_serve::limits::BYTES_OF_A_USER;
 
 fn request<T: Default>() -> Request<T> {
     let mut request = Request::new(T::default());
@@ -290,7 +291,7 @@ async fn a_user_pays_for_replies_that_nobody_reads() {
     let mut unread = Vec::new();
     let refused = loop {
         assert!(unread.len() < 8, "{} bytes", node.api.held_bytes());
-        let is_too_much = node.api.held_bytes() + length > 16 << 20;
+        let is_too_much = node.api.held_bytes() + length > BYTES_OF_A_USER;
         let mut stream = fetch(&node).await.unwrap();
         if is_too_much {
             break within(stream.message()).await;
@@ -300,7 +301,7 @@ async fn a_user_pays_for_replies_that_nobody_reads() {
     };
     let code = refused.map(|_| "a message").map_err(|status| status.code());
     assert_eq!(code, Err(Code::ResourceExhausted));
-    assert!(unread.len() > 2 && node.api.held_bytes() <= 16 << 20);
+    assert!(unread.len() > 2 && node.api.held_bytes() <= BYTES_OF_A_USER);
     // Who reads gives back, though its stream stays open.
     let mut read = unread.pop().unwrap();
     let message = next(&mut read).await;

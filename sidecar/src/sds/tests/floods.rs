@@ -231,7 +231,7 @@ async fn hold_names(node: &Node, channels: impl Iterator<Item = Channel>) -> Vec
         }
     };
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
-    assert!(node.api.held_bytes() <= 16 << 20);
+    assert!(node.api.held_bytes() <= countersign_serve::limits::BYTES_OF_A_USER);
     streams
 }
 
