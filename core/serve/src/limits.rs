@@ -52,7 +52,7 @@ pub const MAX_CONNECTIONS_PER_UID: usize = 128;
 /// together when a sidecar starts, before it is known who may have what. One process connects 65,000
 /// times a second.
 pub const CONNECTS_OF_A_STRANGER: ConnectRate = ConnectRate {
-    burst: 1_024,
+    burst: 512,
     a_second: 100,
 };
 /// Connections that are ready and wait for the server to take them.
