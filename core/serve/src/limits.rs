@@ -143,8 +143,8 @@ pub const CAPACITY_OF_LOCAL_STRANGERS: Capacity = Capacity {
     indexed_names: 4,
     ..CAPACITY_OF_USERS
 };
-/// Connections with [`CAPACITY_OF_ENVOYS`] that one registered uid may have: its first. Each costs up to
-/// 0.9 MB where its windows are full.
+/// Connections with [`CAPACITY_OF_ENVOYS`] that one registered user may have: its first. Each costs up to
+/// 430 kB, by what it indexes.
 pub const ENVOYS_OF_A_UID: usize = 4;
 /// The same of all uids together that may have nothing, before it is known who may have what.
 pub const ENVOYS_OF_STRANGERS: usize = 6;

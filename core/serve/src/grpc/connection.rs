@@ -37,8 +37,9 @@ pub struct Capacity {
     pub streams: u32,
     /// Bytes of one stream that its peer may send before they are read.
     pub stream_window: u32,
-    /// Bytes of all streams that the peer may send before they are read. Half of it is also what HTTP/2
-    /// bears of small frames before it gives a connection up.
+    /// Bytes of all streams that the peer may send before they are taken in; HTTP/2 begins with 65,535
+    /// whatever this says. Half of it is also what HTTP/2 bears of small frames before it gives a
+    /// connection up.
     pub connection_window: u32,
     /// Paths, authorities and the like among the fields that its peer has indexed last: HTTP/2 keeps a
     /// frame for each.
@@ -52,12 +53,7 @@ pub(super) async fn serve<C: Connection>(
     ending: impl Future<Output = ()>,
 ) {
     let peer = connection.peer();
-    let Capacity {
-        streams,
-        stream_window,
-        connection_window,
-        indexed_names: _,
-    } = connection.capacity();
+    let capacity = connection.capacity();
     let mut protocol = Builder::new(TokioExecutor::new());
     protocol
         .timer(TokioTimer::new())
@@ -66,9 +62,9 @@ pub(super) async fn serve<C: Connection>(
         .max_header_list_size(MAX_HEADER_BYTES)
         .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
         .max_local_error_reset_streams(MAX_RESET_STREAMS)
-        .max_concurrent_streams(streams)
-        .initial_stream_window_size(stream_window)
-        .initial_connection_window_size(connection_window);
+        .max_concurrent_streams(capacity.streams)
+        .initial_stream_window_size(capacity.stream_window)
+        .initial_connection_window_size(capacity.connection_window);
     // The call is asked for here, in the task that read it, and not in one of its own that runs later.
     let intakes = Intakes::default();
     let of_calls = intakes.clone();

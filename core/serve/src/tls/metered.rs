@@ -56,6 +56,7 @@ impl AsyncRead for Metered {
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        // TLS reads 4 KiB at a time: the last read may go so far beyond.
         self.left = self.left.saturating_sub(buffer.filled().len() - before);
         read
     }
@@ -84,5 +85,34 @@ impl AsyncWrite for Metered {
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::testing::soon;
+
+    #[tokio::test]
+    async fn no_more_is_read_than_was_granted() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (mut peer, mut metered) = (peer.unwrap(), Metered::new(accepted.unwrap().0));
+        let mut piece = vec![0; MAX_HANDSHAKE_BYTES];
+        for _ in 0..3 {
+            peer.write_all(&piece).await.unwrap();
+        }
+        soon(metered.read_exact(&mut piece)).await.unwrap();
+        let beyond = soon(metered.read_u8()).await.unwrap_err();
+        assert_eq!(beyond.kind(), io::ErrorKind::ConnectionAborted);
+        metered.grant(1);
+        soon(metered.read_u8()).await.unwrap();
+        assert!(soon(metered.read_u8()).await.is_err());
+        metered.unlimited();
+        soon(metered.read_exact(&mut piece)).await.unwrap();
     }
 }
