@@ -345,7 +345,7 @@ async fn a_stream_that_was_taken_over_stays_away() {
     let (plane, folder) = world().await;
     let node = Node::start(&plane, &folder);
     node.holds(&EntitlementId::node()).await;
-    plane.take_streams_over();
+    plane.take_streams_over().await;
     let told = |link: &LinkState| {
         let problem = link.problem.as_deref().unwrap_or_default();
         problem.contains("another sidecar took the stream over")

@@ -174,17 +174,20 @@ impl Plane {
     }
 
     /// Ends every open stream, and finds a certificate that it does not know.
-    pub(super) fn forget_certificates(&self) {
-        self.change(|state| {
-            state.end_status = Some(Code::DataLoss);
-            state.streams_end += 1;
-        });
+    pub(super) async fn forget_certificates(&self) {
+        self.end_first_stream(Code::DataLoss).await;
     }
 
     /// As when another process opens a stream with the same credential.
-    pub(super) fn take_streams_over(&self) {
+    pub(super) async fn take_streams_over(&self) {
+        self.end_first_stream(Code::Aborted).await;
+    }
+
+    /// A node holds its own certificate before it opens a stream: one is waited for.
+    async fn end_first_stream(&self, status: Code) {
+        super::until(|| self.state().streams > 0).await;
         self.change(|state| {
-            state.end_status = Some(Code::Aborted);
+            state.end_status = Some(status);
             state.streams_end += 1;
         });
     }
@@ -419,8 +422,11 @@ impl Plane {
         mut messages: Messages<NodeMessage>,
         out: mpsc::Sender<Result<ControlMessage, Status>>,
     ) {
-        self.change(|state| state.streams += 1);
-        let end = self.state().streams_end;
+        let end = {
+            let mut state = self.state.lock().unwrap();
+            state.streams += 1;
+            state.streams_end
+        };
         let mut changed = self.changed.subscribe();
         let mut session = DeltaSession::new(Limits::default());
         while self.state().streams_end == end {
