@@ -4,28 +4,31 @@
 //! handshake, an identity after it, what admits a user on a Unix socket. The module `budget` decides.
 
 mod budget;
+mod notice;
+mod ranking;
 
-use std::future::poll_fn;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use countersign_model::SpiffeId;
-use futures_util::task::AtomicWaker;
 
 pub use budget::{Bounds, Surplus};
+pub use notice::Weight;
 
 use crate::counters::Count;
 use crate::source::Source;
-use budget::{Budget, Ticket};
+use budget::Budget;
+pub(crate) use notice::Notice;
+pub(crate) use ranking::{Ranking, Ticket};
 
 /// Whom a connection is counted for, with all that is asked and held on it. Local users are counted for
 /// what admits them: whoever may create user namespaces has thousands of uids, and a share for each
 /// would be a bound for none. In order, the closest comes first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Holder {
-    /// Where it comes from, or the /64 of one host in IPv6, while nobody has proved who it is.
+    /// Where it comes from, or the /56 of one site in IPv6, while nobody has proved who it is.
     Source(Source),
     /// The identity that its peer proved.
     Identity(SpiffeId),
@@ -87,6 +90,18 @@ pub struct Occupancy {
 }
 
 impl Occupancy {
+    pub(crate) fn note_total(&self, total: usize) {
+        self.total.store(total, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_open(&self, open: usize) {
+        self.open.store(open, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_displaced(&self) {
+        self.displaced.increment();
+    }
+
     /// Places taken.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Relaxed)
@@ -116,9 +131,7 @@ impl Places {
 
     /// As [`new`](Self::new), with somebody who watches.
     pub fn observed(bounds: Bounds, occupancy: Arc<Occupancy>) -> Self {
-        occupancy
-            .total
-            .store(bounds.total.max(1), Ordering::Relaxed);
+        occupancy.note_total(bounds.total.max(1));
         Self {
             budget: Arc::new(Mutex::new(Budget::new(bounds))),
             occupancy,
@@ -134,7 +147,7 @@ impl Places {
         self.note_open(&budget);
         drop(budget);
         if let Some(displaced) = displaced {
-            self.occupancy.displaced.increment();
+            self.occupancy.note_displaced();
             displaced.tell();
         }
         Some(Place {
@@ -153,51 +166,17 @@ impl Places {
         self.note_open(&budget);
         drop(budget);
         if let Some(displaced) = displaced {
-            self.occupancy.displaced.increment();
+            self.occupancy.note_displaced();
             displaced.tell();
         }
     }
 
     fn note_open(&self, budget: &Budget<Holder, Arc<Notice>>) {
-        self.occupancy.open.store(budget.open(), Ordering::Relaxed);
+        self.occupancy.note_open(budget.open());
     }
 
     fn lock(&self) -> MutexGuard<'_, Budget<Holder, Arc<Notice>>> {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// How many bytes one connection makes this process hold, while it has its place.
-#[derive(Clone, Debug)]
-pub struct Weight(Arc<Notice>);
-
-impl Weight {
-    pub(crate) fn add(&self, bytes: usize) {
-        self.0.weight.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    #[cfg(test)]
-    pub(crate) fn bytes(&self) -> usize {
-        self.0.weight.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn subtract(&self, bytes: usize) {
-        self.0.weight.fetch_sub(bytes, Ordering::Relaxed);
-    }
-}
-
-/// Says to one connection that its place is gone.
-#[derive(Debug, Default)]
-struct Notice {
-    is_lost: AtomicBool,
-    weight: AtomicUsize,
-    waker: AtomicWaker,
-}
-
-impl Notice {
-    fn tell(&self) {
-        self.is_lost.store(true, Ordering::Release);
-        self.waker.wake();
     }
 }
 
@@ -214,11 +193,7 @@ pub struct Place {
 impl Place {
     /// Ready once the place is somebody else's: the connection has to end. One task may wait.
     pub fn poll_lost(&self, cx: &Context<'_>) -> Poll<()> {
-        self.notice.waker.register(cx.waker());
-        match self.is_lost() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
+        self.notice.poll_lost(cx)
     }
 
     /// What its connection holds.
@@ -228,21 +203,17 @@ impl Place {
 
     /// Whether the place is somebody else's already.
     pub(crate) fn is_lost(&self) -> bool {
-        self.notice.is_lost.load(Ordering::Acquire)
+        self.notice.is_lost()
     }
 
     /// Has whoever waits for the loss look again.
     pub(crate) fn wake(&self) {
-        self.notice.waker.wake();
+        self.notice.wake();
     }
 
     /// Runs until the end, or until the place is lost: then `None`.
     pub async fn run<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        tokio::select! {
-            biased;
-            () = poll_fn(|cx| self.poll_lost(cx)) => None,
-            done = work => Some(done),
-        }
+        self.notice.run(work).await
     }
 }
 

@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use countersign_verify::VerifiedSvid;
 use rustls::ServerConfig;
+use rustls::server::Acceptor;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::limits::HANDSHAKE_DEADLINE;
+use crate::turnstile::Turn;
 
 pub use connection::TlsConnection;
 pub use incoming::{TlsService, incoming};
@@ -74,16 +76,17 @@ impl HandshakeError {
     }
 }
 
-/// One handshake, within [`HANDSHAKE_DEADLINE`], on an accepted connection. Whoever has finished it may
-/// send what it likes.
+/// One handshake, within [`HANDSHAKE_DEADLINE`] and while it has its turn, on an accepted connection.
+/// Whoever has finished it may send what it likes.
 ///
 /// # Errors
-/// The handshake failed or ran out of time; the connection is closed.
+/// The handshake failed, ran out of time or was put out; the connection is closed.
 pub async fn handshake(
     stream: TcpStream,
     config: Arc<ServerConfig>,
+    turn: Turn,
 ) -> Result<TlsStream<Metered>, HandshakeError> {
-    let mut stream = handshake_within(stream, config, HANDSHAKE_DEADLINE).await?;
+    let mut stream = handshake_within(stream, config, turn, HANDSHAKE_DEADLINE).await?;
     stream.get_mut().0.unlimited();
     Ok(stream)
 }
@@ -91,12 +94,18 @@ pub async fn handshake(
 async fn handshake_within(
     stream: TcpStream,
     config: Arc<ServerConfig>,
+    turn: Turn,
     deadline: Duration,
 ) -> Result<TlsStream<Metered>, HandshakeError> {
     // A socket that is closed already says so in the handshake.
     let _ = stream.set_nodelay(true);
-    let accepting = TlsAcceptor::from(config).accept(Metered::new(stream));
-    match timeout(deadline, Box::pin(accepting)).await {
+    let accepting = Box::pin(async {
+        let acceptor = LazyConfigAcceptor::new(Acceptor::default(), Metered::new(stream));
+        let hello = acceptor.await?;
+        turn.greet();
+        hello.into_stream(config).await
+    });
+    match turn.run(timeout(deadline, accepting)).await? {
         Ok(finished) => Ok(finished?),
         Err(_) => Err(HandshakeError::Deadline),
     }

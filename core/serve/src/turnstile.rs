@@ -1,66 +1,95 @@
 //! Handshakes under way at one listener: when there are too many, one has to go.
 //!
-//! An honest handshake takes milliseconds, so the oldest are those that stall, and the source with
-//! the most of them is the one that floods. A flood of half-open connections does not keep an honest
-//! client out.
+//! An honest handshake takes milliseconds, or a round trip where its peer is far away. So those go first
+//! that have not said their hello, of these the source with the most, and of its own the oldest: a flood
+//! of half-open connections does not keep an honest client out. The module `pending` decides.
+
+mod pending;
 
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::counters::Counters;
-use crate::places::{Bounds, Holder, Place, Places, Surplus};
+use crate::places::{Notice, Occupancy, Ticket};
 use crate::source::Source;
 use crate::tls::HandshakeError;
+use pending::Pending;
 
-/// Lets a bounded number of handshakes run at once.
-#[derive(Debug)]
-pub struct Turnstile(Places);
-
-/// One source may have all that nobody else wants: a whole site may be behind one address.
-fn bounds(max: usize) -> Bounds {
-    Bounds {
-        total: max,
-        each: max,
-        surplus: Surplus::OldestGoes,
-    }
+/// Lets a bounded number of handshakes run at once. One source may have all that nobody else wants: a
+/// whole site may be behind one address.
+#[derive(Clone, Debug)]
+pub struct Turnstile {
+    pending: Arc<Mutex<Pending<Source, Arc<Notice>>>>,
+    occupancy: Arc<Occupancy>,
 }
 
 impl Turnstile {
     /// At most `max` at once, at least one; told to whoever reads the counters.
     pub fn new(max: usize, counters: &Counters) -> Self {
+        let pending = Pending::new(max);
         let occupancy = counters.handshakes.clone();
-        Self(Places::observed(bounds(max), occupancy))
+        occupancy.note_total(pending.total());
+        Self {
+            pending: Arc::new(Mutex::new(pending)),
+            occupancy,
+        }
     }
 
     /// A place for one handshake with a peer at this address, to be taken as soon as it is accepted.
     pub fn enter(&self, peer: IpAddr) -> Turn {
-        let place = self.0.take(Holder::Source(Source::of(peer)));
-        Turn(place.expect("where the oldest goes nobody is refused"))
+        let source = Source::of(peer);
+        let notice = Arc::<Notice>::default();
+        let mut pending = self.lock();
+        let (ticket, displaced) = pending.enter(&source, Arc::clone(&notice));
+        self.occupancy.note_open(pending.open());
+        drop(pending);
+        if let Some(displaced) = displaced {
+            self.occupancy.note_displaced();
+            displaced.tell();
+        }
+        Turn {
+            turnstile: self.clone(),
+            source,
+            ticket,
+            notice,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending<Source, Arc<Notice>>> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A place among the handshakes under way.
 #[derive(Debug)]
 #[must_use = "dropping it gives the place back"]
-pub struct Turn(Place);
+pub struct Turn {
+    turnstile: Turnstile,
+    source: Source,
+    ticket: Ticket,
+    notice: Arc<Notice>,
+}
 
 impl Turn {
-    /// Runs one handshake, unless so many come after it that it has to go.
-    ///
-    /// # Errors
-    /// The handshake's own, and [`HandshakeError::Evicted`].
-    pub async fn pass<T>(
-        self,
-        handshake: impl Future<Output = Result<T, HandshakeError>>,
-    ) -> Result<T, HandshakeError> {
-        self.run(handshake).await?
+    /// The peer has said its whole hello.
+    pub(crate) fn greet(&self) {
+        self.turnstile.lock().greet(&self.source, self.ticket);
     }
 
-    /// Runs whatever else comes before anything is proved, as [`pass`](Self::pass).
+    /// Runs whatever comes before anything is proved, unless so many come after it that it has to go.
     ///
     /// # Errors
     /// [`HandshakeError::Evicted`].
-    pub async fn run<T>(self, work: impl Future<Output = T>) -> Result<T, HandshakeError> {
-        self.0.run(work).await.ok_or(HandshakeError::Evicted)
+    pub async fn run<T>(&self, work: impl Future<Output = T>) -> Result<T, HandshakeError> {
+        self.notice.run(work).await.ok_or(HandshakeError::Evicted)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut pending = self.turnstile.lock();
+        pending.leave(&self.source, self.ticket);
+        self.turnstile.occupancy.note_open(pending.open());
     }
 }
 
@@ -69,6 +98,7 @@ mod tests {
     use std::future::{pending, ready};
     use std::time::Duration;
 
+    use tokio::task::JoinHandle;
     use tokio::time::timeout;
 
     use super::*;
@@ -81,14 +111,17 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn stall(turn: Turn) -> JoinHandle<Result<(), HandshakeError>> {
+        tokio::spawn(async move { turn.run(pending()).await })
+    }
+
     #[tokio::test]
     async fn the_source_with_the_most_gives_way() {
         let turnstile = turnstile(3);
         let honest = turnstile.enter(address("192.0.2.1"));
-        let stall = |turn: Turn| tokio::spawn(turn.pass(pending::<Result<(), _>>()));
         let flood = |_| stall(turnstile.enter(address("192.0.2.2")));
         let flood: Vec<_> = (0..20).map(flood).collect();
-        assert!(honest.pass(ready(Ok(()))).await.is_ok());
+        assert!(honest.run(ready(())).await.is_ok());
         // The last three of the flood are there, and no others.
         for evicted in flood.into_iter().take(17) {
             let evicted = timeout(Duration::from_secs(20), evicted).await.unwrap();
@@ -97,14 +130,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn addresses_of_one_network_are_one_source() {
+    async fn networks_of_one_site_are_one_source() {
         let turnstile = turnstile(2);
-        let honest = turnstile.enter(address("2001:db8::1"));
+        let honest = turnstile.enter(address("2001:db8:0:100::1"));
         for host in 0..100 {
-            let neighbour = format!("2001:db8:0:1::{host:x}");
+            let neighbour = format!("2001:db8:0:{host:x}::1");
             let turn = turnstile.enter(address(&neighbour));
-            drop(tokio::spawn(turn.pass(pending::<Result<(), _>>())));
+            drop(stall(turn));
         }
-        assert!(honest.pass(ready(Ok(()))).await.is_ok());
+        assert!(honest.run(ready(())).await.is_ok());
     }
 }

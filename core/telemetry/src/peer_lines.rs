@@ -53,13 +53,13 @@ enum Kind {
 }
 
 impl Principal {
-    /// A stranger, by its address. Who has one IPv6 address has the /64 around it, and who is on
+    /// A stranger, by its address. Who has one IPv6 address has the /56 around it, and who is on
     /// this machine has every loopback address.
     pub fn source(address: IpAddr) -> Self {
         let network = match address.to_canonical() {
             local if local.is_loopback() => u128::from(Ipv4Addr::LOCALHOST.to_bits()),
             IpAddr::V4(v4) => u128::from(v4.to_bits()),
-            IpAddr::V6(v6) => v6.to_bits() >> 64 << 64,
+            IpAddr::V6(v6) => v6.to_bits() >> 72 << 72,
         };
         Self::new(Kind::Source, network)
     }

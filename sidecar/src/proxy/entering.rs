@@ -1,7 +1,7 @@
 //! The places of one listener: who may come in, and who may stay.
 //!
-//! Before anything is proved a connection has a place by its source, and the oldest of the source
-//! with the most goes first: a stalled handshake keeps nobody out. Afterwards it has a place by whom
+//! Before anything is proved a connection has a place by its source, and one that has said nothing
+//! goes first: a stalled handshake keeps nobody out. Afterwards it has a place by whom
 //! it is for, and keeps it until it ends: nobody is cut in the middle of its work, so who has many
 //! open leaves some for the others.
 

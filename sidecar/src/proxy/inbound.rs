@@ -66,7 +66,7 @@ impl InboundRoute {
     ) -> Result<(TcpStream, TlsStream<Metered>, Place), Ended> {
         let Entering { stream, turn, open } = entering;
         let presented = connection.presented().inspect_err(|_| reset(&stream))?;
-        let accepting = turn.pass(handshake(stream, Arc::clone(&self.tls)));
+        let accepting = handshake(stream, Arc::clone(&self.tls), turn);
         let tls = connection.handshake(&presented, accepting).await?;
         let peer = connection.verified(tls.get_ref().1.peer_certificates());
         let place = settle(&open, peer)?;

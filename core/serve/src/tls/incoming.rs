@@ -133,8 +133,8 @@ impl Greeter {
             counters,
             ..
         } = &self.service;
-        let accepting = handshake_within(stream, Arc::clone(config), limits.handshake_deadline);
-        match turn.pass(accepting).await {
+        let (config, deadline) = (Arc::clone(config), limits.handshake_deadline);
+        match handshake_within(stream, config, turn, deadline).await {
             Ok(stream) => {
                 if let Some(connection) = self.connection(stream, address)
                     && ready.send(connection).await.is_ok()

@@ -1,6 +1,8 @@
+mod half_open;
 mod strangers;
 mod warnings;
 
+use std::net::Ipv4Addr;
 use std::pin::Pin;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -16,6 +18,7 @@ use crate::limits::Limits;
 use crate::testing::{
     CLIENT, Pki, closed, dial, eventually, exhaust_descriptors, is_child, run_as_child, soon, tls,
 };
+use crate::turnstile::Turnstile;
 
 const LABEL: &[u8] = b"EXPORTER-test";
 /// Who proves an identity that is none of a node.
@@ -316,18 +319,21 @@ async fn single_handshake_tells_why() {
     let port = listener.local_addr().unwrap().port();
     let (config, client) = tls();
     let good = tokio::spawn(async move { dial(port, &client).await.map(drop) });
+    let turnstile = Turnstile::new(1, &Counters::default());
+    let turn = || turnstile.enter(Ipv4Addr::LOCALHOST.into());
     let (stream, _) = accept_tcp(&listener).await;
-    soon(handshake(stream, Arc::clone(&config))).await.unwrap();
+    let finished = soon(handshake(stream, Arc::clone(&config), turn())).await;
+    finished.unwrap();
     soon(good).await.unwrap().unwrap();
 
     let _silent = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let (stream, _) = accept_tcp(&listener).await;
-    let late = handshake_within(stream, Arc::clone(&config), SHORT).await;
+    let late = handshake_within(stream, Arc::clone(&config), turn(), SHORT).await;
     assert_eq!(late.unwrap_err().code(), "deadline");
 
     let mut junk = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     junk.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     let (stream, _) = accept_tcp(&listener).await;
-    let failed = soon(handshake(stream, config)).await.unwrap_err();
+    let failed = soon(handshake(stream, config, turn())).await.unwrap_err();
     assert!(matches!(failed, HandshakeError::Failed(_)), "{failed}");
 }

@@ -147,10 +147,11 @@ fn filtered_lines_take_no_share() {
 }
 
 #[test]
-fn neighbours_in_an_ipv6_network_share() {
+fn neighbours_in_an_ipv6_site_share() {
     let source = |address: &str| Principal::source(address.parse().unwrap());
     assert_eq!(source("2001:db8::1"), source("2001:db8::ffff:1"));
-    assert_ne!(source("2001:db8::1"), source("2001:db8:0:1::1"));
+    assert_eq!(source("2001:db8::1"), source("2001:db8:0:ff::1"));
+    assert_ne!(source("2001:db8::1"), source("2001:db8:0:100::1"));
     assert_eq!(source("192.0.2.1"), source("::ffff:192.0.2.1"));
     assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
     assert_ne!(source("192.0.2.1"), source("192.0.2.1").at("web"));

@@ -80,10 +80,11 @@ fn check_arrival(model: &mut Model, budget: &mut Budget<Holder, Holder>, holder:
         "somebody goes where it is full, and only there"
     );
     if let Some(loser) = displaced {
-        let left = budget.taken.get(&loser);
-        let lost = model.0.iter().position(|(ticket, h)| {
-            *h == loser && left.is_none_or(|left| !left.contains_key(ticket))
-        });
+        let left: Vec<_> = budget.taken.places_of(&loser).map(|(it, _)| it).collect();
+        let lost = model
+            .0
+            .iter()
+            .position(|(ticket, h)| *h == loser && !left.contains(ticket));
         let (gone, _) = model.0[lost.expect("it was open")];
         assert!(model.is_oldest_of(gone, loser), "the oldest of its holder");
         let is_greedy = model.of(loser) == model.most() && model.of(loser) > own;
@@ -116,11 +117,11 @@ proptest! {
             prop_assert_eq!(budget.open(), model.0.len());
             prop_assert!(budget.open() <= bounds.total);
             for holder in 0..6 {
-                let open = budget.taken.get(&holder).map_or(0, BTreeMap::len);
+                let open = budget.taken.of(&holder);
                 prop_assert_eq!(open, model.of(holder));
                 prop_assert!(open <= bounds.each);
             }
-            prop_assert_eq!(budget.ranking.len(), budget.taken.len());
+            prop_assert!(budget.taken.is_consistent());
         }
     }
 
