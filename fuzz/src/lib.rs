@@ -66,6 +66,7 @@ pub const TARGETS: &[Target] = &[
     target!(entitlement, 10_000),
     target!(foreign_root, 5_000, SIGNED_WHOLE),
     target!(grpc_timeout, 20_000),
+    target!(header_blocks, 2_000),
     target!(indexed_fields, 10_000),
     target!(key_proof, 10_000, SIGNED_BY_KEY),
     target!(log_entry, 10_000),

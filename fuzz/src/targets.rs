@@ -14,6 +14,7 @@ pub mod enrolment;
 pub mod entitlement;
 pub mod foreign_root;
 pub mod grpc_timeout;
+pub mod header_blocks;
 pub mod indexed_fields;
 pub mod key_proof;
 pub mod log_entry;

@@ -6,6 +6,7 @@
 //! peer says so, whatever our settings are. An honest peer indexes a path for each call that it
 //! knows, and an authority. So this reads along, and counts them among what was indexed last. What it
 //! cannot follow ends the connection: were it laxer than h2, a peer would have it count what h2 never saw.
+//! The fuzz target `header_blocks` compares both.
 
 use std::io;
 
@@ -13,8 +14,9 @@ use crate::limits::CAPACITY_OF_ENVOYS;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEADER_BYTES: usize = 9;
-/// Frame types and flags (RFC 9113 sections 6.2 and 6.10).
+/// Frame types and flags (RFC 9113 sections 6.2, 6.6 and 6.10).
 const HEADERS: u8 = 0x1;
+const PUSH_PROMISE: u8 = 0x5;
 const CONTINUATION: u8 = 0x9;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
@@ -37,6 +39,20 @@ pub fn indexes_too_much(bytes: &[u8], piece: std::num::NonZeroUsize) -> bool {
     let mut pieces = bytes.chunks(piece.get());
     let error = pieces.find_map(|piece| indexing.read(piece).err());
     error.is_some_and(|error| error.kind() == TOO_MUCH)
+}
+
+/// After each frame that can be followed, which of the fields that were indexed last are pseudo-header
+/// fields: a bit for each, the newest lowest. The door of a fuzz target.
+#[doc(hidden)]
+pub fn followed(frames: &[Vec<u8>], piece: std::num::NonZeroUsize) -> Vec<u128> {
+    let mut indexing = Indexing::new(u128::BITS);
+    let mut read = |bytes: &[u8]| {
+        let mut pieces = bytes.chunks(piece.get());
+        pieces.try_for_each(|piece| indexing.read(piece)).ok()?;
+        Some(indexing.recent)
+    };
+    read(PREFACE);
+    frames.iter().map_while(|frame| read(frame)).collect()
 }
 
 /// It indexes too much.
@@ -204,6 +220,9 @@ impl Indexing {
         self.stream = u32::from_be_bytes(stream) & STREAM_MASK;
         self.dependency = 0;
         match kind {
+            // No client promises anything (section 8.4). h2 indexes the fields of a promise, and then
+            // resets no more than a stream where they are malformed.
+            PUSH_PROMISE => None,
             _ if left == 0 => Some(next_frame()),
             HEADERS => {
                 self.field = Field::Start;
@@ -230,7 +249,7 @@ impl Indexing {
             Field::Integer { then, value, bits } => {
                 let value = value + (usize::from(byte & 0x7f) << bits);
                 match byte & 0x80 {
-                    0 => Some(self.after(then, value)),
+                    0 => self.after(then, value),
                     _ if bits + 7 >= 7 * MAX_CONTINUED => None,
                     _ => Some(Field::Integer {
                         then,
@@ -250,7 +269,7 @@ impl Indexing {
                     }
                     text => text,
                 };
-                Some(string(text, left - 1))
+                string(text, left - 1)
             }
         }
     }
@@ -258,27 +277,27 @@ impl Indexing {
     /// An integer with a prefix of so many bits (RFC 7541 section 5.1).
     fn integer(&mut self, byte: u8, prefix: u32, then: Then) -> Option<Field> {
         let full = (1 << prefix) - 1;
-        Some(match usize::from(byte) & full {
-            value if value == full => Field::Integer {
+        match usize::from(byte) & full {
+            value if value == full => Some(Field::Integer {
                 then,
                 value,
                 bits: 0,
-            },
+            }),
             value => self.after(then, value),
-        })
+        }
     }
 
     /// An integer is read: what comes behind it.
-    fn after(&mut self, then: Then, value: usize) -> Field {
+    fn after(&mut self, then: Then, value: usize) -> Option<Field> {
         match then {
-            Then::Next => Field::Start,
-            Then::Name(is_indexed) if value == 0 => Field::Length(Text::Name {
+            Then::Next => Some(Field::Start),
+            Then::Name(is_indexed) if value == 0 => Some(Field::Length(Text::Name {
                 is_indexed,
                 is_coded: false,
-            }),
+            })),
             Then::Name(is_indexed) => {
                 self.name(is_indexed, self.is_pseudo(value));
-                Field::Length(Text::Value)
+                Some(Field::Length(Text::Value))
             }
             Then::Text(Text::Name { is_indexed, .. }, is_coded) => string(
                 Text::Name {
@@ -339,11 +358,14 @@ fn fields(priority: usize, left: usize, padding: usize) -> At {
     }
 }
 
-fn string(text: Text, left: usize) -> Field {
+/// A text of which so much is left. h2 takes a field without a name for one that is not there yet: where
+/// its block goes on, it reads parts of that field as fields.
+fn string(text: Text, left: usize) -> Option<Field> {
     match (text, left) {
-        (Text::Value, 0) => Field::Start,
-        (_, 0) => Field::Length(Text::Value),
-        _ => Field::Text(text, left),
+        (Text::Name { .. }, 0) => None,
+        (Text::RestOfName, 0) => Some(Field::Length(Text::Value)),
+        (Text::Value, 0) => Some(Field::Start),
+        _ => Some(Field::Text(text, left)),
     }
 }
 

@@ -32,7 +32,7 @@ pub mod unix;
 pub use counters::{Counters, ListenerSeries, Usage};
 pub use descriptors::Descriptors;
 #[doc(hidden)]
-pub use indexing::indexes_too_much;
+pub use indexing::{followed, indexes_too_much};
 pub use limits::Limits;
 pub use process::{HardenError, harden_process, raise_descriptor_limit};
 pub use tcp::{BindError, bind_tcp};

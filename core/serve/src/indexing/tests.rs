@@ -1,4 +1,8 @@
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
 use proptest::prelude::*;
+use tokio::io::{AsyncRead as _, ReadBuf};
 
 use super::*;
 
@@ -69,16 +73,23 @@ fn block_goes_on_in_continuations() {
     assert_eq!(passing(&vec![both; MOST], 5), MOST / paths().len());
 }
 
-/// h2 resets a stream that depends on itself, and never looks at the fields of such a frame.
+/// h2 resets a stream that depends on itself, and never looks at the fields of such a frame. It looks at
+/// those of a promise, that no client makes. And of a field without a name, in a block that goes on, it
+/// takes the value for fields: here one of a path.
 #[test]
 fn frame_that_cannot_be_followed_ends_its_connection() {
     let itself = [&[0x80, 0, 0, 1, 0][..], &paths()[0]].concat();
     let too_much_padding = [&[200][..], &paths()[0]].concat();
     let endless = [0x7f, 0xff, 0xff, 0xff, 0xff, 0xff];
+    let promise = [&[0, 0, 0, 2][..], &paths()[0]].concat();
+    let nameless = [0x40, 0x00, 0x83, 0x44, 0x01, b'/'];
     for frame in [
         frame(HEADERS, 4 | PRIORITY, &itself),
         frame(HEADERS, 4 | PADDED, &too_much_padding),
         frame(HEADERS, 4, &endless),
+        frame(PUSH_PROMISE, 4, &promise),
+        frame(PUSH_PROMISE, 4, &[]),
+        frame(HEADERS, 0, &nameless),
     ] {
         for piece in [1, 3, 100] {
             assert_eq!(passing(std::slice::from_ref(&frame), piece), 0, "{frame:?}");
@@ -109,6 +120,52 @@ fn honest_peers_pass() {
         frames.push(frame(0, 1, &paths().concat()));
     }
     assert_eq!(passing(&frames, 1_000), frames.len());
+}
+
+/// What a client of h2 says that makes these requests.
+fn said(requests: Vec<http::Request<()>>) -> Vec<u8> {
+    let cx = &mut Context::from_waker(Waker::noop());
+    let (mut ours, theirs) = tokio::io::duplex(1 << 20);
+    let Poll::Ready(Ok((mut client, mut connection))) =
+        pin!(h2::client::handshake(theirs)).poll(cx)
+    else {
+        panic!("there is room for a preface")
+    };
+    for request in requests {
+        drop(client.send_request(request, true).unwrap());
+        assert!(pin!(&mut connection).poll(cx).is_pending());
+    }
+    let mut said = vec![0; 1 << 20];
+    let mut buffer = ReadBuf::new(&mut said);
+    assert!(pin!(&mut ours).poll_read(cx, &mut buffer).is_ready());
+    buffer.filled().to_vec()
+}
+
+fn request((path, fields): (String, Vec<(String, String)>)) -> http::Request<()> {
+    let start = http::Request::post(format!("http://a.example/{path}"));
+    let request = fields.iter().fold(start, |request, (name, value)| {
+        request.header(format!("x{name}"), value)
+    });
+    request.body(()).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    #[test]
+    fn client_of_h2_is_followed_whatever_it_asks(
+        requests in prop::collection::vec(
+            ("[a-zA-Z0-9/._-]{0,40}", prop::collection::vec(("[a-z0-9-]{0,20}", "[ -~]{0,4000}"), 0..6)),
+            1..6,
+        ),
+        piece in 1usize..3_000,
+    ) {
+        let said = said(requests.into_iter().map(request).collect());
+        let mut indexing = Indexing::new(u128::BITS);
+        for piece in said.chunks(piece) {
+            prop_assert!(indexing.read(piece).is_ok());
+        }
+        prop_assert!(indexing.recent != 0);
+    }
 }
 
 proptest! {
