@@ -384,8 +384,8 @@ const FOLLOWING: &[(&str, Places)] = &[
     (
         "a connection: MAX_CONNECTIONS, and shares of it",
         &[
-            ("core/serve/src/places/budget.rs", "Budget.taken"),
-            ("core/serve/src/places/budget.rs", "Budget.ranking"),
+            ("core/serve/src/places/ranking.rs", "Ranking.taken"),
+            ("core/serve/src/places/ranking.rs", "Ranking.holders"),
         ],
     ),
     (
