@@ -13,23 +13,25 @@ mod inbound;
 mod outbound;
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_serve::accept::{accept_tcp, accept_waiting};
 use countersign_serve::{BindError, Counters, Descriptors, bind_tcp};
 use countersign_verify::tls::TrustCell;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
+use tokio::task::yield_now;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::callers::UID_IS_NOT_ENOUGH;
-use self::connection::{Connection, Ended};
-use self::entering::{Caps, Entering, ListenerPlaces};
+use self::connection::{Connection, reset};
+use self::entering::{Caps, InboundPlaces, MAX_CALLERS_AT_ONCE, OpenPlaces};
 use self::identity::{Identities, LocalIdentity};
 use self::inbound::InboundRoute;
-use self::outbound::OutboundRoute;
+use self::outbound::{Caller, OutboundRoute};
 use crate::clock;
 use crate::config::{AttestCallers, Inbound, Outbound};
 use crate::telemetry::{Counted, Metrics, Side};
@@ -76,7 +78,7 @@ impl Listening {
 /// All listeners of one sidecar.
 #[derive(Debug)]
 pub struct Proxy {
-    listeners: Vec<(Listening, TcpListener, Arc<Route>)>,
+    listeners: Vec<(Listening, TcpListener, Route)>,
     identities: Arc<Identities>,
     metrics: Arc<Metrics>,
 }
@@ -112,12 +114,22 @@ impl Proxy {
         for listener in inbound {
             let identity = of(&listener.identity);
             let route = InboundRoute::new(listener, identity.cell(), trust);
-            proxy.add(next(), listener.listen, identity, Route::Inbound(route))?;
+            proxy.add(
+                next(),
+                listener.listen,
+                identity,
+                Route::Inbound(Arc::new(route)),
+            )?;
         }
         for listener in outbound {
             let identity = of(&listener.identity);
             let route = OutboundRoute::new(listener, identity.cell(), trust);
-            proxy.add(next(), listener.listen, identity, Route::Outbound(route))?;
+            proxy.add(
+                next(),
+                listener.listen,
+                identity,
+                Route::Outbound(Arc::new(route)),
+            )?;
         }
         Ok(proxy)
     }
@@ -146,16 +158,15 @@ impl Proxy {
             let caps = Caps::share(descriptors, &listening.name, left);
             left -= 1;
             let accepting = Accepting {
-                places: ListenerPlaces::new(caps, &listening.counters),
+                caps,
                 listening,
                 listener,
-                route,
                 identities: Arc::clone(&self.identities),
                 metrics: Arc::clone(&self.metrics),
                 tracker: tracker.clone(),
+                stop: stop.clone(),
             };
-            let stop = stop.clone();
-            tracker.spawn(async move { stop.run_until_cancelled(accepting.run()).await });
+            tracker.spawn(accepting.run(route));
         }
     }
 
@@ -182,15 +193,15 @@ impl Proxy {
             counters,
         };
         tracing::info!(listener = %listening.name, address = %address, "listening");
-        self.listeners.push((listening, listener, Arc::new(route)));
+        self.listeners.push((listening, listener, route));
         Ok(())
     }
 }
 
 #[derive(Debug)]
 enum Route {
-    Inbound(InboundRoute),
-    Outbound(OutboundRoute),
+    Inbound(Arc<InboundRoute>),
+    Outbound(Arc<OutboundRoute>),
 }
 
 impl Route {
@@ -207,31 +218,28 @@ impl Route {
             Self::Outbound(route) => route.attest,
         }
     }
-
-    async fn carry(&self, entering: Entering, connection: &Connection) -> Result<(), Ended> {
-        match self {
-            Self::Inbound(route) => route.carry(entering, connection).await,
-            Self::Outbound(route) => route.carry(entering, connection).await,
-        }
-    }
 }
 
 /// The accept loop of one listener.
 struct Accepting {
     listening: Listening,
     listener: TcpListener,
-    places: ListenerPlaces,
-    route: Arc<Route>,
+    caps: Caps,
     identities: Arc<Identities>,
     metrics: Arc<Metrics>,
     tracker: TaskTracker,
+    stop: CancellationToken,
 }
 
 impl Accepting {
     /// Accepts from the start, also while there is no identity to lend: then each connection is
     /// refused at once. None waits in the backlog, where its sender can vanish unseen.
-    async fn run(self) {
-        tokio::join!(self.announce(), self.accept());
+    async fn run(self, route: Route) {
+        let announcing = self.stop.run_until_cancelled(self.announce());
+        match route {
+            Route::Inbound(route) => tokio::join!(announcing, self.accept_peers(route)),
+            Route::Outbound(route) => tokio::join!(announcing, self.accept_callers(route)),
+        };
     }
 
     async fn announce(&self) {
@@ -242,22 +250,66 @@ impl Accepting {
         }
     }
 
-    async fn accept(&self) {
-        loop {
-            let (stream, peer) = countersign_serve::accept::accept_tcp(&self.listener).await;
-            let connection = Connection::open(
-                &self.listening,
-                peer,
-                Arc::clone(&self.identities),
-                Arc::clone(&self.metrics),
-            );
-            let entering = self.places.enter(stream, peer.ip());
-            let route = Arc::clone(&self.route);
+    async fn accept_peers(&self, route: Arc<InboundRoute>) {
+        let places = InboundPlaces::new(self.caps, &self.listening.counters);
+        while let Some((stream, peer)) = self
+            .stop
+            .run_until_cancelled(accept_tcp(&self.listener))
+            .await
+        {
+            let connection = self.open(peer);
+            let entering = places.enter(stream, peer.ip());
+            let route = Arc::clone(&route);
             self.tracker.spawn(async move {
                 let ended = Box::pin(route.carry(entering, &connection)).await;
                 connection.close(ended);
             });
         }
+    }
+
+    /// Accepts no more callers before it is known whose the last ones are.
+    async fn accept_callers(&self, route: Arc<OutboundRoute>) {
+        let open = OpenPlaces::new(self.caps, &self.listening.counters);
+        let most = self.caps.unproved.min(MAX_CALLERS_AT_ONCE);
+        let accepting = || accept_waiting(&self.listener, most);
+        while let Some(accepted) = self.stop.run_until_cancelled(accepting()).await {
+            let (streams, peers): (Vec<_>, Vec<_>) = accepted.into_iter().unzip();
+            let callers = route.callers(&streams).await;
+            for ((stream, peer), caller) in streams.into_iter().zip(peers).zip(callers) {
+                self.admit((stream, peer), caller, &route, &open);
+            }
+            // Nobody is asked about a flood of what has ended already: others get their turn all the same.
+            yield_now().await;
+        }
+    }
+
+    /// Who may not use the identity sees its connection reset, at the cost of no task.
+    fn admit(
+        &self,
+        (stream, peer): (StdTcpStream, SocketAddr),
+        caller: Caller,
+        route: &Arc<OutboundRoute>,
+        open: &OpenPlaces,
+    ) {
+        let connection = self.open(peer);
+        match route.admit(caller, open, &connection) {
+            Ok(admitted) => {
+                let route = Arc::clone(route);
+                self.tracker.spawn(async move {
+                    let ended = Box::pin(route.carry(stream, admitted, &connection)).await;
+                    connection.close(ended);
+                });
+            }
+            Err(refused) => {
+                reset(&stream);
+                connection.close(Err(refused));
+            }
+        }
+    }
+
+    fn open(&self, peer: SocketAddr) -> Connection {
+        let (identities, metrics) = (Arc::clone(&self.identities), Arc::clone(&self.metrics));
+        Connection::open(&self.listening, peer, identities, metrics)
     }
 }
 

@@ -4,7 +4,7 @@
 //! descriptors or memory. Neither may end a listener: the first is skipped, the second waited out.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::os::unix::net::UnixStream as StdStream;
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, accept_with};
+use rustix::net::{SocketFlags, accept_with, acceptfrom_with};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::mpsc;
 use tokio::task::coop::consume_budget;
@@ -30,6 +30,33 @@ pub async fn accept_tcp(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     // A socket that is closed already says so when it is used.
     let _ = tune(&stream);
     (stream, peer)
+}
+
+/// The next connections, as many as wait already and at most so many: for connections that are judged
+/// together, and of which few may be kept. The runtime does not know them yet, and none is tuned. Cancel
+/// safe.
+pub async fn accept_waiting(
+    listener: &TcpListener,
+    most: usize,
+) -> Vec<(StdTcpStream, SocketAddr)> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let accept = || -> io::Result<(StdTcpStream, SocketAddr)> {
+        let (stream, peer) = acceptfrom_with(listener, flags)?;
+        let peer = peer.ok_or(Errno::CONNABORTED)?;
+        Ok((stream.into(), peer.try_into()?))
+    };
+    let first = async || match accept() {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            let (stream, peer) = listener.accept().await?;
+            Ok((stream.into_std()?, peer))
+        }
+        accepted => accepted,
+    };
+    let mut accepted = vec![persistently(first).await];
+    // What fails concerns one connection, or fails again when the next is waited for.
+    let others = std::iter::from_fn(|| accept().ok());
+    accepted.extend(others.take(most.saturating_sub(1)));
+    accepted
 }
 
 /// The next connection of a Unix listener, as [`accept_tcp`]. What waits already is taken without the

@@ -22,15 +22,20 @@ mod questions;
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 
 use netlink_packet_sock_diag::constants::{
     TCP_CLOSE_WAIT, TCP_ESTABLISHED, TCP_FIN_WAIT1, TCP_FIN_WAIT2, TCP_LISTEN, TCP_SYN_RECV,
 };
 use netlink_packet_sock_diag::inet::InetResponseHeader;
+use rustix::io::Errno;
+use rustix::net::{SocketAddrAny, getpeername, getsockname};
 use tokio::net::TcpStream;
 
 pub use self::diagnostics::DiagnosticsError;
-use self::diagnostics::{canonical, listener_at, socket_between, source_of, target_of};
+use self::diagnostics::{
+    canonical, listener_at, socket_between, sockets_between, source_of, target_of,
+};
 pub use self::questions::ANSWER_DEADLINE;
 
 /// What is at the other end of a connection of ours.
@@ -79,6 +84,26 @@ pub async fn other_end(ours: &TcpStream) -> Result<OtherEnd, DiagnosticsError> {
     conclude(ours, (near, far), answer.as_ref())
 }
 
+/// What [`other_end`] says of each of these connections, in one question.
+pub async fn other_ends(ours: &[impl AsFd]) -> Vec<Result<OtherEnd, DiagnosticsError>> {
+    let pairs: Vec<_> = ours.iter().map(addresses).collect();
+    let open = pairs.iter().flatten().flatten();
+    let questions: Vec<_> = open.map(|(near, far)| (*far, *near)).collect();
+    let mut answers = match questions.is_empty() {
+        true => Vec::new(),
+        false => sockets_between(questions).await,
+    }
+    .into_iter();
+    let judge = |(ours, pair): (_, io::Result<Option<_>>)| match pair? {
+        Some(pair) => {
+            let answer = answers.next().expect("one for each question");
+            conclude(ours, pair, answer?.as_ref())
+        }
+        None => Ok(OtherEnd::Nobody),
+    };
+    ours.iter().zip(pairs).map(judge).collect()
+}
+
 /// The TCP listener which would get a connection to `address`. One that listens before and after
 /// we connected is the one that we are connected to.
 ///
@@ -94,18 +119,23 @@ pub async fn listener(address: SocketAddr) -> Result<Option<Listener>, Diagnosti
 }
 
 /// Both ends of a connection, ours first; `None` once it has ended.
-fn addresses(ours: &TcpStream) -> io::Result<Option<(SocketAddr, SocketAddr)>> {
-    match ours.peer_addr() {
-        Ok(far) => Ok(Some((canonical(ours.local_addr()?), canonical(far)))),
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(None),
-        Err(error) => Err(error),
+fn addresses(ours: &impl AsFd) -> io::Result<Option<(SocketAddr, SocketAddr)>> {
+    match getpeername(ours) {
+        Ok(far) => Ok(Some((address(Some(getsockname(ours)?))?, address(far)?))),
+        Err(Errno::NOTCONN) => Ok(None),
+        Err(errno) => Err(errno.into()),
     }
+}
+
+fn address(name: Option<SocketAddrAny>) -> io::Result<SocketAddr> {
+    let name = name.ok_or(Errno::AFNOSUPPORT)?;
+    Ok(canonical(name.try_into()?))
 }
 
 /// What an answer about `(near, far)` says of our socket *now*. To be called after the answer was
 /// made: see the top of this module.
 fn conclude(
-    ours: &TcpStream,
+    ours: &impl AsFd,
     (near, far): (SocketAddr, SocketAddr),
     answer: Option<&InetResponseHeader>,
 ) -> Result<OtherEnd, DiagnosticsError> {

@@ -80,12 +80,12 @@ pub(super) enum Taken {
     Deferred,
 }
 
-/// Admits the process that connected to us: its uid.
-pub(super) async fn admit_caller(
-    accepted: &TcpStream,
+/// Admits the process that connected to us, by the kernel's word: its uid.
+pub(super) fn admit_caller(
+    caller: Result<OtherEnd, DiagnosticsError>,
     presented: &Presented,
 ) -> Result<u32, CallerRefused> {
-    match other_end(accepted).await? {
+    match caller? {
         OtherEnd::Held { uid } => judge(uid, presented).map(|()| uid),
         OtherEnd::Queued | OtherEnd::Deferred | OtherEnd::Nobody => Err(CallerRefused::Nobody),
     }

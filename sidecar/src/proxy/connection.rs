@@ -3,7 +3,9 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_model::SpiffeId;
 use countersign_serve::places::Holder;
@@ -11,6 +13,7 @@ use countersign_serve::source::Source;
 use countersign_serve::tls::HandshakeError;
 use countersign_telemetry::{Principal, peer_line};
 use countersign_verify::tls::{handshake_code, handshake_words, peer_of, refused_peer};
+use rustix::net::sockopt::set_socket_linger;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -229,9 +232,9 @@ impl Ended {
 
 /// Closes a plaintext end so that it is no orderly end: else a caller takes nothing for an empty
 /// answer, and half an answer for a whole one.
-pub(super) fn reset(plain: &TcpStream) {
+pub(super) fn reset(plain: &impl AsFd) {
     // A socket that is closed already needs none.
-    let _ = plain.set_zero_linger();
+    let _ = set_socket_linger(plain, Some(Duration::ZERO));
 }
 
 impl Drop for Connection {

@@ -1,10 +1,14 @@
 //! The places of one listener: who may come in, and who may stay.
 //!
-//! Before anything is proved a connection has a place by its source, and one that has said nothing
-//! goes first: a stalled handshake keeps nobody out. Afterwards it has a place by whom
-//! it is for, and keeps it until it ends: nobody is cut in the middle of its work, so who has many
-//! open leaves some for the others.
+//! Before anything is proved an inbound connection has a place by its source, and one that has said
+//! nothing goes first: a stalled handshake keeps nobody out. Of an outbound one the kernel tells whose
+//! it is, whatever its caller does or leaves undone. So no more are accepted than are asked about, the
+//! others wait in their order, and none has to go for another.
+//!
+//! Afterwards it has a place by whom it is for, and keeps it until it ends: nobody is cut in the middle
+//! of its work, so who has many open leaves some for the others.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use countersign_serve::Counters;
@@ -18,6 +22,10 @@ use super::connection::Ended;
 
 /// An open connection has two ends here.
 const DESCRIPTORS: usize = 2;
+
+/// Callers that are accepted and asked about together, so that a flood costs little for each. The kernel
+/// answers for so many in less than a millisecond.
+pub(super) const MAX_CALLERS_AT_ONCE: usize = 64;
 
 /// How many connections one listener has.
 #[derive(Clone, Copy, Debug)]
@@ -39,11 +47,36 @@ impl Caps {
     }
 }
 
-/// The places of one listener.
+/// The places of one inbound listener.
 #[derive(Debug)]
-pub(super) struct ListenerPlaces {
+pub(super) struct InboundPlaces {
     unproved: Turnstile,
     open: OpenPlaces,
+}
+
+impl InboundPlaces {
+    pub(super) fn new(caps: Caps, counters: &Arc<Counters>) -> Self {
+        Self {
+            unproved: Turnstile::new(caps.unproved, counters),
+            open: OpenPlaces::new(caps, counters),
+        }
+    }
+
+    /// A connection that was just accepted.
+    pub(super) fn enter(&self, stream: TcpStream, peer: IpAddr) -> Handshaking {
+        Handshaking {
+            stream,
+            turn: self.unproved.enter(peer),
+            open: self.open.clone(),
+        }
+    }
+}
+
+/// A connection of which nothing is proved yet.
+pub(super) struct Handshaking {
+    pub(super) stream: TcpStream,
+    pub(super) turn: Turn,
+    pub(super) open: OpenPlaces,
 }
 
 /// The places of the connections that are carried.
@@ -53,7 +86,7 @@ pub(super) struct OpenPlaces {
     counters: Arc<Counters>,
 }
 
-impl ListenerPlaces {
+impl OpenPlaces {
     pub(super) fn new(caps: Caps, counters: &Arc<Counters>) -> Self {
         let open = Bounds {
             total: caps.open,
@@ -61,37 +94,18 @@ impl ListenerPlaces {
             surplus: Surplus::Refused,
         };
         Self {
-            unproved: Turnstile::new(caps.unproved, counters),
-            open: OpenPlaces {
-                places: Places::observed(open, counters.connections.clone()),
-                counters: Arc::clone(counters),
-            },
+            places: Places::observed(open, counters.connections.clone()),
+            counters: Arc::clone(counters),
         }
     }
 
-    /// A connection that was just accepted.
-    pub(super) fn enter(&self, stream: TcpStream, peer: std::net::IpAddr) -> Entering {
-        Entering {
-            stream,
-            turn: self.unproved.enter(peer),
-            open: self.open.clone(),
+    /// A place for a connection that is carried.
+    pub(super) fn settle(&self, holder: Holder) -> Result<Place, Ended> {
+        let place = self.places.take(holder);
+        match &place {
+            Some(_) => self.counters.served.increment(),
+            None => self.counters.refused.increment(),
         }
+        place.ok_or(Ended::NoPlace)
     }
-}
-
-/// A connection of which nothing is proved yet.
-pub(super) struct Entering {
-    pub(super) stream: TcpStream,
-    pub(super) turn: Turn,
-    pub(super) open: OpenPlaces,
-}
-
-/// A place for a connection that is carried.
-pub(super) fn settle(open: &OpenPlaces, holder: Holder) -> Result<Place, Ended> {
-    let place = open.places.take(holder);
-    match &place {
-        Some(_) => open.counters.served.increment(),
-        None => open.counters.refused.increment(),
-    }
-    place.ok_or(Ended::NoPlace)
 }

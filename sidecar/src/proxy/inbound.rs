@@ -13,7 +13,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::callers::{self, CallerRefused, Taken};
 use super::connection::{Connection, Ended, reset};
-use super::entering::{Entering, settle};
+use super::entering::Handshaking;
 use super::identity::Presented;
 use crate::attest::socket_owner::{Listener, listener};
 use crate::config::{AttestCallers, Inbound};
@@ -51,7 +51,7 @@ impl InboundRoute {
     /// Forwards what a peer sends that was admitted. What led there takes no room afterwards.
     pub(super) async fn carry(
         &self,
-        entering: Entering,
+        entering: Handshaking,
         connection: &Connection,
     ) -> Result<(), Ended> {
         let (workload, tls, _place) = Box::pin(self.admit(entering, connection)).await?;
@@ -61,15 +61,15 @@ impl InboundRoute {
     /// Verify, then allow list (both in the handshake), then a place, then the workload.
     async fn admit(
         &self,
-        entering: Entering,
+        entering: Handshaking,
         connection: &Connection,
     ) -> Result<(TcpStream, TlsStream<Metered>, Place), Ended> {
-        let Entering { stream, turn, open } = entering;
+        let Handshaking { stream, turn, open } = entering;
         let presented = connection.presented().inspect_err(|_| reset(&stream))?;
         let accepting = handshake(stream, Arc::clone(&self.tls), turn);
         let tls = connection.handshake(&presented, accepting).await?;
         let peer = connection.verified(tls.get_ref().1.peer_certificates());
-        let place = settle(&open, peer)?;
+        let place = open.settle(peer)?;
         let admitting = self.workload(connection, &presented, tls.get_ref().0.tcp());
         let workload = connection.while_right(admitting).await??;
         Ok((workload, tls, place))

@@ -1,13 +1,13 @@
 //! Plaintext in, mTLS out.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream as StdTcpStream};
 use std::sync::Arc;
 
 use countersign_serve::limits::HANDSHAKE_DEADLINE;
 use countersign_serve::places::{Holder, Place};
 use countersign_serve::source::Source;
+use countersign_serve::tcp::tune;
 use countersign_serve::tls::HandshakeError;
-use countersign_serve::turnstile::Turn;
 use countersign_verify::tls::{IdentityCell, PeerRule, TrustCell, client_config};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -15,10 +15,27 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::callers;
+use super::callers::admit_caller;
 use super::connection::{Connection, Ended, reset};
-use super::entering::{Entering, OpenPlaces, settle};
+use super::entering::OpenPlaces;
+use super::identity::Presented;
+use crate::attest::socket_owner::other_ends;
+use crate::attest::{DiagnosticsError, OtherEnd};
 use crate::config::{AttestCallers, Outbound};
+
+/// Who is at the other end of a connection that was just accepted.
+pub(super) enum Caller {
+    /// Whom the kernel names.
+    Attested(Result<OtherEnd, DiagnosticsError>),
+    /// Nobody is asked for: the network namespace is the workload's own.
+    Anybody,
+}
+
+/// What a caller that may use the identity is given.
+pub(super) struct Admitted {
+    presented: Arc<Presented>,
+    place: Place,
+}
 
 /// Where the connections of one outbound listener go.
 pub(super) struct OutboundRoute {
@@ -42,45 +59,66 @@ impl OutboundRoute {
         }
     }
 
-    /// A caller that is refused sees its connection reset.
+    /// Whose these connections are, where that is to be proved.
+    pub(super) async fn callers(&self, accepted: &[StdTcpStream]) -> Vec<Caller> {
+        match self.attest {
+            AttestCallers::Uid => {
+                let ends = other_ends(accepted).await;
+                ends.into_iter().map(Caller::Attested).collect()
+            }
+            AttestCallers::Netns => accepted.iter().map(|_| Caller::Anybody).collect(),
+        }
+    }
+
+    /// The caller is attested before anything leaves this machine in its name. It takes a place only
+    /// after that.
+    pub(super) fn admit(
+        &self,
+        caller: Caller,
+        open: &OpenPlaces,
+        connection: &Connection,
+    ) -> Result<Admitted, Ended> {
+        let presented = connection.presented()?;
+        let holder = match caller {
+            Caller::Attested(end) => Holder::Uid(admit_caller(end, &presented)?),
+            Caller::Anybody => Holder::Source(Source::of(connection.peer().ip())),
+        };
+        let place = open.settle(holder)?;
+        Ok(Admitted { presented, place })
+    }
+
+    /// Carries what an admitted caller sends. One that cannot be served sees its connection reset.
     pub(super) async fn carry(
         &self,
-        entering: Entering,
+        stream: StdTcpStream,
+        admitted: Admitted,
         connection: &Connection,
     ) -> Result<(), Ended> {
-        let Entering { stream, turn, open } = entering;
-        match Box::pin(self.peer(&stream, (turn, &open), connection)).await {
-            Ok((tls, _place)) => connection.carry(stream, tls).await,
-            Err(refused) => {
+        let stream = TcpStream::from_std(stream)?;
+        // A socket that is closed already says so when it is used.
+        let _ = tune(&stream);
+        let Admitted { presented, place } = admitted;
+        let _place = place;
+        match Box::pin(self.remote(&presented, connection)).await {
+            Ok(tls) => connection.carry(stream, tls).await,
+            Err(ended) => {
                 reset(&stream);
-                Err(refused)
+                Err(ended)
             }
         }
     }
 
-    /// The caller is attested before anything leaves this machine in its name.
-    async fn peer(
+    async fn remote(
         &self,
-        caller: &TcpStream,
-        (turn, open): (Turn, &OpenPlaces),
+        presented: &Arc<Presented>,
         connection: &Connection,
-    ) -> Result<(TlsStream<TcpStream>, Place), Ended> {
-        let presented = connection.presented()?;
-        let holder = if self.attest == AttestCallers::Uid {
-            let admitted = turn.run(callers::admit_caller(caller, &presented)).await;
-            let peer_id = None;
-            Holder::Uid(admitted.map_err(|error| Ended::Handshake { error, peer_id })??)
-        } else {
-            drop(turn); // nothing is to be proved
-            Holder::Source(Source::of(connection.peer().ip()))
-        };
-        let place = settle(open, holder)?;
+    ) -> Result<TlsStream<TcpStream>, Ended> {
         let remote = connection.connect(self.connect).await?;
         let tls = connection
-            .handshake(&presented, self.handshake(remote))
+            .handshake(presented, self.handshake(remote))
             .await?;
         connection.verified(tls.get_ref().1.peer_certificates());
-        Ok((tls, place))
+        Ok(tls)
     }
 
     async fn handshake(&self, remote: TcpStream) -> Result<TlsStream<TcpStream>, HandshakeError> {

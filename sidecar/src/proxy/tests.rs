@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
+mod churn;
 mod places;
 
 use super::*;
@@ -269,7 +270,7 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 async fn until(condition: impl Fn() -> bool) {
     within(async {
         while !condition() {
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
     })
     .await;

@@ -29,6 +29,25 @@ async fn accept_outlives_want_of_descriptors() {
     assert_eq!(&word, b"hello");
 }
 
+#[tokio::test]
+async fn what_waits_is_accepted_together_up_to_the_bound() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let connect = |_| std::net::TcpStream::connect(address).unwrap();
+    let clients: Vec<_> = (0..5).map(connect).collect();
+    let mut peers = Vec::new();
+    for count in [3, 2] {
+        let accepted = soon(accept_waiting(&listener, 3)).await;
+        assert_eq!(accepted.len(), count);
+        peers.extend(accepted.into_iter().map(|(_, peer)| peer));
+    }
+    let came: Vec<_> = clients.iter().map(|it| it.local_addr().unwrap()).collect();
+    assert_eq!(peers, came);
+    // The next is waited for.
+    let waiting = tokio::join!(accept_waiting(&listener, 3), async { connect(5) });
+    assert_eq!(waiting.0.len(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn only_lasting_failures_are_waited_out() {
     use rustix::io::Errno;

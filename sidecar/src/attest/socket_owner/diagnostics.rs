@@ -24,6 +24,9 @@ use super::questions::{ANSWER_DEADLINE, MAX_QUESTIONS, Questions};
 const ANSWER_BYTES: usize = 4_096;
 const NO_COOKIE: [u8; 8] = [0xff; 8];
 
+/// The turns of everybody who asks.
+static QUESTIONS: Questions = Questions::new(MAX_QUESTIONS, ANSWER_DEADLINE);
+
 /// The kernel could not be asked, so nobody is known: deny.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -45,9 +48,37 @@ pub(super) async fn socket_between(
     source: SocketAddr,
     target: SocketAddr,
 ) -> Result<Option<InetResponseHeader>, DiagnosticsError> {
-    static QUESTIONS: Questions = Questions::new(MAX_QUESTIONS, ANSWER_DEADLINE);
     let (source, target) = (canonical(source), canonical(target));
     QUESTIONS.ask(move || ask(source, target)).await
+}
+
+/// The same of many pairs, source first, for the price of one turn: an answer for each. A kernel that
+/// fails to answer one is asked nothing further.
+pub(super) async fn sockets_between(
+    pairs: Vec<(SocketAddr, SocketAddr)>,
+) -> Vec<Result<Option<InetResponseHeader>, DiagnosticsError>> {
+    let count = pairs.len();
+    let question = |(source, target)| ask(canonical(source), canonical(target));
+    let asking = QUESTIONS.ask(move || Ok(until_one_fails(pairs, question)));
+    let mut answers = asking.await.unwrap_or_else(|error| vec![Err(error)]);
+    let unanswered = || Err(io::Error::other("a question before it failed").into());
+    answers.resize_with(count, unanswered);
+    answers
+}
+
+/// The answers to some questions, up to the first failure.
+fn until_one_fails<Q, T, E>(
+    questions: Vec<Q>,
+    mut ask: impl FnMut(Q) -> Result<T, E>,
+) -> Vec<Result<T, E>> {
+    let mut answers = Vec::with_capacity(questions.len());
+    for question in questions {
+        answers.push(ask(question));
+        if answers.last().is_some_and(Result::is_err) {
+            break;
+        }
+    }
+    answers
 }
 
 /// The listener that would get a connection to `address`: the kernel's own choice among exact,
@@ -190,6 +221,17 @@ mod tests {
                 Err(DiagnosticsError::Malformed)
             ));
         }
+    }
+
+    #[test]
+    fn a_kernel_that_fails_is_asked_nothing_further() {
+        let mut asked = 0;
+        let answers = until_one_fails(vec![1, 2, 0, 3, 0], |divisor: i32| {
+            asked += 1;
+            6_i32.checked_div(divisor).ok_or(divisor)
+        });
+        assert_eq!(answers, [Ok(6), Ok(3), Err(0)]);
+        assert_eq!(asked, 3);
     }
 
     proptest::proptest! {

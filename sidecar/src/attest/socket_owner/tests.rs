@@ -79,7 +79,7 @@ fn connect_from(source: SocketAddr, target: SocketAddr) -> Option<std::net::TcpS
     };
     let socket = rustix::net::socket(family, rustix::net::SocketType::STREAM, None).unwrap();
     match rustix::net::bind(&socket, &source) {
-        Err(rustix::io::Errno::ADDRINUSE) => return None,
+        Err(Errno::ADDRINUSE) => return None,
         bound => bound.unwrap(),
     }
     rustix::net::connect(&socket, &target).unwrap();
@@ -103,6 +103,37 @@ fn target(listener: &TcpListener, host: &str) -> SocketAddr {
 
 async fn is_at_other_end(ours: &TcpStream) -> OtherEnd {
     other_end(ours).await.unwrap()
+}
+
+/// One that has ended has no answer, and takes none from another.
+#[tokio::test]
+async fn many_connections_are_told_apart_in_one_question() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = target(&listener, "127.0.0.1");
+    let mut accepted = Vec::new();
+    let mut clients = Vec::new();
+    let script = format!(
+        "s = socket.create_connection(('127.0.0.1', {}))",
+        target.port()
+    );
+    let hold = "; print(0, flush=True); sys.stdin.read()";
+    let mut stranger = Stranger::running(&(script + hold));
+    stranger.says();
+    accepted.push(accept(&listener));
+    for _ in 0..2 {
+        clients.push(connect(target));
+        accepted.push(accept(&listener));
+    }
+    let reset = ours(clients.remove(0));
+    reset.set_zero_linger().unwrap();
+    drop(reset);
+    let ends = other_ends(&accepted).await.into_iter().map(Result::unwrap);
+    assert_eq!(
+        ends.collect::<Vec<_>>(),
+        [STRANGERS, OtherEnd::Nobody, OWN()]
+    );
+    let none: [TcpStream; 0] = [];
+    assert!(other_ends(&none).await.is_empty());
 }
 
 #[tokio::test]
