@@ -11,7 +11,7 @@ pub mod selectors;
 pub mod socket_owner;
 pub mod uid_alone;
 
-pub use caller::Caller;
+pub use caller::{Admitted, Caller};
 pub use program::Programs;
 pub use selectors::{Ids, Process};
 pub use socket_owner::{DiagnosticsError, OtherEnd};

@@ -223,7 +223,7 @@ impl LocalApi {
         snapshot: &Snapshot,
     ) -> Result<Caller, Status> {
         let LocalCaller { peer, place } = local_caller(request.extensions())?;
-        let caller = Caller::attest(*peer, snapshot, &self.programs).await;
+        let caller = Caller::attest(peer.clone(), snapshot, &self.programs).await;
         place.change(caller.holder());
         match caller.is_in_doubt() {
             true => Err(in_doubt()),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use countersign_model::{Claimed, EntitlementId, EntitlementKind, Selector, SelectorSet};
 use countersign_serve::places::Holder;
@@ -23,26 +23,48 @@ pub struct Caller {
     process: Option<Process>,
     program: Option<Program>,
     programs: Arc<Programs>,
+    shared: Arc<Admitted>,
     /// What was last said to be lacking: each reason is one line a stream.
     told: Option<String>,
-    admitted: Vec<EntitlementId>,
+    admitted: Arc<[EntitlementId]>,
     holder: Holder,
     /// The rights that it was judged by; `None` where a file system did not answer.
     rights: Option<u64>,
+}
+
+/// What the calls of one connection were last found to be admitted to. It is the same for all of
+/// them, and kept once: an Envoy with a thousand secrets has as many streams.
+#[derive(Debug, Default)]
+pub struct Admitted(Mutex<Arc<[EntitlementId]>>);
+
+impl Admitted {
+    /// The same, as all others on this connection have it.
+    fn kept(&self, admitted: Vec<EntitlementId>) -> Arc<[EntitlementId]> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if **last != *admitted {
+            *last = admitted.into();
+        }
+        Arc::clone(&last)
+    }
 }
 
 impl Caller {
     /// The process behind a connection, judged against a snapshot. `programs` are those that were
     /// seen on other connections.
     pub async fn attest(local: LocalPeer, snapshot: &Snapshot, programs: &Arc<Programs>) -> Self {
-        let LocalPeer { peer, process } = local;
+        let LocalPeer {
+            peer,
+            process,
+            admitted: shared,
+        } = local;
         let mut caller = Self {
             peer,
             process,
             program: None,
             programs: Arc::clone(programs),
+            shared,
             told: None,
-            admitted: Vec::new(),
+            admitted: Arc::default(),
             holder: Holder::Stranger(peer.uid),
             rights: None,
         };
@@ -61,8 +83,8 @@ impl Caller {
             .into_iter()
             .map(|held| held.entitlement.id.clone())
             .collect();
-        let is_new = admitted != self.admitted;
-        self.admitted = admitted;
+        let is_new = *admitted != *self.admitted;
+        self.admitted = self.shared.kept(admitted);
         self.rights = is_answered.then_some(snapshot.rights);
         if let (Some(process), Some(program)) = (self.process, &self.program)
             && self.has_identity()

@@ -20,22 +20,28 @@ use countersign_serve::unix::{UnixConnection, UnixPeer, UserPlace};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::LocalApi;
-use crate::attest::Process;
+use crate::attest::{Admitted, Process};
 
 /// Who opened a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct LocalPeer {
     /// By the kernel's word at `connect`.
     pub peer: UnixPeer,
     /// The process of that pid at `accept`; `None` where it was gone already.
     pub process: Option<Process>,
+    /// What its calls are admitted to.
+    pub admitted: Arc<Admitted>,
 }
 
 impl LocalPeer {
     /// The process that has the peer's pid now.
     pub fn now(peer: UnixPeer) -> Self {
         let process = peer.pid.and_then(|pid| Process::of(pid).ok());
-        Self { peer, process }
+        Self {
+            peer,
+            process,
+            admitted: Arc::default(),
+        }
     }
 }
 
@@ -105,7 +111,7 @@ impl LocalConnection {
         let LocalCaller { peer, place } = &self.caller;
         let by_ids = self.api.by_ids(&peer.peer);
         if by_ids.asks_program {
-            return Some(Box::pin(self.api.clone().holder_of(*peer)));
+            return Some(Box::pin(self.api.clone().holder_of(peer.clone())));
         }
         place.change(&by_ids.holder);
         None

@@ -154,7 +154,7 @@ async fn a_pid_that_is_used_again_keeps_only_the_uid() {
     let snapshot = snapshot(&[own_path()]);
     let now = peer(std::process::id());
     assert!(
-        Caller::attest(now, &snapshot, &Arc::default())
+        Caller::attest(now.clone(), &snapshot, &Arc::default())
             .await
             .has_identity()
     );
@@ -244,4 +244,16 @@ async fn a_lacking_path_is_told_once() {
     assert!(told.as_ref().is_some_and(|why| why.contains("not known")));
     caller.attest_again(&snapshot).await;
     assert_eq!(caller.told, told);
+}
+
+/// An Envoy with a thousand secrets has as many streams.
+#[tokio::test]
+async fn streams_of_one_connection_share_what_they_are_admitted_to() {
+    let (programs, peer) = (Arc::default(), peer(std::process::id()));
+    let first = snapshot(&[own_path()]);
+    let one = Caller::attest(peer.clone(), &first, &programs).await;
+    let mut other = Caller::attest(peer.clone(), &first, &programs).await;
+    assert!(Arc::ptr_eq(&one.admitted, &other.admitted));
+    assert!(other.attest_again(&snapshot(&[])).await);
+    assert_eq!((one.admitted.len(), other.admitted.len()), (1, 0));
 }
