@@ -92,6 +92,8 @@ pub const BYTES_OF_A_USER: usize = 12 * 1024 * 1024;
 pub const BYTES_OF_LOCAL_STRANGERS: usize = 24 * 1024 * 1024;
 /// Their connections, where the configuration says nothing else: the pods of a full node.
 pub const MAX_LOCAL_STRANGERS: usize = 256;
+/// So much of a call of a local user waits without a charge: what an Envoy says when it takes something.
+pub const LOCAL_FREE_BYTES: usize = 1024;
 /// A frame of an answer that is no longer is paid for with the place of its call.
 pub const FREE_REPLY_BYTES: usize = 4 * 1024;
 /// No stream has a smaller window. A peer that has not read our settings yet sends 65,535 bytes of one (RFC

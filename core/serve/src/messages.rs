@@ -14,6 +14,7 @@ mod calls;
 mod encoded;
 mod head;
 mod intake;
+mod pieces;
 mod sieve;
 mod stream;
 #[cfg(test)]

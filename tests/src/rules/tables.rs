@@ -394,7 +394,10 @@ const FOLLOWING: &[(&str, Places)] = &[
     ),
     (
         "a byte that is held of a message",
-        &[("core/serve/src/messages/budget.rs", "Held.by_payer")],
+        &[
+            ("core/serve/src/messages/budget.rs", "Held.by_payer"),
+            ("core/serve/src/messages/pieces.rs", "Pieces.pieces"),
+        ],
     ),
     (
         "a call of one connection: Capacity",

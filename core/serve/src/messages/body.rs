@@ -16,6 +16,7 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::budget::{Account, CallAccount, Charge, Exhausted};
+use super::pieces::Pieces;
 use super::sieve::{Fields, Sieve, SieveError};
 use crate::limits::{MAX_MESSAGE_BYTES, SLOWEST_BYTES_PER_SEC};
 use crate::places::Place;
@@ -40,7 +41,7 @@ enum Part {
     /// A message that is handed on as it comes, and how much of it is to come.
     Passing(usize),
     /// A message of which fields are left out, what is kept of it, and how much is to come.
-    Sieving(Sieve, BytesMut, usize),
+    Sieving(Sieve, Pieces, usize),
 }
 
 impl Part {
@@ -64,6 +65,8 @@ pub(super) struct Framed {
     part: Part,
     /// Arrived, and not looked at.
     rest: Bytes,
+    /// Of a message that is complete, to be handed on.
+    complete: Pieces,
     charge: Option<Charge>,
     /// The place of the call, which it keeps as long as anybody reads.
     _call: Arc<Place>,
@@ -91,6 +94,7 @@ impl Framed {
             pace: Pace::Whole,
             part: Part::none(),
             rest: Bytes::new(),
+            complete: Pieces::default(),
             charge: None,
             _call: call,
             has_begun: false,
@@ -126,7 +130,8 @@ impl Framed {
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.part.is_none() && self.body.is_end_stream()
+        let has_all = self.rest.is_empty() && self.complete.is_empty() && self.part.is_none();
+        has_all && self.body.is_end_stream()
     }
 
     pub(super) fn poll_frame(
@@ -134,6 +139,9 @@ impl Framed {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         loop {
+            if let Some(bytes) = self.hand_on() {
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
             if !self.rest.is_empty() {
                 match self.advance() {
                     Ok(Some(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
@@ -157,10 +165,20 @@ impl Framed {
         }
     }
 
+    /// The next piece of a message that is complete.
+    fn hand_on(&mut self) -> Option<Bytes> {
+        let (bytes, _) = self.complete.pop()?;
+        if self.complete.is_empty() {
+            self.charge = None;
+        }
+        Some(bytes)
+    }
+
     /// Gives back what this body holds: nothing more of it is read.
     fn end(&mut self, status: Status) -> Status {
         self.body = Body::empty();
         self.rest = Bytes::new();
+        self.complete = Pieces::default();
         self.part = Part::none();
         self.charge = None;
         status
@@ -228,7 +246,9 @@ impl Framed {
                 let _ = self.rest.split_to(PREFIX_BYTES);
             }
             self.slow_down(length);
-            return self.sieve(Sieve::new(fields), BytesMut::new(), length);
+            let mut kept = Pieces::default();
+            kept.put(&[0; PREFIX_BYTES]);
+            return self.sieve(Sieve::new(fields), kept, length);
         }
         self.longest = self.longest.max(length);
         if here < length && is_taken {
@@ -258,21 +278,18 @@ impl Framed {
     fn sieve(
         &mut self,
         mut sieve: Sieve,
-        mut kept: BytesMut,
+        mut kept: Pieces,
         left: usize,
     ) -> Result<Option<Bytes>, Status> {
         let here = self.rest.split_to(left.min(self.rest.len()));
         let left = left - here.len();
         let max_bytes = self.fields.map_or(0, |fields| fields.max_bytes);
-        if kept.is_empty() {
-            kept.put_bytes(0, PREFIX_BYTES);
-        }
         let refused = |error: SieveError| Status::invalid_argument(error.to_string());
         sieve
             .take(&here, |bytes| {
                 // One byte beyond the bound is enough to tell.
                 let room = (PREFIX_BYTES + max_bytes + 1).saturating_sub(kept.len());
-                kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+                kept.put(&bytes[..bytes.len().min(room)]);
             })
             .map_err(refused)?;
         let length = kept.len() - PREFIX_BYTES;
@@ -281,7 +298,7 @@ impl Framed {
             return Err(Status::out_of_range(reason));
         }
         if left > 0 {
-            self.charge(kept.capacity())?;
+            self.charge(kept.held())?;
             self.part = Part::Sieving(sieve, kept, left);
             return Ok(None);
         }
@@ -289,10 +306,12 @@ impl Framed {
             return Err(refused(SieveError::Malformed));
         }
         self.longest = self.longest.max(length);
-        self.finished();
         let announced = u32::try_from(length).expect("at most as long as what was announced");
-        kept[1..PREFIX_BYTES].copy_from_slice(&announced.to_be_bytes());
-        Ok(Some(kept.freeze()))
+        let first = kept.first_mut().expect("it begins with the prefix");
+        first[1..PREFIX_BYTES].copy_from_slice(&announced.to_be_bytes());
+        self.complete = kept;
+        self.finished();
+        Ok(self.hand_on())
     }
 
     fn charge(&mut self, bytes: usize) -> Result<(), Status> {
@@ -308,10 +327,12 @@ impl Framed {
         }
     }
 
-    /// A message is complete: it is its reader's now.
+    /// A message is complete: it is its reader's as soon as that has all of it.
     fn finished(&mut self) {
         self.part = Part::none();
-        self.charge = None;
+        if self.complete.is_empty() {
+            self.charge = None;
+        }
         if self.pace == Pace::Each {
             self.due = None;
         }

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use hyper::body::{Body as HttpBody, Frame};
@@ -18,11 +18,11 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::budget::{CallAccount, Charge, Payer};
+use super::pieces::Pieces;
+use crate::limits::LOCAL_FREE_BYTES;
 
 /// So much of a call of a peer on TCP waits without a charge: an attestation that comes whole.
 const FREE_BYTES: usize = 17 * 1024;
-/// The same of a local caller.
-const LOCAL_FREE_BYTES: usize = 4 * 1024;
 
 /// The bodies of one connection that are taken in.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +39,7 @@ impl Intakes {
             body,
             account,
             free,
-            waiting: BytesMut::new(),
+            waiting: Pieces::default(),
             handed_on: 0,
             charge: None,
             ended: None,
@@ -63,7 +63,7 @@ struct Taken {
     account: CallAccount,
     /// So much is not charged.
     free: usize,
-    waiting: BytesMut,
+    waiting: Pieces,
     /// What its reader got last, and may have still.
     handed_on: usize,
     charge: Option<Charge>,
@@ -86,7 +86,7 @@ impl Taken {
                 }
             };
             if let Err(status) = taken {
-                self.waiting = BytesMut::new();
+                self.waiting = Pieces::default();
                 self.charge = None;
                 self.end(Some(status));
             }
@@ -98,14 +98,14 @@ impl Taken {
         if bytes.is_empty() {
             return Ok(());
         }
-        self.waiting.extend_from_slice(bytes);
+        self.waiting.put(bytes);
         self.pay()?;
         self.wake_reader();
         Ok(())
     }
 
     fn pay(&mut self) -> Result<(), Status> {
-        let held = self.waiting.capacity() + self.handed_on;
+        let held = self.waiting.held() + self.handed_on;
         if held <= self.free {
             self.charge = None;
             return Ok(());
@@ -126,14 +126,14 @@ impl Taken {
         }
     }
 
-    /// All that waits, for a reader that has done with what it got before.
+    /// The next piece that waits, for a reader that has done with what it got before.
     fn poll_read(&mut self, cx: &Context<'_>) -> Poll<Option<Result<Bytes, Status>>> {
-        let waiting = std::mem::take(&mut self.waiting);
-        self.handed_on = waiting.capacity();
+        let (piece, held) = self.waiting.pop().unwrap_or_default();
+        self.handed_on = held;
         // It holds no more than before, so there is room for it.
         let _ = self.pay();
-        if !waiting.is_empty() {
-            return Poll::Ready(Some(Ok(waiting.freeze())));
+        if !piece.is_empty() {
+            return Poll::Ready(Some(Ok(piece)));
         }
         if let Some(ended) = &mut self.ended {
             return Poll::Ready(ended.take().map(Err));
@@ -179,7 +179,7 @@ impl Drop for TakenIn {
         let mut taken = lock(&self.0);
         // HTTP/2 tells the peer that nobody reads, and the intake goes.
         taken.end(None);
-        taken.waiting = BytesMut::new();
+        taken.waiting = Pieces::default();
         taken.charge = None;
         if let Some(intake) = taken.intake.take() {
             intake.wake();

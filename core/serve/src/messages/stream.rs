@@ -10,7 +10,7 @@ use super::SharedBody;
 use super::budget::{Account, Exhausted};
 
 /// A reader keeps a buffer of at most this many bytes between two messages.
-pub const MAX_KEPT_BYTES: usize = 4 * 1024;
+pub const MAX_KEPT_BYTES: usize = 1024;
 
 /// The messages that a caller streams: it may be silent between two of them, and none of them is
 /// kept. tonic's own reader keeps a buffer for the longest message that ever came: of a thousand

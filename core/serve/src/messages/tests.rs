@@ -473,3 +473,35 @@ async fn body_hands_on_one_message_at_a_time() {
         assert_eq!(frame.into_data().unwrap(), message(text));
     }
 }
+
+/// What is kept of it comes in pieces, as it does from a socket.
+#[tokio::test]
+async fn long_message_is_charged_what_it_holds() {
+    let long = |bounds: MessageBounds| {
+        bounds.sieved(|_| {
+            Some(Fields {
+                keep: &[2],
+                max_bytes: MAX_BYTES,
+                max_fields: 10_000,
+            })
+        })
+    };
+    let caller = call(long).await;
+    let budget = caller.budget.clone();
+    let names = field(&[b'a'; 98]).repeat(560);
+    let whole = message(&names);
+    let (last, parts) = whole.split_last().unwrap();
+    for part in parts.chunks(1_000) {
+        caller.send(part).await;
+    }
+    let (frames, mut messages) = caller.messages();
+    let waiting = timeout(Duration::from_millis(1), messages.next()).await;
+    assert!(waiting.is_err(), "{waiting:?}");
+    let held = budget.held();
+    let most = names.len() + pieces::PIECE_BYTES;
+    assert!((names.len()..=most).contains(&held), "{held}");
+    let last = Frame::data(Bytes::copy_from_slice(&[*last]));
+    frames.send(Ok(last)).await.unwrap();
+    assert_eq!(messages.next().await.unwrap().unwrap(), names);
+    assert_eq!(budget.held(), 0);
+}
