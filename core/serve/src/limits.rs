@@ -151,9 +151,13 @@ pub const CAPACITY_OF_LOCAL_STRANGERS: Capacity = Capacity {
 pub const ENVOYS_OF_A_UID: usize = 4;
 /// The same of all uids together that may have nothing, before it is known who may have what.
 pub const ENVOYS_OF_STRANGERS: usize = 6;
-/// Streams that a peer may reset before they were accepted (rapid reset), and that we reset for its
-/// mistakes, as one too many.
+/// Streams that a peer may reset before they were accepted (rapid reset).
 pub const MAX_RESET_STREAMS: usize = 20;
+/// Streams of one connection, from its beginning to its end, that we reset, as one too many or for a
+/// mistake. A client that has not read our settings yet may open as many as it likes (RFC 9113 section
+/// 6.5.2), and an Envoy opens as many on any connection as it gets on its first. One that is refused costs a
+/// tenth of a call, and nothing is kept of it.
+pub const MAX_REFUSED_STREAMS: usize = CAPACITY_OF_ENVOYS.streams as usize;
 /// Connections open at once on the operations listener; a fifth of them for answers under way.
 pub const MAX_OPS_CONNECTIONS: usize = 320;
 /// Connections open at once on a Unix socket for operators, whose calls are few.

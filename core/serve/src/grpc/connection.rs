@@ -15,7 +15,9 @@ use tower::Service as _;
 
 use super::Calls;
 use super::turns::paced;
-use crate::limits::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_HEADER_BYTES, MAX_RESET_STREAMS};
+use crate::limits::{
+    KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_HEADER_BYTES, MAX_REFUSED_STREAMS, MAX_RESET_STREAMS,
+};
 use crate::messages::Intakes;
 
 /// A connection on which calls come.
@@ -61,7 +63,7 @@ pub(super) async fn serve<C: Connection>(
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .max_header_list_size(MAX_HEADER_BYTES)
         .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
-        .max_local_error_reset_streams(MAX_RESET_STREAMS)
+        .max_local_error_reset_streams(MAX_REFUSED_STREAMS)
         .max_concurrent_streams(capacity.streams)
         .initial_stream_window_size(capacity.stream_window)
         .initial_connection_window_size(capacity.connection_window);

@@ -1,3 +1,5 @@
+mod refused;
+
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -268,6 +270,7 @@ impl Service<Request<Body>> for Watcher {
 struct Read {
     connection: DuplexStream,
     bytes: Arc<AtomicUsize>,
+    capacity: Capacity,
 }
 
 impl AsyncRead for Read {
@@ -310,13 +313,12 @@ impl Connection for Read {
         }
     }
     fn capacity(&self) -> Capacity {
-        CAPACITY_OF_ENVOYS
+        self.capacity
     }
 }
 
 /// A HEADERS frame of a call that goes on (RFC 9113 section 6.2, RFC 7541 section 6).
-fn head(stream: u32) -> Vec<u8> {
-    let path = b"/test.Watcher/Watch";
+fn head_of(path: &[u8], stream: u32) -> Vec<u8> {
     // POST and http of the static table, then a path and an authority that are not indexed.
     let mut fields = vec![0x83, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
     fields.extend(path);
@@ -325,6 +327,10 @@ fn head(stream: u32) -> Vec<u8> {
     frame.extend(stream.to_be_bytes());
     frame.extend(fields);
     frame
+}
+
+fn head(stream: u32) -> Vec<u8> {
+    head_of(b"/test.Watcher/Watch", stream)
 }
 
 /// What HTTP/2 has decoded and nobody has been asked about is in no budget.
@@ -348,6 +354,7 @@ async fn heads_are_handed_on_before_more_is_read() {
     let read = Read {
         connection,
         bytes: read,
+        capacity: CAPACITY_OF_ENVOYS,
     };
     let accepted = stream::iter([Ok::<_, io::Error>(read)]);
     let server = Server::new(messages()).add_service(watcher.clone());
@@ -375,6 +382,7 @@ async fn what_nobody_reads_is_taken_in_and_paid_for() {
     let accepted = Read {
         connection,
         bytes: Arc::default(),
+        capacity: CAPACITY_OF_ENVOYS,
     };
     let server = Server::new(MessageBounds::paid_by(move |_| account.clone())).add_service(Hold);
     let accepted = stream::iter([Ok::<_, io::Error>(accepted)]);
