@@ -344,7 +344,11 @@ mod tests {
         let budget = ByteBudget::new(SHARES);
         let account = budget.account(Payer::Stranger(1)).weighed(place.weight());
         let (mut first, mut second) = (account.open(), account.open());
-        assert!(first.resize(40).is_ok() && second.resize(10).is_ok());
+        for bytes in [20, 45, 40] {
+            first.resize(bytes).unwrap();
+            assert_eq!(place.weight().bytes(), bytes);
+        }
+        second.resize(10).unwrap();
         assert_eq!(second.resize(30), Err(Exhausted::Share));
         assert_eq!(place.weight().bytes(), 50);
         first.move_to(&budget.account(Payer::Uid(1))).unwrap();

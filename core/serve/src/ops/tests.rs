@@ -2,14 +2,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 use crate::testing::{closed, connect_from, soon};
-
-/// What a probe waits for, whatever is half open: generous, for a busy machine.
-const PROMPTLY: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 struct Daemon {
@@ -177,13 +173,12 @@ async fn is_cut_short(mut deaf: TcpStream, server: &Server) {
 
 #[tokio::test]
 async fn peer_that_does_not_read_is_cut() {
-    let limits = Limits {
-        exchange: Duration::from_millis(300),
-        ..usual()
-    };
-    let server = start_with(limits, talkative()).await;
+    let server = start_with(usual(), talkative()).await;
     let deaf = deaf(&server).await;
-    tokio::time::sleep(limits.exchange).await; // it has to be late
+    // It is late.
+    tokio::time::pause();
+    tokio::time::advance(usual().exchange).await;
+    tokio::time::resume();
     is_cut_short(deaf, &server).await;
 }
 
@@ -215,7 +210,13 @@ async fn unfinished_heads_are_cut() {
 /// As many unfinished requests as there are places, and more, of one source and of many.
 #[tokio::test]
 async fn probes_are_answered_beside_half_open_connections() {
-    let server = start(usual()).await;
+    // None goes because of its time.
+    let server = start(Limits {
+        head: Duration::from_secs(3_600),
+        exchange: Duration::from_secs(3_600),
+        ..usual()
+    })
+    .await;
     let mut flood = Vec::new();
     for number in 0..300_u16 {
         let [high, low] = number.to_be_bytes();
@@ -225,9 +226,7 @@ async fn probes_are_answered_beside_half_open_connections() {
             half.write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();
             flood.push(half);
         }
-        let begun = Instant::now();
         assert!(request(&server, "GET /livez").await.contains("200 OK"));
-        assert!(begun.elapsed() < PROMPTLY, "{:?}", begun.elapsed());
     }
 }
 

@@ -280,16 +280,18 @@ async fn full_listener_ends_with_its_server() {
 
 #[tokio::test]
 async fn pending_handshakes_end_with_their_server() {
-    let mut server = Server::start(Limits::default()).await;
+    let mut server = Server::start(Limits {
+        handshake_deadline: Duration::from_secs(3_600),
+        ..Limits::default()
+    })
+    .await;
     let hello = client_hello(&server.client);
     let mut stream = server.raw().await;
     stream.write_all(&hello).await.unwrap();
     let mut flight = [0; 1];
     soon(stream.read_exact(&mut flight)).await.unwrap(); // it is under way
-    let begun = Instant::now();
     server.connections = Box::pin(tokio_stream::empty());
     closed(&mut stream).await;
-    assert!(begun.elapsed() < HANDSHAKE_DEADLINE, "waited for it");
 }
 
 #[tokio::test]

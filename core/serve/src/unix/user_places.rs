@@ -333,7 +333,7 @@ mod tests {
             strangers.count(),
             Limits::default().max_strangers.min(others.len())
         );
-        let is_stranger = |place: &Arc<UserPlace>| place.standing() == Standing::Stranger;
-        assert!(others.into_iter().all(is_stranger));
+        let is_stranger = |place: &&Arc<UserPlace>| place.holder() == Holder::Stranger(place.uid);
+        assert!(others.iter().all(is_stranger), "each of its own uid");
     }
 }

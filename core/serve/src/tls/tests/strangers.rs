@@ -3,10 +3,11 @@
 use std::net::Ipv4Addr;
 
 use super::*;
+use crate::limits::MAX_HANDSHAKE_BYTES;
 use crate::testing::{connect_from, dial_from, is_child, run_as_child_in};
 
-/// What a recognised peer waits for, whatever strangers hold: generous, for a busy machine.
-const PROMPTLY: Duration = Duration::from_secs(10);
+/// Longer than any test: where somebody waits for it, the bound of the test is what ends it.
+const NEVER: Duration = Duration::from_secs(3_600);
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const MANY: u32 = 200;
 
@@ -15,13 +16,6 @@ impl Server {
     async fn open(limits: Limits) -> Self {
         let pki = Pki::shared();
         Self::with(pki.open_server(), pki.client(), limits).await
-    }
-
-    /// The recognised client is served, promptly.
-    async fn serves_promptly(&mut self) {
-        let begun = Instant::now();
-        self.serves().await;
-        assert!(begun.elapsed() < PROMPTLY, "{:?}", begun.elapsed());
     }
 }
 
@@ -76,6 +70,9 @@ async fn recognised_peer_is_served_beside_any_flood() {
             max_strangers: 16,
             max_pending_handshakes: 32,
             max_connections: 4,
+            handshake_deadline: NEVER,
+            first_byte_deadline: NEVER,
+            stranger_lifetime: NEVER,
             ..Limits::default()
         })
         .await;
@@ -89,7 +86,7 @@ async fn recognised_peer_is_served_beside_any_flood() {
             );
         }
         for _ in 0..3 {
-            server.serves_promptly().await;
+            server.serves().await;
         }
         let many = MANY as usize;
         assert_eq!(count_cut(&mut ours).await, many - 16, "spread: {spread}");
@@ -264,6 +261,29 @@ async fn full_listener_refuses_and_cuts_nobody() {
     closed(&mut late).await;
     assert_eq!(server.counters.refused.value(), 1);
     assert_eq!(server.counters.connections.displaced(), 0);
+}
+
+/// Records of one byte are 22 bytes of TLS each beside that byte.
+#[tokio::test]
+async fn stranger_that_says_much_in_tls_alone_is_cut() {
+    const RECORDS: usize = 3 * MAX_HANDSHAKE_BYTES / 22;
+    let mut server = Server::open(Limits::default()).await;
+    for (client, is_cut) in [(Pki::stranger(), true), (server.client.clone(), false)] {
+        let mut peer = dial(server.port, &client).await.unwrap();
+        let mut served = server.next().await;
+        let saying = tokio::spawn(async move {
+            for _ in 0..RECORDS {
+                peer.write_all(&[7]).await?;
+                peer.flush().await?;
+            }
+            Ok::<_, io::Error>(peer)
+        });
+        let read = soon(served.read_exact(&mut [0; RECORDS])).await;
+        let error = read.err().map(|error| error.kind());
+        assert_eq!(error, is_cut.then_some(io::ErrorKind::ConnectionAborted));
+        drop(served);
+        let _ = soon(saying).await.unwrap();
+    }
 }
 
 /// TLS keeps an unfinished message of a handshake, however long it says that it is.

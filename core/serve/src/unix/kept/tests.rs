@@ -110,13 +110,16 @@ async fn live_socket_in_its_place_is_left_alone() {
 
 #[tokio::test]
 async fn other_file_in_its_place_is_left_alone() {
-    let echo = Echo::start();
-    fs::remove_file(&echo.path).unwrap();
-    fs::write(&echo.path, "precious").unwrap();
-    tokio::time::sleep(SOCKET_LOOK_INTERVAL * 2).await; // it must look at it
-    assert_eq!(fs::read_to_string(&echo.path).unwrap(), "precious");
-    fs::remove_file(&echo.path).unwrap();
-    echo.answers().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.sock");
+    let mut socket = bind_unix(&path, MODES, "test").unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "precious").unwrap();
+    socket.keep();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    fs::remove_file(&path).unwrap();
+    socket.keep();
+    UnixStream::connect(&path).await.unwrap();
 }
 
 /// Who connected before the file vanished is accepted after.
