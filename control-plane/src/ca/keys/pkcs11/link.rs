@@ -204,13 +204,14 @@ impl Link {
         let (Some(token), Some(keeper)) = (token, keeper) else {
             return false;
         };
+        // Held as long as anything is asked: nobody restarts the module meanwhile.
         let entered = self.module.enter();
         let entered = entered.filter(|entered| entered.epoch() == token.epoch);
-        let is_there = |entered: Entered<'_>| {
-            let seen = Seen::at(&entered, token.slot);
+        let is_there = |entered: &Entered<'_>| {
+            let seen = Seen::at(entered, token.slot);
             seen.is_ok_and(|seen| seen.is_some_and(|seen| self.wanted().is_met_by(&seen)))
         };
-        let is_alive = entered.is_some_and(is_there) && keeper.is_logged_in();
+        let is_alive = entered.as_ref().is_some_and(is_there) && keeper.is_logged_in();
         if is_alive {
             self.pool().keeper = Some(keeper);
         }

@@ -102,11 +102,11 @@ impl Drop for OpenSession {
         let Some(session) = self.session.take() else {
             return;
         };
+        // Held until the session is closed: a restart in between frees what the module closes.
         let entered = self.module.enter();
-        if entered.is_some_and(|entered| entered.epoch() == self.epoch) {
-            drop(session);
-        } else {
-            std::mem::forget(session);
+        match &entered {
+            Some(entered) if self.is_of(entered) => drop(session),
+            _ => std::mem::forget(session),
         }
     }
 }
