@@ -18,14 +18,26 @@ async fn an_envoy_with_many_secrets_is_served_beside_many_others() -> Result<()>
     let names = register(&mesh).await?;
     let sidecar = mesh.sidecar("a", &Listeners::default()).await?;
     sidecar.ready().await?;
+    // Among the first of its user it has one connection for all streams.
+    let first = Envoy::with_secrets(sidecar.folder(), &sidecar.socket(), &names)?;
+    first.takes(SECRETS).await?;
+    assert_eq!(connections(&first).await?, 1);
     let mut others = Vec::new();
-    for _ in 0..ENVOYS_OF_A_UID {
+    for _ in 1..ENVOYS_OF_A_UID {
         others.push(workload::fetch_x509_svid(&sidecar.socket()).await?);
     }
-    let envoy = Envoy::with_secrets(sidecar.folder(), &sidecar.socket(), &names)?;
-    envoy.takes(SECRETS).await?;
+    // Beside them one needs more connections, and gets as much.
+    let folder = tempfile::tempdir()?;
+    let late = Envoy::with_secrets(folder.path(), &sidecar.socket(), &names)?;
+    late.takes(SECRETS).await?;
+    assert!(connections(&late).await? > 1);
     drop(others);
     Ok(())
+}
+
+/// How many it has open to its sidecar.
+async fn connections(envoy: &Envoy) -> Result<u64> {
+    envoy.statistic("cluster.sidecar.upstream_cx_active").await
 }
 
 /// Identities of this user on one node.
