@@ -22,6 +22,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::process::{Child, ChildStderr, Command};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
@@ -242,6 +243,12 @@ impl Plane {
 
 impl Drop for Plane {
     fn drop(&mut self) {
+        let runtime = Handle::current();
+        let can_wait = runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
+        if can_wait && !std::thread::panicking() {
+            // What still ran would make its folder anew after it was removed.
+            tokio::task::block_in_place(|| runtime.block_on(self.stop()));
+        }
         self.keep_issued();
     }
 }

@@ -80,13 +80,15 @@ async fn other_files_are_never_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("file");
     fs::write(&file, "precious").unwrap();
+    let inner = folder.path().join("folder");
+    fs::create_dir(&inner).unwrap();
     let socket = folder.path().join("stale");
     stale(&socket);
     let link = folder.path().join("link");
     symlink(&socket, &link).unwrap();
     let dangling = folder.path().join("dangling");
     symlink("/nonexistent/x", &dangling).unwrap();
-    for path in [&file, &link, &dangling, &folder.path().to_owned()] {
+    for path in [&file, &link, &dangling, &inner] {
         let error = bind_unix(path, MODES, "admin.socket").unwrap_err();
         assert_eq!(
             error.source.kind(),
