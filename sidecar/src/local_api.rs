@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use countersign_model::{EntitlementId, SpiffeId, TrustDomain};
 use countersign_proto::sds::secret_discovery_service_server::SecretDiscoveryServiceServer;
 use countersign_proto::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
-use countersign_serve::limits::{BYTES_OF_A_USER, BYTES_OF_LOCAL_STRANGERS};
+use countersign_serve::limits::{BYTES_OF_A_USER, BYTES_OF_LOCAL_STRANGERS, CALL_BYTES};
 use countersign_serve::messages::{Account, ByteBudget, MessageBounds, Payer, Shares};
 use countersign_serve::places::{Holder, Standing};
 use countersign_serve::unix::{UnixPeer, UnixSocket, UserPlaces, incoming_by_holder};
@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Extensions, Request, Status};
 
 pub use quota::{
-    MAX_STREAMS_PER_UID, MAX_STREAMS_WITHOUT_IDENTITY, STREAM_BYTES, StreamPermit, StreamQuota,
+    MAX_STREAMS_PER_UID, MAX_STREAMS_WITHOUT_IDENTITY, StreamPermit, StreamQuota, TooMany,
 };
 pub use socket::{LocalCaller, LocalConnection, LocalPeer};
 
@@ -68,20 +68,26 @@ pub struct LocalApi {
     stopping: CancellationToken,
 }
 
-/// What callers make this process hold: unfinished messages, and the names that streams ask for. Each
-/// holder has enough for thousands of secrets; the total is for as many users as a node has.
+/// What callers make this process hold: calls, unfinished messages, answers that they do not read, the
+/// names that streams ask for and that connections index. Each holder has enough for thousands of
+/// secrets; the total is for as many users as a node has.
 const SHARES: Shares = Shares {
     total: 256 * 1024 * 1024,
     each: BYTES_OF_A_USER,
 };
 
-/// What all callers that may have nothing make this process hold together: messages and names as
-/// above, answers that they do not read, and what their streams take. One of them may have 20 MiB: an Envoy
-/// with a thousand secrets, while this node does not know yet who may have what. Where all is taken, of
-/// the uid that holds most the connection that holds most goes.
-const STRANGERS: Shares = Shares {
+/// The same of all callers together that may have nothing. One of them may have an Envoy with a thousand
+/// secrets, while this node does not know yet who may have what. Where all is taken, of the uid that holds
+/// most the connection that holds most goes.
+const STRANGERS_AT_FIRST: Shares = Shares {
     total: BYTES_OF_LOCAL_STRANGERS,
-    each: 20 * 1024 * 1024,
+    each: BYTES_OF_LOCAL_STRANGERS / 6 * 5,
+};
+
+/// The same once that is known: what Envoys that wait for their registration ask for.
+pub(crate) const STRANGERS: Shares = Shares {
+    total: BYTES_OF_LOCAL_STRANGERS / 3 * 2,
+    each: BYTES_OF_LOCAL_STRANGERS / 6,
 };
 
 impl LocalApi {
@@ -158,7 +164,9 @@ impl LocalApi {
     /// What callers may send.
     fn messages(self: &Arc<Self>) -> MessageBounds {
         let api = Arc::clone(self);
-        MessageBounds::paid_by(move |call| api.account(call)).sieved(fields)
+        MessageBounds::paid_by(move |call| api.account(call))
+            .sieved(fields)
+            .calls_cost(CALL_BYTES)
     }
 
     /// Who pays for what a call makes us hold.
@@ -175,9 +183,17 @@ impl LocalApi {
         match holder.standing() {
             Standing::Recognised => self.budget.account(holder),
             Standing::Stranger => {
-                let account = self.strangers.account(holder);
+                let account = self.account_of_stranger(holder);
                 account.weighed(caller.place.weight())
             }
+        }
+    }
+
+    fn account_of_stranger(&self, holder: Holder) -> Account {
+        let account = self.strangers.account(holder);
+        match self.holdings.load().knows_rights() {
+            true => account.within(STRANGERS),
+            false => account,
         }
     }
 
@@ -208,7 +224,7 @@ impl LocalApi {
     /// So many bytes more that such a uid holds.
     #[cfg(test)]
     pub(crate) fn strangers_hold(&self, uid: u32, bytes: usize) -> Option<impl Sized + use<>> {
-        let mut charge = self.strangers.account(Payer::Stranger(uid)).open();
+        let mut charge = self.account_of_stranger(Payer::Stranger(uid)).open();
         charge.resize(bytes).ok().map(|()| charge)
     }
 
@@ -235,19 +251,11 @@ impl LocalApi {
     /// have what, everybody may have something.
     pub(crate) fn admit_stream(
         &self,
-        call: &Extensions,
         caller: &Caller,
         snapshot: &Snapshot,
-    ) -> Result<StreamPermit, Status> {
+    ) -> Result<StreamPermit, TooMany> {
         let has_identity = caller.has_identity() || !snapshot.knows_rights();
-        let permit = self.quota.admit(caller.holder().clone(), has_identity)?;
-        let local = local_caller(call)?;
-        if local.place.standing() == Standing::Recognised {
-            return Ok(permit);
-        }
-        let mut charge = self.account_of(local).open();
-        charge.resize(STREAM_BYTES)?;
-        Ok(permit.paid(charge))
+        self.quota.admit(caller.holder().clone(), has_identity)
     }
 
     /// Enters an open stream into the record of consumers.
@@ -308,7 +316,7 @@ pub(crate) fn local_caller(call: &Extensions) -> Result<&LocalCaller, Status> {
 }
 
 fn strangers_budget(places: Arc<OnceLock<UserPlaces>>) -> Arc<ByteBudget> {
-    ByteBudget::relieved_by(STRANGERS, move |greediest| {
+    ByteBudget::relieved_by(STRANGERS_AT_FIRST, move |greediest| {
         if let (Payer::Stranger(uid), Some(places)) = (greediest, places.get()) {
             places.cut_stranger(*uid);
         }

@@ -93,9 +93,7 @@ impl SecretDiscovery {
         let caller = self.api.attest(&request, &snapshot).await?;
         let local = local_caller(request.extensions())?.clone();
         let place = Place {
-            permit: self
-                .api
-                .admit_stream(request.extensions(), &caller, &snapshot)?,
+            permit: self.api.admit_stream(&caller, &snapshot)?,
             charge: self.api.account_of(&local).open(),
             local,
         };

@@ -16,7 +16,7 @@ use countersign_proto::workload::spiffe_workload_api_server::SpiffeWorkloadApi;
 use countersign_proto::workload::{
     X509BundlesRequest, X509BundlesResponse, X509svidRequest, X509svidResponse,
 };
-use countersign_serve::messages::{Unsaid, encoded};
+use countersign_serve::messages::{CallPayer, Unsaid, encoded};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
@@ -48,9 +48,12 @@ impl WorkloadApi {
         let snapshot = self.api.holdings.load();
         let caller = self.api.attest(request, &snapshot).await?;
         let call = request.extensions();
-        let permit = self.api.admit_stream(call, &caller, &snapshot)?;
-        let place = Arc::clone(&local_caller(call)?.place);
-        let updates = Updates::open(self.api.clone(), caller, (permit, place)).await?;
+        let place = updates::Place {
+            permit: self.api.admit_stream(&caller, &snapshot)?,
+            payer: CallPayer::of(call),
+            local: local_caller(call)?.clone(),
+        };
+        let updates = Updates::open(self.api.clone(), caller, place).await?;
         Ok(encoded(updates.into_messages(), framed))
     }
 }

@@ -140,6 +140,11 @@ impl Indexing {
         }
     }
 
+    /// How many pseudo-header fields there are among those that were indexed last.
+    pub(crate) fn names(&self) -> u32 {
+        self.recent.count_ones()
+    }
+
     /// Reads what the peer said next.
     ///
     /// # Errors
@@ -161,7 +166,7 @@ impl Indexing {
                     rest
                 }
             };
-            if self.recent.count_ones() > self.most {
+            if self.names() > self.most {
                 return Err(TOO_MUCH.into());
             }
         }

@@ -59,8 +59,8 @@ pub const CONNECTS_OF_A_STRANGER: ConnectRate = ConnectRate {
 /// Connections that are ready and wait for the server to take them.
 pub const MAX_READY_CONNECTIONS: usize = 64;
 /// Calls under way at once of strangers: one for each connection that they may have, and again as many
-/// from one address. A call of anybody holds about 7 kB, and up to [`FREE_REPLY_BYTES`] twice where
-/// its caller reads no answers: 15 MiB a thousand.
+/// from one address. A call of anybody holds about [`CALL_BYTES`], and [`FREE_REPLY_BYTES`] where its
+/// caller reads no answers.
 pub const CALLS_OF_STRANGERS: CallBounds = CallBounds {
     first: 4,
     each: MAX_STRANGERS,
@@ -86,16 +86,30 @@ pub const CALLS_OF_LOCAL_STRANGERS: CallBounds = CallBounds {
     each: 1_280,
     total: 1_536,
 };
-/// Bytes that one local user makes us hold: unfinished messages, names, answers that are not read.
-pub const BYTES_OF_A_USER: usize = 12 * 1024 * 1024;
-/// The same of all local users together who may have nothing.
-pub const BYTES_OF_LOCAL_STRANGERS: usize = 24 * 1024 * 1024;
+/// What a call takes by itself, as measured, with what it has free of unread bytes and answers.
+pub const CALL_BYTES: usize = 7 * 1024;
+/// Bytes that one local user makes us hold: calls, unfinished messages, names, answers that are not read,
+/// and what its connections index. The calls of two Envoys with a thousand secrets each are 14 MiB, and
+/// their answers 6 MiB where all come at once.
+pub const BYTES_OF_A_USER: usize = 20 * 1024 * 1024;
+/// The same of all local users together who may have nothing, before it is known who may have what.
+pub const BYTES_OF_LOCAL_STRANGERS: usize = 12 * 1024 * 1024;
+const _: () = {
+    assert!(2 * 1_000 * (CALL_BYTES + 3 * 1024) <= BYTES_OF_A_USER);
+    assert!(CALLS_OF_LOCAL_STRANGERS.total * CALL_BYTES <= BYTES_OF_LOCAL_STRANGERS);
+};
 /// Their connections, where the configuration says nothing else: the pods of a full node.
 pub const MAX_LOCAL_STRANGERS: usize = 256;
-/// So much of a call of a local user waits without a charge: what an Envoy says when it takes something.
-pub const LOCAL_FREE_BYTES: usize = 1024;
-/// A frame of an answer that is no longer is paid for with the place of its call.
+/// So much of a call of a local user waits without a charge, and as much of an answer: what an Envoy says
+/// when it takes something.
+pub const LOCAL_FREE_BYTES: usize = 512;
+/// A frame of an answer to a peer on TCP that is no longer is paid for with the place of its call: no flood
+/// keeps the answer to an attestation back.
 pub const FREE_REPLY_BYTES: usize = 4 * 1024;
+/// What HTTP/2 keeps for a name that a peer indexes: the frame that it came in.
+pub const FRAME_BYTES: usize = 16 * 1024;
+/// So many names a local connection indexes without a charge: an authority and a path.
+pub const FREE_NAMES: u32 = 2;
 /// No stream has a smaller window. A peer that has not read our settings yet sends 65,535 bytes of one (RFC
 /// 9113 section 6.9.2), and h2 announces what was read of them once it is half of the window that is left:
 /// of up to a third nothing. When the settings then make the window smaller than that third, the peer may send
@@ -126,31 +140,35 @@ pub const CAPACITY_OF_STRANGERS: Capacity = Capacity {
 /// The same of an Envoy on the sidecar's Unix socket, which has one connection and opens a stream for
 /// each secret that it names: for 1 000 certificates one for each and, where each names the validation
 /// context by itself, as many more; it acknowledges all of them in one breath. A round trip takes
-/// microseconds there, so a stream needs little.
+/// microseconds there, so a stream needs little. With those that were reset they fill tables of
+/// 2,048.
 pub const CAPACITY_OF_ENVOYS: Capacity = Capacity {
-    streams: 2_048,
+    streams: 2_048 - MAX_KEPT_STREAMS,
     stream_window: 24 * 1024,
     connection_window: 1024 * 1024,
     indexed_names: 24,
 };
-/// The same of any other local connection. HTTP/2 clients take a hundred streams for granted before they
-/// have read how many they get, and an Envoy that needs more opens more connections.
+/// The same of any other local connection. An Envoy that needs more streams opens more connections, and a
+/// client that begins more before it has read how many it gets begins them again. With those that were
+/// reset they fill tables of 128.
 pub const CAPACITY_OF_USERS: Capacity = Capacity {
-    streams: 100,
+    streams: 128 - MAX_KEPT_STREAMS,
     stream_window: 24 * 1024,
     connection_window: 48 * 1024,
     indexed_names: 8,
 };
-/// The same of a local connection whose user may have nothing: a workload that calls each method.
+/// The same of a local connection whose user may have nothing: a workload that calls each method. Its
+/// tables have 64 places.
 pub const CAPACITY_OF_LOCAL_STRANGERS: Capacity = Capacity {
+    streams: 64 - MAX_RESET_BY_US,
     indexed_names: 4,
     ..CAPACITY_OF_USERS
 };
-/// Connections with [`CAPACITY_OF_ENVOYS`] that one registered user may have: its first. Each costs up to
-/// 430 kB, by what it indexes.
+/// Connections with [`CAPACITY_OF_ENVOYS`] that one registered user may have: its first. Each can be
+/// made to cost 1.9 MB, most of it tables of streams.
 pub const ENVOYS_OF_A_UID: usize = 4;
 /// The same of all uids together that may have nothing, before it is known who may have what.
-pub const ENVOYS_OF_STRANGERS: usize = 6;
+pub const ENVOYS_OF_STRANGERS: usize = 4;
 /// Streams that a peer may reset before they were accepted (rapid reset).
 pub const MAX_RESET_STREAMS: usize = 20;
 /// Streams of one connection, from its beginning to its end, that we reset, as one too many or for a
@@ -158,6 +176,12 @@ pub const MAX_RESET_STREAMS: usize = 20;
 /// 6.5.2), and an Envoy opens as many on any connection as it gets on its first. One that is refused costs a
 /// tenth of a call, and nothing is kept of it.
 pub const MAX_REFUSED_STREAMS: usize = CAPACITY_OF_ENVOYS.streams as usize;
+/// Streams that we end while their peer may still send are kept for a second, so many of a connection
+/// (h2's default, which hyper does not set).
+const MAX_RESET_BY_US: u32 = 50;
+/// Streams that a connection keeps beside those that are open: these, and [`MAX_RESET_STREAMS`].
+const MAX_KEPT_STREAMS: u32 = 70;
+const _: () = assert!(MAX_KEPT_STREAMS as usize == MAX_RESET_BY_US as usize + MAX_RESET_STREAMS);
 /// Connections open at once on the operations listener; a fifth of them for answers under way.
 pub const MAX_OPS_CONNECTIONS: usize = 320;
 /// Connections open at once on a Unix socket for operators, whose calls are few.
@@ -253,32 +277,39 @@ mod tests {
 
     /// Promised of whatever one local user does, and of all that may have nothing together.
     const PROMISED_BYTES: usize = 64 << 20;
-    /// Measured: an idle connection, a call, and the frame that a name of an index keeps.
+    /// Measured: an idle connection, and a stream in the tables of HTTP/2, which double: its state, the
+    /// head that came and the one that leaves. Of strangers, streams that a peer resets in the turn that
+    /// opens them are left out: all strangers together have six calls a connection, not fourteen.
     const CONNECTION_BYTES: usize = 43 * 1024;
-    const CALL_BYTES: usize = 7 * 1024;
-    const FRAME_BYTES: usize = 16 * 1024;
+    const STREAM_BYTES: usize = 900;
+    /// Measured: the allocator of the system takes up to a fifth more than it is asked for.
+    const LOST: usize = 5;
 
-    fn connections(count: usize, capacity: &Capacity) -> usize {
-        count * (CONNECTION_BYTES + capacity.indexed_names as usize * FRAME_BYTES)
+    fn connections(count: usize, capacity: &Capacity, kept: u32) -> usize {
+        let streams = (capacity.streams + kept).next_power_of_two() as usize;
+        let names = capacity.indexed_names.min(FREE_NAMES) as usize;
+        count * (CONNECTION_BYTES + streams * STREAM_BYTES + names * FRAME_BYTES)
+    }
+
+    fn with_lost(bytes: usize) -> usize {
+        bytes + bytes / LOST
     }
 
     #[test]
     fn sum_of_what_one_local_user_may_hold_is_bounded() {
         let others = MAX_CONNECTIONS_PER_UID - ENVOYS_OF_A_UID;
-        let sum = connections(ENVOYS_OF_A_UID, &CAPACITY_OF_ENVOYS)
-            + connections(others, &CAPACITY_OF_USERS)
-            + CALLS_OF_USERS.of_one() * CALL_BYTES
+        let sum = connections(ENVOYS_OF_A_UID, &CAPACITY_OF_ENVOYS, MAX_KEPT_STREAMS)
+            + connections(others, &CAPACITY_OF_USERS, MAX_KEPT_STREAMS)
             + BYTES_OF_A_USER;
-        assert!(sum <= PROMISED_BYTES, "{sum}");
+        assert!(with_lost(sum) <= PROMISED_BYTES, "{sum}");
     }
 
     #[test]
     fn sum_of_what_all_without_an_identity_may_hold_is_bounded() {
         let others = MAX_LOCAL_STRANGERS - ENVOYS_OF_STRANGERS;
-        let sum = connections(ENVOYS_OF_STRANGERS, &CAPACITY_OF_ENVOYS)
-            + connections(others, &CAPACITY_OF_LOCAL_STRANGERS)
-            + CALLS_OF_LOCAL_STRANGERS.total * CALL_BYTES
+        let sum = connections(ENVOYS_OF_STRANGERS, &CAPACITY_OF_ENVOYS, MAX_KEPT_STREAMS)
+            + connections(others, &CAPACITY_OF_LOCAL_STRANGERS, MAX_RESET_BY_US)
             + BYTES_OF_LOCAL_STRANGERS;
-        assert!(sum <= PROMISED_BYTES, "{sum}");
+        assert!(with_lost(sum) <= PROMISED_BYTES, "{sum}");
     }
 }

@@ -45,7 +45,7 @@ use crate::unix::UnixPeer;
 use answer::Answer;
 use body::Framed;
 use budget::CallAccount;
-use calls::Calls;
+use calls::{Call, Calls};
 use encoded::Encoded;
 pub(crate) use intake::Intakes;
 
@@ -58,6 +58,7 @@ struct Rules {
     fields: fn(&str) -> Option<Fields>,
     deadline: Duration,
     calls: Calls,
+    call_bytes: usize,
 }
 
 impl MessageBounds {
@@ -75,7 +76,14 @@ impl MessageBounds {
             fields: |_| None,
             deadline: MESSAGE_DEADLINE,
             calls: Calls::new(),
+            call_bytes: 0,
         }))
+    }
+
+    /// Has each call paid for with so many bytes, beside what it says and is answered.
+    #[must_use]
+    pub fn calls_cost(self, bytes: usize) -> Self {
+        self.changed(|rules| rules.call_bytes = bytes)
     }
 
     /// Leaves out of a call's messages the fields that nobody reads: `fields` is told the path of
@@ -148,9 +156,13 @@ where
         let (head, body) = request.into_parts();
         let mut head = head::kept(head);
         let account = (rules.account)(&head.extensions);
-        let Some(call) = rules.calls.enter(account.payer()) else {
+        let Some(place) = rules.calls.enter(account.payer()) else {
             let full = Status::resource_exhausted("too many calls at once; try again later");
             return Box::pin(ready(Ok(full.into_http())));
+        };
+        let call = match Call::begin(place, &account, rules.call_bytes) {
+            Ok(call) => Arc::new(call),
+            Err(exhausted) => return Box::pin(ready(Ok(Status::from(exhausted).into_http()))),
         };
         let fields = (rules.fields)(head.uri.path());
         let payer = account.payer().clone();
@@ -160,8 +172,7 @@ where
             Some(intakes) => intakes.take_in(body, account.clone(), &payer),
             None => body,
         };
-        let (payer, place) = (account.clone(), call.clone());
-        let framed = Framed::new(body, payer, fields, rules.deadline, place);
+        let framed = Framed::new(body, account.clone(), fields, rules.deadline, call.clone());
         let body = SharedBody(Arc::new(Mutex::new(framed)));
         // Whoever takes messages from a stream finds it there.
         head.extensions.insert(body.clone());
@@ -170,9 +181,28 @@ where
             let (mut head, body) = answer.await?.into_parts();
             let encoded = head.extensions.remove::<Encoded>();
             let body = encoded.and_then(|it| it.take()).unwrap_or(body);
-            let body = Body::new(Answer::new(body, account, call));
+            let body = Body::new(Answer::new(body, account, &payer, call));
             Ok(Response::from_parts(head, body))
         })
+    }
+}
+
+/// Who pays for a call whose messages are not read from a stream.
+#[derive(Clone, Debug)]
+pub struct CallPayer(SharedBody);
+
+impl CallPayer {
+    /// Of the call that this is a part of; `None` where nobody asks who pays.
+    pub fn of(call: &Extensions) -> Option<Self> {
+        call.get().cloned().map(Self)
+    }
+
+    /// Another account pays from now on for the call and for its answers.
+    ///
+    /// # Errors
+    /// The bound of that account that they would break.
+    pub fn move_to(&self, account: &Account) -> Result<(), Exhausted> {
+        self.0.lock().move_to(account)
     }
 }
 

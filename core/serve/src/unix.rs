@@ -241,6 +241,11 @@ impl UnixConnection {
         &self.place
     }
 
+    /// How many names its peer has indexed: each may keep a frame of [`FRAME_BYTES`](crate::limits::FRAME_BYTES).
+    pub fn indexed_names(&self) -> u32 {
+        self.indexing.names()
+    }
+
     /// Fails once its place is lost. Reading and writing ask by themselves.
     ///
     /// # Errors

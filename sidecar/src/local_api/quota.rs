@@ -4,14 +4,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_serve::limits::CALLS_OF_USERS;
-use countersign_serve::messages::Charge;
-use countersign_serve::places::{Holder, Standing};
-use countersign_serve::unix::UserPlace;
+use countersign_serve::places::Holder;
 use tonic::Status;
 
 /// Most open streams of one uid, or of all that one gid or program admits, over all connections and both
-/// services: two Envoys with a stream for each of a thousand secrets, and more. A stream takes about 7 kB, and 8 KiB more while its caller
-/// reads nothing.
+/// services: two Envoys with a stream for each of a thousand secrets, and more.
 pub const MAX_STREAMS_PER_UID: usize = 2_560;
 // Beside its streams a user has room for other calls.
 const _: () = assert!(MAX_STREAMS_PER_UID + 256 <= CALLS_OF_USERS.of_one());
@@ -19,8 +16,6 @@ const _: () = assert!(MAX_STREAMS_PER_UID + 256 <= CALLS_OF_USERS.of_one());
 /// stream for each secret; one that starts before it is registered has its first ones here, and
 /// opens the others again and again until it is.
 pub const MAX_STREAMS_WITHOUT_IDENTITY: usize = 64;
-/// What an open stream takes, at most. Users without an identity pay for it together.
-pub const STREAM_BYTES: usize = 16 * 1024;
 
 /// Counts open streams by holder.
 #[derive(Debug, Default)]
@@ -75,7 +70,6 @@ impl StreamQuota {
             quota: self.clone(),
             holder,
             has_identity,
-            stranger: None,
         })
     }
 
@@ -101,27 +95,9 @@ pub struct StreamPermit {
     quota: Arc<StreamQuota>,
     holder: Holder,
     has_identity: bool,
-    /// What it costs, where its connection has a stranger's place.
-    stranger: Option<Charge>,
 }
 
 impl StreamPermit {
-    /// The same of a stranger, who pays for the stream itself as well.
-    pub(super) fn paid(mut self, charge: Charge) -> Self {
-        self.stranger = Some(charge);
-        self
-    }
-
-    /// Its connection has this place now. Whether that is a recognised user's: it pays for all that the
-    /// stream holds then.
-    pub fn settle(&mut self, place: &UserPlace) -> bool {
-        let is_recognised = place.standing() == Standing::Recognised;
-        if is_recognised {
-            self.stranger = None;
-        }
-        is_recognised
-    }
-
     /// Its caller has an identity now, and is counted for this holder; whether it had none.
     ///
     /// # Errors
@@ -129,9 +105,7 @@ impl StreamPermit {
     pub fn admit_as(&mut self, holder: &Holder) -> Result<bool, TooMany> {
         let is_new = !self.has_identity;
         if is_new || self.holder != *holder {
-            let mut admitted = self.quota.admit(holder.clone(), true)?;
-            admitted.stranger = self.stranger.take();
-            *self = admitted;
+            *self = self.quota.admit(holder.clone(), true)?;
         }
         Ok(is_new)
     }

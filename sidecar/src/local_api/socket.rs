@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use countersign_serve::grpc::{Capacity, Connection};
+use countersign_serve::limits::{FRAME_BYTES, FREE_NAMES};
+use countersign_serve::messages::{Charge, Exhausted};
 use countersign_serve::places::Holder;
 use countersign_serve::unix::{UnixConnection, UnixPeer, UserPlace};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -64,6 +66,15 @@ pub struct LocalConnection {
     /// The rights that its caller was judged by.
     judged: Option<u64>,
     judging: Option<Judging>,
+    indexed: Indexed,
+}
+
+/// What is paid for the names that a connection has indexed.
+#[derive(Debug, Default)]
+struct Indexed {
+    /// So many, paid for by whom these rights say.
+    at: (u32, Option<u64>),
+    charge: Option<Charge>,
 }
 
 impl fmt::Debug for LocalConnection {
@@ -87,7 +98,26 @@ impl LocalConnection {
             api: Arc::clone(api),
             judged: None,
             judging: None,
+            indexed: Indexed::default(),
         }
+    }
+
+    /// Has its caller pay for what it made HTTP/2 keep.
+    fn pay(&mut self) -> Result<(), Exhausted> {
+        let names = self.connection.indexed_names();
+        let held = names.saturating_sub(FREE_NAMES) as usize * FRAME_BYTES;
+        let account = || self.api.account_of(&self.caller);
+        match &mut self.indexed.charge {
+            None if held == 0 => {}
+            Some(_) if self.indexed.at == (names, self.judged) => {}
+            charge => {
+                let charge = charge.get_or_insert_with(|| account().open());
+                charge.move_to(&account())?;
+                charge.resize(held)?;
+            }
+        }
+        self.indexed.at = (names, self.judged);
+        Ok(())
     }
 
     /// Ready once its caller has the place that the rights of now give it.
@@ -136,7 +166,13 @@ impl AsyncRead for LocalConnection {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_judged(cx))?;
-        Pin::new(&mut this.connection).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut this.connection).poll_read(cx, buffer);
+        if this.pay().is_err() {
+            buffer.set_filled(before);
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        read
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use countersign_discovery::{Nack, Outcome, SessionError};
 use countersign_serve::messages::{Charge, Messages};
+use countersign_serve::places::Standing;
 use countersign_telemetry::{Principal, peer_line};
 use futures_util::Stream;
 use jiff::Timestamp;
@@ -206,7 +207,7 @@ impl<D: Dialect> SecretStream<D> {
         if self.caller.has_identity() && self.permit.admit_as(holder)? {
             self.dialect.limit(LIMITS);
         }
-        if self.permit.settle(&self.local.place) {
+        if self.local.place.standing() == Standing::Recognised {
             let account = self.api.account_of(&self.local);
             self.charge.move_to(&account)?;
             self.requests.move_to(&account)?;

@@ -10,7 +10,7 @@ use tonic::{Code, Request, Status, Streaming};
 use super::{MAX_REPLY_BYTES, MAX_SVIDS};
 use crate::consumers::ConsumerKind;
 use crate::local_api::harness::{Node, entitlement, now, ours, theirs, until, within};
-use countersign_serve::limits::BYTES_OF_A_USER;
+use countersign_serve::limits::{BYTES_OF_A_USER, CALL_BYTES};
 
 fn request<T: Default>() -> Request<T> {
     let mut request = Request::new(T::default());
@@ -309,7 +309,29 @@ async fn a_user_pays_for_replies_that_nobody_reads() {
     let next_one = next(&mut fetch(&node).await.unwrap()).await;
     assert_eq!(next_one.svids.len(), message.svids.len());
     drop(unread);
+    until(|| node.api.held_bytes() == CALL_BYTES).await;
+    drop(read);
     until(|| node.api.held_bytes() == 0).await;
+}
+
+/// A call that began before it was known who may have what.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_pays_for_its_stream_once_rights_are_known() {
+    let node = Node::start().await;
+    let (id, _) = node.hold(entitlement("/web", ours(), 1));
+    let entries = node.holdings.load().entries.clone();
+    node.forget_everything();
+    let learning = async {
+        until(|| node.api.strangers_held() == CALL_BYTES).await;
+        node.holdings.publish(|snapshot| snapshot.entries = entries);
+        node.learn();
+        node.renew(&id);
+    };
+    let (stream, ()) = tokio::join!(fetch(&node), learning);
+    let mut stream = stream.unwrap();
+    next(&mut stream).await;
+    until(|| node.api.held_bytes() == CALL_BYTES).await;
+    assert_eq!(node.api.strangers_held(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

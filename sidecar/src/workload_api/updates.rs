@@ -4,7 +4,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_serve::unix::UserPlace;
+use countersign_serve::messages::CallPayer;
+use countersign_serve::places::Standing;
 use countersign_telemetry::{Principal, peer_line};
 use futures_util::Stream;
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ use tonic::Status;
 use super::reply::{Content, Handout, MAX_REPLY_BYTES, MAX_SVIDS, Reply};
 use crate::attest::Caller;
 use crate::consumers::{Connection, ConsumerKind};
-use crate::local_api::{LocalApi, StreamPermit, in_doubt};
+use crate::local_api::{LocalApi, LocalCaller, StreamPermit, in_doubt};
 
 /// How long a caller that is entitled waits for its first credential before UNAVAILABLE.
 pub const FIRST_SVID_DEADLINE: Duration = Duration::from_secs(5);
@@ -32,9 +33,16 @@ pub(super) struct Updates<R> {
     /// Handed to the transport when the stream is asked for the next message.
     in_flight: Option<Delivery>,
     connection: Connection,
-    permit: StreamPermit,
-    place: Arc<UserPlace>,
+    place: Place,
     _reply: PhantomData<fn() -> R>,
+}
+
+/// What a stream costs its user.
+pub(super) struct Place {
+    pub(super) permit: StreamPermit,
+    pub(super) payer: Option<CallPayer>,
+    /// Whose connection it is on.
+    pub(super) local: LocalCaller,
 }
 
 struct Composed<R> {
@@ -68,7 +76,7 @@ impl<R: Reply> Updates<R> {
     pub(super) async fn open(
         api: Arc<LocalApi>,
         mut caller: Caller,
-        (permit, place): (StreamPermit, Arc<UserPlace>),
+        place: Place,
     ) -> Result<Self, Status> {
         let mut generations = api.holdings.subscribe();
         let first = first_message::<R>(&api, &mut caller, &mut generations).await?;
@@ -84,7 +92,6 @@ impl<R: Reply> Updates<R> {
             left_out: 0,
             in_flight: None,
             connection,
-            permit,
             place,
             _reply: PhantomData,
         };
@@ -94,11 +101,20 @@ impl<R: Reply> Updates<R> {
 
     /// Its connection has the place that its caller has a right to.
     fn settle(&mut self) -> Result<(), Status> {
-        self.place.change(self.caller.holder());
+        let Place {
+            permit,
+            payer,
+            local,
+        } = &mut self.place;
+        local.place.change(self.caller.holder());
         if self.caller.has_identity() {
-            self.permit.admit_as(self.caller.holder())?;
+            permit.admit_as(self.caller.holder())?;
         }
-        self.permit.settle(&self.place);
+        if let Some(payer) = payer
+            && local.place.standing() == Standing::Recognised
+        {
+            payer.move_to(&self.api.account_of(local))?;
+        }
         Ok(())
     }
 

@@ -14,16 +14,18 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tonic::Status;
 use tonic::body::Body;
 
-use super::budget::{CallAccount, Charge, Exhausted};
-use crate::limits::FREE_REPLY_BYTES;
-use crate::places::Place;
+use super::budget::{CallAccount, Charge, Exhausted, Payer};
+use super::calls::Call;
+use crate::limits::{FREE_REPLY_BYTES, LOCAL_FREE_BYTES};
 
 /// The answer of one call.
 #[derive(Debug)]
 pub(super) struct Answer {
     body: Body,
     account: CallAccount,
-    call: Arc<Place>,
+    /// A frame that is no longer is not charged.
+    free: usize,
+    call: Arc<Call>,
     is_over: bool,
 }
 
@@ -31,7 +33,7 @@ pub(super) struct Answer {
 struct Leaving {
     bytes: Bytes,
     _charge: Option<Charge>,
-    _call: Arc<Place>,
+    _call: Arc<Call>,
 }
 
 impl AsRef<[u8]> for Leaving {
@@ -41,10 +43,15 @@ impl AsRef<[u8]> for Leaving {
 }
 
 impl Answer {
-    pub(super) fn new(body: Body, account: CallAccount, call: Arc<Place>) -> Self {
+    pub(super) fn new(body: Body, account: CallAccount, payer: &Payer, call: Arc<Call>) -> Self {
+        let free = match payer {
+            Payer::Source(_) | Payer::Identity(_) => FREE_REPLY_BYTES,
+            _ => LOCAL_FREE_BYTES,
+        };
         Self {
             body,
             account,
+            free,
             call,
             is_over: false,
         }
@@ -52,14 +59,10 @@ impl Answer {
 
     /// A frame that is paid for as long as anybody has it.
     fn leaving(&self, bytes: Bytes) -> Result<Bytes, Exhausted> {
-        let charge = match bytes.len() {
-            0..=FREE_REPLY_BYTES => None,
-            long => {
-                let mut charge = self.account.open();
-                charge.resize(long)?;
-                Some(charge)
-            }
-        };
+        let mut charge = None;
+        if bytes.len() > self.free {
+            charge.insert(self.account.open()).resize(bytes.len())?;
+        }
         Ok(Bytes::from_owner(Leaving {
             bytes,
             _charge: charge,

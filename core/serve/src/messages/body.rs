@@ -16,10 +16,10 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::budget::{Account, CallAccount, Charge, Exhausted};
+use super::calls::Call;
 use super::pieces::Pieces;
 use super::sieve::{Fields, Sieve, SieveError};
 use crate::limits::{MAX_MESSAGE_BYTES, SLOWEST_BYTES_PER_SEC};
-use crate::places::Place;
 
 /// Before each message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
@@ -68,8 +68,8 @@ pub(super) struct Framed {
     /// Of a message that is complete, to be handed on.
     complete: Pieces,
     charge: Option<Charge>,
-    /// The place of the call, which it keeps as long as anybody reads.
-    _call: Arc<Place>,
+    /// The call, which keeps its place as long as anybody reads.
+    call: Arc<Call>,
     /// A message has begun: of a call with one message there is no other.
     has_begun: bool,
     due: Option<Instant>,
@@ -84,7 +84,7 @@ impl Framed {
         account: CallAccount,
         fields: Option<Fields>,
         deadline: Duration,
-        call: Arc<Place>,
+        call: Arc<Call>,
     ) -> Self {
         Self {
             body,
@@ -96,7 +96,7 @@ impl Framed {
             rest: Bytes::new(),
             complete: Pieces::default(),
             charge: None,
-            _call: call,
+            call,
             has_begun: false,
             due: Some(Instant::now() + deadline),
             timer: None,
@@ -112,6 +112,7 @@ impl Framed {
         if let Some(charge) = &mut self.charge {
             charge.move_to(account)?;
         }
+        self.call.move_to(account)?;
         self.account.change(account);
         Ok(())
     }

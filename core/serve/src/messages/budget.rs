@@ -106,17 +106,18 @@ impl ByteBudget {
         Account {
             budget: Arc::clone(self),
             payer,
+            shares: self.shares,
             weight: None,
         }
     }
 
-    fn take(&self, payer: &Payer, bytes: usize) -> Result<(), Exhausted> {
+    fn take(&self, payer: &Payer, shares: Shares, bytes: usize) -> Result<(), Exhausted> {
         let mut held = self.lock();
         let own = held.by_payer.get(payer).copied().unwrap_or_default();
-        if bytes > self.shares.each.saturating_sub(own) {
+        if bytes > shares.each.saturating_sub(own) {
             return Err(Exhausted::Share);
         }
-        if bytes > self.shares.total.saturating_sub(held.total) {
+        if bytes > shares.total.saturating_sub(held.total) {
             let greediest = held.greediest(payer);
             drop(held);
             if let (Some(relief), Some(greediest)) = (&self.relief, greediest) {
@@ -152,6 +153,7 @@ impl ByteBudget {
 pub struct Account {
     budget: Arc<ByteBudget>,
     payer: Payer,
+    shares: Shares,
     /// Of the connection that the bytes are held for, where somebody asks.
     weight: Option<Weight>,
 }
@@ -169,6 +171,17 @@ impl Account {
             weight: Some(weight),
             ..self
         }
+    }
+
+    /// The same, with less of the budget: nothing more is charged where so much is held.
+    #[must_use]
+    pub fn within(self, shares: Shares) -> Self {
+        let Shares { total, each } = self.budget.shares;
+        let shares = Shares {
+            total: shares.total.min(total),
+            each: shares.each.min(each),
+        };
+        Self { shares, ..self }
     }
 
     fn is(&self, other: &Self) -> bool {
@@ -243,11 +256,12 @@ impl Charge {
         let Account {
             budget,
             payer,
+            shares,
             weight,
         } = &self.account;
         if bytes > self.bytes {
             let more = bytes - self.bytes;
-            budget.take(payer, more)?;
+            budget.take(payer, *shares, more)?;
             weight.iter().for_each(|weight| weight.add(more));
         } else if bytes < self.bytes {
             let fewer = self.bytes - bytes;
@@ -320,6 +334,33 @@ mod tests {
         assert_eq!(charge(&budget, 3, 1).unwrap_err(), Exhausted::Share);
         drop((second, rest));
         assert_eq!(told.lock().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn account_within_less_of_a_budget_takes_no_more() {
+        let budget = ByteBudget::new(SHARES);
+        let account = |uid| {
+            let shares = Shares {
+                total: 50,
+                each: 30,
+            };
+            budget.account(Payer::Uid(uid)).within(shares)
+        };
+        let (mut first, mut second) = (account(1).open(), account(2).open());
+        assert_eq!(first.resize(31), Err(Exhausted::Share));
+        first.resize(30).unwrap();
+        assert_eq!(second.resize(21), Err(Exhausted::Total));
+        second.resize(20).unwrap();
+        // Others have what the budget has.
+        assert!(charge(&budget, 3, 50).is_ok());
+        // It is never more than the budget.
+        let all = Shares {
+            total: 200,
+            each: 200,
+        };
+        let mut more = budget.account(Payer::Uid(3)).within(all).open();
+        assert_eq!(more.resize(61), Err(Exhausted::Share));
+        assert_eq!(more.resize(60), Err(Exhausted::Total));
     }
 
     #[test]

@@ -5,9 +5,9 @@
 //! have places of their own. The first of each caller are its own: whatever all others do, one that
 //! needs few gets them.
 
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 
-use super::budget::Payer;
+use super::budget::{Account, Charge, Exhausted, Payer};
 use crate::limits::{
     CALLS_OF_IDENTITIES, CALLS_OF_LOCAL_STRANGERS, CALLS_OF_STRANGERS, CALLS_OF_USERS, CallBounds,
 };
@@ -40,7 +40,7 @@ impl Calls {
     }
 
     /// A place for one more call of this caller, unless it has its share.
-    pub(super) fn enter(&self, payer: &Payer) -> Option<Arc<Place>> {
+    pub(super) fn enter(&self, payer: &Payer) -> Option<Place> {
         let seats = match payer {
             Payer::Source(_) => &self.strangers,
             Payer::Identity(_) => &self.identities,
@@ -49,7 +49,44 @@ impl Calls {
         };
         let first = seats.first.take(payer.clone());
         let more = || seats.more.take(payer.clone());
-        first.or_else(more).map(Arc::new)
+        first.or_else(more)
+    }
+}
+
+/// A call, from its head to the last byte of its answer: its place, and what it takes by itself.
+#[derive(Debug)]
+pub(super) struct Call {
+    charge: Mutex<Option<Charge>>,
+    _place: Place,
+}
+
+impl Call {
+    /// One that takes so many bytes, which this account pays for.
+    ///
+    /// # Errors
+    /// The bound of that account that it would break.
+    pub(super) fn begin(place: Place, account: &Account, bytes: usize) -> Result<Self, Exhausted> {
+        let charge = match bytes {
+            0 => None,
+            bytes => {
+                let mut charge = account.open();
+                charge.resize(bytes)?;
+                Some(charge)
+            }
+        };
+        Ok(Self {
+            charge: Mutex::new(charge),
+            _place: place,
+        })
+    }
+
+    /// Another account pays for it.
+    ///
+    /// # Errors
+    /// The bound of that account that it would break.
+    pub(super) fn move_to(&self, account: &Account) -> Result<(), Exhausted> {
+        let mut charge = self.charge.lock().unwrap_or_else(PoisonError::into_inner);
+        charge.as_mut().map_or(Ok(()), |it| it.move_to(account))
     }
 }
 
@@ -88,7 +125,7 @@ mod tests {
     }
 
     /// As many as this caller gets.
-    fn flood(calls: &Calls, payer: &Payer) -> Vec<Arc<Place>> {
+    fn flood(calls: &Calls, payer: &Payer) -> Vec<Place> {
         std::iter::from_fn(|| calls.enter(payer)).collect()
     }
 

@@ -505,3 +505,59 @@ async fn long_message_is_charged_what_it_holds() {
     assert_eq!(messages.next().await.unwrap().unwrap(), names);
     assert_eq!(budget.held(), 0);
 }
+
+#[tokio::test]
+async fn call_is_charged_until_its_answer_has_left() {
+    let budget = ByteBudget::new(SHARES);
+    let account = budget.account(Payer::Uid(7));
+    let bounds = MessageBounds::paid_by(move |_| account.clone()).calls_cost(25_000);
+    let (sender, mut calls) = mpsc::channel(1);
+    let service = bounds.layer(service_fn(move |request: Request<Body>| {
+        let sender = sender.clone();
+        async move {
+            let payer = CallPayer::of(request.extensions()).unwrap();
+            sender.try_send(payer).unwrap();
+            let whole = http_body_util::Full::new(Bytes::from_static(b"short"));
+            Ok::<_, Infallible>(Response::new(Body::new(whole)))
+        }
+    }));
+    let begin = async || {
+        let answer = service.clone().oneshot(Request::new(Body::empty()));
+        answer.await.unwrap()
+    };
+    let (first, payer) = (begin().await, calls.recv().await.unwrap());
+    let _second = (begin().await, calls.recv().await.unwrap());
+    assert_eq!(budget.held(), 50_000);
+    assert_eq!(begin().await.headers()["grpc-status"], "8");
+    let other = ByteBudget::new(SHARES);
+    payer.move_to(&other.account(Payer::Uid(8))).unwrap();
+    assert_eq!((budget.held(), other.held()), (25_000, 25_000));
+    drop(payer);
+    let mut body = first.into_body();
+    let leaving = body.frame().await.unwrap().unwrap();
+    drop(body);
+    assert_eq!(other.held(), 25_000);
+    drop(leaving);
+    assert_eq!(other.held(), 0);
+}
+
+#[tokio::test]
+async fn answer_to_an_attestation_leaves_whatever_others_hold() {
+    let budget = ByteBudget::new(SHARES);
+    for (payer, is_served) in [
+        (Payer::source(std::net::Ipv4Addr::LOCALHOST.into()), true),
+        (Payer::Uid(7), false),
+    ] {
+        let account = budget.account(payer);
+        let mut all = account.open();
+        all.resize(SHARES.each).unwrap();
+        let bounds = MessageBounds::paid_by(move |_| account.clone());
+        let service = bounds.layer(service_fn(async |_: Request<Body>| {
+            let whole = http_body_util::Full::new(Bytes::from(vec![0; 4_000]));
+            Ok::<_, Infallible>(Response::new(Body::new(whole)))
+        }));
+        let answer = service.oneshot(Request::new(Body::empty())).await.unwrap();
+        let frame = answer.into_body().frame().await.unwrap().unwrap();
+        assert_eq!(frame.is_data(), is_served);
+    }
+}

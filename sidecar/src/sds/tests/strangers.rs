@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use countersign_model::{Selector, SelectorSet};
 use countersign_serve::Limits;
-use countersign_serve::limits::{BYTES_OF_LOCAL_STRANGERS, KEEPALIVE_INTERVAL};
+use countersign_serve::limits::{CALL_BYTES, KEEPALIVE_INTERVAL};
 
 use super::*;
+use crate::local_api::STRANGERS;
 use crate::local_api::harness::{
     Crowd, by_program, channel_over, crowd, of_group, program, strangers,
 };
@@ -15,9 +16,10 @@ use crate::local_api::harness::{
 const FIRST: u32 = 100_000;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What one uid of them may hold, and what is left for all others.
-const MOST: usize = 20 << 20;
-const REST: usize = BYTES_OF_LOCAL_STRANGERS - MOST;
+/// What one uid of them may hold, and how many of them may hold so much.
+const MOST: usize = STRANGERS.each;
+const MANY: u32 = 4;
+const _: () = assert!(MANY as usize * MOST == STRANGERS.total);
 
 fn few() -> Limits {
     Limits {
@@ -151,12 +153,12 @@ async fn a_program_is_recognised_before_a_byte_is_read() {
     let (_, serial) = node.hold(entitlement("/web", by_program(), 1));
     let _flood = flood(&node).await;
     // Nothing is left for strangers to hold.
-    let mut all = Vec::new();
-    for (uid, bytes) in [(FIRST, MOST), (FIRST + 1, REST)] {
-        all.push(node.api.strangers_hold(uid, bytes).unwrap());
-    }
+    let all = (FIRST..FIRST + MANY).map(|uid| node.api.strangers_hold(uid, MOST));
+    let all: Vec<_> = all.map(Option::unwrap).collect();
+    assert!(node.api.strangers_hold(FIRST + MANY, 1).is_none());
     let _envoy = served(node.channel().await, serial).await;
     assert_eq!(open(&node).0, 1);
+    drop(all);
 }
 
 #[tokio::test]
@@ -199,6 +201,19 @@ async fn users_are_strangers_until_rights_are_known() {
     let serial = node.renew(&id);
     while envoy.accept().await.version_info != serial.to_string() {}
     assert_eq!(open(&node), (1, 0));
+    assert_eq!(node.api.strangers_held(), 0, "its user pays for it now");
+}
+
+/// All streams of an Envoy with a thousand secrets fit, and only as long as nobody can tell.
+#[tokio::test]
+async fn strangers_hold_less_once_rights_are_known() {
+    let node = Node::start().await;
+    let envoy = 1_000 * (CALL_BYTES + 1024);
+    assert!(node.api.strangers_hold(FIRST, envoy).is_none());
+    node.forget_everything();
+    assert!(node.api.strangers_hold(FIRST, envoy).is_some());
+    node.learn();
+    assert!(node.api.strangers_hold(FIRST, envoy).is_none());
 }
 
 #[tokio::test]
@@ -208,8 +223,10 @@ async fn the_stranger_who_holds_most_bytes_gives_way() {
     let mut greedy = strangers(&node.socket(), FIRST..FIRST + 1, 1).await;
     until(|| open(&node) == (0, 1)).await;
     let most = node.api.strangers_hold(FIRST, MOST).unwrap();
-    let _rest = node.api.strangers_hold(FIRST + 1, REST - 1).unwrap();
-    let made = strangers(&node.socket(), FIRST + 2..FIRST + 3, 1).await;
+    let others = FIRST + 1..FIRST + MANY;
+    let others = others.map(|uid| node.api.strangers_hold(uid, MOST - 1).unwrap());
+    let _others: Vec<_> = others.collect();
+    let made = strangers(&node.socket(), FIRST + MANY..FIRST + MANY + 1, 1).await;
     let channel = channel_over(made.into_iter().next().unwrap()).await;
     let mut client = SecretDiscoveryServiceClient::new(channel.clone());
     let waiting = futures_util::StreamExt::boxed(futures_util::stream::pending());
@@ -231,11 +248,11 @@ async fn the_connection_that_holds_most_is_cut() {
     let idle = channel_over(idle).await;
     let mut greedy = Envoy::subscribe(channel_over(greedy).await, &[WEB]).await;
     until(|| node.api.strangers_held() > 0).await;
-    let most = node.api.strangers_hold(FIRST, 8 << 20).unwrap();
+    let most = node.api.strangers_hold(FIRST, MOST - (64 << 10)).unwrap();
     // The last of these finds no room, and makes some.
     let others = FIRST + 1..FIRST + 40;
     let others: Vec<_> = others
-        .map_while(|uid| node.api.strangers_hold(uid, 4 << 20))
+        .map_while(|uid| node.api.strangers_hold(uid, MOST / 2))
         .collect();
     assert!(within(greedy.responses.message()).await.is_err());
     drop((most, others));
