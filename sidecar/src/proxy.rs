@@ -252,13 +252,12 @@ impl Accepting {
 
     async fn accept_peers(&self, route: Arc<InboundRoute>) {
         let places = InboundPlaces::new(self.caps, &self.listening.counters);
-        while let Some((stream, peer)) = self
-            .stop
-            .run_until_cancelled(accept_tcp(&self.listener))
-            .await
+        let accepting = async || (places.attention().await, accept_tcp(&self.listener).await);
+        while let Some((attention, (stream, peer))) =
+            self.stop.run_until_cancelled(accepting()).await
         {
             let connection = self.open(peer);
-            let entering = places.enter(stream, peer.ip());
+            let entering = places.enter(attention, stream, peer.ip());
             let route = Arc::clone(&route);
             self.tracker.spawn(async move {
                 let ended = Box::pin(route.carry(entering, &connection)).await;

@@ -94,19 +94,21 @@ pub async fn handshake(
 async fn handshake_within(
     stream: TcpStream,
     config: Arc<ServerConfig>,
-    turn: Turn,
+    mut turn: Turn,
     deadline: Duration,
 ) -> Result<TlsStream<Metered>, HandshakeError> {
     // A socket that is closed already says so in the handshake.
     let _ = stream.set_nodelay(true);
+    let stream = Metered::new(stream, turn.take_attention());
     let accepting = Box::pin(async {
-        let acceptor = LazyConfigAcceptor::new(Acceptor::default(), Metered::new(stream));
-        let hello = acceptor.await?;
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
         turn.greet();
-        hello.into_stream(config).await
+        let mut finished = hello.into_stream(config).await?;
+        finished.get_mut().0.answered();
+        Ok(finished)
     });
     match turn.run(timeout(deadline, accepting)).await? {
-        Ok(finished) => Ok(finished?),
+        Ok(finished) => finished,
         Err(_) => Err(HandshakeError::Deadline),
     }
 }

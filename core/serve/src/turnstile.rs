@@ -3,11 +3,16 @@
 //! An honest handshake takes milliseconds, or a round trip where its peer is far away. So those go first
 //! that have not said their hello, of these the source with the most, and of its own the oldest: a flood
 //! of half-open connections does not keep an honest client out. The module `pending` decides.
+//!
+//! To accept costs less than to answer a hello. So no more peers are accepted than we get round to
+//! answer: who waits for us would otherwise be taken for one that stalls.
 
 mod pending;
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::counters::Counters;
 use crate::places::{Notice, Occupancy, Ticket};
@@ -15,11 +20,18 @@ use crate::source::Source;
 use crate::tls::HandshakeError;
 use pending::Pending;
 
+/// Peers at once that were accepted and wait for us: enough to keep every core busy, and answered in
+/// milliseconds.
+const MAX_UNANSWERED: usize = 64;
+/// And no more of all places than one in so many.
+const SHARE_OF_THE_UNANSWERED: usize = 4;
+
 /// Lets a bounded number of handshakes run at once. One source may have all that nobody else wants: a
 /// whole site may be behind one address.
 #[derive(Clone, Debug)]
 pub struct Turnstile {
     pending: Arc<Mutex<Pending<Source, Arc<Notice>>>>,
+    unanswered: Arc<Semaphore>,
     occupancy: Arc<Occupancy>,
 }
 
@@ -29,14 +41,24 @@ impl Turnstile {
         let pending = Pending::new(max);
         let occupancy = counters.handshakes.clone();
         occupancy.note_total(pending.total());
+        let unanswered = pending.total().div_ceil(SHARE_OF_THE_UNANSWERED);
         Self {
             pending: Arc::new(Mutex::new(pending)),
+            unanswered: Arc::new(Semaphore::new(unanswered.min(MAX_UNANSWERED))),
             occupancy,
         }
     }
 
+    /// Waits until we have got round to most of those that were accepted. Cancel safe.
+    pub async fn attention(&self) -> Attention {
+        let permit = Arc::clone(&self.unanswered).acquire_owned().await;
+        Attention {
+            _permit: permit.expect("nobody closes it"),
+        }
+    }
+
     /// A place for one handshake with a peer at this address, to be taken as soon as it is accepted.
-    pub fn enter(&self, peer: IpAddr) -> Turn {
+    pub fn enter(&self, attention: Attention, peer: IpAddr) -> Turn {
         let source = Source::of(peer);
         let notice = Arc::<Notice>::default();
         let mut pending = self.lock();
@@ -48,6 +70,7 @@ impl Turnstile {
             displaced.tell();
         }
         Turn {
+            attention: Some(attention),
             turnstile: self.clone(),
             source,
             ticket,
@@ -60,10 +83,18 @@ impl Turnstile {
     }
 }
 
+/// The right to accept one more peer, until it is that peer who has to say something.
+#[derive(Debug)]
+#[must_use = "dropping it lets another be accepted"]
+pub struct Attention {
+    _permit: OwnedSemaphorePermit,
+}
+
 /// A place among the handshakes under way.
 #[derive(Debug)]
 #[must_use = "dropping it gives the place back"]
 pub struct Turn {
+    attention: Option<Attention>,
     turnstile: Turnstile,
     source: Source,
     ticket: Ticket,
@@ -71,6 +102,11 @@ pub struct Turn {
 }
 
 impl Turn {
+    /// Goes to whoever knows when the peer has been answered.
+    pub(crate) fn take_attention(&mut self) -> Option<Attention> {
+        self.attention.take()
+    }
+
     /// The peer has said its whole hello.
     pub(crate) fn greet(&self) {
         self.turnstile.lock().greet(&self.source, self.ticket);
@@ -98,6 +134,7 @@ mod tests {
     use std::future::{pending, ready};
     use std::time::Duration;
 
+    use futures_util::FutureExt as _;
     use tokio::task::JoinHandle;
     use tokio::time::timeout;
 
@@ -107,8 +144,12 @@ mod tests {
         Turnstile::new(max, &Counters::default())
     }
 
-    fn address(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    /// One that has been answered.
+    async fn enter(turnstile: &Turnstile, peer: &str) -> Turn {
+        let attention = turnstile.attention().await;
+        let mut turn = turnstile.enter(attention, peer.parse().unwrap());
+        turn.take_attention();
+        turn
     }
 
     fn stall(turn: Turn) -> JoinHandle<Result<(), HandshakeError>> {
@@ -118,9 +159,11 @@ mod tests {
     #[tokio::test]
     async fn the_source_with_the_most_gives_way() {
         let turnstile = turnstile(3);
-        let honest = turnstile.enter(address("192.0.2.1"));
-        let flood = |_| stall(turnstile.enter(address("192.0.2.2")));
-        let flood: Vec<_> = (0..20).map(flood).collect();
+        let honest = enter(&turnstile, "192.0.2.1").await;
+        let mut flood = Vec::new();
+        for _ in 0..20 {
+            flood.push(stall(enter(&turnstile, "192.0.2.2").await));
+        }
         assert!(honest.run(ready(())).await.is_ok());
         // The last three of the flood are there, and no others.
         for evicted in flood.into_iter().take(17) {
@@ -132,12 +175,30 @@ mod tests {
     #[tokio::test]
     async fn networks_of_one_site_are_one_source() {
         let turnstile = turnstile(2);
-        let honest = turnstile.enter(address("2001:db8:0:100::1"));
+        let honest = enter(&turnstile, "2001:db8:0:100::1").await;
         for host in 0..100 {
             let neighbour = format!("2001:db8:0:{host:x}::1");
-            let turn = turnstile.enter(address(&neighbour));
-            drop(stall(turn));
+            drop(stall(enter(&turnstile, &neighbour).await));
         }
         assert!(honest.run(ready(())).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn no_more_are_accepted_than_are_answered() {
+        for (places, most) in [(1_024, 64), (32, 8), (1, 1)] {
+            let turnstile = turnstile(places);
+            let mut turns = Vec::new();
+            while let Some(attention) = turnstile.attention().now_or_never() {
+                turns.push(turnstile.enter(attention, IpAddr::from([192, 0, 2, 1])));
+            }
+            assert_eq!(turns.len(), most, "{places} places");
+            // Answered, or gone: each lets another in.
+            turns[0].take_attention();
+            let next = turnstile.attention().now_or_never();
+            turns.push(turnstile.enter(next.unwrap(), IpAddr::from([192, 0, 2, 1])));
+            assert!(turnstile.attention().now_or_never().is_none());
+            drop(turns.pop());
+            assert!(turnstile.attention().now_or_never().is_some());
+        }
     }
 }

@@ -15,7 +15,7 @@ use countersign_serve::Counters;
 use countersign_serve::Descriptors;
 use countersign_serve::limits::{MAX_CONNECTIONS, MAX_PENDING_HANDSHAKES};
 use countersign_serve::places::{Bounds, Holder, Place, Places, Surplus};
-use countersign_serve::turnstile::{Turn, Turnstile};
+use countersign_serve::turnstile::{Attention, Turn, Turnstile};
 use tokio::net::TcpStream;
 
 use super::connection::Ended;
@@ -62,11 +62,21 @@ impl InboundPlaces {
         }
     }
 
+    /// Waits until we have got round to most of those that were accepted.
+    pub(super) async fn attention(&self) -> Attention {
+        self.unproved.attention().await
+    }
+
     /// A connection that was just accepted.
-    pub(super) fn enter(&self, stream: TcpStream, peer: IpAddr) -> Handshaking {
+    pub(super) fn enter(
+        &self,
+        attention: Attention,
+        stream: TcpStream,
+        peer: IpAddr,
+    ) -> Handshaking {
         Handshaking {
             stream,
-            turn: self.unproved.enter(peer),
+            turn: self.unproved.enter(attention, peer),
             open: self.open.clone(),
         }
     }

@@ -110,11 +110,17 @@ impl Greeter {
     async fn run(self: Arc<Self>, listener: TcpListener, ready: mpsc::Sender<TlsConnection>) {
         let mut greeting = JoinSet::new();
         loop {
-            let (stream, address) = tokio::select! {
-                accepted = accept_tcp(&listener) => accepted,
+            let accepting = async {
+                (
+                    self.turnstile.attention().await,
+                    accept_tcp(&listener).await,
+                )
+            };
+            let (attention, (stream, address)) = tokio::select! {
+                accepted = accepting => accepted,
                 Some(_) = greeting.join_next() => continue,
             };
-            let turn = self.turnstile.enter(address.ip());
+            let turn = self.turnstile.enter(attention, address.ip());
             let greeter = Arc::clone(&self);
             greeting.spawn(greeter.introduce(stream, address, turn, ready.clone()));
         }

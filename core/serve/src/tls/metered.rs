@@ -4,10 +4,12 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::limits::MAX_HANDSHAKE_BYTES;
+use crate::turnstile::Attention;
 
 /// A TCP connection from which only so much is read.
 ///
@@ -17,20 +19,57 @@ use crate::limits::MAX_HANDSHAKE_BYTES;
 pub struct Metered {
     stream: TcpStream,
     left: usize,
+    unanswered: Option<Unanswered>,
+}
+
+/// The peer waits for us, as far as we know.
+#[derive(Debug)]
+struct Unanswered {
+    _attention: Attention,
+    /// The runtime tells of bytes that were there from the beginning only after it was asked in vain.
+    was_asked: bool,
 }
 
 impl Metered {
     /// A connection before its handshake.
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: TcpStream, attention: Option<Attention>) -> Self {
+        let unanswered = |attention| Unanswered {
+            _attention: attention,
+            was_asked: false,
+        };
         Self {
             stream,
             left: MAX_HANDSHAKE_BYTES,
+            unanswered: attention.map(unanswered),
         }
     }
 
     /// The connection.
     pub fn tcp(&self) -> &TcpStream {
         &self.stream
+    }
+
+    /// Nothing is to be done for the peer any more, or nothing for now.
+    pub(super) fn answered(&mut self) {
+        self.unanswered = None;
+    }
+
+    /// There is nothing to read, so it is the peer who has to say something.
+    fn found_nothing(&mut self) {
+        let Some(unanswered) = &mut self.unanswered else {
+            return;
+        };
+        let is_first = !std::mem::replace(&mut unanswered.was_asked, true);
+        if !(is_first && bytes_wait(&self.stream)) {
+            self.unanswered = None;
+        }
+    }
+
+    /// A peer that takes no more of our answer waits for nothing either.
+    fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
+        if written.is_pending() {
+            self.unanswered = None;
+        }
     }
 
     /// From now on the peer sends what it likes: it is known.
@@ -42,6 +81,11 @@ impl Metered {
     pub(super) fn grant(&mut self, bytes: usize) {
         self.left = self.left.saturating_add(bytes);
     }
+}
+
+fn bytes_wait(stream: &TcpStream) -> bool {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    recv(stream, &mut [0], flags).is_ok()
 }
 
 impl AsyncRead for Metered {
@@ -56,6 +100,9 @@ impl AsyncRead for Metered {
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if read.is_pending() {
+            self.found_nothing();
+        }
         // TLS reads 4 KiB at a time: the last read may go so far beyond.
         self.left = self.left.saturating_sub(buffer.filled().len() - before);
         read
@@ -68,14 +115,18 @@ impl AsyncWrite for Metered {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.wrote(&written);
+        written
     }
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        self.wrote(&written);
+        written
     }
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
@@ -90,18 +141,48 @@ impl AsyncWrite for Metered {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
+    use futures_util::FutureExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::counters::Counters;
     use crate::testing::soon;
+    use crate::turnstile::Turnstile;
+
+    #[tokio::test]
+    async fn attention_is_free_once_the_peer_has_to_speak() {
+        let turnstile = Turnstile::new(1, &Counters::default());
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        for has_spoken in [false, true] {
+            let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            if has_spoken {
+                peer.write_all(b"x").unwrap();
+            }
+            let (accepted, _) = listener.accept().unwrap();
+            accepted.set_nonblocking(true).unwrap();
+            let attention = turnstile.attention().now_or_never();
+            let mut metered = Metered::new(TcpStream::from_std(accepted).unwrap(), attention);
+            // The runtime has not looked at it yet.
+            assert!(metered.read_u8().now_or_never().is_none());
+            let is_free = || turnstile.attention().now_or_never().is_some();
+            assert_eq!(is_free(), !has_spoken);
+            if has_spoken {
+                soon(metered.read_u8()).await.unwrap();
+                assert!(metered.read_u8().now_or_never().is_none());
+                assert!(is_free());
+            }
+        }
+    }
 
     #[tokio::test]
     async fn no_more_is_read_than_was_granted() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let (mut peer, mut metered) = (peer.unwrap(), Metered::new(accepted.unwrap().0));
+        let (mut peer, mut metered) = (peer.unwrap(), Metered::new(accepted.unwrap().0, None));
         let mut piece = vec![0; MAX_HANDSHAKE_BYTES];
         for _ in 0..3 {
             peer.write_all(&piece).await.unwrap();

@@ -5,6 +5,7 @@ mod warnings;
 use std::net::Ipv4Addr;
 use std::pin::Pin;
 
+use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -322,7 +323,10 @@ async fn single_handshake_tells_why() {
     let (config, client) = tls();
     let good = tokio::spawn(async move { dial(port, &client).await.map(drop) });
     let turnstile = Turnstile::new(1, &Counters::default());
-    let turn = || turnstile.enter(Ipv4Addr::LOCALHOST.into());
+    let turn = || {
+        let attention = turnstile.attention().now_or_never();
+        turnstile.enter(attention.unwrap(), Ipv4Addr::LOCALHOST.into())
+    };
     let (stream, _) = accept_tcp(&listener).await;
     let finished = soon(handshake(stream, Arc::clone(&config), turn())).await;
     finished.unwrap();

@@ -111,6 +111,27 @@ async fn flood_without_hellos_puts_out_no_slow_peer() {
     }
 }
 
+/// To accept costs less than to answer: who waits for us is not taken for silent.
+#[tokio::test]
+async fn every_hello_is_answered_before_its_peer_goes() {
+    let server = Server::start(Limits {
+        max_pending_handshakes: 16,
+        ..Limits::default()
+    })
+    .await;
+    let hello = client_hello(&server.client);
+    // All of it is there before the runtime, which has one thread, gets to accept.
+    let clients = (0..100).map(|_| {
+        let mut client = std::net::TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        client.write_all(&hello).unwrap();
+        client.set_nonblocking(true).unwrap();
+        TcpStream::from_std(client).unwrap()
+    });
+    for mut client in clients.collect::<Vec<_>>() {
+        soon(client.read_u8()).await.unwrap();
+    }
+}
+
 /// A peer that has said nothing yet finds a place, whatever others have said.
 #[tokio::test]
 async fn flood_of_hellos_keeps_no_newcomer_out() {
