@@ -142,9 +142,13 @@ impl BackedUp {
         });
         let told = told.await;
         told.with_context(|| format!("last: {last}"))?;
-        let log = self.sidecar.process().log();
-        ensure!(log.contains(cause), "{log}");
-        Ok(())
+        // The line is written by another thread than the one that answers.
+        let sidecar = self.sidecar.process();
+        sidecar
+            .wait_for(cause, async |sidecar| {
+                sidecar.log().contains(cause).then_some(())
+            })
+            .await
     }
 
     /// Waits until what is held is of the log that began with the restore.
