@@ -1,4 +1,4 @@
-//! HTTP/2 of any peer, read along by [`followed`] and read by h2: ours is never laxer.
+//! HTTP/2 of any peer, read along by `Indexing` and read by h2: ours is never laxer.
 //!
 //! What h2 keeps in its table cannot be seen, so h2 is asked. Each entry that ours takes for no
 //! pseudo-header field is named by its index in one more request, behind an ordinary field. h2 accepts
@@ -10,7 +10,7 @@
 //! valid values, of which one is what a client of h2 says, and by the tests of `Indexing`.
 //!
 //! The first byte says in which pieces the rest is read, and whether it is frames as they are, changed
-//! anyhow, or a [`script`] of frames, of which a change makes others that are well formed.
+//! anyhow, or a script of frames, of which a change makes others that are well formed.
 
 mod hpack;
 mod peer;
