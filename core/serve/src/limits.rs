@@ -282,13 +282,15 @@ mod tests {
     /// opens them are left out: all strangers together have six calls a connection, not fourteen.
     const CONNECTION_BYTES: usize = 43 * 1024;
     const STREAM_BYTES: usize = 900;
-    /// Measured: the allocator of the system takes up to a fifth more than it is asked for.
-    const LOST: usize = 5;
+    /// Measured: the allocator of the system takes up to a quarter more than it is asked for; a third where
+    /// long answers are not read, which leave no room for many calls. What was measured as resident of an
+    /// idle connection has it in it.
+    const LOST: usize = 4;
 
     fn connections(count: usize, capacity: &Capacity, kept: u32) -> usize {
         let streams = (capacity.streams + kept).next_power_of_two() as usize;
         let names = capacity.indexed_names.min(FREE_NAMES) as usize;
-        count * (CONNECTION_BYTES + streams * STREAM_BYTES + names * FRAME_BYTES)
+        count * (CONNECTION_BYTES + with_lost(streams * STREAM_BYTES + names * FRAME_BYTES))
     }
 
     fn with_lost(bytes: usize) -> usize {
@@ -300,8 +302,8 @@ mod tests {
         let others = MAX_CONNECTIONS_PER_UID - ENVOYS_OF_A_UID;
         let sum = connections(ENVOYS_OF_A_UID, &CAPACITY_OF_ENVOYS, MAX_KEPT_STREAMS)
             + connections(others, &CAPACITY_OF_USERS, MAX_KEPT_STREAMS)
-            + BYTES_OF_A_USER;
-        assert!(with_lost(sum) <= PROMISED_BYTES, "{sum}");
+            + with_lost(BYTES_OF_A_USER);
+        assert!(sum <= PROMISED_BYTES, "{sum}");
     }
 
     #[test]
@@ -309,7 +311,7 @@ mod tests {
         let others = MAX_LOCAL_STRANGERS - ENVOYS_OF_STRANGERS;
         let sum = connections(ENVOYS_OF_STRANGERS, &CAPACITY_OF_ENVOYS, MAX_KEPT_STREAMS)
             + connections(others, &CAPACITY_OF_LOCAL_STRANGERS, MAX_RESET_BY_US)
-            + BYTES_OF_LOCAL_STRANGERS;
-        assert!(with_lost(sum) <= PROMISED_BYTES, "{sum}");
+            + with_lost(BYTES_OF_LOCAL_STRANGERS);
+        assert!(sum <= PROMISED_BYTES, "{sum}");
     }
 }
