@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use countersign_cli::{Exit, Failure};
+use countersign_fleet::Fleet;
 use countersign_proto::KEY_PROOF_EXPORTER;
 use countersign_serve::limits::{MAX_OPERATOR_CONNECTIONS, MAX_OPS_CONNECTIONS};
 use countersign_serve::tls::TlsService;
@@ -20,7 +21,6 @@ use crate::authority::{Authority, AuthorityError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::discovery::ServerTls;
-use crate::fleet::Fleet;
 use crate::plane::Plane;
 use crate::telemetry::{Metrics, Readiness};
 use crate::{admin, discovery, lifecycle};

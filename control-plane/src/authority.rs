@@ -36,6 +36,7 @@ mod scratch;
 mod signing;
 mod snapshot;
 mod state;
+mod stored_cas;
 mod succession;
 mod tokens;
 mod unfinished;
@@ -51,47 +52,48 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwapOption;
+pub use countersign_attest::{AttestedNode, ProvenKey};
+pub use countersign_ca::key::{Condition, StoreKind, StoreState};
+use countersign_ca::log::Log;
+pub use countersign_ca::slots::SlotState;
 use countersign_discovery::Stamp;
-use countersign_model::{Entitlement, EntitlementId, Registration, SpiffeId, TrustDomain};
+use countersign_fleet::{Change, Hub, NodeRecord};
+pub use countersign_issue::profile::ProfileTimes;
+pub use countersign_keys::Pkcs11Settings;
+use countersign_keys::Stores;
+use countersign_model::{Entitlement, EntitlementId, Registration, Seq, SpiffeId, TrustDomain};
+use countersign_refusal::Denied;
+pub use countersign_registry::Policy;
+use countersign_store::{DataDir, Store};
 use countersign_verify::TrustBundle;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
-pub use crate::attest::{AttestedNode, ProvenKey};
-use crate::ca::keys::Stores;
-pub use crate::ca::keys::{Condition, Pkcs11Settings, StoreKind, StoreState};
-use crate::ca::log::Log;
-pub use crate::ca::slots::SlotState;
 use crate::inventory::Inventory;
-pub use crate::issue::profile::ProfileTimes;
-use crate::publish::Hub;
-pub use crate::registry::Policy;
-use crate::store::{DataDir, Seq, Store};
 use crate::telemetry::Issuance;
+pub(crate) use backing_up::BackedUp;
 pub use by_hand::HandSigned;
+use cas::Cas;
+use doubts::Doubts;
 pub use evicting::{Evicted, Eviction};
-pub use listing::{Attested, ListedNode};
+use identity::Predecessor;
+use issuing::Stripes;
+pub use listing::ListedNode;
 pub use log_keeping::Retention;
 pub use published::PublishedSvid;
 pub use reason::{Act, Reason};
-pub use values::{
-    AuthorityError, AuthorityInfo, CaRequest, Change, Denied, GateOpen, Hierarchy, NodeRecord,
-    RegistrationRequest, Removed, ServerIdentity, Settings, Tiers,
-};
-pub(crate) use waiving::ABSENT;
-pub use waiving::Waiver;
-
-pub(crate) use backing_up::BackedUp;
-use cas::Cas;
-use doubts::Doubts;
-use identity::Predecessor;
-use issuing::Stripes;
 use record::Unvoided;
 use refusals::Refusals;
 use refused_keys::Refused;
 use state::State;
 pub(crate) use succession::{Succession, succeed};
 use unmaking::Undestroyed;
+pub use values::{
+    AuthorityError, AuthorityInfo, CaRequest, Hierarchy, RegistrationRequest, Removed,
+    ServerIdentity, Settings, Tiers,
+};
+pub(crate) use waiving::ABSENT;
+pub use waiving::Waiver;
 
 /// How many changes of the CAs a receiver may be behind before it must read everything again.
 const CHANGES: usize = 64;
@@ -297,7 +299,7 @@ impl Authority {
 
     /// How many nodes are known.
     pub(crate) fn node_count(&self) -> usize {
-        self.read().nodes.len()
+        self.read().nodes.count()
     }
 
     /// Whether an ID is that of a known node.
@@ -307,7 +309,7 @@ impl Authority {
 
     /// How many registrations there are.
     pub fn registration_count(&self) -> usize {
-        self.read().registry.len()
+        self.read().registry.count()
     }
 
     /// State is replaced whole, so a writer that panicked left nothing half done.

@@ -12,13 +12,14 @@ mod snapshot;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use countersign_issue::issuance::Issuance;
+use countersign_issue::profile::Profile;
 use countersign_model::Registration;
+use countersign_model::tables::{FirstEnd, give_back};
+use countersign_registry::Account;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::ca::sign::Signed;
-use crate::issue::issuance::{Account, Issuance};
-use crate::issue::profile::Profile;
-use crate::tables::{FirstEnd, give_back};
+use countersign_ca::sign::Signed;
 pub(crate) use filter::{Filter, Validity};
 pub(crate) use lineage::{Certificate, Lineage, LineageId};
 use names::Names;

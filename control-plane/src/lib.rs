@@ -8,27 +8,16 @@
 mod admin;
 mod admission;
 pub mod app;
-mod attest;
 pub mod authority;
 mod backup;
-mod ca;
 pub mod cli;
 pub mod clock;
 pub mod config;
 mod discovery;
 #[doc(hidden)]
 pub mod doors;
-mod fleet;
-#[cfg(test)]
-mod footprint;
 mod inventory;
-mod issue;
 pub mod lifecycle;
 pub mod pipeline;
 mod plane;
-mod publish;
-mod refused_writes;
-mod registry;
-mod store;
-mod tables;
 mod telemetry;

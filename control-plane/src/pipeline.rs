@@ -14,7 +14,7 @@
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! let authorized = authorize(registry, node, right, now)?;
 //! let subject = Subject::svid(authorized, times, refused);
-//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let prepared = |serial| prepare(subject, leaf, serial, issuer, now);
 //! let logged = log.append(prepared).await?;
 //! let signed = sign(logged, key)?;
 //! authority.publish(node, signed, now)?;
@@ -25,20 +25,20 @@
 //! That nothing else compiles is shown in `pipeline/does_not_compile.rs`: each example there is
 //! this one with a single line changed.
 
+pub use countersign_attest::{AttestedNode as Attested, ProvenKey};
+pub use countersign_ca::key::{CaKey, KeyError};
+pub use countersign_ca::log::{Log, Logged, NotLogged};
+pub use countersign_ca::sign::{Signed, sign};
+pub use countersign_issue::Finding;
+pub use countersign_issue::key::PublicKey;
+pub use countersign_issue::key::refused::RefusedKeys;
+pub use countersign_issue::profile::{Issuer, ProfileTimes, Subject};
+pub use countersign_issue::{Linted, PrepareError, prepare};
 pub use countersign_model::EntitlementId;
+pub use countersign_registry::{Authorized, Registry, authorize};
 pub use jiff::Timestamp;
 
-pub use crate::attest::{AttestedNode as Attested, ProvenKey};
 pub use crate::authority::{Authority, PublishedSvid as Published};
-pub use crate::ca::keys::{CaKey, KeyError};
-pub use crate::ca::log::{Log, Logged, Slot};
-pub use crate::ca::sign::{Signed, sign};
-pub use crate::issue::key::PublicKey;
-pub use crate::issue::key::refused::RefusedKeys;
-pub use crate::issue::lint::Finding;
-pub use crate::issue::profile::{Issuer, ProfileTimes, Subject};
-pub use crate::issue::{Linted, PrepareError, prepare};
-pub use crate::registry::{Authorized, Registry, authorize};
 
 #[cfg(doctest)]
 mod does_not_compile;

@@ -3,16 +3,15 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use countersign_fleet::{Fleet, Hub, Roster};
 use countersign_serve::source::Source;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::{Caller, Gate};
-use crate::authority::{Authority, AuthorityError, AuthorityInfo, GateOpen};
+use crate::authority::{Authority, AuthorityError, AuthorityInfo};
 use crate::clock::Clock;
-use crate::fleet::{Fleet, Roster};
-use crate::publish::Hub;
 use crate::telemetry::Metrics;
 
 /// Most names where it is told whom a rotation waits for: one node may report thousands.
@@ -88,18 +87,24 @@ impl Plane {
         let now = self.clock.now();
         let prepared = self.authority.prepared_root();
         let is_valid = prepared.is_some_and(|root| root.not_before <= now);
-        if !is_valid || !self.missing(bundle.version()).is_empty() {
+        let gate = self
+            .roster()
+            .gate(bundle.version(), &self.authority.waived(now), now);
+        let Some(gate) = gate.ok().filter(|_| is_valid) else {
             return Ok(None);
-        }
-        let gate = GateOpen::after_every_acknowledgement(bundle.version());
+        };
         let activated = self.authority.activate_root(gate, now).await?;
         Ok(Some(activated))
     }
 
     fn missing(&self, version: &str) -> Vec<String> {
         let now = self.clock.now();
-        let roster = Roster::take(&self.authority.nodes(), &self.hub, &self.fleet);
-        roster.waiting_for(version, &self.authority.waived(now), now)
+        let waived = self.authority.waived(now);
+        self.roster().waiting_for(version, &waived, now)
+    }
+
+    fn roster(&self) -> Roster {
+        Roster::take(&self.authority.nodes(), &self.hub, &self.fleet)
     }
 }
 

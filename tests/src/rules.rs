@@ -1,6 +1,7 @@
 //! Rules of the house that a compiler does not know, judged over the source of both daemons and of
 //! what they share.
 
+mod arrows;
 mod peer_lines;
 mod source;
 mod tables;

@@ -6,11 +6,12 @@ use countersign_model::{Hint, Registration, RegistrationKey, Selector, SelectorS
 use countersign_proto::admin as wire;
 use countersign_proto::convert::entitlement::selector_set;
 use countersign_proto::convert::time::{duration, read_duration, read_timestamp, timestamp};
+use countersign_refusal::Denied;
 use jiff::Timestamp;
 use tonic::Status;
 
 use super::{invalid, spiffe_id};
-use crate::authority::{AuthorityInfo, Denied, RegistrationRequest};
+use crate::authority::{AuthorityInfo, RegistrationRequest};
 
 /// Reads a registration that is asked for; the server's own fields are ignored.
 pub(crate) fn registration_request(

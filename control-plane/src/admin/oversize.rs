@@ -8,13 +8,13 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use countersign_issue::request::RequestError;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tonic::{Code, Status};
 use tower::Service;
 
 use super::described;
-use crate::issue::request::RequestError;
 
 const SIGN: &str = "/countersign.admin.v1.Admin/Sign";
 

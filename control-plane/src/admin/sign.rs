@@ -1,13 +1,14 @@
 //! Signing by hand: a certification request in, a chain out.
 
+use countersign_issue::request::{RequestError, Requested};
 use countersign_proto::admin as wire;
 use countersign_proto::convert::time::timestamp;
+use countersign_refusal::Denied;
 use tonic::{Response, Status};
 
 use super::{Operator, described, refused, spiffe_id};
 use crate::admission::{Caller, Class, Refused};
-use crate::authority::{AuthorityError, Denied};
-use crate::issue::request::{RequestError, Requested};
+use crate::authority::AuthorityError;
 use crate::plane::Plane;
 
 pub(super) async fn by_hand(

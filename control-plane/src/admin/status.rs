@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
+use countersign_fleet::{NodeRecord, NodeState, Reported};
 use countersign_model::{Entitlement, Serial};
 use countersign_proto::admin as wire;
 use countersign_proto::convert::time::timestamp;
 use countersign_serve::Counters;
 
-use crate::authority::NodeRecord;
-use crate::fleet::{NodeState, Reported};
 use crate::plane::Plane;
 
 pub(super) fn of(plane: &Plane) -> wire::StatusResponse {

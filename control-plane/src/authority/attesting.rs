@@ -4,18 +4,20 @@
 //! the answer may be lost: so the same token with the same key is a repeat, as long as the lineage
 //! that it began is the node's and nothing but that key is known of it.
 
+use countersign_attest::join_token::{self, KnownToken, TokenHash};
+use countersign_attest::nodes::{MAX_NODES, StoredNode};
+use countersign_fleet::Change;
+use countersign_issue::key::PublicKey;
+use countersign_issue::profile::Profile;
 use countersign_model::{EntitlementId, SpiffeId};
+use countersign_refusal::Denied;
+use countersign_store::{Change as Write, Kind, Precondition, StoreError};
 use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::{AttestedNode, Authority, AuthorityError, Change, Denied, ProvenKey};
-use crate::attest::join_token::{self, KnownToken, TokenHash};
-use crate::attest::nodes::{MAX_NODES, StoredNode};
+use super::{AttestedNode, Authority, AuthorityError, ProvenKey};
 use crate::inventory::LineageId;
-use crate::issue::key::PublicKey;
-use crate::issue::profile::Profile;
-use crate::store::{Change as Write, Kind, Precondition, StoreError};
 use crate::telemetry::Alarm;
 
 impl Authority {

@@ -9,15 +9,16 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use countersign_ca::log::FOLDER;
+use countersign_refusal::Denied;
+use countersign_store::DATABASE;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::opening::KEYS;
 use super::scratch::Scratch;
-use super::{Authority, AuthorityError, Denied};
+use super::{Authority, AuthorityError};
 use crate::backup::{FORMAT, Manifest, Pack};
-use crate::ca::log::FOLDER;
-use crate::store::DATABASE;
 
 /// Most keys of a backup.
 const MAX_KEYS: usize = 1_024;

@@ -6,7 +6,12 @@
 
 use std::collections::HashMap;
 
-use countersign_model::{EntitlementId, Lifetime, Serial, SpiffeId};
+use countersign_ca::sign::Signed;
+use countersign_issue::issuance::Issuance;
+use countersign_issue::request::Requested;
+use countersign_model::{EntitlementId, Lifetime, Serial, SpiffeId, whole_second};
+use countersign_refusal::Denied;
+use countersign_registry::{Authorized, authorize_by_hand};
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use tracing::{info, info_span};
@@ -14,12 +19,7 @@ use tracing::{info, info_span};
 use super::signing::damaged_entry;
 use super::state::State;
 use super::withheld::Withheld;
-use super::{Authority, AuthorityError, Denied};
-use crate::ca::sign::Signed;
-use crate::issue::issuance::Issuance;
-use crate::issue::request::Requested;
-use crate::issue::whole_second;
-use crate::registry::{Authorized, authorize_by_hand};
+use super::{Authority, AuthorityError};
 use crate::telemetry::Phase;
 
 /// A certificate that was signed by hand.
@@ -105,8 +105,7 @@ impl Authority {
             self.write().keys.renew(spki_sha256, &authorized, now)?;
         }
         let newest = self.read().signed_by_hand.newest(authorized.entitlement());
-        let mut subject = Box::new(self.subject(authorized));
-        subject.renews = newest;
+        let subject = Box::new(self.subject(authorized).renewing(newest));
         // The right may go while the entry is made durable.
         let stands = |issuance: &Issuance| stands(&self.read(), id, issuance, now);
         let issued = self.issue(subject, requested.spki(), stands, now).await;
@@ -194,5 +193,5 @@ fn note_signed(state: &mut State, issuance: &Issuance) -> Result<(), AuthorityEr
 
 /// Whether a certificate that was authorized before may still be signed by hand.
 fn stands(state: &State, id: &SpiffeId, issuance: &Issuance, now: Timestamp) -> Result<(), Denied> {
-    authorize_by_hand(&state.registry, id, now)?.still_allows(issuance)
+    authorize_by_hand(&state.registry, id, now)?.still_allows(issuance.key_epoch)
 }

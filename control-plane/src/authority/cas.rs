@@ -3,17 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use countersign_ca::authorities::{Authorities, CaRecord, Path};
+use countersign_ca::key::{CaKey, StoreKind};
+use countersign_ca::slots::SlotState;
+use countersign_issue::profile::{Issuer, Tier};
+use countersign_model::whole_second;
 use jiff::Timestamp;
-use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::FromDer;
 
 use super::AuthorityInfo;
 use super::unmaking::Made;
-use crate::ca::authorities::{Authorities, CaRecord, Path};
-use crate::ca::keys::{CaKey, StoreKind};
-use crate::ca::slots::{SlotState, Tier};
-use crate::issue::profile::{Issuer, ca_name};
-use crate::issue::whole_second;
 
 /// The CAs and the keys that this process can sign with.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +72,7 @@ impl Cas {
     pub(super) fn info(&self, record: &CaRecord, state: SlotState) -> AuthorityInfo {
         AuthorityInfo {
             renew_by: self.renew_by(record),
-            ..record.as_info(state)
+            ..AuthorityInfo::of(record, state)
         }
     }
 
@@ -116,44 +114,6 @@ impl Cas {
         if let Some(issuing) = self.authorities.slots().active(Tier::Issuing) {
             let issuing = issuing.to_owned();
             self.note_leaf(&issuing, now);
-        }
-    }
-}
-
-impl CaRecord {
-    pub(super) fn as_issuer(&self) -> Issuer {
-        Issuer {
-            key_id: self.key_id.clone(),
-            key_identifier: self.key_identifier.clone(),
-            common_name: ca_name(self.tier, &self.key_id),
-            not_before: self.not_before,
-            not_after: self.not_after,
-        }
-    }
-
-    /// SubjectPublicKeyInfo, DER.
-    pub(super) fn spki(&self) -> Option<Vec<u8>> {
-        let (_, parsed) = X509Certificate::from_der(&self.certificate).ok()?;
-        Some(parsed.public_key().raw.to_vec())
-    }
-
-    fn subject(&self) -> String {
-        let parsed = X509Certificate::from_der(&self.certificate);
-        parsed.map_or_else(|_| String::new(), |(_, it)| it.subject().to_string())
-    }
-
-    pub(super) fn as_info(&self, state: SlotState) -> AuthorityInfo {
-        AuthorityInfo {
-            key_id: self.key_id.clone(),
-            subject: self.subject(),
-            serial: self.serial.clone(),
-            state,
-            store: self.store,
-            renew_by: None,
-            not_before: self.not_before,
-            not_after: self.not_after,
-            issued_by: self.issued_by.clone(),
-            certificate: self.certificate.clone(),
         }
     }
 }

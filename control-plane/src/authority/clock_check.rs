@@ -7,13 +7,13 @@
 use std::fmt;
 use std::sync::atomic::Ordering;
 
+use countersign_issue::profile::Tier;
+use countersign_model::whole_second;
 use jiff::Timestamp;
 use tracing::{error, info};
 
 use super::cas::Cas;
 use super::{Authority, AuthorityError};
-use crate::ca::slots::Tier;
-use crate::issue::whole_second;
 use crate::telemetry::Alarm;
 
 /// The uppermost CA that signs and is not valid yet.

@@ -1,11 +1,11 @@
 //! What the disk does not take: told in readiness and `status`, and tried again by itself, so that
 //! a control plane that nobody sends a write while it is not ready becomes ready again.
 
+use countersign_store::DATABASE;
 use jiff::Timestamp;
 use tracing::info;
 
 use super::Authority;
-use crate::store::DATABASE;
 
 impl Authority {
     /// What the disk refused last, for people; empty where it takes everything.

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 use countersign_model::{Serial, SpiffeId};
+use countersign_store::{Change as Write, Kind};
 use countersign_telemetry::{Principal, peer_line};
 use serde::{Deserialize, Serialize};
 use tracing::error;
 
 use super::put_back::told;
 use super::{Authority, AuthorityError};
-use crate::store::{Change as Write, Kind};
 use crate::telemetry::Alarm;
 
 /// Key in the store.

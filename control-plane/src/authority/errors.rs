@@ -1,15 +1,16 @@
 //! What failures inside mean to a caller: denied, or unavailable for now.
 
+use countersign_ca::import::ImportError;
+use countersign_ca::key::KeyError;
+use countersign_ca::log::NotLogged;
+use countersign_ca::slots::SlotError;
+use countersign_issue::key::block_list::BlockListError;
+use countersign_issue::{Finding, PrepareError};
+use countersign_refusal::Denied;
+use countersign_store::{DataDirError, StoreError};
 use countersign_tlog::LogError;
 
-use super::{AuthorityError, Denied};
-use crate::ca::import::ImportError;
-use crate::ca::keys::KeyError;
-use crate::ca::slots::SlotError;
-use crate::issue::PrepareError;
-use crate::issue::key::block_list::BlockListError;
-use crate::issue::lint::Finding;
-use crate::store::{DataDirError, StoreError};
+use super::AuthorityError;
 
 impl AuthorityError {
     /// Whether there is no room for another key, of all or of one holder, until certificates end.
@@ -49,21 +50,20 @@ impl From<DataDirError> for AuthorityError {
     }
 }
 
-impl From<PrepareError> for AuthorityError {
-    fn from(error: PrepareError) -> Self {
+impl From<NotLogged> for AuthorityError {
+    fn from(error: NotLogged) -> Self {
         match error {
-            PrepareError::Refused(finding) => finding.into(),
+            NotLogged::Prepare(error) => error.into(),
             other => Self::Unavailable(other.to_string()),
         }
     }
 }
 
-impl From<Finding> for Denied {
-    fn from(finding: Finding) -> Self {
-        Self {
-            code: finding.rule,
-            message: finding.to_string(),
-            remedy: remedy(finding.rule),
+impl From<PrepareError> for AuthorityError {
+    fn from(error: PrepareError) -> Self {
+        match error {
+            PrepareError::Refused(finding) => finding.into(),
+            other => Self::Unavailable(other.to_string()),
         }
     }
 }
@@ -75,20 +75,6 @@ impl From<ImportError> for AuthorityError {
             message: error.to_string(),
             remedy: error.remedy,
         })
-    }
-}
-
-/// What mends the breach of a rule. Only keys and lifetimes are chosen by others: what else a
-/// certificate says, this process wrote.
-fn remedy(rule: &str) -> &'static str {
-    match rule {
-        "key_kind" => "enrol ECDSA P-256 (the default) or P-384, or RSA from 2048 to 8192 bits",
-        "key_weak" => "make a fresh key with a maintained library: ECDSA P-256 is the default",
-        "key_known_bad" => "make a fresh key: this one is in everybody's hands",
-        "key_of_a_ca" => "make a key of your own",
-        "key_blocked" => "make a fresh key, or ask the operator why this one is blocked",
-        "ttl" => "choose a lifetime within svid.min_ttl and svid.max_ttl, or move these bounds",
-        _ => "report this message: the control plane wrote a certificate that its rules refuse",
     }
 }
 

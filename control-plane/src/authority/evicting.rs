@@ -5,20 +5,21 @@
 //! log first and committed before it is answered. What was issued stays valid until it ends: that is
 //! told, for nothing here can call it back. A ban also keeps every later token from attesting.
 
-use countersign_model::{EntitlementId, SpiffeId};
+use countersign_attest::bans::Ban;
+use countersign_attest::join_token::{KnownToken, Token, TokenHash};
+use countersign_attest::nodes::StoredNode;
+use countersign_model::{EntitlementId, Seq, SpiffeId};
 use countersign_proto::log as entry;
 use countersign_proto::log::entry::What;
+use countersign_refusal::Denied;
+use countersign_registry::rules;
+use countersign_store::{Change as Write, Kind};
 use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::reason::Act;
 use super::state::State;
-use super::{Authority, AuthorityError, Denied};
-use crate::attest::bans::Ban;
-use crate::attest::join_token::{KnownToken, Token, TokenHash};
-use crate::attest::nodes::StoredNode;
-use crate::registry::rules;
-use crate::store::{Change as Write, Kind, Seq};
+use super::{Authority, AuthorityError};
 
 /// What an operator decided about a node.
 #[derive(Clone, Debug)]

@@ -3,14 +3,17 @@
 
 use std::time::Duration;
 
+use countersign_ca::authorities::CaRecord;
+use countersign_ca::key::{Condition, StoreKind};
+use countersign_ca::slots::SlotState;
+use countersign_fleet::Change;
+use countersign_issue::profile::Tier;
+use countersign_refusal::Denied;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::cas::Cas;
-use super::{Authority, AuthorityError, AuthorityInfo, Change, Denied};
-use crate::ca::authorities::CaRecord;
-use crate::ca::keys::{Condition, StoreKind};
-use crate::ca::slots::{SlotState, Tier};
+use super::{Authority, AuthorityError, AuthorityInfo};
 
 /// A root's successor is prepared when this share of its life is left, as one over it.
 const ROOT_RESERVE: i32 = 6;
@@ -48,7 +51,7 @@ impl Authority {
             let replaced = this.replace(made, next, [Change::Authorities], now);
             let record = replaced.await?;
             info!(key_id = record.key_id, "intermediate rotated");
-            Ok(record.as_info(SlotState::Active))
+            Ok(AuthorityInfo::of(&record, SlotState::Active))
         })
         .await
     }

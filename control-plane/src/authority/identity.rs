@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 
 use aws_lc_rs::rand;
-use countersign_model::Serial;
+use countersign_model::{Seq, Serial};
+use countersign_refusal::Denied;
+use countersign_store::{Change as Write, Entry, Kind, Store};
 use serde::{Deserialize, Serialize};
 
 use super::doubts::{DOUBTS, StoredDoubts};
 use super::importing::{REQUESTED, StoredRequest};
 use super::record::ACCOUNTED;
 use super::rotation::BUNDLE_SEQUENCE;
-use super::{AuthorityError, Denied, Settings};
-use crate::store::{Change as Write, Entry, Kind, Seq, Store};
+use super::{AuthorityError, Settings};
 
 pub(super) const TRUST_DOMAIN: &str = "trust_domain";
 pub(super) const EPOCH: &str = "epoch";

@@ -6,20 +6,22 @@
 
 use std::sync::PoisonError;
 
+use countersign_ca::authorities::CaRecord;
+use countersign_ca::import::{self, Expected, Imported};
+use countersign_ca::key::{KeyError, StoreKind};
+use countersign_ca::request;
+use countersign_ca::slots::SlotState;
+use countersign_fleet::Change;
+use countersign_issue::profile::{Tier, ca_name};
+use countersign_refusal::Denied;
+use countersign_store::{Change as Write, Kind};
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::cas::{Cas, HeldKey};
-use super::{Authority, AuthorityError, AuthorityInfo, CaRequest, Change, Denied};
-use crate::ca::authorities::CaRecord;
-use crate::ca::import::{self, Expected, Foreign, Imported};
-use crate::ca::keys::{KeyError, StoreKind};
-use crate::ca::request;
-use crate::ca::slots::{SlotState, Tier};
-use crate::issue::profile::ca_name;
-use crate::store::{Change as Write, Kind};
+use super::{Authority, AuthorityError, AuthorityInfo, CaRequest};
 
 /// Key of the request that waits for its certificate, in the store.
 pub(super) const REQUESTED: &str = "requested_intermediate";
@@ -220,29 +222,6 @@ fn trust(next: &mut Cas, root: CaRecord) -> Result<SlotState, AuthorityError> {
 fn known(cas: &Cas, certificate: &CertificateDer<'_>) -> Option<AuthorityInfo> {
     let (record, state) = cas.authorities.with_certificate(certificate)?;
     (record.tier == Tier::Intermediate).then(|| cas.info(record, state))
-}
-
-impl Foreign {
-    fn into_record(
-        self,
-        tier: Tier,
-        store: Option<StoreKind>,
-        issued_by: &str,
-        now: Timestamp,
-    ) -> CaRecord {
-        CaRecord {
-            key_id: self.key_id,
-            tier,
-            store,
-            key_identifier: self.key_identifier,
-            serial: self.serial,
-            issued_by: issued_by.to_owned(),
-            issued_at: now,
-            not_before: self.not_before,
-            not_after: self.not_after,
-            certificate: self.certificate,
-        }
-    }
 }
 
 fn no_request() -> Denied {

@@ -1,12 +1,12 @@
 //! Questions about one certificate, answered from the log.
 
+use countersign_ca::log::Logged;
+use countersign_issue::issuance::Issuance;
 use countersign_model::Serial;
+use countersign_refusal::Denied;
 
-use super::{Authority, AuthorityError, Denied};
-use crate::ca::log::Logged;
-use crate::ca::sign::signed_before;
+use super::{Authority, AuthorityError};
 use crate::inventory::{Certificate, Lineage, LineageId};
-use crate::issue::issuance::Issuance;
 
 /// Most certificates of a history.
 pub(crate) const MAX_HISTORY: usize = 1_000;
@@ -74,15 +74,13 @@ impl Authority {
 
     fn seen(&self, logged: Logged) -> Result<(Certificate, Option<Vec<u8>>), AuthorityError> {
         let issuer = logged.issuance().issuer.as_str().into();
-        let signature = self.log.signature(logged.issuance().serial.index())?;
-        Ok(match signature {
-            Some(signature) => {
-                let signed = signed_before(logged, signature);
+        Ok(match self.log.signed_before(logged)? {
+            Ok(signed) => {
                 let sha256 = Some(signed.sha256());
                 let certificate = Certificate::of(signed.issuance(), sha256, issuer);
                 (certificate, Some(signed.certificate().to_vec()))
             }
-            None => (Certificate::of(logged.issuance(), None, issuer), None),
+            Err(logged) => (Certificate::of(logged.issuance(), None, issuer), None),
         })
     }
 }

@@ -4,7 +4,18 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_model::{EntitlementId, Lifetime, SpiffeId};
+use countersign_attest::nodes::NodeKey;
+use countersign_ca::authorities::Path;
+use countersign_ca::log::Logged;
+use countersign_ca::sign::Signed;
+use countersign_fleet::Change;
+use countersign_issue::PrepareError;
+use countersign_issue::issuance::Issuance;
+use countersign_issue::profile::Subject;
+use countersign_model::{EntitlementId, Lifetime, Seq, SpiffeId};
+use countersign_refusal::Denied;
+use countersign_registry::rules::ISSUING_LIVES;
+use countersign_registry::{Authorized, authorize};
 use jiff::Timestamp;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
 use tokio::sync::{Mutex, MutexGuard};
@@ -15,20 +26,7 @@ use super::published::Holder;
 use super::signing::damaged_entry;
 use super::state::State;
 use super::withheld::Withheld;
-use super::{
-    AttestedNode, Authority, AuthorityError, Change, Denied, ProvenKey, PublishedSvid,
-    ServerIdentity,
-};
-use crate::attest::nodes::NodeKey;
-use crate::ca::authorities::Path;
-use crate::ca::log::Logged;
-use crate::ca::sign::Signed;
-use crate::issue::PrepareError;
-use crate::issue::issuance::Issuance;
-use crate::issue::profile::Subject;
-use crate::registry::rules::ISSUING_LIVES;
-use crate::registry::{Authorized, authorize};
-use crate::store::Seq;
+use super::{AttestedNode, Authority, AuthorityError, ProvenKey, PublishedSvid, ServerIdentity};
 use crate::telemetry::Phase;
 
 /// Lifetime of the control plane's own SVID, where an issuing CA lives long enough.
@@ -183,8 +181,7 @@ impl Authority {
             newest.map(|svid| svid.serial.index())
         });
         let entitlement = authorized.entitlement().clone();
-        let mut subject = Box::new(self.subject(authorized));
-        subject.renews = newest;
+        let subject = Box::new(self.subject(authorized).renewing(newest));
         // The registration or the node may have changed while the entry was made durable.
         let stands =
             |issuance: &Issuance| stands(&self.read(), node, &entitlement, issuance, now).map(drop);
@@ -267,7 +264,10 @@ impl Authority {
             let svid = svid_of(&signed, above, &right)?;
             state.keys.issued(issuance);
             if svid.entitlement == EntitlementId::node() {
-                state.nodes.certified(&svid.node, NodeKey::of(issuance));
+                state.nodes.certified(
+                    &svid.node,
+                    NodeKey::new(issuance.serial, issuance.spki_sha256),
+                );
             }
             state.nodes.credited(&svid.node, svid.lifetime.not_after);
             state.published.offer(svid.clone());
@@ -303,7 +303,7 @@ fn stands(
         return Err(superseded_node(node));
     }
     let right = authorize(&state.registry, node, entitlement, now)?;
-    right.still_allows(issuance)?;
+    right.still_allows(issuance.key_epoch)?;
     Ok(right)
 }
 

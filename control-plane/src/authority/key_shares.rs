@@ -6,11 +6,11 @@
 
 use std::collections::HashMap;
 
+use countersign_model::tables::give_back;
 use sha2::{Digest, Sha256};
 
 use super::AuthorityError;
 use super::key_uses::KeyUse;
-use crate::tables::give_back;
 
 /// Most keys of one holder that are certified, being certified or void at once: one each second
 /// for an hour and more. A sidecar that renews in time has two. The counts of a million holders

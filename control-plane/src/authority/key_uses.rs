@@ -9,16 +9,17 @@
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 
+use countersign_issue::issuance::Issuance;
+use countersign_model::tables::FirstEnd;
 use countersign_model::{EntitlementId, SpiffeId};
+use countersign_refusal::Denied;
+use countersign_registry::Authorized;
 use jiff::Timestamp;
 
+use super::AuthorityError;
 use super::key_shares::{Holder, KeyTable, Shares};
 use super::withheld::{Voids, Withheld};
-use super::{AuthorityError, Denied};
 use crate::inventory::Void;
-use crate::issue::issuance::Issuance;
-use crate::registry::Authorized;
-use crate::tables::FirstEnd;
 
 /// Most keys that are certified or being certified at once: 36 for each of 100,000 lineages. The
 /// hash table that holds so many has 2^22 places of 65 bytes, 273 MB.

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use countersign_model::{Serial, SpiffeId};
+use countersign_attest::nodes::Attested;
+use countersign_model::SpiffeId;
 use jiff::Timestamp;
 
 use super::Authority;
@@ -21,21 +22,6 @@ pub struct ListedNode {
     pub unused_tokens: usize,
     /// Since when it is banned, and why.
     pub banned: Option<(Timestamp, String)>,
-}
-
-/// The newest attestation of a node.
-#[derive(Clone, Debug)]
-pub struct Attested {
-    /// The number of the lineage that it began.
-    pub lineage: u64,
-    /// When it was.
-    pub at: Timestamp,
-    /// Serials of the certificates whose keys it is recognised by, newest first.
-    pub serials: Vec<Serial>,
-    /// NotAfter of the newest certificate that it was given, over all its entitlements.
-    pub credential_not_after: Timestamp,
-    /// When the lineage was ended by hand, and why.
-    pub evicted: Option<(Timestamp, String)>,
 }
 
 impl Authority {

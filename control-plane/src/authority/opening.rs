@@ -1,13 +1,24 @@
 //! Opening a data directory: making everything at first start, finding it again later.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::convert::identity;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
 use arc_swap::ArcSwapOption;
+use countersign_attest::join_token::{KnownToken, Token, TokenHash};
+use countersign_ca::authorities::Authorities;
+use countersign_ca::bundle;
+use countersign_ca::key::KeyError;
+use countersign_ca::log::Log;
+use countersign_ca::slots::SlotState;
+use countersign_issue::profile::{Profile, Tier};
+use countersign_keys::Stores;
 use countersign_model::SpiffeId;
+use countersign_refusal::Denied;
+use countersign_registry::{Defaults, rules};
+use countersign_store::{DataDir, Entry, Kind, Store};
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 use tracing::Instrument;
@@ -19,16 +30,8 @@ use super::issuing::Stripes;
 use super::refused_keys::Refused;
 use super::scratch::remove_leftovers;
 use super::state::State;
-use super::{Authority, AuthorityError, CHANGES, Denied, Settings};
-use crate::attest::join_token::{KnownToken, Token, TokenHash};
-use crate::ca::authorities::{Authorities, StoredCa};
-use crate::ca::bundle;
-use crate::ca::keys::{KeyError, Stores};
-use crate::ca::log::Log;
-use crate::ca::slots::{SlotState, Tier};
-use crate::issue::profile::Profile;
-use crate::registry::{Defaults, rules};
-use crate::store::{DataDir, Entry, Kind, Store};
+use super::stored_cas::StoredCa;
+use super::{Authority, AuthorityError, CHANGES, Settings};
 use crate::telemetry::Issuance;
 
 /// Where the keys are, within the data directory.
@@ -182,11 +185,12 @@ impl Authority {
     }
 
     fn restored_cas(&self, entries: &[Entry]) -> Result<Cas, AuthorityError> {
-        let mut stored = BTreeMap::new();
+        let mut stored = Vec::new();
         for entry in entries.iter().filter(|entry| entry.kind == Kind::Authority) {
-            stored.insert(entry.key.clone(), entry.read::<StoredCa>()?);
+            let ca = entry.read::<StoredCa>()?.read(entry.key.clone());
+            stored.push(ca.ok_or_else(damaged_ca)?);
         }
-        let authorities = Authorities::restore(stored).ok_or_else(damaged_ca)?;
+        let authorities = Authorities::restore(stored);
         let mut keys = HashMap::new();
         for (key_id, slot) in authorities.slots().iter() {
             if slot.state == SlotState::Retired {

@@ -4,11 +4,11 @@
 //! are one copy for all that a CA signed, and the names are the texts that the registry keeps.
 
 use countersign_model::{EntitlementId, Lifetime, Serial, SpiffeId};
+use countersign_registry::Authorized;
 use rustls_pki_types::CertificateDer;
 
-use crate::ca::authorities::Path;
-use crate::ca::sign::Signed;
-use crate::registry::Authorized;
+use countersign_ca::authorities::Path;
+use countersign_ca::sign::Signed;
 
 /// A published X.509-SVID. Made of a [`Signed`] certificate and of nothing else.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! Why an operator did something, as the issuance log keeps it, and who it was.
 
-use super::Denied;
+use countersign_refusal::Denied;
 
 /// Longest reason, in bytes: a sentence or two, and the number of a ticket.
 pub(super) const MAX_REASON_BYTES: usize = 512;

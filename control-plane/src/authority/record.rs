@@ -10,15 +10,16 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
+use countersign_model::Seq;
 use countersign_proto::log::Voided;
 use countersign_proto::log::entry::What;
+use countersign_store::{Change as Write, Kind, Precondition, StoreError};
 use countersign_telemetry::{Principal, peer_line};
 use countersign_tlog::LogError;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::{Authority, AuthorityError};
-use crate::store::{Change as Write, Kind, Precondition, Seq, StoreError};
 
 /// Key in the store: how many entries of the log are accounted for by commits.
 pub(super) const ACCOUNTED: &str = "log_accounted";

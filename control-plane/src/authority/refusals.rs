@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use countersign_proto::convert::time::timestamp;
 use countersign_proto::log::Refused;
 use countersign_proto::log::entry::What;
+use countersign_refusal::Denied;
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Authority, AuthorityError, Denied};
+use super::{Authority, AuthorityError};
 
 /// How long refusals are gathered before they are logged.
 const INTERVAL: SignedDuration = SignedDuration::from_secs(60);

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use tracing::info;
 
-use crate::ca::keys::key_id;
-use crate::issue::key::block_list::{BlockList, BlockListError};
-use crate::issue::key::refused::RefusedKeys;
+use countersign_issue::key::block_list::{BlockList, BlockListError};
+use countersign_issue::key::key_id;
+use countersign_issue::key::refused::RefusedKeys;
 
 /// Keys of the control plane's own listener that are remembered: it serves one, and renews it long
 /// before its end.
@@ -37,7 +37,7 @@ impl Refused {
             return Ok(Self::default());
         };
         let blocked = BlockList::load(file)?;
-        info!(keys = blocked.len(), "blocked keys read");
+        info!(keys = blocked.count(), "blocked keys read");
         Ok(Self {
             own: Mutex::default(),
             keys: ArcSwap::from_pointee(RefusedKeys::new(blocked)),

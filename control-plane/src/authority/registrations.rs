@@ -1,16 +1,18 @@
 //! Adding, updating and removing registrations.
 
+use countersign_fleet::Change;
+use countersign_issue::profile::Profile;
 use countersign_model::{EntitlementId, Registration, SpiffeId};
 use countersign_proto::log::Registered;
 use countersign_proto::log::entry::What;
+use countersign_refusal::Denied;
+use countersign_registry::{Kept, Tombstone, rules};
+use countersign_store::{Change as Write, Kind};
 use jiff::Timestamp;
 use tracing::info;
 
 use super::removal::Reason;
-use super::{Authority, AuthorityError, Change, Denied, RegistrationRequest, Removed};
-use crate::issue::profile::Profile;
-use crate::registry::{Kept, Tombstone, rules};
-use crate::store::{Change as Write, Kind};
+use super::{Authority, AuthorityError, RegistrationRequest, Removed};
 
 /// A registration that is about to be kept.
 struct Draft {

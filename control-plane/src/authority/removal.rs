@@ -1,15 +1,16 @@
 //! Taking registrations away: by hand, or because their time has come.
 
+use countersign_fleet::Change;
 use countersign_model::Registration;
 use countersign_proto::log::Removed;
 use countersign_proto::log::entry::What;
+use countersign_registry::Tombstone;
+use countersign_store::{Change as Write, Kind};
 use jiff::Timestamp;
 use tracing::info;
 
 use super::state::State;
-use super::{Authority, AuthorityError, Change};
-use crate::registry::Tombstone;
-use crate::store::{Change as Write, Kind};
+use super::{Authority, AuthorityError};
 
 /// Most registrations that one tick removes because they ended; the next tick goes on.
 const EXPIRED_PER_TICK: usize = 10_000;

@@ -5,20 +5,18 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
+use countersign_attest::nodes::NodeKey;
+use countersign_ca::log::{Logged, Said};
+use countersign_ca::sign::Signed;
 use countersign_model::{EntitlementId, SpiffeId};
 use countersign_proto::log::entry::What;
-use countersign_proto::log::{Issued, Opened, Registered};
+use countersign_proto::log::{Opened, Registered};
 use jiff::Timestamp;
 use tracing::warn;
 
 use super::signing::{damaged_entry, is_published};
 use super::unfinished::{Unfinished, older_than_log};
 use super::{Authority, AuthorityError, PublishedSvid};
-use crate::attest::nodes::NodeKey;
-use crate::ca::entries;
-use crate::ca::log::Logged;
-use crate::ca::sign::{Signed, signed_before};
-use crate::issue::issuance::Issuance;
 
 impl Authority {
     /// Reads the log: where the inventory was written down, from there and from the oldest valid
@@ -48,26 +46,27 @@ impl Authority {
         for noted in self.log.scan(from) {
             let noted = noted?;
             unfinished.see(&noted, |key_id| self.knows_ca(key_id));
-            let Some(what) = noted.what else {
-                continue;
-            };
-            match what {
-                What::Issued(issued) => {
-                    let issuance = read_back(noted.index, noted.at, issued)?;
-                    if voided.contains(&noted.index) || unfinished.contains(noted.index) {
+            let index = noted.index();
+            match noted.said()? {
+                Said::Issued(logged) => {
+                    if voided.contains(&index) || unfinished.contains(index) {
+                        let issuance = logged.into_issuance();
                         self.restore_void(&issuance, now);
                         unborn.extend(issuance.profile.is_ca().then_some(issuance));
                     } else {
-                        self.restore_issued(issuance, now)?;
+                        self.restore_issued(logged, now)?;
                     }
                 }
-                What::Voided(voided) => {
-                    accounts.remove(&voided.index);
-                }
-                What::Registered(registered) if noted.index >= covered.settled => {
-                    accounts.insert(noted.index, registered);
-                }
-                _ => {}
+                Said::Other(what) => match *what {
+                    What::Voided(voided) => {
+                        accounts.remove(&voided.index);
+                    }
+                    What::Registered(registered) if index >= covered.settled => {
+                        accounts.insert(index, registered);
+                    }
+                    _ => {}
+                },
+                Said::Unknown => {}
             }
         }
         // Nothing is destroyed or voided for a state that is not the log's.
@@ -92,9 +91,8 @@ impl Authority {
         }
     }
 
-    fn restore_issued(&self, issuance: Issuance, now: Timestamp) -> Result<(), AuthorityError> {
-        let is_over = issuance.not_after < now;
-        let logged = Logged::read(issuance);
+    fn restore_issued(&self, logged: Logged, now: Timestamp) -> Result<(), AuthorityError> {
+        let is_over = logged.issuance().not_after < now;
         if !is_over && !logged.issuance().profile.is_ca() {
             self.note_issuer(&logged);
         }
@@ -107,9 +105,9 @@ impl Authority {
 
     /// Nothing but the inventory needs it.
     fn restore_listed(&self, logged: Logged) -> Result<(), AuthorityError> {
-        match self.log.signature(logged.issuance().serial.index())? {
-            Some(signature) => self.inventory().issued(&signed_before(logged, signature)),
-            None => self.inventory().found(logged.issuance()),
+        match self.log.signed_before(logged)? {
+            Ok(signed) => self.inventory().issued(&signed),
+            Err(logged) => self.inventory().found(logged.issuance()),
         }
         Ok(())
     }
@@ -145,7 +143,9 @@ impl Authority {
         state.keys.issued(issuance);
         state.nodes.credited(&node, issuance.not_after);
         if entitlement == EntitlementId::node() {
-            state.nodes.certified(&node, NodeKey::of(issuance));
+            state
+                .nodes
+                .certified(&node, NodeKey::new(issuance.serial, issuance.spki_sha256));
         }
         let holder = state.holder(&node, &entitlement);
         let holder = holder.filter(|(_, since)| *since <= issuance.issued_at);
@@ -176,9 +176,4 @@ impl Authority {
             Err(error) => warn!(%error, "a logged registration does not read"),
         }
     }
-}
-
-fn read_back(index: u64, at: Timestamp, issued: Issued) -> Result<Issuance, AuthorityError> {
-    let unreadable = |_| AuthorityError::Unavailable(format!("log entry {index} is damaged"));
-    entries::issuance(at, issued).map_err(unreadable)
 }

@@ -5,7 +5,16 @@
 
 use std::sync::{Arc, PoisonError};
 
+use countersign_ca::authorities::CaRecord;
+use countersign_ca::bundle;
+use countersign_ca::key::CaKey;
+use countersign_ca::slots::{SlotError, SlotState, Slots};
+use countersign_fleet::Change;
+use countersign_fleet::gate::GateOpen;
+use countersign_issue::not_before;
+use countersign_issue::profile::{Issuer, Profile, Subject, Tier, ca_name};
 use countersign_proto::log::entry::What;
+use countersign_store::{Change as Write, Kind};
 use jiff::Timestamp;
 use tracing::info;
 
@@ -13,14 +22,7 @@ use super::cas::{Cas, HeldKey};
 use super::hierarchy::{no_root, no_signer};
 use super::importing::REQUESTED;
 use super::record::NotCommitted;
-use super::{Authority, AuthorityError, AuthorityInfo, Change, GateOpen, Tiers};
-use crate::ca::authorities::CaRecord;
-use crate::ca::bundle;
-use crate::ca::keys::CaKey;
-use crate::ca::slots::{SlotError, SlotState, Slots, Tier};
-use crate::issue::not_before;
-use crate::issue::profile::{Issuer, Profile, Subject, ca_name};
-use crate::store::{Change as Write, Kind};
+use super::{Authority, AuthorityError, AuthorityInfo, Tiers, stored_cas};
 
 /// Key of the bundle's sequence in the store.
 pub(super) const BUNDLE_SEQUENCE: &str = "bundle_sequence";
@@ -51,7 +53,7 @@ impl Authority {
         let cas = self.cas();
         let key_id = cas.authorities.slots().prepared_root()?;
         let record = cas.authorities.record(key_id)?;
-        Some(record.as_info(SlotState::Prepared))
+        Some(AuthorityInfo::of(record, SlotState::Prepared))
     }
 
     /// Makes a new issuing CA under the active root and activates it: the bundle stays as it is.
@@ -66,7 +68,7 @@ impl Authority {
             let replaced = this.replace(made, next, [Change::Authorities], now);
             let record = replaced.await?;
             info!(key_id = record.key_id, "issuing CA rotated");
-            Ok(record.as_info(SlotState::Active))
+            Ok(AuthorityInfo::of(&record, SlotState::Active))
         })
         .await
     }
@@ -86,7 +88,7 @@ impl Authority {
             let replaced = this.replace(made, next, [Change::Bundle], now);
             let record = replaced.await?;
             info!(key_id = record.key_id, "root prepared");
-            Ok(record.as_info(SlotState::Prepared))
+            Ok(AuthorityInfo::of(&record, SlotState::Prepared))
         })
         .await
     }
@@ -107,7 +109,7 @@ impl Authority {
             let present = this.bundle().0.version().to_owned();
             next.retires_at(now);
             let slots = next.authorities.slots_mut();
-            slots.activate_root(&gate.bundle_version, &present)?;
+            slots.activate_root(gate.bundle_version(), &present)?;
             let active = next.authorities.active(Tier::Root).cloned();
             let root = active.ok_or_else(no_root)?;
             if root.not_before > now {
@@ -116,7 +118,7 @@ impl Authority {
             let made = this.add_below_root(&mut next, now).await;
             this.replace(made, next, [Change::Authorities], now).await?;
             info!(key_id = root.key_id, "root activated");
-            Ok(root.as_info(SlotState::Active))
+            Ok(AuthorityInfo::of(&root, SlotState::Active))
         })
         .await
     }
@@ -231,7 +233,7 @@ impl Authority {
         let (mut writes, steps) = {
             let present = &self.cas().authorities;
             let steps = next.authorities.steps_since(present);
-            (next.authorities.changes_since(present), steps)
+            (stored_cas::changes(present, &next.authorities), steps)
         };
         if next.requested.is_none() && self.cas().requested.is_some() {
             writes.push(Write::remove(Kind::Meta, REQUESTED));

@@ -8,10 +8,10 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use countersign_ca::log::FOLDER;
 use tracing::warn;
 
-use crate::ca::log::FOLDER;
-use crate::store::{DATABASE, DataDir};
+use countersign_store::{DATABASE, DataDir};
 
 /// The folder, within the data directory.
 pub(super) const SCRATCH: &str = ".backup-links";

@@ -4,6 +4,15 @@
 use std::sync::PoisonError;
 use std::time::Instant;
 
+use countersign_ca::authorities::Path;
+use countersign_ca::key::CaKey;
+use countersign_ca::log::{Logged, NotLogged};
+use countersign_ca::sign::{Signed, sign};
+use countersign_issue::PrepareError;
+use countersign_issue::issuance::Issuance;
+use countersign_issue::key::PublicKey;
+use countersign_issue::profile::{Issuer, Profile, Subject};
+use countersign_refusal::Denied;
 use countersign_telemetry::{Principal, peer_line};
 use countersign_tlog::AppendError;
 use jiff::Timestamp;
@@ -11,15 +20,7 @@ use rustls_pki_types::CertificateDer;
 use tracing::{Instrument, info_span};
 
 use super::withheld::Withheld;
-use super::{Authority, AuthorityError, Denied};
-use crate::ca::authorities::Path;
-use crate::ca::keys::CaKey;
-use crate::ca::log::Logged;
-use crate::ca::sign::{Signed, sign, signed_before};
-use crate::issue::issuance::Issuance;
-use crate::issue::key::PublicKey;
-use crate::issue::profile::{Issuer, Profile, Subject};
-use crate::issue::{self, PrepareError};
+use super::{Authority, AuthorityError};
 use crate::telemetry::{Alarm, Phase};
 
 impl Authority {
@@ -49,8 +50,8 @@ impl Authority {
         let begun = Instant::now();
         // Outside the log's lock: an RSA key takes its time.
         let key_read = PublicKey::read(spki).map_err(PrepareError::from)?;
-        let prepare = |slot| {
-            let lint = || issue::prepare(*subject, &key_read, slot, issuer, now);
+        let prepare = |serial| {
+            let lint = || countersign_issue::prepare(*subject, &key_read, serial, issuer, now);
             self.metrics.timed(Phase::Lint, lint)
         };
         let appended = self.log.append(prepare).instrument(info_span!("log"));
@@ -93,7 +94,7 @@ impl Authority {
     ) -> Result<Signed, AuthorityError> {
         self.check_clock(now)?;
         // Who finds out what is wrong needs the listener.
-        if subject.profile != Profile::Server {
+        if subject.profile() != Profile::Server {
             self.check_not_put_back()?;
         }
         let (issuer, key) = self.cas().issuing().ok_or_else(no_issuer)?;
@@ -108,10 +109,10 @@ impl Authority {
 
     /// The certificate of a log entry; its signature is made again where a crash took it away.
     pub(super) fn signed_again(&self, logged: Logged) -> Result<Signed, AuthorityError> {
-        let index = logged.issuance().serial.index();
-        if let Some(signature) = self.log.signature(index)? {
-            return Ok(signed_before(logged, signature));
-        }
+        let logged = match self.log.signed_before(logged)? {
+            Ok(signed) => return Ok(signed),
+            Err(logged) => logged,
+        };
         let key = self.cas().key(&logged.issuance().issuer);
         let signed = sign(logged, key.ok_or_else(no_issuer)?.as_ref())?;
         self.keep(&signed);
@@ -144,10 +145,10 @@ impl Authority {
         }
     }
 
-    fn not_logged(&self, error: AppendError<PrepareError>) -> AuthorityError {
+    fn not_logged(&self, error: AppendError<NotLogged>) -> AuthorityError {
         match error {
             AppendError::Made(error) => {
-                if matches!(error, PrepareError::IssuerExpired) {
+                if matches!(error, NotLogged::Prepare(PrepareError::IssuerExpired)) {
                     self.metrics.alarm(Alarm::IssuerExpired);
                     let issuer = Principal::part("issuing CA");
                     peer_line!(ERROR, issuer, "alarm: the issuing CA has expired");

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
+use countersign_serve::durable_file;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::{Authority, AuthorityError};
 use crate::inventory::{Coverage, Inventory};
-use crate::store::write_atomically;
 
 /// The file, within the data directory.
 const FILE: &str = "inventory";
@@ -31,7 +31,7 @@ impl Authority {
         let this = self.this.upgrade().expect("we are called through it");
         let write = move || {
             let bytes = this.listed().to_snapshot(&coverage);
-            write_atomically(&this.inventory_file(), &bytes)
+            durable_file::write(&this.inventory_file(), &bytes)
         };
         let written = tokio::task::spawn_blocking(write).await;
         let written = written.map_err(|error| AuthorityError::Unavailable(error.to_string()))?;

@@ -3,7 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use countersign_attest::bans::Bans;
+use countersign_attest::join_token::{KnownToken, TokenHash};
+use countersign_attest::nodes::Nodes;
+use countersign_issue::issuance::Issuance;
+use countersign_model::tables::{FirstEnd, give_back};
 use countersign_model::{Entitlement, EntitlementId, EntitlementKind, SpiffeId};
+use countersign_registry::{Defaults, Policy, Registry};
 use jiff::Timestamp;
 
 use super::PublishedSvid;
@@ -11,12 +17,6 @@ use super::by_hand::SignedByHand;
 use super::key_uses::Keys;
 use super::published::Holder;
 use super::waiving::Waivers;
-use crate::attest::bans::Bans;
-use crate::attest::join_token::{KnownToken, TokenHash};
-use crate::attest::nodes::Nodes;
-use crate::issue::issuance::Issuance;
-use crate::registry::{Defaults, Policy, Registry};
-use crate::tables::{FirstEnd, give_back};
 
 /// Registrations, nodes, tokens, published SVIDs and the keys that they certify.
 #[derive(Debug)]

@@ -5,9 +5,13 @@
 //! the old entries: what the lost control plane logged after the backup keeps its coordinates, and
 //! nothing else ever has them. No join token that was unused then: it may have been used since.
 
+use countersign_attest::join_token::Token;
+use countersign_attest::nodes::{NodeKey, Nodes};
+use countersign_ca::log::Log;
 use countersign_model::{Serial, TrustDomain};
 use countersign_proto::log::Restored;
 use countersign_proto::log::entry::What;
+use countersign_store::{Change as Write, DataDir, Entry, Kind, Store};
 use countersign_telemetry::{Principal, peer_line};
 use countersign_verify::VerifiedSvid;
 use jiff::Timestamp;
@@ -15,10 +19,6 @@ use jiff::Timestamp;
 use super::doubts::DOUBTS;
 use super::identity::{EPOCH, LOG_ID, PREDECESSOR, Predecessor, TRUST_DOMAIN, random_log_id};
 use super::{AttestedNode, Authority, AuthorityError};
-use crate::attest::join_token::Token;
-use crate::attest::nodes::{NodeKey, Nodes};
-use crate::ca::log::Log;
-use crate::store::{Change as Write, DataDir, Entry, Kind, Store};
 
 /// What the restored state is.
 #[derive(Clone, Copy, Debug)]

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
+use countersign_attest::join_token::{self, KnownToken, Token, TokenHash};
 use countersign_model::SpiffeId;
+use countersign_refusal::Denied;
+use countersign_registry::rules;
+use countersign_store::{Change as Write, Kind, Precondition};
 use jiff::Timestamp;
 use tracing::info;
 
-use super::{Authority, AuthorityError, Denied};
-use crate::attest::join_token::{self, KnownToken, Token, TokenHash};
-use crate::registry::rules;
-use crate::store::{Change as Write, Kind, Precondition};
+use super::{Authority, AuthorityError};
 
 impl Authority {
     /// Makes a one-time join token.

@@ -4,13 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use countersign_ca::log::Noted;
+use countersign_issue::profile::Profile;
 use countersign_proto::log::Issued;
 use countersign_proto::log::entry::What;
+use countersign_refusal::Denied;
 use jiff::Timestamp;
 
-use super::{AuthorityError, Denied};
-use crate::ca::log::Noted;
-use crate::issue::profile::Profile;
+use super::AuthorityError;
 
 /// Follows the entries of a log and keeps the changes that nothing accounts for, and the
 /// certificates of CAs that came with them.
@@ -78,7 +79,7 @@ impl Unfinished {
 
     /// Takes the next entry in. `knows` says whether the state has a CA.
     pub(super) fn see(&mut self, noted: &Noted, knows: impl FnOnce(&str) -> bool) {
-        let (index, Some(what)) = (noted.index, &noted.what) else {
+        let (index, Some(what)) = (noted.index(), noted.what()) else {
             return;
         };
         // A CA that a lost control plane made after the backup was one, and its key may be in a
@@ -93,7 +94,7 @@ impl Unfinished {
             }
             What::Issued(_) if !is_ours => {}
             _ if index >= self.accounted => {
-                let step = Step::of(what).map(|step| (step, noted.at));
+                let step = Step::of(what).map(|step| (step, noted.at()));
                 self.noted.extend(step.map(|step| (index, step)));
             }
             _ => {}
@@ -161,7 +162,7 @@ mod tests {
         for (index, (what, second)) in (0..).zip(entries) {
             let at = Timestamp::from_second(second).unwrap();
             let what = Some(what);
-            unfinished.see(&Noted { index, at, what }, |_| true);
+            unfinished.see(&Noted::for_test(index, at, what), |_| true);
         }
         unfinished.changes()
     }

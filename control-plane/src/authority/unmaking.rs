@@ -9,14 +9,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
+use countersign_ca::key::StoreKind;
+use countersign_ca::sign::Signed;
+use countersign_fleet::Change;
 use jiff::Timestamp;
 use tracing::{error, info, warn};
 
 use super::cas::{Cas, HeldKey};
 use super::withheld::Withheld;
-use super::{Authority, AuthorityError, Change};
-use crate::ca::keys::StoreKind;
-use crate::ca::sign::Signed;
+use super::{Authority, AuthorityError};
 
 /// Most keys whose destruction is tried again; of others the log alone knows.
 const MAX_UNDESTROYED: usize = 1_024;

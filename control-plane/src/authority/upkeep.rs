@@ -2,15 +2,16 @@
 
 use std::sync::PoisonError;
 
-use countersign_model::SpiffeId;
+use countersign_attest::join_token::TokenHash;
+use countersign_fleet::Change;
+use countersign_issue::profile::Tier;
+use countersign_model::{Seq, SpiffeId};
+use countersign_registry::Tombstone;
+use countersign_store::{Change as Write, Kind, Precondition, StoreError};
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::{Authority, AuthorityError, Change};
-use crate::attest::join_token::TokenHash;
-use crate::ca::slots::Tier;
-use crate::registry::Tombstone;
-use crate::store::{Change as Write, Kind, Precondition, Seq, StoreError};
+use super::{Authority, AuthorityError};
 
 /// Most things that one tick forgets of a kind; the next tick goes on.
 const FORGOTTEN_PER_TICK: usize = 10_000;

@@ -3,17 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use countersign_model::{
-    EntitlementId, Lifetime, Registration, RenewalWindow, SpiffeId, TrustDomain,
-};
+use countersign_ca::authorities::CaRecord;
+use countersign_ca::key::StoreKind;
+use countersign_ca::slots::SlotState;
+use countersign_issue::profile::ProfileTimes;
+use countersign_keys::Pkcs11Settings;
+use countersign_model::{Lifetime, Registration, RenewalWindow, TrustDomain};
+use countersign_refusal::Denied;
+use countersign_registry::Policy;
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 
 use super::log_keeping::Retention;
-use crate::ca::keys::{Pkcs11Settings, StoreKind};
-use crate::ca::slots::SlotState;
-use crate::issue::profile::ProfileTimes;
-use crate::registry::Policy;
 
 /// What the authority is configured with.
 #[derive(Clone, Debug)]
@@ -68,19 +69,6 @@ impl Default for Hierarchy {
     }
 }
 
-/// What a request asked for and was refused; `code` and `remedy` go to operators, never to an
-/// unauthenticated caller.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Denied {
-    /// Stable, `snake_case`.
-    pub code: &'static str,
-    /// Which rule said no.
-    pub message: String,
-    /// What mends it.
-    pub remedy: &'static str,
-}
-
 /// Why a call came to nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -109,19 +97,6 @@ pub enum AuthorityError {
     Unavailable(String),
 }
 
-/// What changed, so that exactly the streams that see it wake.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// One entitlement of a node: new, changed or taken away.
-    Entitlement(SpiffeId, EntitlementId),
-    /// A new SVID was published.
-    Svid(SpiffeId, EntitlementId),
-    /// The trust bundle.
-    Bundle,
-    /// CA slots changed without the bundle: the server's own SVID should be renewed.
-    Authorities,
-}
-
 /// One CA certificate and where it stands.
 #[derive(Clone, Debug)]
 pub struct AuthorityInfo {
@@ -147,6 +122,23 @@ pub struct AuthorityInfo {
     pub certificate: CertificateDer<'static>,
 }
 
+impl AuthorityInfo {
+    pub(super) fn of(record: &CaRecord, state: SlotState) -> Self {
+        Self {
+            key_id: record.key_id.clone(),
+            subject: record.subject(),
+            serial: record.serial.clone(),
+            state,
+            store: record.store,
+            renew_by: None,
+            not_before: record.not_before,
+            not_after: record.not_after,
+            issued_by: record.issued_by.clone(),
+            certificate: record.certificate.clone(),
+        }
+    }
+}
+
 /// Every CA that is remembered, tier by tier, newest first.
 #[derive(Clone, Debug, Default)]
 pub struct Tiers {
@@ -165,17 +157,6 @@ pub struct CaRequest {
     pub key_id: String,
     /// PKCS#10, PEM.
     pub pem: String,
-}
-
-/// A node that attested once.
-#[derive(Clone, Debug)]
-pub struct NodeRecord {
-    /// Its ID.
-    pub id: SpiffeId,
-    /// When it attested last.
-    pub attested_at: Timestamp,
-    /// NotAfter of the newest certificate that it was given, over all its entitlements.
-    pub credential_not_after: Timestamp,
 }
 
 /// What is asked to be registered; the server adds creation time and entitlement.
@@ -205,21 +186,4 @@ pub struct ServerIdentity {
     pub key: zeroize::Zeroizing<Vec<u8>>,
     /// When it ends.
     pub lifetime: Lifetime,
-}
-
-/// Proof that every live consumer has the bundle that a prepared root is in. Only the gate in
-/// `discovery` makes one, so a root cannot be activated around it.
-#[derive(Debug)]
-pub struct GateOpen {
-    pub(super) bundle_version: String,
-}
-
-impl GateOpen {
-    /// Every live consumer has the bundle of this version, has expired, was evicted or holds a
-    /// waiver. For the gate in `discovery`, and for nothing else.
-    pub(crate) fn after_every_acknowledgement(bundle_version: &str) -> Self {
-        Self {
-            bundle_version: bundle_version.to_owned(),
-        }
-    }
 }

@@ -11,17 +11,18 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use countersign_fleet::gate::Waived;
 use countersign_proto::convert::time::timestamp;
 use countersign_proto::log as entry;
 use countersign_proto::log::entry::What;
+use countersign_refusal::Denied;
+use countersign_store::{Change as Write, Kind};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::reason::Act;
-use super::{Authority, AuthorityError, Denied};
-use crate::fleet::gate::Waived;
-use crate::store::{Change as Write, Kind};
+use super::{Authority, AuthorityError};
 
 /// What a waiver names that is for every consumer which is not connected. Names of consumers begin
 /// with the ID of their node.

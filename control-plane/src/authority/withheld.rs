@@ -8,17 +8,17 @@
 
 use std::collections::BTreeMap;
 
+use countersign_issue::issuance::Issuance;
+use countersign_issue::key::key_id_of;
 use countersign_model::EntitlementId;
+use countersign_model::tables::FirstEnd;
 use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
 
 use super::Authority;
 use super::key_shares::{KeyTable, Shares};
 use super::key_uses::KeyUse;
-use crate::ca::keys;
 use crate::inventory::Void;
-use crate::issue::issuance::Issuance;
-use crate::tables::FirstEnd;
 
 /// Most void certificates that are remembered; beyond it the oldest is forgotten.
 const MAX_VOIDS: usize = 65_536;
@@ -99,7 +99,7 @@ impl Authority {
     /// certificate is void and its key was perhaps not destroyed: it may lie in any store, and
     /// nothing else will ever name it. One that is not there is destroyed already.
     pub(super) fn destroy_unfinished(&self, issuance: &Issuance) {
-        let key_id = keys::key_id_of(&issuance.spki_sha256);
+        let key_id = key_id_of(&issuance.spki_sha256);
         if self.knows_ca(&key_id) {
             return;
         }

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use countersign_cli::{Exit, Failure};
+use countersign_store::DataDir;
 use serde::Serialize;
 
 use super::output::Output;
 use crate::authority::{AuthorityError, Succession, succeed};
 use crate::backup::{Manifest, UnpackError, unpack};
 use crate::clock::Clock;
-use crate::store::DataDir;
 
 pub(super) const EXAMPLES: &str = "Example:\n  \
     countersign restore --in countersign.tar --data-dir /var/lib/countersign\n\n\

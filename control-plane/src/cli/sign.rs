@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use countersign_cli::{Exit, Failure};
+use countersign_issue::request::{MAX_REQUEST_BYTES, RequestError};
 use countersign_model::SpiffeId;
 use countersign_proto::admin::{SignRequest, SignResponse};
 use rustls_pki_types::CertificateDer;
@@ -13,7 +14,6 @@ use serde::Serialize;
 
 use super::client::{Client, failure, request, time};
 use super::output::Output;
-use crate::issue::request::{MAX_REQUEST_BYTES, RequestError};
 
 pub(super) const EXAMPLES: &str = "Examples:\n  \
     openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=ignored \\\n      \

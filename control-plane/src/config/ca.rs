@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use countersign_cli::Reader;
+use countersign_issue::profile::CA_BACKDATE;
 use serde::Serialize;
 
 use super::keys::CaKeys;
 use super::svid::{Svid, whole};
 use crate::authority::Hierarchy;
-use crate::issue::profile::CA_BACKDATE;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -17,7 +17,7 @@ const LONGEST: Duration = Duration::from_secs(36_500 * 24 * 3_600);
 
 /// An issuing CA lives at least this many SVID lifetimes, so that every SVID fits into the time
 /// that its issuer has left.
-pub const LIFETIMES_PER_ISSUING_CA: u32 = crate::registry::rules::ISSUING_LIVES;
+pub const LIFETIMES_PER_ISSUING_CA: u32 = countersign_registry::rules::ISSUING_LIVES;
 /// An intermediate lives at least this many lifetimes of an issuing CA: it is replaced at half of
 /// its life, and an issuing CA fits into the other half.
 const LIFETIMES_PER_INTERMEDIATE: u32 = 2;

@@ -7,10 +7,10 @@ use std::time::Duration;
 use countersign_cli::Reader;
 use countersign_model::registration::MAX_OWNER_BYTES;
 
-use crate::attest::Attestor;
-use crate::registry::Policy;
-use crate::registry::policy::{DnsPattern, MAX_ENTRIES, MAX_RULES, PathPattern, Rule, Scope};
-use crate::registry::rules::TTL;
+use countersign_attest::Attestor;
+use countersign_registry::Policy;
+use countersign_registry::policy::{DnsPattern, MAX_ENTRIES, MAX_RULES, PathPattern, Rule, Scope};
+use countersign_registry::rules::TTL;
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 /// A registration that must end ends within these bounds.

@@ -7,10 +7,10 @@ use std::time::Duration;
 use countersign_cli::Reader;
 use countersign_model::RenewalWindow;
 use countersign_model::schedule::DEFAULT_RENEW_AT;
+use countersign_registry::rules::TTL;
 use serde::Serialize;
 
-use crate::issue::profile::LEAF_BACKDATE;
-use crate::registry::rules::TTL;
+use countersign_issue::profile::LEAF_BACKDATE;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const MINUTE: Duration = Duration::from_secs(60);

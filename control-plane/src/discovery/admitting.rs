@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use countersign_model::{EntitlementId, Lifetime};
 use countersign_proto::RETRY_PUSHBACK;
+use countersign_refusal::Denied;
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use tonic::Status;
@@ -13,7 +14,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::session::Session;
 use crate::admission::{Class, LATEST_RETRY, Refused};
-use crate::authority::{AuthorityError, Denied};
+use crate::authority::AuthorityError;
 use crate::plane::Plane;
 
 /// With less than this share of its lifetime left a certificate no longer counts as one to fall

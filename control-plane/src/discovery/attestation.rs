@@ -8,6 +8,7 @@ use countersign_proto::convert::time::timestamp;
 use countersign_proto::mesh::attest_node_request::Evidence;
 use countersign_proto::mesh::node_attestation_server::NodeAttestation;
 use countersign_proto::mesh::{AttestNodeRequest, AttestNodeResponse, JoinTokenEvidence, KeyProof};
+use countersign_refusal::Denied;
 use countersign_serve::source::Source;
 use countersign_serve::tls::TlsPeer;
 use countersign_telemetry::{Principal, peer_line};
@@ -18,7 +19,7 @@ use tracing::Instrument;
 use super::admitting::{come_back_later, come_back_much_later};
 use super::hello;
 use crate::admission::{Class, Permit, Refused};
-use crate::authority::{AttestedNode, AuthorityError, Denied, ProvenKey, PublishedSvid};
+use crate::authority::{AttestedNode, AuthorityError, ProvenKey, PublishedSvid};
 use crate::plane::Plane;
 use crate::telemetry::{Outcome, Phase};
 

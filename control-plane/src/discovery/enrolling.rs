@@ -9,6 +9,7 @@ use countersign_proto::convert::enrol::answer;
 use countersign_proto::convert::serial_bytes;
 use countersign_proto::convert::time::timestamp;
 use countersign_proto::mesh::{EnrolAnswer, Enrolled, Enrolment, KeyProof};
+use countersign_refusal::Denied;
 use countersign_telemetry::{Principal, peer_line};
 use countersign_verify::proof::{MAX_SIGNATURE_BYTES, MAX_SPKI_BYTES, ProofError};
 use futures_util::future::join_all;
@@ -22,7 +23,7 @@ use super::attestation::proven_key;
 use super::session::{Session, Sessions};
 use super::status;
 use crate::admission::{Caller, Permit, Refused};
-use crate::authority::{AuthorityError, Denied, PublishedSvid};
+use crate::authority::{AuthorityError, PublishedSvid};
 use crate::plane::Plane;
 use crate::telemetry::{Outcome, Phase};
 

@@ -22,15 +22,14 @@ mod view;
 use std::sync::Arc;
 
 use countersign_proto::mesh::node_attestation_server::NodeAttestationServer;
+use countersign_registry::NOT_ENTITLED;
 use countersign_serve::messages::MessageBounds;
 use countersign_serve::tls::{Standing, TlsPeer};
 
-pub(crate) use server_identity::ServerTls;
-
 use crate::authority::AuthorityError;
 use crate::plane::Plane;
-use crate::registry::NOT_ENTITLED;
 use bounded::{BoundedMesh, MAX_ATTEST_BYTES};
+pub(crate) use server_identity::ServerTls;
 use session::Sessions;
 
 /// The sidecar API: its two services, and what their callers may send.

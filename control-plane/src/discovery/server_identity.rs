@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_fleet::Change;
 use countersign_model::{Lifetime, nap};
 use countersign_verify::BundleSet;
 use countersign_verify::tls::{
@@ -14,7 +15,7 @@ use countersign_verify::tls::{
 use rustls::ServerConfig;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use crate::authority::{Authority, AuthorityError, Change};
+use crate::authority::{Authority, AuthorityError};
 use crate::clock::Clock;
 
 /// How long after a failed renewal it is tried again.

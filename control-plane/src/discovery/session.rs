@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_model::SpiffeId;
+use countersign_model::tables::{FirstEnd, give_back};
 use countersign_serve::tls::TlsPeer;
 use countersign_telemetry::{Principal, peer_line};
 use countersign_verify::VerifiedSvid;
@@ -16,7 +17,6 @@ use tonic::{Extensions, Status};
 
 use crate::authority::AttestedNode;
 use crate::plane::Plane;
-use crate::tables::{FirstEnd, give_back};
 
 /// The certificate that a session rests on.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,7 @@ pub(super) struct Sessions {
 }
 
 /// Most renewed proofs that are remembered: one of each node that can have attested.
-const MAX_RENEWED: usize = crate::attest::nodes::MAX_NODES;
+const MAX_RENEWED: usize = countersign_attest::nodes::MAX_NODES;
 
 /// Renewed proofs by node, until they end.
 #[derive(Debug, Default)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use countersign_discovery::{DeltaRequest, DeltaSession, Limits, Outcome, View};
 use countersign_envoy::SECRET_TYPE;
+use countersign_fleet::{News, Reported, Subscriber};
 use countersign_model::{EntitlementId, nap};
 use countersign_proto::ENTITLEMENT_TYPE;
 use countersign_proto::convert::serial;
@@ -23,9 +24,7 @@ use tonic::Status;
 use super::hello;
 use super::session::{Session, Sessions, older};
 use super::view::NodeView;
-use crate::fleet::Reported;
 use crate::plane::Plane;
-use crate::publish::{News, Subscriber};
 
 /// Responses that wait for the network on one stream.
 pub(super) const MAX_QUEUED_RESPONSES: usize = 16;

@@ -3,6 +3,11 @@
 
 use std::path::Path;
 
+use countersign_ca::entries;
+use countersign_ca::import::{self, Expected};
+use countersign_issue::key::PublicKey;
+use countersign_issue::key::block_list::BlockList;
+use countersign_issue::request::Requested;
 use countersign_model::TrustDomain;
 use countersign_proto::admin;
 use countersign_proto::log::entry::What;
@@ -11,11 +16,6 @@ use prost::Message;
 use rustls_pki_types::CertificateDer;
 
 use crate::admin::convert;
-use crate::ca::entries;
-use crate::ca::import::{self, Expected};
-use crate::issue::key::PublicKey;
-use crate::issue::key::block_list::BlockList;
-use crate::issue::request::Requested;
 use crate::{backup, cli};
 
 /// A certification request: its SubjectPublicKeyInfo.
@@ -33,7 +33,7 @@ pub fn public_key(spki: &[u8]) -> Option<Vec<u8>> {
 /// The operator's list of blocked keys: how many.
 pub fn blocked_keys(text: &[u8]) -> Option<usize> {
     let list = BlockList::read(text).ok()?;
-    Some(list.len())
+    Some(list.count())
 }
 
 /// An entry of the issuance log, written again.

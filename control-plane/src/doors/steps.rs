@@ -5,27 +5,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_attest::nodes::{Nodes, StoredNode};
+use countersign_attest::{AttestedNode, Attestor};
+use countersign_ca::entries;
+use countersign_issue::issuance::Issuance;
+use countersign_issue::key::refused::RefusedKeys;
+use countersign_issue::key::{PublicKey, key_id};
+use countersign_issue::lint::{self, Candidate};
+use countersign_issue::profile::{Issuer, ProfileTimes, Subject, Tier, ca_name};
+use countersign_issue::template;
 use countersign_model::{
     Criticality, EntitlementId, Lifetime, Registration, RegistrationKey, RenewalWindow, Selector,
-    SelectorSet, Serial, SpiffeId,
+    SelectorSet, Seq, Serial, SpiffeId,
 };
+use countersign_registry::{Defaults, Kept, Policy, Registry, authorize};
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::admission::{Caller, Class, Counts, Gate, Limits, MAX_WAIT, Rate};
-use crate::attest::nodes::{Nodes, StoredNode};
-use crate::attest::{AttestedNode, Attestor};
-use crate::ca::entries;
-use crate::ca::keys::key_id;
-use crate::ca::slots::Tier;
-use crate::issue::issuance::Issuance;
-use crate::issue::key::PublicKey;
-use crate::issue::key::refused::RefusedKeys;
-use crate::issue::lint::{self, Candidate};
-use crate::issue::profile::{Issuer, ProfileTimes, Subject, ca_name};
-use crate::issue::template;
-use crate::registry::{Defaults, Kept, Policy, Registry, authorize};
-use crate::store::Seq;
 use crate::telemetry::Metrics;
 
 const TTL: Duration = Duration::from_secs(3_600);
@@ -210,7 +207,7 @@ fn issuer(now: Timestamp) -> Issuer {
 fn unprepared(now: Timestamp) -> Issuance {
     Issuance {
         serial: Serial::new(LOG_ID, 1, [7; 8]).expect("a coordinate of a log"),
-        profile: crate::issue::profile::Profile::Svid,
+        profile: countersign_issue::profile::Profile::Svid,
         spiffe_id: id("/web").to_string(),
         node: id("/node/a").to_string(),
         entitlement: String::new(),

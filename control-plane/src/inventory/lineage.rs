@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use countersign_model::Serial;
+use countersign_registry::Account;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use crate::issue::issuance::{Account, Issuance};
-use crate::issue::profile::Profile;
+use countersign_issue::issuance::Issuance;
+use countersign_issue::profile::Profile;
 
 /// The name of a lineage: a hash of what makes it one, so that it is the same after a restart.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use crate::issue::issuance::Account;
+use countersign_registry::Account;
 
 /// The shared texts.
 #[derive(Debug, Default)]

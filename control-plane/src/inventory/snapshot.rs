@@ -8,14 +8,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use countersign_issue::profile::Profile;
 use countersign_model::Serial;
+use countersign_registry::Account;
 use jiff::Timestamp;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
 use super::{Certificate, Inventory, Lineage, LineageId};
-use crate::issue::issuance::Account;
-use crate::issue::profile::Profile;
 
 /// The line that a file begins with. Another shape takes another line.
 const SHAPE: &[u8] = b"countersign inventory 3\n";

@@ -1,7 +1,7 @@
+use countersign_footprint::{alone, kept_by};
 use countersign_model::{Criticality, Serial};
 
 use super::*;
-use crate::footprint::{alone, kept_by};
 
 /// What 100 000 lineages are promised to cost at most in the whole control plane.
 const PROMISED: usize = 200_000_000;

@@ -13,7 +13,7 @@
 //! let node = &Attested { id: todo!() };
 //! let authorized = authorize(registry, node, right, now)?;
 //! let subject = Subject::svid(authorized, times, refused);
-//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let prepared = |serial| prepare(subject, leaf, serial, issuer, now);
 //! let logged = log.append(prepared).await?;
 //! let signed = sign(logged, key)?;
 //! authority.publish(node, signed, now)?;
@@ -32,7 +32,7 @@
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! let authorized = Authorized { ..todo!() };
 //! let subject = Subject::svid(authorized, times, refused);
-//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let prepared = |serial| prepare(subject, leaf, serial, issuer, now);
 //! let logged = log.append(prepared).await?;
 //! let signed = sign(logged, key)?;
 //! authority.publish(node, signed, now)?;
@@ -51,7 +51,7 @@
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! let authorized = authorize(registry, node, right, now)?;
 //! let subject = Subject::svid(node, times, refused);
-//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let prepared = |serial| prepare(subject, leaf, serial, issuer, now);
 //! let logged = log.append(prepared).await?;
 //! let signed = sign(logged, key)?;
 //! authority.publish(node, signed, now)?;
@@ -70,7 +70,7 @@
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! let authorized = authorize(registry, node, right, now)?;
 //! let subject = Subject::svid(authorized, times, refused);
-//! let prepared = |slot: Slot| Ok::<_, PrepareError>(subject);
+//! let prepared = |_| Ok::<_, PrepareError>(subject);
 //! let logged = log.append(prepared).await?;
 //! let signed = sign(logged, key)?;
 //! authority.publish(node, signed, now)?;
@@ -90,7 +90,7 @@
 //! let authorized = authorize(registry, node, right, now)?;
 //! let first = Subject::svid(authorized, times, refused.clone());
 //! let subject = Subject::svid(authorized, times, refused);
-//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let prepared = |serial| prepare(subject, leaf, serial, issuer, now);
 //! let logged = log.append(prepared).await?;
 //! let signed = sign(logged, key)?;
 //! authority.publish(node, signed, now)?;
@@ -109,8 +109,8 @@
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! let authorized = authorize(registry, node, right, now)?;
 //! let subject = Subject::svid(authorized, times, refused);
-//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
-//! let second = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let prepared = |serial| prepare(subject, leaf, serial, issuer, now);
+//! let second = |serial| prepare(subject, leaf, serial, issuer, now);
 //! let logged = log.append(prepared).await?;
 //! let signed = sign(logged, key)?;
 //! authority.publish(node, signed, now)?;
@@ -118,40 +118,20 @@
 //! # }
 //! ```
 //!
-//! A certificate without a coordinate of the log:
+//! A linted certificate in the log twice:
 //!
 //! ```compile_fail
 //! # use countersign_control_plane::pipeline::*;
 //! # async fn flow(
 //! #     registry: &Registry, node: &Attested, right: &EntitlementId, leaf: &PublicKey, log: &Log,
 //! #     issuer: &Issuer, key: &dyn CaKey, authority: &Authority, now: Timestamp,
-//! #     times: &ProfileTimes, refused: std::sync::Arc<RefusedKeys>,
+//! #     times: &ProfileTimes, refused: std::sync::Arc<RefusedKeys>, serial: countersign_model::Serial,
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! let authorized = authorize(registry, node, right, now)?;
 //! let subject = Subject::svid(authorized, times, refused);
-//! let prepared = |_: Slot| prepare(subject, leaf, Slot { ..todo!() }, issuer, now);
-//! let logged = log.append(prepared).await?;
-//! let signed = sign(logged, key)?;
-//! authority.publish(node, signed, now)?;
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! A coordinate used twice:
-//!
-//! ```compile_fail
-//! # use countersign_control_plane::pipeline::*;
-//! # async fn flow(
-//! #     registry: &Registry, node: &Attested, right: &EntitlementId, leaf: &PublicKey, log: &Log,
-//! #     issuer: &Issuer, key: &dyn CaKey, authority: &Authority, now: Timestamp,
-//! #     times: &ProfileTimes, refused: std::sync::Arc<RefusedKeys>,
-//! # ) -> Result<(), Box<dyn std::error::Error>> {
-//! let authorized = authorize(registry, node, right, now)?;
-//! let subject = Subject::svid(authorized, times, refused);
-//! let prepared = |slot: Slot| {
-//!     drop(slot);
-//!     prepare(subject, leaf, slot, issuer, now)
-//! };
+//! let linted = prepare(subject, leaf, serial, issuer, now)?;
+//! let prepared = |_| Ok(linted);
+//! log.append(prepared).await?;
 //! let logged = log.append(prepared).await?;
 //! let signed = sign(logged, key)?;
 //! authority.publish(node, signed, now)?;
@@ -170,7 +150,7 @@
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! let authorized = authorize(registry, node, right, now)?;
 //! let subject = Subject::svid(authorized, times, refused);
-//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let prepared = |serial| prepare(subject, leaf, serial, issuer, now);
 //! let logged: Linted = todo!();
 //! let signed = sign(logged, key)?;
 //! authority.publish(node, signed, now)?;
@@ -189,7 +169,7 @@
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! let authorized = authorize(registry, node, right, now)?;
 //! let subject = Subject::svid(authorized, times, refused);
-//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let prepared = |serial| prepare(subject, leaf, serial, issuer, now);
 //! log.append(prepared).await?;
 //! let logged = Logged { ..todo!() };
 //! let signed = sign(logged, key)?;
@@ -209,7 +189,7 @@
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! let authorized = authorize(registry, node, right, now)?;
 //! let subject = Subject::svid(authorized, times, refused);
-//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let prepared = |serial| prepare(subject, leaf, serial, issuer, now);
 //! let logged = log.append(prepared);
 //! let signed = sign(logged, key)?;
 //! authority.publish(node, signed, now)?;
@@ -228,7 +208,7 @@
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! let authorized = authorize(registry, node, right, now)?;
 //! let subject = Subject::svid(authorized, times, refused);
-//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let prepared = |serial| prepare(subject, leaf, serial, issuer, now);
 //! let logged = log.append(prepared).await?;
 //! sign(logged, key)?;
 //! let signed = sign(logged, key)?;
@@ -248,7 +228,7 @@
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! let authorized = authorize(registry, node, right, now)?;
 //! let subject = Subject::svid(authorized, times, refused);
-//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let prepared = |serial| prepare(subject, leaf, serial, issuer, now);
 //! let logged = log.append(prepared).await?;
 //! let signed = logged;
 //! authority.publish(node, signed, now)?;
@@ -267,7 +247,7 @@
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! let authorized = authorize(registry, node, right, now)?;
 //! let subject = Subject::svid(authorized, times, refused);
-//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let prepared = |serial| prepare(subject, leaf, serial, issuer, now);
 //! let logged = log.append(prepared).await?;
 //! sign(logged, key)?;
 //! let signed = Signed { ..todo!() };
@@ -287,7 +267,7 @@
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! let authorized = authorize(registry, node, right, now)?;
 //! let subject = Subject::svid(authorized, times, refused);
-//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let prepared = |serial| prepare(subject, leaf, serial, issuer, now);
 //! let logged = log.append(prepared).await?;
 //! let signed = sign(logged, key)?;
 //! authority.publish(node, signed.clone(), now)?;
@@ -306,7 +286,7 @@
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! let authorized = authorize(registry, node, right, now)?;
 //! let subject = Subject::svid(authorized, times, refused);
-//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let prepared = |serial| prepare(subject, leaf, serial, issuer, now);
 //! let logged = log.append(prepared).await?;
 //! let signed = sign(logged, key)?;
 //! authority.publish(node, signed, now)?;
@@ -326,7 +306,7 @@
 //! # ) -> Result<(), Box<dyn std::error::Error>> {
 //! let authorized = authorize(registry, node, right, now)?;
 //! let subject = Subject::svid(authorized, times, refused);
-//! let prepared = |slot| prepare(subject, leaf, slot, issuer, now);
+//! let prepared = |serial| prepare(subject, leaf, serial, issuer, now);
 //! let logged = log.append(prepared).await?;
 //! let signed = sign(logged, key)?;
 //! authority.publish(node, signed, now)?;

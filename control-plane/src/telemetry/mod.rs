@@ -5,7 +5,6 @@
 
 mod admission;
 mod issuance;
-mod keystores;
 mod labels;
 mod ops;
 
@@ -23,7 +22,6 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub(crate) use admission::AdmissionSeries;
 pub(crate) use issuance::Issuance;
-pub(crate) use keystores::{KeyOperation, KeyStoreSeries};
 pub(crate) use labels::{Alarm, Outcome, Phase};
 pub(crate) use ops::Readiness;
 

@@ -11,6 +11,8 @@ pub mod schedule;
 pub mod selector;
 pub mod serial;
 pub mod spiffe_id;
+pub mod tables;
+mod time;
 
 pub use entitlement::{Entitlement, EntitlementId, EntitlementKind};
 pub use nap::{LONGEST_NAP, nap};
@@ -19,3 +21,4 @@ pub use schedule::{Lifetime, RenewalWindow};
 pub use selector::{Claimed, Selector, SelectorError, SelectorSet};
 pub use serial::{Serial, SerialError};
 pub use spiffe_id::{IdRule, SpiffeId, SpiffeIdError, TrustDomain};
+pub use time::{Seq, whole_second};

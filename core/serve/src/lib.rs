@@ -9,6 +9,7 @@ pub mod accept;
 pub mod counters;
 pub mod deadline;
 pub mod descriptors;
+pub mod durable_file;
 mod gathering;
 mod greeting;
 pub mod grpc;

@@ -175,7 +175,7 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 ],
             ),
             (
-                "control-plane/src/ca/keys/patient.rs",
+                "control-plane/keys/src/patient.rs",
                 &[
                     "key made too late was not destroyed",
                     "key store changed its state",
@@ -183,7 +183,7 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 ],
             ),
             (
-                "control-plane/src/ca/keys/pkcs11/link.rs",
+                "control-plane/keys/src/pkcs11/link.rs",
                 &["key store changed its state"],
             ),
             (
@@ -271,7 +271,7 @@ const LINES: &[(&str, &str, &str)] = &[
         "once, and at a start: the first is kept",
     ),
     (
-        "control-plane/src/store/writer.rs",
+        "control-plane/store/src/writer.rs",
         "the store stops: the disk cannot be trusted",
         "once: the writer ends",
     ),

@@ -4,20 +4,24 @@ use std::path::{Path, PathBuf};
 
 use crate::binaries;
 
-/// What both daemons are made of.
-const ROOTS: &[&str] = &[
-    "control-plane/src",
-    "control-plane/tlog/src",
-    "sidecar/src",
-    "core/cli/src",
-    "core/discovery/src",
-    "core/model/src",
-    "core/serve/src",
-    "core/telemetry/src",
-    "core/verify/src",
-    "proto/src",
-    "proto/envoy/src",
+/// Crates of the workspace that no daemon is made of.
+const NOT_PRODUCTION: &[&str] = &[
+    "tests",
+    "tests/issued",
+    "tests/footprint",
+    "fuzz",
+    "benches",
 ];
+
+/// What both daemons are made of: the source of every other crate.
+fn roots(project: &Path) -> Vec<PathBuf> {
+    let manifest = std::fs::read_to_string(project.join("Cargo.toml")).unwrap();
+    let (_, members) = manifest.split_once("members = [").unwrap();
+    let (members, _) = members.split_once(']').unwrap();
+    let members = members.split('"').skip(1).step_by(2);
+    let crates = members.filter(|name| !NOT_PRODUCTION.contains(name));
+    crates.map(|name| project.join(name).join("src")).collect()
+}
 
 /// One file of production code.
 pub(super) struct Source {
@@ -45,8 +49,8 @@ impl Source {
 pub(super) fn production() -> Vec<Source> {
     let project = binaries::project();
     let mut files = Vec::new();
-    for root in ROOTS {
-        collect(&project.join(root), is_production, &mut files);
+    for root in roots(project) {
+        collect(&root, is_production, &mut files);
     }
     files.sort();
     let read = |path: &PathBuf| {

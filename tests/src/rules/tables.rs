@@ -150,21 +150,21 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         "MAX_NODES",
         "nodes_are_bounded_and_forgotten",
         &[
-            ("control-plane/src/attest/nodes.rs", "Nodes.known"),
-            ("control-plane/src/publish.rs", "Hub.seats"),
+            ("control-plane/attest/src/nodes.rs", "Nodes.known"),
+            ("control-plane/fleet/src/hub.rs", "Hub.seats"),
         ],
     ),
     (
         "MAX_NODES",
         "what_nodes_told_is_bounded_and_forgotten",
-        &[("control-plane/src/fleet/mod.rs", "Fleet.nodes")],
+        &[("control-plane/fleet/src/lib.rs", "Fleet.nodes")],
     ),
     (
         "MAX_ENDPOINTS",
         "what_one_node_told_is_bounded",
         &[
-            ("control-plane/src/fleet/mod.rs", "NodeState.acknowledged"),
-            ("control-plane/src/fleet/mod.rs", "NodeState.served"),
+            ("control-plane/fleet/src/lib.rs", "NodeState.acknowledged"),
+            ("control-plane/fleet/src/lib.rs", "NodeState.served"),
         ],
     ),
     (
@@ -229,16 +229,16 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         "waiting",
         "a_caller_waits_for_a_place_and_those_beyond_the_bound_do_not",
         &[
-            ("control-plane/src/ca/keys/calls/desk.rs", "Desk.under_way"),
-            ("control-plane/src/ca/keys/calls.rs", "Calls.idle"),
+            ("control-plane/keys/src/calls/desk.rs", "Desk.under_way"),
+            ("control-plane/keys/src/calls.rs", "Calls.idle"),
         ],
     ),
     (
         "MAX_TOUCHED",
         "beyond_the_bound_everything_is_looked_at",
         &[
-            ("control-plane/src/publish.rs", "News.entitlements"),
-            ("control-plane/src/publish.rs", "News.svids"),
+            ("control-plane/fleet/src/hub.rs", "News.entitlements"),
+            ("control-plane/fleet/src/hub.rs", "News.svids"),
         ],
     ),
     (
@@ -246,7 +246,7 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         "labels_leave_the_key_alone_and_are_bounded",
         &[
             ("core/model/src/registration.rs", "Registration.labels"),
-            ("control-plane/src/issue/issuance.rs", "Account.labels"),
+            ("control-plane/registry/src/account.rs", "Account.labels"),
             ("control-plane/src/inventory/snapshot.rs", "Row.labels"),
         ],
     ),
@@ -266,7 +266,7 @@ const BOUNDED: &[(&str, &str, Places)] = &[
     (
         "MAX_BANS",
         "bans_have_a_bound",
-        &[("control-plane/src/attest/bans.rs", "Bans.0")],
+        &[("control-plane/attest/src/bans.rs", "Bans.0")],
     ),
     (
         "MAX_WAIVERS",
@@ -276,7 +276,7 @@ const BOUNDED: &[(&str, &str, Places)] = &[
     (
         "MAX_FOUND",
         "remembered_serials_are_bounded",
-        &[("control-plane/src/ca/log/found.rs", "Found.0")],
+        &[("control-plane/ca/src/log/found.rs", "Found.0")],
     ),
     (
         "SERVER_KEYS",
@@ -303,27 +303,27 @@ const FOLLOWING: &[(&str, Places)] = &[
     (
         "a place in a CA's slot: MAX_ROOTS, MAX_INTERMEDIATES, MAX_ISSUING",
         &[
-            ("control-plane/src/ca/slots.rs", "Slots.0"),
-            ("control-plane/src/ca/authorities.rs", "Authorities.records"),
-            ("control-plane/src/ca/authorities.rs", "Authorities.paths"),
+            ("control-plane/ca/src/slots.rs", "Slots.0"),
+            ("control-plane/ca/src/authorities.rs", "Authorities.records"),
+            ("control-plane/ca/src/authorities.rs", "Authorities.paths"),
             ("control-plane/src/authority/cas.rs", "Cas.keys"),
-            ("control-plane/src/ca/keys/memory.rs", "MemoryKeys.0"),
-            ("control-plane/src/issue/key/refused.rs", "RefusedKeys.ours"),
+            ("control-plane/keys/src/memory.rs", "MemoryKeys.0"),
+            ("control-plane/issue/src/key/refused.rs", "RefusedKeys.ours"),
         ],
     ),
     (
         "a registration: MAX_REGISTRATIONS",
         &[
-            ("control-plane/src/registry.rs", "ByNode"),
-            ("control-plane/src/registry.rs", "Registry.by_hand"),
-            ("control-plane/src/registry.rs", "Registry.ends"),
-            ("control-plane/src/registry.rs", "Registry.workloads"),
-            ("control-plane/src/registry.rs", "Registry.ttls"),
+            ("control-plane/registry/src/lib.rs", "ByNode"),
+            ("control-plane/registry/src/lib.rs", "Registry.by_hand"),
+            ("control-plane/registry/src/lib.rs", "Registry.ends"),
+            ("control-plane/registry/src/lib.rs", "Registry.workloads"),
+            ("control-plane/registry/src/lib.rs", "Registry.ttls"),
         ],
     ),
     (
         "a removal that was not heard of: MAX_TOMBSTONES of each node",
-        &[("control-plane/src/registry/tombstones.rs", "Tombstones.0")],
+        &[("control-plane/registry/src/tombstones.rs", "Tombstones.0")],
     ),
     (
         "a node whose word is kept: MAX_WORDS",
@@ -337,7 +337,7 @@ const FOLLOWING: &[(&str, Places)] = &[
     ),
     (
         "a waiver: MAX_WAIVERS",
-        &[("control-plane/src/fleet/gate.rs", "Waived.by_name")],
+        &[("control-plane/fleet/src/gate.rs", "Waived.by_name")],
     ),
     (
         "an enrolment that runs: STRIPES",
@@ -346,7 +346,7 @@ const FOLLOWING: &[(&str, Places)] = &[
     (
         "a handle of a key: MAX_HANDLES",
         &[(
-            "control-plane/src/ca/keys/pkcs11/objects.rs",
+            "control-plane/keys/src/pkcs11/objects.rs",
             "OpenSession.handles",
         )],
     ),
@@ -438,8 +438,8 @@ const GIVEN: &[(&str, Places)] = &[
     (
         "the configuration",
         &[
-            ("control-plane/src/ca/keys/pkcs11/module.rs", "MODULES.0"),
-            ("control-plane/src/ca/keys/stores.rs", "Stores.stores"),
+            ("control-plane/keys/src/pkcs11/module.rs", "MODULES.0"),
+            ("control-plane/keys/src/stores.rs", "Stores.stores"),
             ("core/cli/src/config/reader.rs", "Reader.asked"),
             ("core/verify/src/bundle.rs", "BundleSet.0"),
             ("sidecar/src/proxy/identity.rs", "Identities.identities"),
@@ -450,14 +450,14 @@ const GIVEN: &[(&str, Places)] = &[
         "a fixed set of words",
         &[
             ("control-plane/src/authority/identity.rs", "Meta"),
-            ("control-plane/src/issue/key/known_bad.rs", "HASHES.0"),
+            ("control-plane/issue/src/key/known_bad.rs", "HASHES.0"),
             ("core/serve/src/counters.rs", "Counters.reasons"),
         ],
     ),
     (
         "one certificate or proof, while it is made",
         &[
-            ("control-plane/src/issue/template.rs", "Witness.0"),
+            ("control-plane/issue/src/template.rs", "Witness.0"),
             ("control-plane/tlog/src/proof.rs", "Tiles.read"),
             ("control-plane/tlog/src/tile.rs", "Written.folders"),
         ],

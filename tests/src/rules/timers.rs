@@ -62,7 +62,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "a period: the file is looked at",
     ),
     (
-        "control-plane/src/store/writer/settling.rs",
+        "control-plane/store/src/writer/settling.rs",
         "sleep(SETTLE_AGAIN)",
         "a length of time",
     ),

@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 
+use countersign_footprint::{alone, kept_by};
+use countersign_issue::profile::Profile;
 use countersign_model::Serial;
+use countersign_registry::Account;
 use proptest::prelude::*;
 
 use super::*;
-use crate::footprint::{alone, kept_by};
-use crate::issue::issuance::Account;
-use crate::issue::profile::Profile;
 
 const BURST: u64 = 50_000;
 

@@ -2,10 +2,10 @@
 
 use std::future::Future;
 use std::io::{self, Write};
-use std::sync::Mutex;
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 
 use countersign_model::Serial;
+use countersign_store::{DATABASE, DataDir};
 use countersign_verify::VerifiedSvid;
 
 use super::super::scratch::SCRATCH;
@@ -13,7 +13,6 @@ use super::super::{Act, Eviction, Reason, succeed};
 use super::log::told;
 use super::*;
 use crate::backup::unpack;
-use crate::store::{DATABASE, DataDir};
 
 /// Where a backup goes.
 #[derive(Clone, Default)]

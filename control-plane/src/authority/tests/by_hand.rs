@@ -1,3 +1,4 @@
+use countersign_issue::request::Requested;
 use futures_util::FutureExt as _;
 use rcgen::{CertificateParams, PublicKeyData as _, SanType};
 use x509_parser::extensions::GeneralName;
@@ -5,7 +6,6 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::super::HandSigned;
 use super::*;
-use crate::issue::request::Requested;
 
 pub(super) fn by_hand(workload: &str) -> Registration {
     let mut wanted = registration(workload, "/node/a");

@@ -1,5 +1,7 @@
 //! Nodes that are put out: at once, durably, and for as long as the operator said.
 
+use countersign_store::Kind;
+use countersign_store::testing::Fault;
 use futures_util::FutureExt;
 
 use super::super::{Act, Eviction, Reason};
@@ -7,8 +9,6 @@ use super::attesting::{answered, is_known, node_key, token};
 use super::faults::{faulty, set};
 use super::log::told;
 use super::*;
-use crate::store::Kind;
-use crate::store::testing::Fault;
 
 const NODE: &str = "/node/a";
 

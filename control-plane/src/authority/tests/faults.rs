@@ -2,17 +2,19 @@
 
 use std::path::PathBuf;
 
+use countersign_ca::key::{CaKey, KeyError, KeyStore};
+use countersign_keys::DiskKeys;
 use countersign_proto::log::entry::What;
 use countersign_proto::log::{Refused, Registered};
+use countersign_refusal::Denied;
+use countersign_store::testing::{Fault, Faults, failing};
+use countersign_store::{DataDir, Kind};
 use futures_util::future::join_all;
 
 use super::super::opening::KEYS;
-use super::super::{Denied, StoreKind, Stores};
+use super::super::{StoreKind, Stores};
 use super::log::told;
 use super::*;
-use crate::ca::keys::{CaKey, DiskKeys, KeyError, KeyStore};
-use crate::store::testing::{Fault, Faults, failing};
-use crate::store::{DataDir, Kind};
 
 /// Entries of a segment of the journal.
 const SEGMENT: u64 = 4_096;

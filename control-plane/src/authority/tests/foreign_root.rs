@@ -1,12 +1,13 @@
 //! A root that is not ours: asked, imported, changed, renewed.
 
+use countersign_fleet::gate::GateOpen;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, DnType,
     IsCa, KeyIdMethod, KeyUsagePurpose,
 };
 use rustls_pki_types::CertificateDer;
 
-use super::super::{GateOpen, SlotState, StoreKind};
+use super::super::{SlotState, StoreKind};
 use super::*;
 
 pub(super) const YEAR: i64 = 365 * 86_400;
@@ -146,7 +147,7 @@ async fn other_root_waits_for_its_gate() {
 
     let plane = plane.restart(after(3)).await;
     let bundle = plane.authority.bundle().0.version().to_owned();
-    let gate = GateOpen::after_every_acknowledgement(&bundle);
+    let gate = GateOpen::for_test(&bundle);
     plane.authority.activate_root(gate, after(4)).await.unwrap();
     let node = plane.attest("/node/b").await;
     let svid = plane.enrol(&node, &EntitlementId::node()).await;
@@ -173,7 +174,7 @@ async fn own_root_gives_way_to_a_foreign_one() {
         .import_ca(vec![signed], root.certificate(), after(2));
     assert_eq!(import.await.unwrap().state, SlotState::Prepared);
     let bundle = plane.authority.bundle().0.version().to_owned();
-    let gate = GateOpen::after_every_acknowledgement(&bundle);
+    let gate = GateOpen::for_test(&bundle);
     plane.authority.activate_root(gate, after(3)).await.unwrap();
     let node = plane.attest("/node/a").await;
     let svid = plane.enrol(&node, &EntitlementId::node()).await;

@@ -2,10 +2,12 @@
 
 use std::sync::{Condvar, Mutex};
 
+use countersign_ca::key::{CaKey, KeyError, KeyStore, StoreKind, ToBeSigned};
+use countersign_keys::{Bounds, DiskKeys, Patient, Stores};
+
 use super::super::StoreState;
 use super::log::told;
 use super::*;
-use crate::ca::keys::{Bounds, CaKey, DiskKeys, KeyError, KeyStore, Patient, StoreKind, Stores};
 
 const BOUNDS: Bounds = Bounds {
     calls: 2,
@@ -81,7 +83,7 @@ impl CaKey for HangingKey {
         self.key.spki()
     }
 
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+    fn sign(&self, message: &ToBeSigned) -> Result<Vec<u8>, KeyError> {
         self.device.sign();
         self.key.sign(message)
     }
@@ -91,7 +93,7 @@ impl CaKey for HangingKey {
 async fn hanging() -> (Plane, Arc<Device>, AttestedNode) {
     let (dir, device) = (Dir::new(), Arc::new(Device::default()));
     let its = device.clone();
-    let keys = move |dir: &crate::store::DataDir| -> Result<Stores, AuthorityError> {
+    let keys = move |dir: &countersign_store::DataDir| -> Result<Stores, AuthorityError> {
         let keys = DiskKeys::new(&dir.subdirectory("keys").unwrap());
         let hanging = Arc::new(Hanging { keys, device: its });
         let patient = Patient::new(StoreKind::Disk, hanging, BOUNDS);

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::super::{AuthorityInfo, GateOpen, SlotState, StoreKind, Tiers};
+use countersign_fleet::gate::GateOpen;
+
+use super::super::{AuthorityInfo, SlotState, StoreKind, Tiers};
 use super::*;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -94,7 +96,7 @@ async fn root_rotation_brings_an_intermediate_along() {
     let plane = Plane::with(with_intermediate).await;
     let root = plane.authority.prepare_root(after(1)).await.unwrap();
     let bundle = plane.authority.bundle().0.version().to_owned();
-    let gate = GateOpen::after_every_acknowledgement(&bundle);
+    let gate = GateOpen::for_test(&bundle);
     plane.authority.activate_root(gate, after(2)).await.unwrap();
     let tiers = plane.authority.tiers();
     assert_eq!(tiers.intermediates[0].issued_by, root.key_id);

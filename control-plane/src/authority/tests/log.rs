@@ -2,10 +2,9 @@
 
 use countersign_proto::log::entry::What;
 use countersign_proto::log::{Registered, Voided};
-
+use countersign_refusal::Denied;
 use futures_util::FutureExt as _;
 
-use super::super::Denied;
 use super::*;
 use crate::inventory::{Filter, Validity};
 
@@ -13,7 +12,7 @@ use crate::inventory::{Filter, Validity};
 pub(super) fn told(plane: &Plane, from: u64) -> Vec<String> {
     let entries = plane.authority.log.scan(from);
     entries
-        .map(|noted| match noted.unwrap().what.expect("a known kind") {
+        .map(|noted| match noted.unwrap().what().expect("a known kind") {
             What::Opened(it) => format!("opened {}", it.trust_domain),
             What::Issued(it) => format!("issued {}", it.profile),
             What::Registered(it) => format!("registered updated={}", it.updated),

@@ -2,19 +2,18 @@
 
 use std::fmt::Debug;
 
+use countersign_ca::authorities::Path;
+use countersign_ca::sign::Signed;
+use countersign_fleet::Fleet;
+use countersign_footprint::{alone, kept_by};
+use countersign_issue::issuance::Issuance;
+use countersign_issue::profile::Profile;
 use countersign_model::Serial;
+use countersign_registry::{Account, Defaults, Kept};
 
 use super::*;
 use crate::authority::state::State;
-use crate::ca::authorities::Path;
-use crate::ca::log::Logged;
-use crate::ca::sign::{Signed, signed_before};
-use crate::fleet::Fleet;
-use crate::footprint::{alone, kept_by};
 use crate::inventory::Inventory;
-use crate::issue::issuance::{Account, Issuance};
-use crate::issue::profile::Profile;
-use crate::registry::{Defaults, Kept};
 
 const LINEAGES: usize = 10_000;
 const ON_EACH_NODE: usize = 100;
@@ -51,7 +50,7 @@ fn signed(n: usize) -> Signed {
         renews: None,
         key_epoch: None,
     };
-    signed_before(Logged::read(issuance), vec![0; SIGNATURE_BYTES])
+    Signed::for_test(issuance, vec![0; SIGNATURE_BYTES])
 }
 
 /// Bytes of one lineage in a part of the control plane.

@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 
+use countersign_ca::log::Log;
+use countersign_fleet::gate::GateOpen;
+use countersign_keys::Stores;
+use countersign_keys::testing::with_token;
+use countersign_store::{DATABASE, DataDir};
+
+use super::super::StoreKind;
 use super::super::opening::KEYS;
-use super::super::{GateOpen, StoreKind};
 use super::orphans::{alive, alive_in, all_in};
 use super::*;
-use crate::ca::keys::Stores;
-use crate::ca::keys::testing::with_token;
-use crate::ca::log::Log;
-use crate::store::{DATABASE, DataDir};
 
 /// Copies a folder as a kill would leave it.
 fn copy(from: &Path, to: &Path) {
@@ -71,7 +73,7 @@ async fn is_refused(plane: Plane, changes: impl AsyncFnOnce(&Plane)) {
 async fn rotate_root(plane: &Plane) {
     let authority = &plane.authority;
     authority.prepare_root(after(1)).await.unwrap();
-    let gate = GateOpen::after_every_acknowledgement(authority.bundle().0.version());
+    let gate = GateOpen::for_test(authority.bundle().0.version());
     authority.activate_root(gate, after(2)).await.unwrap();
 }
 

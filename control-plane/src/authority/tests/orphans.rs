@@ -3,22 +3,25 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use countersign_ca::key::{CaKey, KeyError, KeyStore, ToBeSigned};
+use countersign_ca::log::Log;
+use countersign_fleet::gate::GateOpen;
+use countersign_issue::key::key_id;
+use countersign_issue::profile::Profile;
+use countersign_keys::testing::{SoftToken, with_token};
+use countersign_keys::{DiskKeys, Stores};
 use countersign_proto::log::entry::What;
+use countersign_store::testing::{Fault, Faults, failing};
+use countersign_store::{DataDir, Kind};
 use x509_parser::certificate::TbsCertificate;
 use x509_parser::prelude::FromDer as _;
 
 use super::super::opening::KEYS;
-use super::super::{GateOpen, Hierarchy, SlotState, StoreKind};
+use super::super::{Hierarchy, SlotState, StoreKind};
 use super::faults::{faulty, open, set};
 use super::foreign_root::{Offline, YEAR, external};
 use super::log::{everything, told};
 use super::*;
-use crate::ca::keys::testing::{SoftToken, with_token};
-use crate::ca::keys::{CaKey, DiskKeys, KeyError, KeyStore, Stores, key_id};
-use crate::ca::log::Log;
-use crate::issue::profile::Profile;
-use crate::store::testing::{Fault, Faults, failing};
-use crate::store::{DataDir, Kind};
 
 /// Every tier in one store.
 pub(super) fn all_in(store: StoreKind, token: Option<&SoftToken>) -> Hierarchy {
@@ -38,7 +41,8 @@ pub(super) fn alive(plane: &Plane) -> BTreeSet<String> {
 pub(super) fn alive_in(log: &Log, keys: &Stores) -> BTreeSet<String> {
     let mut alive = BTreeSet::new();
     for noted in log.scan(0) {
-        let Some(What::Issued(issued)) = noted.unwrap().what else {
+        let noted = noted.unwrap();
+        let Some(What::Issued(issued)) = noted.what() else {
             continue;
         };
         if !Profile::named(&issued.profile).unwrap().is_ca() {
@@ -49,7 +53,7 @@ pub(super) fn alive_in(log: &Log, keys: &Stores) -> BTreeSet<String> {
         let id = key_id(spki);
         let signs = |store| {
             keys.load(store, &id, spki)
-                .is_ok_and(|key| key.sign(b"x").is_ok())
+                .is_ok_and(|key| key.sign(&ToBeSigned::for_test(b"x")).is_ok())
         };
         if keys.conditions().iter().any(|(store, _)| signs(*store)) {
             alive.insert(id);
@@ -105,7 +109,7 @@ async fn every_change_is_unmade(hierarchy: Hierarchy) {
     .await;
     is_unmade(&plane, &faults, async |authority| {
         let bundle = authority.bundle().0;
-        let gate = GateOpen::after_every_acknowledgement(bundle.version());
+        let gate = GateOpen::for_test(bundle.version());
         authority.activate_root(gate, after(4)).await.map(drop)
     })
     .await;

@@ -1,11 +1,12 @@
 //! Certificates that overtake a change or the removal of their registration: authorized before
 //! memory knows of it, logged after its entry, and given out.
 
+use countersign_store::testing::{Gate, gated};
+use countersign_store::{DataDir, Kind};
+
 use super::super::Stores;
 use super::super::opening::KEYS;
 use super::*;
-use crate::store::testing::{Gate, gated};
-use crate::store::{DataDir, Kind};
 
 /// A control plane whose commits wait when a test says so.
 async fn waiting() -> (Plane, Arc<Gate>) {

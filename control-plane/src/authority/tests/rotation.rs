@@ -1,4 +1,7 @@
-use super::super::{Change, GateOpen, SlotState};
+use countersign_fleet::Change;
+use countersign_fleet::gate::GateOpen;
+
+use super::super::SlotState;
 use super::*;
 
 fn states(plane: &Plane) -> (Vec<SlotState>, Vec<SlotState>) {
@@ -50,7 +53,7 @@ async fn root_that_is_not_valid_yet_signs_nothing() {
     plane.authority.prepare_root(ahead).await.unwrap();
     let version = plane.authority.bundle().0.version().to_owned();
     let activate = async |now| {
-        let gate = GateOpen::after_every_acknowledgement(&version);
+        let gate = GateOpen::for_test(&version);
         plane.authority.activate_root(gate, now).await
     };
     let refused = activate(after(1)).await.unwrap_err().to_string();
@@ -66,7 +69,7 @@ async fn root_is_activated_only_through_its_gate() {
     let node = plane.attest("/node/a").await;
     let old = plane.enrol(&node, &EntitlementId::node()).await;
     let before = plane.authority.bundle();
-    let stale = GateOpen::after_every_acknowledgement(before.0.version());
+    let stale = GateOpen::for_test(before.0.version());
     let prepared = plane.authority.prepare_root(after(1)).await.unwrap();
     let resumed = plane.authority.prepare_root(after(2)).await.unwrap();
     assert_eq!(prepared.key_id, resumed.key_id);
@@ -80,7 +83,7 @@ async fn root_is_activated_only_through_its_gate() {
         plane.authority.prepared_root().unwrap().key_id,
         prepared.key_id
     );
-    let gate = GateOpen::after_every_acknowledgement(bundle.version());
+    let gate = GateOpen::for_test(bundle.version());
     let active = plane.authority.activate_root(gate, after(5)).await.unwrap();
     assert_eq!(
         (active.key_id, active.state),
@@ -100,7 +103,7 @@ async fn retired_root_stays_while_something_lives_under_it() {
     let node = plane.attest("/node/a").await;
     let svid = plane.enrol(&node, &EntitlementId::node()).await;
     plane.authority.prepare_root(after(1)).await.unwrap();
-    let gate = GateOpen::after_every_acknowledgement(plane.authority.bundle().0.version());
+    let gate = GateOpen::for_test(plane.authority.bundle().0.version());
     plane.authority.activate_root(gate, after(2)).await.unwrap();
     let plane = plane.restart(after(3)).await;
     let last = svid.lifetime.not_after;

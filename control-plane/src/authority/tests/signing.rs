@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use countersign_ca::key::{CaKey, KeyError, KeyStore, StoreKind, ToBeSigned};
+use countersign_keys::{DiskKeys, Stores};
+use countersign_registry::{Kept, Registry, authorize};
+
 use super::*;
-use crate::ca::keys::{CaKey, DiskKeys, KeyError, KeyStore, StoreKind, Stores};
-use crate::registry::authorize;
 
 #[derive(Debug)]
 struct Watching {
@@ -100,11 +102,11 @@ impl CaKey for Watching {
         self.inner.spki()
     }
 
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+    fn sign(&self, message: &ToBeSigned) -> Result<Vec<u8>, KeyError> {
         self.witness.signatures.fetch_add(1, Ordering::Relaxed);
-        if !self.witness.is_logged(message) {
+        if !self.witness.is_logged(message.as_bytes()) {
             let mut missing = self.witness.not_in_the_log.lock().unwrap();
-            missing.push(message.to_vec());
+            missing.push(message.as_bytes().to_vec());
         }
         let meanwhile = self.witness.meanwhile.lock().unwrap().take();
         meanwhile.map_or(Ok(()), |run| run())?;
@@ -119,7 +121,7 @@ pub(super) async fn watched(dir: &Path) -> (Arc<Authority>, Arc<Witness>) {
         ..Witness::default()
     });
     let seen = witness.clone();
-    let keys = move |dir: &crate::store::DataDir| -> Result<Stores, AuthorityError> {
+    let keys = move |dir: &countersign_store::DataDir| -> Result<Stores, AuthorityError> {
         let inner = DiskKeys::new(&dir.subdirectory("keys").unwrap());
         let witness = seen;
         let watching = Box::new(WatchingStore { inner, witness });
@@ -169,14 +171,16 @@ async fn log_that_takes_nothing_stops_the_signer() {
     let own = EntitlementId::node();
     let key = proven(&fresh_key(), &own);
     // An entry is at most 65,535 bytes: names that do not fit are refused before anything is signed.
-    let subject = crate::issue::profile::Subject {
-        entitlement: "x".repeat(70_000),
-        ..crate::issue::profile::Subject::server(
-            authority.trust_domain(),
-            MINUTE,
-            &authority.settings.times,
-        )
-    };
+    let mut long = registration("/web", "/node/a");
+    long.owner = "x".repeat(70_000);
+    let entitlement = long.key.entitlement_id();
+    let mut registry = Registry::new(authority.read().registry.defaults(), Policy::default());
+    registry.insert(Kept {
+        registration: long,
+        key_epoch: 0,
+    });
+    let authorized = authorize(&registry, &node, &entitlement, start()).unwrap();
+    let subject = authority.subject(authorized);
     let refused = authority
         .issue(subject.into(), key.spki(), |_| Ok(()), start())
         .await;

@@ -1,8 +1,9 @@
 //! CAs whose keys are in a token that comes and goes.
 
+use countersign_keys::testing::{PIN, SoftToken, with_token};
+
 use super::super::{StoreKind, StoreState};
 use super::*;
-use crate::ca::keys::testing::{PIN, SoftToken, with_token};
 
 macro_rules! this_test {
     ($name:literal) => {

@@ -1,21 +1,23 @@
 //! Certificates that are in the log and that nobody was given.
 
+use countersign_attest::Attestor;
+use countersign_attest::nodes::StoredNode;
+use countersign_ca::key::KeyError;
+use countersign_issue::issuance::Issuance;
+use countersign_issue::request::Requested;
+use countersign_model::Seq;
 use countersign_proto::log::Refused;
 use countersign_proto::log::entry::What;
+use countersign_refusal::Denied;
+use countersign_registry::{Kept, authorize};
+use countersign_store::{Change as Write, Kind};
 use futures_util::FutureExt as _;
 use rcgen::CertificateParams;
 
-use super::super::{Denied, HandSigned};
+use super::super::HandSigned;
 use super::log::{everything, told};
 use super::signing::watched;
 use super::*;
-use crate::attest::Attestor;
-use crate::attest::nodes::StoredNode;
-use crate::ca::keys::KeyError;
-use crate::issue::issuance::Issuance;
-use crate::issue::request::Requested;
-use crate::registry::{Kept, authorize};
-use crate::store::{Change as Write, Kind, Seq};
 
 /// Runs a call until its entry waits for the disk, then `meanwhile`, then the call to its end.
 async fn interrupted<T>(call: impl Future<Output = T>, meanwhile: impl FnOnce()) -> T {

@@ -1,9 +1,10 @@
 //! Waivers: logged, bounded, and over with the rotation that they are for.
 
+use countersign_fleet::gate::GateOpen;
+
 use super::super::{Act, Reason};
 use super::log::told;
 use super::*;
-use crate::authority::GateOpen;
 
 const PROXY: &str = "spiffe://example.org/node/a proxy";
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -86,7 +87,7 @@ async fn waiver_opens_for_no_later_rotation() {
     plane.authority.prepare_root(start()).await.unwrap();
     waive(&plane, &[PROXY], 24 * HOUR).await.unwrap();
     let version = plane.authority.bundle().0.version().to_owned();
-    let gate = GateOpen::after_every_acknowledgement(&version);
+    let gate = GateOpen::for_test(&version);
     plane.authority.activate_root(gate, after(1)).await.unwrap();
     plane.authority.prepare_root(after(2)).await.unwrap();
     assert_eq!(waived(&plane, after(2)), [""; 0]);

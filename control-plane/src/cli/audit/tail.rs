@@ -11,10 +11,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tlog_tiles::Tile;
 
-use super::DEFAULT_LOG;
 use super::folder::{Folder, WIDTH, full};
 use super::keys::LogKeys;
-use super::{bundle, entry};
+use super::{DEFAULT_LOG, bundle, entry};
 use crate::cli::output::{Items, Output};
 
 pub(super) const EXAMPLES: &str = "Examples:\n  \

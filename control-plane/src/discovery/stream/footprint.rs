@@ -8,7 +8,7 @@ use countersign_discovery::{
 use countersign_envoy::SECRET_TYPE;
 use countersign_proto::ENTITLEMENT_TYPE;
 
-use crate::footprint::{alone, kept_by};
+use countersign_footprint::{alone, kept_by};
 
 /// Everything that is asked for is there.
 struct Everything;

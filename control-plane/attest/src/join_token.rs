@@ -1,0 +1,173 @@
+//! One-time join tokens: 256 random bits, kept only as a hash, burnt by compare-and-set.
+//!
+//! A token is burnt for a key. Whoever shows the same token with the same key again has lost the
+//! answer: that is a repeat, and no replay. With another key it is one.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use countersign_model::{Seq, SpiffeId};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use countersign_refusal::Denied;
+
+/// How long a token may wait to be used.
+pub const TTL: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(24 * 3_600);
+/// Most tokens that are remembered, used and expired ones included.
+pub const MAX_TOKENS: usize = 100_000;
+/// Longest token that is looked at, in bytes.
+const MAX_TOKEN_BYTES: usize = 64;
+/// How long after its end a token is remembered, so that a replay is told from a guess.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
+
+/// The SHA-256 of a token, lower-case hex: all that is kept of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TokenHash(String);
+
+impl TokenHash {
+    /// The hash of what a caller sent; `None` for what no token of ours can be.
+    pub fn of(token: &str) -> Option<Self> {
+        let charset = token
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let fits = charset && (1..=MAX_TOKEN_BYTES).contains(&token.len());
+        fits.then(|| Self(hex::encode(Sha256::digest(token))))
+    }
+
+    /// A hash that was stored.
+    pub fn stored(text: String) -> Self {
+        Self(text)
+    }
+
+    /// As it is stored.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A new token, lower-case hex.
+pub fn generate() -> Option<String> {
+    let mut random = Zeroizing::new([0; 32]);
+    rand::fill(&mut *random).ok()?;
+    Some(hex::encode(*random))
+}
+
+/// What is kept of a token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// For which node.
+    pub node: SpiffeId,
+    /// Until when it can be used.
+    pub expires_at: Timestamp,
+    /// When it was used, or revoked.
+    pub used_at: Option<Timestamp>,
+    /// For which key: SHA-256 of its SubjectPublicKeyInfo, lower-case hex. Absent in older records.
+    #[serde(default)]
+    pub used_by: Option<String>,
+    /// It was not used, and its node was evicted.
+    #[serde(default)]
+    pub is_revoked: bool,
+}
+
+/// A token and the commit that wrote it last: for compare-and-set, and, once it is used, the
+/// number of the lineage that it began.
+#[derive(Clone, Debug)]
+pub struct KnownToken {
+    /// The token.
+    pub token: Token,
+    /// The commit.
+    pub seq: Seq,
+}
+
+impl Token {
+    /// Whether it may be burnt for this key now, or was. The reason of a refusal is for the log,
+    /// never for the caller.
+    pub fn check(&self, spki_sha256: &[u8; 32], now: Timestamp) -> Result<(), Denied> {
+        if self.is_revoked {
+            Err(self.revocation())
+        } else if self.used_at.is_some() {
+            self.was_used_by(spki_sha256)
+                .then_some(())
+                .ok_or_else(|| self.used())
+        } else if self.is_over(now) {
+            let (node, end) = (&self.node, self.expires_at);
+            let message = format!("the join token of {node} has expired at {end}");
+            Err(refused("token_expired", message))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The token as it is once it is burnt for a key.
+    pub fn burnt(&self, spki_sha256: &[u8; 32], now: Timestamp) -> Self {
+        Self {
+            used_at: Some(now),
+            used_by: Some(hex::encode(spki_sha256)),
+            ..self.clone()
+        }
+    }
+
+    /// Whether it could still be burnt.
+    pub fn is_unused(&self, now: Timestamp) -> bool {
+        self.used_at.is_none() && !self.is_over(now)
+    }
+
+    /// The token as it is once its node is evicted.
+    pub fn revoked(&self, now: Timestamp) -> Self {
+        Self {
+            used_at: Some(now),
+            is_revoked: true,
+            ..self.clone()
+        }
+    }
+
+    fn revocation(&self) -> Denied {
+        let node = &self.node;
+        let message = format!("{node} was evicted after this join token was made for it");
+        refused("token_revoked", message)
+    }
+
+    /// Whether it was burnt for this key.
+    pub fn was_used_by(&self, spki_sha256: &[u8; 32]) -> bool {
+        let used_by = self.used_by.as_deref();
+        used_by.is_some_and(|used_by| used_by == hex::encode(spki_sha256))
+    }
+
+    /// Whether its time to be used is over.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        now > self.expires_at
+    }
+
+    /// The refusal of a token that was burnt before, or in this moment by somebody else.
+    pub fn used(&self) -> Denied {
+        let node = &self.node;
+        let when = self.used_at.map(|at| format!(" at {at}"));
+        let when = when.unwrap_or_default();
+        refused(
+            "token_used",
+            format!("the join token of {node} was used before{when}"),
+        )
+    }
+
+    /// Whether nothing is learnt from remembering it.
+    pub fn is_forgotten(&self, now: Timestamp) -> bool {
+        now.duration_since(self.expires_at) > REMEMBERED
+    }
+}
+
+/// The refusal of a token that was never made, or long ago.
+pub fn unknown() -> Denied {
+    refused("token_unknown", "no such join token".to_owned())
+}
+
+fn refused(code: &'static str, message: String) -> Denied {
+    Denied {
+        code,
+        message,
+        remedy: "make a new token with `countersign token create`",
+    }
+}

@@ -1,0 +1,390 @@
+//! Nodes that attested, and by which of their keys they are recognised.
+//!
+//! A node is recognised by its newest key, or by the one before while the change is under way.
+//! An attestation begins a new lineage, numbered by the commit that made it durable: of two at the
+//! same moment one is the later, and only that one is the node's. Keys from before it recognise
+//! nobody.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use countersign_model::tables::give_back;
+use countersign_model::{Seq, Serial, SpiffeId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::steady::Steady;
+use super::{AttestedNode, Attestor};
+
+/// Most nodes that are known: 8,700 new ones a day, for each is remembered for `REMEMBERED`. Each
+/// takes a join token of the operator's, and a third of a kilobyte.
+pub const MAX_NODES: usize = 262_144;
+/// A node is forgotten this long after the last credential that is known of it ended: operators see
+/// until then what it was, and what it was given has long ended. A start knows of credentials that are
+/// valid, of the attestation and of the eviction.
+const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// How many of a node's newest keys are recognised.
+const KEYS: usize = 2;
+
+/// What is stored of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredNode {
+    /// When it attested last.
+    pub attested_at: Timestamp,
+    /// How; a join token where an older record does not say.
+    #[serde(default)]
+    pub attestor: Attestor,
+    /// Node keys certified at earlier log indexes belong to an earlier lineage.
+    pub lineage_from: u64,
+    /// Since when the lineage is ended by hand, and why.
+    #[serde(default)]
+    pub evicted: Option<(Timestamp, String)>,
+    /// What was certified for the node at earlier log indexes ended with an eviction.
+    #[serde(default)]
+    pub ended_below: u64,
+}
+
+impl StoredNode {
+    /// A node that attests now, as the log has so many entries. What an eviction ended stays so:
+    /// all that was certified before, and not only before the eviction's entry, for an enrolment may
+    /// have been under way.
+    pub fn attesting(before: Option<&Self>, log_size: u64, now: Timestamp) -> Self {
+        let ended_below = before.map_or(0, |before| match before.evicted {
+            Some(_) => log_size,
+            None => before.ended_below,
+        });
+        Self {
+            attested_at: now,
+            attestor: Attestor::JoinToken,
+            lineage_from: log_size,
+            evicted: None,
+            ended_below,
+        }
+    }
+
+    /// The same node once the entry at a log index has put it out.
+    pub fn evicted(&self, index: u64, reason: &str, now: Timestamp) -> Self {
+        Self {
+            lineage_from: index + 1,
+            evicted: Some((now, reason.to_owned())),
+            ended_below: index + 1,
+            ..self.clone()
+        }
+    }
+
+    /// Whether what was certified for the node at a log index ended with an eviction.
+    fn has_ended(&self, index: u64) -> bool {
+        self.evicted.is_some() || index < self.ended_below
+    }
+
+    /// The newest act on it.
+    fn changed_at(&self) -> Timestamp {
+        let evicted_at = self.evicted.as_ref().map(|(at, _)| *at);
+        evicted_at.map_or(self.attested_at, |at| at.max(self.attested_at))
+    }
+}
+
+/// The newest attestation of a node.
+#[derive(Clone, Debug)]
+pub struct Attested {
+    /// The number of the lineage that it began.
+    pub lineage: u64,
+    /// When it was.
+    pub at: Timestamp,
+    /// Serials of the certificates whose keys it is recognised by, newest first.
+    pub serials: Vec<Serial>,
+    /// NotAfter of the newest certificate that it was given, over all its entitlements.
+    pub credential_not_after: Timestamp,
+    /// When the lineage was ended by hand, and why.
+    pub evicted: Option<(Timestamp, String)>,
+}
+
+/// A key that was certified for a node.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeKey {
+    /// Where in the log, or where it counts as being.
+    pub index: u64,
+    /// SHA-256 over its SubjectPublicKeyInfo.
+    pub spki_sha256: [u8; 32],
+    /// Of the certificate.
+    pub serial: Serial,
+}
+
+impl NodeKey {
+    /// The key of the certificate with this serial.
+    pub fn new(serial: Serial, spki_sha256: [u8; 32]) -> Self {
+        Self {
+            index: serial.index(),
+            spki_sha256,
+            serial,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Node {
+    stored: StoredNode,
+    /// The commit that wrote it last.
+    lineage: Seq,
+    /// Newest last.
+    keys: Vec<NodeKey>,
+    credential_not_after: Timestamp,
+}
+
+impl Node {
+    fn as_attested(&self, id: &SpiffeId) -> AttestedNode {
+        AttestedNode::new(id.clone(), self.stored.attestor, self.lineage)
+    }
+}
+
+/// Every node, by ID.
+#[derive(Debug, Default)]
+pub struct Nodes {
+    known: HashMap<SpiffeId, Node>,
+    steady: Steady,
+}
+
+impl Nodes {
+    /// A node attested or was evicted, by this commit: keys of an earlier lineage go. What is older
+    /// than what is known changes nothing, and its proof is not current.
+    pub fn written(&mut self, id: &SpiffeId, stored: StoredNode, lineage: Seq) -> AttestedNode {
+        let proof = AttestedNode::new(id.clone(), stored.attestor, lineage);
+        let end = stored.changed_at();
+        let node = self.known.entry(id.clone()).or_insert_with(|| Node {
+            stored: stored.clone(),
+            lineage,
+            keys: Vec::new(),
+            credential_not_after: end,
+        });
+        if lineage >= node.lineage {
+            node.keys.retain(|key| key.index >= stored.lineage_from);
+            node.stored = stored;
+            node.lineage = lineage;
+        }
+        proof
+    }
+
+    /// The proof of an attestation again, while it is the newest of its node.
+    pub fn of_lineage(&self, id: &SpiffeId, lineage: Seq) -> Option<AttestedNode> {
+        let node = self.known.get(id).filter(|node| node.lineage == lineage)?;
+        Some(node.as_attested(id))
+    }
+
+    /// Whether a certificate at a log index belongs to an earlier lineage of a node.
+    pub fn is_earlier(&self, id: &SpiffeId, index: u64) -> bool {
+        let node = self.known.get(id);
+        node.is_some_and(|node| index < node.stored.lineage_from)
+    }
+
+    /// A node key was certified.
+    pub fn certified(&mut self, id: &SpiffeId, key: NodeKey) {
+        let Some(node) = self.known.get_mut(id) else {
+            return;
+        };
+        if key.index < node.stored.lineage_from {
+            return;
+        }
+        node.keys.push(key);
+        node.keys.sort_unstable_by_key(|key| key.index);
+        let excess = node.keys.len().saturating_sub(KEYS);
+        node.keys.drain(..excess);
+    }
+
+    /// A certificate for a node or one of its workloads was issued.
+    pub fn credited(&mut self, id: &SpiffeId, not_after: Timestamp) {
+        if let Some(node) = self.known.get_mut(id) {
+            node.credential_not_after = node.credential_not_after.max(not_after);
+        }
+    }
+
+    /// The node that a handshake has shown, where this is one of its current keys.
+    pub fn recognise(&self, id: &SpiffeId, spki_sha256: &[u8; 32]) -> Option<AttestedNode> {
+        // The text that is kept here: what is issued to the node shares it.
+        let (id, node) = self.known.get_key_value(id)?;
+        let known = node.keys.iter().any(|key| key.spki_sha256 == *spki_sha256);
+        known.then(|| node.as_attested(id))
+    }
+
+    /// Whether a key of a node can be recognised as one certified at a log index: the node has
+    /// neither attested nor been evicted since then, nor since the time at which it was certified.
+    pub fn may_adopt(&self, id: &SpiffeId, index: u64, certified_at: Timestamp) -> bool {
+        let stored = self.known.get(id).map(|node| &node.stored);
+        stored.is_some_and(|stored| {
+            // Certificates speak in whole seconds.
+            let is_after = stored.attested_at.as_second() <= certified_at.as_second();
+            is_after && stored.lineage_from <= index && stored.evicted.is_none()
+        })
+    }
+
+    /// Recognises such a key from now on; `None` where it [cannot](Self::may_adopt) be.
+    pub fn adopt(
+        &mut self,
+        id: &SpiffeId,
+        key: NodeKey,
+        certified_at: Timestamp,
+    ) -> Option<AttestedNode> {
+        if !self.may_adopt(id, key.index, certified_at) {
+            return None;
+        }
+        self.certified(id, key);
+        self.recognise(id, &key.spki_sha256)
+    }
+
+    /// Whether a node has not attested anew since this proof was made: whoever holds an older key
+    /// may have been sent away by that.
+    pub fn is_current(&self, proof: &AttestedNode) -> bool {
+        let node = self.known.get(proof.id());
+        node.is_some_and(|node| node.lineage == proof.lineage)
+    }
+
+    /// The ID of a node, in the text that is kept here.
+    pub fn known(&self, id: &SpiffeId) -> Option<&SpiffeId> {
+        self.known.get_key_value(id).map(|(id, _)| id)
+    }
+
+    /// Whether this ID is a node's.
+    pub fn contains(&self, id: &SpiffeId) -> bool {
+        self.known.contains_key(id)
+    }
+
+    /// Whether what was certified for a node at a log index ended with an eviction.
+    pub fn is_ended(&self, id: &SpiffeId, index: u64) -> bool {
+        let node = self.known.get(id);
+        node.is_some_and(|node| node.stored.has_ended(index))
+    }
+
+    /// The IDs of all nodes.
+    pub fn ids(&self) -> impl Iterator<Item = &SpiffeId> {
+        self.known.keys()
+    }
+
+    /// What is stored of a node.
+    pub fn stored(&self, id: &SpiffeId) -> Option<&StoredNode> {
+        Some(&self.known.get(id)?.stored)
+    }
+
+    /// Until when something that a node was given is valid.
+    pub fn credential_not_after(&self, id: &SpiffeId) -> Option<Timestamp> {
+        Some(self.known.get(id)?.credential_not_after)
+    }
+
+    /// The newest attestation of a node, for operators.
+    pub fn attestation(&self, id: &SpiffeId) -> Option<Attested> {
+        let node = self.known.get(id)?;
+        Some(Attested {
+            lineage: node.lineage.0,
+            at: node.stored.attested_at,
+            serials: node.keys.iter().rev().map(|key| key.serial).collect(),
+            credential_not_after: node.credential_not_after,
+            evicted: node.stored.evicted.clone(),
+        })
+    }
+
+    /// Whether there is room for one more, or it is known already.
+    pub fn has_room_for(&self, id: &SpiffeId) -> bool {
+        self.known.len() < MAX_NODES || self.known.contains_key(id)
+    }
+
+    /// Notes what the clock says, and answers whether nodes may be forgotten by it: it is
+    /// steady.
+    pub fn may_forget(&mut self, now: Timestamp) -> bool {
+        self.steady.at(now)
+    }
+
+    /// Nodes whose last credential ended long ago, and the commits that wrote them last. To be asked
+    /// where they [may be](Self::may_forget) forgotten.
+    pub fn forgettable(&self, now: Timestamp) -> impl Iterator<Item = (SpiffeId, Seq)> {
+        let is_over = move |node: &Node| {
+            let end = node.credential_not_after.checked_add(REMEMBERED);
+            end.is_ok_and(|end| end < now)
+        };
+        let over = self.known.iter().filter(move |(_, node)| is_over(node));
+        over.map(|(id, node)| (id.clone(), node.lineage))
+    }
+
+    /// Forgets nodes that were not written again since.
+    pub fn forget(&mut self, nodes: &[(SpiffeId, Seq)]) {
+        for (id, seq) in nodes {
+            if self.known.get(id).is_some_and(|node| node.lineage == *seq) {
+                self.known.remove(id);
+            }
+        }
+        give_back(&mut self.known);
+    }
+
+    /// How many are known.
+    pub fn count(&self) -> usize {
+        self.known.len()
+    }
+
+    /// ID, last attestation and end of the newest credential of the nodes that are not evicted.
+    pub fn iter(&self) -> impl Iterator<Item = (&SpiffeId, Timestamp, Timestamp)> {
+        let here = self.known.iter();
+        here.filter(|(_, node)| node.stored.evicted.is_none())
+            .map(|(id, node)| (id, node.stored.attested_at, node.credential_not_after))
+    }
+
+    /// When a node attested last.
+    pub fn attested_at(&self, id: &SpiffeId) -> Option<Timestamp> {
+        Some(self.known.get(id)?.stored.attested_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(lineage_from: u64) -> StoredNode {
+        StoredNode::attesting(None, lineage_from, Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn nodes_are_bounded_and_forgotten() {
+        let mut nodes = Nodes::default();
+        let id = |n: usize| SpiffeId::new(&format!("spiffe://example.org/node/{n}")).unwrap();
+        for n in 0..MAX_NODES {
+            assert!(nodes.has_room_for(&id(n)));
+            nodes.written(&id(n), stored(0), Seq(n as u64));
+        }
+        assert!(!nodes.has_room_for(&id(MAX_NODES)) && nodes.has_room_for(&id(7)));
+        let (kept, end) = (id(3), Timestamp::UNIX_EPOCH + REMEMBERED);
+        nodes.credited(&kept, Timestamp::UNIX_EPOCH + Duration::from_secs(2));
+        assert_eq!(nodes.forgettable(end).count(), 0);
+        let over: Vec<_> = nodes.forgettable(end + Duration::from_secs(1)).collect();
+        // It attested anew while what is over was being removed from the store.
+        nodes.written(&id(5), stored(0), Seq(u64::MAX));
+        nodes.forget(&over);
+        assert!(nodes.contains(&kept) && nodes.contains(&id(5)));
+        assert_eq!(nodes.count(), 2);
+        assert!(
+            nodes.known.capacity() < MAX_NODES / 16,
+            "{}",
+            nodes.known.capacity()
+        );
+    }
+
+    /// An enrolment that was logged between the entry of an eviction and its end.
+    #[test]
+    fn what_an_eviction_overtook_has_ended() {
+        let now = Timestamp::UNIX_EPOCH;
+        let evicted = stored(3).evicted(7, "key copied", now);
+        assert!(evicted.has_ended(6) && evicted.has_ended(8));
+        let back = StoredNode::attesting(Some(&evicted), 10, now);
+        assert!(back.has_ended(9) && !back.has_ended(10));
+        let again = StoredNode::attesting(Some(&back), 20, now);
+        assert!(!again.has_ended(10), "no eviction ended it");
+    }
+
+    #[test]
+    fn lineage_is_numbered_by_its_commit() {
+        let id = SpiffeId::new("spiffe://example.org/node/a").unwrap();
+        let mut nodes = Nodes::default();
+        // As seen by memory: the earlier commit after the later one, at the same log index.
+        let later = nodes.written(&id, stored(7), Seq(11));
+        let earlier = nodes.written(&id, stored(7), Seq(10));
+        assert!(nodes.is_current(&later) && !nodes.is_current(&earlier));
+        assert_eq!(nodes.of_lineage(&id, Seq(11)), Some(later));
+        assert_eq!(nodes.of_lineage(&id, Seq(10)), None);
+        assert!(nodes.is_earlier(&id, 6) && !nodes.is_earlier(&id, 7));
+    }
+}

@@ -1,0 +1,329 @@
+//! The issuance log: durability before the signature.
+//!
+//! A certificate is prepared for the coordinate that its entry will have, and appended under it in
+//! the same step: indexes have no holes, and the serial says where in the log to look. The bytes
+//! are kept by `countersign-tlog`; what they mean is in [`super::entries`].
+
+mod found;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use aws_lc_rs::rand;
+use countersign_issue::issuance::Issuance;
+use countersign_issue::{Linted, PrepareError};
+use countersign_model::{Serial, TrustDomain};
+use countersign_proto::log::entry::What;
+use countersign_refusal::RefusedWrites;
+use countersign_tlog::{self as tlog, AppendError, LogError};
+use jiff::Timestamp;
+
+use super::entries;
+use found::Found;
+
+/// Folder of the log within the data directory.
+pub const FOLDER: &str = "log";
+/// The key that signs checkpoints, within the data directory: it is no CA key.
+const CHECKPOINT_KEY: &str = "log.key";
+
+/// No `voided` entry is longer: a time and an index.
+const VOIDED_BYTES: usize = 64;
+
+/// The log of this control plane.
+#[derive(Debug)]
+pub struct Log {
+    id: u32,
+    entries: Arc<tlog::Log>,
+    refused: RefusedWrites,
+    found: Found,
+}
+
+/// Why the log took no certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum NotLogged {
+    /// It was not prepared.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    /// It was prepared for another place: a bug.
+    #[error("the certificate was prepared for another place in the log than the one it was given")]
+    OtherSerial,
+    /// The operating system gives no random bytes for a serial.
+    #[error("the operating system gives no random bytes")]
+    NoRandom,
+    /// A serial has no room for another index.
+    #[error("the issuance log is full")]
+    Full,
+}
+
+/// A to-be-signed certificate that is durable in the log. Only [`Log`] makes one.
+#[derive(Debug)]
+pub struct Logged {
+    issuance: Box<Issuance>,
+}
+
+impl Logged {
+    /// What the log holds.
+    pub fn issuance(&self) -> &Issuance {
+        &self.issuance
+    }
+
+    /// For tests of what is made of it.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn for_test(issuance: Issuance) -> Self {
+        Self {
+            issuance: Box::new(issuance),
+        }
+    }
+
+    /// What the log holds, given up.
+    pub fn into_issuance(self) -> Box<Issuance> {
+        self.issuance
+    }
+}
+
+/// An entry that was read back. Only [`Log`] makes one.
+#[derive(Debug)]
+pub struct Noted {
+    index: u64,
+    at: Timestamp,
+    what: Option<What>,
+}
+
+/// What an entry says.
+#[derive(Debug)]
+pub enum Said {
+    /// A certificate is to be signed.
+    Issued(Logged),
+    /// Anything else.
+    Other(Box<What>),
+    /// A newer version wrote it.
+    Unknown,
+}
+
+impl Noted {
+    /// For tests of what reads the log.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn for_test(index: u64, at: Timestamp, what: Option<What>) -> Self {
+        Self { index, at, what }
+    }
+
+    /// Its place in the log.
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// When it was made.
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// Its message; `None` for a kind that a newer version wrote.
+    pub fn what(&self) -> Option<&What> {
+        self.what.as_ref()
+    }
+
+    /// What it says. A certificate that was read back from the log is durable by nature.
+    ///
+    /// # Errors
+    /// The certificate does not read.
+    pub fn said(self) -> Result<Said, LogError> {
+        Ok(match self.what {
+            Some(What::Issued(issued)) => {
+                let issuance = entries::issuance(self.at, issued);
+                let issuance = Box::new(issuance.map_err(|_| damaged(self.index))?);
+                Said::Issued(Logged { issuance })
+            }
+            Some(other) => Said::Other(Box::new(other)),
+            None => Said::Unknown,
+        })
+    }
+}
+
+impl Log {
+    /// Opens the log in the data directory, or makes it.
+    pub fn open(id: u32, trust_domain: &TrustDomain, data_dir: &Path) -> Result<Self, LogError> {
+        let options = options(id, trust_domain, data_dir);
+        Ok(Self {
+            id,
+            entries: Arc::new(tlog::Log::open(&options)?),
+            refused: RefusedWrites::default(),
+            found: Found::default(),
+        })
+    }
+
+    /// Opens the copy of a log under an id and a key of its own. What the log before it had signed
+    /// is moved to `kept`.
+    pub fn succeed(
+        id: u32,
+        trust_domain: &TrustDomain,
+        data_dir: &Path,
+        kept: &Path,
+    ) -> Result<Self, LogError> {
+        tlog::succeed(&options(id, trust_domain, data_dir), kept)?;
+        Self::open(id, trust_domain, data_dir)
+    }
+
+    /// Prepares a certificate for the next place in the log and makes it durable there: only then may
+    /// it be signed. `prepare` gets the serial that names the place, and must be short, for it runs
+    /// while the place is held.
+    ///
+    /// # Errors
+    /// It was not prepared, bears another serial, or is not in the log.
+    pub async fn append(
+        &self,
+        prepare: impl FnOnce(Serial) -> Result<Linted, PrepareError>,
+    ) -> Result<Logged, AppendError<NotLogged>> {
+        let mut prepared = None;
+        let make = |index| {
+            let serial = self.serial(index)?;
+            let issuance = prepare(serial)?.into_issuance();
+            if issuance.serial != serial {
+                return Err(NotLogged::OtherSerial);
+            }
+            let entry = entries::encode(issuance.issued_at, entries::issued(&issuance));
+            prepared = Some(issuance);
+            Ok(entry)
+        };
+        let appended = self.entries.append(make).await;
+        self.remember(&appended);
+        appended?;
+        let issuance = prepared.expect("an appended entry was made");
+        Ok(Logged { issuance })
+    }
+
+    /// Makes any other entry durable and says at which index.
+    pub async fn note(&self, at: Timestamp, what: What) -> Result<u64, LogError> {
+        let make = |_| Ok::<_, std::convert::Infallible>(entries::encode(at, what));
+        let appended = self.entries.append(make).await;
+        self.remember(&appended);
+        match appended {
+            Ok(index) => Ok(index),
+            Err(AppendError::Log(error)) => Err(error),
+            Err(AppendError::Made(never)) => match never {},
+        }
+    }
+
+    /// Whether entries are taken.
+    pub fn refused(&self) -> &RefusedWrites {
+        &self.refused
+    }
+
+    fn remember<E>(&self, appended: &Result<u64, AppendError<E>>) {
+        match appended {
+            Ok(_) => {
+                self.refused.taken();
+            }
+            Err(AppendError::Log(error @ (LogError::Refused(_) | LogError::Stopped))) => {
+                self.refused.refused(error.to_string());
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Whether the certificate of a serial is in the log. Reads the disk the first time.
+    pub fn holds(&self, serial: &Serial) -> Result<bool, LogError> {
+        self.found.or_look(serial, || {
+            let logged = self.read_back(serial.index())?;
+            Ok(logged.is_some_and(|logged| logged.issuance().serial == *serial))
+        })
+    }
+
+    /// The certificate at an index. `None` where it was pruned or is none.
+    ///
+    /// # Errors
+    /// The log cannot be read, or the entry does not read.
+    pub fn read_back(&self, index: u64) -> Result<Option<Logged>, LogError> {
+        let Some(bytes) = self.entries.entry(index)? else {
+            return Ok(None);
+        };
+        match noted(index, &bytes)?.said()? {
+            Said::Issued(logged) => Ok(Some(logged)),
+            Said::Other(_) | Said::Unknown => Ok(None),
+        }
+    }
+
+    /// When an entry was made; `None` where it was pruned.
+    pub fn made_at(&self, index: u64) -> Result<Option<Timestamp>, LogError> {
+        let bytes = self.entries.entry(index)?;
+        let made = bytes.map(|bytes| noted(index, &bytes).map(|noted| noted.at));
+        made.transpose()
+    }
+
+    /// Every retained entry from an index on.
+    pub fn scan(&self, from: u64) -> impl Iterator<Item = Result<Noted, LogError>> + use<> {
+        let entries = self.entries.scan(from);
+        entries.map(|entry| entry.and_then(|(index, bytes)| noted(index, &bytes)))
+    }
+
+    /// The indexes that retained entries from an index on void. Longer entries are not decoded.
+    pub fn voided(&self, from: u64) -> Result<BTreeSet<u64>, LogError> {
+        let mut voided = BTreeSet::new();
+        for entry in self.entries.scan(from) {
+            let (index, bytes) = entry?;
+            if bytes.len() > VOIDED_BYTES {
+                continue;
+            }
+            if let Some(What::Voided(it)) = noted(index, &bytes)?.what {
+                voided.insert(it.index);
+            }
+        }
+        Ok(voided)
+    }
+
+    /// Keeps the signature of a certificate beside its entry. One that power takes away is made
+    /// again from the entry.
+    pub fn keep_signature(&self, index: u64, signature: &[u8]) -> Result<(), LogError> {
+        self.entries.attach(index, signature)
+    }
+
+    /// The signature beside an entry.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn signature(&self, index: u64) -> Result<Option<Vec<u8>>, LogError> {
+        self.entries.attachment(index)
+    }
+
+    /// Which log this is: the first part of its serials.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// How many entries are durable.
+    pub fn size(&self) -> u64 {
+        self.entries.size()
+    }
+
+    /// The log as bytes: for checkpoints and retention, which block on the disk.
+    pub fn bytes(&self) -> &Arc<tlog::Log> {
+        &self.entries
+    }
+
+    /// The serial of the certificate at an index, which nothing else will ever have.
+    fn serial(&self, index: u64) -> Result<Serial, NotLogged> {
+        let mut random = [0; 8];
+        rand::fill(&mut random).map_err(|_| NotLogged::NoRandom)?;
+        Serial::new(self.id, index, random).map_err(|_| NotLogged::Full)
+    }
+}
+
+fn options(id: u32, trust_domain: &TrustDomain, data_dir: &Path) -> tlog::Options {
+    tlog::Options {
+        dir: data_dir.join(FOLDER),
+        key: data_dir.join(CHECKPOINT_KEY),
+        origin: format!("{}/countersign/log/{id:06x}", trust_domain.as_str()),
+    }
+}
+
+fn noted(index: u64, bytes: &[u8]) -> Result<Noted, LogError> {
+    let (at, what) = entries::decode(bytes).map_err(|_| damaged(index))?;
+    Ok(Noted { index, at, what })
+}
+
+fn damaged(index: u64) -> LogError {
+    LogError::Damaged(format!("entry {index} does not read"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,244 @@
+//! The fleet: what each node acknowledged and what was seen served there.
+//!
+//! Kept in memory alone: after a restart nothing counts as acknowledged until a node says so, and
+//! a node that is still away keeps the [`gate`] shut while a credential of it is unexpired.
+
+mod absent;
+pub mod gate;
+mod hub;
+mod report;
+mod roster;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use countersign_model::{EntitlementId, Serial, SpiffeId};
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use countersign_model::tables::give_back;
+
+pub use absent::Crowd;
+pub use hub::{Hub, News, Subscriber};
+pub use report::{Reported, ReportedKind};
+pub use roster::Roster;
+
+/// Most nodes whose word is remembered: as many as can have attested.
+const MAX_NODES: usize = countersign_attest::nodes::MAX_NODES;
+/// Most entitlements of one node whose acknowledgement is remembered.
+const MAX_ENDPOINTS: usize = 16_384;
+
+/// What changed, so that exactly the streams that see it wake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// One entitlement of a node: new, changed or taken away.
+    Entitlement(SpiffeId, EntitlementId),
+    /// A new SVID was published.
+    Svid(SpiffeId, EntitlementId),
+    /// The trust bundle.
+    Bundle,
+    /// CA slots changed without the bundle: the server's own SVID should be renewed.
+    Authorities,
+}
+
+/// A node that attested once.
+#[derive(Clone, Debug)]
+pub struct NodeRecord {
+    /// Its ID.
+    pub id: SpiffeId,
+    /// When it attested last.
+    pub attested_at: Timestamp,
+    /// NotAfter of the newest certificate that it was given, over all its entitlements.
+    pub credential_not_after: Timestamp,
+}
+
+/// What one node told.
+#[derive(Clone, Debug, Default)]
+pub struct NodeState {
+    /// The bundle that its own proxy installed.
+    pub bundle: Option<String>,
+    /// The serial that it installed, by entitlement.
+    pub acknowledged: BTreeMap<EntitlementId, Serial>,
+    /// The serial last seen in a handshake, by entitlement.
+    pub served: BTreeMap<EntitlementId, Serial>,
+    /// The consumers behind it, as last reported.
+    pub consumers: Vec<Reported>,
+    /// Those of them that are not kept while it is away.
+    pub crowd: Option<Crowd>,
+    /// When its stream was open.
+    pub sight: Sight,
+}
+
+/// When the stream of a node was open.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sight {
+    /// How many are open: more than one where one takes another over.
+    pub open: u32,
+    /// When the newest one opened.
+    pub since: Option<Timestamp>,
+    /// When the last one that ended did.
+    pub last: Option<Timestamp>,
+}
+
+/// What every node told.
+#[derive(Debug, Default)]
+pub struct Fleet {
+    nodes: Mutex<HashMap<SpiffeId, NodeState>>,
+    changed: watch::Sender<()>,
+}
+
+impl Fleet {
+    /// A new stream of a node: what it holds it says again. The consumers behind it stay until
+    /// it reports them anew, so that the gate cannot slip through between.
+    pub fn joined(&self, node: &SpiffeId, now: Timestamp) {
+        self.update(node, |state| {
+            state.bundle = None;
+            state.acknowledged.clear();
+            state.sight.since = Some(now);
+            state.sight.open += 1;
+        });
+    }
+
+    /// A stream of a node ended. With the last one most of what is behind it is kept as a number.
+    pub fn left(&self, node: &SpiffeId, now: Timestamp) {
+        self.update(node, |state| {
+            state.sight.last = Some(now);
+            state.sight.open = state.sight.open.saturating_sub(1);
+            if state.sight.open == 0 && state.crowd.is_none() {
+                let reported = std::mem::take(&mut state.consumers);
+                (state.consumers, state.crowd) = absent::split(reported);
+            }
+        });
+    }
+
+    /// When the stream of a node was open.
+    pub fn sight(&self, node: &SpiffeId) -> Option<Sight> {
+        Some(self.lock().get(node)?.sight)
+    }
+
+    /// The node's own proxy installed a bundle. A version that cannot be one of ours is not kept:
+    /// operators read it.
+    pub fn bundle_acknowledged(&self, node: &SpiffeId, version: &str) {
+        if !report::is_printable(version) {
+            return;
+        }
+        self.update(node, |state| state.bundle = Some(version.to_owned()));
+    }
+
+    /// The node installed a chain.
+    pub fn svid_acknowledged(&self, node: &SpiffeId, entitlement: EntitlementId, serial: Serial) {
+        self.note(node, |state| {
+            remember(&mut state.acknowledged, entitlement, serial);
+        });
+    }
+
+    /// A serial was seen in a handshake.
+    pub fn served(&self, node: &SpiffeId, entitlement: EntitlementId, serial: Serial) {
+        self.note(node, |state| {
+            remember(&mut state.served, entitlement, serial);
+        });
+    }
+
+    /// The consumers behind a node, all of them.
+    pub fn reported(&self, node: &SpiffeId, consumers: Vec<Reported>) {
+        self.update(node, |state| {
+            state.consumers = consumers;
+            state.crowd = None;
+        });
+    }
+
+    /// Says that somebody connected or left.
+    pub fn touch(&self) {
+        self.changed.send_replace(());
+    }
+
+    /// What a node told.
+    pub fn node(&self, node: &SpiffeId) -> NodeState {
+        self.lock().get(node).cloned().unwrap_or_default()
+    }
+
+    /// Marked changed by everything that could open the gate.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    fn update(&self, node: &SpiffeId, what: impl FnOnce(&mut NodeState)) {
+        self.note(node, what);
+        self.touch();
+    }
+
+    /// What cannot open the gate wakes nobody who waits for it.
+    fn note(&self, node: &SpiffeId, what: impl FnOnce(&mut NodeState)) {
+        let mut nodes = self.lock();
+        let has_room = nodes.len() < MAX_NODES;
+        match nodes.get_mut(node) {
+            Some(state) => what(state),
+            None if has_room => what(nodes.entry(node.clone()).or_default()),
+            // What is not remembered opens no gate.
+            None => {}
+        }
+    }
+
+    /// Forgets nodes that are not known any more, where there are more than so many.
+    pub fn keep_at_most(&self, most: usize, is_known: impl Fn(&SpiffeId) -> bool) {
+        let mut nodes = self.lock();
+        if nodes.len() > most {
+            nodes.retain(|node, _| is_known(node));
+            give_back(&mut nodes);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SpiffeId, NodeState>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn remember(
+    serials: &mut BTreeMap<EntitlementId, Serial>,
+    entitlement: EntitlementId,
+    serial: Serial,
+) {
+    if serials.len() < MAX_ENDPOINTS || serials.contains_key(&entitlement) {
+        serials.insert(entitlement, serial);
+    }
+}
+
+/// A moment as a wait that is over: whether `since` is at least `wait` before `now`.
+fn has_passed(since: Timestamp, wait: std::time::Duration, now: Timestamp) -> bool {
+    since.checked_add(wait).is_ok_and(|end| end <= now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nodes_told_is_bounded_and_forgotten() {
+        let fleet = Fleet::default();
+        let id = |n: usize| SpiffeId::new(&format!("spiffe://example.org/node/{n}")).unwrap();
+        (0..=MAX_NODES).for_each(|n| fleet.joined(&id(n), Timestamp::UNIX_EPOCH));
+        assert_eq!(fleet.lock().len(), MAX_NODES);
+        fleet.bundle_acknowledged(&id(MAX_NODES), "v1");
+        assert_eq!(fleet.node(&id(MAX_NODES)).bundle, None);
+        fleet.keep_at_most(MAX_NODES, |_| false);
+        assert_eq!(fleet.lock().len(), MAX_NODES, "none is too many");
+        fleet.keep_at_most(1, |node| *node == id(7));
+        assert_eq!(fleet.lock().len(), 1);
+        assert!(fleet.lock().capacity() < MAX_NODES / 16);
+    }
+
+    #[test]
+    fn what_one_node_told_is_bounded() {
+        let fleet = Fleet::default();
+        let node = SpiffeId::new("spiffe://example.org/node/a").unwrap();
+        let serial = Serial::new(0x01_0000, 1, [7; 8]).unwrap();
+        for n in 0..=MAX_ENDPOINTS {
+            let entitlement = EntitlementId::parse(&format!("reg-{n:032x}")).unwrap();
+            fleet.svid_acknowledged(&node, entitlement.clone(), serial);
+            fleet.served(&node, entitlement, serial);
+        }
+        let state = fleet.node(&node);
+        assert_eq!(state.acknowledged.len(), MAX_ENDPOINTS);
+        assert_eq!(state.served.len(), MAX_ENDPOINTS);
+    }
+}

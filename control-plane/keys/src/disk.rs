@@ -1,0 +1,71 @@
+//! Keys as PEM files (PKCS#8) in one directory, owner-only.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use countersign_serve::durable_file;
+use zeroize::Zeroizing;
+
+use super::software::SoftwareKey;
+use super::{CaKey, KeyError, KeyStore};
+
+/// The files.
+#[derive(Debug)]
+pub struct DiskKeys {
+    directory: PathBuf,
+}
+
+impl DiskKeys {
+    /// In this directory, which is there.
+    pub fn new(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+        }
+    }
+
+    fn path(&self, key_id: &str) -> PathBuf {
+        self.directory.join(format!("{key_id}.pem"))
+    }
+}
+
+impl KeyStore for DiskKeys {
+    fn create(&self) -> Result<Arc<dyn CaKey>, KeyError> {
+        let key = SoftwareKey::generate()?;
+        durable_file::write(&self.path(key.key_id()), key.to_pem().as_bytes()).map_err(
+            |error| {
+                let key_id = "new".to_owned();
+                KeyError::Io { key_id, error }
+            },
+        )?;
+        Ok(Arc::new(key))
+    }
+
+    fn load(&self, key_id: &str, _: &[u8]) -> Result<Arc<dyn CaKey>, KeyError> {
+        let damaged = || KeyError::Damaged(key_id.to_owned());
+        let pem = std::fs::read_to_string(self.path(key_id)).map_err(|error| {
+            let key_id = key_id.to_owned();
+            match error.kind() {
+                ErrorKind::NotFound => KeyError::Gone(key_id),
+                _ => KeyError::Io { key_id, error },
+            }
+        })?;
+        let pem = Zeroizing::new(pem);
+        let key = SoftwareKey::from_pem(&pem).map_err(|_| damaged())?;
+        if key.key_id() == key_id {
+            Ok(Arc::new(key))
+        } else {
+            Err(damaged())
+        }
+    }
+
+    fn destroy(&self, key_id: &str) -> Result<(), KeyError> {
+        match std::fs::remove_file(self.path(key_id)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(KeyError::Io {
+                key_id: key_id.to_owned(),
+                error,
+            }),
+            _ => Ok(()),
+        }
+    }
+}

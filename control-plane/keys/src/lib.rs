@@ -1,0 +1,43 @@
+//! Key stores: where CA keys are made, kept and used.
+//!
+//! Disk and memory hold keys in this process, PKCS#11 in a hardware token, which is asked through
+//! [`Patient`] alone: it may never answer. [`Stores`] are those that the configuration describes.
+
+mod calls;
+mod disk;
+mod memory;
+mod patient;
+mod pkcs11;
+mod series;
+mod software;
+mod stores;
+
+use std::path::PathBuf;
+
+use countersign_ca::key::{
+    CaKey, Condition, KeyError, KeyStore, StoreKind, StoreState, ToBeSigned,
+};
+use serde::Serialize;
+
+pub use calls::Bounds;
+pub use disk::DiskKeys;
+pub use patient::Patient;
+#[cfg(any(test, feature = "testing"))]
+pub use pkcs11::testing;
+pub use stores::Stores;
+
+/// Where a PKCS#11 token is found. Holds the path of the PIN, never the PIN.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pkcs11Settings {
+    /// The module, a shared library that is loaded into this process.
+    pub module: PathBuf,
+    /// Label of the token.
+    pub token: String,
+    /// Its serial number: tells tokens of one label apart.
+    pub serial: Option<String>,
+    /// File with the user PIN, owner-only.
+    pub pin_file: PathBuf,
+}
+
+#[cfg(test)]
+mod tests;

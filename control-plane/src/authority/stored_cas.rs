@@ -1,0 +1,80 @@
+//! CA certificates as they are stored.
+
+use countersign_ca::authorities::{Authorities, CaRecord};
+use countersign_ca::key::StoreKind;
+use countersign_ca::slots::SlotState;
+use countersign_issue::profile::Tier;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use countersign_store::{Change, Kind};
+
+/// A CA certificate and its slot, as JSON in the store.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StoredCa {
+    tier: Tier,
+    state: SlotState,
+    #[serde(default = "on_disk")]
+    store: Option<StoreKind>,
+    #[serde(default)]
+    key_identifier: Option<String>,
+    serial: String,
+    issued_by: String,
+    issued_at: Timestamp,
+    not_before: Timestamp,
+    not_after: Timestamp,
+    /// DER, hexadecimal.
+    certificate: String,
+}
+
+impl StoredCa {
+    fn new(record: &CaRecord, state: SlotState) -> Self {
+        Self {
+            tier: record.tier,
+            state,
+            store: record.store,
+            key_identifier: Some(record.key_identifier.clone()),
+            serial: record.serial.clone(),
+            issued_by: record.issued_by.clone(),
+            issued_at: record.issued_at,
+            not_before: record.not_before,
+            not_after: record.not_after,
+            certificate: hex::encode(&record.certificate),
+        }
+    }
+
+    /// The CA with this key; `None` where it is damaged.
+    pub(super) fn read(self, key_id: String) -> Option<(CaRecord, SlotState)> {
+        let record = CaRecord {
+            tier: self.tier,
+            store: self.store,
+            key_identifier: self.key_identifier.unwrap_or_else(|| key_id.clone()),
+            serial: self.serial,
+            issued_by: self.issued_by,
+            issued_at: self.issued_at,
+            not_before: self.not_before,
+            not_after: self.not_after,
+            certificate: hex::decode(self.certificate).ok()?.into(),
+            key_id,
+        };
+        Some((record, self.state))
+    }
+}
+
+/// What must be written to come from `before` to `after`.
+pub(super) fn changes(before: &Authorities, after: &Authorities) -> Vec<Change> {
+    let (changed, gone) = after.changed_since(before);
+    let put = |(record, state): (&CaRecord, SlotState)| {
+        let stored = StoredCa::new(record, state);
+        Change::put(Kind::Authority, record.key_id.clone(), &stored)
+    };
+    let remove = |key_id: &str| Change::remove(Kind::Authority, key_id.to_owned());
+    let put = changed.into_iter().map(put);
+    put.chain(gone.into_iter().map(remove)).collect()
+}
+
+/// Before a store was noted, every key was on disk.
+#[allow(clippy::unnecessary_wraps, reason = "the type of the field")]
+fn on_disk() -> Option<StoreKind> {
+    Some(StoreKind::Disk)
+}

@@ -1,0 +1,142 @@
+//! Entries, changes and preconditions.
+
+use countersign_model::Seq;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{StoreError, unsigned};
+
+/// What an entry is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Facts of the whole state: trust domain, epoch, log id, bundle sequence.
+    Meta,
+    /// A registration, by entitlement.
+    Registration,
+    /// A right that was taken away, by node and entitlement.
+    Tombstone,
+    /// A join token, by its hash.
+    Token,
+    /// A node that attested, by ID.
+    Node,
+    /// A CA certificate and its slot, by key id.
+    Authority,
+    /// Why no token attests a node, by its ID.
+    Ban,
+    /// For which root a consumer is not waited for, by its name.
+    Waiver,
+}
+
+impl Kind {
+    const ALL: [Self; 8] = [
+        Self::Meta,
+        Self::Registration,
+        Self::Tombstone,
+        Self::Token,
+        Self::Node,
+        Self::Authority,
+        Self::Ban,
+        Self::Waiver,
+    ];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Registration => "registration",
+            Self::Tombstone => "tombstone",
+            Self::Token => "token",
+            Self::Node => "node",
+            Self::Authority => "authority",
+            Self::Ban => "ban",
+            Self::Waiver => "waiver",
+        }
+    }
+
+    fn from_row(row: &SqliteRow) -> Result<Self, StoreError> {
+        let text: &str = row.try_get("kind")?;
+        let known = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
+        known.ok_or(StoreError::Damaged { what: "kind" })
+    }
+}
+
+/// A value, as it stands.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What it is.
+    pub kind: Kind,
+    /// Its key among those of its kind.
+    pub key: String,
+    /// The commit that wrote it.
+    pub seq: Seq,
+    value: String,
+}
+
+impl Entry {
+    /// The value, read as `T`.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, StoreError> {
+        serde_json::from_str(&self.value).map_err(|_| StoreError::Damaged {
+            what: self.kind.as_str(),
+        })
+    }
+
+    pub(super) fn from_row(row: &SqliteRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            kind: Kind::from_row(row)?,
+            key: row.try_get("key")?,
+            value: row.try_get("value")?,
+            seq: Seq(unsigned(row.try_get("seq")?)),
+        })
+    }
+}
+
+/// One value that a commit writes or removes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What is changed.
+    pub kind: Kind,
+    /// Its key among those of its kind.
+    pub key: String,
+    /// JSON; `None` removes the entry.
+    pub value: Option<String>,
+}
+
+impl Change {
+    /// Writes `value` under `key`.
+    pub fn put(kind: Kind, key: impl Into<String>, value: &impl Serialize) -> Self {
+        let value = serde_json::to_string(value).expect("our records are plain JSON");
+        Self {
+            kind,
+            key: key.into(),
+            value: Some(value),
+        }
+    }
+
+    /// Removes `key`.
+    pub fn remove(kind: Kind, key: impl Into<String>) -> Self {
+        Self {
+            kind,
+            key: key.into(),
+            value: None,
+        }
+    }
+
+    pub(super) fn from_row(row: &SqliteRow) -> Result<(Seq, Self), StoreError> {
+        let change = Self {
+            kind: Kind::from_row(row)?,
+            key: row.try_get("key")?,
+            value: row.try_get("value")?,
+        };
+        Ok((Seq(unsigned(row.try_get("seq")?)), change))
+    }
+}
+
+/// What must hold for a commit to happen: compare-and-set for what may happen once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// There is no such entry.
+    Absent(Kind, String),
+    /// The entry is there and was last written by this commit.
+    Unchanged(Kind, String, Seq),
+}

@@ -1,0 +1,169 @@
+//! A store that fails, or waits, when a test says so.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "for tests, which end where something is not as it must be"
+)]
+
+use std::sync::{Arc, Mutex};
+
+use countersign_model::Seq;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::writer::Job;
+use super::{Kind, Store, StoreError, WRITER_QUEUE};
+
+/// How commits fail from now on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fault {
+    /// They do not.
+    #[default]
+    None,
+    /// Those that change something of this kind are refused, and nothing of them is kept.
+    Refuse(Kind),
+    /// The disk fails before the next one of those is durable: nobody knows.
+    StopBefore(Kind),
+    /// The disk fails when the next one of those is durable: nobody knows.
+    StopAfter(Kind),
+}
+
+impl Fault {
+    fn meets(self, job: &Job) -> bool {
+        let (Self::Refuse(kind) | Self::StopBefore(kind) | Self::StopAfter(kind)) = self else {
+            return false;
+        };
+        changes(job, kind)
+    }
+}
+
+/// Whether a commit changes something of this kind.
+fn changes(job: &Job, kind: Kind) -> bool {
+    match job {
+        Job::Commit { changes, .. } => changes.iter().any(|change| change.kind == kind),
+        Job::Flush { .. } => false,
+    }
+}
+
+/// Where a test says it.
+pub type Faults = Arc<Mutex<Fault>>;
+
+/// The same store, with faults.
+pub fn failing(store: Store, faults: Faults) -> Store {
+    let Store {
+        jobs: sound,
+        reader,
+        refused,
+    } = store;
+    let (jobs, queue) = mpsc::channel(WRITER_QUEUE);
+    tokio::spawn(serve(queue, sound, faults));
+    Store {
+        jobs,
+        reader,
+        refused,
+    }
+}
+
+async fn serve(mut queue: mpsc::Receiver<Job>, sound: mpsc::Sender<Job>, faults: Faults) {
+    while let Some(job) = queue.recv().await {
+        let fault = *faults.lock().unwrap();
+        match fault {
+            _ if !fault.meets(&job) => sound.send(job).await.unwrap(),
+            Fault::None | Fault::Refuse(_) => {
+                answer(job, StoreError::Batch("a test says so".to_owned()));
+            }
+            Fault::StopBefore(_) => {
+                queue.close();
+                return answer(job, StoreError::Stopped);
+            }
+            Fault::StopAfter(_) => {
+                let (job, asked, kept) = intercepted(job);
+                sound.send(job).await.unwrap();
+                kept.await.unwrap().unwrap();
+                queue.close();
+                // A caller that went away no longer wants its answer.
+                let _ = asked.send(Err(StoreError::Stopped));
+                return;
+            }
+        }
+    }
+}
+
+/// Where commits wait that change something of a kind, once it is shut.
+#[derive(Debug)]
+pub struct Gate {
+    is_shut: Mutex<Option<Kind>>,
+    arrived: Semaphore,
+    opened: Semaphore,
+}
+
+impl Gate {
+    /// One that lets everything through.
+    pub fn open() -> Arc<Self> {
+        Arc::new(Self {
+            is_shut: Mutex::default(),
+            arrived: Semaphore::new(0),
+            opened: Semaphore::new(0),
+        })
+    }
+
+    /// Lets nothing of this kind through any more.
+    pub fn shut(&self, kind: Kind) {
+        *self.is_shut.lock().unwrap() = Some(kind);
+    }
+
+    /// Returns when a commit waits.
+    pub async fn arrived(&self) {
+        self.arrived.acquire().await.unwrap().forget();
+    }
+
+    /// Lets the one that waits, and all that come, pass.
+    pub fn reopen(&self) {
+        *self.is_shut.lock().unwrap() = None;
+        self.opened.add_permits(1);
+    }
+
+    async fn pass(&self, job: &Job) {
+        let kind = *self.is_shut.lock().unwrap();
+        if kind.is_some_and(|kind| changes(job, kind)) {
+            self.arrived.add_permits(1);
+            self.opened.acquire().await.unwrap().forget();
+        }
+    }
+}
+
+/// The same store, behind a gate.
+pub fn gated(store: Store, gate: Arc<Gate>) -> Store {
+    let Store {
+        jobs: sound,
+        reader,
+        refused,
+    } = store;
+    let (jobs, mut queue) = mpsc::channel(WRITER_QUEUE);
+    tokio::spawn(async move {
+        while let Some(job) = queue.recv().await {
+            gate.pass(&job).await;
+            sound.send(job).await.unwrap();
+        }
+    });
+    Store {
+        jobs,
+        reader,
+        refused,
+    }
+}
+
+type Answer = Result<Seq, StoreError>;
+
+/// The job with another place for its answer, and the place that it had.
+fn intercepted(mut job: Job) -> (Job, oneshot::Sender<Answer>, oneshot::Receiver<Answer>) {
+    let (instead, kept) = oneshot::channel();
+    let (Job::Commit { reply, .. } | Job::Flush { reply }) = &mut job;
+    let asked = std::mem::replace(reply, instead);
+    (job, asked, kept)
+}
+
+fn answer(job: Job, error: StoreError) {
+    let (Job::Commit { reply, .. } | Job::Flush { reply }) = job;
+    // A caller that went away no longer wants its answer.
+    let _ = reply.send(Err(error));
+}
