@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign_model::{Lifetime, Serial, SpiffeId, TrustDomain};
+use countersign_serve::blocking;
 use countersign_serve::ownership::{DirectoryError, NotOurs, make_ours};
 use countersign_verify::{BundleError, TrustBundle};
 use rustls_pki_types::CertificateDer;
@@ -228,7 +229,12 @@ impl StateDir {
         }
     }
 
+    /// A slow disk keeps nobody waiting but the caller.
     fn replace(&self, name: &str, content: &[u8]) -> Result<(), StateError> {
+        blocking(|| self.replace_now(name, content))
+    }
+
+    fn replace_now(&self, name: &str, content: &[u8]) -> Result<(), StateError> {
         let path = self.file(name);
         let draft = self.file(&format!("{name}.new"));
         let written = write_durably(&draft, content)

@@ -11,8 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 use std::{fmt, io, thread};
 
-use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::task::block_in_place;
+use countersign_serve::blocking;
 
 pub use desk::Bounds;
 pub(super) use desk::Refused;
@@ -202,15 +201,6 @@ fn serve(calls: &Weak<Calls>, mut job: Job) {
             Ok(next) => job = next,
             Err(_) => return,
         }
-    }
-}
-
-/// Lets tokio move its other tasks away while a device is waited for.
-fn blocking<T>(run: impl FnOnce() -> T) -> T {
-    let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
-    match flavor {
-        Ok(RuntimeFlavor::MultiThread) => block_in_place(run),
-        _ => run(),
     }
 }
 

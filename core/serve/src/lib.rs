@@ -6,6 +6,7 @@
 //! [`secret_file`] refuse what other uids can exchange or read.
 
 pub mod accept;
+mod blocking;
 pub mod counters;
 pub mod deadline;
 pub mod descriptors;
@@ -30,6 +31,7 @@ pub mod tls;
 pub mod turnstile;
 pub mod unix;
 
+pub use blocking::blocking;
 pub use counters::{Counters, ListenerSeries, Usage};
 pub use descriptors::Descriptors;
 #[doc(hidden)]
