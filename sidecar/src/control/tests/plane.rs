@@ -49,6 +49,8 @@ pub(super) struct State {
     stamp: Stamp,
     /// Bumped to end every open stream.
     streams_end: u64,
+    /// Also those that are opened later.
+    ends_every_stream: bool,
     /// The status that ends them, if not merely the end.
     end_status: Option<Code>,
     /// Signs instead of the plane's own authority.
@@ -173,21 +175,20 @@ impl Plane {
         self.change(|state| state.stamp = stamp);
     }
 
-    /// Ends every open stream, and finds a certificate that it does not know.
-    pub(super) async fn forget_certificates(&self) {
-        self.end_first_stream(Code::DataLoss).await;
+    /// Ends every stream, for it finds a certificate that it does not know.
+    pub(super) fn forget_certificates(&self) {
+        self.change(|state| {
+            state.end_status = Some(Code::DataLoss);
+            state.ends_every_stream = true;
+        });
     }
 
     /// As when another process opens a stream with the same credential.
-    pub(super) async fn take_streams_over(&self) {
-        self.end_first_stream(Code::Aborted).await;
-    }
-
     /// A node holds its own certificate before it opens a stream: one is waited for.
-    async fn end_first_stream(&self, status: Code) {
+    pub(super) async fn take_streams_over(&self) {
         super::until(|| self.state().streams > 0).await;
         self.change(|state| {
-            state.end_status = Some(status);
+            state.end_status = Some(Code::Aborted);
             state.streams_end += 1;
         });
     }
@@ -429,7 +430,8 @@ impl Plane {
         };
         let mut changed = self.changed.subscribe();
         let mut session = DeltaSession::new(Limits::default());
-        while self.state().streams_end == end {
+        let is_to_end = |state: State| state.streams_end != end || state.ends_every_stream;
+        while !is_to_end(self.state()) {
             let message = tokio::select! {
                 message = messages.next() => match message {
                     Ok(Some(message)) => message.message,
