@@ -96,6 +96,10 @@ pub struct TlsConnection {
     is_over: bool,
 }
 
+/// TLS around what a peer that is not recognised says may be such a part of it. By default that is
+/// [`MAX_HANDSHAKE_BYTES`] again; a listener whose strangers may say more has more.
+const TLS_SHARE: usize = 4;
+
 impl TlsConnection {
     /// The first bytes are due within `limit`.
     pub(super) fn new(
@@ -105,9 +109,9 @@ impl TlsConnection {
         limit: Duration,
     ) -> Self {
         let metered = stream.get_mut().0;
-        match tenure.end {
+        match &tenure.end {
             None => metered.unlimited(),
-            Some(_) => metered.grant(MAX_HANDSHAKE_BYTES),
+            Some(end) => metered.grant(MAX_HANDSHAKE_BYTES.max(end.bytes / TLS_SHARE)),
         }
         Self {
             stream: Gathering::new(stream),
