@@ -1,7 +1,8 @@
 //! The control plane: attests nodes, keeps registrations, signs SVIDs and streams them.
 //!
-//! The one-way flow of a credential: `attest` → `registry::authorize` → `issue` (template, lint)
-//! → `ca` (log, sign) → `publish` → `discovery`. [`authority`] is the one place through which
+//! The one-way flow of a credential goes through crates of their own: `attest` → `registry` (authorize)
+//! → `issue` (template, lint) → `ca` (log, sign), and from there to the streams: `fleet` (hub) →
+//! `discovery`. [`pipeline`] shows it in five lines. [`authority`] is the one place through which
 //! state changes; the RPC handlers (`discovery`, `admin`) only convert and call it. [`app`] wires
 //! the parts, `plane` is what they share while they run.
 

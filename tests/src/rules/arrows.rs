@@ -79,7 +79,7 @@ fn against_the_flow(crates: &Dependencies) -> Vec<String> {
     wrong
 }
 
-fn dependencies() -> Dependencies {
+fn packages() -> Vec<serde_json::Value> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let output = Command::new(cargo)
         .args(["metadata", "--no-deps", "--format-version=1", "--offline"])
@@ -87,12 +87,21 @@ fn dependencies() -> Dependencies {
         .output()
         .unwrap();
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let packages = metadata["packages"].as_array().unwrap().iter();
+    metadata["packages"].as_array().unwrap().clone()
+}
+
+/// Whether a crate needs this one in production: those of tests and of build scripts have a kind.
+fn is_production(dependency: &&serde_json::Value) -> bool {
+    dependency["kind"].is_null()
+}
+
+fn dependencies() -> Dependencies {
+    let packages = packages();
     packages
+        .iter()
         .map(|package| {
             let needed = package["dependencies"].as_array().unwrap().iter();
-            // Those of tests and of build scripts have a kind.
-            let needed = needed.filter(|it| it["kind"].is_null());
+            let needed = needed.filter(is_production);
             let names = needed.map(|it| it["name"].as_str().unwrap().to_owned());
             let ours = names.filter(|name| name.starts_with("countersign-"));
             (package["name"].as_str().unwrap().to_owned(), ours.collect())
@@ -180,6 +189,27 @@ fn no_crate_knows_one_that_comes_after_it() {
     for name in FLOW {
         assert!(crates.contains_key(*name), "{name} is gone");
     }
+}
+
+/// What a feature of that name opens makes proofs of nothing.
+#[test]
+fn no_crate_asks_in_production_for_what_tests_may() {
+    let packages = packages();
+    let asks = |it: &&serde_json::Value| {
+        let features = it["features"].as_array().unwrap().iter();
+        features.clone().any(|name| name == "testing")
+    };
+    let all = packages.iter().flat_map(|package| {
+        let needed = package["dependencies"].as_array().unwrap().iter();
+        needed.filter(asks).map(move |it| (package, it))
+    });
+    let (production, tests): (Vec<_>, Vec<_>) = all.partition(|(_, it)| is_production(it));
+    assert!(!tests.is_empty(), "the name of the feature is another");
+    let names: Vec<_> = production
+        .iter()
+        .map(|(package, _)| &package["name"])
+        .collect();
+    assert!(names.is_empty(), "{names:?}");
 }
 
 #[test]
