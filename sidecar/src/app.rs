@@ -24,12 +24,13 @@ use crate::control::link_state::LinkState;
 use crate::control::{Control, Parts};
 use crate::holdings::Holdings;
 use crate::install::Installer;
-use crate::lifecycle::{FAREWELL_DEADLINE, Readiness, drain};
+use crate::lifecycle::{FAREWELL_DEADLINE, Readiness, SidecarOps, drain};
 use crate::local_api::LocalApi;
+use crate::local_socket::LocalSocket;
 use crate::proxy::{self, Listening, Proxy};
-use crate::state::{StateDir, StateError};
+use crate::state::{STATUS_SOCKET, StateDir, StateError};
 use crate::status::{self, Report, Sources};
-use crate::telemetry::{Counted, Metrics, SidecarOps};
+use crate::telemetry::{Counted, Metrics};
 
 /// Callers of the socket are attested, so everybody may connect.
 const WORKLOAD_API_MODES: SocketModes = SocketModes {
@@ -75,6 +76,7 @@ struct Sidecar {
     consumers: Arc<Consumers>,
     metrics: Arc<Metrics>,
     local_api: Arc<LocalApi>,
+    local_socket: LocalSocket,
     workload_counters: Arc<Counters>,
     status_counters: Arc<Counters>,
     proxy: Proxy,
@@ -97,6 +99,7 @@ impl Sidecar {
             &config.trust_domain,
             clock::now,
         );
+        let local_socket = LocalSocket::new(Arc::clone(&local_api));
         let proxied = proxy::counters(config.inbound.len(), config.outbound.len());
         let (workload_counters, status_counters) = (Arc::default(), Arc::default());
         let own: [Counted; 2] = [
@@ -107,7 +110,7 @@ impl Sidecar {
         let metrics = Arc::new(Metrics::with(
             config.telemetry.identity_labels,
             |registry| {
-                local_api.register_metrics(registry);
+                local_socket.register_metrics(registry);
                 let listeners = ListenerSeries::of(counted.iter().cloned());
                 registry.register_collector(Box::new(listeners));
                 registry.register_collector(Box::new(LogSeries));
@@ -123,7 +126,7 @@ impl Sidecar {
             "workload_api.socket",
         )
         .map_err(bind_failure)?;
-        let status_socket = bind_unix(&state.file(status::SOCKET), STATUS_MODES, "state_dir")
+        let status_socket = bind_unix(&state.file(STATUS_SOCKET), STATUS_MODES, "state_dir")
             .map_err(bind_failure)?;
         let installer = Installer::restore(
             config.trust_domain.clone(),
@@ -157,6 +160,7 @@ impl Sidecar {
             consumers,
             metrics,
             local_api,
+            local_socket,
             workload_counters,
             status_counters,
             proxy,
@@ -222,9 +226,8 @@ impl Sidecar {
         let hosts = self.config.telemetry.hosts.clone();
         services.spawn(ops::serve(self.ops_listener, probes, telemetry, hosts));
         let workloads = (workloads, self.workload_counters);
-        let local_api = Arc::clone(&self.local_api);
         let callers = TaskTracker::new();
-        let serving = self.local_api.serve(self.workload_socket, workloads);
+        let serving = self.local_socket.serve(self.workload_socket, workloads);
         services.spawn(callers.track_future(serving));
         let identities = self.proxy.identities().clone();
         services.spawn(identities.follow(self.holdings, self.consumers));
@@ -242,7 +245,7 @@ impl Sidecar {
         stop.cancel();
         drain(&connections, self.config.drain_timeout).await;
         // Workloads keep their streams until nothing is carried any more.
-        local_api.stop();
+        self.local_api.stop();
         callers.close();
         let farewell = self.config.drain_timeout.min(FAREWELL_DEADLINE);
         // Who does not read that it ends is cut.

@@ -5,13 +5,16 @@
 //! nothing.
 
 pub mod caller;
+mod holder;
 mod ids;
+mod peer;
 pub mod program;
 pub mod selectors;
 pub mod socket_owner;
 pub mod uid_alone;
 
 pub use caller::{Admitted, Caller};
+pub use peer::LocalPeer;
 pub use program::Programs;
 pub use selectors::{Ids, Process};
 pub use socket_owner::{DiagnosticsError, OtherEnd};

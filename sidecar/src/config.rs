@@ -15,7 +15,7 @@ use std::time::Duration;
 use countersign_cli::{ConfigError, Reader};
 use countersign_model::TrustDomain;
 
-use crate::status::SOCKET;
+use crate::state::STATUS_SOCKET;
 use listeners::Taken;
 pub use listeners::{AttestCallers, Inbound, Outbound};
 pub use sections::{
@@ -73,7 +73,7 @@ fn read(reader: &mut Reader) -> Option<Config> {
         "write the bare name, such as \"example.org\"",
         |text| TrustDomain::new(text).map_err(|error| error.to_string()),
     );
-    let state_dir = reader.folder_of_socket("state_dir", "sidecar-state", SOCKET);
+    let state_dir = reader.folder_of_socket("state_dir", "sidecar-state", STATUS_SOCKET);
     let drain_timeout = reader.duration(
         "drain_timeout",
         DEFAULT_DRAIN_TIMEOUT,

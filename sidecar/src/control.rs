@@ -5,7 +5,6 @@
 //! stream that comes back with unchanged content brings nothing.
 
 pub mod addresses;
-pub mod backoff;
 mod broken;
 pub mod dial;
 pub mod enrol;
@@ -32,11 +31,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use self::addresses::{Addresses, Unreached};
-use self::backoff::{Backoff, STEADY};
 use self::enrol::EnrolError;
 use self::link_state::{LinkState, UnreachedAddress};
 use self::recognition::{NoHelp, told};
 use self::session::{Finished, Session, SessionError};
+use crate::backoff::{Backoff, STEADY};
 use crate::clock;
 use crate::config::{Attestation, Config};
 use crate::consumers::Consumers;

@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod attest;
+mod backoff;
 pub mod clock;
 pub mod config;
 pub mod consumers;
@@ -15,6 +16,7 @@ pub mod identity;
 pub mod install;
 pub mod lifecycle;
 pub mod local_api;
+pub mod local_socket;
 #[cfg(test)]
 mod pki;
 pub mod proxy;

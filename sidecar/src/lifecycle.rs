@@ -1,5 +1,6 @@
 //! The life of the process: when it is ready, and how it ends.
 
+mod ops;
 mod readiness;
 
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
+pub use ops::SidecarOps;
 pub use readiness::{MAX_REASONS, Readiness, Reasons};
 
 /// How long callers of the local socket may take to read that the sidecar ends; no longer than

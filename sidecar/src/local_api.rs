@@ -7,47 +7,37 @@ mod admissible;
 #[cfg(test)]
 pub(crate) mod harness;
 mod quota;
-mod socket;
 
 use std::sync::{Arc, OnceLock};
 
 use countersign_model::{EntitlementId, SpiffeId, TrustDomain};
-use countersign_proto::sds::secret_discovery_service_server::SecretDiscoveryServiceServer;
-use countersign_proto::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
-use countersign_serve::limits::{BYTES_OF_A_USER, BYTES_OF_LOCAL_STRANGERS, CALL_BYTES};
-use countersign_serve::messages::{Account, ByteBudget, MessageBounds, Payer, Shares};
+use countersign_serve::limits::{BYTES_OF_A_USER, BYTES_OF_LOCAL_STRANGERS};
+use countersign_serve::messages::{Account, ByteBudget, Payer, Shares};
 use countersign_serve::places::{Holder, Standing};
-use countersign_serve::unix::{UnixPeer, UnixSocket, UserPlaces, incoming_by_holder};
-use countersign_serve::{Counters, Limits, grpc};
+use countersign_serve::unix::{UnixPeer, UserPlace, UserPlaces};
 use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
-use prometheus_client::registry::Registry;
 use tokio::sync::watch;
-use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tonic::{Extensions, Request, Status};
 
+use admissible::{Admissible, ByIds};
 pub use quota::{
     MAX_STREAMS_PER_UID, MAX_STREAMS_WITHOUT_IDENTITY, StreamPermit, StreamQuota, TooMany,
 };
-pub use socket::{LocalCaller, LocalConnection, LocalPeer};
 
-pub(crate) use admissible::holder;
-use admissible::{Admissible, ByIds};
-
-use crate::attest::{Caller, Programs};
+use crate::attest::{Caller, LocalPeer, Programs};
 use crate::consumers::{Connection, ConsumerKind, Consumers, Full, Owner};
 use crate::holdings::{Holdings, Snapshot};
-use crate::sds::{
-    MAX_REQUEST_BYTES as MAX_SDS_REQUEST_BYTES, Metrics, SecretDiscovery, Secrets, fields,
-};
-use crate::workload_api::{MAX_REQUEST_BYTES, WorkloadApi};
 
-/// Both services on one socket.
-pub type Services = (
-    SecretDiscoveryServiceServer<SecretDiscovery>,
-    SpiffeWorkloadApiServer<WorkloadApi>,
-);
+/// A caller and the place of its connection: found in the extensions of every request on it.
+#[derive(Clone, Debug)]
+pub struct LocalCaller {
+    /// Who.
+    pub peer: LocalPeer,
+    /// Among whom it has its place.
+    pub place: Arc<UserPlace>,
+}
 
 /// What both services work with.
 #[derive(Debug)]
@@ -56,8 +46,6 @@ pub struct LocalApi {
     pub(crate) trust_domain_id: SpiffeId,
     pub(crate) holdings: Arc<Holdings>,
     pub(crate) consumers: Arc<Consumers>,
-    pub(crate) secrets: Secrets,
-    pub(crate) metrics: Metrics,
     clock: fn() -> Timestamp,
     quota: Arc<StreamQuota>,
     programs: Arc<Programs>,
@@ -103,8 +91,6 @@ impl LocalApi {
             trust_domain_id: trust_domain.id(),
             holdings,
             consumers,
-            secrets: Secrets::default(),
-            metrics: Metrics::default(),
             clock,
             quota: Arc::default(),
             programs: Arc::default(),
@@ -116,57 +102,10 @@ impl LocalApi {
         })
     }
 
-    /// Ends: nobody is accepted any more, streams are closed with UNAVAILABLE, and [`serve`](Self::serve)
-    /// ends with the last connection.
+    /// Ends: nobody is accepted any more, streams are closed with UNAVAILABLE, and
+    /// serving ends with the last connection.
     pub fn stop(&self) {
         self.stopping.cancel();
-    }
-
-    /// Serves both services from the start, until stopped. Before it is known who may have what, nobody
-    /// is told that it has no identity: a Workload API call waits and is then told UNAVAILABLE, and an
-    /// Envoy's names are absent until they come.
-    pub async fn serve(
-        self: Arc<Self>,
-        socket: UnixSocket,
-        (limits, counters): (Limits, Arc<Counters>),
-    ) {
-        let places = UserPlaces::new(&limits, &counters);
-        let places = self.places.get_or_init(|| places).clone();
-        let api = Arc::clone(&self);
-        // What it runs is looked at before a byte of it is read.
-        let holder = move |peer: &UnixPeer| api.by_ids(peer).at_first(peer);
-        let connections = incoming_by_holder(socket, holder, (places, limits, counters));
-        let api = Arc::clone(&self);
-        let connections = connections
-            .map(move |accepted| accepted.map(|accepted| LocalConnection::new(accepted, &api)));
-        let (sds, workload) = self.services();
-        grpc::Server::new(self.messages())
-            .add_service(sds)
-            .add_service(workload)
-            .serve_until(connections, self.stopping.clone().cancelled_owned())
-            .await;
-    }
-
-    /// Adds the metrics of the socket to a registry.
-    pub fn register_metrics(&self, registry: &mut Registry) {
-        self.metrics.register(registry);
-    }
-
-    fn services(self: &Arc<Self>) -> Services {
-        let sds = SecretDiscoveryServiceServer::new(SecretDiscovery::new(self.clone()));
-        let workload = SpiffeWorkloadApiServer::new(WorkloadApi::new(self.clone()));
-        (
-            sds.max_decoding_message_size(MAX_SDS_REQUEST_BYTES),
-            workload.max_decoding_message_size(MAX_REQUEST_BYTES),
-        )
-    }
-
-    /// What callers may send.
-    fn messages(self: &Arc<Self>) -> MessageBounds {
-        let api = Arc::clone(self);
-        MessageBounds::paid_by(move |call| api.account(call))
-            .sieved(fields)
-            .calls_cost(CALL_BYTES)
     }
 
     /// Who pays for what a call makes us hold.
@@ -198,15 +137,25 @@ impl LocalApi {
     }
 
     /// What the ids of a caller say.
-    fn by_ids(&self, peer: &UnixPeer) -> ByIds {
+    pub(crate) fn by_ids(&self, peer: &UnixPeer) -> ByIds {
         self.admissible.judge(peer, &self.holdings.load())
     }
 
     /// Whom a caller is counted for, its program included.
-    async fn holder_of(self: Arc<Self>, peer: LocalPeer) -> Holder {
+    pub(crate) async fn holder_of(self: Arc<Self>, peer: LocalPeer) -> Holder {
         let snapshot = self.holdings.load();
         let caller = Caller::attest(peer, &snapshot, &self.programs).await;
         caller.holder().clone()
+    }
+
+    /// The places that connections of callers take, and which a greedy one loses. They are made once.
+    pub(crate) fn take_places(&self, made: UserPlaces) -> UserPlaces {
+        self.places.get_or_init(|| made).clone()
+    }
+
+    /// Cancelled when the socket ends.
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.stopping.clone()
     }
 
     /// What all callers make us hold now.

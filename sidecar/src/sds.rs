@@ -25,6 +25,7 @@ use countersign_proto::discovery::{
 use countersign_proto::sds::secret_discovery_service_server::SecretDiscoveryService;
 use countersign_serve::messages::{Fields, Messages, Unsaid, encoded};
 use countersign_telemetry::{Principal, peer_line};
+use prometheus_client::registry::Registry;
 use tonic::codec::Codec as _;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -75,13 +76,31 @@ pub(crate) fn fields(path: &str) -> Option<Fields> {
 /// The service.
 #[derive(Clone, Debug)]
 pub struct SecretDiscovery {
+    shared: Arc<Shared>,
+}
+
+/// What all streams of the service share.
+#[derive(Debug)]
+struct Shared {
     api: Arc<LocalApi>,
+    secrets: Secrets,
+    metrics: Metrics,
 }
 
 impl SecretDiscovery {
     /// A service over what the local socket shares.
     pub fn new(api: Arc<LocalApi>) -> Self {
-        Self { api }
+        let shared = Arc::new(Shared {
+            api,
+            secrets: Secrets::default(),
+            metrics: Metrics::default(),
+        });
+        Self { shared }
+    }
+
+    /// Adds the metrics of the service to a registry.
+    pub fn register_metrics(&self, registry: &mut Registry) {
+        self.shared.metrics.register(registry);
     }
 
     async fn open<D: Dialect>(
@@ -89,12 +108,13 @@ impl SecretDiscovery {
         request: Request<Streaming<D::Request>>,
         dialect: impl FnOnce(Limits) -> D,
     ) -> Result<Response<Unsaid<D::Response>>, Status> {
-        let snapshot = self.api.holdings.load();
-        let caller = self.api.attest(&request, &snapshot).await?;
+        let api = &self.shared.api;
+        let snapshot = api.holdings.load();
+        let caller = api.attest(&request, &snapshot).await?;
         let local = local_caller(request.extensions())?.clone();
         let place = Place {
-            permit: self.api.admit_stream(&caller, &snapshot)?,
-            charge: self.api.account_of(&local).open(),
+            permit: api.admit_stream(&caller, &snapshot)?,
+            charge: api.account_of(&local).open(),
             local,
         };
         let limits = match caller.has_identity() || !snapshot.knows_rights() {
@@ -103,7 +123,13 @@ impl SecretDiscovery {
         };
         let decoder = || Codec::<D::Response, D::Request>::default().decoder();
         let requests = Messages::of(request, decoder, MAX_REQUEST_BYTES);
-        let stream = SecretStream::new(self.api.clone(), caller, place, requests, dialect(limits));
+        let stream = SecretStream::new(
+            self.shared.clone(),
+            caller,
+            place,
+            requests,
+            dialect(limits),
+        );
         Ok(encoded(stream.into_responses(), framed))
     }
 }
@@ -133,16 +159,16 @@ impl SecretDiscoveryService for SecretDiscovery {
         &self,
         request: Request<DiscoveryRequest>,
     ) -> Result<Response<DiscoveryResponse>, Status> {
-        let snapshot = self.api.holdings.load();
-        let caller = self.api.attest(&request, &snapshot).await?;
+        let api = &self.shared.api;
+        let snapshot = api.holdings.load();
+        let caller = api.attest(&request, &snapshot).await?;
         let mut request: StateRequest = request.into_inner().into();
         with_default_type(&mut request.type_url);
         let given = Given::new();
-        let view = CallerView::new(&self.api, &snapshot, &caller, &given);
+        let view = CallerView::new(&self.shared, &snapshot, &caller, &given);
         let fetched = fetch(&request, LIMITS, &view).map_err(|e| refuse(&e))?;
         let response = fetched.response;
-        self.api
-            .demand(request.names.iter().filter_map(|name| view.missing(name)));
+        api.demand(request.names.iter().filter_map(|name| view.missing(name)));
         if fetched.left_out > 0 {
             let principal = Principal::uid(caller.peer().uid);
             peer_line!(
@@ -155,8 +181,7 @@ impl SecretDiscoveryService for SecretDiscovery {
             );
         }
         for resource in &response.resources {
-            stream::connect(&self.api, &caller, &view.find(&resource.name))?
-                .delivered(&resource.version);
+            stream::connect(api, &caller, &view.find(&resource.name))?.delivered(&resource.version);
         }
         Ok(Response::new(response.into()))
     }

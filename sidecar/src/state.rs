@@ -29,6 +29,8 @@ pub const MAX_STATE_FILE_BYTES: u64 = 1024 * 1024;
 const NODE_FILE: &str = "node.json";
 const BUNDLE_FILE: &str = "bundle.json";
 const LOCK_FILE: &str = "lock";
+/// The socket in the state directory that tells the status of a running sidecar.
+pub(crate) const STATUS_SOCKET: &str = "status.sock";
 
 /// The state directory cannot be used.
 #[derive(Debug, thiserror::Error)]

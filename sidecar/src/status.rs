@@ -22,8 +22,6 @@ use crate::identity::schedule::{ahead_of_demand, renewal_of};
 use crate::proxy::Listening;
 use crate::telemetry::Counted;
 
-/// Name of the socket in the state directory.
-pub const SOCKET: &str = "status.sock";
 /// Largest report, in bytes.
 pub const MAX_REPORT_BYTES: usize = 16 * 1024 * 1024;
 const PATH: &str = "/status";

@@ -9,10 +9,11 @@ use countersign_serve::places::Holder;
 use countersign_serve::unix::UnixPeer;
 use countersign_telemetry::{Principal, peer_line};
 
+use super::holder::holder;
+use super::peer::LocalPeer;
 use super::program::{Program, Programs};
 use super::selectors::{Ids, NoPath, Process, claimed_path, program};
 use crate::holdings::{Held, Snapshot};
-use crate::local_api::{self, LocalPeer};
 
 /// A caller. Its selectors are read when its stream opens and again before it is handed anything
 /// new, so that a process which has become another loses what the other may not have. One whose
@@ -78,7 +79,7 @@ impl Caller {
         let (claimed, is_answered) = self.claimed(snapshot).await;
         let admitted = snapshot.admitted(&claimed);
         let sets = admitted.iter().filter_map(|held| selectors(held));
-        self.holder = local_api::holder(&self.peer, sets);
+        self.holder = holder(&self.peer, sets);
         let admitted: Vec<EntitlementId> = admitted
             .into_iter()
             .map(|held| held.entitlement.id.clone())

@@ -361,7 +361,7 @@ async fn two_sidecars_of_one_node_take_no_turns() {
     let over = ControlError::Session(tonic::Status::aborted("taken over").into());
     for _ in 0..20 {
         control.opened();
-        assert!(control.wait_after(&over) >= backoff::REPLACED / 2);
+        assert!(control.wait_after(&over) >= crate::backoff::REPLACED / 2);
     }
 }
 

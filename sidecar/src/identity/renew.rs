@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use super::clock_skew::ClockSkew;
 use super::schedule::{self, Credential, Item, Plan};
 use super::{KeyError, Keypair};
-use crate::control::backoff::Backoff;
+use crate::backoff::Backoff;
 use crate::holdings::{Held, Snapshot};
 
 /// An enrolment that is not answered in this time has failed.

@@ -31,6 +31,7 @@ pub(crate) use strangers::{Crowd, crowd, program, strangers};
 use super::LocalApi;
 use crate::consumers::Consumers;
 use crate::holdings::{Held, Holdings, Svid};
+use crate::local_socket::LocalSocket;
 
 /// How long a test waits for what must come.
 pub(crate) const BOUND: Duration = Duration::from_secs(20);
@@ -108,6 +109,7 @@ pub(crate) struct Node {
     pub(crate) holdings: Arc<Holdings>,
     pub(crate) consumers: Arc<Consumers>,
     pub(crate) api: Arc<LocalApi>,
+    pub(crate) local: LocalSocket,
     folder: tempfile::TempDir,
     issuer: CertifiedIssuer<'static, KeyPair>,
     next_index: AtomicU64,
@@ -132,12 +134,14 @@ impl Node {
             &TrustDomain::new("example.org").unwrap(),
             now,
         );
+        let local = LocalSocket::new(Arc::clone(&api));
         let counters = Arc::<Counters>::default();
-        let server = serve(&api, &folder.path().join("sock"), limits, &counters);
+        let server = serve(&local, &folder.path().join("sock"), limits, &counters);
         let node = Self {
             holdings,
             consumers,
             api,
+            local,
             folder,
             issuer: root("root"),
             next_index: AtomicU64::new(1),
@@ -357,13 +361,13 @@ pub(crate) async fn channel_over(stream: UnixStream) -> Channel {
 }
 
 fn serve(
-    api: &Arc<LocalApi>,
+    local: &LocalSocket,
     socket: &Path,
     limits: Limits,
     counters: &Arc<Counters>,
 ) -> JoinHandle<()> {
     let socket = bind_unix(socket, MODES, "workload_api.socket").unwrap();
-    let serving = Arc::clone(api).serve(socket, (limits, Arc::clone(counters)));
+    let serving = local.clone().serve(socket, (limits, Arc::clone(counters)));
     tokio::spawn(serving)
 }
 

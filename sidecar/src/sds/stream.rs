@@ -18,7 +18,7 @@ use tonic::Status;
 use super::dialect::Dialect;
 use super::metrics::OpenStream;
 use super::view::{CallerView, Finding};
-use super::{LIMITS, refuse};
+use super::{LIMITS, Shared, refuse};
 use crate::attest::Caller;
 use crate::consumers::{Connection, ConsumerKind};
 use crate::holdings::Snapshot;
@@ -46,7 +46,7 @@ struct Progress {
 }
 
 pub(super) struct SecretStream<D: Dialect> {
-    api: Arc<LocalApi>,
+    shared: Arc<Shared>,
     caller: Caller,
     requests: Messages<D::Request>,
     dialect: D,
@@ -73,7 +73,7 @@ pub(super) struct Place {
 
 impl<D: Dialect> SecretStream<D> {
     pub(super) fn new(
-        api: Arc<LocalApi>,
+        shared: Arc<Shared>,
         caller: Caller,
         place: Place,
         requests: Messages<D::Request>,
@@ -83,15 +83,15 @@ impl<D: Dialect> SecretStream<D> {
             caller,
             requests,
             dialect,
-            generations: api.holdings.subscribe(),
+            generations: shared.api.holdings.subscribe(),
             seen: None,
             fresh: BTreeSet::new(),
             given: Given::new(),
             charge: place.charge,
             permit: place.permit,
             local: place.local,
-            _open: api.metrics.stream_opened(),
-            api,
+            _open: shared.metrics.stream_opened(),
+            shared,
         }
     }
 
@@ -116,7 +116,7 @@ impl<D: Dialect> SecretStream<D> {
                     Some(request) => self.take_in(request)?,
                     None => return Ok(None),
                 },
-                changed = self.api.changed(&mut self.generations) => changed?,
+                changed = self.shared.api.changed(&mut self.generations) => changed?,
             }
             // However much its consumer says, others run on this thread as well.
             tokio::task::consume_budget().await;
@@ -124,8 +124,8 @@ impl<D: Dialect> SecretStream<D> {
     }
 
     fn take_in(&mut self, request: D::Request) -> Result<(), Status> {
-        let snapshot = self.api.holdings.load();
-        let view = CallerView::new(&self.api, &snapshot, &self.caller, &self.given);
+        let snapshot = self.shared.api.holdings.load();
+        let view = CallerView::new(&self.shared, &snapshot, &self.caller, &self.given);
         let outcomes = match self.dialect.handle(request, &view) {
             Ok(outcomes) => outcomes,
             // Envoy asks one type a stream; what else is asked for hears nothing.
@@ -155,7 +155,7 @@ impl<D: Dialect> SecretStream<D> {
     }
 
     fn refused(&self, names: &[String], nack: &Nack) {
-        self.api.metrics.refused(nack.reason);
+        self.shared.metrics.refused(nack.reason);
         let peer = self.caller.peer();
         peer_line!(
             WARN,
@@ -173,7 +173,7 @@ impl<D: Dialect> SecretStream<D> {
     /// attested again before anything new reaches it. An acknowledgement costs no look at a name, a
     /// change one at each that the caller may have.
     async fn answer(&mut self) -> Result<Option<D::Response>, Status> {
-        let snapshot = self.api.holdings.load();
+        let snapshot = self.shared.api.holdings.load();
         let mut names = std::mem::take(&mut self.fresh);
         let is_changed = self.seen != Some(snapshot.generation);
         if is_changed {
@@ -196,7 +196,7 @@ impl<D: Dialect> SecretStream<D> {
             self.seen = Some(snapshot.generation);
             self.note_credential_ends(&snapshot);
         }
-        let view = CallerView::new(&self.api, &snapshot, &self.caller, &self.given);
+        let view = CallerView::new(&self.shared, &snapshot, &self.caller, &self.given);
         Ok(self.dialect.poll(&view))
     }
 
@@ -208,7 +208,7 @@ impl<D: Dialect> SecretStream<D> {
             self.dialect.limit(LIMITS);
         }
         if self.local.place.standing() == Standing::Recognised {
-            let account = self.api.account_of(&self.local);
+            let account = self.shared.api.account_of(&self.local);
             self.charge.move_to(&account)?;
             self.requests.move_to(&account)?;
         }
@@ -218,10 +218,10 @@ impl<D: Dialect> SecretStream<D> {
     /// The names that the consumer asked for and whose secret is another than it was given. What it
     /// may have and this node does not hold yet is asked for.
     fn news(&self, snapshot: &Snapshot) -> Vec<String> {
-        let view = CallerView::new(&self.api, snapshot, &self.caller, &self.given);
+        let view = CallerView::new(&self.shared, snapshot, &self.caller, &self.given);
         let wanted = view.known().filter(|name| self.dialect.wants(name));
         let is_news = |name: &&str| {
-            self.api.demand(view.missing(name).into_iter());
+            self.shared.api.demand(view.missing(name).into_iter());
             let given = self.given.get(*name);
             match (view.version(name), given) {
                 (Some(version), given) => {
@@ -236,14 +236,14 @@ impl<D: Dialect> SecretStream<D> {
 
     /// Brings the record of consumers up to what these names come to now, and has them looked at.
     fn record(&mut self, snapshot: &Snapshot, names: &BTreeSet<String>) -> Result<(), Status> {
-        let view = CallerView::new(&self.api, snapshot, &self.caller, &self.given);
+        let view = CallerView::new(&self.shared, snapshot, &self.caller, &self.given);
         let missing = names.iter().filter_map(|name| view.missing(name));
-        self.api.demand(missing);
+        self.shared.api.demand(missing);
         let found: Vec<Finding> = names.iter().map(|name| view.find(name)).collect();
         for finding in found {
             self.dialect.touch(&finding.name);
             if finding.version.is_some() && !self.given.contains_key(&finding.name) {
-                let new = connect(&self.api, &self.caller, &finding)?;
+                let new = connect(&self.shared.api, &self.caller, &finding)?;
                 self.given.insert(finding.name.clone(), new);
             }
             let acknowledged = self.dialect.acknowledged(&finding.name);
@@ -260,7 +260,7 @@ impl<D: Dialect> SecretStream<D> {
 
     /// Whoever validates with a bundle counts until the last of its certificates ends.
     fn note_credential_ends(&mut self, snapshot: &Snapshot) {
-        let view = CallerView::new(&self.api, snapshot, &self.caller, &self.given);
+        let view = CallerView::new(&self.shared, snapshot, &self.caller, &self.given);
         let ends = self.given.keys().map(|name| view.credential_end(name));
         let ends: Vec<Option<Timestamp>> = ends.collect();
         for (given, credential_end) in self.given.values_mut().zip(ends) {

@@ -412,7 +412,7 @@ async fn a_hundred_streams_share_one_connection() {
         assert_eq!(envoy.next().await.version_info, serial);
     }
     assert_eq!(node.consumers.all().len(), 1);
-    assert!(format!("{:?}", node.api.secrets).contains("cached: 1"));
+    assert!(format!("{:?}", node.local).contains("cached: 1"));
 }
 
 #[tokio::test]
@@ -447,7 +447,7 @@ fn connected(node: &Node) -> usize {
 
 fn metrics(node: &Node) -> String {
     let mut registry = prometheus_client::registry::Registry::default();
-    node.api.register_metrics(&mut registry);
+    node.local.register_metrics(&mut registry);
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
     text

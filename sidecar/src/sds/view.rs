@@ -10,10 +10,10 @@ use countersign_model::{EntitlementId, SpiffeId};
 use countersign_verify::TrustBundle;
 use jiff::Timestamp;
 
+use super::Shared;
 use super::stream::Given;
 use crate::attest::Caller;
 use crate::holdings::{Held, Snapshot, Svid};
-use crate::local_api::LocalApi;
 
 /// The caller's default identity.
 pub(super) const DEFAULT: &str = "default";
@@ -24,7 +24,7 @@ pub(super) const ALL: &str = "ALL";
 
 /// A snapshot through the eyes of one caller. To make one costs nothing.
 pub(super) struct CallerView<'a> {
-    api: &'a LocalApi,
+    shared: &'a Shared,
     snapshot: &'a Snapshot,
     caller: &'a Caller,
     given: &'a Given,
@@ -60,17 +60,17 @@ enum Meaning<'a> {
 
 impl<'a> CallerView<'a> {
     pub(super) fn new(
-        api: &'a LocalApi,
+        shared: &'a Shared,
         snapshot: &'a Snapshot,
         caller: &'a Caller,
         given: &'a Given,
     ) -> Self {
         Self {
-            api,
+            shared,
             snapshot,
             caller,
             given,
-            now: api.now(),
+            now: shared.api.now(),
             admitted: OnceCell::new(),
             by_id: OnceCell::new(),
             asked: Cell::new(0),
@@ -86,7 +86,7 @@ impl<'a> CallerView<'a> {
     /// come twice.
     pub(super) fn known(&self) -> impl Iterator<Item = &str> {
         let bundle = self.snapshot.bundle.as_ref();
-        let bundle = bundle.map(|_| self.api.trust_domain_id.as_str());
+        let bundle = bundle.map(|_| self.shared.api.trust_domain_id.as_str());
         let identities = self.admitted().iter();
         let identities = identities.map(|held| held.entitlement.spiffe_id.as_str());
         let given = self.given.keys().map(String::as_str);
@@ -146,14 +146,14 @@ impl<'a> CallerView<'a> {
 
     /// A caller without an identity gets nothing, not even a bundle.
     fn meaning(&self, name: &str) -> Meaning<'a> {
-        self.api.metrics.looked_up();
+        self.shared.metrics.looked_up();
         let bundle = self.snapshot.bundle.as_deref();
         match (name, self.admitted().first(), bundle) {
             (_, None, _) => Meaning::Nothing,
             (DEFAULT, default, _) => Meaning::Identity(default.copied()),
             (ROOT_CA, _, Some(bundle)) => Meaning::Roots(bundle),
             (ALL, _, Some(bundle)) => Meaning::Validator(bundle),
-            (id, _, Some(bundle)) if id == self.api.trust_domain_id.as_str() => {
+            (id, _, Some(bundle)) if id == self.shared.api.trust_domain_id.as_str() => {
                 Meaning::Roots(bundle)
             }
             (id, _, _) => self
@@ -200,7 +200,7 @@ impl<'a> CallerView<'a> {
     }
 
     fn secret(&self, name: &str) -> Option<Resource> {
-        let secrets = &self.api.secrets;
+        let secrets = &self.shared.secrets;
         let resource = match self.meaning(name) {
             Meaning::Identity(held) => {
                 let svid = self.svid(held?)?;
@@ -256,7 +256,7 @@ impl View for CallerView<'_> {
     /// What is no name of ours, and no ID of our trust domain, can never be given here.
     fn is_possible(&self, type_url: &str, name: &str) -> bool {
         let is_ours = || {
-            let path = name.strip_prefix(self.api.trust_domain_id.as_str());
+            let path = name.strip_prefix(self.shared.api.trust_domain_id.as_str());
             path.is_some_and(|path| path.is_empty() || path.starts_with('/'))
                 && SpiffeId::new(name).is_ok()
         };

@@ -12,7 +12,8 @@ use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
-use super::{MAX_REPORT_BYTES, PATH, Report, SOCKET};
+use super::{MAX_REPORT_BYTES, PATH, Report};
+use crate::state::STATUS_SOCKET;
 
 /// A running sidecar answers in this time.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
@@ -22,7 +23,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 /// # Errors
 /// None runs there, or it does not answer.
 pub async fn fetch(state_dir: &Path) -> Result<Report, Failure> {
-    let socket = state_dir.join(SOCKET);
+    let socket = state_dir.join(STATUS_SOCKET);
     let asking = ask(&socket);
     let answer = timeout(ANSWER_DEADLINE, asking)
         .await

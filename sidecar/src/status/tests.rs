@@ -5,6 +5,7 @@ use countersign_serve::{Counters, Limits};
 
 use super::*;
 use crate::pki::{Authority, id, now, right, serial};
+use crate::state::STATUS_SOCKET;
 
 fn report() -> Report {
     report_with(0)
@@ -153,7 +154,7 @@ async fn a_running_sidecar_answers_on_its_socket() {
         socket: 0o600,
         directory: 0o700,
     };
-    let listener = bind_unix(&folder.path().join(SOCKET), modes, "state_dir").unwrap();
+    let listener = bind_unix(&folder.path().join(STATUS_SOCKET), modes, "state_dir").unwrap();
     let told = report();
     let saying = told.clone();
     let counters = Arc::<Counters>::default();

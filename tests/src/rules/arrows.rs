@@ -46,13 +46,7 @@ const BESIDE: &[&str] = &[
     "countersign-benches",
 ];
 /// Crates whose modules still form circles. One that is mended is taken off.
-const CIRCLES: &[&str] = &[
-    "control-plane",
-    "core/model",
-    "core/serve",
-    "core/verify",
-    "sidecar",
-];
+const CIRCLES: &[&str] = &["control-plane", "core/model", "core/serve", "core/verify"];
 
 /// What a crate depends on in production.
 type Dependencies = BTreeMap<String, Vec<String>>;

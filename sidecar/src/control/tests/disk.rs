@@ -131,7 +131,7 @@ async fn full_disk_is_tried_again_at_bounded_pace() {
     for _ in 0..10 {
         control.save_at = Some(Instant::now());
         let wait = control.save_when_due().expect("it still fails") - Instant::now();
-        assert!(wait <= backoff::LONGEST);
+        assert!(wait <= crate::backoff::LONGEST);
     }
     std::fs::remove_dir_all(state.join("bundle.json.new")).unwrap();
     control.save_at = Some(Instant::now());

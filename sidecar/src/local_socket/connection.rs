@@ -1,10 +1,5 @@
 //! Connections of the local socket, each with the process that opened it and the place that it has.
 //!
-//! A pid is used again, a pid with its start time is not. The start time is read as soon as the
-//! connection is accepted. The window that remains is the one between the caller's `connect` and
-//! that moment: a process that connects, ends, and has its pid taken by another of the *same*
-//! uid within it is taken for that other one (the uid itself is the kernel's record of `connect`).
-//!
 //! Whether a caller may have an identity is judged before a byte of it is read, and again when the
 //! rights of this node changed: at its next use, which is at the latest the next ping.
 
@@ -18,48 +13,16 @@ use countersign_serve::grpc::{Capacity, Connection};
 use countersign_serve::limits::{FRAME_BYTES, FREE_NAMES};
 use countersign_serve::messages::{Charge, Exhausted};
 use countersign_serve::places::Holder;
-use countersign_serve::unix::{UnixConnection, UnixPeer, UserPlace};
+use countersign_serve::unix::UnixConnection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::LocalApi;
-use crate::attest::{Admitted, Process};
-
-/// Who opened a connection.
-#[derive(Clone, Debug)]
-pub struct LocalPeer {
-    /// By the kernel's word at `connect`.
-    pub peer: UnixPeer,
-    /// The process of that pid at `accept`; `None` where it was gone already.
-    pub process: Option<Process>,
-    /// What its calls are admitted to.
-    pub admitted: Arc<Admitted>,
-}
-
-impl LocalPeer {
-    /// The process that has the peer's pid now.
-    pub fn now(peer: UnixPeer) -> Self {
-        let process = peer.pid.and_then(|pid| Process::of(pid).ok());
-        Self {
-            peer,
-            process,
-            admitted: Arc::default(),
-        }
-    }
-}
-
-/// A caller and the place of its connection: found in the extensions of every request on it.
-#[derive(Clone, Debug)]
-pub struct LocalCaller {
-    /// Who.
-    pub peer: LocalPeer,
-    /// Among whom it has its place.
-    pub place: Arc<UserPlace>,
-}
+use crate::attest::LocalPeer;
+use crate::local_api::{LocalApi, LocalCaller};
 
 type Judging = Pin<Box<dyn Future<Output = Holder> + Send>>;
 
 /// A connection whose process is known.
-pub struct LocalConnection {
+pub(super) struct LocalConnection {
     connection: UnixConnection,
     caller: LocalCaller,
     api: Arc<LocalApi>,

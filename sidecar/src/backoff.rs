@@ -6,27 +6,27 @@
 use std::time::Duration;
 
 /// The ceiling of the first wait.
-pub const FIRST: Duration = Duration::from_millis(200);
+pub(crate) const FIRST: Duration = Duration::from_millis(200);
 /// The ceiling of every later wait: nobody waits longer than this.
-pub const LONGEST: Duration = Duration::from_secs(5);
+pub(crate) const LONGEST: Duration = Duration::from_secs(5);
 
 /// A connection that lasted this long was good: the next failure begins a new row. One that ends
 /// sooner goes on with the row, so that a control plane which answers and hangs up is not dialled
 /// without end.
-pub const STEADY: Duration = Duration::from_secs(10);
+pub(crate) const STEADY: Duration = Duration::from_secs(10);
 /// The longest wait of a sidecar whose stream was taken over by another with the same node
 /// credential. Without it the two would take the stream from each other all the time.
-pub const REPLACED: Duration = Duration::from_secs(60);
+pub(crate) const REPLACED: Duration = Duration::from_secs(60);
 
 /// Failures in a row, and the wait that they earn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
     /// Notes a failure and gives the wait before the next try, for a draw in `0.0..=1.0`.
-    pub fn fail(&mut self, draw: f64) -> Duration {
+    pub(crate) fn fail(&mut self, draw: f64) -> Duration {
         let ceiling = self.ceiling();
         self.failures = self.failures.saturating_add(1);
         ceiling.mul_f64(draw.clamp(0.0, 1.0))
@@ -34,26 +34,21 @@ impl Backoff {
 
     /// The wait of who was replaced: half of [`REPLACED`] at least, so that the other one is left
     /// in peace, and drawn, so that two of them do not keep in step.
-    pub fn replaced(&self, draw: f64) -> Duration {
+    pub(crate) fn replaced(&self, draw: f64) -> Duration {
         REPLACED.mul_f64(0.5 + draw.clamp(0.0, 1.0) / 2.0)
     }
 
     /// Notes that the control plane asked for patience and gives the wait before the next try:
     /// never less than it asked for, and up to half as much again, so that those it sent away do
     /// not come back at once.
-    pub fn pushed_back(&mut self, asked: Duration, draw: f64) -> Duration {
+    pub(crate) fn pushed_back(&mut self, asked: Duration, draw: f64) -> Duration {
         let spread = asked.mul_f64(1.0 + draw.clamp(0.0, 1.0) / 2.0);
         self.fail(draw).max(spread)
     }
 
     /// Starts over after a success.
-    pub fn succeed(&mut self) {
+    pub(crate) fn succeed(&mut self) {
         self.failures = 0;
-    }
-
-    /// Failures since the last success.
-    pub fn failures(&self) -> u32 {
-        self.failures
     }
 
     fn ceiling(&self) -> Duration {
@@ -82,7 +77,7 @@ mod tests {
         fn a_wait_never_exceeds_the_longest(failures in 0u32.., draw in -1.0f64..=2.0) {
             let mut backoff = Backoff { failures };
             prop_assert!(backoff.fail(draw) <= LONGEST);
-            prop_assert!(backoff.failures() >= failures);
+            prop_assert!(backoff.failures >= failures);
         }
 
         #[test]

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use countersign_serve::ops::Ops;
 
-use super::Metrics;
+use super::{Readiness, Reasons};
 use crate::clock;
 use crate::holdings::Holdings;
-use crate::lifecycle::{Readiness, Reasons};
+use crate::telemetry::Metrics;
 
 /// The sidecar as probes and scrapers see it.
 #[derive(Debug)]
