@@ -51,6 +51,12 @@ impl Backoff {
         self.failures = 0;
     }
 
+    /// Failures since the last success.
+    #[cfg(test)]
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     fn ceiling(&self) -> Duration {
         // 2^5 × 200 ms is above the longest wait already.
         (FIRST * 2u32.pow(self.failures.min(5))).min(LONGEST)
