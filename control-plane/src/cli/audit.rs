@@ -1,22 +1,10 @@
-//! `countersign audit`: what was issued, judged and proved from files alone.
-//!
-//! Everything here reads the published part of an issuance log: checkpoints, tiles and entry
-//! bundles (C2SP tlog-tiles). Trees, tiles and notes are checked with the crates `tlog_tiles` and
-//! `signed_note`; the code that wrote them is not used to judge it.
+//! `countersign audit`: what was issued, judged and proved from files alone by
+//! [`countersign_audit`].
 
-mod bundle;
-mod census;
-mod entry;
-mod flaw;
-mod folder;
-mod frontier;
-mod keys;
+mod failure;
 mod prove;
 mod tail;
 mod verify;
-mod walk;
-
-use std::path::Path;
 
 use clap::Subcommand;
 use countersign_cli::{Exit, Failure};
@@ -47,17 +35,6 @@ impl Verb {
             Self::Tail(tail) => tail.run(output).await,
         }
     }
-}
-
-/// Whether the log of a folder is sound; `None` where there is nothing to judge.
-pub(crate) fn is_sound(log: &Path) -> Option<bool> {
-    let verdict = verify::Verify::of(log).judge(Output::new(true)).ok()?;
-    Some(verdict.sound)
-}
-
-/// A proof, written again.
-pub(crate) fn proof(text: &[u8]) -> Option<String> {
-    Some(prove::Proof::parse(text)?.to_text())
 }
 
 #[cfg(test)]

@@ -27,7 +27,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use countersign_cli::{Exit, Failure, completions};
 
-pub(crate) use audit::{is_sound, proof};
 use client::Client;
 use output::Output;
 

@@ -16,7 +16,7 @@ use prost::Message;
 use rustls_pki_types::CertificateDer;
 
 use crate::admin::convert;
-use crate::{backup, cli};
+use crate::backup;
 
 /// A certification request: its SubjectPublicKeyInfo.
 pub fn request(bytes: &[u8]) -> Option<Vec<u8>> {
@@ -93,14 +93,4 @@ pub fn packed(files: &[(&str, &[u8])]) -> Vec<u8> {
         files: Default::default(),
     };
     pack.finish(manifest).expect("memory takes it")
-}
-
-/// Whether an auditor finds the log of a folder sound; `None` where there is nothing to judge.
-pub fn is_sound(log: &Path) -> Option<bool> {
-    cli::is_sound(log)
-}
-
-/// A proof that an entry is in a log, written again.
-pub fn proof(text: &[u8]) -> Option<String> {
-    cli::proof(text)
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use countersign_control_plane::doors::readers;
+use countersign_audit::Audit;
 use countersign_proto::convert::time::timestamp;
 use countersign_proto::log::entry::What;
 use countersign_proto::log::{Entry, Opened, Removed};
@@ -43,7 +43,7 @@ pub fn run(data: &[u8]) -> bool {
         let bytes = if path == changed { content } else { bytes };
         write(&log.join(path), bytes);
     }
-    let sound = readers::is_sound(&log);
+    let verdict = Audit::of(&log).judge(&|_, _| ());
     write(&folder.path().join("key"), &SOUND.key);
     let Ok(opened) = Log::open(&options(folder.path())) else {
         return false;
@@ -61,7 +61,7 @@ pub fn run(data: &[u8]) -> bool {
         read += 1;
     }
     assert!(read >= ENTRIES - UNPUBLISHED, "a checkpoint covers them");
-    sound == Some(true)
+    verdict.is_ok_and(|verdict| verdict.sound)
 }
 
 fn options(folder: &Path) -> Options {

@@ -20,6 +20,8 @@ const FLOW: &[&str] = &[
     "countersign-proto",
     "countersign-envoy",
     "countersign-serve",
+    // Judges a log from its files, by none of the crates that write one.
+    "countersign-audit",
     // The sidecar knows no part of the control plane, and the other way round.
     "countersign-sidecar",
     // The steps of a credential: attested, authorized, linted, logged, signed.
@@ -42,6 +44,7 @@ const BESIDE: &[&str] = &[
     "countersign-tests",
     "countersign-issued",
     "countersign-footprint",
+    "countersign-logs",
     "countersign-fuzz",
     "countersign-benches",
 ];
@@ -212,6 +215,7 @@ fn arrow_against_the_flow_is_found() {
         ("countersign-issue", "countersign-keys", true),
         ("countersign-model", "countersign-verify", true),
         ("countersign-control-plane", "countersign-sidecar", true),
+        ("countersign-audit", "countersign-tlog", true),
         ("countersign-new", "countersign-model", true),
         ("countersign-keys", "countersign-issue", false),
         ("countersign-tests", "countersign-control-plane", false),

@@ -9,6 +9,7 @@ const NOT_PRODUCTION: &[&str] = &[
     "tests",
     "tests/issued",
     "tests/footprint",
+    "tests/logs",
     "fuzz",
     "benches",
 ];

@@ -503,7 +503,11 @@ fn is_listed(table: &Table) -> bool {
 
 /// What only runs for one command, or only in tests.
 fn is_looked_at(source: &Source) -> bool {
-    let elsewhere = ["control-plane/src/cli/", "core/discovery/src/convergence/"];
+    let elsewhere = [
+        "control-plane/audit/",
+        "control-plane/src/cli/",
+        "core/discovery/src/convergence/",
+    ];
     !elsewhere
         .iter()
         .any(|folder| source.path.starts_with(folder))

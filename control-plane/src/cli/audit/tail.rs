@@ -6,14 +6,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use countersign_audit::{Folder, LogKeys, PublishedEntry, entries, first_retained, size};
 use countersign_cli::{Exit, Failure};
 use jiff::Timestamp;
 use serde::Serialize;
-use tlog_tiles::Tile;
 
-use super::folder::{Folder, WIDTH, full};
-use super::keys::LogKeys;
-use super::{DEFAULT_LOG, bundle, entry};
+use super::DEFAULT_LOG;
+use super::failure::failure;
 use crate::cli::output::{Items, Output};
 
 pub(super) const EXAMPLES: &str = "Examples:\n  \
@@ -56,12 +55,29 @@ pub(super) struct Line {
     told: String,
 }
 
+impl From<PublishedEntry> for Line {
+    fn from(entry: PublishedEntry) -> Self {
+        let facts = entry.facts.iter();
+        let told: Vec<String> = facts
+            .map(|(name, value)| format!("{name}={value:?}"))
+            .collect();
+        Self {
+            index: entry.index,
+            at: entry.at,
+            kind: entry.kind,
+            told: told.join(" "),
+            facts: entry.facts.into_iter().collect(),
+        }
+    }
+}
+
 impl Tail {
     pub(super) async fn run(self, output: Output) -> Result<Exit, Failure> {
         let folder = Folder::new(&self.log);
-        let key = LogKeys::open(self.key.as_deref(), &folder)?;
-        let mut size = size(&folder, &key)?;
-        let first = retained(&folder)?.max(size.saturating_sub(self.lines));
+        let keys = LogKeys::open(self.key.as_deref(), &folder).map_err(failure)?;
+        let mut size = size(&folder, &keys).map_err(failure)?;
+        let retained = first_retained(&folder).map_err(failure)?;
+        let first = retained.max(size.saturating_sub(self.lines));
         let lines = lines(&folder, first, size)?;
         if !self.follow {
             let items = Items { items: lines };
@@ -79,16 +95,16 @@ impl Tail {
                     return Ok(Exit::Yes);
                 }
             }
-            let newest = self.longer(&folder, &key, size).await?;
+            let newest = self.longer(&folder, &keys, size).await?;
             lines = self::lines(&folder, size, newest)?;
             size = newest;
         }
     }
 
     /// Waits until the log is longer, and gives at most [`MAX_ENTRIES`] more.
-    async fn longer(&self, folder: &Folder, key: &LogKeys, size: u64) -> Result<u64, Failure> {
+    async fn longer(&self, folder: &Folder, keys: &LogKeys, size: u64) -> Result<u64, Failure> {
         loop {
-            let newest = self::size(folder, key)?;
+            let newest = countersign_audit::size(folder, keys).map_err(failure)?;
             if newest > size {
                 return Ok(newest.min(size + MAX_ENTRIES));
             }
@@ -97,83 +113,14 @@ impl Tail {
     }
 }
 
-fn size(folder: &Folder, key: &LogKeys) -> Result<u64, Failure> {
-    let checkpoint = key.checkpoint(&folder.checkpoint()?);
-    let checkpoint = checkpoint.map_err(|problem| {
-        let message = format!("{} {problem}", folder.checkpoint_path().display());
-        unsound(message)
-    })?;
-    Ok(checkpoint.size())
-}
-
-fn retained(folder: &Folder) -> Result<u64, Failure> {
-    folder
-        .first_retained()
-        .map_err(|(path, problem)| unsound(format!("{} {problem}", path.display())))
-}
-
 pub(super) fn lines(folder: &Folder, first: u64, end: u64) -> Result<Vec<Line>, Failure> {
-    let (mut lines, mut next) = (Vec::new(), first);
-    let width = u64::from(WIDTH);
-    while next < end {
-        let number = next / width;
-        let count = width.min(end - number * width);
-        let found = read(folder, number, count)?;
-        let skipped = usize::try_from(next % width).expect("a bundle has 256 entries");
-        let numbered = (next..).zip(found.into_iter().skip(skipped));
-        lines.extend(numbered.map(|(index, bytes)| line(index, &bytes)));
-        next = number * width + count;
-    }
-    Ok(lines)
-}
-
-/// The first entries of a bundle. A partial one may be replaced by a wider one meanwhile.
-pub(super) fn read(folder: &Folder, number: u64, count: u64) -> Result<Vec<Vec<u8>>, Failure> {
-    let count = u32::try_from(count).expect("a bundle has 256 entries");
-    let whole = full(0, number);
-    let tile = Tile::new(whole.height(), 0, number, count, false);
-    let path = folder.bundle_path(tile);
-    let bundle = folder.bundle(tile);
-    let (bytes, ends) = bundle.map_err(|unread| unsound(format!("{} {unread}", path.display())))?;
-    let placed = bundle::entries(&bytes, count as usize, ends).map_err(|offset| {
-        let problem = "the lengths of the entries do not add up";
-        unsound(format!("{} byte {offset}: {problem}", path.display()))
-    })?;
-    Ok(placed.iter().map(|placed| placed.entry.to_vec()).collect())
-}
-
-fn line(index: u64, bytes: &[u8]) -> Line {
-    let Ok(entry) = entry::decode(bytes) else {
-        return Line {
-            index,
-            at: None,
-            kind: "undecodable",
-            facts: BTreeMap::new(),
-            told: String::new(),
-        };
-    };
-    let facts = entry::facts(&entry);
-    let told: Vec<String> = facts
-        .iter()
-        .map(|(name, value)| format!("{name}={value:?}"))
-        .collect();
-    Line {
-        index,
-        at: entry::made_at(&entry),
-        kind: entry::kind(&entry),
-        told: told.join(" "),
-        facts: facts.into_iter().collect(),
-    }
+    let entries = entries(folder, first, end).map_err(failure)?;
+    Ok(entries.into_iter().map(Line::from).collect())
 }
 
 pub(super) fn text(line: &Line) -> String {
     let at = line.at.map_or_else(|| "-".to_owned(), |at| at.to_string());
     format!("{} {at} {} {}", line.index, line.kind, line.told)
-}
-
-fn unsound(message: String) -> Failure {
-    let remedy = "run countersign audit verify on this log";
-    Failure::new(Exit::No, "log_unsound", message, remedy)
 }
 
 #[cfg(test)]

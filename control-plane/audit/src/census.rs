@@ -9,7 +9,7 @@ use countersign_proto::log::entry::What;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::entry::{Certified, certified, decode, kind};
+use crate::entry::{Certified, certified, decode, kind};
 
 /// Most public keys that are compared: about a gigabyte of them.
 const MAX_KEYS: usize = 8_000_000;
@@ -20,25 +20,27 @@ const MAX_SHARED: usize = 20;
 
 /// A public key that was certified for two identities.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct SharedKey {
-    pub(super) spki_sha256: String,
-    pub(super) serials: [Serial; 2],
+pub struct SharedKey {
+    /// SHA-256 of its SubjectPublicKeyInfo, in hexadecimal digits.
+    pub spki_sha256: String,
+    /// The certificates, in the order of the logs.
+    pub serials: [Serial; 2],
     /// The identity of the second serial; the first one's is another.
-    pub(super) id: String,
+    pub id: String,
 }
 
 /// That a log goes on from another one: it was restored from a backup of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct GoesOn {
-    /// The id of that log.
-    pub(super) log_id: String,
+pub struct GoesOn {
+    /// The id of that log, in hexadecimal digits.
+    pub log_id: String,
     /// How many of its entries this log begins with.
-    pub(super) entries: u64,
+    pub entries: u64,
 }
 
 impl GoesOn {
     /// Whether a checkpoint of this origin is one of that log.
-    pub(super) fn is_from(&self, origin: &str) -> bool {
+    pub(crate) fn is_from(&self, origin: &str) -> bool {
         let id = origin.rsplit_once('/');
         id.is_some_and(|(_, id)| id == self.log_id)
     }
@@ -54,11 +56,11 @@ struct First {
 
 /// The public keys of every log that is verified together.
 #[derive(Debug, Default)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     first: HashMap<[u8; 32], First>,
-    pub(super) shared: Vec<SharedKey>,
+    pub(crate) shared: Vec<SharedKey>,
     /// Certificates whose key found no place among [`MAX_KEYS`].
-    pub(super) not_compared: u64,
+    pub(crate) not_compared: u64,
 }
 
 impl Keys {
@@ -90,17 +92,17 @@ impl Keys {
 
 /// The entries of one log.
 #[derive(Debug)]
-pub(super) struct Census<'a> {
+pub(crate) struct Census<'a> {
     keys: &'a mut Keys,
     /// Of the log, from its first entry, its first certificate or its last restore.
-    pub(super) log_id: Option<u32>,
+    pub(crate) log_id: Option<u32>,
     /// What it goes on from, oldest first.
-    pub(super) restores: Vec<GoesOn>,
-    pub(super) kinds: BTreeMap<&'static str, u64>,
+    pub(crate) restores: Vec<GoesOn>,
+    pub(crate) kinds: BTreeMap<&'static str, u64>,
 }
 
 impl<'a> Census<'a> {
-    pub(super) fn new(keys: &'a mut Keys) -> Self {
+    pub(crate) fn new(keys: &'a mut Keys) -> Self {
         Self {
             keys,
             log_id: None,
@@ -113,7 +115,7 @@ impl<'a> Census<'a> {
     ///
     /// That a serial names the index of its own entry also says that no serial and no index is
     /// there twice.
-    pub(super) fn add(&mut self, index: u64, bytes: &[u8]) -> Result<(), String> {
+    pub(crate) fn add(&mut self, index: u64, bytes: &[u8]) -> Result<(), String> {
         let entry = decode(bytes)?;
         *self.kinds.entry(kind(&entry)).or_default() += 1;
         match &entry.what {

@@ -6,23 +6,26 @@ use std::path::PathBuf;
 
 use tlog_tiles::{Hash, Tile, node_hash, record_hash};
 
-use super::bundle;
-use super::census::Census;
-use super::flaw::{Flaw, Flaws};
-use super::folder::{Folder, Unread, WIDTH, full};
-use super::frontier::Frontier;
-use crate::cli::output::Output;
+use crate::bundle;
+use crate::census::Census;
+use crate::flaw::{Flaw, Flaws};
+use crate::folder::{Folder, WIDTH, full};
+use crate::frontier::Frontier;
+use crate::unread::Unread;
 
 /// Height of a tile.
 const HEIGHT: u32 = WIDTH.trailing_zeros();
 /// How often a long walk tells how far it is, in entries.
 const PROGRESS_EVERY: u64 = 65_536;
 
+/// What is told how far a long walk is: entries that were read, entries of the log.
+pub type Progress<'a> = &'a dyn Fn(u64, u64);
+
 /// A tile as it was read.
 #[derive(Debug)]
-pub(super) struct Read {
-    pub(super) tile: Tile,
-    pub(super) hashes: Vec<Hash>,
+pub(crate) struct Read {
+    pub(crate) tile: Tile,
+    pub(crate) hashes: Vec<Hash>,
 }
 
 impl Read {
@@ -33,31 +36,31 @@ impl Read {
 
 /// What a kept checkpoint says.
 #[derive(Debug)]
-pub(super) struct Claim {
-    pub(super) path: PathBuf,
-    pub(super) origin: String,
-    pub(super) root: Hash,
+pub(crate) struct Claim {
+    pub(crate) path: PathBuf,
+    pub(crate) origin: String,
+    pub(crate) root: Hash,
 }
 
 /// The tree of the newest checkpoint, and what is expected of it.
-pub(super) struct Walk<'a> {
-    pub(super) folder: &'a Folder,
-    pub(super) output: Output,
-    pub(super) size: u64,
-    pub(super) root: Hash,
-    pub(super) first_retained: u64,
+pub(crate) struct Walk<'a> {
+    pub(crate) folder: &'a Folder,
+    pub(crate) progress: Progress<'a>,
+    pub(crate) size: u64,
+    pub(crate) root: Hash,
+    pub(crate) first_retained: u64,
     /// Kept checkpoints by size; those that are left at the end are of no size that was reached.
-    pub(super) claims: BTreeMap<u64, Vec<Claim>>,
-    pub(super) frontier: Frontier,
-    pub(super) census: Census<'a>,
-    pub(super) flaws: Flaws,
+    pub(crate) claims: BTreeMap<u64, Vec<Claim>>,
+    pub(crate) frontier: Frontier,
+    pub(crate) census: Census<'a>,
+    pub(crate) flaws: Flaws,
     /// Bytes of the bundles and tiles that were read.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 impl Walk<'_> {
     /// Walks below the tiles of the right edge, the highest level first.
-    pub(super) fn run(&mut self, edge: &[Read]) {
+    pub(crate) fn run(&mut self, edge: &[Read]) {
         // Together they give the root, or one of them is wrong.
         let trusted = edge_root(edge) == Some(self.root);
         for read in edge {
@@ -75,7 +78,7 @@ impl Walk<'_> {
     /// The newest checkpoint must be of the log that the entries end as: one from before a restore
     /// is not of what was restored, and the other way round. An origin that names no log id, and
     /// entries that name none, say nothing.
-    pub(super) fn is_called(&mut self, origin: &str) {
+    pub(crate) fn is_called(&mut self, origin: &str) {
         let entries = self.census.log_id.map(|id| format!("{id:06x}"));
         let named = origin.rsplit_once("/countersign/log/").map(|(_, id)| id);
         if let (Some(entries), Some(named)) = (entries, named)
@@ -128,8 +131,7 @@ impl Walk<'_> {
         let first = read.tile.level_index() * u64::from(WIDTH);
         let end = first + u64::from(read.tile.width());
         if first / PROGRESS_EVERY != end / PROGRESS_EVERY {
-            self.output
-                .progress(&format!("{end} of {} entries", self.size));
+            (self.progress)(end, self.size);
         }
         let found = if end > self.first_retained {
             self.entries(read, first, trusted)

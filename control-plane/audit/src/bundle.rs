@@ -2,15 +2,15 @@
 
 /// An entry within its bundle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Placed<'a> {
+pub(crate) struct Placed<'a> {
     /// Of its first byte, behind the two bytes of length.
-    pub(super) offset: u64,
-    pub(super) entry: &'a [u8],
+    pub(crate) offset: u64,
+    pub(crate) entry: &'a [u8],
 }
 
 /// The first `count` entries of a bundle. `Err` is the offset from which on it is none. What
 /// follows them is nobody's where `whole` says that the bundle ends there.
-pub(super) fn entries(bundle: &[u8], count: usize, whole: bool) -> Result<Vec<Placed<'_>>, u64> {
+pub(crate) fn entries(bundle: &[u8], count: usize, whole: bool) -> Result<Vec<Placed<'_>>, u64> {
     let (mut placed, mut at) = (Vec::with_capacity(count), 0);
     while placed.len() < count {
         let entry = entry(bundle, at).ok_or(at as u64)?;

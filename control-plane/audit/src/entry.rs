@@ -14,14 +14,16 @@ use x509_parser::prelude::FromDer;
 
 /// What a to-be-signed certificate in the log says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Certified {
-    pub(super) serial: Serial,
+pub struct Certified {
+    /// Its serial number: the coordinate of its entry.
+    pub serial: Serial,
     /// The URI of its subject alternative name: for an X.509-SVID the SPIFFE ID.
-    pub(super) id: Option<String>,
+    pub id: Option<String>,
     /// SHA-256 of the SubjectPublicKeyInfo.
     #[serde(serialize_with = "as_hex")]
-    pub(super) spki_sha256: [u8; 32],
-    pub(super) not_after: Option<Timestamp>,
+    pub spki_sha256: [u8; 32],
+    /// Until when it is valid.
+    pub not_after: Option<Timestamp>,
 }
 
 fn as_hex<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
@@ -29,12 +31,12 @@ fn as_hex<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Er
 }
 
 /// An entry, decoded.
-pub(super) fn decode(bytes: &[u8]) -> Result<Entry, String> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<Entry, String> {
     Entry::decode(bytes).map_err(|error| format!("is no entry: {error}"))
 }
 
 /// The stable name of a kind; `unknown` for what a later version writes.
-pub(super) fn kind(entry: &Entry) -> &'static str {
+pub(crate) fn kind(entry: &Entry) -> &'static str {
     match &entry.what {
         Some(What::Opened(_)) => "opened",
         Some(What::Issued(_)) => "issued",
@@ -54,12 +56,12 @@ pub(super) fn kind(entry: &Entry) -> &'static str {
 }
 
 /// When the control plane made the entry.
-pub(super) fn made_at(entry: &Entry) -> Option<Timestamp> {
+pub(crate) fn made_at(entry: &Entry) -> Option<Timestamp> {
     read_timestamp("at", entry.at).ok()
 }
 
 /// Reads the to-be-signed certificate of an entry.
-pub(super) fn certified(issued: &Issued) -> Result<Certified, String> {
+pub(crate) fn certified(issued: &Issued) -> Result<Certified, String> {
     let (rest, tbs) = TbsCertificate::from_der(&issued.tbs)
         .map_err(|error| format!("holds no to-be-signed certificate: {error}"))?;
     if !rest.is_empty() {
@@ -89,7 +91,7 @@ fn uri(tbs: &TbsCertificate<'_>) -> Option<String> {
 }
 
 /// Name and value of what a line about the entry shows.
-pub(super) fn facts(entry: &Entry) -> Vec<(&'static str, String)> {
+pub(crate) fn facts(entry: &Entry) -> Vec<(&'static str, String)> {
     match &entry.what {
         Some(What::Opened(opened)) => vec![
             ("trust_domain", opened.trust_domain.clone()),

@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use countersign_cli::{Exit, Failure};
 use signed_note::{Note, NoteError, StandardVerifier, Verifier, VerifierList};
 use tlog_tiles::Checkpoint;
 
-use super::folder::{Folder, MAX_TEXT_BYTES, read};
+use crate::error::AuditError;
+use crate::folder::{Folder, MAX_TEXT_BYTES, read};
+use crate::unread::Unread;
 
 /// The key of a log, and those of the logs that it goes on from after a restore.
-pub(super) struct LogKeys {
+pub struct LogKeys {
     /// The first: who has only an older one cannot say what the log is now.
     own: VerifierList,
     /// All of them, for what was kept.
@@ -17,15 +18,19 @@ pub(super) struct LogKeys {
     /// Their names, for people, the log's own first.
     names: Vec<String>,
     /// Given by who asks, rather than found beside the log that they judge.
-    pub(super) given: bool,
+    pub(crate) given: bool,
 }
 
 impl LogKeys {
     /// The keys that were given, each as text or as a file, or that which lies beside the log.
-    pub(super) fn open<'a>(
+    /// A text has a `+`, a path does not.
+    ///
+    /// # Errors
+    /// One of them is no verifier key, or its file cannot be read.
+    pub fn open<'a>(
         given: impl IntoIterator<Item = &'a str>,
         folder: &Folder,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, AuditError> {
         let given = given.into_iter().map(|given| match given {
             text if text.contains('+') => Ok(text.to_owned()),
             file => text_of(Path::new(file)),
@@ -51,7 +56,7 @@ impl LogKeys {
 
     /// The newest checkpoint of a log, where the log's own key signed it, or why it is none. The
     /// key of a log before it is not enough: after a restore nobody guards that one.
-    pub(super) fn checkpoint(&self, note: &[u8]) -> Result<Checkpoint, String> {
+    pub(crate) fn checkpoint(&self, note: &[u8]) -> Result<Checkpoint, String> {
         let own = &self.names[0];
         let checkpoint = signed_by(&self.own, own, note);
         if checkpoint.is_err()
@@ -67,7 +72,7 @@ impl LogKeys {
 
     /// The checkpoint of a note that was kept, where one of these keys signed it: it may be of a
     /// log before this.
-    pub(super) fn kept(&self, note: &[u8]) -> Result<Checkpoint, String> {
+    pub(crate) fn kept(&self, note: &[u8]) -> Result<Checkpoint, String> {
         let parsed = Note::from_bytes(note);
         let verified = parsed.map(|note| note.verify(&self.known));
         if let Ok(Err(NoteError::UnverifiedNote)) = verified {
@@ -97,23 +102,22 @@ fn signed_by(keys: &VerifierList, names: &str, note: &[u8]) -> Result<Checkpoint
     }
 }
 
-fn verifier(text: &str) -> Result<Box<dyn Verifier>, Failure> {
-    let unusable = |error| {
-        let message = format!("{:?} is no verifier key: {error}", text.trim());
-        let remedy = "give the line of the log's key.vkey: name+id+base64";
-        Failure::new(Exit::Usage, "key_unusable", message, remedy)
-    };
-    Ok(Box::new(
-        StandardVerifier::new(text.trim()).map_err(unusable)?,
-    ))
+fn verifier(text: &str) -> Result<Box<dyn Verifier>, AuditError> {
+    let text = text.trim();
+    match StandardVerifier::new(text) {
+        Ok(verifier) => Ok(Box::new(verifier)),
+        Err(error) => Err(AuditError::NotAKey {
+            text: text.to_owned(),
+            error,
+        }),
+    }
 }
 
-fn text_of(path: &Path) -> Result<String, Failure> {
-    let unusable = |reason: String| {
-        let message = format!("{} {reason}", path.display());
-        let remedy = "give the log's verifier key with --key";
-        Failure::new(Exit::Usage, "key_unusable", message, remedy)
-    };
-    let bytes = read(path, MAX_TEXT_BYTES).map_err(|unread| unusable(unread.to_string()))?;
-    String::from_utf8(bytes).map_err(|_| unusable("is no text".to_owned()))
+fn text_of(path: &Path) -> Result<String, AuditError> {
+    let text = read(path, MAX_TEXT_BYTES)
+        .and_then(|bytes| String::from_utf8(bytes).map_err(|_| Unread::NotText));
+    text.map_err(|unread| AuditError::KeyUnread {
+        path: path.to_owned(),
+        unread,
+    })
 }

@@ -4,22 +4,24 @@ use std::path::Path;
 
 use serde::Serialize;
 
-/// Most flaws that are reported; one is enough to distrust a log.
-pub(super) const MAX_FLAWS: usize = 20;
+/// Most flaws of a log that are reported; one is enough to distrust it.
+pub const MAX_FLAWS: usize = 20;
 
 /// One thing that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Flaw {
-    pub(super) file: String,
+pub struct Flaw {
+    /// The path of the file.
+    pub file: String,
     /// Where in the file.
-    pub(super) offset: Option<u64>,
+    pub offset: Option<u64>,
     /// Which entry of the log.
-    pub(super) index: Option<u64>,
-    pub(super) problem: String,
+    pub index: Option<u64>,
+    /// What is wrong there.
+    pub problem: String,
 }
 
 impl Flaw {
-    pub(super) fn new(file: &Path, problem: impl Into<String>) -> Self {
+    pub(crate) fn new(file: &Path, problem: impl Into<String>) -> Self {
         Self {
             file: file.display().to_string(),
             offset: None,
@@ -28,18 +30,18 @@ impl Flaw {
         }
     }
 
-    pub(super) fn at(mut self, offset: u64) -> Self {
+    pub(crate) fn at(mut self, offset: u64) -> Self {
         self.offset = Some(offset);
         self
     }
 
-    pub(super) fn of_entry(mut self, index: u64) -> Self {
+    pub(crate) fn of_entry(mut self, index: u64) -> Self {
         self.index = Some(index);
         self
     }
 
     /// One line for people.
-    pub(super) fn line(&self) -> String {
+    pub fn line(&self) -> String {
         let offset = self.offset.map(|offset| format!(", byte {offset}"));
         let index = self.index.map(|index| format!(", entry {index}"));
         format!(
@@ -54,24 +56,24 @@ impl Flaw {
 
 /// The first [`MAX_FLAWS`] flaws.
 #[derive(Debug, Default)]
-pub(super) struct Flaws(Vec<Flaw>);
+pub(crate) struct Flaws(Vec<Flaw>);
 
 impl Flaws {
-    pub(super) fn push(&mut self, flaw: Flaw) {
+    pub(crate) fn push(&mut self, flaw: Flaw) {
         if self.0.len() < MAX_FLAWS {
             self.0.push(flaw);
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.0.len() >= MAX_FLAWS
     }
 
-    pub(super) fn into_vec(self) -> Vec<Flaw> {
+    pub(crate) fn into_vec(self) -> Vec<Flaw> {
         self.0
     }
 }

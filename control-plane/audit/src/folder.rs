@@ -4,15 +4,17 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use countersign_cli::{Exit, Failure};
 use tlog_tiles::{HASH_SIZE, Hash, Tile};
 
+use crate::error::AuditError;
+use crate::unread::Unread;
+
 /// Height of the tiles (C2SP tlog-tiles).
-const HEIGHT: u8 = 8;
+pub(crate) const HEIGHT: u8 = 8;
 /// Hashes of a full tile and entries of a full bundle.
-pub(super) const WIDTH: u32 = 1 << HEIGHT;
+pub(crate) const WIDTH: u32 = 1 << HEIGHT;
 /// Most bytes of a checkpoint, a key or a number.
-pub(super) const MAX_TEXT_BYTES: u64 = 16 * 1024;
+pub(crate) const MAX_TEXT_BYTES: u64 = 16 * 1024;
 /// Most bytes of a bundle: 256 entries of 65,535 bytes behind two bytes of length.
 const MAX_BUNDLE_BYTES: u64 = 256 * (2 + 65_535);
 /// Most kept checkpoints that are read: one an hour for eleven years.
@@ -20,65 +22,49 @@ const MAX_KEPT: usize = 100_000;
 
 /// A folder that holds a log.
 #[derive(Clone, Debug)]
-pub(super) struct Folder {
+pub struct Folder {
     path: PathBuf,
 }
 
-/// Why a file was not read.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Unread {
-    #[error("is missing")]
-    Missing,
-    #[error("is longer than {0} bytes")]
-    TooLong(u64),
-    #[error("does not hold {0} hashes")]
-    NotAsWide(u32),
-    #[error("cannot be read: {0}")]
-    Io(io::Error),
-}
-
 impl Folder {
-    pub(super) fn new(path: &Path) -> Self {
+    /// The log in this folder. Nothing is read yet.
+    pub fn new(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn checkpoint_path(&self) -> PathBuf {
+    /// Where its newest checkpoint is.
+    pub fn checkpoint_path(&self) -> PathBuf {
         self.path.join("checkpoint")
     }
 
     /// The newest checkpoint, not yet verified.
-    pub(super) fn checkpoint(&self) -> Result<Vec<u8>, Failure> {
+    pub(crate) fn checkpoint(&self) -> Result<Vec<u8>, AuditError> {
         let path = self.checkpoint_path();
-        read(&path, MAX_TEXT_BYTES).map_err(|unread| {
-            let message = format!("{} {unread}", path.display());
-            let remedy = "give the folder of a log with --log; a new log has a checkpoint once it \
-                          published its first entries";
-            Failure::new(Exit::Usage, "no_checkpoint", message, remedy)
-        })
+        read(&path, MAX_TEXT_BYTES).map_err(|unread| AuditError::NoCheckpoint { path, unread })
     }
 
     /// The verifier key beside the log.
-    pub(super) fn vkey_path(&self) -> PathBuf {
+    pub(crate) fn vkey_path(&self) -> PathBuf {
         self.path.join("key.vkey")
     }
 
     /// Paths of the kept checkpoints.
-    pub(super) fn kept(&self) -> Result<Vec<PathBuf>, Failure> {
+    pub(crate) fn kept(&self) -> Result<Vec<PathBuf>, AuditError> {
         let folder = self.path.join("checkpoints");
-        let unreadable = |error: io::Error| {
-            let message = format!("{} cannot be read: {error}", folder.display());
-            let remedy = "run this as the control plane's user";
-            Failure::new(Exit::Usage, "log_unreadable", message, remedy)
+        let unlisted = |error: io::Error| AuditError::Unlisted {
+            folder: folder.clone(),
+            error,
         };
         let mut paths = Vec::new();
-        for name in fs::read_dir(&folder).map_err(unreadable)?.take(MAX_KEPT) {
-            let path = name.map_err(unreadable)?.path();
+        for name in fs::read_dir(&folder).map_err(unlisted)?.take(MAX_KEPT) {
+            let path = name.map_err(unlisted)?.path();
             // What a crash left of a checkpoint that was being written.
             let unfinished = path.extension().is_some_and(|extension| extension == "new");
             paths.extend((!unfinished).then_some(path));
@@ -88,7 +74,7 @@ impl Folder {
     }
 
     /// The lowest index whose body is kept.
-    pub(super) fn first_retained(&self) -> Result<u64, (PathBuf, String)> {
+    pub(crate) fn first_retained(&self) -> Result<u64, (PathBuf, String)> {
         let path = self.path.join("first-retained");
         match read(&path, MAX_TEXT_BYTES) {
             Err(Unread::Missing) => Ok(0),
@@ -100,20 +86,20 @@ impl Folder {
         }
     }
 
-    pub(super) fn tile_path(&self, tile: Tile) -> PathBuf {
+    pub(crate) fn tile_path(&self, tile: Tile) -> PathBuf {
         // The library's paths name the height, those of the standard do not.
         let path = tile.path();
         self.path.join("tile").join(&path["tile/8/".len()..])
     }
 
-    pub(super) fn bundle_path(&self, tile: Tile) -> PathBuf {
+    pub(crate) fn bundle_path(&self, tile: Tile) -> PathBuf {
         let path = Tile::new(HEIGHT, 0, tile.level_index(), tile.width(), true).path();
         let name = &path["tile/8/data/".len()..];
         self.path.join("tile").join("entries").join(name)
     }
 
     /// The hashes of a tile.
-    pub(super) fn tile(&self, tile: Tile) -> Result<Vec<Hash>, Unread> {
+    pub(crate) fn tile(&self, tile: Tile) -> Result<Vec<Hash>, Unread> {
         let most = u64::from(WIDTH) * HASH_SIZE as u64;
         let (bytes, exact) = as_wide(tile, most, |tile| self.tile_path(tile))?;
         let width = tile.width() as usize;
@@ -127,7 +113,7 @@ impl Folder {
     }
 
     /// The bundle under a tile of level 0, and whether it ends with the tile.
-    pub(super) fn bundle(&self, tile: Tile) -> Result<(Vec<u8>, bool), Unread> {
+    pub(crate) fn bundle(&self, tile: Tile) -> Result<(Vec<u8>, bool), Unread> {
         as_wide(tile, MAX_BUNDLE_BYTES, |tile| self.bundle_path(tile))
     }
 }
@@ -156,12 +142,12 @@ fn as_wide(
 }
 
 /// A full tile.
-pub(super) fn full(level: u8, number: u64) -> Tile {
+pub(crate) fn full(level: u8, number: u64) -> Tile {
     Tile::new(HEIGHT, level, number, WIDTH, false)
 }
 
 /// The partial tiles of a tree, the highest level first: in the order of the entries below them.
-pub(super) fn edge(size: u64) -> Vec<Tile> {
+pub(crate) fn edge(size: u64) -> Vec<Tile> {
     let levels = (0u8..8)
         .rev()
         .map(|level| (level, size >> (level * HEIGHT)));
@@ -176,7 +162,7 @@ pub(super) fn edge(size: u64) -> Vec<Tile> {
 }
 
 /// A file of at most so many bytes.
-pub(super) fn read(path: &Path, most: u64) -> Result<Vec<u8>, Unread> {
+pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>, Unread> {
     let file = File::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Unread::Missing,
         _ => Unread::Io(error),
