@@ -4,17 +4,19 @@
 //! caller may use and chooses none. An attribute that cannot be read is absent, so it satisfies
 //! nothing.
 
-pub mod caller;
+pub(crate) mod caller;
 mod holder;
 mod ids;
 mod peer;
-pub mod program;
-pub mod selectors;
-pub mod socket_owner;
-pub mod uid_alone;
+pub(crate) mod program;
+pub(crate) mod selectors;
+pub(crate) mod socket_owner;
+pub(crate) mod uid_alone;
 
-pub use caller::{Admitted, Caller};
-pub use peer::LocalPeer;
-pub use program::Programs;
-pub use selectors::{Ids, Process};
-pub use socket_owner::{DiagnosticsError, OtherEnd};
+pub(crate) use caller::Caller;
+pub(crate) use peer::LocalPeer;
+pub(crate) use program::Programs;
+pub(crate) use selectors::Ids;
+#[doc(hidden)]
+pub use selectors::start_time;
+pub(crate) use socket_owner::{DiagnosticsError, OtherEnd};

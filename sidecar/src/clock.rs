@@ -7,6 +7,6 @@ use jiff::Timestamp;
     clippy::disallowed_methods,
     reason = "the one wall clock of this process; logic takes `now` as an argument"
 )]
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }

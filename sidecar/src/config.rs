@@ -17,14 +17,11 @@ use countersign_model::TrustDomain;
 
 use crate::state::STATUS_SOCKET;
 use listeners::Taken;
-pub use listeners::{AttestCallers, Inbound, Outbound};
-pub use sections::{
-    Attestation, ControlPlane, DEFAULT_ENROL_AHEAD, DEFAULT_MAX_STRANGERS, Log, MAX_ADDRESSES,
-    Telemetry, WorkloadApi,
-};
+pub(crate) use listeners::{AttestCallers, Inbound, Outbound};
+pub(crate) use sections::{Attestation, ControlPlane, Log, Telemetry, WorkloadApi};
 
 /// How long open connections may finish, where `drain_timeout` is not set.
-pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest `drain_timeout`.
 const MAX_DRAIN_TIMEOUT: Duration = Duration::from_secs(3_600);
 
@@ -32,25 +29,25 @@ const MAX_DRAIN_TIMEOUT: Duration = Duration::from_secs(3_600);
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `trust_domain`: the one whose identities this sidecar holds.
-    pub trust_domain: TrustDomain,
+    pub(crate) trust_domain: TrustDomain,
     /// `state_dir`: node key and newest bundle, so that a restart needs no token.
     pub state_dir: PathBuf,
     /// `drain_timeout`: how long open connections may finish after the process was told to end.
-    pub drain_timeout: Duration,
+    pub(crate) drain_timeout: Duration,
     /// `[control_plane]`.
-    pub control_plane: ControlPlane,
+    pub(crate) control_plane: ControlPlane,
     /// `[attestation]`.
-    pub attestation: Attestation,
+    pub(crate) attestation: Attestation,
     /// `[workload_api]`.
-    pub workload_api: WorkloadApi,
+    pub(crate) workload_api: WorkloadApi,
     /// `[log]`.
-    pub log: Log,
+    pub(crate) log: Log,
     /// `[telemetry]`.
-    pub telemetry: Telemetry,
+    pub(crate) telemetry: Telemetry,
     /// `[[inbound]]`: mTLS in, plaintext out.
-    pub inbound: Vec<Inbound>,
+    pub(crate) inbound: Vec<Inbound>,
     /// `[[outbound]]`: plaintext in, mTLS out.
-    pub outbound: Vec<Outbound>,
+    pub(crate) outbound: Vec<Outbound>,
 }
 
 impl Config {

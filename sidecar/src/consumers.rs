@@ -10,15 +10,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-pub use shares::{Full, MAX_CONSUMERS_PER_PROCESS, MAX_CONSUMERS_PER_UID, Owner};
+pub(crate) use shares::{Full, Owner};
 use shares::{Shares, Taken};
 use tokio::sync::watch;
 
 /// Most consumers that one node keeps and reports.
-pub const MAX_CONSUMERS: usize = 4_096;
+pub(crate) const MAX_CONSUMERS: usize = 4_096;
 /// What a consumer is, and so how its progress is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConsumerKind {
+pub(crate) enum ConsumerKind {
     /// Our own proxy.
     Proxy,
     /// An SDS stream: it acknowledges.
@@ -29,7 +29,7 @@ pub enum ConsumerKind {
 
 /// One consumer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Consumer {
+pub(crate) struct Consumer {
     /// What it is.
     pub kind: ConsumerKind,
     /// SDS name of the bundle it consumes; empty where it consumes none.
@@ -46,7 +46,7 @@ pub struct Consumer {
 
 /// The record of all consumers, by a name that is stable while the consumer lives.
 #[derive(Debug)]
-pub struct Consumers {
+pub(crate) struct Consumers {
     consumers: Mutex<BTreeMap<String, Consumer>>,
     open: Mutex<BTreeMap<String, Open>>,
     shares: Shares,
@@ -77,7 +77,7 @@ impl Consumers {
     ///
     /// # Errors
     /// A share is taken, or the record is full.
-    pub fn connect(
+    pub(crate) fn connect(
         self: &Arc<Self>,
         owner: &Owner,
         id: &str,
@@ -142,7 +142,7 @@ impl Consumers {
     }
 
     /// Changes a consumer, or adds it first. Returns false where the record is full.
-    pub fn update(
+    pub(crate) fn update(
         &self,
         id: &str,
         new: impl FnOnce() -> Consumer,
@@ -162,7 +162,7 @@ impl Consumers {
     }
 
     /// Drops who is disconnected and holds nothing that is still valid at `now`.
-    pub fn forget_expired(&self, now: Timestamp) {
+    pub(crate) fn forget_expired(&self, now: Timestamp) {
         let mut consumers = lock(&self.consumers);
         let before = consumers.len();
         consumers
@@ -174,7 +174,7 @@ impl Consumers {
 
     /// Makes one of all who are disconnected and came equally far, so that a caller which starts
     /// a process for each fetch cannot fill the record. The gate of a rotation sees no difference.
-    pub fn fold_disconnected(&self) {
+    pub(crate) fn fold_disconnected(&self) {
         let mut consumers = lock(&self.consumers);
         let everybody = std::mem::take(&mut *consumers);
         for (id, consumer) in everybody {
@@ -194,17 +194,17 @@ impl Consumers {
     }
 
     /// Everybody, by name.
-    pub fn all(&self) -> BTreeMap<String, Consumer> {
+    pub(crate) fn all(&self) -> BTreeMap<String, Consumer> {
         lock(&self.consumers).clone()
     }
 
     /// How many there are.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         lock(&self.consumers).len()
     }
 
     /// Changes whenever the record does.
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
 }
@@ -215,14 +215,14 @@ fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// An open stream of a consumer. Dropping it says that the stream has ended.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     consumers: Arc<Consumers>,
     id: String,
 }
 
 impl Connection {
     /// Notes what the consumer has come to.
-    pub fn note(&self, change: impl FnOnce(&mut Consumer)) {
+    pub(crate) fn note(&self, change: impl FnOnce(&mut Consumer)) {
         self.consumers.change(&self.id, change);
     }
 }

@@ -4,16 +4,16 @@
 //! What is held outlives the connection. While it is gone everything keeps being served, and a
 //! stream that comes back with unchanged content brings nothing.
 
-pub mod addresses;
+pub(crate) mod addresses;
 mod broken;
-pub mod dial;
-pub mod enrol;
+pub(crate) mod dial;
+pub(crate) mod enrol;
 mod intake;
-pub mod link_state;
+pub(crate) mod link_state;
 mod race;
 mod recognition;
 mod report;
-pub mod session;
+pub(crate) mod session;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ use crate::telemetry::Metrics;
 /// Why the control plane is not connected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ControlError {
+pub(crate) enum ControlError {
     /// It was not reached.
     #[error(transparent)]
     Dial(#[from] Unreached),
@@ -107,7 +107,7 @@ pub enum ControlError {
 
 /// The parts of the sidecar that the control task works with.
 #[derive(Debug)]
-pub struct Parts {
+pub(crate) struct Parts {
     /// Verifies and publishes.
     pub installer: Installer,
     /// What is held.
@@ -124,7 +124,7 @@ pub struct Parts {
 
 /// The control task.
 #[derive(Debug)]
-pub struct Control {
+pub(crate) struct Control {
     trust_domain: TrustDomain,
     addresses: Addresses,
     /// The operator's bundle.
@@ -158,7 +158,7 @@ pub struct Control {
 
 impl Control {
     /// Takes up what survived a restart.
-    pub fn new(config: &Config, parts: Parts, now: Timestamp) -> Self {
+    pub(crate) fn new(config: &Config, parts: Parts, now: Timestamp) -> Self {
         let bundle_name = config.trust_domain.id().to_string();
         let mut client = DeltaClient::new();
         if let Some(version) = parts.installer.bundle_version() {
@@ -198,12 +198,12 @@ impl Control {
     }
 
     /// How the connection stands, and every change of it.
-    pub fn state(&self) -> watch::Receiver<LinkState> {
+    pub(crate) fn state(&self) -> watch::Receiver<LinkState> {
         self.state.subscribe()
     }
 
     /// Keeps the connection, until dropped. Nothing makes it give up.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         loop {
             match Box::pin(self.connect_once()).await {
                 Ok(Finished::Redial) => tracing::debug!("replacing the connection"),

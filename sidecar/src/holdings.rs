@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 /// One verified X.509-SVID with its private key.
-pub struct Svid {
+pub(crate) struct Svid {
     /// The identity.
     pub id: SpiffeId,
     /// Leaf first, root not included.
@@ -41,7 +41,7 @@ impl fmt::Debug for Svid {
 
 /// One entitlement and what is held for it.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub(crate) struct Held {
     /// The right.
     pub entitlement: Arc<Entitlement>,
     /// The credential, once installed.
@@ -52,7 +52,7 @@ pub struct Held {
 
 /// Everything that is held, at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// Rises with every change.
     pub generation: u64,
     /// Rises with every change of an entitlement, and with no other.
@@ -71,12 +71,12 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Whether the control plane has said, since this process started, who may have what.
-    pub fn knows_rights(&self) -> bool {
+    pub(crate) fn knows_rights(&self) -> bool {
         self.bundle.is_some() && self.stamp != Stamp::default()
     }
 
     /// What a caller with these attributes may be handed, the default first.
-    pub fn admitted<'a>(&'a self, caller: &Claimed) -> Vec<&'a Held> {
+    pub(crate) fn admitted<'a>(&'a self, caller: &Claimed) -> Vec<&'a Held> {
         let mut held: Vec<_> = self
             .entries
             .values()
@@ -88,7 +88,7 @@ impl Snapshot {
 
     /// The workload entitlements to one identity, the default first. Two of them differ in
     /// selectors and lifetime.
-    pub fn rights_to(&self, id: &SpiffeId) -> Vec<&Held> {
+    pub(crate) fn rights_to(&self, id: &SpiffeId) -> Vec<&Held> {
         let node = EntitlementId::node();
         let workload =
             |held: &&Held| held.entitlement.spiffe_id == *id && held.entitlement.id != node;
@@ -99,7 +99,7 @@ impl Snapshot {
 
     /// What this node's own proxy may present as `id`: of the entitlements to it the first whose
     /// credential is held, else the first.
-    pub fn for_proxy(&self, id: &SpiffeId) -> Option<&Held> {
+    pub(crate) fn for_proxy(&self, id: &SpiffeId) -> Option<&Held> {
         let rights = self.rights_to(id);
         let held = rights.iter().find(|right| right.svid.is_some());
         held.or(rights.first()).copied()
@@ -108,7 +108,7 @@ impl Snapshot {
 
 /// The cell that holds the newest snapshot.
 #[derive(Debug)]
-pub struct Holdings {
+pub(crate) struct Holdings {
     snapshot: ArcSwap<Snapshot>,
     generation: watch::Sender<u64>,
     demand: watch::Sender<std::collections::BTreeSet<EntitlementId>>,
@@ -116,7 +116,7 @@ pub struct Holdings {
 
 impl Holdings {
     /// Nothing is held yet.
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             snapshot: ArcSwap::from_pointee(Snapshot::default()),
             generation: watch::channel(0).0,
@@ -125,23 +125,23 @@ impl Holdings {
     }
 
     /// The newest snapshot.
-    pub fn load(&self) -> Arc<Snapshot> {
+    pub(crate) fn load(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }
 
     /// [`Snapshot::rights`] of the newest one.
-    pub fn rights(&self) -> u64 {
+    pub(crate) fn rights(&self) -> u64 {
         self.snapshot.load().rights
     }
 
     /// Changes with every new snapshot.
-    pub fn subscribe(&self) -> watch::Receiver<u64> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.generation.subscribe()
     }
 
     /// Publishes the snapshot that `change` makes of the newest one. There is one writer: the
     /// control task. The generation is raised here.
-    pub fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
+    pub(crate) fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
         let mut next = Snapshot::clone(&self.snapshot.load());
         change(&mut next);
         next.generation += 1;
@@ -159,13 +159,13 @@ impl Holdings {
     }
 
     /// Somebody wants this identity now: it is enrolled even beyond the cap ahead of demand.
-    pub fn demand(&self, id: &EntitlementId) {
+    pub(crate) fn demand(&self, id: &EntitlementId) {
         self.demand
             .send_if_modified(|wanted| wanted.insert(id.clone()));
     }
 
     /// The entitlements that somebody has demanded, of those that there are.
-    pub fn demanded(&self) -> watch::Receiver<std::collections::BTreeSet<EntitlementId>> {
+    pub(crate) fn demanded(&self) -> watch::Receiver<std::collections::BTreeSet<EntitlementId>> {
         self.demand.subscribe()
     }
 }

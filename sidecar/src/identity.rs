@@ -3,9 +3,9 @@
 //! [`schedule`] decides, without a clock or a socket; [`renew`] keeps the keys that wait for their
 //! chain and asks the control plane to certify them; [`keypair`] makes keys.
 
-pub mod clock_skew;
-pub mod keypair;
-pub mod renew;
-pub mod schedule;
+pub(crate) mod clock_skew;
+pub(crate) mod keypair;
+pub(crate) mod renew;
+pub(crate) mod schedule;
 
-pub use keypair::{KeyError, Keypair};
+pub(crate) use keypair::{KeyError, Keypair};

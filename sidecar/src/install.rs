@@ -18,10 +18,10 @@ use countersign_model::{EntitlementId, SpiffeId, TrustDomain};
 use countersign_verify::tls::{IdentityCell, TrustCell, certified_key};
 use countersign_verify::{VerifiedSvid, verify_svid};
 use credential::accept;
-pub use entitlements::MAX_ENTITLEMENTS;
-pub use error::InstallError;
+pub(crate) use entitlements::MAX_ENTITLEMENTS;
+pub(crate) use error::InstallError;
 use jiff::Timestamp;
-pub use retired::UselessBundle;
+pub(crate) use retired::UselessBundle;
 use rustls_pki_types::CertificateDer;
 use saving::Unsaved;
 
@@ -32,7 +32,7 @@ use crate::state::{AttemptError, NodeCredential, StateDir, StoredBundle};
 
 /// A chain as it arrived.
 #[derive(Clone, Debug)]
-pub struct ArrivedChain {
+pub(crate) struct ArrivedChain {
     /// The entitlement that it is for.
     pub entitlement: EntitlementId,
     /// Leaf first, root not included.
@@ -42,7 +42,7 @@ pub struct ArrivedChain {
 /// The only writer of [`Holdings`], of the trust that handshakes are judged by, and of the state
 /// directory.
 #[derive(Debug)]
-pub struct Installer {
+pub(crate) struct Installer {
     trust_domain: TrustDomain,
     holdings: Arc<Holdings>,
     trust: Arc<TrustCell>,
@@ -58,7 +58,7 @@ impl Installer {
     ///
     /// # Errors
     /// A damaged file: nothing is guessed about a key.
-    pub fn restore(
+    pub(crate) fn restore(
         trust_domain: TrustDomain,
         state: StateDir,
         holdings: Arc<Holdings>,
@@ -84,7 +84,7 @@ impl Installer {
     }
 
     /// The node's own credential.
-    pub fn node(&self) -> Option<&NodeCredential> {
+    pub(crate) fn node(&self) -> Option<&NodeCredential> {
         self.node.as_ref()
     }
 
@@ -92,24 +92,24 @@ impl Installer {
     ///
     /// # Errors
     /// No key, or a disk that does not take it.
-    pub fn attempt(&self, token: &str) -> Result<Arc<Keypair>, AttemptError> {
+    pub(crate) fn attempt(&self, token: &str) -> Result<Arc<Keypair>, AttemptError> {
         self.state.attempt(token)
     }
 
     /// What the control plane is dialled with.
-    pub fn node_identity(&self) -> &Arc<IdentityCell> {
+    pub(crate) fn node_identity(&self) -> &Arc<IdentityCell> {
         &self.node_identity
     }
 
     /// The serial that is held for an entitlement: the version of its chain's resource.
-    pub fn held_serial(&self, id: &EntitlementId) -> Option<String> {
+    pub(crate) fn held_serial(&self, id: &EntitlementId) -> Option<String> {
         let snapshot = self.holdings.load();
         let svid = snapshot.entries.get(id)?.svid.as_ref()?;
         Some(svid.serial.to_string())
     }
 
     /// Whether a version of an entitlement's chain is the one that is held.
-    pub fn holds(&self, id: &EntitlementId, version: &str) -> bool {
+    pub(crate) fn holds(&self, id: &EntitlementId, version: &str) -> bool {
         self.held_serial(id).as_deref() == Some(version)
     }
 
@@ -118,7 +118,7 @@ impl Installer {
     ///
     /// # Errors
     /// Why the credential that was held before, if any, is still the one that is served.
-    pub fn chain(
+    pub(crate) fn chain(
         &mut self,
         arrived: ArrivedChain,
         pending: &PendingKey,
@@ -147,7 +147,7 @@ impl Installer {
     ///
     /// # Errors
     /// As [`Installer::chain`].
-    pub fn attested(
+    pub(crate) fn attested(
         &mut self,
         node_id: &SpiffeId,
         chain: Vec<CertificateDer<'static>>,

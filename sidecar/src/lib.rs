@@ -2,26 +2,35 @@
 //! mTLS, and rotates certificates without dropping a connection.
 //!
 //! The way of a credential through this crate: `control` receives it, `install` verifies and
-//! publishes it once into [`holdings`], and `proxy`, `sds` and `workload_api` serve from there.
+//! publishes it once into `holdings`, and `proxy`, `sds` and `workload_api` serve from there.
+//!
+//! What is public is what the program needs: read a configuration, run it, ask for the status of a
+//! sidecar that runs.
 
-pub mod app;
-pub mod attest;
+mod app;
+mod attest;
 mod backoff;
-pub mod clock;
-pub mod config;
-pub mod consumers;
-pub mod control;
-pub mod holdings;
-pub mod identity;
-pub mod install;
-pub mod lifecycle;
-pub mod local_api;
-pub mod local_socket;
+mod clock;
+mod config;
+mod consumers;
+mod control;
+mod holdings;
+mod identity;
+mod install;
+mod lifecycle;
+mod local_api;
+mod local_socket;
 #[cfg(test)]
 mod pki;
-pub mod proxy;
-pub mod sds;
-pub mod state;
-pub mod status;
-pub mod telemetry;
-pub mod workload_api;
+mod proxy;
+mod sds;
+mod state;
+mod status;
+mod telemetry;
+mod workload_api;
+
+pub use app::run;
+#[doc(hidden)]
+pub use attest::start_time;
+pub use config::Config;
+pub use status::{Report, fetch as fetch_status, render as render_status};

@@ -6,7 +6,7 @@
 mod admissible;
 #[cfg(test)]
 pub(crate) mod harness;
-mod quota;
+pub(crate) mod quota;
 
 use std::sync::{Arc, OnceLock};
 
@@ -22,9 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Extensions, Request, Status};
 
 use admissible::{Admissible, ByIds};
-pub use quota::{
-    MAX_STREAMS_PER_UID, MAX_STREAMS_WITHOUT_IDENTITY, StreamPermit, StreamQuota, TooMany,
-};
+pub(crate) use quota::{StreamPermit, StreamQuota, TooMany};
 
 use crate::attest::{Caller, LocalPeer, Programs};
 use crate::consumers::{Connection, ConsumerKind, Consumers, Full, Owner};
@@ -32,7 +30,7 @@ use crate::holdings::{Holdings, Snapshot};
 
 /// A caller and the place of its connection: found in the extensions of every request on it.
 #[derive(Clone, Debug)]
-pub struct LocalCaller {
+pub(crate) struct LocalCaller {
     /// Who.
     pub peer: LocalPeer,
     /// Among whom it has its place.
@@ -41,7 +39,7 @@ pub struct LocalCaller {
 
 /// What both services work with.
 #[derive(Debug)]
-pub struct LocalApi {
+pub(crate) struct LocalApi {
     /// The ID of our trust domain: what its bundle is called, and its identities begin with.
     pub(crate) trust_domain_id: SpiffeId,
     pub(crate) holdings: Arc<Holdings>,
@@ -80,7 +78,7 @@ pub(crate) const STRANGERS: Shares = Shares {
 
 impl LocalApi {
     /// Serves from `holdings` and records in `consumers`. `clock` tells the wall-clock time.
-    pub fn new(
+    pub(crate) fn new(
         holdings: Arc<Holdings>,
         consumers: Arc<Consumers>,
         trust_domain: &TrustDomain,
@@ -104,7 +102,7 @@ impl LocalApi {
 
     /// Ends: nobody is accepted any more, streams are closed with UNAVAILABLE, and
     /// serving ends with the last connection.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stopping.cancel();
     }
 

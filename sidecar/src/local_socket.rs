@@ -20,7 +20,7 @@ use connection::LocalConnection;
 
 /// Both services.
 #[derive(Clone, Debug)]
-pub struct LocalSocket {
+pub(crate) struct LocalSocket {
     api: Arc<LocalApi>,
     sds: SecretDiscovery,
     workload: WorkloadApi,
@@ -28,7 +28,7 @@ pub struct LocalSocket {
 
 impl LocalSocket {
     /// Services over what they share.
-    pub fn new(api: Arc<LocalApi>) -> Self {
+    pub(crate) fn new(api: Arc<LocalApi>) -> Self {
         Self {
             sds: SecretDiscovery::new(Arc::clone(&api)),
             workload: WorkloadApi::new(Arc::clone(&api)),
@@ -37,14 +37,18 @@ impl LocalSocket {
     }
 
     /// Adds the metrics of the services to a registry.
-    pub fn register_metrics(&self, registry: &mut Registry) {
+    pub(crate) fn register_metrics(&self, registry: &mut Registry) {
         self.sds.register_metrics(registry);
     }
 
     /// Serves both services from the start, until stopped. Before it is known who may have what, nobody
     /// is told that it has no identity: a Workload API call waits and is then told UNAVAILABLE, and an
     /// Envoy's names are absent until they come.
-    pub async fn serve(self, socket: UnixSocket, (limits, counters): (Limits, Arc<Counters>)) {
+    pub(crate) async fn serve(
+        self,
+        socket: UnixSocket,
+        (limits, counters): (Limits, Arc<Counters>),
+    ) {
         let places = UserPlaces::new(&limits, &counters);
         let places = self.api.take_places(places);
         let api = Arc::clone(&self.api);

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use countersign_cli::{Exit, Failure, arguments, completions, guard, print_text};
 use countersign_serve::{harden_process, raise_descriptor_limit};
-use countersign_sidecar::{app, config::Config, status};
+use countersign_sidecar::Config;
 
 /// Holds the keys of this machine's workloads, hands them out and carries their mTLS.
 #[derive(Parser)]
@@ -78,7 +78,7 @@ fn run(file: &Path) -> Result<Exit, Failure> {
             let remedy = "run it with the rights to do so";
             Failure::new(Exit::Bug, "harden", error.to_string(), remedy)
         })?;
-    runtime()?.block_on(app::run(Config::load(file)?))
+    runtime()?.block_on(countersign_sidecar::run(Config::load(file)?))
 }
 
 fn check(file: &Path, json: bool) -> Result<Exit, Failure> {
@@ -93,11 +93,11 @@ fn check(file: &Path, json: bool) -> Result<Exit, Failure> {
 
 fn show_status(file: &Path, json: bool) -> Result<Exit, Failure> {
     let config = Config::load(file)?;
-    let report = runtime()?.block_on(status::fetch(&config.state_dir))?;
+    let report = runtime()?.block_on(countersign_sidecar::fetch_status(&config.state_dir))?;
     let text = if json {
         serde_json::to_string(&report).expect("plain data serializes")
     } else {
-        status::render(&report)
+        countersign_sidecar::render_status(&report)
     };
     print_text(&text)?;
     Ok(Exit::Yes)

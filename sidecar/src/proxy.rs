@@ -8,7 +8,7 @@ pub(crate) mod callers;
 mod connection;
 mod copy;
 mod entering;
-pub mod identity;
+pub(crate) mod identity;
 mod inbound;
 mod outbound;
 
@@ -37,11 +37,11 @@ use crate::config::{AttestCallers, Inbound, Outbound};
 use crate::telemetry::{Counted, Metrics, Side};
 
 /// A connection to the next hop is made in this time or given up.
-pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A bound listener, as `status` and the log tell it.
 #[derive(Clone, Debug)]
-pub struct Listening {
+pub(crate) struct Listening {
     /// Its table in the configuration, such as `inbound[0]`.
     pub name: Arc<str>,
     /// Which side of a connection it is.
@@ -57,7 +57,7 @@ pub struct Listening {
 }
 
 /// The counters of every listener that a configuration has, by its name: inbound ones first.
-pub fn counters(inbound: usize, outbound: usize) -> Vec<Counted> {
+pub(crate) fn counters(inbound: usize, outbound: usize) -> Vec<Counted> {
     let names = (0..inbound).map(|number| format!("inbound[{number}]"));
     let names = names.chain((0..outbound).map(|number| format!("outbound[{number}]")));
     names.map(|name| (name.into(), Arc::default())).collect()
@@ -65,7 +65,7 @@ pub fn counters(inbound: usize, outbound: usize) -> Vec<Counted> {
 
 impl Listening {
     /// Why nobody can be served, though the identity is there.
-    pub fn hindrance(&self, now: Timestamp) -> Option<Cow<'static, str>> {
+    pub(crate) fn hindrance(&self, now: Timestamp) -> Option<Cow<'static, str>> {
         let presented = self.identity.presented()?;
         if let Err(expired) = presented.check_time(now) {
             return Some(expired.to_string().into());
@@ -77,7 +77,7 @@ impl Listening {
 
 /// All listeners of one sidecar.
 #[derive(Debug)]
-pub struct Proxy {
+pub(crate) struct Proxy {
     listeners: Vec<(Listening, TcpListener, Route)>,
     identities: Arc<Identities>,
     metrics: Arc<Metrics>,
@@ -88,7 +88,7 @@ impl Proxy {
     ///
     /// # Errors
     /// The first address that cannot be had, with the setting that names it.
-    pub fn bind(
+    pub(crate) fn bind(
         (inbound, outbound): (&[Inbound], &[Outbound]),
         trust: &Arc<TrustCell>,
         metrics: &Arc<Metrics>,
@@ -135,19 +135,19 @@ impl Proxy {
     }
 
     /// What is bound.
-    pub fn listening(&self) -> Vec<Listening> {
+    pub(crate) fn listening(&self) -> Vec<Listening> {
         let listeners = self.listeners.iter();
         listeners.map(|(listening, ..)| listening.clone()).collect()
     }
 
     /// The identities that the listeners present.
-    pub fn identities(&self) -> &Arc<Identities> {
+    pub(crate) fn identities(&self) -> &Arc<Identities> {
         &self.identities
     }
 
     /// Accepts on every listener until `stop`; connections are tasks of `tracker`, which is how
     /// a drain waits for them. How many there may be comes from the descriptors that are left.
-    pub fn start(
+    pub(crate) fn start(
         self,
         descriptors: &mut Descriptors,
         stop: &CancellationToken,

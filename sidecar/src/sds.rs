@@ -29,8 +29,8 @@ use prometheus_client::registry::Registry;
 use tonic::codec::Codec as _;
 use tonic::{Request, Response, Status, Streaming};
 
-pub use metrics::Metrics;
-pub use secrets::Secrets;
+pub(crate) use metrics::Metrics;
+pub(crate) use secrets::Secrets;
 
 use crate::local_api::{LocalApi, local_caller};
 use dialect::{Dialect, with_default_type};
@@ -38,7 +38,7 @@ use stream::{Given, Place, SecretStream};
 use view::CallerView;
 
 /// Longest request, without the node that an Envoy repeats in each: some thousands of names.
-pub const MAX_REQUEST_BYTES: usize = 1024 * 1024;
+pub(crate) const MAX_REQUEST_BYTES: usize = 1024 * 1024;
 /// Most fields of a request: a delta request that resumes says each name twice.
 const MAX_REQUEST_FIELDS: usize = 2 * LIMITS.names + 64;
 /// What one stream may ask for: four Envoys of a thousand secrets each on one stream, if there were
@@ -75,7 +75,7 @@ pub(crate) fn fields(path: &str) -> Option<Fields> {
 
 /// The service.
 #[derive(Clone, Debug)]
-pub struct SecretDiscovery {
+pub(crate) struct SecretDiscovery {
     shared: Arc<Shared>,
 }
 
@@ -89,7 +89,7 @@ struct Shared {
 
 impl SecretDiscovery {
     /// A service over what the local socket shares.
-    pub fn new(api: Arc<LocalApi>) -> Self {
+    pub(crate) fn new(api: Arc<LocalApi>) -> Self {
         let shared = Arc::new(Shared {
             api,
             secrets: Secrets::default(),
@@ -99,7 +99,7 @@ impl SecretDiscovery {
     }
 
     /// Adds the metrics of the service to a registry.
-    pub fn register_metrics(&self, registry: &mut Registry) {
+    pub(crate) fn register_metrics(&self, registry: &mut Registry) {
         self.shared.metrics.register(registry);
     }
 

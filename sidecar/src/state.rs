@@ -22,10 +22,10 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::holdings::Svid;
-pub use attempt::AttemptError;
+pub(crate) use attempt::AttemptError;
 
 /// Largest file that is read back, in bytes.
-pub const MAX_STATE_FILE_BYTES: u64 = 1024 * 1024;
+pub(crate) const MAX_STATE_FILE_BYTES: u64 = 1024 * 1024;
 const NODE_FILE: &str = "node.json";
 const BUNDLE_FILE: &str = "bundle.json";
 const LOCK_FILE: &str = "lock";
@@ -35,7 +35,7 @@ pub(crate) const STATUS_SOCKET: &str = "status.sock";
 /// The state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum StateError {
+pub(crate) enum StateError {
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", .path.display())]
     Io {
@@ -81,7 +81,7 @@ impl From<DirectoryError> for StateError {
 
 /// The node's credential as it is stored.
 #[derive(Clone, Debug)]
-pub struct NodeCredential {
+pub(crate) struct NodeCredential {
     /// Chain and key.
     pub svid: Arc<Svid>,
     /// The entitlement's `min_key_epoch` when the key was made.
@@ -90,7 +90,7 @@ pub struct NodeCredential {
 
 /// The bundle as it is stored.
 #[derive(Clone, Debug)]
-pub struct StoredBundle {
+pub(crate) struct StoredBundle {
     /// The roots.
     pub bundle: Arc<TrustBundle>,
     /// Version of the discovery resource that brought it; empty where it came by attestation.
@@ -102,7 +102,7 @@ pub struct StoredBundle {
 
 /// An exclusively locked state directory.
 #[derive(Debug)]
-pub struct StateDir {
+pub(crate) struct StateDir {
     path: PathBuf,
     _lock: File,
 }
@@ -112,7 +112,7 @@ impl StateDir {
     ///
     /// # Errors
     /// No permission, another user who can exchange it, or another sidecar that holds the lock.
-    pub fn open(path: &Path) -> Result<Self, StateError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, StateError> {
         make_ours(path)?;
         let lock = lock(&path.join(LOCK_FILE))?;
         Ok(Self {
@@ -122,7 +122,7 @@ impl StateDir {
     }
 
     /// Where a file of this directory is.
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
@@ -130,7 +130,7 @@ impl StateDir {
     ///
     /// # Errors
     /// A file that cannot be read or is damaged.
-    pub fn load_node(&self) -> Result<Option<NodeCredential>, StateError> {
+    pub(crate) fn load_node(&self) -> Result<Option<NodeCredential>, StateError> {
         let Some(text) = self.read(NODE_FILE)? else {
             return Ok(None);
         };
@@ -155,7 +155,7 @@ impl StateDir {
     ///
     /// # Errors
     /// The old file stands unharmed.
-    pub fn store_node(&self, node: &NodeCredential) -> Result<(), StateError> {
+    pub(crate) fn store_node(&self, node: &NodeCredential) -> Result<(), StateError> {
         let key = Zeroizing::new(hex::encode(&*node.svid.key));
         let file = NodeFileRef {
             id: &node.svid.id,
@@ -175,7 +175,7 @@ impl StateDir {
     ///
     /// # Errors
     /// A file that cannot be read, is damaged or is of another trust domain.
-    pub fn load_bundle(
+    pub(crate) fn load_bundle(
         &self,
         trust_domain: &TrustDomain,
     ) -> Result<Option<StoredBundle>, StateError> {
@@ -203,7 +203,7 @@ impl StateDir {
     ///
     /// # Errors
     /// The old file stands unharmed.
-    pub fn store_bundle(&self, stored: &StoredBundle) -> Result<(), StateError> {
+    pub(crate) fn store_bundle(&self, stored: &StoredBundle) -> Result<(), StateError> {
         let file = BundleFile {
             trust_domain: stored.bundle.trust_domain().as_str().to_owned(),
             resource_version: stored.resource_version.clone(),

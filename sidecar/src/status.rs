@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use client::fetch;
-pub use server::{MAX_CONNECTIONS, serve};
+pub(crate) use server::{MAX_CONNECTIONS, serve};
 pub use table::render;
 
 use crate::control::link_state::{LinkState, UnreachedAddress};
@@ -23,7 +23,7 @@ use crate::proxy::Listening;
 use crate::telemetry::Counted;
 
 /// Largest report, in bytes.
-pub const MAX_REPORT_BYTES: usize = 16 * 1024 * 1024;
+pub(crate) const MAX_REPORT_BYTES: usize = 16 * 1024 * 1024;
 const PATH: &str = "/status";
 const JUST_ENTITLED: &str = "waiting for the control plane to certify its key";
 const NOT_DEMANDED: &str = "beyond enrol_ahead, and nobody has asked for it yet";
@@ -36,32 +36,32 @@ const RIGHT_WITHOUT_CHAIN: &str = "its first certificate has not arrived yet";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// When this was said.
-    pub at: Timestamp,
+    pub(crate) at: Timestamp,
     /// Version of the running sidecar.
-    pub version: String,
+    pub(crate) version: String,
     /// The connection to the control plane.
-    pub control_plane: ControlPlane,
+    pub(crate) control_plane: ControlPlane,
     /// The trust bundle; absent before the first attestation.
-    pub bundle: Option<Bundle>,
+    pub(crate) bundle: Option<Bundle>,
     /// For how long every credential would last without the control plane.
-    pub outage_headroom_secs: u64,
+    pub(crate) outage_headroom_secs: u64,
     /// By name, what is held or why not.
-    pub identities: Items<Identity>,
+    pub(crate) identities: Items<Identity>,
     /// Every listener.
-    pub listeners: Items<Listener>,
+    pub(crate) listeners: Items<Listener>,
     /// How full those are that count their connections.
     #[serde(default)]
-    pub places: Items<ListenerPlaces>,
+    pub(crate) places: Items<ListenerPlaces>,
     /// Why the sidecar is not ready; empty when it is.
-    pub not_ready: Vec<String>,
+    pub(crate) not_ready: Vec<String>,
     /// What is not as it should be, ready or not.
     #[serde(default)]
-    pub degraded: Vec<String>,
+    pub(crate) degraded: Vec<String>,
 }
 
 /// A list, in the shape of every list of ours.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Items<T> {
+pub(crate) struct Items<T> {
     /// Its entries.
     pub items: Vec<T>,
 }
@@ -74,7 +74,7 @@ impl<T> Default for Items<T> {
 
 /// How full a listener is. A bound of 0 is that of a kind which it does not have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListenerPlaces {
+pub(crate) struct ListenerPlaces {
     /// Its name in logs and metrics.
     pub listener: String,
     /// Connections that are open, of peers and users who are recognised where it tells them apart.
@@ -111,7 +111,7 @@ impl ListenerPlaces {
 
 /// The connection to the control plane.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ControlPlane {
+pub(crate) struct ControlPlane {
     /// The address that the stream goes to; every configured one while it is not open.
     pub address: String,
     /// The addresses that the last attempt did not reach, and why.
@@ -127,7 +127,7 @@ pub struct ControlPlane {
 
 /// The trust bundle of the own trust domain.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Bundle {
+pub(crate) struct Bundle {
     /// Whose.
     pub trust_domain: String,
     /// A hash of its roots.
@@ -140,7 +140,7 @@ pub struct Bundle {
 
 /// One entitlement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// Its name on this node.
     pub entitlement: String,
     /// The identity.
@@ -159,7 +159,7 @@ pub struct Identity {
 
 /// One listener.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Listener {
+pub(crate) struct Listener {
     /// Its table in the configuration.
     pub name: String,
     /// Where it listens: an address or the path of a socket.
@@ -172,7 +172,7 @@ pub struct Listener {
 
 /// What a report is made of.
 #[derive(Debug)]
-pub struct Sources<'a> {
+pub(crate) struct Sources<'a> {
     /// Where the control plane is, as configured.
     pub address: String,
     /// How the connection stands.
@@ -197,7 +197,7 @@ pub struct Sources<'a> {
 
 impl Report {
     /// What is so at `now`.
-    pub fn at(sources: Sources<'_>, now: Timestamp) -> Self {
+    pub(crate) fn at(sources: Sources<'_>, now: Timestamp) -> Self {
         let snapshot = sources.snapshot;
         let wanted = wanted(&sources);
         let held = snapshot.entries.values();

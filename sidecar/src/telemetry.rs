@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use countersign_serve::Counters;
 
-pub use metrics::{MAX_IDENTITY_SERIES, Metrics, Side};
+pub(crate) use metrics::{Metrics, Side};
 
 /// A listener that counts its connections, by its name in logs and metrics.
-pub type Counted = (Arc<str>, Arc<Counters>);
+pub(crate) type Counted = (Arc<str>, Arc<Counters>);

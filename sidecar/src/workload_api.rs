@@ -20,26 +20,23 @@ use countersign_serve::messages::{CallPayer, Unsaid, encoded};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
-pub use reply::{MAX_REPLY_BYTES, MAX_SVIDS};
-pub use updates::FIRST_SVID_DEADLINE;
-
 use crate::local_api::{LocalApi, local_caller};
 use reply::Reply;
 use updates::Updates;
 
 /// Longest request: they are empty messages.
-pub const MAX_REQUEST_BYTES: usize = 4_096;
+pub(crate) const MAX_REQUEST_BYTES: usize = 4_096;
 const SECURITY_HEADER: &str = "workload.spiffe.io";
 
 /// The service.
 #[derive(Clone, Debug)]
-pub struct WorkloadApi {
+pub(crate) struct WorkloadApi {
     api: Arc<LocalApi>,
 }
 
 impl WorkloadApi {
     /// A service over what the local socket shares.
-    pub fn new(api: Arc<LocalApi>) -> Self {
+    pub(crate) fn new(api: Arc<LocalApi>) -> Self {
         Self { api }
     }
 

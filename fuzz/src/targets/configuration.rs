@@ -4,7 +4,7 @@ use std::path::Path;
 
 use countersign_cli::ConfigError;
 use countersign_control_plane::config::Config as ControlPlane;
-use countersign_sidecar::config::Config as Sidecar;
+use countersign_sidecar::Config as Sidecar;
 
 use super::material::texts;
 

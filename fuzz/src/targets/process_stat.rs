@@ -1,6 +1,6 @@
 //! `/proc/<pid>/stat`: a process chooses what its command is called, and so a part of the line.
 
-use countersign_sidecar::attest::selectors::start_time;
+use countersign_sidecar::start_time;
 
 use super::material::{text, texts};
 

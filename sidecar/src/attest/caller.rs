@@ -19,7 +19,7 @@ use crate::holdings::{Held, Snapshot};
 /// new, so that a process which has become another loses what the other may not have. One whose
 /// executable was replaced on disk is still the same, and keeps what it has.
 #[derive(Debug)]
-pub struct Caller {
+pub(crate) struct Caller {
     peer: UnixPeer,
     process: Option<Process>,
     program: Option<Program>,
@@ -36,7 +36,7 @@ pub struct Caller {
 /// What the calls of one connection were last found to be admitted to. It is the same for all of
 /// them, and kept once: an Envoy with a thousand secrets has as many streams.
 #[derive(Debug, Default)]
-pub struct Admitted(Mutex<Arc<[EntitlementId]>>);
+pub(crate) struct Admitted(Mutex<Arc<[EntitlementId]>>);
 
 impl Admitted {
     /// The same, as all others on this connection have it.
@@ -52,7 +52,11 @@ impl Admitted {
 impl Caller {
     /// The process behind a connection, judged against a snapshot. `programs` are those that were
     /// seen on other connections.
-    pub async fn attest(local: LocalPeer, snapshot: &Snapshot, programs: &Arc<Programs>) -> Self {
+    pub(crate) async fn attest(
+        local: LocalPeer,
+        snapshot: &Snapshot,
+        programs: &Arc<Programs>,
+    ) -> Self {
         let LocalPeer {
             peer,
             process,
@@ -75,7 +79,7 @@ impl Caller {
 
     /// Reads the selectors again and judges them against `snapshot`; whether another verdict came
     /// of it.
-    pub async fn attest_again(&mut self, snapshot: &Snapshot) -> bool {
+    pub(crate) async fn attest_again(&mut self, snapshot: &Snapshot) -> bool {
         let (claimed, is_answered) = self.claimed(snapshot).await;
         let admitted = snapshot.admitted(&claimed);
         let sets = admitted.iter().filter_map(|held| selectors(held));
@@ -96,39 +100,39 @@ impl Caller {
     }
 
     /// Whether the entitlements of this node changed since this caller was last judged.
-    pub fn is_outdated(&self, snapshot: &Snapshot) -> bool {
+    pub(crate) fn is_outdated(&self, snapshot: &Snapshot) -> bool {
         self.rights != Some(snapshot.rights)
     }
 
     /// Whether nothing can be said of it, for the file system of its executable does not answer:
     /// it may have an identity as soon as that does.
-    pub fn is_in_doubt(&self) -> bool {
+    pub(crate) fn is_in_doubt(&self) -> bool {
         self.rights.is_none() && !self.has_identity()
     }
 
     /// What the caller may be handed, the default first.
-    pub fn admitted<'a>(&self, snapshot: &'a Snapshot) -> Vec<&'a Held> {
+    pub(crate) fn admitted<'a>(&self, snapshot: &'a Snapshot) -> Vec<&'a Held> {
         let held = |id| snapshot.entries.get(id);
         self.admitted.iter().filter_map(held).collect()
     }
 
     /// Whether the caller may be handed anything at all.
-    pub fn has_identity(&self) -> bool {
+    pub(crate) fn has_identity(&self) -> bool {
         !self.admitted.is_empty()
     }
 
     /// Whom it is counted for.
-    pub fn holder(&self) -> &Holder {
+    pub(crate) fn holder(&self) -> &Holder {
         &self.holder
     }
 
     /// Who it is, for logs.
-    pub fn peer(&self) -> &UnixPeer {
+    pub(crate) fn peer(&self) -> &UnixPeer {
         &self.peer
     }
 
     /// A name that no other living process has: pid and start time.
-    pub fn process_name(&self) -> String {
+    pub(crate) fn process_name(&self) -> String {
         match self.process {
             Some(Process { pid, started }) => format!("{pid}:{started}"),
             None => format!("uid-{}:unknown", self.peer.uid),

@@ -14,7 +14,7 @@ use super::selectors::Process;
 
 /// Who opened a connection.
 #[derive(Clone, Debug)]
-pub struct LocalPeer {
+pub(crate) struct LocalPeer {
     /// By the kernel's word at `connect`.
     pub peer: UnixPeer,
     /// The process of that pid at `accept`; `None` where it was gone already.
@@ -25,7 +25,7 @@ pub struct LocalPeer {
 
 impl LocalPeer {
     /// The process that has the peer's pid now.
-    pub fn now(peer: UnixPeer) -> Self {
+    pub(crate) fn now(peer: UnixPeer) -> Self {
         let process = peer.pid.and_then(|pid| Process::of(pid).ok());
         Self {
             peer,

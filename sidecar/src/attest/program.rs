@@ -6,7 +6,7 @@
 //! path: its executable was replaced by an upgrade, and it still runs the old one. A process that
 //! is first seen after that has none, and must be started anew.
 
-mod lookup;
+pub(super) mod lookup;
 mod seen;
 
 use std::collections::BTreeSet;
@@ -19,8 +19,8 @@ use countersign_model::selector::DELETED;
 use countersign_model::{Selector, SelectorError};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxFlags, statx};
 
-pub use self::lookup::{LOOKUP_DEADLINE, MAX_LOOKUPS, MAX_LOOKUPS_AT_A_PATH, NoAnswer};
-pub use self::seen::{MAX_PROGRAMS, Programs};
+pub(crate) use self::lookup::NoAnswer;
+pub(crate) use self::seen::Programs;
 
 /// What is known of a file without asking the server or daemon of its file system, which a caller
 /// may have chosen: who waits for one waits for ever.
@@ -29,7 +29,7 @@ const DONT_ASK: AtFlags = AtFlags::STATX_DONT_SYNC;
 /// Why an executable is not what a selector speaks of.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum NotHere {
+pub(crate) enum NotHere {
     /// The link is not an absolute path that a selector can say.
     #[error("the executable's path is no selector: {0}")]
     Unusable(#[from] SelectorError),
@@ -54,7 +54,7 @@ const REPLACED: &str = "Its executable was replaced before the process was first
 
 /// One executable file under the path that its process knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program {
+pub(crate) struct Program {
     path: String,
     file: FileId,
 }

@@ -24,7 +24,7 @@ const START_TIME_AFTER_NAME: usize = 19;
 
 /// One life of a pid: a pid that is used again has another start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Process {
+pub(crate) struct Process {
     /// The process id.
     pub pid: u32,
     /// Clock ticks from boot to its start.
@@ -36,7 +36,7 @@ impl Process {
     ///
     /// # Errors
     /// There is none, or `/proc` does not tell.
-    pub fn of(pid: u32) -> io::Result<Self> {
+    pub(crate) fn of(pid: u32) -> io::Result<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let started = start_time(&stat).ok_or(io::ErrorKind::InvalidData)?;
         Ok(Self { pid, started })
@@ -46,7 +46,7 @@ impl Process {
 /// Why a caller has no `unix:path`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum NoPath {
+pub(crate) enum NoPath {
     /// The kernel names no process, or it was gone when the connection came.
     #[error("the process is not known")]
     NoProcess,
@@ -66,7 +66,7 @@ pub enum NoPath {
 
 /// The user and group of a caller.
 #[derive(Debug)]
-pub struct Ids {
+pub(crate) struct Ids {
     /// As selectors.
     pub claimed: Claimed,
     /// Those that can be anybody's, and so satisfy nothing.
@@ -75,7 +75,7 @@ pub struct Ids {
 
 impl Ids {
     /// Of the kernel's record.
-    pub fn of(peer: &UnixPeer) -> Self {
+    pub(crate) fn of(peer: &UnixPeer) -> Self {
         let told = [Selector::UnixUid(peer.uid), Selector::UnixGid(peer.gid)];
         let (ambiguous, own) = told.into_iter().partition(ids::is_ambiguous);
         Self {
@@ -90,7 +90,7 @@ impl Ids {
 ///
 /// # Errors
 /// Why nothing is known of it.
-pub fn claimed_path(
+pub(crate) fn claimed_path(
     process: Option<Process>,
     paths: &BTreeSet<&str>,
 ) -> Result<Option<(Process, String)>, NoPath> {
@@ -107,7 +107,7 @@ pub fn claimed_path(
 ///
 /// # Errors
 /// Why there is none.
-pub fn program(
+pub(crate) fn program(
     peer: &UnixPeer,
     process: Process,
     path: &str,

@@ -32,15 +32,14 @@ use rustix::io::Errno;
 use rustix::net::{SocketAddrAny, getpeername, getsockname};
 use tokio::net::TcpStream;
 
-pub use self::diagnostics::DiagnosticsError;
+pub(crate) use self::diagnostics::DiagnosticsError;
 use self::diagnostics::{
     canonical, listener_at, socket_between, sockets_between, source_of, target_of,
 };
-pub use self::questions::ANSWER_DEADLINE;
 
 /// What is at the other end of a connection of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OtherEnd {
+pub(crate) enum OtherEnd {
     /// A process of this uid: the one that connected, or the one that accepted.
     Held {
         /// As seen from our user namespace.
@@ -57,7 +56,7 @@ pub enum OtherEnd {
 
 /// Who listens on an address.
 #[derive(Clone, Copy, Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     /// The uid that made it.
     pub uid: u32,
     /// The kernel never gives one to two sockets.
@@ -66,7 +65,7 @@ pub struct Listener {
 
 impl Listener {
     /// Whether both answers are about one and the same socket.
-    pub fn is(&self, other: &Self) -> bool {
+    pub(crate) fn is(&self, other: &Self) -> bool {
         self.cookie == other.cookie
     }
 }
@@ -76,7 +75,7 @@ impl Listener {
 ///
 /// # Errors
 /// The kernel could not be asked.
-pub async fn other_end(ours: &TcpStream) -> Result<OtherEnd, DiagnosticsError> {
+pub(crate) async fn other_end(ours: &TcpStream) -> Result<OtherEnd, DiagnosticsError> {
     let Some((near, far)) = addresses(ours)? else {
         return Ok(OtherEnd::Nobody);
     };
@@ -85,7 +84,7 @@ pub async fn other_end(ours: &TcpStream) -> Result<OtherEnd, DiagnosticsError> {
 }
 
 /// What [`other_end`] says of each of these connections, in one question.
-pub async fn other_ends(ours: &[impl AsFd]) -> Vec<Result<OtherEnd, DiagnosticsError>> {
+pub(crate) async fn other_ends(ours: &[impl AsFd]) -> Vec<Result<OtherEnd, DiagnosticsError>> {
     let pairs: Vec<_> = ours.iter().map(addresses).collect();
     let open = pairs.iter().flatten().flatten();
     let questions: Vec<_> = open.map(|(near, far)| (*far, *near)).collect();
@@ -109,7 +108,7 @@ pub async fn other_ends(ours: &[impl AsFd]) -> Vec<Result<OtherEnd, DiagnosticsE
 ///
 /// # Errors
 /// The kernel could not be asked.
-pub async fn listener(address: SocketAddr) -> Result<Option<Listener>, DiagnosticsError> {
+pub(crate) async fn listener(address: SocketAddr) -> Result<Option<Listener>, DiagnosticsError> {
     let found = listener_at(address).await?;
     let found = found.filter(|socket| is_listener(socket, canonical(address)));
     Ok(found.map(|socket| Listener {

@@ -7,7 +7,7 @@ use super::ids::is_ambiguous;
 /// Whether some uid alone satisfies an entitlement. Where it does not, a loopback listener with
 /// that identity refuses everybody: say so when it starts, with the remedy
 /// `attest_callers = "netns"`.
-pub fn is_admissible_by_uid(entitlement: &Entitlement) -> bool {
+pub(crate) fn is_admissible_by_uid(entitlement: &Entitlement) -> bool {
     match &entitlement.kind {
         EntitlementKind::Node => false,
         EntitlementKind::Workload(selectors) => {
@@ -23,7 +23,7 @@ pub fn is_admissible_by_uid(entitlement: &Entitlement) -> bool {
 /// Whether a uid alone satisfies *all* selectors of an entitlement. One that asks for a gid or an
 /// executable as well is never satisfied, nor is any by a uid that can be anybody's: see
 /// [`Entitlement::admits`] for callers of the socket.
-pub fn admits(entitlement: &Entitlement, uid: u32) -> bool {
+pub(crate) fn admits(entitlement: &Entitlement, uid: u32) -> bool {
     let uid = Selector::UnixUid(uid);
     !is_ambiguous(&uid) && entitlement.admits(&[uid].into_iter().collect::<Claimed>())
 }

@@ -10,7 +10,7 @@ const PEERS_REMEDY: &str = "write exact IDs of this sidecar's trust domain, at l
 
 /// How a loopback listener knows whom it lends its identity to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AttestCallers {
+pub(crate) enum AttestCallers {
     /// `"uid"`: the uid that owns the socket at the other end must satisfy the identity's
     /// selectors.
     #[default]
@@ -37,7 +37,7 @@ impl AttestCallers {
 
 /// One `[[inbound]]`: accepts mTLS, forwards plaintext.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inbound {
+pub(crate) struct Inbound {
     /// `listen`.
     pub listen: SocketAddr,
     /// `forward`: where accepted connections go.
@@ -79,7 +79,7 @@ impl Inbound {
 
 /// One `[[outbound]]`: accepts plaintext, connects with mTLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outbound {
+pub(crate) struct Outbound {
     /// `listen`.
     pub listen: SocketAddr,
     /// `connect`: the mTLS peer.

@@ -9,22 +9,22 @@ use countersign_serve::ops::{MAX_HOSTS, parse_host};
 use http::Uri;
 
 /// Identities that are enrolled before anybody asks for them, where `enrol_ahead` is not set.
-pub const DEFAULT_ENROL_AHEAD: u64 = 64;
+pub(crate) const DEFAULT_ENROL_AHEAD: u64 = 64;
 /// `max_strangers` where it is not set: every pod of a node, which at most 250 are, while the sidecar
 /// does not know yet who may have what. They cost 10 MB while they do no harm.
-pub const DEFAULT_MAX_STRANGERS: u64 = MAX_LOCAL_STRANGERS as u64;
+pub(crate) const DEFAULT_MAX_STRANGERS: u64 = MAX_LOCAL_STRANGERS as u64;
 /// Largest `enrol_ahead`.
 const MAX_ENROL_AHEAD: u64 = 16_384;
 /// Most addresses of the control plane: enough for one name in each of a few sites. What more of
 /// them would hide is a name that resolves to them all.
-pub const MAX_ADDRESSES: usize = 4;
+pub(crate) const MAX_ADDRESSES: usize = 4;
 const HTTPS: &str = "https";
 const HOSTS: &str = "write a list of at most 16 host names or IP addresses without ports, such as \
      [\"10.0.0.7\"]; leave it out where metrics are read on this machine";
 
 /// `[control_plane]`: where it is and how it is recognised the first time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ControlPlane {
+pub(crate) struct ControlPlane {
     /// `address`: `https://host:port`, without path or query; one, or several in the order in
     /// which they are tried. Never empty.
     pub addresses: Vec<Uri>,
@@ -63,7 +63,7 @@ fn parse_address(text: &str) -> Result<Uri, String> {
 /// `[attestation]`: what this machine shows to prove which node it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Attestation {
+pub(crate) enum Attestation {
     /// `method = "join_token"`: a one-time token, read once, before the first attestation.
     JoinToken {
         /// `token_file`; its text is trimmed.
@@ -91,7 +91,7 @@ impl Attestation {
 
 /// `[workload_api]`: the socket for SPIFFE Workload API and Envoy SDS.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WorkloadApi {
+pub(crate) struct WorkloadApi {
     /// `socket`.
     pub socket: PathBuf,
     /// `enrol_ahead`: how many identities are enrolled before anybody asks for them. Those beyond
@@ -133,7 +133,7 @@ impl WorkloadApi {
 
 /// `[log]`: how this process logs, to stderr.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
+pub(crate) struct Log {
     /// `format`: true for `"json"` (the default), false for `"text"`.
     pub json: bool,
     /// `filter`: directives such as `info` or `countersign_sidecar=debug`.
@@ -164,7 +164,7 @@ impl Log {
 
 /// `[telemetry]`: metrics, probes and traces.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Telemetry {
+pub(crate) struct Telemetry {
     /// `listen`: `/livez`, `/readyz`, `/metrics`; loopback only.
     pub listen: SocketAddr,
     /// `otlp_endpoint`: where traces go; none are exported without it.

@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 
+use super::sections::MAX_ADDRESSES;
 use super::*;
 
 const WHOLE: &str = r#"

@@ -8,13 +8,13 @@ use countersign_serve::places::{Bounds, Holder, Place, Places, Surplus};
 use super::MAX_CONSUMERS;
 
 /// Most of them that are open at once of one uid, or of all that one gid or program admits: an Envoy with 1 000 secrets of another finds room.
-pub const MAX_CONSUMERS_PER_UID: usize = 2_560;
+pub(crate) const MAX_CONSUMERS_PER_UID: usize = 2_560;
 /// Most of them that are open at once of one process: an Envoy with 1 000 secrets and their contexts.
-pub const MAX_CONSUMERS_PER_PROCESS: usize = 1_536;
+pub(crate) const MAX_CONSUMERS_PER_PROCESS: usize = 1_536;
 
 /// Whose a consumer is.
 #[derive(Clone, Debug)]
-pub struct Owner {
+pub(crate) struct Owner {
     /// Whom its caller is counted for.
     pub holder: Holder,
     /// The process, by a name that no other has.
@@ -23,7 +23,7 @@ pub struct Owner {
 
 /// Why a consumer is not taken in. It must not be served: a root rotation would not wait for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Full {
+pub(crate) enum Full {
     /// Its process has its share.
     #[error("this process has too many consumers")]
     Process,

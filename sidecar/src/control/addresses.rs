@@ -20,18 +20,18 @@ use super::dial::{DialError, Link, RESOLVE_DEADLINE, dial};
 use super::race::{Race, race};
 
 /// Most addresses of one name that are tried.
-pub const MAX_RESOLVED: usize = 8;
+pub(crate) const MAX_RESOLVED: usize = 8;
 const DEFAULT_PORT: u16 = 443;
 
 /// What a name resolves to, some time.
-pub type Resolution = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+pub(crate) type Resolution = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 /// Resolves a name, for a port.
-pub type Resolver = Arc<dyn Fn(String, u16) -> Resolution + Send + Sync>;
+pub(crate) type Resolver = Arc<dyn Fn(String, u16) -> Resolution + Send + Sync>;
 
 /// One address that did not lead to the control plane.
 #[derive(Debug, thiserror::Error)]
 #[error("{address}: {error}")]
-pub struct Failure {
+pub(crate) struct Failure {
     /// As configured, with what the name resolved to.
     pub address: String,
     /// Why not.
@@ -40,16 +40,16 @@ pub struct Failure {
 
 /// No address led to the control plane.
 #[derive(Debug)]
-pub struct Unreached(pub Vec<Failure>);
+pub(crate) struct Unreached(pub Vec<Failure>);
 
 impl Unreached {
     /// Whether somebody answered who did not prove to be our control plane.
-    pub fn is_unproven(&self) -> bool {
+    pub(crate) fn is_unproven(&self) -> bool {
         self.0.iter().any(|failure| failure.error.is_unproven())
     }
 
     /// Whether our control plane answered and did not recognise what we showed.
-    pub fn is_refused(&self) -> bool {
+    pub(crate) fn is_refused(&self) -> bool {
         self.0.iter().any(|failure| failure.error.is_refused())
     }
 }
@@ -65,7 +65,7 @@ impl fmt::Display for Unreached {
 
 /// A connection, and where it leads.
 #[derive(Debug)]
-pub struct Reached {
+pub(crate) struct Reached {
     /// It.
     pub link: Link,
     /// The address that was taken.
@@ -76,7 +76,7 @@ pub struct Reached {
 
 /// The addresses of the control plane.
 #[derive(Clone)]
-pub struct Addresses {
+pub(crate) struct Addresses {
     configured: Vec<Uri>,
     resolver: Resolver,
     /// How often one was of no use after it had answered.
@@ -85,12 +85,12 @@ pub struct Addresses {
 
 impl Addresses {
     /// At least one, the most wanted first; the system resolves names.
-    pub fn new(configured: Vec<Uri>) -> Self {
+    pub(crate) fn new(configured: Vec<Uri>) -> Self {
         Self::resolved_by(configured, Arc::new(by_system))
     }
 
     /// As [`Addresses::new`], with another resolver.
-    pub fn resolved_by(configured: Vec<Uri>, resolver: Resolver) -> Self {
+    pub(crate) fn resolved_by(configured: Vec<Uri>, resolver: Resolver) -> Self {
         Self {
             configured,
             resolver,
@@ -99,7 +99,7 @@ impl Addresses {
     }
 
     /// The one that was taken last answered and was of no use: another comes first now.
-    pub fn disappoint(&mut self) {
+    pub(crate) fn disappoint(&mut self) {
         self.disappointments = self.disappointments.wrapping_add(1);
     }
 
@@ -107,7 +107,7 @@ impl Addresses {
     ///
     /// # Errors
     /// Why each was not reached.
-    pub async fn dial(&self, tls: &Arc<ClientConfig>) -> Result<Reached, Unreached> {
+    pub(crate) async fn dial(&self, tls: &Arc<ClientConfig>) -> Result<Reached, Unreached> {
         let rounds = self.disappointments / self.configured.len().max(1);
         let configured = rotated(self.configured.clone(), self.disappointments);
         let attempts = configured.into_iter().map(|uri| {

@@ -24,16 +24,16 @@ use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
 
 /// A TCP connection is made in this time or given up.
-pub const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// A name is resolved in this time or given up.
-pub const RESOLVE_DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) const RESOLVE_DEADLINE: Duration = Duration::from_secs(5);
 /// The application protocol of gRPC.
-pub const ALPN: &[u8] = b"h2";
+pub(crate) const ALPN: &[u8] = b"h2";
 
 /// One address of the control plane was not reached.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum DialError {
+pub(crate) enum DialError {
     /// The name has no address.
     #[error("cannot resolve the name: {0}")]
     Resolve(io::Error),
@@ -70,7 +70,7 @@ pub enum DialError {
 
 impl DialError {
     /// Whether who listens there did not prove to be our control plane.
-    pub fn is_unproven(&self) -> bool {
+    pub(crate) fn is_unproven(&self) -> bool {
         let Self::Handshake(error) = self else {
             return false;
         };
@@ -78,14 +78,14 @@ impl DialError {
     }
 
     /// Whether our control plane does not recognise what we showed.
-    pub fn is_refused(&self) -> bool {
+    pub(crate) fn is_refused(&self) -> bool {
         matches!(self, Self::Refused(_))
     }
 }
 
 /// A live connection.
 #[derive(Clone, Debug)]
-pub struct Link {
+pub(crate) struct Link {
     /// gRPC over it.
     pub channel: Channel,
     /// The TLS exporter that key proofs on it are bound to.

@@ -32,14 +32,14 @@ use crate::identity::renew::ENROL_DEADLINE;
 use crate::identity::{KeyError, Keypair};
 
 /// Longest token file that is read, in bytes.
-pub const MAX_TOKEN_FILE_BYTES: usize = 4_096;
+pub(crate) const MAX_TOKEN_FILE_BYTES: usize = 4_096;
 /// A control plane that asks for more patience than this is not obeyed beyond it.
-pub const LONGEST_PUSHBACK: Duration = Duration::from_secs(30);
+pub(crate) const LONGEST_PUSHBACK: Duration = Duration::from_secs(30);
 
 /// Why a key was not certified.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum EnrolError {
+pub(crate) enum EnrolError {
     /// The control plane said no, or was not reached.
     #[error("{}", status_words(.0))]
     Refused(#[from] Status),
@@ -64,19 +64,19 @@ pub enum EnrolError {
 
 impl EnrolError {
     /// Whether the control plane said no, so that the same key would be denied again.
-    pub fn is_denied(&self) -> bool {
+    pub(crate) fn is_denied(&self) -> bool {
         let is_no = |status: &Status| status.code() == Code::PermissionDenied;
         matches!(self, Self::Refused(status) if is_no(status)) || self.is_unknown()
     }
 
     /// Whether the control plane knows of no such right: one that it removed before we heard of it, or
     /// that came after the backup which it was restored from.
-    pub fn is_unknown(&self) -> bool {
+    pub(crate) fn is_unknown(&self) -> bool {
         matches!(self, Self::Refused(status) if status.code() == Code::NotFound)
     }
 
     /// How long a control plane that has too much to do asks us to stay away.
-    pub fn pushback(&self) -> Option<Duration> {
+    pub(crate) fn pushback(&self) -> Option<Duration> {
         let Self::Refused(status) = self else {
             return None;
         };
@@ -94,7 +94,7 @@ impl From<ConvertError> for EnrolError {
 
 /// What an attestation brought.
 #[derive(Debug)]
-pub struct Attestation {
+pub(crate) struct Attestation {
     /// Which node this is.
     pub node_id: SpiffeId,
     /// Its chain, leaf first.
@@ -106,7 +106,7 @@ pub struct Attestation {
 }
 
 /// What this build says first.
-pub fn hello() -> Hello {
+pub(crate) fn hello() -> Hello {
     Hello {
         protocol_version: PROTOCOL_VERSION,
         capabilities: Vec::new(),
@@ -119,7 +119,7 @@ pub fn hello() -> Hello {
 ///
 /// # Errors
 /// No such file, too long, empty, or not text.
-pub fn read_token(file: &Path) -> Result<Zeroizing<String>, EnrolError> {
+pub(crate) fn read_token(file: &Path) -> Result<Zeroizing<String>, EnrolError> {
     let read = || {
         let text = secret_file::read(file, MAX_TOKEN_FILE_BYTES)?;
         let token = Zeroizing::new(text.trim().to_owned());
@@ -138,7 +138,7 @@ pub fn read_token(file: &Path) -> Result<Zeroizing<String>, EnrolError> {
 ///
 /// # Errors
 /// A refusal, or an answer that cannot be used.
-pub async fn attest(
+pub(crate) async fn attest(
     link: &Link,
     trust_domain: &TrustDomain,
     token: &Zeroizing<String>,
@@ -163,7 +163,7 @@ pub async fn attest(
 ///
 /// # Errors
 /// The call failed as a whole.
-pub async fn enrol(
+pub(crate) async fn enrol(
     link: Link,
     keys: &[(EntitlementId, Arc<Keypair>)],
 ) -> Result<Vec<Result<Lifetime, EnrolError>>, EnrolError> {

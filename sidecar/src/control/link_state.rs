@@ -7,7 +7,7 @@ use crate::identity::clock_skew::ClockSkew;
 
 /// An address of the control plane that did not lead there when it was last tried.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnreachedAddress {
+pub(crate) struct UnreachedAddress {
     /// As configured, with what the name resolved to.
     pub address: String,
     /// Why not.
@@ -16,7 +16,7 @@ pub struct UnreachedAddress {
 
 /// How the connection to the control plane stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LinkState {
+pub(crate) struct LinkState {
     /// Whether the discovery stream is open.
     pub connected: bool,
     /// Since when it is or is not.
@@ -38,7 +38,7 @@ pub struct LinkState {
 
 impl LinkState {
     /// A process that starts at `now`.
-    pub fn starting(now: Timestamp) -> Self {
+    pub(crate) fn starting(now: Timestamp) -> Self {
         Self {
             connected: false,
             since: now,
@@ -52,7 +52,12 @@ impl LinkState {
     }
 
     /// The stream opened, to this address, after others were not reached.
-    pub fn opened(&mut self, address: String, unreached: Vec<UnreachedAddress>, now: Timestamp) {
+    pub(crate) fn opened(
+        &mut self,
+        address: String,
+        unreached: Vec<UnreachedAddress>,
+        now: Timestamp,
+    ) {
         *self = Self {
             connected: true,
             since: now,
@@ -66,7 +71,7 @@ impl LinkState {
     }
 
     /// A certificate told how our clock stands to the control plane's. Returns whether that is news.
-    pub fn compared_clocks(&mut self, skew: Option<ClockSkew>) -> bool {
+    pub(crate) fn compared_clocks(&mut self, skew: Option<ClockSkew>) -> bool {
         let is_news = match (&self.clock_skew, &skew) {
             (None, None) => false,
             (Some(old), Some(new)) => !old.is_like(new),
@@ -79,7 +84,12 @@ impl LinkState {
     }
 
     /// The stream ended or could not be opened. The moment is that of the first failure.
-    pub fn failed(&mut self, problem: String, unreached: Vec<UnreachedAddress>, now: Timestamp) {
+    pub(crate) fn failed(
+        &mut self,
+        problem: String,
+        unreached: Vec<UnreachedAddress>,
+        now: Timestamp,
+    ) {
         if self.connected {
             self.connected = false;
             self.since = now;

@@ -31,7 +31,7 @@ use crate::install::UselessBundle;
 /// Why the configured bundle does not help where the stored one does not.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum NoHelp {
+pub(crate) enum NoHelp {
     /// None is configured.
     #[error("set control_plane.bundle to the bundle that `countersign bundle show` prints there")]
     NotConfigured,

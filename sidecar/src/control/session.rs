@@ -30,13 +30,13 @@ use crate::clock;
 use crate::proxy::identity::Served;
 
 /// The control plane opens the stream and says Hello in this time.
-pub const HELLO_DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 /// Messages that wait to be sent; a control plane that reads none of them is given up.
-pub const MAX_UNSENT: usize = 1_024;
+pub(crate) const MAX_UNSENT: usize = 1_024;
 /// The plan is made anew at least this often.
-pub const REPLAN_EVERY: Duration = Duration::from_secs(5);
+pub(crate) const REPLAN_EVERY: Duration = Duration::from_secs(5);
 /// What was refused for a reason that passes, such as a full disk, is asked for again this often.
-pub const REFUSED_RETRY: Duration = Duration::from_secs(5);
+pub(crate) const REFUSED_RETRY: Duration = Duration::from_secs(5);
 /// The share of the node credential's lifetime after which a connection that was made with it is
 /// replaced by one with its successor.
 const REDIAL_AT: f64 = 0.75;
@@ -44,7 +44,7 @@ const REDIAL_AT: f64 = 0.75;
 /// Why a stream ended or did not begin.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum SessionError {
+pub(crate) enum SessionError {
     /// The control plane ended it, or the connection broke.
     #[error("{}", status_words(.0))]
     Ended(tonic::Status),

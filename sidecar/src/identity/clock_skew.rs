@@ -14,7 +14,7 @@ const TOLERATED: Duration = Duration::from_secs(30);
 
 /// How this machine's clock stands to the control plane's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClockSkew {
+pub(crate) enum ClockSkew {
     /// Ahead by at least so much.
     Ahead(Duration),
     /// Behind by at least so much.
@@ -24,7 +24,7 @@ pub enum ClockSkew {
 impl ClockSkew {
     /// What the issue of a certificate tells, for a key that was made at `made_at` and whose answer
     /// arrived at `now`. `None` where the clocks agree.
-    pub fn of(made_at: Timestamp, issued_at: Timestamp, now: Timestamp) -> Option<Self> {
+    pub(crate) fn of(made_at: Timestamp, issued_at: Timestamp, now: Timestamp) -> Option<Self> {
         let by = |later: Timestamp, earlier: Timestamp| {
             let difference = later.duration_since(earlier);
             Duration::try_from(difference)
@@ -36,7 +36,7 @@ impl ClockSkew {
     }
 
     /// Seconds ahead; negative where it is behind.
-    pub fn as_secs(&self) -> i64 {
+    pub(crate) fn as_secs(&self) -> i64 {
         let secs = |by: &Duration| i64::try_from(by.as_secs()).unwrap_or(i64::MAX);
         match self {
             Self::Ahead(by) => secs(by),
@@ -45,7 +45,7 @@ impl ClockSkew {
     }
 
     /// Whether the other says the same, but for some seconds.
-    pub fn is_like(&self, other: &Self) -> bool {
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Ahead(a), Self::Ahead(b)) | (Self::Behind(a), Self::Behind(b)) => {
                 a.abs_diff(*b) <= TOLERATED

@@ -8,15 +8,15 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair
 use zeroize::Zeroizing;
 
 /// TLS `SignatureScheme` of the signatures made here (RFC 8446 section 4.2.3).
-pub const ECDSA_SECP256R1_SHA256: u16 = 0x0403;
+pub(crate) const ECDSA_SECP256R1_SHA256: u16 = 0x0403;
 
 /// The operating system gave no randomness, or a stored key is no P-256 key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no usable P-256 key")]
-pub struct KeyError;
+pub(crate) struct KeyError;
 
 /// A private key and its public half.
-pub struct Keypair {
+pub(crate) struct Keypair {
     key: EcdsaKeyPair,
     pkcs8: Zeroizing<Vec<u8>>,
     spki: Vec<u8>,
@@ -27,7 +27,7 @@ impl Keypair {
     ///
     /// # Errors
     /// The operating system gave no randomness.
-    pub fn generate() -> Result<Self, KeyError> {
+    pub(crate) fn generate() -> Result<Self, KeyError> {
         let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).map_err(|_| KeyError)?;
         let document = key.to_pkcs8v1().map_err(|_| KeyError)?;
         let pkcs8 = Zeroizing::new(document.as_ref().to_vec());
@@ -38,7 +38,7 @@ impl Keypair {
     ///
     /// # Errors
     /// It is no P-256 key.
-    pub fn from_pkcs8(pkcs8: &Zeroizing<Vec<u8>>) -> Result<Self, KeyError> {
+    pub(crate) fn from_pkcs8(pkcs8: &Zeroizing<Vec<u8>>) -> Result<Self, KeyError> {
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, pkcs8);
         Self::of(key.map_err(|_| KeyError)?, pkcs8.clone())
     }
@@ -50,12 +50,12 @@ impl Keypair {
     }
 
     /// PKCS#8 DER.
-    pub fn pkcs8(&self) -> &Zeroizing<Vec<u8>> {
+    pub(crate) fn pkcs8(&self) -> &Zeroizing<Vec<u8>> {
         &self.pkcs8
     }
 
     /// SubjectPublicKeyInfo, DER.
-    pub fn spki(&self) -> &[u8] {
+    pub(crate) fn spki(&self) -> &[u8] {
         &self.spki
     }
 
@@ -63,7 +63,7 @@ impl Keypair {
     ///
     /// # Errors
     /// The operating system gave no randomness.
-    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let signature = self.key.sign(&SystemRandom::new(), message);
         Ok(signature.map_err(|_| KeyError)?.as_ref().to_vec())
     }

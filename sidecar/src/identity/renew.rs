@@ -21,17 +21,17 @@ use crate::backoff::Backoff;
 use crate::holdings::{Held, Snapshot};
 
 /// An enrolment that is not answered in this time has failed.
-pub const ENROL_DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const ENROL_DEADLINE: Duration = Duration::from_secs(10);
 /// A chain that has not arrived this long after its enrolment was answered is asked for again.
-pub const CHAIN_DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const CHAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// Keys under way at once, in calls of at most
 /// [`MAX_ENROLMENTS`](countersign_proto::MAX_ENROLMENTS). What is due beyond waits for a call to end,
 /// [`ENROL_DEADLINE`] at most.
-pub const MAX_CONCURRENT_ENROLMENTS: usize = 256;
+pub(crate) const MAX_CONCURRENT_ENROLMENTS: usize = 256;
 
 /// A key and the epoch that it was made in.
 #[derive(Clone, Debug)]
-pub struct PendingKey {
+pub(crate) struct PendingKey {
     /// The key.
     pub key: Arc<Keypair>,
     /// The entitlement's `min_key_epoch` when it was made.
@@ -56,7 +56,7 @@ struct Progress {
 
 /// How every enrolment of this node stands.
 #[derive(Debug, Default)]
-pub struct Renewals {
+pub(crate) struct Renewals {
     progress: BTreeMap<EntitlementId, Progress>,
     /// Nothing is started before this moment: the control plane asked for patience.
     pushed_back: Option<Timestamp>,
@@ -64,7 +64,7 @@ pub struct Renewals {
 
 impl Renewals {
     /// Decides what to enrol now. `ahead` and `demanded` as in [`schedule::plan`].
-    pub fn plan(
+    pub(crate) fn plan(
         &self,
         snapshot: &Snapshot,
         demanded: &BTreeSet<EntitlementId>,
@@ -83,7 +83,7 @@ impl Renewals {
     ///
     /// # Errors
     /// No key could be made.
-    pub fn start(
+    pub(crate) fn start(
         &mut self,
         entitlement: &Entitlement,
         now: Timestamp,
@@ -111,7 +111,7 @@ impl Renewals {
 
     /// The control plane certified the key: its chain is on the way. Says how our clock stands to its,
     /// where the answer tells: the inner `None` where both agree.
-    pub fn answered(
+    pub(crate) fn answered(
         &mut self,
         id: &EntitlementId,
         issued: Lifetime,
@@ -126,7 +126,7 @@ impl Renewals {
     }
 
     /// An enrolment or installation failed: it is tried again later. `draw` is in `0.0..=1.0`.
-    pub fn failed(&mut self, id: &EntitlementId, now: Timestamp, draw: f64) {
+    pub(crate) fn failed(&mut self, id: &EntitlementId, now: Timestamp, draw: f64) {
         let progress = self.progress.entry(id.clone()).or_default();
         let wait = progress.backoff.fail(draw);
         progress.not_before = now.checked_add(wait).ok();
@@ -134,7 +134,7 @@ impl Renewals {
 
     /// The control plane denied the key: the next try, later, is with a fresh one. What is wrong
     /// may be the key itself, and then the same one would be denied for ever.
-    pub fn denied(&mut self, id: &EntitlementId, now: Timestamp, draw: f64) {
+    pub(crate) fn denied(&mut self, id: &EntitlementId, now: Timestamp, draw: f64) {
         self.failed(id, now, draw);
         if let Some(progress) = self.progress.get_mut(id) {
             progress.pending = None;
@@ -142,7 +142,13 @@ impl Renewals {
     }
 
     /// The control plane turned an enrolment away for now, and said for how long.
-    pub fn pushed_back(&mut self, id: &EntitlementId, asked: Duration, now: Timestamp, draw: f64) {
+    pub(crate) fn pushed_back(
+        &mut self,
+        id: &EntitlementId,
+        asked: Duration,
+        now: Timestamp,
+        draw: f64,
+    ) {
         let progress = self.progress.entry(id.clone()).or_default();
         let wait = progress.backoff.pushed_back(asked, draw);
         progress.not_before = now.checked_add(wait).ok();
@@ -150,12 +156,12 @@ impl Renewals {
     }
 
     /// The key that waits for a chain of this entitlement.
-    pub fn pending(&self, id: &EntitlementId) -> Option<&PendingKey> {
+    pub(crate) fn pending(&self, id: &EntitlementId) -> Option<&PendingKey> {
         self.progress.get(id)?.pending.as_ref()
     }
 
     /// The chain of the pending key is installed.
-    pub fn installed(&mut self, id: &EntitlementId, key_epoch: u64, now: Timestamp) {
+    pub(crate) fn installed(&mut self, id: &EntitlementId, key_epoch: u64, now: Timestamp) {
         self.found(id, key_epoch);
         if let Some(progress) = self.progress.get_mut(id) {
             progress.installed_at = Some(now);
@@ -163,7 +169,7 @@ impl Renewals {
     }
 
     /// A chain was found in the state directory, with the epoch of its key.
-    pub fn found(&mut self, id: &EntitlementId, key_epoch: u64) {
+    pub(crate) fn found(&mut self, id: &EntitlementId, key_epoch: u64) {
         let progress = Progress {
             installed_epoch: key_epoch,
             ..Progress::default()
@@ -172,18 +178,18 @@ impl Renewals {
     }
 
     /// No root of the bundle has issued what is held any more: it is due until another is installed.
-    pub fn lost_its_root(&mut self, id: &EntitlementId) {
+    pub(crate) fn lost_its_root(&mut self, id: &EntitlementId) {
         let progress = self.progress.entry(id.clone()).or_default();
         progress.lost_its_root = true;
     }
 
     /// The right was removed: its key is dropped.
-    pub fn forget(&mut self, id: &EntitlementId) {
+    pub(crate) fn forget(&mut self, id: &EntitlementId) {
         self.progress.remove(id);
     }
 
     /// A new connection: what was under way on the old one is asked for again at once.
-    pub fn reconnected(&mut self) {
+    pub(crate) fn reconnected(&mut self) {
         for progress in self.progress.values_mut() {
             progress.not_before = None;
         }

@@ -15,7 +15,7 @@ const MOST_RENEWALS: u32 = 60;
 
 /// One entitlement and how it stands.
 #[derive(Clone, Copy, Debug)]
-pub struct Item<'a> {
+pub(crate) struct Item<'a> {
     /// The right.
     pub entitlement: &'a Entitlement,
     /// The credential that is installed for it.
@@ -28,7 +28,7 @@ pub struct Item<'a> {
 
 /// What the schedule has to know of an installed credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Credential {
+pub(crate) struct Credential {
     /// The serial of the leaf.
     pub serial: Serial,
     /// From issue to NotAfter.
@@ -43,7 +43,7 @@ pub struct Credential {
 
 /// What to do now, and when to look again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Enrolments to start, the most urgent first.
     pub enrol: Vec<EntitlementId>,
     /// The next moment at which there is something to start.
@@ -52,7 +52,7 @@ pub struct Plan {
 
 /// Decides over all entitlements. `ahead` entitlements, the default first, then by age, are
 /// enrolled ahead of demand; the others once they are demanded.
-pub fn plan(items: &[Item<'_>], ahead: usize, now: Timestamp) -> Plan {
+pub(crate) fn plan(items: &[Item<'_>], ahead: usize, now: Timestamp) -> Plan {
     let mut by_rank: Vec<_> = items.iter().collect();
     by_rank.sort_by(|a, b| order(a.entitlement).cmp(&order(b.entitlement)));
     let ahead = places(by_rank.iter().map(|item| item.entitlement), ahead);
@@ -74,7 +74,7 @@ pub fn plan(items: &[Item<'_>], ahead: usize, now: Timestamp) -> Plan {
 }
 
 /// The entitlements that are enrolled ahead of demand, as [`plan`] does it.
-pub fn ahead_of_demand<'a>(
+pub(crate) fn ahead_of_demand<'a>(
     rights: impl IntoIterator<Item = &'a Entitlement>,
     ahead: usize,
 ) -> BTreeSet<&'a EntitlementId> {
@@ -99,7 +99,11 @@ fn is_node(right: &Entitlement) -> bool {
 }
 
 /// The moment at which a credential is renewed.
-pub fn renewal_of(entitlement: &Entitlement, serial: &Serial, lifetime: &Lifetime) -> Timestamp {
+pub(crate) fn renewal_of(
+    entitlement: &Entitlement,
+    serial: &Serial,
+    lifetime: &Lifetime,
+) -> Timestamp {
     entitlement.renew.moment(lifetime, draw_of(serial))
 }
 

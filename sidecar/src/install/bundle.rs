@@ -14,19 +14,19 @@ use crate::state::StoredBundle;
 
 impl Installer {
     /// Version of the discovery resource that brought the bundle, if one did.
-    pub fn bundle_version(&self) -> Option<&str> {
+    pub(crate) fn bundle_version(&self) -> Option<&str> {
         let version = &self.bundle.as_ref()?.resource_version;
         (!version.is_empty()).then_some(version)
     }
 
     /// Whether no bundle is held yet, and the configured one has to do.
-    pub fn needs_bootstrap(&self) -> bool {
+    pub(crate) fn needs_bootstrap(&self) -> bool {
         self.bundle.is_none()
     }
 
     /// Trusts the bundle with which the control plane is met for the first time. A bundle that is
     /// already held wins; this one is not stored, and goes with the process.
-    pub fn bootstrap(&mut self, bundle: TrustBundle) {
+    pub(crate) fn bootstrap(&mut self, bundle: TrustBundle) {
         if self.bundle.is_none() {
             self.trust
                 .install([Arc::new(bundle)].into_iter().collect::<BundleSet>());
@@ -38,7 +38,7 @@ impl Installer {
     ///
     /// # Errors
     /// There is none.
-    pub fn news_of(&self, configured: &TrustBundle) -> Result<TrustBundle, UselessBundle> {
+    pub(crate) fn news_of(&self, configured: &TrustBundle) -> Result<TrustBundle, UselessBundle> {
         retired::news_of(configured, self.bundle.as_ref())
     }
 
@@ -46,7 +46,7 @@ impl Installer {
     ///
     /// # Errors
     /// No root, one that is none, or a disk that does not take it.
-    pub fn bundle(
+    pub(crate) fn bundle(
         &mut self,
         roots: Vec<CertificateDer<'static>>,
         resource_version: &str,
@@ -63,7 +63,7 @@ impl Installer {
     ///
     /// # Errors
     /// No root, or one that is none.
-    pub fn attested_bundle(
+    pub(crate) fn attested_bundle(
         &mut self,
         roots: Vec<CertificateDer<'static>>,
     ) -> Result<(), InstallError> {
@@ -76,7 +76,7 @@ impl Installer {
 
     /// What is held and valid, and no root of the bundle has issued any more. What has the same
     /// issuers has the same root: one of each is verified.
-    pub fn without_a_root(&self, now: Timestamp) -> Vec<EntitlementId> {
+    pub(crate) fn without_a_root(&self, now: Timestamp) -> Vec<EntitlementId> {
         let (bundles, snapshot) = (self.trust.load(), self.holdings.load());
         let mut judged = BTreeMap::new();
         let mut has_root = |chain: &[CertificateDer<'static>]| {
@@ -96,7 +96,7 @@ impl Installer {
     }
 
     /// Notes why a newer bundle is not installed, for `status`.
-    pub fn bundle_problem(&self, problem: &str) {
+    pub(crate) fn bundle_problem(&self, problem: &str) {
         if self.holdings.load().bundle_problem.as_deref() != Some(problem) {
             self.holdings
                 .publish(|snapshot| snapshot.bundle_problem = Some(problem.into()));

@@ -11,14 +11,14 @@ use super::{InstallError, Installer};
 use crate::holdings::{Held, Svid};
 
 /// Most entitlements that one node holds.
-pub const MAX_ENTITLEMENTS: usize = 16_384;
+pub(crate) const MAX_ENTITLEMENTS: usize = 16_384;
 
 impl Installer {
     /// Adds, changes and drops entitlements. A dropped one takes its credential with it.
     ///
     /// # Errors
     /// More than a node may hold: nothing is added, but what was removed is gone.
-    pub fn entitlements(
+    pub(crate) fn entitlements(
         &mut self,
         present: Vec<Entitlement>,
         removed: &[EntitlementId],
@@ -46,7 +46,7 @@ impl Installer {
     }
 
     /// Drops a right with its credential once that has expired. Returns whether it had.
-    pub fn drop_expired(&self, id: &EntitlementId, now: Timestamp) -> bool {
+    pub(crate) fn drop_expired(&self, id: &EntitlementId, now: Timestamp) -> bool {
         let snapshot = self.holdings.load();
         let held = snapshot.entries.get(id).and_then(|held| held.svid.as_ref());
         let has_expired = held.is_some_and(|svid| svid.lifetime.is_expired(now));
@@ -61,7 +61,7 @@ impl Installer {
     }
 
     /// Notes why an entitlement has no newer credential, for `status`.
-    pub fn problem(&self, id: &EntitlementId, problem: &str) {
+    pub(crate) fn problem(&self, id: &EntitlementId, problem: &str) {
         let snapshot = self.holdings.load();
         let known = snapshot.entries.get(id).map(|held| held.problem.as_deref());
         if known.is_none_or(|old| old == Some(problem)) {

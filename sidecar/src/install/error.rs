@@ -9,7 +9,7 @@ use crate::state::StateError;
 /// Why something that arrived is not used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum InstallError {
+pub(crate) enum InstallError {
     /// It cannot be trusted at all.
     #[error(transparent)]
     Bundle(#[from] BundleError),
@@ -53,13 +53,13 @@ pub enum InstallError {
 impl InstallError {
     /// Whether the same content may be accepted later: with another bundle or clock, or with room
     /// on the disk.
-    pub fn may_pass(&self) -> bool {
+    pub(crate) fn may_pass(&self) -> bool {
         matches!(self, Self::Refused(_) | Self::NoBundle | Self::State(_))
     }
 
     /// Whether nothing is wrong with it but that it is not for this process any more, or not yet:
     /// the chain of a key that went with an earlier run, or of a right that ended.
-    pub fn is_of_another_life(&self) -> bool {
+    pub(crate) fn is_of_another_life(&self) -> bool {
         matches!(self, Self::UnknownKey | Self::NotEntitled)
     }
 }

@@ -13,7 +13,7 @@ pub(super) const MAX_RETIRED_ROOTS: usize = 64;
 
 /// Why the operator's bundle file cannot stand in for the bundle that is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum UselessBundle {
+pub(crate) enum UselessBundle {
     /// It names none that is not held.
     #[error("it holds no other root: replace it by the current bundle of the control plane")]
     NothingNew,

@@ -18,13 +18,13 @@ pub(super) struct Unsaved {
 
 impl Installer {
     /// Whether something that must survive a restart is not on disk.
-    pub fn is_unsaved(&self) -> bool {
+    pub(crate) fn is_unsaved(&self) -> bool {
         self.unsaved.node || self.unsaved.bundle
     }
 
     /// Writes what is not on disk. What fails is told in the holdings, and in the log where it is
     /// another failure than before.
-    pub fn save(&mut self) {
+    pub(crate) fn save(&mut self) {
         let failure = self.save_bundle().err();
         let failure = failure.or(self.save_node().err());
         let told = self.holdings.load().unsaved.clone();

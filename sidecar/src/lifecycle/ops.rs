@@ -11,7 +11,7 @@ use crate::telemetry::Metrics;
 
 /// The sidecar as probes and scrapers see it.
 #[derive(Debug)]
-pub struct SidecarOps {
+pub(crate) struct SidecarOps {
     /// What it can do.
     pub readiness: Readiness,
     /// What it holds.

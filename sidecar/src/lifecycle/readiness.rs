@@ -20,12 +20,12 @@ use crate::control::link_state::LinkState;
 use crate::holdings::{Held, Holdings, Snapshot, Svid};
 use crate::proxy::identity::Identities;
 use crate::telemetry::Counted;
+pub(crate) use reasons::Reasons;
 use reasons::{Kind, Reason};
-pub use reasons::{MAX_REASONS, Reasons};
 
 /// What readiness depends on.
 #[derive(Clone, Debug)]
-pub struct Readiness {
+pub(crate) struct Readiness {
     /// What is held.
     pub holdings: Arc<Holdings>,
     /// The identities of our own listeners.
@@ -38,7 +38,7 @@ pub struct Readiness {
 
 impl Readiness {
     /// What is missing at `now`; nothing when ready.
-    pub fn missing(&self, now: Timestamp) -> Reasons {
+    pub(crate) fn missing(&self, now: Timestamp) -> Reasons {
         let snapshot = self.holdings.load();
         let view = View {
             snapshot: &snapshot,
@@ -50,7 +50,7 @@ impl Readiness {
     }
 
     /// What is not as it should be though the sidecar is ready.
-    pub fn degraded(&self) -> Reasons {
+    pub(crate) fn degraded(&self) -> Reasons {
         let unsaved = self.holdings.load().unsaved.clone();
         let unsaved = unsaved.map(|why| {
             let text = format!("what must survive a restart is held in memory alone: {why}");

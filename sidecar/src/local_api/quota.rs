@@ -9,17 +9,17 @@ use tonic::Status;
 
 /// Most open streams of one uid, or of all that one gid or program admits, over all connections and both
 /// services: two Envoys with a stream for each of a thousand secrets, and more.
-pub const MAX_STREAMS_PER_UID: usize = 2_560;
+pub(crate) const MAX_STREAMS_PER_UID: usize = 2_560;
 // Beside its streams a user has room for other calls.
 const _: () = assert!(MAX_STREAMS_PER_UID + 256 <= CALLS_OF_USERS.of_one());
 /// Most open streams of one uid that wait for an identity which nobody has given it. An Envoy opens a
 /// stream for each secret; one that starts before it is registered has its first ones here, and
 /// opens the others again and again until it is.
-pub const MAX_STREAMS_WITHOUT_IDENTITY: usize = 64;
+pub(crate) const MAX_STREAMS_WITHOUT_IDENTITY: usize = 64;
 
 /// Counts open streams by holder.
 #[derive(Debug, Default)]
-pub struct StreamQuota(Mutex<HashMap<Holder, Open>>);
+pub(crate) struct StreamQuota(Mutex<HashMap<Holder, Open>>);
 
 /// There are too many streams of one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,7 +50,7 @@ impl StreamQuota {
     ///
     /// # Errors
     /// Its holder has as many as it may.
-    pub fn admit(
+    pub(crate) fn admit(
         self: &Arc<Self>,
         holder: Holder,
         has_identity: bool,
@@ -91,7 +91,7 @@ impl StreamQuota {
 
 /// A place that is free again when this is dropped.
 #[derive(Debug)]
-pub struct StreamPermit {
+pub(crate) struct StreamPermit {
     quota: Arc<StreamQuota>,
     holder: Holder,
     has_identity: bool,
@@ -102,7 +102,7 @@ impl StreamPermit {
     ///
     /// # Errors
     /// That holder has as many as it may.
-    pub fn admit_as(&mut self, holder: &Holder) -> Result<bool, TooMany> {
+    pub(crate) fn admit_as(&mut self, holder: &Holder) -> Result<bool, TooMany> {
         let is_new = !self.has_identity;
         if is_new || self.holder != *holder {
             *self = self.quota.admit(holder.clone(), true)?;

@@ -23,20 +23,20 @@ const PROXY_CONSUMER: &str = "proxy";
 
 /// The newest serial of each entitlement that was seen in one of our own handshakes. Bounded by
 /// the identities that the configuration names.
-pub type Served = BTreeMap<EntitlementId, (Serial, Timestamp)>;
+pub(crate) type Served = BTreeMap<EntitlementId, (Serial, Timestamp)>;
 
 /// The certificate of an identity has expired and no newer one came. Log, `status` and refusals say
 /// it in these words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the certificate of the identity expired at {not_after}, and no newer one has come")]
-pub struct IdentityExpired {
+pub(crate) struct IdentityExpired {
     /// Until when it was valid.
     pub not_after: Timestamp,
 }
 
 /// What is presented at this moment.
 #[derive(Debug)]
-pub struct Presented {
+pub(crate) struct Presented {
     /// The right under which it is held.
     pub entitlement: Arc<Entitlement>,
     /// Every right to this identity; a local process may satisfy any of them.
@@ -47,7 +47,7 @@ pub struct Presented {
 
 impl Presented {
     /// The serial of the leaf.
-    pub fn serial(&self) -> Serial {
+    pub(crate) fn serial(&self) -> Serial {
         self.svid.serial
     }
 
@@ -55,7 +55,7 @@ impl Presented {
     ///
     /// # Errors
     /// It has expired.
-    pub fn check_time(&self, now: Timestamp) -> Result<(), IdentityExpired> {
+    pub(crate) fn check_time(&self, now: Timestamp) -> Result<(), IdentityExpired> {
         let not_after = self.svid.lifetime.not_after;
         match self.svid.lifetime.is_expired(now) {
             true => Err(IdentityExpired { not_after }),
@@ -64,12 +64,12 @@ impl Presented {
     }
 
     /// Whether the owner of a loopback socket satisfies one of the rights by its uid.
-    pub fn admits(&self, uid: u32) -> bool {
+    pub(crate) fn admits(&self, uid: u32) -> bool {
         self.rights.iter().any(|right| admits(right, uid))
     }
 
     /// Whether some uid satisfies one of the rights: else nobody is ever admitted by it.
-    pub fn is_admissible_by_uid(&self) -> bool {
+    pub(crate) fn is_admissible_by_uid(&self) -> bool {
         self.rights.iter().any(|right| is_admissible_by_uid(right))
     }
 
@@ -82,7 +82,7 @@ impl Presented {
 
 /// One identity of our own listeners.
 #[derive(Debug)]
-pub struct LocalIdentity {
+pub(crate) struct LocalIdentity {
     id: SpiffeId,
     cell: Arc<IdentityCell>,
     presented: ArcSwapOption<Presented>,
@@ -102,22 +102,22 @@ impl LocalIdentity {
     }
 
     /// The identity.
-    pub fn id(&self) -> &SpiffeId {
+    pub(crate) fn id(&self) -> &SpiffeId {
         &self.id
     }
 
     /// What handshakes present.
-    pub fn cell(&self) -> &Arc<IdentityCell> {
+    pub(crate) fn cell(&self) -> &Arc<IdentityCell> {
         &self.cell
     }
 
     /// What is presented at this moment; `None` before the first chain and after the right ended.
-    pub fn presented(&self) -> Option<Arc<Presented>> {
+    pub(crate) fn presented(&self) -> Option<Arc<Presented>> {
         self.presented.load_full()
     }
 
     /// Cancelled when the right to this identity ends.
-    pub fn right(&self) -> CancellationToken {
+    pub(crate) fn right(&self) -> CancellationToken {
         self.right
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -125,7 +125,7 @@ impl LocalIdentity {
     }
 
     /// Waits for the first chain.
-    pub async fn installed(&self) {
+    pub(crate) async fn installed(&self) {
         // The sender lives as long as `self`: the wait ends with a chain or is dropped.
         let _ = self.ready.subscribe().wait_for(|ready| *ready).await;
     }
@@ -191,14 +191,14 @@ impl LocalIdentity {
 
 /// All identities that the configuration names.
 #[derive(Debug)]
-pub struct Identities {
+pub(crate) struct Identities {
     identities: BTreeMap<SpiffeId, Arc<LocalIdentity>>,
     served: watch::Sender<Served>,
 }
 
 impl Identities {
     /// Nothing is presented yet.
-    pub fn new(ids: impl IntoIterator<Item = SpiffeId>) -> Arc<Self> {
+    pub(crate) fn new(ids: impl IntoIterator<Item = SpiffeId>) -> Arc<Self> {
         let identities = ids
             .into_iter()
             .map(|id| (id.clone(), Arc::new(LocalIdentity::new(id))))
@@ -210,17 +210,17 @@ impl Identities {
     }
 
     /// One of them.
-    pub fn of(&self, id: &SpiffeId) -> Option<&Arc<LocalIdentity>> {
+    pub(crate) fn of(&self, id: &SpiffeId) -> Option<&Arc<LocalIdentity>> {
         self.identities.get(id)
     }
 
     /// All of them.
-    pub fn ids(&self) -> impl Iterator<Item = &SpiffeId> {
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &SpiffeId> {
         self.identities.keys()
     }
 
     /// Those that nothing is presented for.
-    pub fn missing(&self) -> Vec<&SpiffeId> {
+    pub(crate) fn missing(&self) -> Vec<&SpiffeId> {
         let missing = |identity: &&Arc<LocalIdentity>| identity.presented.load().is_none();
         let identities = self.identities.values().filter(missing);
         identities.map(|identity| &identity.id).collect()
@@ -228,7 +228,12 @@ impl Identities {
 
     /// A handshake finished while `before` was presented. Where a rotation fell into it, it is not
     /// known which of the two was shown, and the next handshake tells.
-    pub fn note_served(&self, identity: &LocalIdentity, before: &Arc<Presented>, now: Timestamp) {
+    pub(crate) fn note_served(
+        &self,
+        identity: &LocalIdentity,
+        before: &Arc<Presented>,
+        now: Timestamp,
+    ) {
         let unchanged = identity
             .presented
             .load()
@@ -245,12 +250,16 @@ impl Identities {
     }
 
     /// The newest serials that were seen, and every change of them.
-    pub fn served(&self) -> watch::Receiver<Served> {
+    pub(crate) fn served(&self) -> watch::Receiver<Served> {
         self.served.subscribe()
     }
 
     /// Keeps all identities in step with `holdings`, until dropped.
-    pub async fn follow(self: Arc<Self>, holdings: Arc<Holdings>, consumers: Arc<Consumers>) {
+    pub(crate) async fn follow(
+        self: Arc<Self>,
+        holdings: Arc<Holdings>,
+        consumers: Arc<Consumers>,
+    ) {
         let mut changes = holdings.subscribe();
         loop {
             changes.mark_unchanged();

@@ -16,7 +16,7 @@ struct Refusal {
 
 /// The metrics of the SDS service.
 #[derive(Clone, Debug, Default)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     streams: Gauge<i64, AtomicI64>,
     refusals: Family<Refusal, Counter>,
     lookups: Counter,
@@ -24,7 +24,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// Adds them to a registry, whose prefix names the project.
-    pub fn register(&self, registry: &mut Registry) {
+    pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("sds_streams", "Open SDS streams", self.streams.clone());
         registry.register(
             "sds_refusals",

@@ -15,7 +15,7 @@ use crate::holdings::Snapshot;
 
 /// Secrets by name and version.
 #[derive(Default)]
-pub struct Secrets(Mutex<Cache>);
+pub(crate) struct Secrets(Mutex<Cache>);
 
 #[derive(Default)]
 struct Cache {

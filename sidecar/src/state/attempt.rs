@@ -34,7 +34,7 @@ struct AttemptFileRef<'a> {
 /// There is no key that an attestation could be tried with.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum AttemptError {
+pub(crate) enum AttemptError {
     /// The key cannot be kept: without that the token is not shown.
     #[error("the join token is not used, for its answer could not be kept: {0}")]
     State(#[from] StateError),
@@ -49,7 +49,7 @@ impl StateDir {
     ///
     /// # Errors
     /// No key, or a disk that does not take it.
-    pub fn attempt(&self, token: &str) -> Result<Arc<Keypair>, AttemptError> {
+    pub(crate) fn attempt(&self, token: &str) -> Result<Arc<Keypair>, AttemptError> {
         let token_sha256 = hex::encode(Sha256::digest(token));
         if let Some(key) = self.attempted(&token_sha256)? {
             return Ok(Arc::new(key));

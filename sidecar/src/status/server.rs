@@ -18,12 +18,12 @@ use tokio_stream::StreamExt as _;
 use super::{PATH, Report};
 
 /// Connections open at once.
-pub const MAX_CONNECTIONS: usize = 16;
+pub(crate) const MAX_CONNECTIONS: usize = 16;
 /// One connection lasts no longer than this.
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Serves until dropped. A caller is the same user, or root.
-pub async fn serve(
+pub(crate) async fn serve(
     (socket, connections, counters): (UnixSocket, usize, Arc<Counters>),
     report: impl Fn() -> Report + Send + Sync + 'static,
 ) {

@@ -18,11 +18,11 @@ use crate::identity::schedule::renewal_of;
 
 /// Most identities that have time series of their own, where the configuration asks for such
 /// series; the others are served all the same.
-pub const MAX_IDENTITY_SERIES: usize = 1_024;
+pub(crate) const MAX_IDENTITY_SERIES: usize = 1_024;
 
 /// Which side of a connection a listener of ours is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Side {
+pub(crate) enum Side {
     /// It accepts mTLS.
     Inbound,
     /// It connects with mTLS.
@@ -31,7 +31,7 @@ pub enum Side {
 
 impl Side {
     /// The word in metrics, logs and `status`.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Inbound => "inbound",
             Self::Outbound => "outbound",
@@ -105,7 +105,7 @@ struct ByIdentity {
 
 /// All metrics of one sidecar.
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
     handshakes: Family<HandshakeLabels, Counter>,
     refusals: Family<RefusalLabels, Counter>,
@@ -133,7 +133,7 @@ impl Default for Metrics {
 impl Metrics {
     /// With the metrics of other parts of the sidecar under the same prefix; with series that name
     /// SPIFFE IDs, if so wanted.
-    pub fn with(identity_labels: bool, others: impl FnOnce(&mut Registry)) -> Self {
+    pub(crate) fn with(identity_labels: bool, others: impl FnOnce(&mut Registry)) -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("countersign"),
             handshakes: Family::default(),
@@ -156,14 +156,14 @@ impl Metrics {
     }
 
     /// A handshake of one of our listeners ended: `ok`, or the code of its error.
-    pub fn handshake(&self, side: Side, result: &'static str) {
+    pub(crate) fn handshake(&self, side: Side, result: &'static str) {
         self.handshakes
             .get_or_create(&HandshakeLabels { side, result })
             .inc();
     }
 
     /// A listener, by its table in the configuration, refused a connection.
-    pub fn refusal(&self, listener: &Arc<str>, reason: &'static str) {
+    pub(crate) fn refusal(&self, listener: &Arc<str>, reason: &'static str) {
         let labels = RefusalLabels {
             listener: Arc::clone(listener),
             reason,
@@ -172,30 +172,30 @@ impl Metrics {
     }
 
     /// An enrolment ended: its chain is installed, or it failed.
-    pub fn renewal(&self, ok: bool) {
+    pub(crate) fn renewal(&self, ok: bool) {
         let result = ok.into();
         self.renewals.get_or_create(&OutcomeLabels { result }).inc();
     }
 
     /// A connection of the proxy opened (1) or ended (-1).
-    pub fn connections(&self, side: Side, change: i64) {
+    pub(crate) fn connections(&self, side: Side, change: i64) {
         self.connections
             .get_or_create(&SideLabels { side })
             .inc_by(change);
     }
 
     /// The discovery stream of the control plane is open or not.
-    pub fn connected(&self, connected: bool) {
+    pub(crate) fn connected(&self, connected: bool) {
         self.connected.set(i64::from(connected));
     }
 
     /// How our clock stands to the control plane's, where they disagree.
-    pub fn clocks(&self, skew: Option<ClockSkew>) {
+    pub(crate) fn clocks(&self, skew: Option<ClockSkew>) {
         self.clock_skew.set(skew.map_or(0, |skew| skew.as_secs()));
     }
 
     /// All metrics as OpenMetrics text.
-    pub fn encode(&self, snapshot: &Snapshot, now: Timestamp) -> String {
+    pub(crate) fn encode(&self, snapshot: &Snapshot, now: Timestamp) -> String {
         let _one = self
             .scrape
             .lock()

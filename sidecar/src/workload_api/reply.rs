@@ -14,10 +14,10 @@ use crate::attest::Caller;
 use crate::holdings::{Held, Snapshot, Svid};
 
 /// Most SVIDs in one message; a caller with more identities gets the first by rank.
-pub const MAX_SVIDS: usize = 1_024;
+pub(crate) const MAX_SVIDS: usize = 1_024;
 /// Most bytes of SVIDs in one message, the first by rank as well: a gRPC client takes in 4 MiB unless
 /// it was told otherwise, and a message beyond that breaks its stream.
-pub const MAX_REPLY_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
+pub(crate) const MAX_REPLY_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
 /// What an SVID takes in a message beside its texts, certificates and key: tags and lengths.
 const SVID_ENVELOPE_BYTES: usize = 24;
 

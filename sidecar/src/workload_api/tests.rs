@@ -7,7 +7,7 @@ use countersign_proto::workload::{X509BundlesRequest, X509svidRequest, X509svidR
 use spiffe::{WorkloadApiClient, X509Source};
 use tonic::{Code, Request, Status, Streaming};
 
-use super::{MAX_REPLY_BYTES, MAX_SVIDS};
+use super::reply::{MAX_REPLY_BYTES, MAX_SVIDS};
 use crate::consumers::ConsumerKind;
 use crate::local_api::harness::{Node, entitlement, now, ours, theirs, until, within};
 use countersign_serve::limits::{BYTES_OF_A_USER, CALL_BYTES};

@@ -19,7 +19,7 @@ use crate::consumers::{Connection, ConsumerKind};
 use crate::local_api::{LocalApi, LocalCaller, StreamPermit, in_doubt};
 
 /// How long a caller that is entitled waits for its first credential before UNAVAILABLE.
-pub const FIRST_SVID_DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) const FIRST_SVID_DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) struct Updates<R> {
     api: Arc<LocalApi>,

@@ -16,15 +16,15 @@ use tokio::time::timeout;
 
 /// Nobody waits longer for a look at a file, the wait for a place included. A look takes microseconds;
 /// a network file system that is well answers far within it.
-pub const LOOKUP_DEADLINE: Duration = Duration::from_secs(2);
+pub(crate) const LOOKUP_DEADLINE: Duration = Duration::from_secs(2);
 /// Most looks under way at once, and so most threads that can hang.
-pub const MAX_LOOKUPS: usize = 16;
+pub(crate) const MAX_LOOKUPS: usize = 16;
 /// Most of them at one path: so many dead paths as go into the bound of all leave none to the others.
-pub const MAX_LOOKUPS_AT_A_PATH: usize = 2;
+pub(crate) const MAX_LOOKUPS_AT_A_PATH: usize = 2;
 
 /// Why nothing is known of a file.
 #[derive(Debug, thiserror::Error)]
-pub enum NoAnswer {
+pub(crate) enum NoAnswer {
     /// The kernel does not say, or has no place for one more look.
     #[error(
         "a look at {path:?} has not ended within {} s: the file system that holds it does not answer",

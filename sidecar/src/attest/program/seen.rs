@@ -12,14 +12,14 @@ use crate::attest::selectors::Process;
 
 /// Most processes that are remembered. One that is forgotten keeps its open streams and no more. A
 /// path is at most 1 kB, so 1 MB in all.
-pub const MAX_PROGRAMS: usize = 1_024;
+pub(crate) const MAX_PROGRAMS: usize = 1_024;
 /// Of the holder who has most, so many of the oldest are asked whether they still run.
 const MAX_ASKED: usize = 16;
 
 /// See the page of this module. At most [`MAX_PROGRAMS`]: where there is no room, whoever
 /// most of them are counted for loses one that has ended, or else the one that was not seen for the longest time.
 #[derive(Debug, Default)]
-pub struct Programs {
+pub(crate) struct Programs {
     seen: Mutex<VecDeque<Seen>>,
     lookups: Lookups,
 }

@@ -1,7 +1,8 @@
 use countersign_serve::places::Holder;
 
+use super::seen::MAX_PROGRAMS;
 use super::*;
-use crate::attest::Process;
+use crate::attest::selectors::Process;
 
 const USER: Holder = Holder::Uid(7);
 

@@ -30,7 +30,7 @@ static QUESTIONS: Questions = Questions::new(MAX_QUESTIONS, ANSWER_DEADLINE);
 /// The kernel could not be asked, so nobody is known: deny.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum DiagnosticsError {
+pub(crate) enum DiagnosticsError {
     /// No netlink socket, no answer within the deadline, or a refusal by the kernel.
     #[error("kernel socket diagnostics failed: {0}")]
     Kernel(#[from] io::Error),

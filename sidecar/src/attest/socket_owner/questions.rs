@@ -23,7 +23,7 @@ use super::diagnostics::DiagnosticsError;
 pub(super) const MAX_QUESTIONS: usize = 8;
 /// How long a connection waits for its turn and its answer. A full listener of 1,024 connections
 /// has them in well below a second.
-pub const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The turns to ask.
 #[derive(Debug)]

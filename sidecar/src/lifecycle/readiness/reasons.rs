@@ -1,7 +1,7 @@
 //! Reasons of one kind or another, as they are told: by name, or as counts.
 
 /// Most reasons that are told one by one: a probe's answer is read by people, in a line or two.
-pub const MAX_REASONS: usize = 16;
+pub(crate) const MAX_REASONS: usize = 16;
 
 /// What is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Reason {
 
 /// Several reasons, what everything depends on first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reasons(Vec<Reason>);
+pub(crate) struct Reasons(Vec<Reason>);
 
 impl FromIterator<Reason> for Reasons {
     fn from_iter<T: IntoIterator<Item = Reason>>(reasons: T) -> Self {
@@ -60,7 +60,7 @@ impl FromIterator<Reason> for Reasons {
 
 impl Reasons {
     /// Each with its names, for who may know all; of many the last are counted.
-    pub fn named(self) -> Vec<String> {
+    pub(crate) fn named(self) -> Vec<String> {
         let mut texts: Vec<_> = self.0.into_iter().map(|reason| reason.text).collect();
         if texts.len() > MAX_REASONS {
             let more = texts.len() - MAX_REASONS;
@@ -71,7 +71,7 @@ impl Reasons {
     }
 
     /// How many there are of each kind, and no name.
-    pub fn counted(&self) -> Vec<String> {
+    pub(crate) fn counted(&self) -> Vec<String> {
         let mut kinds: Vec<(&Reason, usize)> = Vec::new();
         for reason in &self.0 {
             match kinds

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use countersign_serve::places::{Bounds, Holder, Places, Surplus};
 
+use super::reasons::MAX_REASONS;
 use super::*;
 use crate::pki::{Authority, id, node_right, now, right, serial};
 

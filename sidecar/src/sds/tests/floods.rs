@@ -14,8 +14,8 @@ use countersign_serve::limits::{CALL_BYTES, FRAME_BYTES, FREE_NAMES};
 use tokio::io::AsyncWriteExt as _;
 
 use super::*;
-use crate::local_api::MAX_STREAMS_WITHOUT_IDENTITY;
 use crate::local_api::harness::{channel_over, crowd, of_group};
+use crate::local_api::quota::MAX_STREAMS_WITHOUT_IDENTITY;
 
 const STREAM: &str = "/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets";
 /// As long as the node of an Envoy 1.40.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::*;
-use crate::attest::program::LOOKUP_DEADLINE;
+use crate::attest::program::lookup::LOOKUP_DEADLINE;
 use crate::local_api::harness::{BOUND, within};
 
 /// Set in the process that runs where the mount is dead: the pid of the caller, and its executable.
