@@ -47,6 +47,7 @@ pub(crate) struct Presented {
 
 impl Presented {
     /// The serial of the leaf.
+    #[cfg(test)]
     pub(crate) fn serial(&self) -> Serial {
         self.svid.serial
     }
