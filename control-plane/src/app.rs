@@ -16,7 +16,6 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::Gate;
 use crate::authority::{Authority, AuthorityError};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -24,6 +23,7 @@ use crate::discovery::ServerTls;
 use crate::plane::Plane;
 use crate::telemetry::{Metrics, Readiness};
 use crate::{admin, discovery, lifecycle};
+use countersign_admission::Gate;
 
 const ADMIN_MODES: SocketModes = SocketModes {
     socket: 0o600,

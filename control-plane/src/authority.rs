@@ -69,11 +69,11 @@ use countersign_verify::TrustBundle;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
-use crate::inventory::Inventory;
 use crate::telemetry::Issuance;
 pub(crate) use backing_up::BackedUp;
 pub use by_hand::HandSigned;
 use cas::Cas;
+use countersign_inventory::Inventory;
 use doubts::Doubts;
 pub use evicting::{Evicted, Eviction};
 use identity::Predecessor;

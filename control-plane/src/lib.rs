@@ -7,17 +7,14 @@
 //! the parts, `plane` is what they share while they run.
 
 mod admin;
-mod admission;
 pub mod app;
 pub mod authority;
-mod backup;
 pub mod cli;
 pub mod clock;
 pub mod config;
 mod discovery;
 #[doc(hidden)]
 pub mod doors;
-mod inventory;
 pub mod lifecycle;
 pub mod pipeline;
 mod plane;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use countersign_inventory::{Certificate, Filter, Lineage, Validity};
 use countersign_model::Serial;
 use countersign_proto::admin as wire;
 use countersign_proto::admin::list_certificates_request::Validity as WireValidity;
@@ -10,7 +11,6 @@ use jiff::SignedDuration;
 use tonic::{Response, Status};
 
 use super::{Lineages, invalid, status};
-use crate::inventory::{Certificate, Filter, Lineage, Validity};
 use crate::plane::Plane;
 
 /// The lineages that pass the filter, by ID.

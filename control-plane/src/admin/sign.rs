@@ -1,5 +1,6 @@
 //! Signing by hand: a certification request in, a chain out.
 
+use countersign_admission::{Caller, Class, Refused};
 use countersign_issue::request::{RequestError, Requested};
 use countersign_proto::admin as wire;
 use countersign_proto::convert::time::timestamp;
@@ -7,7 +8,6 @@ use countersign_refusal::Denied;
 use tonic::{Response, Status};
 
 use super::{Operator, described, refused, spiffe_id};
-use crate::admission::{Caller, Class, Refused};
 use crate::authority::AuthorityError;
 use crate::plane::Plane;
 

@@ -7,6 +7,7 @@
 use countersign_attest::join_token::{self, KnownToken, TokenHash};
 use countersign_attest::nodes::{MAX_NODES, StoredNode};
 use countersign_fleet::Change;
+use countersign_inventory::LineageId;
 use countersign_issue::key::PublicKey;
 use countersign_issue::profile::Profile;
 use countersign_model::{EntitlementId, SpiffeId};
@@ -17,7 +18,6 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::{AttestedNode, Authority, AuthorityError, ProvenKey};
-use crate::inventory::LineageId;
 use crate::telemetry::Alarm;
 
 impl Authority {

@@ -9,6 +9,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use countersign_backup::{FORMAT, Manifest, Pack};
 use countersign_ca::log::FOLDER;
 use countersign_refusal::Denied;
 use countersign_store::DATABASE;
@@ -18,7 +19,6 @@ use zeroize::Zeroizing;
 use super::opening::KEYS;
 use super::scratch::Scratch;
 use super::{Authority, AuthorityError};
-use crate::backup::{FORMAT, Manifest, Pack};
 
 /// Most keys of a backup.
 const MAX_KEYS: usize = 1_024;
@@ -74,7 +74,7 @@ impl Authority {
                 pack.bytes(&key, &format!("{KEYS}/{name}"))?;
             }
             pack.folder(links.folder(), FOLDER, &|file| links.length(file))?;
-            let files = pack.len();
+            let files = pack.count();
             pack.finish(manifest.clone())?;
             Ok(BackedUp { manifest, files })
         });

@@ -1,12 +1,12 @@
 //! Questions about one certificate, answered from the log.
 
 use countersign_ca::log::Logged;
+use countersign_inventory::{Certificate, Lineage, LineageId};
 use countersign_issue::issuance::Issuance;
 use countersign_model::Serial;
 use countersign_refusal::Denied;
 
 use super::{Authority, AuthorityError};
-use crate::inventory::{Certificate, Lineage, LineageId};
 
 /// Most certificates of a history.
 pub(crate) const MAX_HISTORY: usize = 1_000;

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 
+use countersign_inventory::Void;
 use countersign_issue::issuance::Issuance;
 use countersign_model::tables::FirstEnd;
 use countersign_model::{EntitlementId, SpiffeId};
@@ -19,7 +20,6 @@ use jiff::Timestamp;
 use super::AuthorityError;
 use super::key_shares::{Holder, KeyTable, Shares};
 use super::withheld::{Voids, Withheld};
-use crate::inventory::Void;
 
 /// Most keys that are certified or being certified at once: 36 for each of 100,000 lineages. The
 /// hash table that holds so many has 2^22 places of 65 bytes, 273 MB.

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
+use countersign_inventory::{Coverage, Inventory};
 use countersign_serve::durable_file;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::{Authority, AuthorityError};
-use crate::inventory::{Coverage, Inventory};
 
 /// The file, within the data directory.
 const FILE: &str = "inventory";

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use countersign_inventory::Void;
 use countersign_issue::issuance::Issuance;
 use countersign_issue::key::key_id_of;
 use countersign_model::EntitlementId;
@@ -18,7 +19,6 @@ use jiff::Timestamp;
 use super::Authority;
 use super::key_shares::{KeyTable, Shares};
 use super::key_uses::KeyUse;
-use crate::inventory::Void;
 
 /// Most void certificates that are remembered; beyond it the oldest is forgotten.
 const MAX_VOIDS: usize = 65_536;

@@ -9,13 +9,13 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use countersign_backup::{Manifest, UnpackError, unpack};
 use countersign_cli::{Exit, Failure};
 use countersign_store::DataDir;
 use serde::Serialize;
 
 use super::output::Output;
 use crate::authority::{AuthorityError, Succession, succeed};
-use crate::backup::{Manifest, UnpackError, unpack};
 use crate::clock::Clock;
 
 pub(super) const EXAMPLES: &str = "Example:\n  \

@@ -3,7 +3,7 @@
 use countersign_cli::Reader;
 use serde::Serialize;
 
-use crate::admission::{Counts, Limits, MAX_WAIT, Rate};
+use countersign_admission::{Counts, Limits, MAX_WAIT, Rate};
 
 /// Failed attestations a second that one address may make in the long run.
 const FAILED_ATTESTATIONS_PER_SECOND: u32 = 20;

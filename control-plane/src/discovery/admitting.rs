@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use countersign_admission::{Class, LATEST_RETRY, Refused};
 use countersign_model::{EntitlementId, Lifetime};
 use countersign_proto::RETRY_PUSHBACK;
 use countersign_refusal::Denied;
@@ -13,7 +14,6 @@ use tonic::metadata::MetadataValue;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::session::Session;
-use crate::admission::{Class, LATEST_RETRY, Refused};
 use crate::authority::AuthorityError;
 use crate::plane::Plane;
 
@@ -74,17 +74,6 @@ fn exhausted(message: String, retry_after: Duration) -> Status {
     status
 }
 
-impl From<&Refused> for Denied {
-    fn from(refused: &Refused) -> Self {
-        Self {
-            code: "rate_limited",
-            message: refused.to_string(),
-            remedy: "wait as long as the answer says; raise the limits in [admission] if they are \
-                     too low for this fleet",
-        }
-    }
-}
-
 /// What the issuance log is told of it.
 pub(super) fn no_room(full: &AuthorityError) -> Denied {
     let (code, remedy) = match full {
@@ -108,10 +97,10 @@ pub(super) fn no_room(full: &AuthorityError) -> Denied {
 
 #[cfg(test)]
 mod tests {
+    use countersign_admission::Reason;
     use rcgen::{CertificateParams, KeyPair, PublicKeyData};
 
     use super::*;
-    use crate::admission::Reason;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()

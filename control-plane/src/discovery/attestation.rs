@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use countersign_admission::{Class, Permit, Refused};
 use countersign_model::EntitlementId;
 use countersign_proto::convert::time::timestamp;
 use countersign_proto::mesh::attest_node_request::Evidence;
@@ -18,7 +19,6 @@ use tracing::Instrument;
 
 use super::admitting::{come_back_later, come_back_much_later};
 use super::hello;
-use crate::admission::{Class, Permit, Refused};
 use crate::authority::{AttestedNode, AuthorityError, ProvenKey, PublishedSvid};
 use crate::plane::Plane;
 use crate::telemetry::{Outcome, Phase};

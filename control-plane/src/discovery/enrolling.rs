@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use countersign_admission::{Caller, Permit, Refused};
 use countersign_model::{EntitlementId, Lifetime};
 use countersign_proto::MAX_ENROLMENTS;
 use countersign_proto::convert::enrol::answer;
@@ -22,7 +23,6 @@ use super::admitting::{class, come_back_later, come_back_much_later, no_room};
 use super::attestation::proven_key;
 use super::session::{Session, Sessions};
 use super::status;
-use crate::admission::{Caller, Permit, Refused};
 use crate::authority::{AuthorityError, PublishedSvid};
 use crate::plane::Plane;
 use crate::telemetry::{Outcome, Phase};

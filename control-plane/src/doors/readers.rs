@@ -16,7 +16,6 @@ use prost::Message;
 use rustls_pki_types::CertificateDer;
 
 use crate::admin::convert;
-use crate::backup;
 
 /// A certification request: its SubjectPublicKeyInfo.
 pub fn request(bytes: &[u8]) -> Option<Vec<u8>> {
@@ -69,7 +68,7 @@ pub fn import(intermediate: &[u8], root: &[u8], spki: &[u8], name: &str, now: Ti
 
 /// A backup, unpacked into a folder: the trust domain that its manifest names.
 pub fn unpack(bytes: &[u8], to: &Path) -> Option<String> {
-    let manifest = backup::unpack(bytes, to).ok()?;
+    let manifest = countersign_backup::unpack(bytes, to).ok()?;
     Some(manifest.trust_domain)
 }
 
@@ -78,12 +77,12 @@ pub fn unpack(bytes: &[u8], to: &Path) -> Option<String> {
 /// # Panics
 /// Memory takes whatever is written.
 pub fn packed(files: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut pack = backup::Pack::new(Vec::new());
+    let mut pack = countersign_backup::Pack::new(Vec::new());
     for (name, bytes) in files {
         pack.bytes(bytes, name).expect("memory takes it");
     }
-    let manifest = backup::Manifest {
-        format: backup::FORMAT,
+    let manifest = countersign_backup::Manifest {
+        format: countersign_backup::FORMAT,
         trust_domain: "example.org".to_owned(),
         epoch: 1,
         log_id: 1 << 20,

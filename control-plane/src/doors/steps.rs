@@ -22,8 +22,8 @@ use countersign_registry::{Defaults, Kept, Policy, Registry, authorize};
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::admission::{Caller, Class, Counts, Gate, Limits, MAX_WAIT, Rate};
 use crate::telemetry::Metrics;
+use countersign_admission::{Caller, Class, Counts, Gate, Limits, MAX_WAIT, Rate};
 
 const TTL: Duration = Duration::from_secs(3_600);
 const LOG_ID: u32 = 1 << 20;

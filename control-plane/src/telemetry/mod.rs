@@ -3,7 +3,6 @@
 //! Times are absolute Unix timestamps, units are base units, labels are bounded: no SPIFFE ID,
 //! serial or address is one.
 
-mod admission;
 mod issuance;
 mod labels;
 mod ops;
@@ -11,6 +10,7 @@ mod ops;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use countersign_admission::{AdmissionSeries, Gates};
 use countersign_discovery::NackReason;
 use countersign_serve::{Counters, ListenerSeries};
 use countersign_telemetry::LogSeries;
@@ -20,7 +20,6 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-pub(crate) use admission::AdmissionSeries;
 pub(crate) use issuance::Issuance;
 pub(crate) use labels::{Alarm, Outcome, Phase};
 pub(crate) use ops::Readiness;
@@ -53,7 +52,7 @@ pub(crate) struct Metrics {
     nodes: Gauge,
     certified_keys: Gauge,
     ca_not_after: Family<RoleLabel, Gauge<f64, AtomicU64>>,
-    gates: admission::Gates,
+    gates: Gates,
 }
 
 impl Metrics {
@@ -146,7 +145,7 @@ impl Default for Metrics {
             nodes: Gauge::default(),
             certified_keys: Gauge::default(),
             ca_not_after: Family::default(),
-            gates: admission::Gates::default(),
+            gates: Gates::default(),
         };
         metrics.registered()
     }

@@ -32,10 +32,14 @@ const FLOW: &[&str] = &[
     "countersign-tlog",
     "countersign-ca",
     "countersign-keys",
+    // Who may have something signed now, and what is out there.
+    "countersign-admission",
+    "countersign-inventory",
     // Who is connected, and who has which bundle.
     "countersign-fleet",
-    // The state, by commits.
+    // The state, by commits, and the file that all of it goes into.
     "countersign-store",
+    "countersign-backup",
     "countersign-control-plane",
 ];
 const SIDECAR: &str = "countersign-sidecar";

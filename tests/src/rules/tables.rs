@@ -135,15 +135,15 @@ const BOUNDED: &[(&str, &str, Places)] = &[
     (
         "MAX_CALLERS",
         "callers_that_are_quiet_are_forgotten",
-        &[("control-plane/src/admission/queue.rs", "Queue.callers")],
+        &[("control-plane/admission/src/queue.rs", "Queue.callers")],
     ),
     (
         "max_queued",
         "a_full_queue_refuses_with_the_time_it_needs",
         &[
-            ("control-plane/src/admission/queue.rs", "Queue.rings"),
-            ("control-plane/src/admission/queue.rs", "Queue.ageing"),
-            ("control-plane/src/admission/queue.rs", "Queued.waiting"),
+            ("control-plane/admission/src/queue.rs", "Queue.rings"),
+            ("control-plane/admission/src/queue.rs", "Queue.ageing"),
+            ("control-plane/admission/src/queue.rs", "Queued.waiting"),
         ],
     ),
     (
@@ -197,9 +197,9 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         "MAX_KEYS",
         "ended_lineages_give_their_room_back",
         &[
-            ("control-plane/src/inventory.rs", "Inventory.lineages"),
-            ("control-plane/src/inventory/names.rs", "Names.texts"),
-            ("control-plane/src/inventory/names.rs", "Names.accounts"),
+            ("control-plane/inventory/src/lib.rs", "Inventory.lineages"),
+            ("control-plane/inventory/src/names.rs", "Names.texts"),
+            ("control-plane/inventory/src/names.rs", "Names.accounts"),
         ],
     ),
     (
@@ -247,7 +247,7 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         &[
             ("core/model/src/registration.rs", "Registration.labels"),
             ("control-plane/registry/src/account.rs", "Account.labels"),
-            ("control-plane/src/inventory/snapshot.rs", "Row.labels"),
+            ("control-plane/inventory/src/snapshot.rs", "Row.labels"),
         ],
     ),
     (
@@ -353,8 +353,8 @@ const FOLLOWING: &[(&str, Places)] = &[
     (
         "a file of a backup: MAX_FILES",
         &[
-            ("control-plane/src/backup/manifest.rs", "Manifest.files"),
-            ("control-plane/src/backup/pack.rs", "Pack.files"),
+            ("control-plane/backup/src/manifest.rs", "Manifest.files"),
+            ("control-plane/backup/src/pack.rs", "Pack.files"),
         ],
     ),
     (

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io::{self, Write};
 use std::sync::{Mutex, mpsc};
 
+use countersign_backup::unpack;
 use countersign_model::Serial;
 use countersign_store::{DATABASE, DataDir};
 use countersign_verify::VerifiedSvid;
@@ -12,7 +13,6 @@ use super::super::scratch::SCRATCH;
 use super::super::{Act, Eviction, Reason, succeed};
 use super::log::told;
 use super::*;
-use crate::backup::unpack;
 
 /// Where a backup goes.
 #[derive(Clone, Default)]

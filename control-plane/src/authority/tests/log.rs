@@ -1,12 +1,12 @@
 //! What the issuance log tells, and what is found in it again.
 
+use countersign_inventory::{Filter, Validity};
 use countersign_proto::log::entry::What;
 use countersign_proto::log::{Registered, Voided};
 use countersign_refusal::Denied;
 use futures_util::FutureExt as _;
 
 use super::*;
-use crate::inventory::{Filter, Validity};
 
 /// The entries of the log from an index on, as words.
 pub(super) fn told(plane: &Plane, from: u64) -> Vec<String> {

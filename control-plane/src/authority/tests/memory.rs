@@ -6,6 +6,7 @@ use countersign_ca::authorities::Path;
 use countersign_ca::sign::Signed;
 use countersign_fleet::Fleet;
 use countersign_footprint::{alone, kept_by};
+use countersign_inventory::Inventory;
 use countersign_issue::issuance::Issuance;
 use countersign_issue::profile::Profile;
 use countersign_model::Serial;
@@ -13,7 +14,6 @@ use countersign_registry::{Account, Defaults, Kept};
 
 use super::*;
 use crate::authority::state::State;
-use crate::inventory::Inventory;
 
 const LINEAGES: usize = 10_000;
 const ON_EACH_NODE: usize = 100;
@@ -141,7 +141,7 @@ fn tables(plane: &Plane) -> Vec<(&'static str, usize)> {
         ("published", state.published.len()),
         ("nodes", state.nodes.iter().count()),
         ("tokens", state.tokens.len()),
-        ("lineages", plane.authority.listed().len()),
+        ("lineages", plane.authority.listed().count()),
         ("issuing CAs", tiers.issuing.len()),
         ("CA keys", plane.authority.cas().keys.len()),
         ("unvoided", plane.authority.unvoided().indexes.len()),

@@ -3,12 +3,12 @@
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use countersign_backup::unpack;
 use countersign_store::DATABASE;
 use tokio::sync::oneshot;
 
 use super::super::scratch::{MARKER, SCRATCH};
 use super::*;
-use crate::backup::unpack;
 
 const BOUND: Duration = Duration::from_secs(20);
 

@@ -8,31 +8,31 @@ use serde::{Deserialize, Serialize};
 /// The last member of a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Manifest {
+pub struct Manifest {
     /// Version of this shape and of the members.
-    pub(crate) format: u32,
+    pub format: u32,
     /// Whose state it is.
-    pub(crate) trust_domain: String,
+    pub trust_domain: String,
     /// The epoch that it was made in.
-    pub(crate) epoch: u64,
+    pub epoch: u64,
     /// Which log is in it.
-    pub(crate) log_id: u32,
+    pub log_id: u32,
     /// How many entries of it were durable.
-    pub(crate) log_size: u64,
+    pub log_size: u64,
     /// When it was made.
-    pub(crate) made_at: Timestamp,
+    pub made_at: Timestamp,
     /// Whether the keys on disk are in it.
-    pub(crate) with_keys: bool,
+    pub with_keys: bool,
     /// Every other member, by path.
-    pub(crate) files: BTreeMap<String, Sum>,
+    pub files: BTreeMap<String, Sum>,
 }
 
 /// The content of a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Sum {
+pub struct Sum {
     /// Its length in bytes.
-    pub(crate) length: u64,
+    pub length: u64,
     /// Lower-case hex.
-    pub(crate) sha256: String,
+    pub sha256: String,
 }

@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::admission::{Class, Reason};
+use crate::{Class, Reason};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct QueueLabel {
@@ -30,7 +30,7 @@ struct RefusalLabels {
 
 /// The series of every gate, by the name of the gate.
 #[derive(Clone, Debug)]
-pub(super) struct Gates {
+pub struct Gates {
     waits: Family<ClassLabels, Histogram>,
     refusals: Family<RefusalLabels, Counter>,
     waiting: Family<QueueLabel, Gauge>,
@@ -39,14 +39,14 @@ pub(super) struct Gates {
 
 /// The series of one gate. Clones count into the same ones.
 #[derive(Clone, Debug)]
-pub(crate) struct AdmissionSeries {
+pub struct AdmissionSeries {
     queue: &'static str,
     gates: Gates,
 }
 
 impl AdmissionSeries {
     /// A call was let in after a wait.
-    pub(crate) fn waited(&self, class: Class, wait: Duration) {
+    pub fn waited(&self, class: Class, wait: Duration) {
         let class = match class {
             Class::First => "first",
             Class::Renewal => "renewal",
@@ -60,7 +60,7 @@ impl AdmissionSeries {
     }
 
     /// A call was sent away.
-    pub(crate) fn refused(&self, reason: Reason) {
+    pub fn refused(&self, reason: Reason) {
         let (queue, reason) = (self.queue, reason.as_str());
         let labels = RefusalLabels { queue, reason };
         self.gates.refusals.get_or_create(&labels).inc();
@@ -69,7 +69,7 @@ impl AdmissionSeries {
 
 impl Gates {
     /// The series of a gate.
-    pub(super) fn of(&self, queue: &'static str) -> AdmissionSeries {
+    pub fn of(&self, queue: &'static str) -> AdmissionSeries {
         AdmissionSeries {
             queue,
             gates: self.clone(),
@@ -77,14 +77,15 @@ impl Gates {
     }
 
     /// How many run and how many wait now.
-    pub(super) fn read(&self, queue: &'static str, (running, waiting): (usize, usize)) {
+    pub fn read(&self, queue: &'static str, (running, waiting): (usize, usize)) {
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         let label = QueueLabel { queue };
         self.running.get_or_create(&label).set(count(running));
         self.waiting.get_or_create(&label).set(count(waiting));
     }
 
-    pub(super) fn register(&self, registry: &mut Registry) {
+    /// Registers the series of every gate.
+    pub fn register(&self, registry: &mut Registry) {
         registry.register_with_unit(
             "admission_wait",
             "Time that a call waited for its turn, where it had to",

@@ -97,7 +97,7 @@ fn snapshot_reads_back_equal() {
     assert_eq!(rows(&again), rows(&inventory));
     assert_eq!(again.issued_total(), 4);
     again.forget_expired(at(901) + REMEMBERED);
-    assert_eq!(again.len(), 0, "what was read back ends as well");
+    assert_eq!(again.count(), 0, "what was read back ends as well");
 }
 
 #[test]
@@ -165,22 +165,19 @@ fn ended_lineages_are_forgotten_with_their_names() {
 
 #[test]
 fn hundred_thousand_lineages_fit_their_memory() {
-    alone(
-        "inventory::tests::hundred_thousand_lineages_fit_their_memory",
-        || {
-            let (inventory, bytes) = kept_by(|| {
-                let mut inventory = Inventory::default();
-                for n in 0..100_000 {
-                    let id = format!("/ns/shop/workload/{n}");
-                    inventory.found(&issuance(n, &id, &(n % 1_000).to_string(), 0));
-                }
-                inventory
-            });
-            assert_eq!(inventory.len(), 100_000);
-            eprintln!("{} bytes a lineage", bytes / 100_000);
-            assert!(bytes < PROMISED / 4, "{bytes} bytes");
-        },
-    );
+    alone("tests::hundred_thousand_lineages_fit_their_memory", || {
+        let (inventory, bytes) = kept_by(|| {
+            let mut inventory = Inventory::default();
+            for n in 0..100_000 {
+                let id = format!("/ns/shop/workload/{n}");
+                inventory.found(&issuance(n, &id, &(n % 1_000).to_string(), 0));
+            }
+            inventory
+        });
+        assert_eq!(inventory.count(), 100_000);
+        eprintln!("{} bytes a lineage", bytes / 100_000);
+        assert!(bytes < PROMISED / 4, "{bytes} bytes");
+    });
 }
 
 #[test]
@@ -191,5 +188,5 @@ fn ended_lineages_give_their_room_back() {
     }
     inventory.forget_expired(at(601) + REMEMBERED);
     let room = inventory.lineages.capacity();
-    assert!(inventory.len() == 0 && room < 10_000, "{room}");
+    assert!(inventory.count() == 0 && room < 10_000, "{room}");
 }

@@ -14,28 +14,28 @@ use tokio::time::timeout;
 
 use super::queue::{Offer, Queue, Ticket};
 use super::{Class, LATEST_RETRY, Limits, Reason, Refused, SOONEST_RETRY};
-use crate::telemetry::AdmissionSeries;
+use crate::AdmissionSeries;
 
 /// What a waiting call is woken by: its place.
 type Wake<C> = oneshot::Sender<Permit<C>>;
 
 /// Lets a bounded number of calls run, and others wait their turn.
 #[derive(Debug)]
-pub(crate) struct Gate<C: Key> {
+pub struct Gate<C: Key> {
     queue: Mutex<Queue<C, Wake<C>>>,
     max_wait: Duration,
     series: AdmissionSeries,
 }
 
 /// What callers are told apart by.
-pub(crate) trait Key: Clone + Eq + Hash + fmt::Debug {}
+pub trait Key: Clone + Eq + Hash + fmt::Debug {}
 
 impl<T: Clone + Eq + Hash + fmt::Debug> Key for T {}
 
 /// A place among the calls that run.
 #[derive(Debug)]
 #[must_use = "dropping it ends the place"]
-pub(crate) struct Permit<C: Key> {
+pub struct Permit<C: Key> {
     gate: Option<Arc<Gate<C>>>,
 }
 
@@ -48,7 +48,7 @@ struct Waiting<'a, C: Key> {
 
 impl<C: Key> Gate<C> {
     /// An open gate.
-    pub(crate) fn new(limits: Limits, series: AdmissionSeries) -> Arc<Self> {
+    pub fn new(limits: Limits, series: AdmissionSeries) -> Arc<Self> {
         Arc::new(Self {
             queue: Mutex::new(Queue::new(limits)),
             max_wait: limits.max_wait,
@@ -62,7 +62,7 @@ impl<C: Key> Gate<C> {
     /// # Errors
     /// The caller used up its rate or its share of the queue, the queue is full, or no place came
     /// free in time.
-    pub(crate) async fn enter(
+    pub async fn enter(
         self: &Arc<Self>,
         caller: &C,
         class: impl FnOnce() -> Class,
@@ -77,12 +77,12 @@ impl<C: Key> Gate<C> {
     }
 
     /// Counts one against the rate of a caller.
-    pub(crate) fn count(&self, caller: &C) {
+    pub fn count(&self, caller: &C) {
         self.lock().count(caller, Instant::now());
     }
 
     /// How many run and how many wait.
-    pub(crate) fn occupancy(&self) -> (usize, usize) {
+    pub fn occupancy(&self) -> (usize, usize) {
         self.lock().occupancy()
     }
 

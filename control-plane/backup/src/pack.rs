@@ -12,13 +12,14 @@ use super::manifest::Sum;
 use super::{FILE_MODE, MANIFEST, MAX_FILES, Manifest};
 
 /// A backup that is being written.
-pub(crate) struct Pack<W: Write> {
+pub struct Pack<W: Write> {
     tar: Builder<W>,
     files: BTreeMap<String, Sum>,
 }
 
 impl<W: Write> Pack<W> {
-    pub(crate) fn new(out: W) -> Self {
+    /// A backup without a member yet, written to `out`.
+    pub fn new(out: W) -> Self {
         Self {
             tar: Builder::new(out),
             files: BTreeMap::new(),
@@ -26,7 +27,7 @@ impl<W: Write> Pack<W> {
     }
 
     /// Adds a file, up to a length where one is given: what was appended to it since is left out.
-    pub(crate) fn file(&mut self, from: &Path, name: &str, length: Option<u64>) -> io::Result<()> {
+    pub fn file(&mut self, from: &Path, name: &str, length: Option<u64>) -> io::Result<()> {
         let file = File::open(from)?;
         let length = match length {
             Some(length) => length,
@@ -36,12 +37,12 @@ impl<W: Write> Pack<W> {
     }
 
     /// Adds bytes as a file.
-    pub(crate) fn bytes(&mut self, bytes: &[u8], name: &str) -> io::Result<()> {
+    pub fn bytes(&mut self, bytes: &[u8], name: &str) -> io::Result<()> {
         self.member(name, bytes.len() as u64, bytes)
     }
 
     /// Adds what is in a folder, each file up to its `length`.
-    pub(crate) fn folder(
+    pub fn folder(
         &mut self,
         from: &Path,
         name: &str,
@@ -65,12 +66,12 @@ impl<W: Write> Pack<W> {
     }
 
     /// How many files are in it.
-    pub(crate) fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.files.len()
     }
 
     /// Adds the manifest, which makes it whole.
-    pub(crate) fn finish(mut self, manifest: Manifest) -> io::Result<W> {
+    pub fn finish(mut self, manifest: Manifest) -> io::Result<W> {
         let files = std::mem::take(&mut self.files);
         let manifest = Manifest { files, ..manifest };
         let text = serde_json::to_vec(&manifest).expect("our own shapes serialise");
@@ -100,14 +101,14 @@ impl<W: Write> Pack<W> {
 }
 
 /// A reader that keeps the sum of what went through it.
-pub(super) struct Hashing<R> {
+pub(crate) struct Hashing<R> {
     from: R,
     hash: Sha256,
     length: u64,
 }
 
 impl<R> Hashing<R> {
-    pub(super) fn new(from: R) -> Self {
+    pub(crate) fn new(from: R) -> Self {
         Self {
             from,
             hash: Sha256::new(),
@@ -115,7 +116,7 @@ impl<R> Hashing<R> {
         }
     }
 
-    pub(super) fn sum(self) -> Sum {
+    pub(crate) fn sum(self) -> Sum {
         Sum {
             length: self.length,
             sha256: hex::encode(self.hash.finalize()),

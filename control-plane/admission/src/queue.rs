@@ -95,7 +95,7 @@ impl<C: Clone + Eq + Hash, W> Queue<C, W> {
 
     /// How many callers are remembered.
     #[cfg(test)]
-    pub(super) fn callers_known(&self) -> usize {
+    pub(crate) fn callers_known(&self) -> usize {
         self.callers.len()
     }
 

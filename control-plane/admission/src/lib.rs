@@ -9,28 +9,31 @@
 mod gate;
 mod queue;
 mod rate;
+mod series;
 
 use std::time::Duration;
 
 use countersign_model::SpiffeId;
+use countersign_refusal::Denied;
 
-pub(crate) use gate::{Gate, Permit};
-pub(crate) use rate::Rate;
+pub use gate::{Gate, Permit};
+pub use rate::Rate;
+pub use series::{AdmissionSeries, Gates};
 
 /// How long a call waits at most: a sidecar gives up after 10 s.
-pub(crate) const MAX_WAIT: Duration = Duration::from_secs(9);
+pub const MAX_WAIT: Duration = Duration::from_secs(9);
 /// A renewal that has waited this long goes on as if it had no certificate.
-pub(crate) const PROMOTED_AFTER: Duration = Duration::from_secs(2);
+pub const PROMOTED_AFTER: Duration = Duration::from_secs(2);
 /// Nobody is told to come back sooner.
-pub(crate) const SOONEST_RETRY: Duration = Duration::from_millis(250);
+pub const SOONEST_RETRY: Duration = Duration::from_millis(250);
 /// Nobody is told to stay away longer.
-pub(crate) const LATEST_RETRY: Duration = Duration::from_secs(10);
+pub const LATEST_RETRY: Duration = Duration::from_secs(10);
 /// Callers that are remembered at once: who waits, and who used some of its rate lately.
-pub(crate) const MAX_CALLERS: usize = 65_536;
+pub const MAX_CALLERS: usize = 65_536;
 
 /// Who asks for a signature.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Caller {
+pub enum Caller {
     /// A recognised node.
     Node(SpiffeId),
     /// Who may use the admin socket, for what is signed by hand.
@@ -39,7 +42,7 @@ pub(crate) enum Caller {
 
 /// How pressing a call is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
+pub enum Class {
     /// There is no valid certificate, or not for long.
     First,
     /// The certificate that is to be replaced is still good.
@@ -48,24 +51,24 @@ pub(crate) enum Class {
 
 /// The limits of one gate.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// Calls that run at once.
-    pub(crate) max_in_flight: usize,
+    pub max_in_flight: usize,
     /// Calls that wait at once.
-    pub(crate) max_queued: usize,
+    pub max_queued: usize,
     /// Calls of one caller that wait at once.
-    pub(crate) max_queued_per_caller: usize,
+    pub max_queued_per_caller: usize,
     /// How long a call waits at most.
-    pub(crate) max_wait: Duration,
+    pub max_wait: Duration,
     /// What one caller may use up over time.
-    pub(crate) rate: Rate,
+    pub rate: Rate,
     /// What counts against that rate.
-    pub(crate) counts: Counts,
+    pub counts: Counts,
 }
 
 /// What counts against the rate of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Counts {
+pub enum Counts {
     /// Every call that is let in or waits.
     Calls,
     /// What the gate is told to count: a failure.
@@ -74,7 +77,7 @@ pub(crate) enum Counts {
 
 /// Why a call was sent away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
+pub enum Reason {
     /// The queue is full.
     QueueFull,
     /// This caller's share of the queue is full.
@@ -87,7 +90,7 @@ pub(crate) enum Reason {
 
 impl Reason {
     /// A label value.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::QueueFull => "queue_full",
             Self::CallerQueueFull => "caller_queue_full",
@@ -100,11 +103,11 @@ impl Reason {
 /// Not now: come back later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}; try again in {} ms", self.sentence(), .retry_after.as_millis())]
-pub(crate) struct Refused {
+pub struct Refused {
     /// Why.
-    pub(crate) reason: Reason,
+    pub reason: Reason,
     /// When it is worth trying again.
-    pub(crate) retry_after: Duration,
+    pub retry_after: Duration,
 }
 
 impl Refused {
@@ -114,6 +117,17 @@ impl Refused {
             Reason::CallerQueueFull => "too many calls of this caller wait for a signature",
             Reason::Rate => "this caller asks for more signatures than its rate allows",
             Reason::Waited => "no signature could be made in time",
+        }
+    }
+}
+
+impl From<&Refused> for Denied {
+    fn from(refused: &Refused) -> Self {
+        Self {
+            code: "rate_limited",
+            message: refused.to_string(),
+            remedy: "wait as long as the answer says; raise the limits in [admission] if they are \
+                     too low for this fleet",
         }
     }
 }

@@ -12,6 +12,7 @@ mod snapshot;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use countersign_ca::sign::Signed;
 use countersign_issue::issuance::Issuance;
 use countersign_issue::profile::Profile;
 use countersign_model::Registration;
@@ -19,18 +20,17 @@ use countersign_model::tables::{FirstEnd, give_back};
 use countersign_registry::Account;
 use jiff::{SignedDuration, Timestamp};
 
-use countersign_ca::sign::Signed;
-pub(crate) use filter::{Filter, Validity};
-pub(crate) use lineage::{Certificate, Lineage, LineageId};
+pub use filter::{Filter, Validity};
+pub use lineage::{Certificate, Lineage, LineageId};
 use names::Names;
-pub(crate) use snapshot::{Coverage, Void};
+pub use snapshot::{Coverage, Void};
 
 /// How long a lineage whose last certificate expired stays listed.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Every lineage, by its id.
 #[derive(Debug, Default)]
-pub(crate) struct Inventory {
+pub struct Inventory {
     /// Boxed: an empty place in the table costs a pointer, and growing moves no rows.
     lineages: HashMap<LineageId, Box<Lineage>>,
     names: Names,
@@ -41,17 +41,17 @@ pub(crate) struct Inventory {
 impl Inventory {
     /// A certificate was given out, or was found in the log with its signature. What is void is not
     /// listed.
-    pub(crate) fn issued(&mut self, signed: &Signed) {
+    pub fn issued(&mut self, signed: &Signed) {
         self.add(signed.issuance(), Some(signed.sha256()));
     }
 
     /// A certificate was found in the log; its signature was not looked for.
-    pub(crate) fn found(&mut self, issuance: &Issuance) {
+    pub fn found(&mut self, issuance: &Issuance) {
         self.add(issuance, None);
     }
 
     /// A registration was made or changed: who answers for its certificates may be another now.
-    pub(crate) fn registered(&mut self, registration: &Registration) {
+    pub fn registered(&mut self, registration: &Registration) {
         let key = &registration.key;
         let entitlement = key.entitlement_id();
         let id = LineageId::of(
@@ -67,23 +67,22 @@ impl Inventory {
     }
 
     /// How many certificates the log holds that are not void, as far back as it was read.
-    pub(crate) fn issued_total(&self) -> u64 {
+    pub fn issued_total(&self) -> u64 {
         self.issued
     }
 
     /// How many lineages are listed.
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.lineages.len()
     }
 
     /// One lineage.
-    pub(crate) fn lineage(&self, id: &LineageId) -> Option<&Lineage> {
+    pub fn lineage(&self, id: &LineageId) -> Option<&Lineage> {
         self.lineages.get(id).map(Box::as_ref)
     }
 
     /// The lineages that pass a filter, by ID, then node.
-    pub(crate) fn list(&self, filter: &Filter, now: Timestamp) -> Vec<&Lineage> {
+    pub fn list(&self, filter: &Filter, now: Timestamp) -> Vec<&Lineage> {
         let passing = self.lineages.values().map(Box::as_ref);
         let mut passing: Vec<_> = passing.filter(|it| filter.passes(it, now)).collect();
         passing.sort_by(|a, b| a.place().cmp(&b.place()));
@@ -91,7 +90,7 @@ impl Inventory {
     }
 
     /// Forgets lineages that ended long ago.
-    pub(crate) fn forget_expired(&mut self, now: Timestamp) {
+    pub fn forget_expired(&mut self, now: Timestamp) {
         let Ok(border) = now.checked_sub(REMEMBERED) else {
             return;
         };

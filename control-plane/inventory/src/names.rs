@@ -8,14 +8,14 @@ use countersign_registry::Account;
 
 /// The shared texts.
 #[derive(Debug, Default)]
-pub(super) struct Names {
+pub(crate) struct Names {
     texts: HashSet<Arc<str>>,
     accounts: HashSet<Arc<Account>>,
 }
 
 impl Names {
     /// The kept copy of a text.
-    pub(super) fn text(&mut self, text: &str) -> Arc<str> {
+    pub(crate) fn text(&mut self, text: &str) -> Arc<str> {
         if let Some(kept) = self.texts.get(text) {
             return kept.clone();
         }
@@ -25,7 +25,7 @@ impl Names {
     }
 
     /// The kept copy of an account.
-    pub(super) fn account(&mut self, account: &Account) -> Arc<Account> {
+    pub(crate) fn account(&mut self, account: &Account) -> Arc<Account> {
         if let Some(kept) = self.accounts.get(account) {
             return kept.clone();
         }
@@ -35,7 +35,7 @@ impl Names {
     }
 
     /// Forgets what nothing but this table holds.
-    pub(super) fn forget_unused(&mut self) {
+    pub(crate) fn forget_unused(&mut self) {
         retain_used(&mut self.texts);
         retain_used(&mut self.accounts);
     }
@@ -49,7 +49,7 @@ fn retain_used<T: ?Sized + Eq + Hash>(kept: &mut HashSet<Arc<T>>) {
 #[cfg(test)]
 impl Names {
     /// Whether nothing is kept.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.texts.is_empty() && self.accounts.is_empty()
     }
 }

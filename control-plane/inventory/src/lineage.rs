@@ -3,21 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 
+use countersign_issue::issuance::Issuance;
+use countersign_issue::profile::Profile;
 use countersign_model::Serial;
 use countersign_registry::Account;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use countersign_issue::issuance::Issuance;
-use countersign_issue::profile::Profile;
-
 /// The name of a lineage: a hash of what makes it one, so that it is the same after a restart.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct LineageId([u8; 16]);
+pub struct LineageId([u8; 16]);
 
 impl LineageId {
     /// Of a profile, an identity, its node and its entitlement.
-    pub(crate) fn of(profile: Profile, spiffe_id: &str, node: &str, entitlement: &str) -> Self {
+    pub fn of(profile: Profile, spiffe_id: &str, node: &str, entitlement: &str) -> Self {
         let mut hash = Sha256::new();
         for part in [profile.as_str(), spiffe_id, node, entitlement] {
             hash.update(part);
@@ -42,28 +41,33 @@ impl fmt::Debug for LineageId {
 
 /// The certificates of one identity on one endpoint.
 #[derive(Clone, Debug)]
-pub(crate) struct Lineage {
-    pub(crate) spiffe_id: Box<str>,
+pub struct Lineage {
+    /// The identity.
+    pub spiffe_id: Box<str>,
     /// Empty for a CA, the control plane itself and what is signed by hand.
-    pub(crate) node: Arc<str>,
-    pub(crate) entitlement: Box<str>,
-    pub(crate) profile: Profile,
-    pub(crate) account: Arc<Account>,
+    pub node: Arc<str>,
+    /// The entitlement that it was issued for.
+    pub entitlement: Box<str>,
+    /// The profile of its certificates.
+    pub profile: Profile,
+    /// Who answers for it.
+    pub account: Arc<Account>,
     /// When the first of the certificates that are known was issued.
-    pub(crate) since: Timestamp,
+    pub since: Timestamp,
     /// How many are known.
-    pub(crate) certificates: u64,
-    pub(crate) newest: Certificate,
+    pub certificates: u64,
+    /// The newest of them.
+    pub newest: Certificate,
 }
 
 impl Lineage {
     /// Its name.
-    pub(crate) fn id(&self) -> LineageId {
+    pub fn id(&self) -> LineageId {
         LineageId::of(self.profile, &self.spiffe_id, &self.node, &self.entitlement)
     }
 
     /// Where it stands in a list.
-    pub(crate) fn place(&self) -> (&str, &str, &str, &str) {
+    pub fn place(&self) -> (&str, &str, &str, &str) {
         let profile = self.profile.as_str();
         (&self.spiffe_id, &self.node, &self.entitlement, profile)
     }
@@ -71,19 +75,24 @@ impl Lineage {
 
 /// What is kept of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Certificate {
-    pub(crate) serial: Serial,
+pub struct Certificate {
+    /// Its serial number.
+    pub serial: Serial,
     /// Of the whole certificate; `None` where its signature was not looked for.
-    pub(crate) sha256: Option<[u8; 32]>,
-    pub(crate) spki_sha256: [u8; 32],
+    pub sha256: Option<[u8; 32]>,
+    /// SHA-256 of its SubjectPublicKeyInfo.
+    pub spki_sha256: [u8; 32],
     /// Key id of the CA that signed it.
-    pub(crate) issuer: Arc<str>,
-    pub(crate) issued_at: Timestamp,
-    pub(crate) not_after: Timestamp,
+    pub issuer: Arc<str>,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// Its NotAfter.
+    pub not_after: Timestamp,
 }
 
 impl Certificate {
-    pub(crate) fn of(issuance: &Issuance, sha256: Option<[u8; 32]>, issuer: Arc<str>) -> Self {
+    /// What is kept of an issuance; `sha256` is that of the whole certificate, where it is known.
+    pub fn of(issuance: &Issuance, sha256: Option<[u8; 32]>, issuer: Arc<str>) -> Self {
         Self {
             serial: issuance.serial,
             sha256,

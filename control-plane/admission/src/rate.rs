@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// So many a second in the long run, and so many at once.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rate {
+pub struct Rate {
     interval: Duration,
     /// How far a caller may be ahead of its rate.
     tolerance: Duration,
@@ -16,7 +16,7 @@ pub(crate) struct Used(Option<Instant>);
 
 impl Rate {
     /// At least one a second and one at once.
-    pub(crate) fn new(per_second: u32, burst: u32) -> Self {
+    pub fn new(per_second: u32, burst: u32) -> Self {
         let interval = Duration::from_secs(1) / per_second.max(1);
         Self {
             interval,
@@ -25,13 +25,13 @@ impl Rate {
     }
 
     /// How long the caller has to wait until one more fits; zero where it fits now.
-    pub(super) fn wait(&self, used: &Used, now: Instant) -> Duration {
+    pub(crate) fn wait(&self, used: &Used, now: Instant) -> Duration {
         let ahead = used.0.map(|at| at.saturating_duration_since(now));
         ahead.unwrap_or_default().saturating_sub(self.tolerance)
     }
 
     /// Counts one.
-    pub(super) fn count(&self, used: &mut Used, now: Instant) {
+    pub(crate) fn count(&self, used: &mut Used, now: Instant) {
         let from = used.0.map_or(now, |at| at.max(now));
         used.0 = from.checked_add(self.interval).or(used.0);
     }
@@ -39,7 +39,7 @@ impl Rate {
 
 impl Used {
     /// Whether nothing is left to pay for: a caller that is as good as new.
-    pub(super) fn is_clear(&self, now: Instant) -> bool {
+    pub(crate) fn is_clear(&self, now: Instant) -> bool {
         self.0.is_none_or(|at| at <= now)
     }
 }

@@ -8,14 +8,14 @@ mod manifest;
 mod pack;
 mod unpack;
 
-pub(crate) use manifest::Manifest;
-pub(crate) use pack::Pack;
-pub(crate) use unpack::{UnpackError, unpack};
+pub use manifest::Manifest;
+pub use pack::Pack;
+pub use unpack::{UnpackError, unpack};
 
 /// The manifest within the file.
 const MANIFEST: &str = "manifest.json";
 /// What this program writes and reads.
-pub(crate) const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 1;
 /// Longest manifest that is read, in bytes.
 const MAX_MANIFEST_BYTES: u64 = 256 * 1024 * 1024;
 /// Most files of a backup: a log of 100 million entries has fewer.

@@ -18,7 +18,7 @@ const ROOTS: [&str; 3] = ["state.db", "log", "keys"];
 
 /// Why a backup is not restored.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum UnpackError {
+pub enum UnpackError {
     /// It cannot be read, or its content not be written.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -34,7 +34,7 @@ pub(crate) enum UnpackError {
 ///
 /// # Errors
 /// What is below `to` then is not to be used.
-pub(crate) fn unpack(from: impl Read, to: &Path) -> Result<Manifest, UnpackError> {
+pub fn unpack(from: impl Read, to: &Path) -> Result<Manifest, UnpackError> {
     let mut files = BTreeMap::new();
     let mut manifest = None;
     for member in Archive::new(from).entries()? {

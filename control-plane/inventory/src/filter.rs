@@ -1,34 +1,38 @@
 //! Which lineages somebody asks for.
 
+use countersign_model::Criticality;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Lineage;
-use countersign_model::Criticality;
 
 /// What a lineage must be. Empty texts ask for nothing.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Filter {
+pub struct Filter {
     /// This SPIFFE ID.
-    pub(crate) id: String,
+    pub id: String,
     /// A SPIFFE ID at or below this one.
-    pub(crate) under: String,
+    pub under: String,
     /// On this node.
-    pub(crate) node: String,
-    pub(crate) owner: String,
-    pub(crate) criticality: Option<Criticality>,
-    pub(crate) profile: String,
+    pub node: String,
+    /// Whose registration has this owner.
+    pub owner: String,
+    /// Whose registration has this criticality.
+    pub criticality: Option<Criticality>,
+    /// Of this profile.
+    pub profile: String,
     /// Signed by the CA of this key id.
-    pub(crate) issuer: String,
+    pub issuer: String,
     /// Each of these labels, with this value.
-    pub(crate) labels: Vec<(String, String)>,
+    pub labels: Vec<(String, String)>,
     /// The newest certificate ends within this time.
-    pub(crate) ends_within: Option<SignedDuration>,
-    pub(crate) validity: Validity,
+    pub ends_within: Option<SignedDuration>,
+    /// Whether the newest certificate is valid.
+    pub validity: Validity,
 }
 
 /// Whether the newest certificate of a lineage is still valid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Validity {
+pub enum Validity {
     /// Valid now.
     #[default]
     Valid,
@@ -40,7 +44,7 @@ pub(crate) enum Validity {
 
 impl Filter {
     /// Whether a lineage is asked for.
-    pub(crate) fn passes(&self, it: &Lineage, now: Timestamp) -> bool {
+    pub fn passes(&self, it: &Lineage, now: Timestamp) -> bool {
         let left = it.newest.not_after.duration_since(now);
         is(&self.id, &it.spiffe_id)
             && is(&self.node, &it.node)

@@ -6,12 +6,12 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::*;
-use crate::telemetry::Metrics;
+use crate::Gates;
 
 const BOUND: Duration = Duration::from_secs(20);
 
 fn gate(limits: Limits) -> Arc<Gate<u8>> {
-    Gate::new(limits, Metrics::default().signing())
+    Gate::new(limits, Gates::default().of("test"))
 }
 
 #[tokio::test]

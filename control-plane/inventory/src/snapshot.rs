@@ -23,24 +23,28 @@ const DIGEST_BYTES: usize = 32;
 
 /// An inventory and how much of which log it tells of.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Coverage {
-    pub(crate) log_id: u32,
+pub struct Coverage {
+    /// The id of the log.
+    pub log_id: u32,
     /// Entries below this index are in the inventory.
-    pub(crate) settled: u64,
+    pub settled: u64,
     /// Every certificate that was valid has at least this index.
-    pub(crate) oldest_live: u64,
+    pub oldest_live: u64,
     /// So many entries of the log were accounted for: a state that knows of fewer is older.
-    pub(crate) accounted: u64,
+    pub accounted: u64,
     /// Void certificates below both indexes: a start does not come across them.
-    pub(crate) voids: Vec<Void>,
+    pub voids: Vec<Void>,
 }
 
 /// A certificate that nobody was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Void {
-    pub(crate) index: u64,
-    pub(crate) not_after: Timestamp,
-    pub(crate) spki_sha256: [u8; 32],
+pub struct Void {
+    /// Its index in the log.
+    pub index: u64,
+    /// Its NotAfter.
+    pub not_after: Timestamp,
+    /// SHA-256 of its SubjectPublicKeyInfo.
+    pub spki_sha256: [u8; 32],
 }
 
 #[derive(Message)]
@@ -107,7 +111,7 @@ struct Row {
 
 impl Inventory {
     /// The bytes of the file.
-    pub(crate) fn to_snapshot(&self, coverage: &Coverage) -> Vec<u8> {
+    pub fn to_snapshot(&self, coverage: &Coverage) -> Vec<u8> {
         let head = Head {
             log_id: coverage.log_id,
             settled: coverage.settled,
@@ -131,7 +135,7 @@ impl Inventory {
     }
 
     /// What a file holds; `None` where it is not what was written.
-    pub(crate) fn from_snapshot(bytes: &[u8]) -> Option<(Self, Coverage)> {
+    pub fn from_snapshot(bytes: &[u8]) -> Option<(Self, Coverage)> {
         let (message, digest) = bytes.split_at_checked(bytes.len().checked_sub(DIGEST_BYTES)?)?;
         if Sha256::digest(message)[..] != *digest {
             return None;
