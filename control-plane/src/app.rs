@@ -16,14 +16,15 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::authority::{Authority, AuthorityError};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::discovery::ServerTls;
+use crate::ops::Readiness;
 use crate::plane::Plane;
-use crate::telemetry::{Metrics, Readiness};
+use crate::telemetry::Metrics;
 use crate::{admin, discovery, lifecycle};
 use countersign_admission::Gate;
+use countersign_authority::{Authority, AuthorityError};
 
 const ADMIN_MODES: SocketModes = SocketModes {
     socket: 0o600,

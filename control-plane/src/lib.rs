@@ -2,13 +2,12 @@
 //!
 //! The one-way flow of a credential goes through crates of their own: `attest` → `registry` (authorize)
 //! → `issue` (template, lint) → `ca` (log, sign), and from there to the streams: `fleet` (hub) →
-//! `discovery`. [`pipeline`] shows it in five lines. [`authority`] is the one place through which
+//! `discovery`. [`pipeline`] shows it in five lines. [`countersign_authority`] is the one place through which
 //! state changes; the RPC handlers (`discovery`, `admin`) only convert and call it. [`app`] wires
 //! the parts, `plane` is what they share while they run.
 
 mod admin;
 pub mod app;
-pub mod authority;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -16,6 +15,7 @@ mod discovery;
 #[doc(hidden)]
 pub mod doors;
 pub mod lifecycle;
+mod ops;
 pub mod pipeline;
 mod plane;
 mod telemetry;

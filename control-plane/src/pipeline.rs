@@ -38,7 +38,7 @@ pub use countersign_model::EntitlementId;
 pub use countersign_registry::{Authorized, Registry, authorize};
 pub use jiff::Timestamp;
 
-pub use crate::authority::{Authority, PublishedSvid as Published};
+pub use countersign_authority::{Authority, PublishedSvid as Published};
 
 #[cfg(doctest)]
 mod does_not_compile;

@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::authority::{Authority, AuthorityError, AuthorityInfo};
 use crate::clock::Clock;
 use crate::telemetry::Metrics;
 use countersign_admission::{Caller, Gate};
+use countersign_authority::{Authority, AuthorityError, AuthorityInfo};
 
 /// Most names where it is told whom a rotation waits for: one node may report thousands.
 const MAX_NAMED: usize = 256;

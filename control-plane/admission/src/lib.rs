@@ -4,7 +4,7 @@
 //! one for recognised callers, one for attestations, so that a flood of bad tokens takes nothing
 //! from the nodes that are there. A gate lets a bounded number run. Whoever comes then waits in a
 //! bounded queue that is fair between callers, and what has no valid certificate goes before a
-//! routine renewal. [`queue`] decides, purely; [`gate`] awaits. Nothing here knows a certificate.
+//! routine renewal. `queue` decides, purely; `gate` awaits. Nothing here knows a certificate.
 
 mod gate;
 mod queue;

@@ -17,8 +17,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::{Operator, refused};
-use crate::authority::BackedUp;
 use crate::plane::Plane;
+use countersign_authority::BackedUp;
 
 /// Bytes of a piece.
 const PIECE_BYTES: usize = 256 * 1024;

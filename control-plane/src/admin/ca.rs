@@ -5,8 +5,8 @@ use rustls_pki_types::CertificateDer;
 use tonic::Status;
 
 use super::{Operator, convert, described, invalid, refused, waivers};
-use crate::authority::Tiers;
 use crate::plane::Plane;
+use countersign_authority::Tiers;
 
 /// Most certificates in one import.
 const MAX_CERTIFICATES: usize = 8;

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tonic::Status;
 
 use super::{invalid, spiffe_id};
-use crate::authority::{AuthorityInfo, RegistrationRequest};
+use countersign_authority::{AuthorityInfo, RegistrationRequest};
 
 /// Reads a registration that is asked for; the server's own fields are ignored.
 pub(crate) fn registration_request(

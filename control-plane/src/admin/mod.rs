@@ -30,8 +30,8 @@ use tokio_stream::Stream;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
-use crate::authority::{Act, AuthorityError, Reason};
 use crate::plane::Plane;
+use countersign_authority::{Act, AuthorityError, Reason};
 use operator::Operator;
 use oversize::Described;
 

@@ -9,8 +9,8 @@ use tokio_stream::Stream;
 use tonic::{Response, Status};
 
 use super::{Operator, act, refused, spiffe_id};
-use crate::authority::{Eviction, ListedNode};
 use crate::plane::Plane;
+use countersign_authority::{Eviction, ListedNode};
 
 /// The nodes of a list, one a message.
 pub(crate) type Nodes = Pin<Box<dyn Stream<Item = Result<wire::ListedNode, Status>> + Send>>;

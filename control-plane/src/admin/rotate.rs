@@ -14,8 +14,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status};
 
 use super::{Operator, Progress, refused};
-use crate::authority::{AuthorityInfo, SlotState, Tiers};
 use crate::plane::{Plane, Waiting};
+use countersign_authority::{AuthorityInfo, SlotState, Tiers};
 
 /// Steps that wait for a slow reader.
 const MAX_QUEUED_STEPS: usize = 16;

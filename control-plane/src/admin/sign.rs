@@ -8,8 +8,8 @@ use countersign_refusal::Denied;
 use tonic::{Response, Status};
 
 use super::{Operator, described, refused, spiffe_id};
-use crate::authority::AuthorityError;
 use crate::plane::Plane;
+use countersign_authority::AuthorityError;
 
 pub(super) async fn by_hand(
     plane: &Plane,

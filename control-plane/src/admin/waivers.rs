@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use tonic::Status;
 
 use super::{Operator, act, described, invalid, refused};
-use crate::authority::{ABSENT, Waiver};
 use crate::plane::Plane;
+use countersign_authority::{ABSENT, Waiver};
 
 /// Waives consumers that the pending root waits for, and no others: a mistyped name opens nothing. Or
 /// whoever is absent.

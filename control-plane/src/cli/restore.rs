@@ -15,8 +15,8 @@ use countersign_store::DataDir;
 use serde::Serialize;
 
 use super::output::Output;
-use crate::authority::{AuthorityError, Succession, succeed};
 use crate::clock::Clock;
+use countersign_authority::{AuthorityError, Succession, succeed};
 
 pub(super) const EXAMPLES: &str = "Example:\n  \
     countersign restore --in countersign.tar --data-dir /var/lib/countersign\n\n\

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::keys::CaKeys;
 use super::svid::{Svid, whole};
-use crate::authority::Hierarchy;
+use countersign_authority::Hierarchy;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use countersign_cli::Reader;
 use serde::Serialize;
 
-use crate::authority::Retention;
+use countersign_authority::Retention;
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 /// No certificate lives longer than a day, so the entry of every valid one is there.

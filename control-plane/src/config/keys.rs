@@ -4,7 +4,7 @@ use countersign_cli::Reader;
 use serde::Serialize;
 
 use super::ca::Root;
-use crate::authority::{Pkcs11Settings, StoreKind};
+use countersign_authority::{Pkcs11Settings, StoreKind};
 
 /// Key stores by tier, and the token where one is used.
 #[derive(Clone, Debug, Serialize)]

@@ -32,7 +32,7 @@ pub use log::{Log, LogFormat};
 pub use svid::Svid;
 pub use telemetry::Telemetry;
 
-use crate::authority::{Policy, ProfileTimes, Settings};
+use countersign_authority::{Policy, ProfileTimes, Settings};
 
 /// Everything the control plane can be told. Serialises to what `config check --json` shows.
 #[derive(Clone, Debug, Serialize)]

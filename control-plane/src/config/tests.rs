@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::authority::StoreKind;
+use countersign_authority::StoreKind;
 
 fn read(text: &str) -> Result<Config, ConfigError> {
     let folder = tempfile::tempdir().unwrap();

@@ -14,8 +14,8 @@ use tonic::metadata::MetadataValue;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::session::Session;
-use crate::authority::AuthorityError;
 use crate::plane::Plane;
+use countersign_authority::AuthorityError;
 
 /// With less than this share of its lifetime left a certificate no longer counts as one to fall
 /// back on.

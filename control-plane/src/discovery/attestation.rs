@@ -19,9 +19,10 @@ use tracing::Instrument;
 
 use super::admitting::{come_back_later, come_back_much_later};
 use super::hello;
-use crate::authority::{AttestedNode, AuthorityError, ProvenKey, PublishedSvid};
 use crate::plane::Plane;
-use crate::telemetry::{Outcome, Phase};
+use crate::telemetry::Outcome;
+use countersign_authority::series::Phase;
+use countersign_authority::{AttestedNode, AuthorityError, ProvenKey, PublishedSvid};
 
 /// Attests nodes.
 #[derive(Debug)]

@@ -23,9 +23,10 @@ use super::admitting::{class, come_back_later, come_back_much_later, no_room};
 use super::attestation::proven_key;
 use super::session::{Session, Sessions};
 use super::status;
-use crate::authority::{AuthorityError, PublishedSvid};
 use crate::plane::Plane;
-use crate::telemetry::{Outcome, Phase};
+use crate::telemetry::Outcome;
+use countersign_authority::series::Phase;
+use countersign_authority::{AuthorityError, PublishedSvid};
 
 /// Has the keys of nodes certified.
 #[derive(Clone, Debug)]

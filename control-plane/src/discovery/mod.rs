@@ -26,9 +26,9 @@ use countersign_registry::NOT_ENTITLED;
 use countersign_serve::messages::MessageBounds;
 use countersign_serve::tls::{Standing, TlsPeer};
 
-use crate::authority::AuthorityError;
 use crate::plane::Plane;
 use bounded::{BoundedMesh, MAX_ATTEST_BYTES};
+use countersign_authority::AuthorityError;
 pub(crate) use server_identity::ServerTls;
 use session::Sessions;
 

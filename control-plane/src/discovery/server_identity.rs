@@ -15,8 +15,8 @@ use countersign_verify::tls::{
 use rustls::ServerConfig;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
-use crate::authority::{Authority, AuthorityError};
 use crate::clock::Clock;
+use countersign_authority::{Authority, AuthorityError};
 
 /// How long after a failed renewal it is tried again.
 const RETRY: Duration = Duration::from_secs(5);

@@ -15,8 +15,8 @@ use countersign_verify::VerifiedSvid;
 use jiff::Timestamp;
 use tonic::{Extensions, Status};
 
-use crate::authority::AttestedNode;
 use crate::plane::Plane;
+use countersign_authority::AttestedNode;
 
 /// The certificate that a session rests on.
 #[derive(Clone, Copy, Debug)]
@@ -196,9 +196,9 @@ mod tests {
     use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
 
     use super::*;
-    use crate::authority::ProvenKey;
     use crate::clock::Clock;
     use crate::config::Config;
+    use countersign_authority::ProvenKey;
 
     const EXPORTER: [u8; 32] = [7; 32];
     const ECDSA_P256: u16 = 0x0403;

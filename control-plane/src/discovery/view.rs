@@ -8,7 +8,7 @@ use countersign_model::{EntitlementId, SpiffeId};
 use countersign_proto::ENTITLEMENT_TYPE;
 use countersign_proto::convert::entitlement;
 
-use crate::authority::Authority;
+use countersign_authority::Authority;
 
 /// The authority as one node sees it, looked up name by name: making a view costs nothing, so that
 /// a change costs what changed. Nothing of another node is reachable.

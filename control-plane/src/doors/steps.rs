@@ -1,5 +1,5 @@
 //! The steps before a signature, one at a time, as a bench runs them: the same functions that
-//! [`Authority`](crate::authority::Authority) calls, on one registration and one key.
+//! [`Authority`](countersign_authority::Authority) calls, on one registration and one key.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -18,15 +18,15 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
             ),
             ("control-plane/src/admin/sign.rs", &["signing refused"]),
             (
-                "control-plane/src/authority/by_hand.rs",
+                "control-plane/authority/src/by_hand.rs",
                 &["certificate signed by hand"],
             ),
             (
-                "control-plane/src/authority/evicting.rs",
+                "control-plane/authority/src/evicting.rs",
                 &["node evicted", "node unbanned"],
             ),
             (
-                "control-plane/src/authority/importing.rs",
+                "control-plane/authority/src/importing.rs",
                 &[
                     "intermediate imported",
                     "key of the request is gone; the next request has another",
@@ -34,19 +34,19 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 ],
             ),
             (
-                "control-plane/src/authority/registrations.rs",
+                "control-plane/authority/src/registrations.rs",
                 &["registered"],
             ),
             (
-                "control-plane/src/authority/removal.rs",
+                "control-plane/authority/src/removal.rs",
                 &["registration removed"],
             ),
             (
-                "control-plane/src/authority/tokens.rs",
+                "control-plane/authority/src/tokens.rs",
                 &["join token made"],
             ),
             (
-                "control-plane/src/authority/waiving.rs",
+                "control-plane/authority/src/waiving.rs",
                 &["consumer waived", "consumer no longer waived"],
             ),
         ],
@@ -64,19 +64,19 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 ],
             ),
             (
-                "control-plane/src/authority/opening.rs",
+                "control-plane/authority/src/opening.rs",
                 &["key of the issuing CA is gone; another is made"],
             ),
             (
-                "control-plane/src/authority/doubts.rs",
+                "control-plane/authority/src/doubts.rs",
                 &["alarm: nodes say that they have seen a newer state"],
             ),
             (
-                "control-plane/src/authority/refused_keys.rs",
+                "control-plane/authority/src/refused_keys.rs",
                 &["blocked keys read"],
             ),
             (
-                "control-plane/src/authority/restoring.rs",
+                "control-plane/authority/src/restoring.rs",
                 &[
                     "a certificate was lost and cannot be signed again",
                     "a certificate is not published again",
@@ -84,11 +84,11 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 ],
             ),
             (
-                "control-plane/src/authority/scratch.rs",
+                "control-plane/authority/src/scratch.rs",
                 &["what may be left of a backup was not removed"],
             ),
             (
-                "control-plane/src/authority/snapshot.rs",
+                "control-plane/authority/src/snapshot.rs",
                 &[
                     "inventory found",
                     "the inventory is not of this log: it is read from the log again",
@@ -130,26 +130,26 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
         "a timer, or a key store",
         &[
             (
-                "control-plane/src/authority/clock_check.rs",
+                "control-plane/authority/src/clock_check.rs",
                 &[
                     "alarm: a CA is not valid yet by this clock",
                     "every CA that signs is valid by this clock again",
                 ],
             ),
             (
-                "control-plane/src/authority/disk.rs",
+                "control-plane/authority/src/disk.rs",
                 &["there is room for the issuance log again"],
             ),
             (
-                "control-plane/src/authority/hierarchy.rs",
+                "control-plane/authority/src/hierarchy.rs",
                 &["intermediate rotated", "nothing can be signed yet"],
             ),
             (
-                "control-plane/src/authority/log_keeping.rs",
+                "control-plane/authority/src/log_keeping.rs",
                 &["bodies of old log entries removed"],
             ),
             (
-                "control-plane/src/authority/rotation.rs",
+                "control-plane/authority/src/rotation.rs",
                 &[
                     "issuing CA rotated",
                     "root prepared",
@@ -158,7 +158,7 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 ],
             ),
             (
-                "control-plane/src/authority/unmaking.rs",
+                "control-plane/authority/src/unmaking.rs",
                 &[
                     "whether the CAs have changed is known after the next start",
                     "a key that may not sign was not destroyed",
@@ -166,7 +166,7 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 ],
             ),
             (
-                "control-plane/src/authority/upkeep.rs",
+                "control-plane/authority/src/upkeep.rs",
                 &[
                     "no checkpoint of the issuance log at start; tried again by itself",
                     "what is due waits for the disk",
@@ -266,7 +266,7 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
 /// Lines that peers can cause, and why there is no flood of them all the same.
 const LINES: &[(&str, &str, &str)] = &[
     (
-        "control-plane/src/authority/doubts.rs",
+        "control-plane/authority/src/doubts.rs",
         "alarm: the state is older than what it has issued",
         "once, and at a start: the first is kept",
     ),

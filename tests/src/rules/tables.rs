@@ -176,9 +176,9 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         "MAX_TOKENS",
         "tokens_have_bounds",
         &[
-            ("control-plane/src/authority/state.rs", "State.tokens"),
+            ("control-plane/authority/src/state.rs", "State.tokens"),
             (
-                "control-plane/src/authority/state.rs",
+                "control-plane/authority/src/state.rs",
                 "State.expected_nodes",
             ),
         ],
@@ -187,10 +187,10 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         "MAX_KEYS",
         "keys_beyond_the_bound_are_refused_before_the_log",
         &[
-            ("control-plane/src/authority/key_shares.rs", "KeyTable.0"),
-            ("control-plane/src/authority/key_shares.rs", "Shares.held"),
-            ("control-plane/src/authority/state.rs", "Published.by_node"),
-            ("control-plane/src/authority/by_hand.rs", "SignedByHand.0"),
+            ("control-plane/authority/src/key_shares.rs", "KeyTable.0"),
+            ("control-plane/authority/src/key_shares.rs", "Shares.held"),
+            ("control-plane/authority/src/state.rs", "Published.by_node"),
+            ("control-plane/authority/src/by_hand.rs", "SignedByHand.0"),
         ],
     ),
     (
@@ -205,23 +205,23 @@ const BOUNDED: &[(&str, &str, Places)] = &[
     (
         "MAX_UNVOIDED",
         "voids_that_wait_stop_certificates_at_their_bound",
-        &[("control-plane/src/authority/record.rs", "Unvoided.indexes")],
+        &[("control-plane/authority/src/record.rs", "Unvoided.indexes")],
     ),
     (
         "MAX_PAIRS",
         "callers_beyond_the_bound_are_counted_together",
-        &[("control-plane/src/authority/refusals.rs", "Refusals.0")],
+        &[("control-plane/authority/src/refusals.rs", "Refusals.0")],
     ),
     (
         "MAX_UNDESTROYED",
         "keys_beyond_the_bound_are_not_remembered",
-        &[("control-plane/src/authority/unmaking.rs", "Undestroyed.0")],
+        &[("control-plane/authority/src/unmaking.rs", "Undestroyed.0")],
     ),
     (
         "MAX_VOIDS",
         "voids_beyond_the_bound_are_forgotten",
         &[(
-            "control-plane/src/authority/withheld.rs",
+            "control-plane/authority/src/withheld.rs",
             "Voids.certificates",
         )],
     ),
@@ -271,7 +271,7 @@ const BOUNDED: &[(&str, &str, Places)] = &[
     (
         "MAX_WAIVERS",
         "waivers_have_a_bound",
-        &[("control-plane/src/authority/waiving.rs", "Waivers.0")],
+        &[("control-plane/authority/src/waiving.rs", "Waivers.0")],
     ),
     (
         "MAX_FOUND",
@@ -281,7 +281,7 @@ const BOUNDED: &[(&str, &str, Places)] = &[
     (
         "SERVER_KEYS",
         "own_keys_of_the_listener_are_bounded",
-        &[("control-plane/src/authority/refused_keys.rs", "Own.servers")],
+        &[("control-plane/authority/src/refused_keys.rs", "Own.servers")],
     ),
     (
         "MAX_CONSUMERS",
@@ -306,7 +306,7 @@ const FOLLOWING: &[(&str, Places)] = &[
             ("control-plane/ca/src/slots.rs", "Slots.0"),
             ("control-plane/ca/src/authorities.rs", "Authorities.records"),
             ("control-plane/ca/src/authorities.rs", "Authorities.paths"),
-            ("control-plane/src/authority/cas.rs", "Cas.keys"),
+            ("control-plane/authority/src/cas.rs", "Cas.keys"),
             ("control-plane/keys/src/memory.rs", "MemoryKeys.0"),
             ("control-plane/issue/src/key/refused.rs", "RefusedKeys.ours"),
         ],
@@ -328,9 +328,9 @@ const FOLLOWING: &[(&str, Places)] = &[
     (
         "a node whose word is kept: MAX_WORDS",
         &[
-            ("control-plane/src/authority/doubts.rs", "Doubts.words"),
+            ("control-plane/authority/src/doubts.rs", "Doubts.words"),
             (
-                "control-plane/src/authority/doubts.rs",
+                "control-plane/authority/src/doubts.rs",
                 "StoredDoubts.words",
             ),
         ],
@@ -341,7 +341,7 @@ const FOLLOWING: &[(&str, Places)] = &[
     ),
     (
         "an enrolment that runs: STRIPES",
-        &[("control-plane/src/authority/key_uses.rs", "Keys.renewing")],
+        &[("control-plane/authority/src/key_uses.rs", "Keys.renewing")],
     ),
     (
         "a handle of a key: MAX_HANDLES",
@@ -449,7 +449,7 @@ const GIVEN: &[(&str, Places)] = &[
     (
         "a fixed set of words",
         &[
-            ("control-plane/src/authority/identity.rs", "Meta"),
+            ("control-plane/authority/src/identity.rs", "Meta"),
             ("control-plane/issue/src/key/known_bad.rs", "HASHES.0"),
             ("core/serve/src/counters.rs", "Counters.reasons"),
         ],
@@ -467,7 +467,7 @@ const GIVEN: &[(&str, Places)] = &[
         &[
             ("control-plane/tlog/src/read.rs", "Scan.ready"),
             (
-                "control-plane/src/authority/unfinished.rs",
+                "control-plane/authority/src/unfinished.rs",
                 "Unfinished.noted",
             ),
         ],

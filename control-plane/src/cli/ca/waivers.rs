@@ -12,9 +12,9 @@ use serde::Serialize;
 use tonic::transport::Channel;
 
 use super::laggards::Laggards;
-use crate::authority::ABSENT;
 use crate::cli::client::{failure, request, time};
 use crate::cli::output::Output;
+use countersign_authority::ABSENT;
 
 pub(super) const WAIVE_EXAMPLES: &str = "Examples:\n  \
     countersign ca status     # says whom the root waits for, and this command for each\n  \

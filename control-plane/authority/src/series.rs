@@ -1,6 +1,8 @@
 //! What is counted where certificates are made.
 //!
-//! It lives with the authority, which must not know who scrapes it.
+//! It stands with the authority, which does not know who scrapes it.
+
+mod labels;
 
 use std::time::{Duration, Instant};
 
@@ -9,24 +11,25 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use super::labels::{Alarm, KindLabel, Phase, PhaseLabel};
+pub use labels::{Alarm, Phase};
+use labels::{KindLabel, PhaseLabel};
 
 /// Durations of the phases of an issuance, and alarms. Clones count into the same series.
 #[derive(Clone, Debug)]
-pub(crate) struct Issuance {
+pub struct Issuance {
     durations: Family<PhaseLabel, Histogram>,
     alarms: Family<KindLabel, Counter>,
 }
 
 impl Issuance {
     /// Records how long a phase took.
-    pub(crate) fn took(&self, phase: Phase, time: Duration) {
+    pub fn took(&self, phase: Phase, time: Duration) {
         let series = self.durations.get_or_create(&phase.into());
         series.observe(time.as_secs_f64());
     }
 
     /// Runs a phase and records how long it took, whatever comes of it.
-    pub(crate) fn timed<T>(&self, phase: Phase, run: impl FnOnce() -> T) -> T {
+    pub fn timed<T>(&self, phase: Phase, run: impl FnOnce() -> T) -> T {
         let begun = Instant::now();
         let outcome = run();
         self.took(phase, begun.elapsed());
@@ -34,11 +37,12 @@ impl Issuance {
     }
 
     /// Counts something that must not happen.
-    pub(crate) fn alarm(&self, alarm: Alarm) {
+    pub fn alarm(&self, alarm: Alarm) {
         self.alarms.get_or_create(&alarm.into()).inc();
     }
 
-    pub(super) fn register(&self, registry: &mut Registry) {
+    /// Registers the series.
+    pub fn register(&self, registry: &mut Registry) {
         registry.register_with_unit(
             "issuance_duration",
             "Time that a phase of an issuance took",

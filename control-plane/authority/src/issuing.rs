@@ -27,7 +27,7 @@ use super::signing::damaged_entry;
 use super::state::State;
 use super::withheld::Withheld;
 use super::{AttestedNode, Authority, AuthorityError, ProvenKey, PublishedSvid, ServerIdentity};
-use crate::telemetry::Phase;
+use crate::series::Phase;
 
 /// Lifetime of the control plane's own SVID, where an issuing CA lives long enough.
 const SERVER_TTL: Duration = Duration::from_secs(3_600);
@@ -84,7 +84,7 @@ impl Authority {
     ///
     /// # Errors
     /// As there.
-    pub(crate) async fn enrol_unabandoned(
+    pub async fn enrol_unabandoned(
         &self,
         node: &AttestedNode,
         entitlement: &EntitlementId,

@@ -22,12 +22,15 @@ use super::{AttestedNode, Authority, AuthorityError};
 
 /// What the restored state is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Succession {
-    pub(crate) epoch: u64,
-    pub(crate) log_id: u32,
-    pub(crate) log_size: u64,
+pub struct Succession {
+    /// The epoch that the state is in from now on.
+    pub epoch: u64,
+    /// The id of its log.
+    pub log_id: u32,
+    /// How many entries of that log were taken over.
+    pub log_size: u64,
     /// Join tokens that are good no more.
-    pub(crate) tokens_dropped: usize,
+    pub tokens_dropped: usize,
 }
 
 /// Makes the content of a backup a state of its own. The caller throws the folder away where this
@@ -35,10 +38,7 @@ pub(crate) struct Succession {
 ///
 /// # Errors
 /// What was restored does not read, or the disk.
-pub(crate) async fn succeed(
-    data_dir: &DataDir,
-    now: Timestamp,
-) -> Result<Succession, AuthorityError> {
+pub async fn succeed(data_dir: &DataDir, now: Timestamp) -> Result<Succession, AuthorityError> {
     let (store, _) = Store::open(data_dir).await?;
     let entries = store.snapshot().await?;
     let facts = Facts(&entries);
@@ -109,7 +109,7 @@ impl Authority {
     /// handshake has shown a certificate of ours that is in the lost part of the log, and the node
     /// has neither attested nor been evicted since, by the log and by the clock. So a fleet comes
     /// back by itself; such a certificate ends by itself.
-    pub(crate) fn recognise_by_predecessor(&self, svid: &VerifiedSvid) -> Option<AttestedNode> {
+    pub fn recognise_by_predecessor(&self, svid: &VerifiedSvid) -> Option<AttestedNode> {
         let predecessor = self.predecessor?;
         let serial = Serial::from_bytes(&svid.serial).ok()?;
         let certified_at = svid.not_before + self.settings.times.svid_backdate;

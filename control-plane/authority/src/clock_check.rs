@@ -14,7 +14,7 @@ use tracing::{error, info};
 
 use super::cas::Cas;
 use super::{Authority, AuthorityError};
-use crate::telemetry::Alarm;
+use crate::series::Alarm;
 
 /// The uppermost CA that signs and is not valid yet.
 #[derive(Clone, Debug)]

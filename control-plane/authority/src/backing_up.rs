@@ -27,11 +27,11 @@ const MAX_KEY_BYTES: u64 = 64 * 1024;
 
 /// What a backup holds.
 #[derive(Clone, Debug)]
-pub(crate) struct BackedUp {
+pub struct BackedUp {
     /// What its manifest says, without the files.
-    pub(crate) manifest: Manifest,
+    pub manifest: Manifest,
     /// How many files.
-    pub(crate) files: usize,
+    pub files: usize,
 }
 
 /// The name of a key file and its content.
@@ -42,7 +42,7 @@ impl Authority {
     ///
     /// # Errors
     /// Another backup is being made; `out` or the disk failed: what was written is no backup.
-    pub(crate) async fn back_up(
+    pub async fn back_up(
         &self,
         with_keys: bool,
         out: impl Write + Send + 'static,

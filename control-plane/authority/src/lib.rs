@@ -33,6 +33,7 @@ mod removal;
 mod restoring;
 mod rotation;
 mod scratch;
+pub mod series;
 mod signing;
 mod snapshot;
 mod state;
@@ -69,8 +70,7 @@ use countersign_verify::TrustBundle;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
-use crate::telemetry::Issuance;
-pub(crate) use backing_up::BackedUp;
+pub use backing_up::BackedUp;
 pub use by_hand::HandSigned;
 use cas::Cas;
 use countersign_inventory::Inventory;
@@ -85,14 +85,15 @@ pub use reason::{Act, Reason};
 use record::Unvoided;
 use refusals::Refusals;
 use refused_keys::Refused;
+use series::Issuance;
 use state::State;
-pub(crate) use succession::{Succession, succeed};
+pub use succession::{Succession, succeed};
 use unmaking::Undestroyed;
 pub use values::{
     AuthorityError, AuthorityInfo, CaRequest, Hierarchy, RegistrationRequest, Removed,
     ServerIdentity, Settings, Tiers,
 };
-pub(crate) use waiving::ABSENT;
+pub use waiving::ABSENT;
 pub use waiving::Waiver;
 
 /// How many changes of the CAs a receiver may be behind before it must read everything again.
@@ -163,12 +164,12 @@ impl Authority {
     }
 
     /// What is counted where certificates are made.
-    pub(crate) fn metrics(&self) -> &Issuance {
+    pub fn metrics(&self) -> &Issuance {
         &self.metrics
     }
 
     /// The open streams.
-    pub(crate) fn hub(&self) -> &Arc<Hub> {
+    pub fn hub(&self) -> &Arc<Hub> {
         &self.hub
     }
 
@@ -179,7 +180,7 @@ impl Authority {
     }
 
     /// The key stores.
-    pub(crate) fn keys(&self) -> &Stores {
+    pub fn keys(&self) -> &Stores {
         &self.keys
     }
 
@@ -264,14 +265,14 @@ impl Authority {
     ///
     /// # Errors
     /// A table, or this node's share of it, is at its bound.
-    pub(crate) fn check_room(&self, node: &SpiffeId) -> Result<(), AuthorityError> {
+    pub fn check_room(&self, node: &SpiffeId) -> Result<(), AuthorityError> {
         self.check_voids()?;
         let state = self.read();
         state.keys.check_room(node, &EntitlementId::node())
     }
 
     /// How many keys have a certificate that is valid, or is being made.
-    pub(crate) fn certified_keys(&self) -> usize {
+    pub fn certified_keys(&self) -> usize {
         self.read().keys.len()
     }
 
@@ -298,12 +299,12 @@ impl Authority {
     }
 
     /// How many nodes are known.
-    pub(crate) fn node_count(&self) -> usize {
+    pub fn node_count(&self) -> usize {
         self.read().nodes.count()
     }
 
     /// Whether an ID is that of a known node.
-    pub(crate) fn is_node(&self, id: &SpiffeId) -> bool {
+    pub fn is_node(&self, id: &SpiffeId) -> bool {
         self.read().nodes.contains(id)
     }
 
@@ -326,7 +327,7 @@ impl Authority {
     }
 
     /// The inventory, to read.
-    pub(crate) fn listed(&self) -> RwLockReadGuard<'_, Inventory> {
+    pub fn listed(&self) -> RwLockReadGuard<'_, Inventory> {
         self.inventory
             .read()
             .unwrap_or_else(PoisonError::into_inner)

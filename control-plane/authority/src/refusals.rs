@@ -62,7 +62,7 @@ impl Refusals {
 
 impl Authority {
     /// An authenticated caller was refused: it will be in the log.
-    pub(crate) fn refused(&self, caller: &str, denied: &Denied, now: Timestamp) {
+    pub fn refused(&self, caller: &str, denied: &Denied, now: Timestamp) {
         self.refusals().count(caller, denied.code, now);
     }
 

@@ -14,7 +14,7 @@ use super::AuthorityError;
 
 impl AuthorityError {
     /// Whether there is no room for another key, of all or of one holder, until certificates end.
-    pub(crate) fn is_no_room(&self) -> bool {
+    pub fn is_no_room(&self) -> bool {
         matches!(self, Self::TooManyKeys { .. } | Self::KeyShareTaken { .. })
     }
 }

@@ -13,7 +13,7 @@ use countersign_model::Serial;
 use countersign_registry::{Account, Defaults, Kept};
 
 use super::*;
-use crate::authority::state::State;
+use crate::state::State;
 
 const LINEAGES: usize = 10_000;
 const ON_EACH_NODE: usize = 100;
@@ -76,7 +76,7 @@ fn published(state: &mut State, n: usize, above: &Path) {
 #[test]
 fn lineage_costs_little_in_all_parts_together() {
     alone(
-        "authority::tests::memory::lineage_costs_little_in_all_parts_together",
+        "tests::memory::lineage_costs_little_in_all_parts_together",
         || {
             let defaults = Defaults {
                 ttl: LIFETIME,

@@ -20,7 +20,7 @@ use super::signing::damaged_entry;
 use super::state::State;
 use super::withheld::Withheld;
 use super::{Authority, AuthorityError};
-use crate::telemetry::Phase;
+use crate::series::Phase;
 
 /// A certificate that was signed by hand.
 #[derive(Clone, Debug)]
@@ -75,7 +75,7 @@ impl Authority {
     ///
     /// # Errors
     /// No such registration, an unacceptable key; or the store or the CA is unavailable.
-    pub(crate) async fn sign_by_hand(
+    pub async fn sign_by_hand(
         &self,
         id: &SpiffeId,
         requested: Requested,

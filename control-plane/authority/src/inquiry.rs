@@ -13,15 +13,15 @@ pub(crate) const MAX_HISTORY: usize = 1_000;
 
 /// One certificate, the lineage that it is of, and those before it.
 #[derive(Debug)]
-pub(crate) struct Shown {
-    pub(crate) lineage: Option<Lineage>,
-    pub(crate) certificate: Certificate,
+pub struct Shown {
+    pub lineage: Option<Lineage>,
+    pub certificate: Certificate,
     /// DER; `None` where the signature was lost, or it is void.
-    pub(crate) der: Option<Vec<u8>>,
+    pub der: Option<Vec<u8>>,
     /// Nobody was given it. Remembered while it would be valid.
-    pub(crate) voided: bool,
+    pub voided: bool,
     /// Newest first.
-    pub(crate) history: Vec<Certificate>,
+    pub history: Vec<Certificate>,
 }
 
 impl Authority {
@@ -29,11 +29,7 @@ impl Authority {
     ///
     /// # Errors
     /// Not a certificate of this log, or one whose entry was pruned; the disk.
-    pub(crate) fn certificate(
-        &self,
-        serial: &Serial,
-        history: usize,
-    ) -> Result<Shown, AuthorityError> {
+    pub fn certificate(&self, serial: &Serial, history: usize) -> Result<Shown, AuthorityError> {
         let logged = self.entry_of(serial)?.ok_or_else(|| unknown(serial))?;
         let before = self.history(logged.issuance(), history.min(MAX_HISTORY))?;
         let id = lineage_of(logged.issuance());

@@ -1,19 +1,22 @@
-use super::*;
-use crate::config::Config;
+use countersign_attest::Attestor;
+use countersign_registry::policy::{PathPattern, Rule, Scope};
 
-/// The policy of a configuration with these rules.
-fn policy(rules: &str) -> Policy {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("control-plane.toml");
-    std::fs::write(&file, format!("trust_domain = \"example.org\"\n{rules}")).unwrap();
-    Config::read(&file).unwrap().authority().policy
-}
+use super::*;
 
 fn pay() -> Policy {
-    policy(
-        "[[policy.rule]]\nname = \"pay\"\nnodes = [\"/node/pay/*\"]\nids = [\"/pay/**\"]\n\
-         max_ttl = \"1h\"\nattestor = \"join_token\"\n",
-    )
+    let pattern = |path| vec![PathPattern::parse(path).unwrap()];
+    Policy::new(vec![Rule {
+        name: "pay".to_owned(),
+        scope: Scope::Nodes {
+            nodes: pattern("/node/pay/*"),
+            attestor: Some(Attestor::JoinToken),
+        },
+        ids: pattern("/pay/**"),
+        ttl: MINUTE..=Duration::from_secs(3_600),
+        dns: Vec::new(),
+        owners: Vec::new(),
+        expires_within: None,
+    }])
 }
 
 /// Starts again with another policy.

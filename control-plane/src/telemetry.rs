@@ -3,9 +3,7 @@
 //! Times are absolute Unix timestamps, units are base units, labels are bounded: no SPIFFE ID,
 //! serial or address is one.
 
-mod issuance;
 mod labels;
-mod ops;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -14,18 +12,15 @@ use countersign_admission::{AdmissionSeries, Gates};
 use countersign_discovery::NackReason;
 use countersign_serve::{Counters, ListenerSeries};
 use countersign_telemetry::LogSeries;
+use jiff::Timestamp;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-pub(crate) use issuance::Issuance;
-pub(crate) use labels::{Alarm, Outcome, Phase};
-pub(crate) use ops::Readiness;
+pub(crate) use labels::Outcome;
 
-use crate::authority::SlotState;
-use crate::plane::Plane;
 use labels::{ReasonLabel, ResultLabel, RoleLabel};
 
 /// What every series begins with.
@@ -87,47 +82,56 @@ impl Metrics {
         self.gates.of(ATTESTING)
     }
 
-    /// All series, in the OpenMetrics text format, with the gauges read now.
-    pub(crate) fn scrape(&self, plane: &Plane) -> String {
-        self.read(plane);
-        let mut issuance = Registry::with_prefix(PREFIX);
-        plane.authority.metrics().register(&mut issuance);
-        plane.authority.keys().register(&mut issuance);
+    /// All series, in the OpenMetrics text format: those that are counted here, with the gauges as
+    /// they are now, and those that others count.
+    pub(crate) fn scrape(&self, levels: &Levels, others: impl FnOnce(&mut Registry)) -> String {
+        self.set(levels);
+        let mut counted_elsewhere = Registry::with_prefix(PREFIX);
+        others(&mut counted_elsewhere);
         let mut text = String::new();
         encode_registry(&mut text, &self.registry)
-            .and_then(|()| encode_registry(&mut text, &issuance))
+            .and_then(|()| encode_registry(&mut text, &counted_elsewhere))
             .and_then(|()| encode_eof(&mut text))
             .expect("writing into a string does not fail");
         text
     }
 
-    fn read(&self, plane: &Plane) {
-        let issued = plane.authority.issued_total();
-        self.issued
-            .inner()
-            .store(issued, std::sync::atomic::Ordering::Relaxed);
-        self.gates.read(SIGNING, plane.signing.occupancy());
-        self.gates.read(ATTESTING, plane.attesting.occupancy());
+    fn set(&self, levels: &Levels) {
+        let issued = self.issued.inner();
+        issued.store(levels.issued, std::sync::atomic::Ordering::Relaxed);
+        self.gates.read(SIGNING, levels.signing);
+        self.gates.read(ATTESTING, levels.attesting);
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        self.streams.set(count(plane.hub.connected().len()));
-        self.registrations
-            .set(count(plane.authority.registration_count()));
-        self.nodes.set(count(plane.authority.nodes().len()));
-        self.certified_keys
-            .set(count(plane.authority.certified_keys()));
-        let all = plane.authority.tiers();
-        let tiers = [
-            ("root", all.roots),
-            ("intermediate", all.intermediates),
-            ("issuing", all.issuing),
-        ];
-        for (role, slots) in tiers {
-            if let Some(active) = slots.iter().find(|slot| slot.state == SlotState::Active) {
-                let series = self.ca_not_after.get_or_create(&RoleLabel { role });
-                series.set(active.not_after.as_duration().as_secs_f64());
-            }
+        self.streams.set(count(levels.streams));
+        self.registrations.set(count(levels.registrations));
+        self.nodes.set(count(levels.nodes));
+        self.certified_keys.set(count(levels.certified_keys));
+        for (role, not_after) in &levels.ca_not_after {
+            let series = self.ca_not_after.get_or_create(&RoleLabel { role });
+            series.set(not_after.as_duration().as_secs_f64());
         }
     }
+}
+
+/// What the gauges are set to.
+#[derive(Debug)]
+pub(crate) struct Levels {
+    /// Certificates in the issuance log.
+    pub(crate) issued: u64,
+    /// Open discovery streams.
+    pub(crate) streams: usize,
+    /// Registrations.
+    pub(crate) registrations: usize,
+    /// Nodes that have attested.
+    pub(crate) nodes: usize,
+    /// Keys with a certificate that is valid or being made.
+    pub(crate) certified_keys: usize,
+    /// NotAfter of the active CA, by role.
+    pub(crate) ca_not_after: Vec<(&'static str, Timestamp)>,
+    /// How many recognised callers run, and how many wait.
+    pub(crate) signing: (usize, usize),
+    /// How many attestations run, and how many wait.
+    pub(crate) attesting: (usize, usize),
 }
 
 impl Default for Metrics {

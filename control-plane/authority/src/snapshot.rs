@@ -20,11 +20,7 @@ impl Authority {
     ///
     /// # Errors
     /// The disk; nothing but the time of the next start depends on it.
-    pub(crate) async fn save_inventory(
-        &self,
-        now: Timestamp,
-        is_end: bool,
-    ) -> Result<(), AuthorityError> {
+    pub async fn save_inventory(&self, now: Timestamp, is_end: bool) -> Result<(), AuthorityError> {
         let Some(coverage) = self.coverage(now, is_end).await else {
             return Ok(());
         };

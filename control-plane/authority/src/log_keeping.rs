@@ -23,7 +23,7 @@ impl Authority {
     ///
     /// # Errors
     /// The disk; the entries are durable all the same.
-    pub(crate) async fn publish_log(&self, now: Timestamp) -> Result<(), AuthorityError> {
+    pub async fn publish_log(&self, now: Timestamp) -> Result<(), AuthorityError> {
         let log = Arc::clone(self.log.bytes());
         off_the_runtime(move || log.publish(now)).await
     }
@@ -32,7 +32,7 @@ impl Authority {
     ///
     /// # Errors
     /// The disk.
-    pub(crate) async fn prune_log(&self, now: Timestamp) -> Result<(), AuthorityError> {
+    pub async fn prune_log(&self, now: Timestamp) -> Result<(), AuthorityError> {
         let Some(below) = self.prunable(now)? else {
             return Ok(());
         };

@@ -21,7 +21,7 @@ use tracing::{Instrument, info_span};
 
 use super::withheld::Withheld;
 use super::{Authority, AuthorityError};
-use crate::telemetry::{Alarm, Phase};
+use crate::series::{Alarm, Phase};
 
 impl Authority {
     /// Certifies a key with a CA: prepared and checked for the next coordinate of the log, durable

@@ -32,7 +32,7 @@ use super::scratch::remove_leftovers;
 use super::state::State;
 use super::stored_cas::StoredCa;
 use super::{Authority, AuthorityError, CHANGES, Settings};
-use crate::telemetry::Issuance;
+use crate::series::Issuance;
 
 /// Where the keys are, within the data directory.
 pub(super) const KEYS: &str = "keys";

@@ -14,7 +14,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 
-pub(in crate::authority) fn issuance(index: u64, not_after: i64) -> Issuance {
+pub(crate) fn issuance(index: u64, not_after: i64) -> Issuance {
     let mut spki_sha256 = [0; 32];
     spki_sha256[..8].copy_from_slice(&index.to_be_bytes());
     Issuance {
@@ -41,7 +41,7 @@ fn issued(keys: &mut Keys, count: u64, not_after: i64) {
 #[test]
 fn key_costs_little_while_it_is_remembered() {
     alone(
-        "authority::key_uses::tests::key_costs_little_while_it_is_remembered",
+        "key_uses::tests::key_costs_little_while_it_is_remembered",
         || {
             let (keys, bytes) = kept_by(|| {
                 let mut keys = Keys::default();

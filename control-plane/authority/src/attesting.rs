@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::{AttestedNode, Authority, AuthorityError, ProvenKey};
-use crate::telemetry::Alarm;
+use crate::series::Alarm;
 
 impl Authority {
     /// Whether a join token may be good for a key that is not proven yet: cheap, so that a guess

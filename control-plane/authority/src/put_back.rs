@@ -18,7 +18,7 @@ const MAX_SHOWN: usize = 4;
 impl Authority {
     /// Whether a certificate that a handshake has verified is of this log, and not in it. Reads the
     /// disk, once for each certificate that is in it.
-    pub(crate) fn is_contradicted(&self, serial: &[u8]) -> bool {
+    pub fn is_contradicted(&self, serial: &[u8]) -> bool {
         let Ok(serial) = Serial::from_bytes(serial) else {
             return false;
         };
@@ -30,7 +30,7 @@ impl Authority {
     }
 
     /// The same for a chain that a node shows, which is verified first.
-    pub(crate) fn is_contradicted_by(&self, chain: &[Vec<u8>], now: Timestamp) -> bool {
+    pub fn is_contradicted_by(&self, chain: &[Vec<u8>], now: Timestamp) -> bool {
         let Some((bundle, _)) = self.first_bundle().filter(|_| chain.len() <= MAX_SHOWN) else {
             return false;
         };

@@ -13,7 +13,7 @@ use tracing::error;
 
 use super::put_back::told;
 use super::{Authority, AuthorityError};
-use crate::telemetry::Alarm;
+use crate::series::Alarm;
 
 /// Key in the store.
 pub(super) const DOUBTS: &str = "doubts";
@@ -103,7 +103,7 @@ impl Authority {
     }
 
     /// A node says that it has seen a newer state of this epoch: its word alone stops nothing.
-    pub(crate) fn said_newer(&self, node: &SpiffeId, seen: u64) {
+    pub fn said_newer(&self, node: &SpiffeId, seen: u64) {
         let own = self.stamp().sequence;
         let principal = Principal::identity(node.as_str());
         if self.doubts_mut().say(node, seen) {
@@ -115,7 +115,7 @@ impl Authority {
     }
 
     /// What is in doubt though nothing is stopped by it, for people.
-    pub(crate) fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self) -> Vec<String> {
         let doubts = self.doubts();
         let Some((node, seen)) = doubts.words.first_key_value() else {
             return Vec::new();

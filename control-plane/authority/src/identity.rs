@@ -42,9 +42,9 @@ pub(super) struct Identity {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Predecessor {
     /// Its id, and so that of the serials in it.
-    pub(crate) log_id: u32,
+    pub log_id: u32,
     /// How many of its entries the backup holds.
-    pub(crate) size: u64,
+    pub size: u64,
 }
 
 /// Writes the identity of a new state.
