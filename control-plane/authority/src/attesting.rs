@@ -6,13 +6,13 @@
 
 use countersign_attest::join_token::{self, KnownToken, TokenHash};
 use countersign_attest::nodes::{MAX_NODES, StoredNode};
-use countersign_fleet::Change;
+use countersign_fleet::Event;
 use countersign_inventory::LineageId;
 use countersign_issue::key::PublicKey;
 use countersign_issue::profile::Profile;
 use countersign_model::{EntitlementId, SpiffeId};
 use countersign_refusal::Denied;
-use countersign_store::{Change as Write, Kind, Precondition, StoreError};
+use countersign_store::{Kind, Precondition, StoreError, Write};
 use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -191,7 +191,7 @@ impl Authority {
             state.remember_token(hash, KnownToken { token, seq });
             state.nodes.written(&node, stored, seq)
         };
-        self.announce(seq, [Change::Entitlement(node, EntitlementId::node())]);
+        self.announce(seq, [Event::Entitlement(node, EntitlementId::node())]);
         Ok(attested)
     }
 }

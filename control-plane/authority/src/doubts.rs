@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 use countersign_model::{Serial, SpiffeId};
-use countersign_store::{Change as Write, Kind};
+use countersign_store::{Kind, Write};
 use countersign_telemetry::{Principal, peer_line};
 use serde::{Deserialize, Serialize};
 use tracing::error;

@@ -13,7 +13,7 @@ use countersign_proto::log as entry;
 use countersign_proto::log::entry::What;
 use countersign_refusal::Denied;
 use countersign_registry::rules;
-use countersign_store::{Change as Write, Kind};
+use countersign_store::{Kind, Write};
 use jiff::Timestamp;
 use tracing::{info, warn};
 

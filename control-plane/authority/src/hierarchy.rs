@@ -6,7 +6,7 @@ use std::time::Duration;
 use countersign_ca::authorities::CaRecord;
 use countersign_ca::key::{Condition, StoreKind};
 use countersign_ca::slots::SlotState;
-use countersign_fleet::Change;
+use countersign_fleet::Event;
 use countersign_issue::profile::Tier;
 use countersign_refusal::Denied;
 use jiff::Timestamp;
@@ -48,7 +48,7 @@ impl Authority {
                 Ok(record) => { this.add_issuing(&mut next, now).await }.map(|_| record),
                 Err(error) => Err(error),
             };
-            let replaced = this.replace(made, next, [Change::Authorities], now);
+            let replaced = this.replace(made, next, [Event::Authorities], now);
             let record = replaced.await?;
             info!(key_id = record.key_id, "intermediate rotated");
             Ok(AuthorityInfo::of(&record, SlotState::Active))

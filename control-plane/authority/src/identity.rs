@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use aws_lc_rs::rand;
 use countersign_model::{Seq, Serial};
 use countersign_refusal::Denied;
-use countersign_store::{Change as Write, Entry, Kind, Store};
+use countersign_store::{Entry, Kind, Store, Write};
 use serde::{Deserialize, Serialize};
 
 use super::doubts::{DOUBTS, StoredDoubts};

@@ -8,7 +8,7 @@ use countersign_attest::nodes::NodeKey;
 use countersign_ca::authorities::Path;
 use countersign_ca::log::Logged;
 use countersign_ca::sign::Signed;
-use countersign_fleet::Change;
+use countersign_fleet::Event;
 use countersign_issue::PrepareError;
 use countersign_issue::issuance::Issuance;
 use countersign_issue::profile::Subject;
@@ -274,7 +274,7 @@ impl Authority {
             svid
         };
         self.inventory().issued(&signed);
-        let change = Change::Svid(svid.node.clone(), svid.entitlement.clone());
+        let change = Event::Svid(svid.node.clone(), svid.entitlement.clone());
         self.announce(Seq::default(), [change]);
         Ok(svid)
     }

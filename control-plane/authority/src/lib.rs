@@ -1,7 +1,7 @@
 //! The authority: everything that can change, behind one façade.
 //!
 //! Every write goes through here, is durable in the store before it is seen, and is announced as
-//! a [`Change`]. Reads are lock-light snapshots. `now` is passed in everywhere.
+//! an [`Event`]. Reads are lock-light snapshots. `now` is passed in everywhere.
 
 mod attesting;
 mod backing_up;
@@ -58,7 +58,7 @@ pub use countersign_ca::key::{Condition, StoreKind, StoreState};
 use countersign_ca::log::Log;
 pub use countersign_ca::slots::SlotState;
 use countersign_discovery::Stamp;
-use countersign_fleet::{Change, Hub, NodeRecord};
+use countersign_fleet::{Event, Hub, NodeRecord};
 pub use countersign_issue::profile::ProfileTimes;
 pub use countersign_keys::Pkcs11Settings;
 use countersign_keys::Stores;
@@ -125,7 +125,7 @@ pub struct Authority {
     enrolling: Stripes,
     /// The open streams, which are told of every change.
     hub: Arc<Hub>,
-    changes: broadcast::Sender<Change>,
+    changes: broadcast::Sender<Event>,
     inventory: RwLock<Inventory>,
     refusals: Mutex<Refusals>,
     /// Size of the log when the inventory was last written down.
@@ -175,7 +175,7 @@ impl Authority {
 
     /// Changes of the bundle and the CAs from now on. A receiver that lags must read everything
     /// again.
-    pub fn changes(&self) -> broadcast::Receiver<Change> {
+    pub fn changes(&self) -> broadcast::Receiver<Event> {
         self.changes.subscribe()
     }
 
@@ -344,13 +344,13 @@ impl Authority {
     }
 
     /// Says that the state of this commit can be read now.
-    fn announce(&self, seq: Seq, changes: impl IntoIterator<Item = Change>) {
+    fn announce(&self, seq: Seq, events: impl IntoIterator<Item = Event>) {
         self.sequence.fetch_max(seq.0, Ordering::AcqRel);
-        for change in changes {
-            self.hub.announce(&change);
-            if matches!(change, Change::Bundle | Change::Authorities) {
+        for event in events {
+            self.hub.announce(&event);
+            if matches!(event, Event::Bundle | Event::Authorities) {
                 // Nobody listens before the first listener is up.
-                let _ = self.changes.send(change);
+                let _ = self.changes.send(event);
             }
         }
     }

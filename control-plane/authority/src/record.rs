@@ -13,7 +13,7 @@ use std::sync::{MutexGuard, PoisonError};
 use countersign_model::Seq;
 use countersign_proto::log::Voided;
 use countersign_proto::log::entry::What;
-use countersign_store::{Change as Write, Kind, Precondition, StoreError};
+use countersign_store::{Kind, Precondition, StoreError, Write};
 use countersign_telemetry::{Principal, peer_line};
 use countersign_tlog::LogError;
 use futures_util::future::join_all;

@@ -1,13 +1,13 @@
 //! Adding, updating and removing registrations.
 
-use countersign_fleet::Change;
+use countersign_fleet::Event;
 use countersign_issue::profile::Profile;
 use countersign_model::{EntitlementId, Registration, SpiffeId};
 use countersign_proto::log::Registered;
 use countersign_proto::log::entry::What;
 use countersign_refusal::Denied;
 use countersign_registry::{Kept, Tombstone, rules};
-use countersign_store::{Change as Write, Kind};
+use countersign_store::{Kind, Write};
 use jiff::Timestamp;
 use tracing::info;
 
@@ -116,7 +116,7 @@ impl Authority {
         self.inventory().registered(&kept.registration);
         let key = &kept.registration.key;
         let node = key.node().cloned();
-        self.announce(seq, node.map(|node| Change::Entitlement(node, entitlement)));
+        self.announce(seq, node.map(|node| Event::Entitlement(node, entitlement)));
         info!(spiffe_id = %key.id, node = key.node().map(tracing::field::display), "registered");
         Ok((kept.registration, draft.before.is_some()))
     }

@@ -1,11 +1,11 @@
 //! Taking registrations away: by hand, or because their time has come.
 
-use countersign_fleet::Change;
+use countersign_fleet::Event;
 use countersign_model::Registration;
 use countersign_proto::log::Removed;
 use countersign_proto::log::entry::What;
 use countersign_registry::Tombstone;
-use countersign_store::{Change as Write, Kind};
+use countersign_store::{Kind, Write};
 use jiff::Timestamp;
 use tracing::info;
 
@@ -96,7 +96,7 @@ impl Authority {
         };
         let changes = registrations.iter().filter_map(|gone| {
             let node = gone.key.node()?.clone();
-            Some(Change::Entitlement(node, gone.key.entitlement_id()))
+            Some(Event::Entitlement(node, gone.key.entitlement_id()))
         });
         self.announce(seq, changes);
         for gone in registrations {

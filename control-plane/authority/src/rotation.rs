@@ -9,12 +9,12 @@ use countersign_ca::authorities::CaRecord;
 use countersign_ca::bundle;
 use countersign_ca::key::CaKey;
 use countersign_ca::slots::{SlotError, SlotState, Slots};
-use countersign_fleet::Change;
+use countersign_fleet::Event;
 use countersign_fleet::gate::GateOpen;
 use countersign_issue::not_before;
 use countersign_issue::profile::{Issuer, Profile, Subject, Tier, ca_name};
 use countersign_proto::log::entry::What;
-use countersign_store::{Change as Write, Kind};
+use countersign_store::{Kind, Write};
 use jiff::Timestamp;
 use tracing::info;
 
@@ -65,7 +65,7 @@ impl Authority {
             let _one_at_a_time = this.writing.lock().await;
             let mut next = this.cas().clone();
             let made = this.add_issuing(&mut next, now).await;
-            let replaced = this.replace(made, next, [Change::Authorities], now);
+            let replaced = this.replace(made, next, [Event::Authorities], now);
             let record = replaced.await?;
             info!(key_id = record.key_id, "issuing CA rotated");
             Ok(AuthorityInfo::of(&record, SlotState::Active))
@@ -85,7 +85,7 @@ impl Authority {
             }
             let mut next = this.cas().clone();
             let made = this.add_root(&mut next, Slots::prepare_root, now).await;
-            let replaced = this.replace(made, next, [Change::Bundle], now);
+            let replaced = this.replace(made, next, [Event::Bundle], now);
             let record = replaced.await?;
             info!(key_id = record.key_id, "root prepared");
             Ok(AuthorityInfo::of(&record, SlotState::Prepared))
@@ -116,7 +116,7 @@ impl Authority {
                 return Err(not_valid_yet(&root));
             }
             let made = this.add_below_root(&mut next, now).await;
-            this.replace(made, next, [Change::Authorities], now).await?;
+            this.replace(made, next, [Event::Authorities], now).await?;
             info!(key_id = root.key_id, "root activated");
             Ok(AuthorityInfo::of(&root, SlotState::Active))
         })
@@ -130,7 +130,7 @@ impl Authority {
             Ok(root) => { self.add_below_root(&mut next, now).await }.map(|()| root),
             Err(error) => Err(error),
         };
-        let changes = [Change::Bundle, Change::Authorities];
+        let changes = [Event::Bundle, Event::Authorities];
         let root = self.replace(made, next, changes, now).await?;
         info!(key_id = root.key_id, "root and issuing CA made");
         Ok(())
@@ -226,7 +226,7 @@ impl Authority {
     pub(super) async fn store_cas(
         &self,
         mut next: Cas,
-        changes: impl IntoIterator<Item = Change>,
+        changes: impl IntoIterator<Item = Event>,
         now: Timestamp,
     ) -> Result<(), NotCommitted> {
         next.authorities.prune();

@@ -7,7 +7,7 @@ use countersign_issue::profile::Tier;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use countersign_store::{Change, Kind};
+use countersign_store::{Kind, Write};
 
 /// A CA certificate and its slot, as JSON in the store.
 #[derive(Debug, Serialize, Deserialize)]
@@ -62,13 +62,13 @@ impl StoredCa {
 }
 
 /// What must be written to come from `before` to `after`.
-pub(super) fn changes(before: &Authorities, after: &Authorities) -> Vec<Change> {
+pub(super) fn changes(before: &Authorities, after: &Authorities) -> Vec<Write> {
     let (changed, gone) = after.changed_since(before);
     let put = |(record, state): (&CaRecord, SlotState)| {
         let stored = StoredCa::new(record, state);
-        Change::put(Kind::Authority, record.key_id.clone(), &stored)
+        Write::put(Kind::Authority, record.key_id.clone(), &stored)
     };
-    let remove = |key_id: &str| Change::remove(Kind::Authority, key_id.to_owned());
+    let remove = |key_id: &str| Write::remove(Kind::Authority, key_id.to_owned());
     let put = changed.into_iter().map(put);
     put.chain(gone.into_iter().map(remove)).collect()
 }

@@ -11,7 +11,7 @@ use countersign_ca::log::Log;
 use countersign_model::{Serial, TrustDomain};
 use countersign_proto::log::Restored;
 use countersign_proto::log::entry::What;
-use countersign_store::{Change as Write, DataDir, Entry, Kind, Store};
+use countersign_store::{DataDir, Entry, Kind, Store, Write};
 use countersign_telemetry::{Principal, peer_line};
 use countersign_verify::VerifiedSvid;
 use jiff::Timestamp;

@@ -6,7 +6,7 @@ use countersign_attest::join_token::{self, KnownToken, Token, TokenHash};
 use countersign_model::SpiffeId;
 use countersign_refusal::Denied;
 use countersign_registry::rules;
-use countersign_store::{Change as Write, Kind, Precondition};
+use countersign_store::{Kind, Precondition, Write};
 use jiff::Timestamp;
 use tracing::info;
 

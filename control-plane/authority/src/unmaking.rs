@@ -11,7 +11,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use countersign_ca::key::StoreKind;
 use countersign_ca::sign::Signed;
-use countersign_fleet::Change;
+use countersign_fleet::Event;
 use jiff::Timestamp;
 use tracing::{error, info, warn};
 
@@ -78,7 +78,7 @@ impl Authority {
         &self,
         made: Result<T, AuthorityError>,
         mut next: Cas,
-        changes: impl IntoIterator<Item = Change>,
+        changes: impl IntoIterator<Item = Event>,
         now: Timestamp,
     ) -> Result<T, AuthorityError> {
         let for_it = std::mem::take(&mut next.made);

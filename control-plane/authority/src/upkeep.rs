@@ -3,11 +3,11 @@
 use std::sync::PoisonError;
 
 use countersign_attest::join_token::TokenHash;
-use countersign_fleet::Change;
+use countersign_fleet::Event;
 use countersign_issue::profile::Tier;
 use countersign_model::{Seq, SpiffeId};
 use countersign_registry::Tombstone;
-use countersign_store::{Change as Write, Kind, Precondition, StoreError};
+use countersign_store::{Kind, Precondition, StoreError, Write};
 use jiff::Timestamp;
 use tracing::{info, warn};
 
@@ -93,9 +93,9 @@ impl Authority {
         let roots = self.cas().authorities.of_tier(Tier::Root).len();
         let is_bundle = next.authorities.of_tier(Tier::Root).len() != roots;
         let change = if is_bundle {
-            Change::Bundle
+            Event::Bundle
         } else {
-            Change::Authorities
+            Event::Authorities
         };
         info!(count = dropped.len(), "retired CAs dropped");
         self.replace(Ok(()), next, [change], now).await

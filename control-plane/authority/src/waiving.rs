@@ -16,7 +16,7 @@ use countersign_proto::convert::time::timestamp;
 use countersign_proto::log as entry;
 use countersign_proto::log::entry::What;
 use countersign_refusal::Denied;
-use countersign_store::{Change as Write, Kind};
+use countersign_store::{Kind, Write};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};

@@ -11,7 +11,7 @@ use countersign_model::{EntitlementId, SpiffeId};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::Change;
+use super::Event;
 
 /// Names that wait to be looked at one by one; beyond it everything is looked at.
 const MAX_TOUCHED: usize = 1_024;
@@ -82,13 +82,13 @@ impl Hub {
         lock(&self.seats).keys().cloned().collect()
     }
 
-    /// Wakes whom a change concerns.
-    pub fn announce(&self, change: &Change) {
-        match change {
-            Change::Entitlement(node, id) => self.tell(node, |news| news.entitlement(id)),
-            Change::Svid(node, id) => self.tell(node, |news| news.svid(id)),
-            Change::Bundle => self.tell_all(|news| news.bundle = true),
-            Change::Authorities => {}
+    /// Wakes whom an event concerns.
+    pub fn announce(&self, event: &Event) {
+        match event {
+            Event::Entitlement(node, id) => self.tell(node, |news| news.entitlement(id)),
+            Event::Svid(node, id) => self.tell(node, |news| news.svid(id)),
+            Event::Bundle => self.tell_all(|news| news.bundle = true),
+            Event::Authorities => {}
         }
     }
 
@@ -188,11 +188,11 @@ mod tests {
     async fn a_change_wakes_its_own_node_alone() {
         let hub = Arc::new(Hub::default());
         let (a, b) = (hub.join(&node("a")), hub.join(&node("b")));
-        hub.announce(&Change::Entitlement(node("a"), EntitlementId::node()));
+        hub.announce(&Event::Entitlement(node("a"), EntitlementId::node()));
         let news = a.news().await;
         assert_eq!((news.entitlements.len(), news.everything), (1, false));
         assert!(b.news().now_or_never().is_none());
-        hub.announce(&Change::Bundle);
+        hub.announce(&Event::Bundle);
         assert!(a.news().await.bundle && b.news().await.bundle);
     }
 
@@ -201,8 +201,8 @@ mod tests {
         let hub = Arc::new(Hub::default());
         let a = hub.join(&node("a"));
         for _ in 0..3 {
-            hub.announce(&Change::Svid(node("a"), EntitlementId::node()));
-            hub.announce(&Change::Bundle);
+            hub.announce(&Event::Svid(node("a"), EntitlementId::node()));
+            hub.announce(&Event::Bundle);
         }
         let news = a.news().await;
         assert_eq!((news.svids.len(), news.bundle), (1, true));
@@ -215,7 +215,7 @@ mod tests {
         let a = hub.join(&node("a"));
         let name = |n: usize| EntitlementId::parse(&format!("reg-{n:032x}")).unwrap();
         for n in 0..=MAX_TOUCHED {
-            hub.announce(&Change::Entitlement(node("a"), name(n)));
+            hub.announce(&Event::Entitlement(node("a"), name(n)));
         }
         let news = a.news().await;
         assert_eq!((news.everything, news.entitlements.len()), (true, 0));

@@ -30,7 +30,7 @@ const MAX_ENDPOINTS: usize = 16_384;
 
 /// What changed, so that exactly the streams that see it wake.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum Event {
     /// One entitlement of a node: new, changed or taken away.
     Entitlement(SpiffeId, EntitlementId),
     /// A new SVID was published.

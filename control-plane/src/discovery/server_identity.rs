@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_fleet::Change;
+use countersign_fleet::Event;
 use countersign_model::{Lifetime, nap};
 use countersign_verify::BundleSet;
 use countersign_verify::tls::{
@@ -87,7 +87,7 @@ impl ServerTls {
     }
 
     /// Keeps identity and bundle fresh. `changes` began before the first renewal.
-    pub(crate) async fn keep(self, mut lifetime: Option<Lifetime>, mut changes: Receiver<Change>) {
+    pub(crate) async fn keep(self, mut lifetime: Option<Lifetime>, mut changes: Receiver<Event>) {
         let mut retry = lifetime.is_none().then_some(RETRY);
         loop {
             let timer = retry.unwrap_or_else(|| self.nap(lifetime.as_ref()));
@@ -96,15 +96,15 @@ impl ServerTls {
                     retry.is_some() || self.nap(lifetime.as_ref()).is_zero()
                 }
                 change = changes.recv() => match change {
-                    Ok(Change::Authorities) | Err(RecvError::Lagged(_)) => {
+                    Ok(Event::Authorities) | Err(RecvError::Lagged(_)) => {
                         self.trust.install(bundles(&self.authority));
                         true
                     }
-                    Ok(Change::Bundle) => {
+                    Ok(Event::Bundle) => {
                         self.trust.install(bundles(&self.authority));
                         false
                     }
-                    Ok(Change::Entitlement(..) | Change::Svid(..)) => false,
+                    Ok(Event::Entitlement(..) | Event::Svid(..)) => false,
                     Err(RecvError::Closed) => return,
                 },
             };

@@ -1,4 +1,4 @@
-//! Entries, changes and preconditions.
+//! Entries, writes and preconditions.
 
 use countersign_model::Seq;
 use serde::Serialize;
@@ -93,7 +93,7 @@ impl Entry {
 
 /// One value that a commit writes or removes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct Write {
     /// What is changed.
     pub kind: Kind,
     /// Its key among those of its kind.
@@ -102,7 +102,7 @@ pub struct Change {
     pub value: Option<String>,
 }
 
-impl Change {
+impl Write {
     /// Writes `value` under `key`.
     pub fn put(kind: Kind, key: impl Into<String>, value: &impl Serialize) -> Self {
         let value = serde_json::to_string(value).expect("our records are plain JSON");

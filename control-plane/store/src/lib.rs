@@ -1,6 +1,6 @@
 //! The store is a commit log: state lives in memory, and this makes it durable.
 //!
-//! [`Store::commit`] writes changes under preconditions and returns its place in the order, only
+//! [`Store::commit`] makes writes under preconditions and returns its place in the order, only
 //! after they are on disk (SQLite in WAL mode with `synchronous=FULL`). One writer task owns the
 //! writing connection and commits whatever waits in its queue with one fsync. Nothing here knows
 //! what a value means. Certificates are not here: they are in the issuance log.
@@ -24,7 +24,7 @@ use sqlx::{ConnectOptions, SqlSafeStr};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 pub use data_dir::{DataDir, DataDirError};
-pub use entry::{Change, Entry, Kind, Precondition};
+pub use entry::{Entry, Kind, Precondition, Write};
 use writer::{Job, Writer};
 
 /// Most jobs that wait for the writer. A caller beyond that waits for its turn to queue.
@@ -33,7 +33,7 @@ const WRITER_QUEUE: usize = 1_024;
 pub const DATABASE: &str = "state.db";
 /// Key of what is written to see whether the disk takes anything.
 const TRIAL: &str = "trial";
-/// Most changes that one read returns.
+/// Most writes that one read returns.
 const ROWS_PER_READ: i64 = 1_000;
 
 /// Why a read or write came to nothing. Nothing of it was kept.
@@ -93,15 +93,15 @@ impl Store {
         Ok((store, newest))
     }
 
-    /// Writes `changes` if every precondition holds, all or nothing, durable on return.
+    /// Makes `writes` if every precondition holds, all or nothing, durable on return.
     pub async fn commit(
         &self,
-        changes: Vec<Change>,
+        writes: Vec<Write>,
         preconditions: Vec<Precondition>,
     ) -> Result<Seq, StoreError> {
         let (reply, answer) = oneshot::channel();
         let job = Job::Commit {
-            changes,
+            writes,
             preconditions,
             reply,
         };
@@ -113,7 +113,7 @@ impl Store {
     /// a write.
     pub async fn try_again(&self) {
         if self.refused.is_refusing() && !self.is_stopped() {
-            let trial = Change::put(Kind::Meta, TRIAL, &true);
+            let trial = Write::put(Kind::Meta, TRIAL, &true);
             // How it ends is known to the writer.
             let _ = self.commit(vec![trial], Vec::new()).await;
         }
@@ -159,7 +159,7 @@ impl Store {
         dead_code,
         reason = "what a second replica follows; tested here, used with PostgreSQL"
     )]
-    pub async fn changes_after(&self, seq: Seq) -> Result<Vec<(Seq, Change)>, StoreError> {
+    pub async fn changes_after(&self, seq: Seq) -> Result<Vec<(Seq, Write)>, StoreError> {
         let mut reader = self.reader.lock().await;
         let rows = sqlx::query(
             "SELECT seq, kind, key, value FROM changes WHERE seq > ? ORDER BY id LIMIT ?",
@@ -168,7 +168,7 @@ impl Store {
         .bind(ROWS_PER_READ)
         .fetch_all(&mut *reader)
         .await?;
-        rows.iter().map(Change::from_row).collect()
+        rows.iter().map(Write::from_row).collect()
     }
 
     /// Whether the writer ended after an input/output error.

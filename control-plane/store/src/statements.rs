@@ -3,17 +3,17 @@
 use countersign_model::Seq;
 use sqlx::sqlite::SqliteConnection;
 
-use super::{Change, Precondition, signed};
+use super::{Precondition, Write, signed};
 
-/// How many of the newest commits keep their changes.
+/// How many of the newest commits keep their writes.
 const RETAINED_COMMITS: u64 = 100_000;
-/// Old changes are removed once in so many commits.
+/// Old writes are removed once in so many commits.
 const TRIM_EVERY: u64 = 1_024;
 
-/// Writes `changes` as commit `seq` where every precondition holds; whether they do.
+/// Makes `writes` as commit `seq` where every precondition holds; whether they do.
 pub(super) async fn commit(
     seq: Seq,
-    changes: &[Change],
+    writes: &[Write],
     preconditions: &[Precondition],
     connection: &mut SqliteConnection,
 ) -> Result<bool, sqlx::Error> {
@@ -22,8 +22,8 @@ pub(super) async fn commit(
             return Ok(false);
         }
     }
-    for change in changes {
-        write(seq, change, connection).await?;
+    for write in writes {
+        make(seq, write, connection).await?;
     }
     Ok(true)
 }
@@ -45,16 +45,16 @@ async fn holds(
     Ok(found == expected)
 }
 
-async fn write(
+async fn make(
     seq: Seq,
-    change: &Change,
+    write: &Write,
     connection: &mut SqliteConnection,
 ) -> Result<(), sqlx::Error> {
-    match &change.value {
+    match &write.value {
         Some(value) => {
             sqlx::query("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)")
-                .bind(change.kind.as_str())
-                .bind(&change.key)
+                .bind(write.kind.as_str())
+                .bind(&write.key)
                 .bind(value)
                 .bind(signed(seq.0))
                 .execute(&mut *connection)
@@ -62,23 +62,23 @@ async fn write(
         }
         None => {
             sqlx::query("DELETE FROM entries WHERE kind = ? AND key = ?")
-                .bind(change.kind.as_str())
-                .bind(&change.key)
+                .bind(write.kind.as_str())
+                .bind(&write.key)
                 .execute(&mut *connection)
                 .await?;
         }
     }
     sqlx::query("INSERT INTO changes (seq, kind, key, value) VALUES (?, ?, ?, ?)")
         .bind(signed(seq.0))
-        .bind(change.kind.as_str())
-        .bind(&change.key)
-        .bind(&change.value)
+        .bind(write.kind.as_str())
+        .bind(&write.key)
+        .bind(&write.value)
         .execute(connection)
         .await?;
     Ok(())
 }
 
-/// Removes the changes of old commits, now and then.
+/// Removes the writes of old commits, now and then.
 pub(super) async fn trim(
     newest: Seq,
     connection: &mut SqliteConnection,

@@ -32,14 +32,14 @@ impl Fault {
         let (Self::Refuse(kind) | Self::StopBefore(kind) | Self::StopAfter(kind)) = self else {
             return false;
         };
-        changes(job, kind)
+        writes(job, kind)
     }
 }
 
-/// Whether a commit changes something of this kind.
-fn changes(job: &Job, kind: Kind) -> bool {
+/// Whether a commit writes something of this kind.
+fn writes(job: &Job, kind: Kind) -> bool {
     match job {
-        Job::Commit { changes, .. } => changes.iter().any(|change| change.kind == kind),
+        Job::Commit { writes, .. } => writes.iter().any(|write| write.kind == kind),
         Job::Flush { .. } => false,
     }
 }
@@ -124,7 +124,7 @@ impl Gate {
 
     async fn pass(&self, job: &Job) {
         let kind = *self.is_shut.lock().unwrap();
-        if kind.is_some_and(|kind| changes(job, kind)) {
+        if kind.is_some_and(|kind| writes(job, kind)) {
             self.arrived.add_permits(1);
             self.opened.acquire().await.unwrap().forget();
         }

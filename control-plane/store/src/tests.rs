@@ -6,8 +6,8 @@ async fn open(path: &Path) -> (DataDir, Store, Seq) {
     (dir, store, newest)
 }
 
-fn put(key: &str, value: u32) -> Change {
-    Change::put(Kind::Token, key, &value)
+fn put(key: &str, value: u32) -> Write {
+    Write::put(Kind::Token, key, &value)
 }
 
 #[test]
@@ -39,12 +39,12 @@ async fn commits_are_ordered_and_found_again() {
         .await
         .unwrap();
     let second = store
-        .commit(vec![Change::remove(Kind::Token, "a")], Vec::new())
+        .commit(vec![Write::remove(Kind::Token, "a")], Vec::new())
         .await
         .unwrap();
     assert!(first < second);
     let after = store.changes_after(first).await.unwrap();
-    assert_eq!(after, [(second, Change::remove(Kind::Token, "a"))]);
+    assert_eq!(after, [(second, Write::remove(Kind::Token, "a"))]);
     assert_eq!(store.changes_after(Seq(0)).await.unwrap().len(), 3);
     drop((store, dir));
 

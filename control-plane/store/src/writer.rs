@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::settling::SETTLE_WITHIN;
 use super::statements::{commit, trim};
-use super::{Change, Precondition, StoreError, connect};
+use super::{Precondition, StoreError, Write, connect};
 
 /// Most jobs that share a transaction.
 const BATCH: usize = 256;
@@ -42,7 +42,7 @@ type Reply = oneshot::Sender<Result<Seq, StoreError>>;
 #[derive(Debug)]
 pub(super) enum Job {
     Commit {
-        changes: Vec<Change>,
+        writes: Vec<Write>,
         preconditions: Vec<Precondition>,
         reply: Reply,
     },
@@ -262,10 +262,10 @@ impl Job {
     ) -> Result<bool, (sqlx::Error, Reply)> {
         match self {
             Self::Commit {
-                changes,
+                writes,
                 preconditions,
                 reply,
-            } => match commit(seq, &changes, &preconditions, connection).await {
+            } => match commit(seq, &writes, &preconditions, connection).await {
                 Ok(done) => {
                     let answer = if done {
                         Ok(seq)

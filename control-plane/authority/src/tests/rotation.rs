@@ -1,4 +1,4 @@
-use countersign_fleet::Change;
+use countersign_fleet::Event;
 use countersign_fleet::gate::GateOpen;
 
 use super::super::SlotState;
@@ -18,7 +18,7 @@ async fn new_issuing_ca_leaves_the_bundle_alone() {
     let bundle = plane.authority.bundle();
     let mut changes = plane.authority.changes();
     let active = plane.authority.rotate_issuing(after(1)).await.unwrap();
-    assert_eq!(changes.try_recv().unwrap(), Change::Authorities);
+    assert_eq!(changes.try_recv().unwrap(), Event::Authorities);
     assert_eq!(plane.authority.bundle().0.version(), bundle.0.version());
     assert_eq!(plane.authority.bundle().1, bundle.1);
     let after_it = plane.enrol(&node, &EntitlementId::node()).await;
@@ -41,7 +41,7 @@ async fn key_that_cannot_be_destroyed_hides_no_rotation() {
     std::fs::create_dir(&old).unwrap();
     let mut changes = plane.authority.changes();
     let made = plane.authority.rotate_issuing(after(1)).await.unwrap();
-    assert_eq!(changes.try_recv().unwrap(), Change::Authorities);
+    assert_eq!(changes.try_recv().unwrap(), Event::Authorities);
     assert_eq!(plane.authority.authorities().1[0].key_id, made.key_id);
 }
 

@@ -10,7 +10,7 @@ use countersign_proto::log::Refused;
 use countersign_proto::log::entry::What;
 use countersign_refusal::Denied;
 use countersign_registry::{Kept, authorize};
-use countersign_store::{Change as Write, Kind};
+use countersign_store::{Kind, Write};
 use futures_util::FutureExt as _;
 use rcgen::CertificateParams;
 

@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::{Fate, Job, Writer};
 use crate::statements::commit;
-use crate::{Change, Kind, StoreError, TRIAL, signed, unsigned};
+use crate::{Kind, StoreError, TRIAL, Write, signed, unsigned};
 
 /// How long the callers of an undecided batch wait before the writer stops for good.
 pub(super) const SETTLE_WITHIN: Duration = Duration::from_secs(3_600);
@@ -57,7 +57,7 @@ impl Writer {
             .await?;
         let (found, newest) = find(before, batch, &mut transaction).await?;
         let next = Seq(newest.max(batch).0 + 1);
-        let trial = [Change::put(Kind::Meta, TRIAL, &true)];
+        let trial = [Write::put(Kind::Meta, TRIAL, &true)];
         commit(next, &trial, &[], &mut transaction).await?;
         transaction.commit().await?;
         Ok((found, next))

@@ -85,9 +85,9 @@ fn text(path: &Path) -> &str {
 }
 
 /// The first take many pages of the log, and the others few, so that they come close to its end.
-fn numbered(n: usize) -> Change {
+fn numbered(n: usize) -> Write {
     let length = if n < FIRST_LARGE { LARGE } else { 1 };
-    Change::put(Kind::Token, n.to_string(), &"x".repeat(length))
+    Write::put(Kind::Token, n.to_string(), &"x".repeat(length))
 }
 
 async fn keys(store: &Store) -> Vec<usize> {
@@ -139,7 +139,7 @@ async fn commit_without_an_index_is_settled_with_room() {
     let store = Arc::new(cramped.open().await);
     let filled = tokio::time::timeout(BOUND, until_undecided(&store)).await;
     let (mut kept, undecided_key, undecided) = filled.unwrap();
-    let other = vec![Change::put(Kind::Token, "other", &1)];
+    let other = vec![Write::put(Kind::Token, "other", &1)];
     let refused = tokio::time::timeout(BOUND, store.commit(other, Vec::new())).await;
     let refused = refused.expect("who comes later is not held up");
     assert!(matches!(refused, Err(StoreError::Batch(_))), "{refused:?}");
@@ -152,7 +152,7 @@ async fn commit_without_an_index_is_settled_with_room() {
     assert!(!matches!(answer, Err(StoreError::Stopped)));
     kept.extend(answer.is_ok().then_some(undecided_key));
     assert_eq!(keys(&store).await, kept, "as it was answered");
-    let later = vec![Change::put(Kind::Token, MOST.to_string(), &1)];
+    let later = vec![Write::put(Kind::Token, MOST.to_string(), &1)];
     store.commit(later, Vec::new()).await.unwrap();
     assert!(!store.refused().is_refusing());
     drop(store);
@@ -176,9 +176,9 @@ async fn commit_that_stays_undecided_stops_the_writer() {
     let stopped = async {
         for n in 0..MOST {
             let (reply, answer) = tokio::sync::oneshot::channel();
-            let (changes, preconditions) = (vec![numbered(n)], Vec::new());
+            let (writes, preconditions) = (vec![numbered(n)], Vec::new());
             let job = Job::Commit {
-                changes,
+                writes,
                 preconditions,
                 reply,
             };
@@ -201,7 +201,7 @@ async fn what_is_on_the_disk_decides() {
     let temporary = tempfile::tempdir().unwrap();
     let dir = DataDir::open(&temporary.path().join("cp")).unwrap();
     let (store, _) = Store::open(&dir).await.unwrap();
-    let put = |key: &str| vec![Change::put(Kind::Token, key, &1)];
+    let put = |key: &str| vec![Write::put(Kind::Token, key, &1)];
     let before = store.commit(put("1"), Vec::new()).await.unwrap();
     let batch = store.commit(put("2"), Vec::new()).await.unwrap();
     let path = dir.path().join(DATABASE);
