@@ -1,5 +1,8 @@
 //! Issuing: the one path from an attested node and a proven key to a published SVID.
 
+mod manual;
+mod steps;
+
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,11 +26,14 @@ use tracing::info_span;
 use zeroize::Zeroizing;
 
 use super::published::Holder;
-use super::signing::damaged_entry;
 use super::state::State;
-use super::withheld::Withheld;
+use super::undelivered::Undelivered;
 use super::{AttestedNode, Authority, AuthorityError, ProvenKey, PublishedSvid, ServerIdentity};
 use crate::series::Phase;
+
+pub use manual::ManualCertificate;
+pub(super) use manual::ManualRecords;
+pub(super) use steps::{damaged_entry, is_published};
 
 /// Lifetime of the control plane's own SVID, where an issuing CA lives long enough.
 const SERVER_TTL: Duration = Duration::from_secs(3_600);
@@ -111,10 +117,10 @@ impl Authority {
             self.write().keys.release(&spki_sha256);
         }
         let signed = outcome?;
-        let withheld = Withheld::of(signed.issuance());
+        let undelivered = Undelivered::of(signed.issuance());
         let published = self.publish(node, signed, now);
         if published.is_err() {
-            self.withhold(withheld, now).await;
+            self.void_undelivered(undelivered, now).await;
         }
         published
     }
@@ -138,7 +144,7 @@ impl Authority {
         let chain = self.presented(&signed);
         match &chain {
             Ok(_) => self.inventory().issued(&signed),
-            Err(_) => self.withhold(Withheld::of(issuance), now).await,
+            Err(_) => self.void_undelivered(Undelivered::of(issuance), now).await,
         }
         Ok(ServerIdentity {
             lifetime: Lifetime {

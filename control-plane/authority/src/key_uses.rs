@@ -6,6 +6,8 @@
 //! a bound as well, so that no rate fills the memory: beyond it no key is taken. Each holder has a
 //! share of it, so that none takes it all.
 
+pub(super) mod shares;
+
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 
@@ -18,8 +20,8 @@ use countersign_registry::Authorized;
 use jiff::Timestamp;
 
 use super::AuthorityError;
-use super::key_shares::{Holder, KeyTable, Shares};
-use super::withheld::{Voids, Withheld};
+use super::undelivered::{Undelivered, Voids};
+use shares::{Holder, KeyTable, Shares};
 
 /// Most keys that are certified or being certified at once: 36 for each of 100,000 lineages. The
 /// hash table that holds so many has 2^22 places of 65 bytes, 273 MB.
@@ -287,14 +289,14 @@ impl Keys {
     }
 
     /// The certificate for a claimed key will be given to nobody.
-    pub(super) fn withhold(&mut self, withheld: &Withheld) {
-        let claimed = self.release(withheld.spki_sha256());
-        self.voids.note(withheld, claimed, &mut self.shares);
+    pub(super) fn undelivered(&mut self, undelivered: &Undelivered) {
+        let claimed = self.release(undelivered.spki_sha256());
+        self.voids.note(undelivered, claimed, &mut self.shares);
     }
 
     /// A void certificate was found in the log, with what its key was claimed for.
-    pub(super) fn found_void(&mut self, withheld: &Withheld, used: Option<KeyUse>) {
-        self.voids.note(withheld, used, &mut self.shares);
+    pub(super) fn found_void(&mut self, undelivered: &Undelivered, used: Option<KeyUse>) {
+        self.voids.note(undelivered, used, &mut self.shares);
     }
 
     /// Whether the certificate at a log index is void, as long as it would be valid.

@@ -5,7 +5,6 @@
 
 mod attesting;
 mod backing_up;
-mod by_hand;
 mod cas;
 mod clock_check;
 mod disk;
@@ -17,7 +16,6 @@ mod identity;
 mod importing;
 mod inquiry;
 mod issuing;
-mod key_shares;
 mod key_uses;
 mod listing;
 mod log_keeping;
@@ -34,18 +32,17 @@ mod restoring;
 mod rotation;
 mod scratch;
 pub mod series;
-mod signing;
 mod snapshot;
 mod state;
 mod stored_cas;
 mod succession;
 mod tokens;
+mod undelivered;
 mod unfinished;
 mod unmaking;
 mod upkeep;
 mod values;
 mod waiving;
-mod withheld;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{
@@ -71,12 +68,12 @@ use jiff::Timestamp;
 use tokio::sync::broadcast;
 
 pub use backing_up::BackedUp;
-pub use by_hand::HandSigned;
 use cas::Cas;
 use countersign_inventory::Inventory;
 use doubts::Doubts;
 pub use evicting::{Evicted, Eviction};
 use identity::Predecessor;
+pub use issuing::ManualCertificate;
 use issuing::Stripes;
 pub use listing::ListedNode;
 pub use log_keeping::Retention;

@@ -3,7 +3,7 @@
 //! The entry is durable first, then the change is committed; nothing is acknowledged before both.
 //! A change that a crash or a failed commit takes away is voided by a later entry, so that a reader
 //! of the log never takes an intention for a fact. Such changes happen one at a time. Certificates
-//! that nobody was given are voided in the same way ([`super::withheld`]). Which changes a crash took
+//! that nobody was given are voided in the same way ([`super::undelivered`]). Which changes a crash took
 //! away is found at a start ([`super::unfinished`]).
 
 use std::collections::BTreeSet;

@@ -119,7 +119,7 @@ impl State {
         let entitlement = registration.key.entitlement_id();
         let end = match registration.key.node() {
             Some(node) => self.published.last_end(node, &entitlement),
-            None => self.signed_by_hand.last_end(&entitlement),
+            None => self.manual.last_end(&entitlement),
         };
         end.filter(|end| *end > now)
     }

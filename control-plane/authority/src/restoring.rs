@@ -14,7 +14,7 @@ use countersign_proto::log::{Opened, Registered};
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::signing::{damaged_entry, is_published};
+use super::issuing::{damaged_entry, is_published};
 use super::unfinished::{Unfinished, older_than_log};
 use super::{Authority, AuthorityError, PublishedSvid};
 

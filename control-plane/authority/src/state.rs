@@ -13,7 +13,7 @@ use countersign_registry::{Defaults, Policy, Registry};
 use jiff::Timestamp;
 
 use super::PublishedSvid;
-use super::by_hand::SignedByHand;
+use super::issuing::ManualRecords;
 use super::key_uses::Keys;
 use super::published::Holder;
 use super::waiving::Waivers;
@@ -28,7 +28,7 @@ pub(super) struct State {
     pub(super) expected_nodes: HashMap<SpiffeId, usize>,
     pub(super) published: Published,
     pub(super) keys: Keys,
-    pub(super) signed_by_hand: SignedByHand,
+    pub(super) manual: ManualRecords,
     pub(super) bans: Bans,
     pub(super) waivers: Waivers,
 }
@@ -42,7 +42,7 @@ impl State {
             expected_nodes: HashMap::new(),
             published: Published::default(),
             keys: Keys::default(),
-            signed_by_hand: SignedByHand::default(),
+            manual: ManualRecords::default(),
             bans: Bans::default(),
             waivers: Waivers::default(),
         }

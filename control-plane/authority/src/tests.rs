@@ -2,7 +2,6 @@
 
 mod attesting;
 mod backup;
-mod by_hand;
 mod certificates;
 mod ending;
 mod evicting;
@@ -13,6 +12,7 @@ mod hanging;
 mod hierarchy;
 mod keys;
 mod log;
+mod manual;
 mod memory;
 mod nodes;
 mod older;

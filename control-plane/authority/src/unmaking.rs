@@ -3,7 +3,7 @@
 //! A change works on a copy of the CAs. Until that is stored, the copy names every key that was
 //! made for it: where the change fails, each is destroyed in its key store and its certificate is
 //! void. Where the store cannot say whether it kept the change, nothing is destroyed: the next
-//! start knows ([`super::withheld`]). A key that its store does not destroy now is
+//! start knows ([`super::undelivered`]). A key that its store does not destroy now is
 //! tried again with every tick, and where its certificate is in the log also by the next starts.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use tracing::{error, info, warn};
 
 use super::cas::{Cas, HeldKey};
-use super::withheld::Withheld;
+use super::undelivered::Undelivered;
 use super::{Authority, AuthorityError};
 
 /// Most keys whose destruction is tried again; of others the log alone knows.
@@ -108,7 +108,8 @@ impl Authority {
             let index = signed.as_ref().map(|it| it.issuance().serial.index());
             self.destroy_key(held.store, held.key.key_id(), index);
             if let Some(signed) = signed {
-                self.withhold(Withheld::of(signed.issuance()), now).await;
+                self.void_undelivered(Undelivered::of(signed.issuance()), now)
+                    .await;
             }
         }
     }

@@ -124,7 +124,7 @@ impl Authority {
         waivers.iter().for_each(|it| state.waivers.remove(it));
         state.published.forget_expired(now);
         state.keys.forget_expired(now);
-        state.signed_by_hand.forget_expired(now);
+        state.manual.forget_expired(now);
         drop(state);
         self.inventory().forget_expired(now);
         Ok(())

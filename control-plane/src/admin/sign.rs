@@ -26,7 +26,7 @@ pub(super) async fn by_hand(
     let now = plane.clock.now();
     let requested = Requested::read(&request.csr);
     let requested = requested.map_err(|error| unreadable(plane, operator, error))?;
-    let signed = plane.authority.sign_by_hand(&id, requested, now).await;
+    let signed = plane.authority.sign_manually(&id, requested, now).await;
     let signed = signed.map_err(|error| {
         if let AuthorityError::Denied(denied) = &error {
             tracing::warn!(spiffe_id = %id, %operator, code = denied.code, reason = %denied, "signing refused");

@@ -18,7 +18,7 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
             ),
             ("control-plane/src/admin/sign.rs", &["signing refused"]),
             (
-                "control-plane/authority/src/by_hand.rs",
+                "control-plane/authority/src/issuing/manual.rs",
                 &["certificate signed by hand"],
             ),
             (

@@ -187,10 +187,19 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         "MAX_KEYS",
         "keys_beyond_the_bound_are_refused_before_the_log",
         &[
-            ("control-plane/authority/src/key_shares.rs", "KeyTable.0"),
-            ("control-plane/authority/src/key_shares.rs", "Shares.held"),
+            (
+                "control-plane/authority/src/key_uses/shares.rs",
+                "KeyTable.0",
+            ),
+            (
+                "control-plane/authority/src/key_uses/shares.rs",
+                "Shares.held",
+            ),
             ("control-plane/authority/src/state.rs", "Published.by_node"),
-            ("control-plane/authority/src/by_hand.rs", "SignedByHand.0"),
+            (
+                "control-plane/authority/src/issuing/manual.rs",
+                "ManualRecords.0",
+            ),
         ],
     ),
     (
@@ -221,7 +230,7 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         "MAX_VOIDS",
         "voids_beyond_the_bound_are_forgotten",
         &[(
-            "control-plane/authority/src/withheld.rs",
+            "control-plane/authority/src/undelivered.rs",
             "Voids.certificates",
         )],
     ),

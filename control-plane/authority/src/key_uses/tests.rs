@@ -77,7 +77,7 @@ fn void_ends_though_no_key_does() {
     let mut keys = Keys::default();
     issued(&mut keys, 1, 120);
     let void = issuance(1, 60);
-    keys.found_void(&Withheld::of(&void), Some(KeyUse::of(&void)));
+    keys.found_void(&Undelivered::of(&void), Some(KeyUse::of(&void)));
     keys.forget_expired(at(60));
     assert!(keys.is_void(1), "valid to the end of its last second");
     keys.forget_expired(at(61));
@@ -97,7 +97,7 @@ enum Step {
     Renew(u8),
     Release(u8),
     /// One of so many seconds is given to nobody.
-    Withhold(u8, i64),
+    Undelivered(u8, i64),
     /// A start finds a certificate of a holder in the log.
     Find(u8, u8, i64),
     /// It is void.
@@ -113,7 +113,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (key.clone(), life.clone()).prop_map(|(key, life)| Step::Issue(key, life)),
         2 => key.clone().prop_map(Step::Renew),
         1 => key.clone().prop_map(Step::Release),
-        2 => (key.clone(), life.clone()).prop_map(|(key, life)| Step::Withhold(key, life)),
+        2 => (key.clone(), life.clone()).prop_map(|(key, life)| Step::Undelivered(key, life)),
         1 => (key.clone(), holder.clone(), life.clone())
             .prop_map(|(key, holder, life)| Step::Find(key, holder, life)),
         1 => (key, holder, life)
@@ -167,10 +167,10 @@ impl Run {
                     self.keys.release(&[key; 32]).unwrap();
                 }
             }
-            Step::Withhold(key, life) => {
+            Step::Undelivered(key, life) => {
                 if let Some(holder) = self.claimed.remove(&key) {
                     let issuance = self.issuance(key, holder, life);
-                    self.keys.withhold(&Withheld::of(&issuance));
+                    self.keys.undelivered(&Undelivered::of(&issuance));
                 }
             }
             Step::Find(key, holder, life) => {
@@ -182,7 +182,7 @@ impl Run {
             Step::FindVoid(key, holder, life) => {
                 let void = self.issuance(key, holder, life);
                 let used = Some(KeyUse::of(&void));
-                self.keys.found_void(&Withheld::of(&void), used);
+                self.keys.found_void(&Undelivered::of(&void), used);
             }
             Step::Time(seconds) => {
                 self.second += seconds;

@@ -1,6 +1,6 @@
 //! The share that one holder has of the table of keys.
 
-use super::by_hand::{by_hand, sign};
+use super::manual::{by_hand, sign};
 use super::*;
 
 /// A share that is soon taken.

@@ -14,7 +14,7 @@ use countersign_store::{Kind, Write};
 use futures_util::FutureExt as _;
 use rcgen::CertificateParams;
 
-use super::super::HandSigned;
+use super::super::ManualCertificate;
 use super::log::{everything, told};
 use super::signing::watched;
 use super::*;
@@ -294,10 +294,10 @@ fn request(pair: &KeyPair) -> Requested {
     Requested::read(params.serialize_request(pair).unwrap().der()).unwrap()
 }
 
-async fn sign(plane: &Plane, pair: &KeyPair) -> Result<HandSigned, AuthorityError> {
+async fn sign(plane: &Plane, pair: &KeyPair) -> Result<ManualCertificate, AuthorityError> {
     let authority = &plane.authority;
     authority
-        .sign_by_hand(&id("/plc"), request(pair), after(1))
+        .sign_manually(&id("/plc"), request(pair), after(1))
         .await
 }
 
@@ -319,7 +319,7 @@ async fn by_hand_right_that_ends_under_way_leaves_no_certificate() {
     assert_eq!(plane.authority.log.signature(from).unwrap(), None);
     let removed = |plane: &Plane| {
         let state = plane.authority.read();
-        state.signed_by_hand.last_end(&plc.key.entitlement_id())
+        state.manual.last_end(&plc.key.entitlement_id())
     };
     assert_eq!(removed(&plane), None, "nothing outlives a removal");
     let plane = plane.crash(after(1)).await;

@@ -17,21 +17,21 @@ use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
 
 use super::Authority;
-use super::key_shares::{KeyTable, Shares};
 use super::key_uses::KeyUse;
+use super::key_uses::shares::{KeyTable, Shares};
 
 /// Most void certificates that are remembered; beyond it the oldest is forgotten.
 const MAX_VOIDS: usize = 65_536;
 
 /// A certificate that nobody will be given.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Withheld {
+pub(super) struct Undelivered {
     index: u64,
     end: Timestamp,
     spki_sha256: [u8; 32],
 }
 
-impl Withheld {
+impl Undelivered {
     pub(super) fn of(issuance: &Issuance) -> Self {
         Self {
             index: issuance.serial.index(),
@@ -56,12 +56,12 @@ impl Withheld {
 
 impl Authority {
     /// Nobody will be given this certificate: it is void here at once, and in the log by an entry.
-    pub(super) async fn withhold(&self, withheld: Withheld, now: Timestamp) {
-        let Withheld { index, .. } = withheld;
+    pub(super) async fn void_undelivered(&self, undelivered: Undelivered, now: Timestamp) {
+        let Undelivered { index, .. } = undelivered;
         // First, so that nothing that is written down meanwhile speaks for this entry.
         self.unvoided().indexes.insert(index);
-        self.write().keys.withhold(&withheld);
-        let principal = Principal::part("withheld certificates");
+        self.write().keys.undelivered(&undelivered);
+        let principal = Principal::part("undelivered certificates");
         peer_line!(
             INFO,
             principal,
@@ -79,11 +79,11 @@ impl Authority {
     /// A certificate that is void was found in the log.
     pub(super) fn restore_void(&self, issuance: &Issuance, now: Timestamp) {
         if issuance.not_after >= now {
-            let withheld = Withheld::of(issuance);
+            let undelivered = Undelivered::of(issuance);
             // Nobody claims the key of a CA or of the listener.
             let is_claimed = EntitlementId::parse(&issuance.entitlement).is_some();
             let used = is_claimed.then(|| KeyUse::of(issuance));
-            self.write().keys.found_void(&withheld, used);
+            self.write().keys.found_void(&undelivered, used);
         }
     }
 
@@ -92,7 +92,7 @@ impl Authority {
     pub(super) fn restore_voids(&self, voids: &[Void], now: Timestamp) {
         let mut state = self.write();
         let live = voids.iter().filter(|void| void.not_after >= now);
-        live.for_each(|void| state.keys.found_void(&Withheld::found(void), None));
+        live.for_each(|void| state.keys.found_void(&Undelivered::found(void), None));
     }
 
     /// A crash came between the certificate of a CA and the commit that makes it one, or the
@@ -120,12 +120,17 @@ pub(super) struct Voids {
 
 impl Voids {
     /// Remembers a certificate, and for whom its key was claimed: it counts in that holder's share.
-    pub(super) fn note(&mut self, withheld: &Withheld, used: Option<KeyUse>, shares: &mut Shares) {
-        let Withheld {
+    pub(super) fn note(
+        &mut self,
+        undelivered: &Undelivered,
+        used: Option<KeyUse>,
+        shares: &mut Shares,
+    ) {
+        let Undelivered {
             index,
             end,
             spki_sha256,
-        } = *withheld;
+        } = *undelivered;
         self.first_end.note(end);
         self.certificates.insert(index, (end, spki_sha256));
         if let Some(used) = used {
@@ -216,7 +221,7 @@ mod tests {
     fn noted(voids: &mut Voids, shares: &mut Shares, index: u64) {
         let issuance = issuance(index, 60);
         voids.note(
-            &Withheld::of(&issuance),
+            &Undelivered::of(&issuance),
             Some(KeyUse::of(&issuance)),
             shares,
         );
@@ -254,7 +259,7 @@ mod tests {
             ..issuance(1, 30)
         };
         voids.note(
-            &Withheld::of(&shorter),
+            &Undelivered::of(&shorter),
             Some(KeyUse::of(&shorter)),
             &mut shares,
         );
@@ -266,7 +271,7 @@ mod tests {
             ..issuance(2, 90)
         };
         voids.note(
-            &Withheld::of(&longer),
+            &Undelivered::of(&longer),
             Some(KeyUse::of(&longer)),
             &mut shares,
         );

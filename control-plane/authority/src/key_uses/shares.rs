@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use countersign_model::tables::give_back;
 use sha2::{Digest, Sha256};
 
-use super::AuthorityError;
-use super::key_uses::KeyUse;
+use super::KeyUse;
+use crate::AuthorityError;
 
 /// Most keys of one holder that are certified, being certified or void at once: one each second
 /// for an hour and more. A sidecar that renews in time has two. The counts of a million holders
@@ -19,11 +19,11 @@ const MAX_KEYS_OF_ONE: u32 = 4_096;
 
 /// A node, or nobody where it is signed by hand, and the entitlement: a hash of both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Holder([u8; 16]);
+pub(crate) struct Holder([u8; 16]);
 
 impl Holder {
     /// An empty node is nobody.
-    pub(super) fn of(node: &str, entitlement: &str) -> Self {
+    pub(crate) fn of(node: &str, entitlement: &str) -> Self {
         let mut hash = Sha256::new();
         for part in [node, entitlement] {
             hash.update(part);
@@ -36,7 +36,7 @@ impl Holder {
 
 /// How many keys each holder has; one that has none is not listed.
 #[derive(Debug)]
-pub(super) struct Shares {
+pub(crate) struct Shares {
     held: HashMap<Holder, u32>,
     /// See [`MAX_KEYS_OF_ONE`].
     most: u32,
@@ -56,7 +56,7 @@ impl Shares {
     ///
     /// # Errors
     /// It has its share.
-    pub(super) fn check(&self, holder: &Holder) -> Result<(), AuthorityError> {
+    pub(crate) fn check(&self, holder: &Holder) -> Result<(), AuthorityError> {
         let held = self.held.get(holder).copied().unwrap_or_default();
         if held >= self.most {
             return Err(AuthorityError::KeyShareTaken { most: self.most });
@@ -80,42 +80,42 @@ impl Shares {
     }
 
     /// Gives back the room that is no longer needed.
-    pub(super) fn give_back(&mut self) {
+    pub(crate) fn give_back(&mut self) {
         give_back(&mut self.held);
     }
 
     /// Takes another bound than [`MAX_KEYS_OF_ONE`].
     #[cfg(test)]
-    pub(super) fn take_at_most(&mut self, most: u32) {
+    pub(crate) fn take_at_most(&mut self, most: u32) {
         self.most = most;
     }
 
     /// How many keys each holder has.
     #[cfg(test)]
-    pub(super) fn held(&self) -> &HashMap<Holder, u32> {
+    pub(crate) fn held(&self) -> &HashMap<Holder, u32> {
         &self.held
     }
 }
 
 /// Keys and what each is used for, by SHA-256 of the SubjectPublicKeyInfo.
 #[derive(Debug, Default)]
-pub(super) struct KeyTable(HashMap<[u8; 32], KeyUse>);
+pub(crate) struct KeyTable(HashMap<[u8; 32], KeyUse>);
 
 impl KeyTable {
-    pub(super) fn get(&self, spki_sha256: &[u8; 32]) -> Option<&KeyUse> {
+    pub(crate) fn get(&self, spki_sha256: &[u8; 32]) -> Option<&KeyUse> {
         self.0.get(spki_sha256)
     }
 
-    pub(super) fn values(&self) -> impl Iterator<Item = &KeyUse> {
+    pub(crate) fn values(&self) -> impl Iterator<Item = &KeyUse> {
         self.0.values()
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Puts a key in the place of what it was used for before.
-    pub(super) fn insert(&mut self, spki_sha256: [u8; 32], used: KeyUse, shares: &mut Shares) {
+    pub(crate) fn insert(&mut self, spki_sha256: [u8; 32], used: KeyUse, shares: &mut Shares) {
         shares.add(used.holder());
         if let Some(before) = self.0.insert(spki_sha256, used) {
             shares.subtract(before.holder());
@@ -123,14 +123,14 @@ impl KeyTable {
     }
 
     /// Takes a key out.
-    pub(super) fn remove(&mut self, spki_sha256: &[u8; 32], shares: &mut Shares) -> Option<KeyUse> {
+    pub(crate) fn remove(&mut self, spki_sha256: &[u8; 32], shares: &mut Shares) -> Option<KeyUse> {
         let gone = self.0.remove(spki_sha256)?;
         shares.subtract(gone.holder());
         Some(gone)
     }
 
     /// Takes out what is not left, and gives the room back.
-    pub(super) fn retain(&mut self, is_left: impl Fn(&KeyUse) -> bool, shares: &mut Shares) {
+    pub(crate) fn retain(&mut self, is_left: impl Fn(&KeyUse) -> bool, shares: &mut Shares) {
         self.0.retain(|_, used| {
             let stays = is_left(used);
             if !stays {
@@ -143,7 +143,7 @@ impl KeyTable {
 
     /// For how many keys there is room.
     #[cfg(test)]
-    pub(super) fn capacity(&self) -> usize {
+    pub(crate) fn capacity(&self) -> usize {
         self.0.capacity()
     }
 }

@@ -19,14 +19,14 @@ use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use tracing::{Instrument, info_span};
 
-use super::withheld::Withheld;
-use super::{Authority, AuthorityError};
 use crate::series::{Alarm, Phase};
+use crate::undelivered::Undelivered;
+use crate::{Authority, AuthorityError};
 
 impl Authority {
     /// Certifies a key with a CA: prepared and checked for the next coordinate of the log, durable
     /// there, then signed.
-    pub(super) async fn signed(
+    pub(crate) async fn signed(
         &self,
         subject: Box<Subject>,
         spki: &[u8],
@@ -68,7 +68,7 @@ impl Authority {
         stands: impl FnOnce(&Issuance) -> Result<(), Denied>,
         now: Timestamp,
     ) -> Result<Signed, AuthorityError> {
-        let withheld = Withheld::of(logged.issuance());
+        let undelivered = Undelivered::of(logged.issuance());
         let signed = match stands(logged.issuance()) {
             Ok(()) => {
                 let sign = || sign(logged, key);
@@ -78,14 +78,14 @@ impl Authority {
         };
         match &signed {
             Ok(signed) => self.keep(signed),
-            Err(_) => self.withhold(withheld, now).await,
+            Err(_) => self.void_undelivered(undelivered, now).await,
         }
         signed
     }
 
     /// Certifies a key with the active issuing CA. `stands` is asked again whether it may be, when
     /// the certificate is in the log.
-    pub(super) async fn issue(
+    pub(crate) async fn issue(
         &self,
         subject: Box<Subject>,
         spki: &[u8],
@@ -108,7 +108,7 @@ impl Authority {
     }
 
     /// The certificate of a log entry; its signature is made again where a crash took it away.
-    pub(super) fn signed_again(&self, logged: Logged) -> Result<Signed, AuthorityError> {
+    pub(crate) fn signed_again(&self, logged: Logged) -> Result<Signed, AuthorityError> {
         let logged = match self.log.signed_before(logged)? {
             Ok(signed) => return Ok(signed),
             Err(logged) => logged,
@@ -120,7 +120,7 @@ impl Authority {
     }
 
     /// What the holder of a certificate presents: leaf first, root not included.
-    pub(super) fn presented(
+    pub(crate) fn presented(
         &self,
         signed: &Signed,
     ) -> Result<Vec<CertificateDer<'static>>, AuthorityError> {
@@ -130,7 +130,7 @@ impl Authority {
     }
 
     /// What stands above a certificate, root not included.
-    pub(super) fn above(&self, signed: &Signed) -> Result<Path, AuthorityError> {
+    pub(crate) fn above(&self, signed: &Signed) -> Result<Path, AuthorityError> {
         let above = self.cas().path(&signed.issuance().issuer);
         above.ok_or_else(no_issuer)
     }
@@ -160,15 +160,15 @@ impl Authority {
     }
 }
 
-pub(super) fn damaged_entry() -> AuthorityError {
+pub(crate) fn damaged_entry() -> AuthorityError {
     AuthorityError::Unavailable("a log entry is damaged".to_owned())
 }
 
-pub(super) fn no_issuer() -> AuthorityError {
+pub(crate) fn no_issuer() -> AuthorityError {
     AuthorityError::Unavailable("the issuing CA is not there".to_owned())
 }
 
 /// Whether a certificate is one that is published to a node.
-pub(super) fn is_published(signed: &Logged) -> bool {
+pub(crate) fn is_published(signed: &Logged) -> bool {
     signed.issuance().profile == Profile::Svid
 }

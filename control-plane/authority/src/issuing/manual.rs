@@ -16,15 +16,15 @@ use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use tracing::{info, info_span};
 
-use super::signing::damaged_entry;
-use super::state::State;
-use super::withheld::Withheld;
-use super::{Authority, AuthorityError};
+use super::steps::damaged_entry;
 use crate::series::Phase;
+use crate::state::State;
+use crate::undelivered::Undelivered;
+use crate::{Authority, AuthorityError};
 
 /// A certificate that was signed by hand.
 #[derive(Clone, Debug)]
-pub struct HandSigned {
+pub struct ManualCertificate {
     /// The identity.
     pub id: SpiffeId,
     /// Its serial.
@@ -37,7 +37,7 @@ pub struct HandSigned {
 
 /// What was signed by hand, by registration.
 #[derive(Debug, Default)]
-pub(super) struct SignedByHand(HashMap<EntitlementId, Last>);
+pub(crate) struct ManualRecords(HashMap<EntitlementId, Last>);
 
 #[derive(Debug)]
 struct Last {
@@ -47,7 +47,7 @@ struct Last {
     end: Timestamp,
 }
 
-impl SignedByHand {
+impl ManualRecords {
     fn note(&mut self, entitlement: &EntitlementId, index: u64, end: Timestamp) {
         let last = self.0.entry(entitlement.clone());
         let last = last.or_insert(Last { index, end });
@@ -61,11 +61,11 @@ impl SignedByHand {
     }
 
     /// The latest NotAfter of all that were signed.
-    pub(super) fn last_end(&self, entitlement: &EntitlementId) -> Option<Timestamp> {
+    pub(crate) fn last_end(&self, entitlement: &EntitlementId) -> Option<Timestamp> {
         Some(self.0.get(entitlement)?.end)
     }
 
-    pub(super) fn forget_expired(&mut self, now: Timestamp) {
+    pub(crate) fn forget_expired(&mut self, now: Timestamp) {
         self.0.retain(|_, last| last.end >= now);
     }
 }
@@ -75,23 +75,23 @@ impl Authority {
     ///
     /// # Errors
     /// No such registration, an unacceptable key; or the store or the CA is unavailable.
-    pub async fn sign_by_hand(
+    pub async fn sign_manually(
         &self,
         id: &SpiffeId,
         requested: Requested,
         now: Timestamp,
-    ) -> Result<HandSigned, AuthorityError> {
+    ) -> Result<ManualCertificate, AuthorityError> {
         let id = id.clone();
         self.to_the_end(async move |this| this.sign_now(&id, &requested, now).await)
             .await
     }
 
-    pub(super) async fn sign_now(
+    pub(crate) async fn sign_now(
         &self,
         id: &SpiffeId,
         requested: &Requested,
         now: Timestamp,
-    ) -> Result<HandSigned, AuthorityError> {
+    ) -> Result<ManualCertificate, AuthorityError> {
         let authorized = self.may_sign(id, now)?;
         let _one_at_a_time = self.enrolling.lock(None, authorized.entitlement()).await;
         let spki_sha256 = requested.spki_sha256();
@@ -104,7 +104,7 @@ impl Authority {
             }
             self.write().keys.renew(spki_sha256, &authorized, now)?;
         }
-        let newest = self.read().signed_by_hand.newest(authorized.entitlement());
+        let newest = self.read().manual.newest(authorized.entitlement());
         let subject = Box::new(self.subject(authorized).renewing(newest));
         // The right may go while the entry is made durable.
         let stands = |issuance: &Issuance| stands(&self.read(), id, issuance, now);
@@ -116,7 +116,8 @@ impl Authority {
         let svid = match self.give_by_hand(id, &signed, now) {
             Ok(svid) => svid,
             Err(error) => {
-                self.withhold(Withheld::of(signed.issuance()), now).await;
+                self.void_undelivered(Undelivered::of(signed.issuance()), now)
+                    .await;
                 return Err(error);
             }
         };
@@ -152,7 +153,7 @@ impl Authority {
         id: &SpiffeId,
         signed: &Signed,
         now: Timestamp,
-    ) -> Result<HandSigned, AuthorityError> {
+    ) -> Result<ManualCertificate, AuthorityError> {
         let svid = self.hand_out(id, signed)?;
         {
             let mut state = self.write();
@@ -164,13 +165,17 @@ impl Authority {
     }
 
     /// What was signed by hand before a restart.
-    pub(super) fn restore_signed(&self, issuance: &Issuance) -> Result<(), AuthorityError> {
+    pub(crate) fn restore_signed(&self, issuance: &Issuance) -> Result<(), AuthorityError> {
         note_signed(&mut self.write(), issuance)
     }
 
-    fn hand_out(&self, id: &SpiffeId, signed: &Signed) -> Result<HandSigned, AuthorityError> {
+    fn hand_out(
+        &self,
+        id: &SpiffeId,
+        signed: &Signed,
+    ) -> Result<ManualCertificate, AuthorityError> {
         let issuance = signed.issuance();
-        Ok(HandSigned {
+        Ok(ManualCertificate {
             id: id.clone(),
             serial: issuance.serial,
             chain: self.presented(signed)?,
@@ -186,7 +191,7 @@ impl Authority {
 fn note_signed(state: &mut State, issuance: &Issuance) -> Result<(), AuthorityError> {
     let entitlement = EntitlementId::parse(&issuance.entitlement).ok_or_else(damaged_entry)?;
     let (index, end) = (issuance.serial.index(), issuance.not_after);
-    state.signed_by_hand.note(&entitlement, index, end);
+    state.manual.note(&entitlement, index, end);
     state.keys.issued(issuance);
     Ok(())
 }

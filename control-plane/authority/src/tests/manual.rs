@@ -4,7 +4,7 @@ use rcgen::{CertificateParams, PublicKeyData as _, SanType};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::super::HandSigned;
+use super::super::ManualCertificate;
 use super::*;
 
 pub(super) fn by_hand(workload: &str) -> Registration {
@@ -26,11 +26,11 @@ pub(super) async fn sign(
     workload: &str,
     pair: &KeyPair,
     secs: i64,
-) -> Result<HandSigned, AuthorityError> {
+) -> Result<ManualCertificate, AuthorityError> {
     let requested = request(pair);
     plane
         .authority
-        .sign_by_hand(&id(workload), requested, after(secs))
+        .sign_manually(&id(workload), requested, after(secs))
         .await
 }
 
@@ -83,7 +83,7 @@ async fn by_hand_goes_to_no_node() {
 }
 
 /// What was signed: the signature itself may be made again.
-fn said(signed: &HandSigned) -> Vec<u8> {
+fn said(signed: &ManualCertificate) -> Vec<u8> {
     let (_, leaf) = X509Certificate::from_der(&signed.chain[0]).unwrap();
     leaf.tbs_certificate.as_ref().to_vec()
 }
