@@ -6,8 +6,8 @@
 use anyhow::Result;
 use countersign_benches::issuance::prepared::key;
 use countersign_benches::issuance::primitive::{Primitive, prepared};
+use countersign_benches::steps::Steps;
 use countersign_benches::{Contestant, compare};
-use countersign_control_plane::doors::steps::Steps;
 use rcgen::{KeyPair, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize};
 
 /// As in the control plane, so that what is compared allocates alike.

@@ -6,14 +6,11 @@
 //! state changes; the RPC handlers (`discovery`, `admin`) only convert and call it. [`app`] wires
 //! the parts, `plane` is what they share while they run.
 
-mod admin;
+pub mod admin;
 pub mod app;
-pub mod cli;
 pub mod clock;
 pub mod config;
 mod discovery;
-#[doc(hidden)]
-pub mod doors;
 pub mod lifecycle;
 mod ops;
 pub mod pipeline;

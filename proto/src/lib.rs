@@ -48,6 +48,13 @@ pub const ENTITLEMENT_TYPE: &str = "type.googleapis.com/countersign.v1.Entitleme
 /// Trailer of a RESOURCE_EXHAUSTED: milliseconds after which the call is worth trying again (gRPC
 /// proposal A6, server pushback).
 pub const RETRY_PUSHBACK: &str = "grpc-retry-pushback-ms";
+/// Metadata key of the stable code of a refusal by the admin API.
+pub const CODE_KEY: &str = "countersign-code";
+/// Metadata key of what mends such a refusal.
+pub const REMEDY_KEY: &str = "countersign-remedy";
+/// Name of all consumers together that are not connected, where a waiver names one. The name of one
+/// begins with the ID of its node.
+pub const ABSENT_CONSUMERS: &str = "every absent consumer";
 /// Most keys of one [`EnrolRequest`](mesh::EnrolRequest).
 pub const MAX_ENROLMENTS: usize = 100;
 /// TLS exporter label that binds a key proof to its session.

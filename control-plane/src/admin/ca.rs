@@ -1,12 +1,13 @@
 //! The CAs and their key stores, as operators see them; requests and imports of intermediates.
 
 use countersign_proto::admin as wire;
+use countersign_proto::convert::time::timestamp;
 use rustls_pki_types::CertificateDer;
 use tonic::Status;
 
-use super::{Operator, convert, described, invalid, refused, waivers};
+use super::{Operator, described, invalid, refused, waivers};
 use crate::plane::Plane;
-use countersign_authority::Tiers;
+use countersign_authority::{AuthorityInfo, Tiers};
 
 /// Most certificates in one import.
 const MAX_CERTIFICATES: usize = 8;
@@ -23,9 +24,9 @@ pub(super) fn status(plane: &Plane) -> wire::CaStatusResponse {
     let (waiting, now) = (plane.waiting_for(), plane.clock.now());
     let waivers = plane.authority.waivers(now).into_iter();
     wire::CaStatusResponse {
-        roots: roots.iter().map(convert::authority).collect(),
-        intermediates: intermediates.iter().map(convert::authority).collect(),
-        issuing: issuing.iter().map(convert::authority).collect(),
+        roots: roots.iter().map(authority).collect(),
+        intermediates: intermediates.iter().map(authority).collect(),
+        issuing: issuing.iter().map(authority).collect(),
         bundle_version: bundle.map_or_else(String::new, |(it, _)| it.version().to_owned()),
         waiting_for: waiting.names,
         waiting_for_more: waiting.more,
@@ -76,7 +77,7 @@ pub(super) async fn import(
     plane.fleet.touch();
     let waiting = plane.waiting_for();
     Ok(wire::ImportCaResponse {
-        intermediate: Some(convert::authority(&imported)),
+        intermediate: Some(authority(&imported)),
         waiting_for: waiting.names,
         waiting_for_more: waiting.more,
     })
@@ -88,4 +89,21 @@ pub(super) fn no_root_yet() -> Status {
         "no_root",
         "see countersign ca status",
     )
+}
+
+/// Writes an authority.
+fn authority(it: &AuthorityInfo) -> wire::Authority {
+    wire::Authority {
+        key_id: it.key_id.clone(),
+        subject: it.subject.clone(),
+        state: it.state.as_str().to_owned(),
+        not_before: Some(timestamp(it.not_before)),
+        not_after: Some(timestamp(it.not_after)),
+        issued_by: it.issued_by.clone(),
+        serial: it.serial.clone(),
+        store: it
+            .store
+            .map_or_else(|| "external".to_owned(), |store| store.to_string()),
+        renew_by: it.renew_by.map(timestamp),
+    }
 }

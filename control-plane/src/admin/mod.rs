@@ -6,10 +6,10 @@
 mod backup;
 mod ca;
 mod certificates;
-pub(crate) mod convert;
 mod nodes;
 mod operator;
 mod oversize;
+pub mod registration;
 mod rotate;
 mod sign;
 mod status;
@@ -19,9 +19,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use countersign_model::SpiffeId;
-use countersign_proto::admin as wire;
 use countersign_proto::admin::admin_server::{Admin, AdminServer};
 use countersign_proto::convert::time::{read_duration, timestamp};
+use countersign_proto::{CODE_KEY, REMEDY_KEY, admin as wire};
 use countersign_serve::limits::MAX_MESSAGE_BYTES;
 use countersign_serve::messages::{MessageBounds, Shares};
 use countersign_serve::unix::UnixPeer;
@@ -34,11 +34,6 @@ use crate::plane::Plane;
 use countersign_authority::{Act, AuthorityError, Reason};
 use operator::Operator;
 use oversize::Described;
-
-/// Metadata key of a refusal's stable code.
-pub(crate) const CODE_KEY: &str = "countersign-code";
-/// Metadata key of what mends a refusal.
-pub(crate) const REMEDY_KEY: &str = "countersign-remedy";
 
 /// Answers operators.
 #[derive(Debug)]
@@ -126,13 +121,13 @@ impl Admin for AdminService {
         let operator = Operator::of(&request);
         let asked = request.into_inner().registration.unwrap_or_default();
         let now = self.plane.clock.now();
-        let asked = convert::registration_request(asked, now)?;
+        let asked = registration::read(asked, now)?;
         let registered = self.plane.authority.register(asked, now);
         let (registration, updated) = registered
             .await
             .map_err(|error| self.refused(operator, &error))?;
         Ok(Response::new(wire::RegisterResponse {
-            registration: Some(convert::registration(&registration)),
+            registration: Some(registration::written(&registration)),
             updated,
         }))
     }
@@ -157,7 +152,7 @@ impl Admin for AdminService {
             removed: removed
                 .registrations
                 .iter()
-                .map(convert::registration)
+                .map(registration::written)
                 .collect(),
             valid_until: removed.valid_until.map(timestamp),
         }))
@@ -172,7 +167,7 @@ impl Admin for AdminService {
         let items = registrations.iter();
         Ok(Response::new(wire::ListResponse {
             items: items
-                .map(|(it, refusal)| convert::judged(it, refusal.as_ref()))
+                .map(|(it, refusal)| registration::judged(it, refusal.as_ref()))
                 .collect(),
         }))
     }

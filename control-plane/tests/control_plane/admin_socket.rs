@@ -27,7 +27,7 @@ async fn as_nobody(plane: &Plane) -> Output {
     );
     let binary = plane.folder().join("countersign");
     if !binary.exists() {
-        copy_program(env!("CARGO_BIN_EXE_countersign"), &binary);
+        copy_program(countersign(), &binary);
     }
     open_to_all(&binary);
     let mut command = Command::new(binary);
@@ -81,7 +81,7 @@ async fn an_operator_sends_nothing_to_a_squatter() {
         .unwrap();
     let mut said = BufReader::new(squatter.stdout.take().unwrap()).lines();
     assert_eq!(said.next_line().await.unwrap().unwrap(), "listening");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    let mut command = Command::new(countersign());
     command.args(["--json", "ca", "rotate-root", "--admin-socket"]);
     let command = command.arg(shared.join("cp/admin.sock")).output();
     let refused = tokio::time::timeout(BOUND, command).await.unwrap().unwrap();
@@ -120,7 +120,7 @@ async fn a_token_file_is_its_owners_alone() {
 async fn the_socket_is_named_by_flag_before_variable() {
     let plane = Plane::start().await;
     let run = async |variable: &Path, flag: Option<&Path>| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        let mut command = Command::new(countersign());
         command
             .arg("list")
             .env("COUNTERSIGN_ADMIN_SOCKET", variable);

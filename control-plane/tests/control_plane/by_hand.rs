@@ -293,7 +293,7 @@ async fn the_same_request_is_answered_alike() {
 async fn a_request_flows_through_pipes() {
     let (plane, folder) = plane_with_plc().await;
     let request = openssl(folder.path(), "plc", &format!("{P256} -subj /CN=x")).await;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    let mut command = Command::new(countersign());
     command.args([
         "sign",
         "--id",

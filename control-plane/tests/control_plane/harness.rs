@@ -4,8 +4,8 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use countersign_control_plane::app::{self, Running, StartError};
@@ -164,7 +164,7 @@ impl Plane {
     }
 
     fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+        let mut command = Command::new(countersign());
         command.arg("--admin-socket").arg(self.socket());
         command.args(line.split_whitespace()).kill_on_drop(true);
         command
@@ -312,10 +312,22 @@ fn is_held(directory: &Path) -> bool {
     files.any(|file| file.starts_with(&directory))
 }
 
+/// The operator's command line, a program of another package.
+pub(crate) fn countersign() -> &'static Path {
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+        let found = countersign_programs::find("countersign");
+        found.unwrap_or_else(|missing| panic!("{missing}"))
+    });
+    &PROGRAM
+}
+
 /// Copies a program so that another user can start it. Another process writes it: a child that a
 /// test beside us starts meanwhile would keep our descriptor open, and the program busy.
-pub(crate) fn copy_program(from: &str, to: &Path) {
-    let copied = std::process::Command::new("cp").arg(from).arg(to).status();
+pub(crate) fn copy_program(from: impl AsRef<Path>, to: &Path) {
+    let copied = std::process::Command::new("cp")
+        .arg(from.as_ref())
+        .arg(to)
+        .status();
     assert!(copied.unwrap().success());
 }
 

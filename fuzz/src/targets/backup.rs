@@ -3,19 +3,20 @@
 use std::fs;
 use std::path::Path;
 
-use countersign_control_plane::doors::readers;
+use countersign_backup::{FORMAT, Manifest, Pack, unpack};
+use jiff::Timestamp;
 
 /// What is taken is what was packed, and whatever comes: nothing lands beside the folder.
 pub fn run(data: &[u8]) -> bool {
     let outer = tempfile::tempdir().expect("a folder can be made");
     let folder = outer.path().join("restored");
     fs::create_dir(&folder).expect("the folder is ours");
-    let taken = readers::unpack(data, &folder);
+    let taken = unpack(data, &folder);
     let beside = fs::read_dir(outer.path())
         .expect("the folder is ours")
         .count();
     assert_eq!(beside, 1, "something left its folder");
-    if taken.is_some() {
+    if taken.is_ok() {
         let database = fs::read(folder.join("state.db")).ok();
         let log = fs::read(folder.join("log/checkpoint")).ok();
         assert_eq!(
@@ -24,7 +25,7 @@ pub fn run(data: &[u8]) -> bool {
         );
     }
     assert!(has_no_links(&folder));
-    taken.is_some()
+    taken.is_ok()
 }
 
 fn has_no_links(folder: &Path) -> bool {
@@ -41,6 +42,19 @@ const LOG: &[u8] = b"checkpoint";
 
 /// A database and a log.
 pub fn seeds() -> Vec<Vec<u8>> {
-    let files = [("state.db", DATABASE), ("log/checkpoint", LOG)];
-    vec![readers::packed(&files)]
+    let mut pack = Pack::new(Vec::new());
+    for (name, bytes) in [("state.db", DATABASE), ("log/checkpoint", LOG)] {
+        pack.bytes(bytes, name).expect("memory takes it");
+    }
+    let manifest = Manifest {
+        format: FORMAT,
+        trust_domain: "example.org".to_owned(),
+        epoch: 1,
+        log_id: 1 << 20,
+        log_size: 0,
+        made_at: Timestamp::UNIX_EPOCH,
+        with_keys: false,
+        files: Default::default(),
+    };
+    vec![pack.finish(manifest).expect("memory takes it")]
 }

@@ -1,16 +1,16 @@
 //! The operator's list of blocked keys.
 
-use countersign_control_plane::doors::readers;
+use countersign_issue::key::block_list::BlockList;
 
 use super::material::texts;
 
 /// No list names more keys than it has lines.
 pub fn run(data: &[u8]) -> bool {
-    let taken = readers::blocked_keys(data);
-    if let Some(count) = taken {
-        assert!(count <= data.split(|byte| *byte == b'\n').count());
+    let taken = BlockList::read(data);
+    if let Ok(list) = &taken {
+        assert!(list.count() <= data.split(|byte| *byte == b'\n').count());
     }
-    taken.is_some()
+    taken.is_ok()
 }
 
 /// With comments, notes and line ends of another system.

@@ -1,6 +1,7 @@
 //! Certification requests, DER and PEM.
 
-use countersign_control_plane::doors::readers;
+use countersign_issue::key::PublicKey;
+use countersign_issue::request::Requested;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, PublicKeyData, SanType};
 
 use super::material::KEYS;
@@ -8,15 +9,13 @@ use super::material::KEYS;
 /// Nobody certifies a key that did not sign: what is taken is one of the keys that did. The text of a
 /// PEM block may change and say the same; every byte of a DER request is signed.
 pub fn run(data: &[u8]) -> bool {
-    let taken = readers::request(data);
-    if let Some(spki) = &taken {
-        assert!(
-            KEYS.iter()
-                .any(|key| key.subject_public_key_info() == *spki)
-        );
-        assert_eq!(readers::public_key(spki).as_ref(), Some(spki));
+    let taken = Requested::read(data);
+    if let Ok(requested) = &taken {
+        let spki = requested.spki();
+        assert!(KEYS.iter().any(|key| key.subject_public_key_info() == spki));
+        assert!(PublicKey::read(spki).is_ok_and(|key| key.spki() == spki));
     }
-    taken.is_some()
+    taken.is_ok()
 }
 
 /// Of each kind of key, with names and extensions that do not count; one of them as PEM.

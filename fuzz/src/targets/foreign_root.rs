@@ -2,8 +2,10 @@
 
 use std::sync::LazyLock;
 
-use countersign_control_plane::doors::readers;
+use countersign_ca::import::{Expected, judge};
+use countersign_model::TrustDomain;
 use rcgen::{CertifiedIssuer, KeyPair, PublicKeyData};
+use rustls_pki_types::CertificateDer;
 
 use super::material::{KEYS, authority, now};
 
@@ -30,7 +32,17 @@ pub fn run(data: &[u8]) -> bool {
         _ => return false,
     };
     let spki = KEYS[0].subject_public_key_info();
-    let is_taken = readers::import(intermediate, root, &spki, NAME, now());
+    let trust_domain = TrustDomain::new("example.org").expect("a name of ours");
+    let expected = Expected {
+        spki: &spki,
+        common_name: NAME,
+        trust_domain: &trust_domain,
+        needed_until: now(),
+        now: now(),
+    };
+    let certificate = |der: &[u8]| CertificateDer::from(der.to_vec());
+    let judged = judge(&[certificate(intermediate)], &certificate(root), &expected);
+    let is_taken = judged.is_ok();
     assert!(!is_taken || [intermediate, root] == [&ANSWER[0][..], &ANSWER[1]]);
     is_taken
 }

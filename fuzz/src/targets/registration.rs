@@ -1,20 +1,28 @@
 //! Registrations as an operator's client sends them.
 
-use countersign_control_plane::doors::readers;
+use countersign_control_plane::admin::registration;
 use countersign_proto::admin::Registration;
+use jiff::Timestamp as Moment;
 use prost::Message;
 use prost_types::{Duration, Timestamp};
 
 /// What is taken reads the same from what it is written as.
 pub fn run(data: &[u8]) -> bool {
-    let Some(written) = readers::registration(data) else {
+    let Some(written) = written(data) else {
         return false;
     };
     assert_eq!(
-        canonical(&readers::registration(&written)),
+        canonical(&self::written(&written)),
         canonical(&Some(written))
     );
     true
+}
+
+/// A registration that an operator asks for, as the control plane writes it.
+fn written(message: &[u8]) -> Option<Vec<u8>> {
+    let asked = Registration::decode(message).ok()?;
+    let request = registration::read(asked, Moment::UNIX_EPOCH).ok()?;
+    Some(registration::written(&request.registration).encode_to_vec())
 }
 
 /// Labels are a map: their order on the wire is nobody's.

@@ -42,15 +42,23 @@ const FLOW: &[&str] = &[
     "countersign-backup",
     // Through which all that changes is changed.
     "countersign-authority",
+    // The operator's command line, and the daemon.
+    "countersign-operator",
     "countersign-control-plane",
 ];
-const SIDECAR: &str = "countersign-sidecar";
+/// The programs: nobody depends on one.
+const PROGRAMS: &[&str] = &[
+    "countersign-sidecar",
+    "countersign-operator",
+    "countersign-control-plane",
+];
 /// Crates that stand outside of both daemons.
 const BESIDE: &[&str] = &[
     "countersign-tests",
     "countersign-issued",
     "countersign-footprint",
     "countersign-logs",
+    "countersign-programs",
     "countersign-fuzz",
     "countersign-benches",
 ];
@@ -79,7 +87,7 @@ fn against_the_flow(crates: &Dependencies) -> Vec<String> {
         };
         for dependency in dependencies {
             let is_before = place(dependency).is_some_and(|place| place < own);
-            if !is_before || dependency == SIDECAR {
+            if !is_before || PROGRAMS.contains(&dependency.as_str()) {
                 wrong.push(format!("{name} depends on {dependency}"));
             }
         }
@@ -226,6 +234,8 @@ fn arrow_against_the_flow_is_found() {
         ("countersign-issue", "countersign-keys", true),
         ("countersign-model", "countersign-verify", true),
         ("countersign-control-plane", "countersign-sidecar", true),
+        ("countersign-operator", "countersign-control-plane", true),
+        ("countersign-control-plane", "countersign-operator", true),
         ("countersign-audit", "countersign-tlog", true),
         ("countersign-new", "countersign-model", true),
         ("countersign-keys", "countersign-issue", false),

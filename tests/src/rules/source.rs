@@ -10,6 +10,7 @@ const NOT_PRODUCTION: &[&str] = &[
     "tests/issued",
     "tests/footprint",
     "tests/logs",
+    "tests/programs",
     "fuzz",
     "benches",
 ];

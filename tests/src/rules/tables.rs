@@ -514,7 +514,7 @@ fn is_listed(table: &Table) -> bool {
 fn is_looked_at(source: &Source) -> bool {
     let elsewhere = [
         "control-plane/audit/",
-        "control-plane/src/cli/",
+        "control-plane/cli/",
         "core/discovery/src/convergence/",
     ];
     !elsewhere

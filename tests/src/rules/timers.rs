@@ -12,7 +12,7 @@ const WAITS: &[&str] = &["sleep(", "sleep_until(", "interval(", "interval_at("];
 /// Every wait, as it is written, and why no suspend makes it late.
 const KNOWN: &[(&str, &str, &str)] = &[
     (
-        "control-plane/src/cli/audit/tail.rs",
+        "control-plane/cli/src/audit/tail.rs",
         "sleep(POLL)",
         "a period",
     ),

@@ -1,0 +1,221 @@
+//! `countersign certs`: what was issued, by lineage, and one certificate with its history.
+
+mod shape;
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use countersign_cli::{Exit, Failure};
+use countersign_model::{Criticality, Serial, SpiffeId};
+use countersign_proto::admin::list_certificates_request::Validity;
+use countersign_proto::admin::{ListCertificatesRequest, ShowCertificateRequest};
+use countersign_proto::convert::time::duration;
+
+use crate::client::{Client, failure, next, request};
+use crate::output::{Items, Output, cell, table};
+use shape::{Lineage, Shown, pem};
+
+const LIST_EXAMPLES: &str = "Examples:\n  \
+    countersign certs list --owner team-web\n  \
+    countersign certs list --under spiffe://example.org/pay --ends-within 10m\n  \
+    countersign certs list --json | jq -r '.items[] | [.id, .newest.serial] | @tsv'";
+const SHOW_EXAMPLES: &str = "Examples:\n  \
+    countersign certs show 0a1b2c00000000070011223344556677\n  \
+    countersign certs show 0a1b2c00000000070011223344556677 --history 10 --json\n  \
+    countersign certs show 0a1b2c00000000070011223344556677 --pem | openssl x509 -noout -text";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// What is valid now, one line for each identity on each endpoint
+    #[command(after_help = LIST_EXAMPLES)]
+    List(List),
+    /// One certificate by its serial, with those that it renews
+    #[command(after_help = SHOW_EXAMPLES)]
+    Show(Show),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// This SPIFFE ID
+    #[arg(long)]
+    id: Option<SpiffeId>,
+    /// This SPIFFE ID and every one below it
+    #[arg(long, value_name = "ID")]
+    under: Option<SpiffeId>,
+    /// On this node
+    #[arg(long)]
+    node: Option<SpiffeId>,
+    /// Whose owner this is
+    #[arg(long, default_value = "", hide_default_value = true)]
+    owner: String,
+    /// low, standard or critical
+    #[arg(long)]
+    criticality: Option<Criticality>,
+    /// x509-svid, server, issuing-ca, intermediate-ca or root-ca
+    #[arg(long, default_value = "", hide_default_value = true)]
+    profile: String,
+    /// Signed by the CA of this key id
+    #[arg(
+        long,
+        value_name = "KEY_ID",
+        default_value = "",
+        hide_default_value = true
+    )]
+    issuer: String,
+    /// With this label; may be repeated
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = crate::registration::label)]
+    labels: Vec<(String, String)>,
+    /// Whose newest certificate ends within this time
+    #[arg(long, value_parser = countersign_cli::duration::parse, value_name = "DURATION")]
+    ends_within: Option<Duration>,
+    /// Which of them
+    #[arg(long, value_enum, default_value_t = State::Valid)]
+    state: State,
+}
+
+/// Whether the newest certificate of a lineage is still valid.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum State {
+    Valid,
+    Expired,
+    Any,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The serial, 32 hex digits
+    serial: Serial,
+    /// How many certificates before it to tell of
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    history: u32,
+    /// Print the certificate itself, as PEM
+    #[arg(long, conflicts_with = "history")]
+    pem: bool,
+}
+
+impl Verb {
+    pub(crate) async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
+        match self {
+            Self::List(list) => list.run(client, output).await,
+            Self::Show(show) => show.run(client, output).await,
+        }
+    }
+}
+
+impl List {
+    async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
+        let mut admin = client.connect().await?;
+        let answer = admin.list_certificates(self.request()).await;
+        let mut rows = answer.map_err(failure)?.into_inner();
+        let mut items = Vec::new();
+        while let Some(row) = next(&mut rows).await? {
+            items.push(Lineage::from(row));
+        }
+        output.show(&Items { items }, |it| list_text(&it.items))?;
+        Ok(Exit::Yes)
+    }
+
+    fn request(self) -> ListCertificatesRequest {
+        let text = |id: Option<SpiffeId>| id.map_or_else(String::new, |id| id.to_string());
+        let validity = match self.state {
+            State::Valid => Validity::Valid,
+            State::Expired => Validity::Expired,
+            State::Any => Validity::Any,
+        };
+        let criticality = self.criticality.map_or("", Criticality::as_str);
+        ListCertificatesRequest {
+            id: text(self.id),
+            under: text(self.under),
+            node: text(self.node),
+            owner: self.owner,
+            criticality: criticality.to_owned(),
+            profile: self.profile,
+            issuer: self.issuer,
+            ends_within: self.ends_within.map(duration),
+            validity: validity.into(),
+            labels: self.labels.into_iter().collect(),
+        }
+    }
+}
+
+impl Show {
+    async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
+        let mut admin = client.connect().await?;
+        let asked = request(ShowCertificateRequest {
+            serial: self.serial.to_string(),
+            history: self.history,
+        });
+        let answer = admin.show_certificate(asked).await.map_err(failure)?;
+        let answer = answer.into_inner();
+        if self.pem {
+            output.bytes(pem(&answer)?.as_bytes())?;
+        } else {
+            output.show(&Shown::from(answer), show_text)?;
+        }
+        Ok(Exit::Yes)
+    }
+}
+
+fn list_text(items: &[Lineage]) -> String {
+    let rows = items.iter().map(|it| {
+        [
+            it.id.clone(),
+            cell(it.node.clone()),
+            it.profile.clone(),
+            cell(it.owner.clone()),
+            it.newest.serial.clone(),
+            cell(it.newest.not_after),
+            it.certificates.to_string(),
+        ]
+    });
+    let header = [
+        "ID",
+        "NODE",
+        "PROFILE",
+        "OWNER",
+        "SERIAL",
+        "NOT AFTER",
+        "ISSUED",
+    ];
+    table(header, rows, "no certificate passes this filter")
+}
+
+fn show_text(shown: &Shown) -> String {
+    let facts = &shown.certificate;
+    let mut lines = vec![
+        ("serial", facts.serial.clone()),
+        ("log index", facts.log_index.to_string()),
+        ("issued at", cell(facts.issued_at)),
+        ("not after", cell(facts.not_after)),
+        ("issuer", facts.issuer.clone()),
+        ("SHA-256", cell(facts.sha256.clone())),
+        ("SPKI SHA-256", facts.spki_sha256.clone()),
+    ];
+    if shown.voided {
+        lines.push(("voided", "nobody was given it".to_owned()));
+    }
+    if let Some(lineage) = &shown.lineage {
+        lines.extend([
+            ("id", lineage.id.clone()),
+            ("node", cell(lineage.node.clone())),
+            ("entitlement", cell(lineage.entitlement.clone())),
+            ("profile", lineage.profile.clone()),
+            ("owner", cell(lineage.owner.clone())),
+            ("criticality", lineage.criticality.clone()),
+            ("newest", lineage.newest.serial.clone()),
+        ]);
+    }
+    let facts = lines.iter().map(|(name, fact)| format!("{name:<13}{fact}"));
+    let facts = facts.collect::<Vec<_>>().join("\n");
+    if shown.history.is_empty() {
+        return facts;
+    }
+    let rows = shown.history.iter().map(|it| {
+        let (from, to) = (cell(it.issued_at), cell(it.not_after));
+        [it.serial.clone(), from, to]
+    });
+    format!(
+        "{facts}\n\n{}",
+        table(["BEFORE IT", "ISSUED AT", "NOT AFTER"], rows, "")
+    )
+}

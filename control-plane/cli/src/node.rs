@@ -1,0 +1,269 @@
+//! `countersign node …`: who is there, who is put out, and who may come back.
+
+use clap::{Args, Subcommand};
+use countersign_cli::{Exit, Failure};
+use countersign_model::SpiffeId;
+use countersign_proto::admin::{
+    EvictNodeRequest, EvictNodeResponse, ListNodesRequest, ListedNode, UnbanNodeRequest,
+};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::client::{Client, failure, next, request, time};
+use crate::output::{Items, Output, cell, table};
+
+const LIST_EXAMPLES: &str = "Examples:\n  \
+    countersign node list\n  \
+    countersign node list --node spiffe://example.org/node/a --json\n  \
+    countersign node list --json | jq -r '.items[] | select(.connected_since == null) | .id'";
+const EVICT_EXAMPLES: &str = "Examples:\n  \
+    countersign node evict --node spiffe://example.org/node/a --reason \"key copied, ticket 4711\"\n  \
+    countersign token create --node spiffe://example.org/node/a --out token    # how it comes back\n\n\
+    Its stream ends at once, and none of its keys is recognised any more. What it was issued stays \
+    valid until it ends; the answer says until when.";
+const BAN_EXAMPLES: &str = "Examples:\n  \
+    countersign node ban --node spiffe://example.org/node/a --reason \"host is lost\"\n  \
+    countersign node unban --node spiffe://example.org/node/a --reason \"host reinstalled\"\n\n\
+    A node that never attested can be banned as well.";
+const UNBAN_EXAMPLES: &str = "Example:\n  \
+    countersign node unban --node spiffe://example.org/node/a --reason \"host reinstalled\"\n\n\
+    The node stays evicted until it attests with a new join token.";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Nodes that attested or are banned: lineage, keys, when they were seen
+    #[command(after_help = LIST_EXAMPLES)]
+    List(List),
+    /// Put a node out at once; a new join token lets it come back
+    #[command(after_help = EVICT_EXAMPLES)]
+    Evict(Of),
+    /// Put a node out at once, and let no join token attest it
+    #[command(after_help = BAN_EXAMPLES)]
+    Ban(Of),
+    /// Let new join tokens of a banned node attest it again
+    #[command(after_help = UNBAN_EXAMPLES)]
+    Unban(Of),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// This node alone
+    #[arg(long)]
+    node: Option<SpiffeId>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Of {
+    /// The node's SPIFFE ID
+    #[arg(long)]
+    node: SpiffeId,
+    /// Why, for the issuance log
+    #[arg(long)]
+    reason: String,
+}
+
+impl Verb {
+    pub(crate) async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
+        match self {
+            Self::List(list) => list.run(client, output).await,
+            Self::Evict(of) => of.evict(false, client, output).await,
+            Self::Ban(of) => of.evict(true, client, output).await,
+            Self::Unban(of) => of.unban(client, output).await,
+        }
+    }
+}
+
+impl List {
+    async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
+        let mut admin = client.connect().await?;
+        let node = self.node.map_or_else(String::new, |node| node.to_string());
+        let asked = request(ListNodesRequest { node });
+        let answer = admin.list_nodes(asked).await;
+        let mut rows = answer.map_err(failure)?.into_inner();
+        let mut items = Vec::new();
+        while let Some(row) = next(&mut rows).await? {
+            items.push(Node::from(row));
+        }
+        output.show(&Items { items }, |it| list_text(&it.items))?;
+        Ok(Exit::Yes)
+    }
+}
+
+impl Of {
+    async fn evict(self, ban: bool, client: &Client, output: Output) -> Result<Exit, Failure> {
+        let mut admin = client.connect().await?;
+        let asked = request(EvictNodeRequest {
+            node: self.node.to_string(),
+            reason: self.reason,
+            ban,
+        });
+        let answer = admin.evict_node(asked).await.map_err(failure)?;
+        let evicted = Evicted::new(self.node, ban, answer.into_inner());
+        output.show(&evicted, evicted_text)?;
+        Ok(Exit::Yes)
+    }
+
+    async fn unban(self, client: &Client, output: Output) -> Result<Exit, Failure> {
+        let mut admin = client.connect().await?;
+        let asked = request(UnbanNodeRequest {
+            node: self.node.to_string(),
+            reason: self.reason,
+        });
+        let answer = admin.unban_node(asked).await.map_err(failure)?;
+        let unbanned = Unbanned {
+            node: self.node,
+            log_index: answer.into_inner().log_index,
+        };
+        output.show(&unbanned, |it| {
+            let Unbanned { node, log_index } = it;
+            format!(
+                "unbanned {node}, entry {log_index} of the issuance log\n\
+                 it comes back with a new join token: countersign token create --node {node}"
+            )
+        })?;
+        Ok(Exit::Yes)
+    }
+}
+
+/// Since when a node is out, and why.
+#[derive(Debug, Serialize)]
+struct Ended {
+    since: Option<Timestamp>,
+    reason: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Node {
+    id: String,
+    lineage: Option<u64>,
+    attested_at: Option<Timestamp>,
+    serials: Vec<String>,
+    credential_not_after: Option<Timestamp>,
+    connected_since: Option<Timestamp>,
+    last_seen: Option<Timestamp>,
+    registrations: u64,
+    unused_tokens: u64,
+    evicted: Option<Ended>,
+    banned: Option<Ended>,
+}
+
+impl From<ListedNode> for Node {
+    fn from(wire: ListedNode) -> Self {
+        let ended = |it: countersign_proto::admin::Ended| Ended {
+            since: time(it.since),
+            reason: it.reason,
+        };
+        Self {
+            id: wire.id,
+            lineage: Some(wire.lineage).filter(|lineage| *lineage > 0),
+            attested_at: time(wire.attested_at),
+            serials: wire.serials,
+            credential_not_after: time(wire.credential_not_after),
+            connected_since: time(wire.connected_since),
+            last_seen: time(wire.last_seen),
+            registrations: wire.registrations,
+            unused_tokens: wire.unused_tokens,
+            evicted: wire.evicted.map(ended),
+            banned: wire.banned.map(ended),
+        }
+    }
+}
+
+impl Node {
+    fn state(&self) -> String {
+        match (&self.banned, &self.evicted) {
+            (Some(ban), _) => format!("banned: {}", ban.reason),
+            (None, Some(eviction)) => format!("evicted: {}", eviction.reason),
+            (None, None) if self.connected_since.is_some() => "connected".to_owned(),
+            (None, None) => "away".to_owned(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Evicted {
+    node: SpiffeId,
+    banned: bool,
+    log_index: u64,
+    was_connected: bool,
+    tokens_revoked: u64,
+    valid_until: Option<Timestamp>,
+}
+
+impl Evicted {
+    fn new(node: SpiffeId, banned: bool, wire: EvictNodeResponse) -> Self {
+        Self {
+            node,
+            banned,
+            log_index: wire.log_index,
+            was_connected: wire.was_connected,
+            tokens_revoked: wire.tokens_revoked,
+            valid_until: time(wire.valid_until),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Unbanned {
+    node: SpiffeId,
+    log_index: u64,
+}
+
+fn list_text(items: &[Node]) -> String {
+    let rows = items.iter().map(|it| {
+        let serials = Some(it.serials.join(" ")).filter(|serials| !serials.is_empty());
+        [
+            it.id.clone(),
+            cell(it.lineage),
+            cell(it.attested_at),
+            cell(serials),
+            cell(it.connected_since),
+            cell(it.last_seen),
+            it.registrations.to_string(),
+            it.state(),
+        ]
+    });
+    let header = [
+        "NODE",
+        "LINEAGE",
+        "ATTESTED AT",
+        "SERIALS",
+        "CONNECTED SINCE",
+        "LAST SEEN",
+        "REGISTRATIONS",
+        "STATE",
+    ];
+    table(header, rows, "no node has attested")
+}
+
+fn evicted_text(it: &Evicted) -> String {
+    let Evicted {
+        node, log_index, ..
+    } = it;
+    let did = if it.banned { "banned" } else { "evicted" };
+    let mut ended = vec!["its lineage with every key".to_owned()];
+    if it.was_connected {
+        ended.push("its open stream".to_owned());
+    }
+    match it.tokens_revoked {
+        0 => {}
+        1 => ended.push("1 unused join token".to_owned()),
+        count => ended.push(format!("{count} unused join tokens")),
+    }
+    let validity = match it.valid_until {
+        Some(until) => format!(
+            "still valid until {until}: certificates that it was issued; \
+             who verifies them accepts them until then"
+        ),
+        None => "nothing that it was issued is valid any more".to_owned(),
+    };
+    let back = if it.banned {
+        format!("it stays out until unbanned: countersign node unban --node {node} --reason WHY")
+    } else {
+        format!("it comes back with a new join token: countersign token create --node {node}")
+    };
+    let ended = ended.join(", ");
+    format!(
+        "{did} {node}, entry {log_index} of the issuance log\nended: {ended}\n{validity}\n{back}"
+    )
+}
