@@ -30,7 +30,7 @@ use crate::local_socket::LocalSocket;
 use crate::proxy::{self, Listening, Proxy};
 use crate::state::{STATUS_SOCKET, StateDir, StateError};
 use crate::status::{self, Report, Sources};
-use crate::telemetry::{Counted, Metrics};
+use crate::telemetry::{Counted, Metrics, WokenSeries};
 
 /// Callers of the socket are attested, so everybody may connect.
 const WORKLOAD_API_MODES: SocketModes = SocketModes {
@@ -114,6 +114,7 @@ impl Sidecar {
                 let listeners = ListenerSeries::of(counted.iter().cloned());
                 registry.register_collector(Box::new(listeners));
                 registry.register_collector(Box::new(LogSeries));
+                registry.register_collector(Box::new(WokenSeries(holdings.clone())));
             },
         ));
         let listeners = (&*config.inbound, &*config.outbound);

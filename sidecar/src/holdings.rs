@@ -1,10 +1,13 @@
 //! What this node holds: the one place that every consumer reads from.
 //!
 //! `install` writes; `proxy`, `sds`, `workload_api` and `status` read an immutable [`Snapshot`]
-//! and wait for the next generation. Nothing older ever replaces something newer here, and a
+//! and wait for the next one that has something of theirs otherwise. Nothing older ever replaces something newer here, and a
 //! failure never replaces a good credential.
 
-use std::collections::BTreeMap;
+mod changes;
+mod followers;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -15,6 +18,10 @@ use countersign_verify::TrustBundle;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
+
+use changes::Changes;
+use followers::Followers;
+pub(crate) use followers::{Followed, Follower, Interest, MAX_FOLLOWED_NAMES};
 
 /// One verified X.509-SVID with its private key.
 pub(crate) struct Svid {
@@ -110,8 +117,8 @@ impl Snapshot {
 #[derive(Debug)]
 pub(crate) struct Holdings {
     snapshot: ArcSwap<Snapshot>,
-    generation: watch::Sender<u64>,
-    demand: watch::Sender<std::collections::BTreeSet<EntitlementId>>,
+    followers: Followers,
+    demand: watch::Sender<BTreeSet<EntitlementId>>,
 }
 
 impl Holdings {
@@ -119,8 +126,8 @@ impl Holdings {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             snapshot: ArcSwap::from_pointee(Snapshot::default()),
-            generation: watch::channel(0).0,
-            demand: watch::channel(std::collections::BTreeSet::new()).0,
+            followers: Followers::default(),
+            demand: watch::channel(BTreeSet::new()).0,
         })
     }
 
@@ -134,18 +141,31 @@ impl Holdings {
         self.snapshot.load().rights
     }
 
-    /// Changes with every new snapshot.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
-        self.generation.subscribe()
+    /// Follows everything from the next snapshot on, until told what alone is to be followed.
+    pub(crate) fn follow(self: &Arc<Self>) -> Follower {
+        Follower::new(Arc::clone(self))
+    }
+
+    /// How many followers changes have woken in the life of this process.
+    pub(crate) fn woken(&self) -> u64 {
+        self.followers.woken()
+    }
+
+    /// How many followers wait for a part of what is held.
+    #[cfg(test)]
+    pub(crate) fn asleep(&self) -> usize {
+        self.followers.asleep()
     }
 
     /// Publishes the snapshot that `change` makes of the newest one. There is one writer: the
     /// control task. The generation is raised here.
     pub(crate) fn publish(&self, change: impl FnOnce(&mut Snapshot)) {
-        let mut next = Snapshot::clone(&self.snapshot.load());
+        let last = self.snapshot.load_full();
+        let mut next = Snapshot::clone(&last);
         change(&mut next);
         next.generation += 1;
-        if !same_rights(&self.snapshot.load().entries, &next.entries) {
+        let changes = Changes::between(&last, &next);
+        if changes.rights {
             next.rights += 1;
             // Else every right that was ever wanted would be remembered. Nobody is woken by it.
             self.demand.send_if_modified(|wanted| {
@@ -155,7 +175,7 @@ impl Holdings {
         }
         let generation = next.generation;
         self.snapshot.store(Arc::new(next));
-        self.generation.send_replace(generation);
+        self.followers.wake(&changes, generation);
     }
 
     /// Somebody wants this identity now: it is enrolled even beyond the cap ahead of demand.
@@ -165,17 +185,9 @@ impl Holdings {
     }
 
     /// The entitlements that somebody has demanded, of those that there are.
-    pub(crate) fn demanded(&self) -> watch::Receiver<std::collections::BTreeSet<EntitlementId>> {
+    pub(crate) fn demanded(&self) -> watch::Receiver<BTreeSet<EntitlementId>> {
         self.demand.subscribe()
     }
 }
 
 type Entries = Arc<BTreeMap<EntitlementId, Held>>;
-
-/// Whether two snapshots hold the same entitlements, whatever is held for them.
-fn same_rights(old: &Entries, new: &Entries) -> bool {
-    let same = |(old, new): (&Held, &Held)| {
-        Arc::ptr_eq(&old.entitlement, &new.entitlement) || old.entitlement == new.entitlement
-    };
-    Arc::ptr_eq(old, new) || (old.len() == new.len() && old.values().zip(new.values()).all(same))
-}

@@ -17,7 +17,6 @@ use countersign_serve::places::{Holder, Standing};
 use countersign_serve::unix::{UnixPeer, UserPlace, UserPlaces};
 use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Extensions, Request, Status};
 
@@ -26,7 +25,7 @@ pub(crate) use quota::{StreamPermit, StreamQuota, TooMany};
 
 use crate::attest::{Caller, LocalPeer, Programs};
 use crate::consumers::{Connection, ConsumerKind, Consumers, Full, Owner};
-use crate::holdings::{Holdings, Snapshot};
+use crate::holdings::{Follower, Holdings, Snapshot};
 
 /// A caller and the place of its connection: found in the extensions of every request on it.
 #[derive(Clone, Debug)]
@@ -233,15 +232,13 @@ impl LocalApi {
         })
     }
 
-    /// Waits for another generation than a stream has seen.
-    pub(crate) async fn changed(
-        &self,
-        generations: &mut watch::Receiver<u64>,
-    ) -> Result<(), Status> {
-        let stopping = || Status::unavailable("the sidecar is stopping");
+    /// Waits until something changed that a stream follows.
+    pub(crate) async fn changed(&self, follower: &Follower) -> Result<(), Status> {
         tokio::select! {
-            () = self.stopping.cancelled() => Err(stopping()),
-            changed = generations.changed() => changed.map_err(|_| stopping()),
+            () = self.stopping.cancelled() => {
+                Err(Status::unavailable("the sidecar is stopping"))
+            }
+            () = follower.due() => Ok(()),
         }
     }
 

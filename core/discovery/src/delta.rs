@@ -1,6 +1,7 @@
 //! The delta dialect, server side.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::server::{Response, Server};
 use crate::topic::{Filling, WILDCARD};
@@ -121,6 +122,11 @@ impl DeltaSession {
     /// Whether the consumer asked for all names of a type.
     pub fn wants_all(&self, type_url: &str) -> bool {
         self.server.wants_all(type_url)
+    }
+
+    /// The names of a type that the consumer asked for one by one.
+    pub fn named(&self, type_url: &str) -> impl Iterator<Item = &Arc<str>> {
+        self.server.named(type_url)
     }
 
     #[cfg(test)]

@@ -75,6 +75,13 @@ impl Server {
         state.is_some_and(|state| state.named)
     }
 
+    /// The names of a type that were asked for one by one.
+    pub(crate) fn named(&self, type_url: &str) -> impl Iterator<Item = &Arc<str>> {
+        let topic = self.topics.get(type_url);
+        let names = topic.into_iter().flat_map(|topic| &topic.names);
+        names.filter_map(|(name, state)| state.named.then_some(name))
+    }
+
     /// Whether a name was asked for, by itself or with all.
     pub(crate) fn wants(&self, type_url: &str, name: &str) -> bool {
         self.wants_all(type_url) || self.is_named(type_url, name)

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
 
 use crate::server::{Response, Server};
 use crate::topic::Filling;
@@ -125,6 +126,16 @@ impl StateSession {
     /// Whether the consumer asked for this name.
     pub fn wants(&self, type_url: &str, name: &str) -> bool {
         self.server.wants(type_url, name)
+    }
+
+    /// The names of a type that the consumer asked for one by one.
+    pub fn named(&self, type_url: &str) -> impl Iterator<Item = &Arc<str>> {
+        self.server.named(type_url)
+    }
+
+    /// Whether the consumer asked for all names of a type.
+    pub fn wants_all(&self, type_url: &str) -> bool {
+        self.server.wants_all(type_url)
     }
 
     #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use countersign_model::{Claimed, EntitlementId, EntitlementKind, Selector, SelectorSet};
+use countersign_model::{Claimed, EntitlementId, EntitlementKind, Selector, SelectorSet, SpiffeId};
 use countersign_serve::places::Holder;
 use countersign_serve::unix::UnixPeer;
 use countersign_telemetry::{Principal, peer_line};
@@ -102,6 +102,22 @@ impl Caller {
     /// Whether the entitlements of this node changed since this caller was last judged.
     pub(crate) fn is_outdated(&self, snapshot: &Snapshot) -> bool {
         self.rights != Some(snapshot.rights)
+    }
+
+    /// Whether all is known of it that its rights depend on: else the next look may find more.
+    pub(crate) fn is_judged(&self) -> bool {
+        self.rights.is_some()
+    }
+
+    /// The entitlements that it may be handed, the default first.
+    pub(crate) fn admitted_ids(&self) -> Arc<[EntitlementId]> {
+        Arc::clone(&self.admitted)
+    }
+
+    /// Its default identity.
+    pub(crate) fn default_identity<'a>(&self, snapshot: &'a Snapshot) -> Option<&'a SpiffeId> {
+        let default = self.admitted(snapshot).into_iter().next()?;
+        Some(&default.entitlement.spiffe_id)
     }
 
     /// Whether nothing can be said of it, for the file system of its executable does not answer:

@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwapOption;
 use countersign_model::{Entitlement, EntitlementId, Serial, SpiffeId};
 use countersign_verify::tls::{IdentityCell, certified_key};
+use futures_util::future::{join, join_all};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::attest::uid_alone::{admits, is_admissible_by_uid};
 use crate::consumers::{Consumer, ConsumerKind, Consumers};
-use crate::holdings::{Held, Holdings, Snapshot, Svid};
+use crate::holdings::{Followed, Held, Holdings, Interest, Snapshot, Svid};
 
 /// The name under which our own proxy is reported as a consumer.
 const PROXY_CONSUMER: &str = "proxy";
@@ -131,17 +132,21 @@ impl LocalIdentity {
         let _ = self.ready.subscribe().wait_for(|ready| *ready).await;
     }
 
-    /// Comes into step with the rights to this identity, the best of which is `held`. A right that
+    /// Comes into step with the rights to this identity, and asks for its credential. A right that
     /// ended takes the connections with it, because it may be the one that admitted them.
-    fn update(&self, rights: &[&Held], held: Option<&Held>) {
+    fn update(&self, snapshot: &Snapshot, holdings: &Holdings) {
+        let (rights, held) = (snapshot.rights_to(&self.id), snapshot.for_proxy(&self.id));
+        if let Some(held) = held {
+            holdings.demand(&held.entitlement.id);
+        }
         let before = self.presented();
         // Without a credential: the right that the presented one came by has ended.
         let Some((held, svid)) = held.and_then(|held| Some((held, held.svid.as_ref()?))) else {
             return self.withdraw();
         };
-        self.install(rights, &held.entitlement, svid);
+        self.install(&rights, &held.entitlement, svid);
         // After the swap: a connection that is accepted from here on knows the remaining rights.
-        if before.is_some_and(|before| !before.is_covered_by(rights)) {
+        if before.is_some_and(|before| !before.is_covered_by(&rights)) {
             self.end_connections();
         }
     }
@@ -255,31 +260,45 @@ impl Identities {
         self.served.subscribe()
     }
 
-    /// Keeps all identities in step with `holdings`, until dropped.
+    /// Keeps all identities in step with `holdings`, until dropped: each when a right to it or its
+    /// credential changed.
     pub(crate) async fn follow(
         self: Arc<Self>,
         holdings: Arc<Holdings>,
         consumers: Arc<Consumers>,
     ) {
-        let mut changes = holdings.subscribe();
-        loop {
-            changes.mark_unchanged();
-            self.update(&holdings);
-            self.report(&holdings.load(), &consumers);
-            if changes.changed().await.is_err() {
-                return;
-            }
-        }
+        let each = self.identities.values().map(|identity| {
+            let followed = Followed {
+                names: [identity.id.as_str().into()].into(),
+                ..Followed::default()
+            };
+            self.follow_part(followed, Some(identity), (&holdings, &consumers))
+        });
+        let followed = Followed {
+            bundle: true,
+            ..Followed::default()
+        };
+        let bundle = self.follow_part(followed, None, (&holdings, &consumers));
+        join(join_all(each), bundle).await;
     }
 
-    fn update(&self, holdings: &Holdings) {
-        let snapshot = holdings.load();
-        for identity in self.identities.values() {
-            let held = snapshot.for_proxy(&identity.id);
-            if let Some(held) = held {
-                holdings.demand(&held.entitlement.id);
+    /// Follows an identity, or the bundle, and reports of both.
+    async fn follow_part(
+        &self,
+        followed: Followed,
+        identity: Option<&Arc<LocalIdentity>>,
+        (holdings, consumers): (&Arc<Holdings>, &Arc<Consumers>),
+    ) {
+        let follower = holdings.follow();
+        follower.follow(Interest::Only(followed), holdings.load().generation);
+        loop {
+            follower.take_due();
+            let snapshot = holdings.load();
+            if let Some(identity) = identity {
+                identity.update(&snapshot, holdings);
             }
-            identity.update(&snapshot.rights_to(&identity.id), held);
+            self.report(&snapshot, consumers);
+            follower.due().await;
         }
     }
 
@@ -303,5 +322,47 @@ impl Identities {
             proxy.bundle_version = Some(bundle.version().to_owned());
             proxy.credential_not_after = not_after;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::local_api::harness::until;
+    use crate::pki::{Authority, id, right, serial};
+
+    fn hold(holdings: &Holdings, authority: &Authority, digit: char, path: &str, index: u64) {
+        let entitlement = Arc::new(right(digit, path, 0));
+        let held = Held {
+            svid: Some(authority.svid(&entitlement.spiffe_id, serial(index))),
+            entitlement,
+            problem: None,
+        };
+        holdings.publish(|snapshot| {
+            let name = held.entitlement.id.clone();
+            Arc::make_mut(&mut snapshot.entries).insert(name, held);
+        });
+    }
+
+    #[tokio::test]
+    async fn renewal_wakes_the_listeners_of_that_identity() {
+        let (authority, holdings) = (Authority::new("root"), Holdings::new());
+        let identities = Identities::new(["/web", "/db"].map(id));
+        let following = Arc::clone(&identities).follow(holdings.clone(), Arc::default());
+        let following = tokio::spawn(following);
+        until(|| holdings.asleep() == 3).await;
+
+        hold(&holdings, &authority, '1', "/web", 1);
+        hold(&holdings, &authority, '2', "/foreign", 1);
+        assert_eq!(holdings.woken(), 1);
+        let web = identities.of(&id("/web")).unwrap();
+        until(|| web.presented().is_some_and(|it| it.serial() == serial(1))).await;
+        until(|| holdings.asleep() == 3).await;
+
+        holdings.publish(|snapshot| snapshot.bundle = Some(authority.bundle()));
+        assert_eq!(holdings.woken(), 2, "what is told of us changes with it");
+        hold(&holdings, &authority, '1', "/web", 2);
+        until(|| web.presented().is_some_and(|it| it.serial() == serial(2))).await;
+        following.abort();
     }
 }

@@ -1,5 +1,7 @@
 //! The two streaming dialects over one stream: only their messages differ.
 
+use std::sync::Arc;
+
 use countersign_discovery::{
     DeltaRequest, DeltaSession, Limits, Outcome, SessionError, StateRequest, StateSession,
 };
@@ -32,6 +34,12 @@ pub(super) trait Dialect: Send + 'static {
 
     /// Whether a poll has something to look at, and may say it.
     fn is_touched(&self) -> bool;
+
+    /// The names that the consumer asked for one by one.
+    fn named(&self) -> impl Iterator<Item = &Arc<str>>;
+
+    /// Whether it asked for all.
+    fn wants_all(&self) -> bool;
 
     /// Whether the consumer asked for this name.
     fn wants(&self, name: &str) -> bool;
@@ -79,6 +87,14 @@ impl Dialect for StateSession {
         Self::is_touched(self)
     }
 
+    fn named(&self) -> impl Iterator<Item = &Arc<str>> {
+        Self::named(self, SECRET_TYPE)
+    }
+
+    fn wants_all(&self) -> bool {
+        Self::wants_all(self, SECRET_TYPE)
+    }
+
     fn wants(&self, name: &str) -> bool {
         Self::wants(self, SECRET_TYPE, name)
     }
@@ -120,6 +136,14 @@ impl Dialect for DeltaSession {
 
     fn is_touched(&self) -> bool {
         Self::is_touched(self)
+    }
+
+    fn named(&self) -> impl Iterator<Item = &Arc<str>> {
+        Self::named(self, SECRET_TYPE)
+    }
+
+    fn wants_all(&self) -> bool {
+        Self::wants_all(self, SECRET_TYPE)
     }
 
     fn wants(&self, name: &str) -> bool {

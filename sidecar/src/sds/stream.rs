@@ -12,16 +12,15 @@ use countersign_serve::places::Standing;
 use countersign_telemetry::{Principal, peer_line};
 use futures_util::Stream;
 use jiff::Timestamp;
-use tokio::sync::watch;
 use tonic::Status;
 
 use super::dialect::Dialect;
 use super::metrics::OpenStream;
-use super::view::{CallerView, Finding};
+use super::view::{CallerView, Finding, NameKind};
 use super::{LIMITS, Shared, refuse};
 use crate::attest::Caller;
 use crate::consumers::{Connection, ConsumerKind};
-use crate::holdings::Snapshot;
+use crate::holdings::{Followed, Follower, Interest, MAX_FOLLOWED_NAMES, Snapshot};
 use crate::local_api::{LocalApi, LocalCaller, StreamPermit, in_doubt};
 
 const WILDCARD: &str = "*";
@@ -50,9 +49,11 @@ pub(super) struct SecretStream<D: Dialect> {
     caller: Caller,
     requests: Messages<D::Request>,
     dialect: D,
-    generations: watch::Receiver<u64>,
-    /// The generation that everything was looked at in; `None` when everything is to be.
-    seen: Option<u64>,
+    follower: Follower,
+    /// Everything that the consumer asked for is to be looked at.
+    is_stale: bool,
+    /// The consumer asked for other names since it was told what to follow.
+    asks_otherwise: bool,
     /// Names that were asked for since.
     fresh: BTreeSet<String>,
     given: Given,
@@ -83,8 +84,9 @@ impl<D: Dialect> SecretStream<D> {
             caller,
             requests,
             dialect,
-            generations: shared.api.holdings.subscribe(),
-            seen: None,
+            follower: shared.api.holdings.follow(),
+            is_stale: true,
+            asks_otherwise: true,
             fresh: BTreeSet::new(),
             given: Given::new(),
             charge: place.charge,
@@ -116,7 +118,7 @@ impl<D: Dialect> SecretStream<D> {
                     Some(request) => self.take_in(request)?,
                     None => return Ok(None),
                 },
-                changed = self.shared.api.changed(&mut self.generations) => changed?,
+                changed = self.shared.api.changed(&self.follower) => changed?,
             }
             // However much its consumer says, others run on this thread as well.
             tokio::task::consume_budget().await;
@@ -135,11 +137,15 @@ impl<D: Dialect> SecretStream<D> {
         self.charge.resize(self.dialect.bytes())?;
         for outcome in outcomes {
             match outcome {
-                Outcome::Subscribed { name, .. } if name == WILDCARD => self.seen = None,
                 Outcome::Subscribed { name, .. } => {
-                    self.fresh.insert(name);
+                    self.asks_otherwise = true;
+                    match &*name {
+                        WILDCARD => self.is_stale = true,
+                        _ => drop(self.fresh.insert(name)),
+                    }
                 }
                 Outcome::Unsubscribed { name, .. } => {
+                    self.asks_otherwise = true;
                     self.fresh.remove(&name);
                     self.given.remove(&name);
                 }
@@ -173,31 +179,70 @@ impl<D: Dialect> SecretStream<D> {
     /// attested again before anything new reaches it. An acknowledgement costs no look at a name, a
     /// change one at each that the caller may have.
     async fn answer(&mut self) -> Result<Option<D::Response>, Status> {
+        // First: what is published from here on is another change.
+        let is_changed = self.follower.take_due() | std::mem::take(&mut self.is_stale);
         let snapshot = self.shared.api.holdings.load();
         let mut names = std::mem::take(&mut self.fresh);
-        let is_changed = self.seen != Some(snapshot.generation);
+        let mut follows_otherwise = is_changed | std::mem::take(&mut self.asks_otherwise);
         if is_changed {
             names.extend(self.news(&snapshot));
         }
         let has_news = !names.is_empty() || self.dialect.is_touched();
         if has_news || self.caller.is_outdated(&snapshot) {
             // Boxed: what it needs takes no room in a stream that sleeps.
-            let is_changed = Box::pin(self.caller.attest_again(&snapshot)).await;
+            let is_another = Box::pin(self.caller.attest_again(&snapshot)).await;
             if self.caller.is_in_doubt() {
                 return Err(in_doubt());
             }
-            if is_changed {
+            follows_otherwise = true;
+            if is_another {
                 names.extend(self.news(&snapshot));
                 self.admit()?;
             }
         }
         self.record(&snapshot, &names)?;
         if is_changed {
-            self.seen = Some(snapshot.generation);
             self.note_credential_ends(&snapshot);
+        }
+        if follows_otherwise {
+            let interest = self.interest(&snapshot);
+            self.follower.follow(interest, snapshot.generation);
         }
         let view = CallerView::new(&self.shared, &snapshot, &self.caller, &self.given);
         Ok(self.dialect.poll(&view))
+    }
+
+    /// What changes anything for this consumer. One without an identity may have one once a right
+    /// changed. A bundle counts until the last certificate beside it ends.
+    fn interest(&self, snapshot: &Snapshot) -> Interest {
+        if self.dialect.wants_all() || !self.caller.is_judged() {
+            return Interest::Everything;
+        }
+        let default = || self.caller.default_identity(snapshot);
+        let mut followed = Followed {
+            rights: !self.caller.has_identity(),
+            ..Followed::default()
+        };
+        let mut names = Vec::new();
+        for name in self.dialect.named() {
+            match self.shared.kind_of(name) {
+                NameKind::Default => {
+                    followed.rights = true;
+                    names.extend(default().map(|id| Arc::from(id.as_str())));
+                }
+                NameKind::Bundle => {
+                    followed.rights = true;
+                    followed.bundle = true;
+                    followed.entitlements = self.caller.admitted_ids();
+                }
+                NameKind::Identity => names.push(Arc::clone(name)),
+            }
+            if names.len() > MAX_FOLLOWED_NAMES {
+                return Interest::Everything;
+            }
+        }
+        followed.names = names.into();
+        Interest::Only(followed)
     }
 
     /// A caller that has an identity now is one like any other, and its connection with it.

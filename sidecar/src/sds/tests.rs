@@ -2,6 +2,7 @@
 
 mod floods;
 mod strangers;
+mod wakeups;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Streaming};
 
 use crate::consumers::ConsumerKind;
+use crate::holdings::MAX_FOLLOWED_NAMES;
 use crate::local_api::harness::{Node, entitlement, now, ours, theirs, until, within};
 
 const WEB: &str = "spiffe://example.org/web";

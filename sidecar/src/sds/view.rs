@@ -50,6 +50,28 @@ pub(super) struct Finding {
     pub(super) credential_end: Option<Timestamp>,
 }
 
+/// What a name stands for, whoever asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NameKind {
+    /// The caller's default identity.
+    Default,
+    /// A trust bundle, whatever its dress.
+    Bundle,
+    /// The identity of that ID, if it is one.
+    Identity,
+}
+
+impl Shared {
+    pub(super) fn kind_of(&self, name: &str) -> NameKind {
+        match name {
+            DEFAULT => NameKind::Default,
+            ROOT_CA | ALL => NameKind::Bundle,
+            id if id == self.api.trust_domain_id.as_str() => NameKind::Bundle,
+            _ => NameKind::Identity,
+        }
+    }
+}
+
 /// What a name means to this caller.
 enum Meaning<'a> {
     Identity(Option<&'a Held>),

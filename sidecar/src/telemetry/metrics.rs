@@ -1,24 +1,22 @@
 //! Metrics, all under `countersign_`, all times absolute: a dashboard subtracts, and a stopped
 //! process never shows a countdown that stands still.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use countersign_model::Entitlement;
 use jiff::Timestamp;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::holdings::{Snapshot, Svid};
+use super::held::HeldSeries;
+use crate::holdings::Snapshot;
 use crate::identity::clock_skew::ClockSkew;
-use crate::identity::schedule::renewal_of;
 
-/// Most identities that have time series of their own, where the configuration asks for such
-/// series; the others are served all the same.
-pub(crate) const MAX_IDENTITY_SERIES: usize = 1_024;
+/// What every name begins with.
+const PREFIX: &str = "countersign";
 
 /// Which side of a connection a listener of ours is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,11 +61,6 @@ struct OutcomeLabels {
     result: Outcome,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct IdentityLabels {
-    spiffe_id: String,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Outcome {
     Ok,
@@ -96,13 +89,6 @@ impl From<bool> for Outcome {
     }
 }
 
-/// The series of single identities.
-#[derive(Debug, Default)]
-struct ByIdentity {
-    not_after: Family<IdentityLabels, Gauge>,
-    renew_at: Family<IdentityLabels, Gauge>,
-}
-
 /// All metrics of one sidecar.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -112,16 +98,9 @@ pub(crate) struct Metrics {
     renewals: Family<OutcomeLabels, Counter>,
     connections: Family<SideLabels, Gauge>,
     connected: Gauge,
-    headroom: Gauge,
     clock_skew: Gauge,
-    unsaved: Gauge,
-    certificates: Gauge,
-    first_not_after: Gauge,
-    first_renew_at: Gauge,
     /// Only where the configuration asks for it: who runs here is not for every local process.
-    by_identity: Option<ByIdentity>,
-    // One scrape at a time: the gauges by identity are cleared and filled again.
-    scrape: Mutex<()>,
+    identity_labels: bool,
 }
 
 impl Default for Metrics {
@@ -135,20 +114,14 @@ impl Metrics {
     /// SPIFFE IDs, if so wanted.
     pub(crate) fn with(identity_labels: bool, others: impl FnOnce(&mut Registry)) -> Self {
         let mut metrics = Self {
-            registry: Registry::with_prefix("countersign"),
+            registry: Registry::with_prefix(PREFIX),
             handshakes: Family::default(),
             refusals: Family::default(),
             renewals: Family::default(),
             connections: Family::default(),
             connected: Gauge::default(),
-            headroom: Gauge::default(),
             clock_skew: Gauge::default(),
-            unsaved: Gauge::default(),
-            certificates: Gauge::default(),
-            first_not_after: Gauge::default(),
-            first_renew_at: Gauge::default(),
-            by_identity: identity_labels.then(ByIdentity::default),
-            scrape: Mutex::default(),
+            identity_labels,
         };
         metrics.register();
         others(&mut metrics.registry);
@@ -195,40 +168,19 @@ impl Metrics {
     }
 
     /// All metrics as OpenMetrics text.
-    pub(crate) fn encode(&self, snapshot: &Snapshot, now: Timestamp) -> String {
-        let _one = self
-            .scrape
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        self.refresh(snapshot, now);
+    pub(crate) fn encode(&self, snapshot: &Arc<Snapshot>, now: Timestamp) -> String {
+        let mut held = Registry::with_prefix(PREFIX);
+        held.register_collector(Box::new(HeldSeries {
+            snapshot: Arc::clone(snapshot),
+            now,
+            identity_labels: self.identity_labels,
+        }));
         let mut text = String::new();
-        encode(&mut text, &self.registry).expect("writing to a string does not fail");
+        encode_registry(&mut text, &self.registry)
+            .and_then(|()| encode_registry(&mut text, &held))
+            .and_then(|()| encode_eof(&mut text))
+            .expect("writing to a string does not fail");
         text
-    }
-
-    fn refresh(&self, snapshot: &Snapshot, now: Timestamp) {
-        let held: Vec<_> = snapshot
-            .entries
-            .values()
-            .filter_map(|held| Some((&*held.entitlement, &**held.svid.as_ref()?)))
-            .collect();
-        let first = |moments: &mut dyn Iterator<Item = Timestamp>| {
-            moments.min().map_or(0, Timestamp::as_second)
-        };
-        let mut ends = held.iter().map(|(_, svid)| svid.lifetime.not_after);
-        self.first_not_after.set(first(&mut ends));
-        let mut renewals = held.iter().map(renewal);
-        self.first_renew_at.set(first(&mut renewals));
-        let count = i64::try_from(held.len()).unwrap_or(i64::MAX);
-        self.certificates.set(count);
-        if let Some(by_identity) = &self.by_identity {
-            by_identity.refresh(&held);
-        }
-        let shortest = held.iter().map(|(_, svid)| svid.lifetime.remaining(now));
-        let headroom = shortest.min().unwrap_or_default().as_secs();
-        self.unsaved.set(i64::from(snapshot.unsaved.is_some()));
-        self.headroom
-            .set(i64::try_from(headroom).unwrap_or(i64::MAX));
     }
 
     fn register(&mut self) {
@@ -263,67 +215,7 @@ impl Metrics {
             "How far this clock is ahead of the control plane's, or behind it where negative; 0 up to 30 s",
             self.clock_skew.clone(),
         );
-        registry.register(
-            "outage_headroom_seconds",
-            "How long every credential would last if the control plane were gone from now on",
-            self.headroom.clone(),
-        );
-        registry.register(
-            "state_unsaved",
-            "1 while something that must survive a restart is held in memory alone",
-            self.unsaved.clone(),
-        );
-        registry.register(
-            "certificates",
-            "Certificates that are held",
-            self.certificates.clone(),
-        );
-        registry.register(
-            "first_cert_not_after_timestamp_seconds",
-            "The earliest NotAfter of all certificates that are held, Unix time; 0 without any",
-            self.first_not_after.clone(),
-        );
-        registry.register(
-            "first_cert_renew_at_timestamp_seconds",
-            "When the first of the certificates that are held is renewed, Unix time; 0 without any",
-            self.first_renew_at.clone(),
-        );
-        if let Some(by_identity) = &self.by_identity {
-            by_identity.register(registry);
-        }
     }
-}
-
-impl ByIdentity {
-    fn refresh(&self, held: &[(&Entitlement, &Svid)]) {
-        self.not_after.clear();
-        self.renew_at.clear();
-        for held @ (_, svid) in held.iter().take(MAX_IDENTITY_SERIES) {
-            let spiffe_id = svid.id.to_string();
-            let labels = IdentityLabels { spiffe_id };
-            let not_after = svid.lifetime.not_after.as_second();
-            self.not_after.get_or_create(&labels).set(not_after);
-            let renew_at = self.renew_at.get_or_create(&labels);
-            renew_at.set(renewal(held).as_second());
-        }
-    }
-
-    fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "cert_not_after_timestamp_seconds",
-            "NotAfter of the certificate that is held, Unix time",
-            self.not_after.clone(),
-        );
-        registry.register(
-            "cert_renew_at_timestamp_seconds",
-            "When the certificate that is held is renewed, Unix time",
-            self.renew_at.clone(),
-        );
-    }
-}
-
-fn renewal((entitlement, svid): &(&Entitlement, &Svid)) -> Timestamp {
-    renewal_of(entitlement, &svid.serial, &svid.lifetime)
 }
 
 #[cfg(test)]
@@ -342,10 +234,10 @@ mod tests {
             problem: None,
         };
         let end = held.svid.as_ref().unwrap().lifetime.not_after.as_second();
-        let mut snapshot = Snapshot {
+        let snapshot = Arc::new(Snapshot {
             entries: Arc::new([(entitlement.id.clone(), held)].into()),
             ..Snapshot::default()
-        };
+        });
         let metrics = Metrics::with(true, |_| {});
         let name = r#"cert_not_after_timestamp_seconds{spiffe_id="spiffe://example.org/web"}"#;
         assert!(metrics.encode(&snapshot, now()).contains(name));
@@ -357,8 +249,8 @@ mod tests {
         ] {
             assert!(unnamed.contains(&line), "{line} in {unnamed}");
         }
-        snapshot.entries = Arc::default();
-        assert!(!metrics.encode(&snapshot, now()).contains(name));
+        let nothing = Arc::<Snapshot>::default();
+        assert!(!metrics.encode(&nothing, now()).contains(name));
     }
 
     #[test]
@@ -368,10 +260,10 @@ mod tests {
         metrics.handshake(Side::Outbound, "deadline");
         metrics.connections(Side::Inbound, 2);
         metrics.connections(Side::Inbound, -1);
-        let snapshot = Snapshot {
+        let snapshot = Arc::new(Snapshot {
             unsaved: Some("the disk is full".into()),
             ..Snapshot::default()
-        };
+        });
         let text = metrics.encode(&snapshot, Timestamp::UNIX_EPOCH);
         for line in [
             r#"countersign_tls_handshakes_total{side="inbound",result="ok"} 1"#,

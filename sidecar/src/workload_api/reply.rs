@@ -133,6 +133,9 @@ pub(super) trait Reply: Message + 'static {
     /// Names this kind of consumer in the record.
     const CONSUMER: &'static str;
 
+    /// Whether it says anything of the caller's credentials.
+    const HOLDS_CREDENTIALS: bool;
+
     /// Whether a first message can be made of it.
     fn is_complete(handout: &Handout<'_>) -> bool;
 
@@ -148,6 +151,7 @@ pub(super) trait Reply: Message + 'static {
 
 impl Reply for X509svidResponse {
     const CONSUMER: &'static str = "workload";
+    const HOLDS_CREDENTIALS: bool = true;
 
     fn is_complete(handout: &Handout<'_>) -> bool {
         handout.missing().next().is_none()
@@ -188,6 +192,7 @@ impl Reply for X509svidResponse {
 
 impl Reply for X509BundlesResponse {
     const CONSUMER: &'static str = "workload-bundles";
+    const HOLDS_CREDENTIALS: bool = false;
 
     fn is_complete(_: &Handout<'_>) -> bool {
         true

@@ -116,6 +116,32 @@ async fn equal_content_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn renewal_wakes_the_streams_of_its_callers() {
+    let node = Node::start().await;
+    let (web, _) = node.hold(entitlement("/web", ours(), 1));
+    let (foreign, _) = node.hold(entitlement("/foreign", theirs(), 2));
+    let mut stream = fetch(&node).await.unwrap();
+    next(&mut stream).await;
+    let mut client = SpiffeWorkloadApiClient::new(node.channel().await);
+    let bundles = within(client.fetch_x509_bundles(request::<X509BundlesRequest>())).await;
+    let mut bundles = bundles.unwrap().into_inner();
+    within(bundles.message()).await.unwrap().unwrap();
+    until(|| node.holdings.asleep() == 2).await;
+
+    let before = node.holdings.woken();
+    node.renew(&foreign);
+    assert_eq!(node.holdings.woken() - before, 0, "of another caller");
+    node.renew(&web);
+    assert_eq!(node.holdings.woken() - before, 1, "no bundle changed");
+    next(&mut stream).await;
+    until(|| node.holdings.asleep() == 2).await;
+    node.add_root();
+    assert_eq!(node.holdings.woken() - before, 3);
+    next(&mut stream).await;
+    within(bundles.message()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_stream_ends_with_its_last_identity() {
     let node = Node::start().await;
     let (web, _) = node.hold(entitlement("/web", ours(), 1));

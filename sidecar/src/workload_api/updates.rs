@@ -9,13 +9,13 @@ use countersign_serve::places::Standing;
 use countersign_telemetry::{Principal, peer_line};
 use futures_util::Stream;
 use jiff::Timestamp;
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tonic::Status;
 
 use super::reply::{Content, Handout, MAX_REPLY_BYTES, MAX_SVIDS, Reply};
 use crate::attest::Caller;
 use crate::consumers::{Connection, ConsumerKind};
+use crate::holdings::{Followed, Follower, Interest};
 use crate::local_api::{LocalApi, LocalCaller, StreamPermit, in_doubt};
 
 /// How long a caller that is entitled waits for its first credential before UNAVAILABLE.
@@ -24,7 +24,7 @@ pub(crate) const FIRST_SVID_DEADLINE: Duration = Duration::from_secs(5);
 pub(super) struct Updates<R> {
     api: Arc<LocalApi>,
     caller: Caller,
-    generations: watch::Receiver<u64>,
+    follower: Follower,
     /// Made when the stream opened; sent first.
     first: Option<Composed<R>>,
     sent: Content,
@@ -78,15 +78,15 @@ impl<R: Reply> Updates<R> {
         mut caller: Caller,
         place: Place,
     ) -> Result<Self, Status> {
-        let mut generations = api.holdings.subscribe();
-        let first = first_message::<R>(&api, &mut caller, &mut generations).await?;
+        let follower = api.holdings.follow();
+        let first = first_message::<R>(&api, &mut caller, &follower).await?;
         let id = format!("{}:{}", R::CONSUMER, caller.process_name());
         let (kind, bundle) = (ConsumerKind::WorkloadApi, &first.delivery.bundle);
         let connection = api.connect(&caller, &id, kind, bundle)?;
         let mut updates = Self {
             api,
             caller,
-            generations,
+            follower,
             sent: first.content,
             first: Some(first),
             left_out: 0,
@@ -161,8 +161,9 @@ impl<R: Reply> Updates<R> {
     /// Waits for other content than was sent.
     async fn changed(&mut self) -> Result<Composed<R>, Status> {
         loop {
-            self.api.changed(&mut self.generations).await?;
-            let turn = turn::<R>(&self.api, &mut self.caller, Some(self.sent)).await;
+            self.api.changed(&self.follower).await?;
+            let following = (&mut self.caller, &self.follower);
+            let turn = turn::<R>(&self.api, following, Some(self.sent)).await;
             self.settle()?;
             match turn {
                 Turn::Message(composed) | Turn::Partial(composed) => return Ok(composed),
@@ -194,22 +195,22 @@ impl<R: Reply> Updates<R> {
 async fn first_message<R: Reply>(
     api: &LocalApi,
     caller: &mut Caller,
-    generations: &mut watch::Receiver<u64>,
+    follower: &Follower,
 ) -> Result<Composed<R>, Status> {
     let complete = async {
         loop {
-            match turn::<R>(api, caller, None).await {
+            match turn::<R>(api, (caller, follower), None).await {
                 Turn::Message(composed) => return Ok(composed),
                 Turn::Denied => return Err(denied()),
                 Turn::InDoubt => return Err(in_doubt()),
                 Turn::Partial(_) | Turn::Wait => {}
             }
-            api.changed(generations).await?;
+            api.changed(follower).await?;
         }
     };
     match timeout(FIRST_SVID_DEADLINE, complete).await {
         Ok(first) => first,
-        Err(_) => match turn::<R>(api, caller, None).await {
+        Err(_) => match turn::<R>(api, (caller, follower), None).await {
             Turn::Message(composed) | Turn::Partial(composed) => Ok(composed),
             Turn::Denied => Err(denied()),
             Turn::InDoubt => Err(in_doubt()),
@@ -221,7 +222,13 @@ async fn first_message<R: Reply>(
 
 /// Judges the caller again if its rights changed or it would be sent something, and composes what
 /// differs from `sent`.
-async fn turn<R: Reply>(api: &LocalApi, caller: &mut Caller, sent: Option<Content>) -> Turn<R> {
+async fn turn<R: Reply>(
+    api: &LocalApi,
+    (caller, follower): (&mut Caller, &Follower),
+    sent: Option<Content>,
+) -> Turn<R> {
+    // First: what is published from here on is another change.
+    follower.take_due();
     let snapshot = api.holdings.load();
     let now = api.now();
     let is_news = |caller: &Caller| {
@@ -232,6 +239,7 @@ async fn turn<R: Reply>(api: &LocalApi, caller: &mut Caller, sent: Option<Conten
         // Boxed: what it needs takes no room in a stream that sleeps.
         Box::pin(caller.attest_again(&snapshot)).await;
     }
+    follower.follow(interest::<R>(caller), snapshot.generation);
     if caller.is_in_doubt() {
         return Turn::InDoubt;
     }
@@ -263,6 +271,22 @@ async fn turn<R: Reply>(api: &LocalApi, caller: &mut Caller, sent: Option<Conten
         (false, true, _) | (false, _, Some(_)) => Turn::Partial(composed),
         (false, false, None) => Turn::Wait,
     }
+}
+
+/// What changes anything for this caller.
+fn interest<R: Reply>(caller: &Caller) -> Interest {
+    if !caller.is_judged() {
+        return Interest::Everything;
+    }
+    Interest::Only(Followed {
+        bundle: true,
+        rights: true,
+        entitlements: match R::HOLDS_CREDENTIALS {
+            true => caller.admitted_ids(),
+            false => Arc::default(),
+        },
+        ..Followed::default()
+    })
 }
 
 fn denied() -> Status {

@@ -430,6 +430,10 @@ const FOLLOWING: &[(&str, Places)] = &[
         ],
     ),
     (
+        "a stream of a local caller: MAX_STREAMS_PER_UID",
+        &[("sidecar/src/holdings/followers.rs", "Table.followers")],
+    ),
+    (
         "an enrolment under way: MAX_CONCURRENT_ENROLMENTS",
         &[
             ("sidecar/src/control/session.rs", "Session.enrolments"),
