@@ -4,7 +4,8 @@
 //! every call which node it speaks to, before anything of the call is read ([`bounded`]): a
 //! workload's SVID authenticates nothing. [`enrolling`] has keys certified. [`paying`] says whose
 //! share an unfinished message is taken from, [`counting`] how many parts a message may have. What
-//! a node may see is its [`view`]; [`stream`] pushes it and takes acknowledgements in.
+//! a node may see is its [`view`], of each of the [`resource_kinds`]; [`stream`] pushes it and takes
+//! acknowledgements in.
 
 mod admitting;
 mod attestation;
@@ -14,9 +15,12 @@ mod enrolling;
 mod hello;
 mod mesh;
 mod paying;
+mod resource_kinds;
 mod server_identity;
 mod session;
 mod stream;
+#[cfg(test)]
+mod testing;
 mod view;
 
 use std::sync::Arc;

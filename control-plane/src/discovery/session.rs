@@ -191,34 +191,15 @@ fn refused() -> Status {
 
 #[cfg(test)]
 mod tests {
-    use countersign_model::EntitlementId;
-    use countersign_verify::proof;
-    use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
-
-    use super::*;
-    use crate::clock::Clock;
-    use crate::config::Config;
     use countersign_authority::ProvenKey;
+    use rcgen::KeyPair;
 
-    const EXPORTER: [u8; 32] = [7; 32];
-    const ECDSA_P256: u16 = 0x0403;
-
-    fn proven(pair: &KeyPair) -> ProvenKey {
-        let (own, spki) = (EntitlementId::node(), pair.subject_public_key_info());
-        let message = proof::message(&EXPORTER, own.as_str(), &spki);
-        let signature = pair.sign(&message).unwrap();
-        ProvenKey::check(&spki, ECDSA_P256, &signature, &EXPORTER, &own).unwrap()
-    }
+    use super::super::testing::{self, EXPORTER, proven};
+    use super::*;
 
     /// Attests and has the key certified: the session that follows.
     async fn attested(plane: &Plane, key: &ProvenKey) -> Session {
-        let node = SpiffeId::new("spiffe://example.org/node/a").unwrap();
-        let (authority, now) = (&plane.authority, plane.clock.now());
-        let ttl = std::time::Duration::from_secs(60);
-        let (token, _) = authority.create_token(&node, ttl, now).await.unwrap();
-        let node = authority.attest_join_token(&token, key, now).await.unwrap();
-        let own = EntitlementId::node();
-        let svid = authority.enrol(&node, &own, key, now).await.unwrap();
+        let (node, svid) = testing::attested(plane, key).await;
         Session {
             node,
             exporter: EXPORTER,
@@ -233,12 +214,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn session_of_an_older_attestation_of_its_key_ends() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("control-plane.toml");
-        let text = "trust_domain = \"example.org\"\ndata_dir = \"./cp\"\n[api]\n\
-                    listen = \"127.0.0.1:0\"\n[telemetry]\nlisten = \"127.0.0.1:0\"\n";
-        std::fs::write(&file, text).unwrap();
-        let config = Config::read(&file).unwrap();
-        let running = crate::app::start(&config, Clock::wall()).await.unwrap();
+        let running = testing::running(folder.path()).await;
         let (plane, key) = (running.plane(), proven(&KeyPair::generate().unwrap()));
         let sessions = Sessions::new(plane.clone());
         let older = attested(plane, &key).await;

@@ -6,11 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_discovery::{DeltaRequest, DeltaSession, Limits, Outcome, View};
-use countersign_envoy::SECRET_TYPE;
+use countersign_discovery::{DeltaRequest, DeltaSession, Limits, Outcome};
 use countersign_fleet::{News, Reported, Subscriber};
 use countersign_model::{EntitlementId, nap};
-use countersign_proto::ENTITLEMENT_TYPE;
 use countersign_proto::convert::serial;
 use countersign_proto::mesh::{
     ControlMessage, Hello, NodeMessage, ServedReport, control_message, node_message,
@@ -22,6 +20,7 @@ use tokio::time::timeout;
 use tonic::Status;
 
 use super::hello;
+use super::resource_kinds::{self as kinds, KINDS, Viewer};
 use super::session::{Session, Sessions, older};
 use super::view::NodeView;
 use crate::plane::Plane;
@@ -82,7 +81,7 @@ struct NodeStream<'a> {
     out: &'a Out,
 }
 
-impl NodeStream<'_> {
+impl<'a> NodeStream<'a> {
     async fn serve(
         &mut self,
         mut inbound: Messages<NodeMessage>,
@@ -173,21 +172,15 @@ impl NodeStream<'_> {
     }
 
     fn note(&self, outcome: Outcome) {
-        let node = self.session.node.id();
         match outcome {
             Outcome::Acknowledged {
                 type_url,
                 name,
                 version,
-            } if type_url == SECRET_TYPE => {
-                if name == self.plane.authority.trust_domain().id().as_str() {
-                    self.plane.fleet.bundle_acknowledged(node, &version);
-                } else if let (Some(entitlement), Ok(serial)) =
-                    (EntitlementId::parse(&name), version.parse())
-                {
-                    self.plane
-                        .fleet
-                        .svid_acknowledged(node, entitlement, serial);
+            } => {
+                let viewer = self.viewer();
+                if let Some(kind) = kinds::of_name(&type_url, &name, viewer) {
+                    kind.acknowledged(&name, &version, viewer, &self.plane.fleet);
                 }
             }
             Outcome::Refused {
@@ -196,11 +189,18 @@ impl NodeStream<'_> {
                 nack,
             } => {
                 self.plane.metrics.nack(nack.reason);
-                let count = names.len();
+                let (node, count) = (self.session.node.id(), names.len());
                 let principal = Principal::identity(node.as_str());
                 peer_line!(WARN, principal, %node, type_url, count, %nack, "update refused by node");
             }
-            _ => {}
+            Outcome::Subscribed { .. } | Outcome::Unsubscribed { .. } => {}
+        }
+    }
+
+    fn viewer(&self) -> Viewer<'a> {
+        Viewer {
+            authority: &self.plane.authority,
+            node: self.session.node.id(),
         }
     }
 
@@ -216,23 +216,13 @@ impl NodeStream<'_> {
 
     /// Touches what changed; where anything may have changed, every name that the node may see.
     fn look_at(&mut self, news: &News) {
-        if news.bundle {
-            let bundle = self.plane.authority.trust_domain().id();
-            self.discovery.touch(SECRET_TYPE, bundle.as_str());
-        }
-        for id in &news.entitlements {
-            self.discovery.touch(ENTITLEMENT_TYPE, id.as_str());
-        }
-        // What takes an entitlement away takes its chain away.
-        for id in news.entitlements.union(&news.svids) {
-            self.discovery.touch(SECRET_TYPE, id.as_str());
-        }
-        if news.everything {
-            let view = NodeView::of(&self.plane.authority, self.session.node.id());
-            for type_url in [ENTITLEMENT_TYPE, SECRET_TYPE] {
-                for name in view.names(type_url) {
-                    self.discovery.touch(type_url, &name);
-                }
+        let viewer = self.viewer();
+        for kind in KINDS {
+            let mut touch = |name: &str| self.discovery.touch(kind.type_url(), name);
+            kind.touched(news, viewer, &mut touch);
+            if news.everything {
+                let names = kind.names(viewer);
+                names.iter().for_each(|name| touch(name));
             }
         }
     }
