@@ -7,13 +7,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use countersign_model::{EntitlementId, SpiffeId};
+use countersign_model::SpiffeId;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::Event;
+use super::{Audience, Event};
 
-/// Names that wait to be looked at one by one; beyond it everything is looked at.
+/// Events that wait to be looked at one by one; beyond it everything is looked at.
 const MAX_TOUCHED: usize = 1_024;
 
 /// What a stream has to look at.
@@ -21,12 +21,8 @@ const MAX_TOUCHED: usize = 1_024;
 pub struct News {
     /// Anything may have changed.
     pub everything: bool,
-    /// The trust bundle changed.
-    pub bundle: bool,
-    /// These entitlements came, changed or went.
-    pub entitlements: BTreeSet<EntitlementId>,
-    /// New SVIDs of these entitlements.
-    pub svids: BTreeSet<EntitlementId>,
+    /// What happened, where that is known one by one.
+    pub events: BTreeSet<Event>,
 }
 
 /// The open streams, by node. A node has one: a newer one takes over from an older one.
@@ -84,48 +80,28 @@ impl Hub {
 
     /// Wakes whom an event concerns.
     pub fn announce(&self, event: &Event) {
-        match event {
-            Event::Entitlement(node, id) => self.tell(node, |news| news.entitlement(id)),
-            Event::Svid(node, id) => self.tell(node, |news| news.svid(id)),
-            Event::Bundle => self.tell_all(|news| news.bundle = true),
-            Event::Authorities => {}
+        let seats = lock(&self.seats);
+        match event.audience() {
+            Audience::Node(node) => seats.get(node).into_iter().for_each(|it| it.tell(event)),
+            Audience::Everybody => seats.values().for_each(|seat| seat.tell(event)),
+            Audience::Nobody => {}
         }
-    }
-
-    fn tell(&self, node: &SpiffeId, what: impl Fn(&mut News)) {
-        if let Some(seat) = lock(&self.seats).get(node) {
-            seat.tell(&what);
-        }
-    }
-
-    fn tell_all(&self, what: impl Fn(&mut News)) {
-        lock(&self.seats).values().for_each(|seat| seat.tell(&what));
     }
 }
 
 impl Seat {
-    fn tell(&self, what: &impl Fn(&mut News)) {
-        what(&mut lock(&self.news));
+    fn tell(&self, event: &Event) {
+        lock(&self.news).take_in(event);
         self.wake.notify_one();
     }
 }
 
 impl News {
-    fn entitlement(&mut self, id: &EntitlementId) {
-        self.entitlements.insert(id.clone());
-        self.bound();
-    }
-
-    fn svid(&mut self, id: &EntitlementId) {
-        self.svids.insert(id.clone());
-        self.bound();
-    }
-
     /// A stream that is slow to look loses the list, never the news.
-    fn bound(&mut self) {
-        if self.entitlements.len() + self.svids.len() > MAX_TOUCHED {
-            self.entitlements.clear();
-            self.svids.clear();
+    fn take_in(&mut self, event: &Event) {
+        self.events.insert(event.clone());
+        if self.events.len() > MAX_TOUCHED {
+            self.events.clear();
             self.everything = true;
         }
     }
@@ -176,6 +152,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use countersign_model::EntitlementId;
     use futures_util::FutureExt;
 
     use super::*;
@@ -190,10 +167,11 @@ mod tests {
         let (a, b) = (hub.join(&node("a")), hub.join(&node("b")));
         hub.announce(&Event::Entitlement(node("a"), EntitlementId::node()));
         let news = a.news().await;
-        assert_eq!((news.entitlements.len(), news.everything), (1, false));
+        assert_eq!((news.events.len(), news.everything), (1, false));
         assert!(b.news().now_or_never().is_none());
         hub.announce(&Event::Bundle);
-        assert!(a.news().await.bundle && b.news().await.bundle);
+        let bundle = BTreeSet::from([Event::Bundle]);
+        assert!(a.news().await.events == bundle && b.news().await.events == bundle);
     }
 
     #[tokio::test]
@@ -205,7 +183,8 @@ mod tests {
             hub.announce(&Event::Bundle);
         }
         let news = a.news().await;
-        assert_eq!((news.svids.len(), news.bundle), (1, true));
+        let svid = Event::Svid(node("a"), EntitlementId::node());
+        assert_eq!(news.events, [svid, Event::Bundle].into());
         assert!(a.news().now_or_never().is_none());
     }
 
@@ -218,7 +197,7 @@ mod tests {
             hub.announce(&Event::Entitlement(node("a"), name(n)));
         }
         let news = a.news().await;
-        assert_eq!((news.everything, news.entitlements.len()), (true, 0));
+        assert_eq!((news.everything, news.events.len()), (true, 0));
     }
 
     #[tokio::test]

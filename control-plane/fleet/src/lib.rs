@@ -28,8 +28,8 @@ const MAX_NODES: usize = countersign_attest::nodes::MAX_NODES;
 /// Most entitlements of one node whose acknowledgement is remembered.
 const MAX_ENDPOINTS: usize = 16_384;
 
-/// What changed, so that exactly the streams that see it wake.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What happened, so that exactly the streams that see it wake.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Event {
     /// One entitlement of a node: new, changed or taken away.
     Entitlement(SpiffeId, EntitlementId),
@@ -39,6 +39,23 @@ pub enum Event {
     Bundle,
     /// CA slots changed without the bundle: the server's own SVID should be renewed.
     Authorities,
+}
+
+/// Whose streams an event concerns.
+enum Audience<'a> {
+    Node(&'a SpiffeId),
+    Everybody,
+    Nobody,
+}
+
+impl Event {
+    fn audience(&self) -> Audience<'_> {
+        match self {
+            Self::Entitlement(node, _) | Self::Svid(node, _) => Audience::Node(node),
+            Self::Bundle => Audience::Everybody,
+            Self::Authorities => Audience::Nobody,
+        }
+    }
 }
 
 /// A node that attested once.

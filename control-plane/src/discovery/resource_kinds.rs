@@ -1,7 +1,7 @@
 //! The kinds of resources on the stream of a node, one file each.
 //!
 //! A kind says everything that is particular to it: which names it has, how one stands for a node,
-//! which changes touch it, and what an acknowledgement of it means. [`super::view`] and
+//! which events touch it, and what an acknowledgement of it means. [`super::view`] and
 //! [`super::stream`] know none of them by name. A new kind is a file here and a row of [`KINDS`].
 
 mod bundle;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use countersign_authority::Authority;
 use countersign_discovery::Standing;
-use countersign_fleet::{Fleet, News};
+use countersign_fleet::{Event, Fleet};
 use countersign_model::SpiffeId;
 
 /// Every kind that a stream serves.
@@ -33,8 +33,8 @@ pub(super) trait ResourceKind: Sync {
     /// Every name that is present for a node, or was removed from it.
     fn names(&self, viewer: Viewer<'_>) -> Vec<Arc<str>>;
 
-    /// Calls `touch` with the names that may stand otherwise after these changes.
-    fn touched(&self, news: &News, viewer: Viewer<'_>, touch: &mut dyn FnMut(&str));
+    /// Calls `touch` with the names that may stand otherwise after this event.
+    fn touched(&self, event: &Event, viewer: Viewer<'_>, touch: &mut dyn FnMut(&str));
 
     /// Takes in that the node has installed a version of a name of this kind. Where nothing depends
     /// on that, nothing is kept.

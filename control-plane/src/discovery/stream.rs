@@ -219,7 +219,8 @@ impl<'a> NodeStream<'a> {
         let viewer = self.viewer();
         for kind in KINDS {
             let mut touch = |name: &str| self.discovery.touch(kind.type_url(), name);
-            kind.touched(news, viewer, &mut touch);
+            let events = news.events.iter();
+            events.for_each(|event| kind.touched(event, viewer, &mut touch));
             if news.everything {
                 let names = kind.names(viewer);
                 names.iter().for_each(|name| touch(name));

@@ -245,10 +245,7 @@ const BOUNDED: &[(&str, &str, Places)] = &[
     (
         "MAX_TOUCHED",
         "beyond_the_bound_everything_is_looked_at",
-        &[
-            ("control-plane/fleet/src/hub.rs", "News.entitlements"),
-            ("control-plane/fleet/src/hub.rs", "News.svids"),
-        ],
+        &[("control-plane/fleet/src/hub.rs", "News.events")],
     ),
     (
         "MAX_LABELS",

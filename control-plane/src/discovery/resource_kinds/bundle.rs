@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign_discovery::{Resource, Standing};
 use countersign_envoy::SECRET_TYPE;
-use countersign_fleet::{Fleet, News};
+use countersign_fleet::{Event, Fleet};
 use countersign_model::SpiffeId;
 
 use super::{ResourceKind, Viewer};
@@ -35,8 +35,8 @@ impl ResourceKind for Bundle {
         vec![Arc::from(own_name(viewer).as_str())]
     }
 
-    fn touched(&self, news: &News, viewer: Viewer<'_>, touch: &mut dyn FnMut(&str)) {
-        if news.bundle {
+    fn touched(&self, event: &Event, viewer: Viewer<'_>, touch: &mut dyn FnMut(&str)) {
+        if *event == Event::Bundle {
             touch(own_name(viewer).as_str());
         }
     }

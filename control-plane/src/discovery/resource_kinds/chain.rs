@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign_discovery::{Resource, Standing};
 use countersign_envoy::SECRET_TYPE;
-use countersign_fleet::{Fleet, News};
+use countersign_fleet::{Event, Fleet};
 use countersign_model::EntitlementId;
 
 use super::entitlement::{gone, names};
@@ -41,9 +41,10 @@ impl ResourceKind for Chains {
     }
 
     /// What takes an entitlement away takes its chain away.
-    fn touched(&self, news: &News, _: Viewer<'_>, touch: &mut dyn FnMut(&str)) {
-        let ids = news.entitlements.union(&news.svids);
-        ids.for_each(|id| touch(id.as_str()));
+    fn touched(&self, event: &Event, _: Viewer<'_>, touch: &mut dyn FnMut(&str)) {
+        if let Event::Entitlement(_, id) | Event::Svid(_, id) = event {
+            touch(id.as_str());
+        }
     }
 
     /// Operators see which certificate a node has.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign_discovery::Standing;
-use countersign_fleet::News;
+use countersign_fleet::Event;
 use countersign_model::EntitlementId;
 use countersign_proto::ENTITLEMENT_TYPE;
 use countersign_proto::convert::entitlement;
@@ -35,9 +35,10 @@ impl ResourceKind for Entitlements {
         names(viewer)
     }
 
-    fn touched(&self, news: &News, _: Viewer<'_>, touch: &mut dyn FnMut(&str)) {
-        let ids = news.entitlements.iter();
-        ids.for_each(|id| touch(id.as_str()));
+    fn touched(&self, event: &Event, _: Viewer<'_>, touch: &mut dyn FnMut(&str)) {
+        if let Event::Entitlement(_, id) = event {
+            touch(id.as_str());
+        }
     }
 }
 

@@ -14,9 +14,9 @@ fn registration(digit: char) -> EntitlementId {
     EntitlementId::parse(&format!("reg-{}", String::from(digit).repeat(32))).unwrap()
 }
 
-/// What a node that attested sees, by type and name, and every name that these changes touch.
+/// What a node that attested sees, by type and name, and every name that each of these events touches.
 async fn told(
-    news: &[News],
+    events: &[Event],
 ) -> (
     Vec<(&'static str, String)>,
     Vec<BTreeSet<(&'static str, String)>>,
@@ -39,13 +39,13 @@ async fn told(
             seen.push((kind.type_url(), name.to_string()));
         }
     }
-    let touched = news.iter().map(|news| {
+    let touched = events.iter().map(|event| {
         let mut names = BTreeSet::new();
         for kind in KINDS {
             let mut touch = |name: &str| {
                 names.insert((kind.type_url(), name.to_owned()));
             };
-            kind.touched(news, viewer, &mut touch);
+            kind.touched(event, viewer, &mut touch);
         }
         names
     });
@@ -57,22 +57,14 @@ async fn told(
 #[tokio::test(flavor = "multi_thread")]
 async fn change_touches_what_it_concerns_alone() {
     let (web, db) = (registration('a'), registration('b'));
-    let news = [
-        News {
-            entitlements: [web.clone()].into(),
-            ..News::default()
-        },
-        News {
-            svids: [db.clone()].into(),
-            ..News::default()
-        },
-        News {
-            bundle: true,
-            ..News::default()
-        },
-        News::default(),
+    let node = SpiffeId::new("spiffe://example.org/node/a").unwrap();
+    let events = [
+        Event::Entitlement(node.clone(), web.clone()),
+        Event::Svid(node, db.clone()),
+        Event::Bundle,
+        Event::Authorities,
     ];
-    let (seen, touched) = told(&news).await;
+    let (seen, touched) = told(&events).await;
     let of = |names: &[(&'static str, &str)]| -> BTreeSet<_> {
         names
             .iter()
