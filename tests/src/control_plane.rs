@@ -78,7 +78,7 @@ listen = "{api}"
 [admin]
 socket = "./admin.sock"
 [log]
-filter = "info,countersign_control_plane::discovery=debug"
+filter = "info,countersign_control_plane::api::mesh=debug"
 [telemetry]
 listen = "{telemetry}"
 {traces}[svid]

@@ -1,6 +1,6 @@
 //! Registrations as an operator's client sends them.
 
-use countersign_control_plane::admin::registration;
+use countersign_control_plane::api::admin::registration;
 use countersign_proto::admin::Registration;
 use jiff::Timestamp as Moment;
 use prost::Message;

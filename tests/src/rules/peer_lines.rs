@@ -13,10 +13,13 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
         "an operator, by one command",
         &[
             (
-                "control-plane/src/admin/backup.rs",
+                "control-plane/daemon/src/api/admin/backup.rs",
                 &["backup made", "backup failed"],
             ),
-            ("control-plane/src/admin/sign.rs", &["signing refused"]),
+            (
+                "control-plane/daemon/src/api/admin/sign.rs",
+                &["signing refused"],
+            ),
             (
                 "control-plane/authority/src/issuing/manual.rs",
                 &["certificate signed by hand"],
@@ -55,7 +58,7 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
         "the start or the end of the process",
         &[
             (
-                "control-plane/src/app.rs",
+                "control-plane/daemon/src/app.rs",
                 &[
                     "tasks cut at the end of the drain",
                     "state not flushed",
@@ -94,10 +97,7 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                     "the inventory is not of this log: it is read from the log again",
                 ],
             ),
-            (
-                "control-plane/src/bin/countersign-control-plane.rs",
-                &["stopping"],
-            ),
+            ("control-plane/daemon/src/main.rs", &["stopping"]),
             (
                 "control-plane/tlog/src/journal/replay.rs",
                 &["an unfinished write at the end of the issuance log was cut off"],
@@ -187,7 +187,7 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 &["key store changed its state"],
             ),
             (
-                "control-plane/src/discovery/server_identity.rs",
+                "control-plane/daemon/src/api/mesh/server_identity.rs",
                 &["nobody is served yet", "own identity not renewed"],
             ),
             (
@@ -198,7 +198,7 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 ],
             ),
             (
-                "control-plane/src/lifecycle.rs",
+                "control-plane/daemon/src/lifecycle.rs",
                 &[
                     "authorities not renewed",
                     "key stores not looked at",

@@ -170,7 +170,10 @@ const BOUNDED: &[(&str, &str, Places)] = &[
     (
         "MAX_RENEWED",
         "renewed_proofs_are_bounded_and_end",
-        &[("control-plane/src/discovery/session.rs", "Renewed.proofs")],
+        &[(
+            "control-plane/daemon/src/api/mesh/session.rs",
+            "Renewed.proofs",
+        )],
     ),
     (
         "MAX_TOKENS",

@@ -19,7 +19,7 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::Service;
 
-use super::mesh::MeshService;
+use super::service::MeshService;
 use super::session::Sessions;
 
 /// Largest request to enrol: the most keys, each with the longest proof.

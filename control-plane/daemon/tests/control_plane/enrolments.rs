@@ -200,7 +200,7 @@ impl Subscriber for Warnings {
         Interest::sometimes()
     }
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let is_ours = metadata.target() == "countersign_control_plane::discovery::enrolling";
+        let is_ours = metadata.target() == "countersign_control_plane::api::mesh::enrolling";
         is_ours && *metadata.level() == Level::WARN
     }
     fn event(&self, _: &Event<'_>) {

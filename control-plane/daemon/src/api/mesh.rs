@@ -1,6 +1,6 @@
 //! The sidecar API: attestation, enrolment and the one discovery stream of each node.
 //!
-//! [`attestation`] needs no client certificate. Everything else ([`mesh`]) asks [`session`] on
+//! [`attestation`] needs no client certificate. Everything else ([`service`]) asks [`session`] on
 //! every call which node it speaks to, before anything of the call is read ([`bounded`]): a
 //! workload's SVID authenticates nothing. [`enrolling`] has keys certified. [`paying`] says whose
 //! share an unfinished message is taken from, [`counting`] how many parts a message may have. What
@@ -13,10 +13,10 @@ mod bounded;
 mod counting;
 mod enrolling;
 mod hello;
-mod mesh;
 mod paying;
 mod resource_kinds;
 mod server_identity;
+mod service;
 mod session;
 mod stream;
 #[cfg(test)]
@@ -50,7 +50,7 @@ impl Api {
     /// The API of this control plane.
     pub(crate) fn new(plane: &Arc<Plane>) -> Self {
         let sessions = Arc::new(Sessions::new(plane.clone()));
-        let mesh = mesh::MeshService::new(plane.clone(), sessions.clone());
+        let mesh = service::MeshService::new(plane.clone(), sessions.clone());
         let attestation = attestation::AttestationService::new(plane.clone());
         let attestation = NodeAttestationServer::new(attestation);
         Self {

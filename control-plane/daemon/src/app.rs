@@ -16,13 +16,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::mesh::ServerTls;
+use crate::api::{admin, mesh};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::discovery::ServerTls;
+use crate::lifecycle;
 use crate::ops::Readiness;
 use crate::plane::Plane;
 use crate::telemetry::Metrics;
-use crate::{admin, discovery, lifecycle};
 use countersign_admission::Gate;
 use countersign_authority::{Authority, AuthorityError};
 
@@ -183,13 +184,13 @@ impl Running {
             telemetry,
         } = listeners;
         listening("api", plane.api_address);
-        let offered = discovery::Api::new(plane);
+        let offered = mesh::Api::new(plane);
         let server = grpc::Server::new(offered.messages)
             .add_service(offered.mesh)
             .add_service(offered.attestation);
         let caps = Caps::share(&mut Descriptors::of_process());
         let service = TlsService {
-            standing: Arc::new(discovery::standing(plane)),
+            standing: Arc::new(mesh::standing(plane)),
             limits: caps.api,
             counters: plane.metrics.api.clone(),
             ..TlsService::new(tls, KEY_PROOF_EXPORTER)
