@@ -8,7 +8,6 @@ pub(crate) mod addresses;
 mod broken;
 pub(crate) mod dial;
 pub(crate) mod enrol;
-mod intake;
 pub(crate) mod link_state;
 mod race;
 mod recognition;
@@ -20,9 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_discovery::DeltaClient;
-use countersign_envoy::SECRET_TYPE;
 use countersign_model::{EntitlementId, Lifetime, TrustDomain};
-use countersign_proto::ENTITLEMENT_TYPE;
 use countersign_proto::mesh::Hello;
 use countersign_verify::BundleError;
 use countersign_verify::tls::TrustCell;
@@ -42,7 +39,7 @@ use crate::consumers::Consumers;
 use crate::holdings::Holdings;
 use crate::identity::clock_skew::ClockSkew;
 use crate::identity::renew::{PendingKey, Renewals};
-use crate::install::{InstallError, Installer};
+use crate::install::{InstallError, Installer, KINDS};
 use crate::proxy::identity::Served;
 use crate::state::AttemptError;
 use crate::telemetry::Metrics;
@@ -131,7 +128,6 @@ pub(crate) struct Control {
     bundle_file: Option<PathBuf>,
     attestation: Attestation,
     enrol_ahead: usize,
-    bundle_name: String,
     installer: Installer,
     renewals: Renewals,
     client: DeltaClient,
@@ -159,14 +155,7 @@ pub(crate) struct Control {
 impl Control {
     /// Takes up what survived a restart.
     pub(crate) fn new(config: &Config, parts: Parts, now: Timestamp) -> Self {
-        let bundle_name = config.trust_domain.id().to_string();
-        let mut client = DeltaClient::new();
-        if let Some(version) = parts.installer.bundle_version() {
-            client.hold(SECRET_TYPE, &bundle_name, version);
-        }
-        // Nothing is open yet: the requests are made again for each stream.
-        let _ = client.subscribe(SECRET_TYPE, &bundle_name);
-        let _ = client.subscribe(ENTITLEMENT_TYPE, "*");
+        let client = subscribed(&parts.installer);
         let mut renewals = Renewals::default();
         if let Some(node) = parts.installer.node() {
             renewals.found(&EntitlementId::node(), node.key_epoch);
@@ -177,7 +166,6 @@ impl Control {
             bundle_file: config.control_plane.bundle.clone(),
             attestation: config.attestation.clone(),
             enrol_ahead: config.workload_api.enrol_ahead,
-            bundle_name,
             installer: parts.installer,
             renewals,
             client,
@@ -373,6 +361,22 @@ impl Control {
             None => tracing::info!("clocks agree again"),
         }
     }
+}
+
+/// A client that asks for what is asked for from the start.
+fn subscribed(installer: &Installer) -> DeltaClient {
+    let mut client = DeltaClient::new();
+    for kind in KINDS {
+        let Some(wanted) = kind.wanted(installer) else {
+            continue;
+        };
+        if let Some(version) = wanted.held {
+            client.hold(kind.type_url(), &wanted.name, &version);
+        }
+        // Nothing is open yet: the requests are made again for each stream.
+        let _ = client.subscribe(kind.type_url(), &wanted.name);
+    }
+    client
 }
 
 impl ControlError {

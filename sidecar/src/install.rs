@@ -5,45 +5,34 @@
 //! on being served.
 
 mod bundle;
-mod credential;
+mod chain;
 mod entitlements;
 mod error;
+mod kind;
 mod retired;
 mod saving;
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use countersign_model::{EntitlementId, SpiffeId, TrustDomain};
+use countersign_model::{SpiffeId, TrustDomain};
 use countersign_verify::tls::{IdentityCell, TrustCell, certified_key};
-use countersign_verify::{VerifiedSvid, verify_svid};
-use credential::accept;
 pub(crate) use entitlements::MAX_ENTITLEMENTS;
 pub(crate) use error::InstallError;
-use jiff::Timestamp;
+pub(crate) use kind::{Intake, KINDS, Verdict};
 pub(crate) use retired::UselessBundle;
-use rustls_pki_types::CertificateDer;
 use saving::Unsaved;
 
-use crate::holdings::{Holdings, Svid};
+use crate::holdings::Holdings;
 use crate::identity::Keypair;
-use crate::identity::renew::PendingKey;
 use crate::state::{AttemptError, NodeCredential, StateDir, StoredBundle};
-
-/// A chain as it arrived.
-#[derive(Clone, Debug)]
-pub(crate) struct ArrivedChain {
-    /// The entitlement that it is for.
-    pub entitlement: EntitlementId,
-    /// Leaf first, root not included.
-    pub certificates: Vec<CertificateDer<'static>>,
-}
 
 /// The only writer of [`Holdings`], of the trust that handshakes are judged by, and of the state
 /// directory.
 #[derive(Debug)]
 pub(crate) struct Installer {
     trust_domain: TrustDomain,
+    /// The name of our own trust domain's bundle.
+    bundle_name: SpiffeId,
     holdings: Arc<Holdings>,
     trust: Arc<TrustCell>,
     state: StateDir,
@@ -65,6 +54,7 @@ impl Installer {
         trust: Arc<TrustCell>,
     ) -> Result<Self, InstallError> {
         let mut installer = Self {
+            bundle_name: trust_domain.id(),
             trust_domain,
             holdings,
             trust,
@@ -99,96 +89,6 @@ impl Installer {
     /// What the control plane is dialled with.
     pub(crate) fn node_identity(&self) -> &Arc<IdentityCell> {
         &self.node_identity
-    }
-
-    /// The serial that is held for an entitlement: the version of its chain's resource.
-    pub(crate) fn held_serial(&self, id: &EntitlementId) -> Option<String> {
-        let snapshot = self.holdings.load();
-        let svid = snapshot.entries.get(id)?.svid.as_ref()?;
-        Some(svid.serial.to_string())
-    }
-
-    /// Whether a version of an entitlement's chain is the one that is held.
-    pub(crate) fn holds(&self, id: &EntitlementId, version: &str) -> bool {
-        self.held_serial(id).as_deref() == Some(version)
-    }
-
-    /// Installs the chain of a pending key. Newer is what was certified for the newest key, which
-    /// is the one that waits: clocks, ours and the control plane's, have no say in it.
-    ///
-    /// # Errors
-    /// Why the credential that was held before, if any, is still the one that is served.
-    pub(crate) fn chain(
-        &mut self,
-        arrived: ArrivedChain,
-        pending: &PendingKey,
-        now: Timestamp,
-    ) -> Result<Arc<Svid>, InstallError> {
-        let snapshot = self.holdings.load();
-        let held = snapshot
-            .entries
-            .get(&arrived.entitlement)
-            .ok_or(InstallError::NotEntitled)?;
-        let verified = self.verify(&arrived.certificates, &held.entitlement.spiffe_id, now)?;
-        let backdate = held.entitlement.backdate;
-        let svid = accept(arrived.certificates, &verified, pending, (backdate, now))?;
-        if let Some(old) = held.svid.as_ref().filter(|old| old.serial == svid.serial) {
-            return Ok(Arc::clone(old));
-        }
-        let svid = Arc::new(svid);
-        if arrived.entitlement == EntitlementId::node() {
-            self.keep_node(Arc::clone(&svid), pending.key_epoch)?;
-        }
-        self.publish_svid(&arrived.entitlement, &svid);
-        Ok(svid)
-    }
-
-    /// Installs the node's first credential, from its attestation.
-    ///
-    /// # Errors
-    /// As [`Installer::chain`].
-    pub(crate) fn attested(
-        &mut self,
-        node_id: &SpiffeId,
-        chain: Vec<CertificateDer<'static>>,
-        pending: &PendingKey,
-        now: Timestamp,
-    ) -> Result<(), InstallError> {
-        let verified = self.verify(&chain, node_id, now)?;
-        // The answer that brought it says when it was issued.
-        let svid = Arc::new(accept(chain, &verified, pending, (Duration::ZERO, now))?);
-        self.keep_node(Arc::clone(&svid), pending.key_epoch)?;
-        self.publish_svid(&EntitlementId::node(), &svid);
-        Ok(())
-    }
-
-    fn verify(
-        &self,
-        chain: &[CertificateDer<'_>],
-        entitled: &SpiffeId,
-        now: Timestamp,
-    ) -> Result<VerifiedSvid, InstallError> {
-        let bundles = self.trust.load();
-        if bundles.get(&self.trust_domain).is_none() {
-            return Err(InstallError::NoBundle);
-        }
-        let verified = verify_svid(chain, &bundles, &[], now)?;
-        if verified.id != *entitled {
-            return Err(InstallError::WrongIdentity {
-                entitled: entitled.clone(),
-                got: verified.id,
-            });
-        }
-        Ok(verified)
-    }
-
-    /// Takes the node's newest credential into use. A disk that does not take it gets it later:
-    /// the control plane knows this one, and the one before it ends.
-    fn keep_node(&mut self, svid: Arc<Svid>, key_epoch: u64) -> Result<(), InstallError> {
-        self.present_node(NodeCredential { svid, key_epoch })?;
-        self.unsaved.node = true;
-        self.save();
-        Ok(())
     }
 
     fn present_node(&mut self, node: NodeCredential) -> Result<(), InstallError> {

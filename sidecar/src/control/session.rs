@@ -105,7 +105,8 @@ pub(super) struct Session<'a> {
     inbox: Streaming<ControlMessage>,
     enrolments: JoinSet<Enrolled>,
     in_flight: BTreeSet<EntitlementId>,
-    refused: BTreeSet<String>,
+    /// By type and name.
+    refused: BTreeSet<(String, String)>,
     ask_again_at: Option<Instant>,
     reported: Served,
     report_at: Option<Instant>,

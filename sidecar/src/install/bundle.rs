@@ -3,14 +3,80 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use countersign_discovery::{Change, Resource};
+use countersign_envoy::{SECRET_TYPE, read_trusted_ca};
 use countersign_model::EntitlementId;
 use countersign_verify::{BundleError, BundleSet, TrustBundle, verify_svid};
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 
+use super::kind::{Intake, Kind, Verdict, Wanted, malformed};
 use super::retired::{self, UselessBundle};
 use super::{InstallError, Installer};
 use crate::state::StoredBundle;
+
+/// The roots of our own trust domain.
+pub(super) struct Bundle;
+
+impl Kind for Bundle {
+    fn type_url(&self) -> &'static str {
+        SECRET_TYPE
+    }
+
+    fn includes(&self, name: &str, installer: &Installer) -> bool {
+        name == installer.bundle_name.as_str()
+    }
+
+    fn wanted(&self, installer: &Installer) -> Option<Wanted> {
+        Some(Wanted {
+            name: installer.bundle_name.to_string(),
+            held: installer.bundle_version().map(str::to_owned),
+        })
+    }
+
+    /// A bundle is replaced, never removed: without one nobody could be verified.
+    fn take(&self, arrived: &[&Change], intake: &mut Intake<'_>, verdict: &mut Verdict) {
+        for change in arrived {
+            let Change::Present(resource) = change else {
+                continue;
+            };
+            match install(resource, intake.installer) {
+                Ok(()) => {
+                    verdict.verifies_more = true;
+                    verdict.keep(change);
+                    renew_what_lost_its_root(intake);
+                }
+                Err(error) => {
+                    intake.installer.bundle_problem(&error.to_string());
+                    verdict.refuse(resource, error);
+                }
+            }
+        }
+    }
+}
+
+fn install(resource: &Resource, installer: &mut Installer) -> Result<(), InstallError> {
+    let roots = read_trusted_ca(&resource.body).map_err(malformed)?;
+    let (count, version) = (roots.len(), &*resource.version);
+    installer.bundle(roots, version)?;
+    tracing::info!(roots = count, version, "bundle installed");
+    Ok(())
+}
+
+/// After a restore of state from before the newest root, no peer takes what it has issued.
+fn renew_what_lost_its_root(intake: &mut Intake<'_>) {
+    let lost = intake.installer.without_a_root(intake.now);
+    for id in &lost {
+        intake.renewals.lost_its_root(id);
+    }
+    if !lost.is_empty() {
+        let count = lost.len();
+        tracing::warn!(
+            count,
+            "certificates are of no root of the bundle: renewed at once"
+        );
+    }
+}
 
 impl Installer {
     /// Version of the discovery resource that brought the bundle, if one did.

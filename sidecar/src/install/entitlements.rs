@@ -1,17 +1,70 @@
-//! What the node is entitled to, what is held for each, and why something is not.
+//! Entitlements: what the node may hold, what is held for each, and why something is not.
+//!
+//! Every one is asked for. Absence takes nothing away: only a removal does, and the credential with it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use countersign_discovery::Stamp;
+use countersign_discovery::{Change, Stamp};
+use countersign_envoy::SECRET_TYPE;
 use countersign_model::{Entitlement, EntitlementId};
+use countersign_proto::ENTITLEMENT_TYPE;
+use countersign_proto::convert::entitlement::read_resource;
 use jiff::Timestamp;
 
+use super::kind::{Intake, Kind, Verdict, Wanted, malformed};
 use super::{InstallError, Installer};
 use crate::holdings::{Held, Svid};
 
 /// Most entitlements that one node holds.
 pub(crate) const MAX_ENTITLEMENTS: usize = 16_384;
+
+/// Who may hold what.
+pub(super) struct Entitlements;
+
+impl Kind for Entitlements {
+    fn type_url(&self) -> &'static str {
+        ENTITLEMENT_TYPE
+    }
+
+    fn includes(&self, _: &str, _: &Installer) -> bool {
+        true
+    }
+
+    fn wanted(&self, _: &Installer) -> Option<Wanted> {
+        let name = "*".to_owned();
+        Some(Wanted { name, held: None })
+    }
+
+    fn take(&self, arrived: &[&Change], intake: &mut Intake<'_>, verdict: &mut Verdict) {
+        let (mut present, mut removed) = (Vec::new(), Vec::new());
+        for change in arrived {
+            match change {
+                Change::Present(resource) => match read_resource(resource) {
+                    Ok(entitlement) => {
+                        present.push(entitlement);
+                        verdict.keep(change);
+                    }
+                    Err(error) => verdict.refuse(resource, malformed(error)),
+                },
+                Change::Removed { name, .. } => {
+                    removed.extend(EntitlementId::parse(name));
+                    verdict.keep(change);
+                }
+            }
+        }
+        for id in &removed {
+            intake.renewals.forget(id);
+            tracing::info!(entitlement = %id, "entitlement removed");
+            verdict.given_up.push((SECRET_TYPE, id.to_string()));
+        }
+        let installer = &mut intake.installer;
+        if let Err(error) = installer.entitlements(present, &removed, intake.stamp) {
+            verdict.kept.clear();
+            verdict.refused.push((ENTITLEMENT_TYPE.to_owned(), error));
+        }
+    }
+}
 
 impl Installer {
     /// Adds, changes and drops entitlements. A dropped one takes its credential with it.

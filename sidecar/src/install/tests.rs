@@ -1,22 +1,28 @@
+use std::time::Duration;
+
 use countersign_discovery::Stamp;
-use countersign_model::{Entitlement, Lifetime, Serial};
+use countersign_model::{Entitlement, EntitlementId, Lifetime, Serial};
 use countersign_verify::TrustBundle;
+use jiff::Timestamp;
+use rustls_pki_types::CertificateDer;
 use tempfile::TempDir;
 
+use super::chain::ArrivedChain;
 use super::*;
 use crate::identity::Keypair;
+use crate::identity::renew::PendingKey;
 use crate::pki::{Authority, id, node_right, now, right, serial, trust_domain};
 
 /// A node with one entitlement, `spiffe://example.org/web`.
-struct World {
-    installer: Installer,
+pub(super) struct World {
+    pub(super) installer: Installer,
     holdings: Arc<Holdings>,
     trust: Arc<TrustCell>,
     authority: Authority,
     folder: TempDir,
 }
 
-fn world() -> World {
+pub(super) fn world() -> World {
     let folder = tempfile::tempdir().unwrap();
     let (installer, holdings, trust) = restore(&folder);
     let mut world = World {

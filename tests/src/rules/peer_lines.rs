@@ -222,15 +222,6 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 ],
             ),
             (
-                "sidecar/src/control/intake.rs",
-                &[
-                    "entitlement removed",
-                    "bundle installed",
-                    "certificate installed",
-                    "certificates are of no root of the bundle: renewed at once",
-                ],
-            ),
-            (
                 "sidecar/src/control/recognition.rs",
                 &["the stored bundle does not verify the control plane, control_plane.bundle does"],
             ),
@@ -244,6 +235,18 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
             (
                 "sidecar/src/control/session/receiving.rs",
                 &["discovery response refused", "not installed"],
+            ),
+            (
+                "sidecar/src/install/bundle.rs",
+                &[
+                    "bundle installed",
+                    "certificates are of no root of the bundle: renewed at once",
+                ],
+            ),
+            ("sidecar/src/install/chain.rs", &["certificate installed"]),
+            (
+                "sidecar/src/install/entitlements.rs",
+                &["entitlement removed"],
             ),
             (
                 "sidecar/src/install/saving.rs",

@@ -1,7 +1,6 @@
 //! What arrives on the stream: installed, then acknowledged or refused.
 
 use countersign_discovery::{ClientError, DeltaResponse, Nack, NackReason, Received};
-use countersign_envoy::SECRET_TYPE;
 use countersign_proto::convert::discovery::MAX_TOKEN_BYTES;
 use countersign_proto::discovery::DeltaDiscoveryResponse;
 use countersign_proto::mesh::ControlMessage;
@@ -10,8 +9,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{REFUSED_RETRY, Session, SessionError};
-use crate::control::intake::{Intake, Verdict};
-use crate::install::InstallError;
+use crate::install::{InstallError, Intake, Verdict};
 
 impl Session<'_> {
     pub(super) fn receive(
@@ -55,26 +53,30 @@ impl Session<'_> {
             installer: &mut self.control.installer,
             renewals: &mut self.control.renewals,
             metrics: &self.control.metrics,
-            bundle: &self.control.bundle_name,
+            stamp: received.stamp,
+            now,
         };
-        let verdict = intake.take(received, now);
+        let verdict = intake.take(received);
         self.answer(received, &verdict)?;
-        for id in &verdict.removed {
-            self.refused.remove(id.as_str());
-            let given_up = self.control.client.unsubscribe(SECRET_TYPE, id.as_str());
+        for (type_url, name) in verdict.given_up {
+            let given_up = self.control.client.unsubscribe(type_url, &name);
+            self.refused.remove(&(type_url.to_owned(), name));
             given_up.map_or(Ok(()), |request| self.ask(request))?;
         }
         for (name, error) in verdict.refused {
             tracing::warn!(%name, %error, "not installed");
             if error.may_pass() {
-                self.refused.insert(name);
+                self.refused.insert((received.type_url.clone(), name));
                 self.ask_again_at
                     .get_or_insert(Instant::now() + REFUSED_RETRY);
             }
         }
-        if verdict.new_bundle {
+        if verdict.verifies_more {
             // A chain can overtake the bundle that verifies it.
-            self.refused.remove(&self.control.bundle_name);
+            for change in &verdict.kept {
+                let kept = (received.type_url.clone(), change.name().to_owned());
+                self.refused.remove(&kept);
+            }
             self.ask_again_for_refused()?;
         }
         Ok(())
@@ -103,11 +105,11 @@ impl Session<'_> {
     /// The control plane does not send again by itself what was refused.
     pub(super) fn ask_again_for_refused(&mut self) -> Result<(), SessionError> {
         self.ask_again_at = None;
-        for name in std::mem::take(&mut self.refused) {
+        for (type_url, name) in std::mem::take(&mut self.refused) {
             let client = &mut self.control.client;
             let (give_up, want) = (
-                client.unsubscribe(SECRET_TYPE, &name),
-                client.subscribe(SECRET_TYPE, &name),
+                client.unsubscribe(&type_url, &name),
+                client.subscribe(&type_url, &name),
             );
             for request in give_up.into_iter().chain(want) {
                 self.ask(request)?;
