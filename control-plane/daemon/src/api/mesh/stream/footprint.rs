@@ -39,7 +39,7 @@ fn names(from: usize, count: usize) -> Vec<String> {
 fn full_stream_of_a_node_keeps_a_bounded_number_of_bytes() {
     let most = Limits::default().names;
     alone(
-        "discovery::stream::footprint::full_stream_of_a_node_keeps_a_bounded_number_of_bytes",
+        "api::mesh::stream::footprint::full_stream_of_a_node_keeps_a_bounded_number_of_bytes",
         || {
             let (session, kept) = kept_by(|| {
                 let mut session = DeltaSession::new(Limits::default());
@@ -95,7 +95,7 @@ impl View for Nothing {
 fn stream_that_swaps_names_keeps_what_it_kept() {
     let most = Limits::default().names - 1;
     alone(
-        "discovery::stream::footprint::stream_that_swaps_names_keeps_what_it_kept",
+        "api::mesh::stream::footprint::stream_that_swaps_names_keeps_what_it_kept",
         || {
             let (session, kept) = kept_by(|| {
                 let mut session = DeltaSession::new(Limits::default());
