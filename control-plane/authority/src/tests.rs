@@ -28,11 +28,12 @@ mod token;
 mod void;
 mod waiving;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_fleet::{Event, News};
 use countersign_model::{
     Criticality, EntitlementId, Registration, RegistrationKey, RenewalWindow, Selector,
     SelectorSet, SpiffeId, TrustDomain,
@@ -227,6 +228,28 @@ fn has_names(svid: &PublishedSvid) -> bool {
     let (_, leaf) = X509Certificate::from_der(&chain[0]).unwrap();
     let names = leaf.subject_alternative_name().unwrap().unwrap();
     names.value.general_names.len() > 1
+}
+
+/// The entitlements that a stream is told of.
+fn entitlements(news: &News) -> BTreeSet<EntitlementId> {
+    let events = news.events.iter();
+    events
+        .filter_map(|event| match event {
+            Event::Entitlement(_, id) => Some(id.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The entitlements of whose new SVIDs a stream is told.
+fn svids(news: &News) -> BTreeSet<EntitlementId> {
+    let events = news.events.iter();
+    events
+        .filter_map(|event| match event {
+            Event::Svid(_, id) => Some(id.clone()),
+            _ => None,
+        })
+        .collect()
 }
 
 /// Why a call was denied.

@@ -95,7 +95,7 @@ async fn abandoned_enrolment_goes_on_to_its_end() {
     let enrol = plane.authority.enrol(&node, &own, &key, start());
     assert!(enrol.now_or_never().is_none(), "its caller hangs up");
     let news = tokio::time::timeout(MINUTE, stream.news()).await;
-    assert_eq!(news.unwrap().svids, [own.clone()].into());
+    assert_eq!(svids(&news.unwrap()), [own.clone()].into());
     let issued = plane.authority.issued_total();
     plane
         .authority

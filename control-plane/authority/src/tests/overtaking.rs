@@ -69,7 +69,7 @@ async fn certificate_that_overtakes_a_change_is_older_than_it() {
         epoch_of(&plane, index) < asked,
         "its key is of an epoch before"
     );
-    assert_eq!(stream.news().await.entitlements, [web.clone()].into());
+    assert_eq!(entitlements(&stream.news().await), [web.clone()].into());
     assert_eq!(code(enrol(&key).await), "key_superseded");
     let next = enrol(&proven(&fresh_key(), &web)).await.unwrap();
     assert!(!has_names(&next) && epoch_of(&plane, next.serial.index()) == asked);

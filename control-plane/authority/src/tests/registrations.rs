@@ -103,7 +103,7 @@ async fn absence_is_not_removal() {
         .await
         .unwrap();
     assert_eq!(removed.valid_until, Some(svid.lifetime.not_after));
-    assert_eq!(stream.news().await.entitlements, [web.clone()].into());
+    assert_eq!(entitlements(&stream.news().await), [web.clone()].into());
     assert!(was_removed(&plane));
     assert_eq!(
         plane.authority.removed(&id("/node/a")),
