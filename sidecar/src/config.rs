@@ -10,15 +10,17 @@ mod sections;
 mod tests;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_cli::{ConfigError, Reader};
 use countersign_model::TrustDomain;
 
+use crate::evidence::{self, Method};
 use crate::state::STATUS_SOCKET;
 use listeners::Taken;
 pub(crate) use listeners::{AttestCallers, Inbound, Outbound};
-pub(crate) use sections::{Attestation, ControlPlane, Log, Telemetry, WorkloadApi};
+pub(crate) use sections::{ControlPlane, Log, Telemetry, WorkloadApi};
 
 /// How long open connections may finish, where `drain_timeout` is not set.
 pub(crate) const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,8 +38,8 @@ pub struct Config {
     pub(crate) drain_timeout: Duration,
     /// `[control_plane]`.
     pub(crate) control_plane: ControlPlane,
-    /// `[attestation]`.
-    pub(crate) attestation: Attestation,
+    /// `[attestation]`: what this machine shows to prove which node it is.
+    pub(crate) attestation: Arc<dyn Method>,
     /// `[workload_api]`.
     pub(crate) workload_api: WorkloadApi,
     /// `[log]`.
@@ -77,7 +79,7 @@ fn read(reader: &mut Reader) -> Option<Config> {
         Duration::ZERO..=MAX_DRAIN_TIMEOUT,
     );
     let control_plane = ControlPlane::read(reader);
-    let attestation = Attestation::read(reader);
+    let attestation = evidence::read(reader);
     let workload_api = WorkloadApi::read(reader);
     let log = Log::read(reader);
     let telemetry = Telemetry::read(reader);

@@ -34,8 +34,10 @@ use self::recognition::{NoHelp, told};
 use self::session::{Finished, Session, SessionError};
 use crate::backoff::{Backoff, STEADY};
 use crate::clock;
-use crate::config::{Attestation, Config};
+use crate::config::Config;
 use crate::consumers::Consumers;
+use crate::evidence::Method;
+use crate::evidence::node_svid::{self, Unproven};
 use crate::holdings::Holdings;
 use crate::identity::clock_skew::ClockSkew;
 use crate::identity::renew::{PendingKey, Renewals};
@@ -65,13 +67,18 @@ pub(crate) enum ControlError {
         /// Why the node was not attested again.
         source: EnrolError,
     },
-    /// The control plane knows this node's credential no more, and there is no token to attest with
+    /// The control plane knows this node's credential no more, and there is nothing to attest with
     /// again.
     #[error(
         "the control plane does not recognise this node's credential, and attesting again failed: \
-         {0}; put a new join token into the token file"
+         {source}; {remedy}"
     )]
-    Unrecognised(EnrolError),
+    Unrecognised {
+        /// Why the node was not attested again.
+        source: EnrolError,
+        /// What would help.
+        remedy: &'static str,
+    },
     /// No bundle says how to recognise the control plane.
     #[error("cannot read the bundle {}: {source}", .path.display())]
     BundleFile {
@@ -98,8 +105,13 @@ pub(crate) enum ControlError {
     #[error(transparent)]
     Session(#[from] SessionError),
     /// There is no key to attest with.
-    #[error(transparent)]
-    Attempt(#[from] AttemptError),
+    #[error("{evidence} is not used: {source}")]
+    Attempt {
+        /// What would have been shown.
+        evidence: &'static str,
+        /// Why there is no key.
+        source: AttemptError,
+    },
 }
 
 /// The parts of the sidecar that the control task works with.
@@ -126,7 +138,7 @@ pub(crate) struct Control {
     addresses: Addresses,
     /// The operator's bundle.
     bundle_file: Option<PathBuf>,
-    attestation: Attestation,
+    attestation: Arc<dyn Method>,
     enrol_ahead: usize,
     installer: Installer,
     renewals: Renewals,
@@ -164,7 +176,7 @@ impl Control {
             trust_domain: config.trust_domain.clone(),
             addresses: Addresses::new(config.control_plane.addresses.clone()),
             bundle_file: config.control_plane.bundle.clone(),
-            attestation: config.attestation.clone(),
+            attestation: Arc::clone(&config.attestation),
             enrol_ahead: config.workload_api.enrol_ahead,
             installer: parts.installer,
             renewals,
@@ -283,7 +295,7 @@ impl Control {
             }
             ControlError::Attest(source)
             | ControlError::Expired { source, .. }
-            | ControlError::Unrecognised(source) => match source.pushback() {
+            | ControlError::Unrecognised { source, .. } => match source.pushback() {
                 Some(asked) => self.backoff.pushed_back(asked, fastrand::f64()),
                 None => self.backoff.fail(fastrand::f64()),
             },
@@ -305,29 +317,33 @@ impl Control {
     /// A credential that is not recognised is tried again as well, in turn: it is never given up
     /// for an attestation that fails.
     async fn ensure_credential(&mut self, now: Timestamp) -> Result<(), ControlError> {
-        let is_unrecognised = std::mem::take(&mut self.is_unrecognised);
-        let expired = match self.installer.node() {
-            Some(node) if node.svid.lifetime.is_expired(now) => Some(node.svid.lifetime.not_after),
-            Some(_) if !is_unrecognised => return Ok(()),
-            _ => None,
+        let is_recognised = !std::mem::take(&mut self.is_unrecognised);
+        let Err(unproven) = node_svid::check(self.installer.node(), is_recognised, now) else {
+            return Ok(());
         };
-        self.attest().await.map_err(|error| match (error, expired) {
-            (ControlError::Attest(source), Some(expired)) => {
-                ControlError::Expired { expired, source }
-            }
-            (ControlError::Attest(source), None) if is_unrecognised => {
-                ControlError::Unrecognised(source)
-            }
-            (error, _) => error,
-        })
+        self.attest()
+            .await
+            .map_err(|error| match (error, unproven) {
+                (ControlError::Attest(source), Unproven::Expired(expired)) => {
+                    ControlError::Expired { expired, source }
+                }
+                (ControlError::Attest(source), Unproven::Unrecognised) => {
+                    let remedy = self.attestation.remedy();
+                    ControlError::Unrecognised { source, remedy }
+                }
+                (error, _) => error,
+            })
     }
 
     async fn attest(&mut self) -> Result<(), ControlError> {
-        let Attestation::JoinToken { token_file } = &self.attestation;
-        let token = enrol::read_token(token_file)?;
-        let key = self.installer.attempt(&token)?;
+        let evidence = self.attestation.gather().map_err(EnrolError::from)?;
+        let attempt = self.installer.attempt(&evidence.bound_to);
+        let key = attempt.map_err(|source| ControlError::Attempt {
+            evidence: self.attestation.name(),
+            source,
+        })?;
         let link = self.dial(None).await?;
-        let attested = enrol::attest(&link, &self.trust_domain, &token, &key).await?;
+        let attested = enrol::attest(&link, &self.trust_domain, evidence.message, &key).await?;
         self.installer.attested_bundle(attested.bundle)?;
         let pending = PendingKey {
             key,

@@ -78,12 +78,12 @@ impl Installer {
         self.node.as_ref()
     }
 
-    /// The key to attest with by this token, on disk before it is shown.
+    /// The key to attest with by this evidence, on disk before it is shown.
     ///
     /// # Errors
     /// No key, or a disk that does not take it.
-    pub(crate) fn attempt(&self, token: &str) -> Result<Arc<Keypair>, AttemptError> {
-        self.state.attempt(token)
+    pub(crate) fn attempt(&self, evidence: &str) -> Result<Arc<Keypair>, AttemptError> {
+        self.state.attempt(evidence)
     }
 
     /// What the control plane is dialled with.

@@ -60,35 +60,6 @@ fn parse_address(text: &str) -> Result<Uri, String> {
     Ok(uri)
 }
 
-/// `[attestation]`: what this machine shows to prove which node it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub(crate) enum Attestation {
-    /// `method = "join_token"`: a one-time token, read once, before the first attestation.
-    JoinToken {
-        /// `token_file`; its text is trimmed.
-        token_file: PathBuf,
-    },
-}
-
-impl Attestation {
-    pub(super) fn read(reader: &mut Reader) -> Option<Self> {
-        let method = reader.required(
-            "attestation.method",
-            "write \"join_token\"",
-            |text| match text {
-                "join_token" => Ok(()),
-                _ => Err("is no attestation method of this version".to_owned()),
-            },
-        );
-        let token_file = reader.path("attestation.token_file", Some("token"));
-        method?;
-        Some(Self::JoinToken {
-            token_file: token_file?,
-        })
-    }
-}
-
 /// `[workload_api]`: the socket for SPIFFE Workload API and Envoy SDS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WorkloadApi {

@@ -1,7 +1,6 @@
 //! The two calls that have a key certified: attestation for the node's first one, enrolment for
 //! every other. Each carries a proof of possession that is bound to the connection it is made on.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,26 +12,22 @@ use countersign_proto::mesh::attest_node_request::Evidence;
 use countersign_proto::mesh::mesh_client::MeshClient;
 use countersign_proto::mesh::node_attestation_client::NodeAttestationClient;
 use countersign_proto::mesh::{
-    AttestNodeRequest, AttestNodeResponse, EnrolRequest, Enrolled, Enrolment, Hello,
-    JoinTokenEvidence, KeyProof,
+    AttestNodeRequest, AttestNodeResponse, EnrolRequest, Enrolled, Enrolment, Hello, KeyProof,
 };
 use countersign_proto::{PROTOCOL_VERSION, RETRY_PUSHBACK};
 use countersign_serve::limits::MAX_MESSAGE_BYTES;
-use countersign_serve::secret_file::{self, SecretFileError};
 use countersign_verify::proof;
 use rustls_pki_types::CertificateDer;
 use tokio::time::timeout;
 use tonic::{Code, Status};
-use zeroize::Zeroizing;
 
 use super::broken::status_words;
 use super::dial::Link;
+use crate::evidence::EvidenceError;
 use crate::identity::keypair::ECDSA_SECP256R1_SHA256;
 use crate::identity::renew::ENROL_DEADLINE;
 use crate::identity::{KeyError, Keypair};
 
-/// Longest token file that is read, in bytes.
-pub(crate) const MAX_TOKEN_FILE_BYTES: usize = 4_096;
 /// A control plane that asks for more patience than this is not obeyed beyond it.
 pub(crate) const LONGEST_PUSHBACK: Duration = Duration::from_secs(30);
 
@@ -52,14 +47,9 @@ pub(crate) enum EnrolError {
     /// No proof could be made.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// There is no usable token.
-    #[error("the token file {} cannot be used: it {source}", .path.display())]
-    Token {
-        /// The token file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: SecretFileError,
-    },
+    /// There is nothing to show.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
 }
 
 impl EnrolError {
@@ -115,40 +105,20 @@ pub(crate) fn hello() -> Hello {
     }
 }
 
-/// Reads a token file, trimmed.
-///
-/// # Errors
-/// No such file, too long, empty, or not text.
-pub(crate) fn read_token(file: &Path) -> Result<Zeroizing<String>, EnrolError> {
-    let read = || {
-        let text = secret_file::read(file, MAX_TOKEN_FILE_BYTES)?;
-        let token = Zeroizing::new(text.trim().to_owned());
-        if token.is_empty() {
-            return Err(SecretFileError::Empty);
-        }
-        Ok(token)
-    };
-    read().map_err(|source| EnrolError::Token {
-        path: file.to_owned(),
-        source,
-    })
-}
-
-/// Attests this node with a join token.
+/// Attests this node with its evidence.
 ///
 /// # Errors
 /// A refusal, or an answer that cannot be used.
 pub(crate) async fn attest(
     link: &Link,
     trust_domain: &TrustDomain,
-    token: &Zeroizing<String>,
+    evidence: Evidence,
     key: &Keypair,
 ) -> Result<Attestation, EnrolError> {
-    let token = token.as_str().to_owned();
     let request = AttestNodeRequest {
         hello: Some(hello()),
         key: Some(prove(link, &EntitlementId::node(), key)?),
-        evidence: Some(Evidence::JoinToken(JoinTokenEvidence { token })),
+        evidence: Some(evidence),
     };
     let mut client = NodeAttestationClient::new(link.channel.clone())
         .max_decoding_message_size(MAX_MESSAGE_BYTES);

@@ -18,6 +18,7 @@ use tokio::time::sleep;
 use self::plane::{NODE, Plane, TOKEN};
 use super::*;
 use crate::config::{ControlPlane, Log, Telemetry, WorkloadApi};
+use crate::evidence::JoinToken;
 use crate::pki::{Authority, id, node_right, right, trust_domain};
 use crate::state::StateDir;
 
@@ -100,9 +101,9 @@ fn config(plane: &Plane, folder: &TempDir) -> Config {
             addresses: vec![format!("https://{}", plane.address).parse().unwrap()],
             bundle: Some(file("bundle.pem")),
         },
-        attestation: Attestation::JoinToken {
+        attestation: Arc::new(JoinToken {
             token_file: file("token"),
-        },
+        }),
         workload_api: WorkloadApi {
             socket: file("sidecar.sock"),
             enrol_ahead: 2,

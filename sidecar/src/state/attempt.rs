@@ -1,7 +1,8 @@
 //! The node key of an attestation that is not over.
 //!
 //! It is on disk before it is shown, so that an answer that is lost can be asked for again: by this
-//! process, or by the next one. A key is made for one token: with another token a fresh one is made.
+//! process, or by the next one. A key is made for one evidence, such as a token: with another a fresh
+//! one is made.
 //! The credential that the attestation brings takes its place.
 
 use std::fs;
@@ -20,14 +21,16 @@ pub(super) const ATTEMPT_FILE: &str = "attestation.json";
 
 #[derive(Deserialize)]
 struct AttemptFile {
-    /// SHA-256 of the token: a token is random enough that this gives nothing away.
-    token_sha256: String,
+    /// SHA-256 of the evidence: a token is random enough that this gives nothing away.
+    #[serde(rename = "token_sha256")]
+    evidence_sha256: String,
     key: String,
 }
 
 #[derive(Serialize)]
 struct AttemptFileRef<'a> {
-    token_sha256: &'a str,
+    #[serde(rename = "token_sha256")]
+    evidence_sha256: &'a str,
     key: &'a str,
 }
 
@@ -35,8 +38,8 @@ struct AttemptFileRef<'a> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum AttemptError {
-    /// The key cannot be kept: without that the token is not shown.
-    #[error("the join token is not used, for its answer could not be kept: {0}")]
+    /// The key cannot be kept: without that the evidence is not shown.
+    #[error("its answer could not be kept: {0}")]
     State(#[from] StateError),
     /// No key could be made.
     #[error(transparent)]
@@ -44,20 +47,20 @@ pub(crate) enum AttemptError {
 }
 
 impl StateDir {
-    /// The key to attest with by this token: the one that was made for it, or a fresh one. On
+    /// The key to attest with by this evidence: the one that was made for it, or a fresh one. On
     /// return it is on disk.
     ///
     /// # Errors
     /// No key, or a disk that does not take it.
-    pub(crate) fn attempt(&self, token: &str) -> Result<Arc<Keypair>, AttemptError> {
-        let token_sha256 = hex::encode(Sha256::digest(token));
-        if let Some(key) = self.attempted(&token_sha256)? {
+    pub(crate) fn attempt(&self, evidence: &str) -> Result<Arc<Keypair>, AttemptError> {
+        let evidence_sha256 = hex::encode(Sha256::digest(evidence));
+        if let Some(key) = self.attempted(&evidence_sha256)? {
             return Ok(Arc::new(key));
         }
         let key = Keypair::generate()?;
         let key_hex = Zeroizing::new(hex::encode(&**key.pkcs8()));
         let file = AttemptFileRef {
-            token_sha256: &token_sha256,
+            evidence_sha256: &evidence_sha256,
             key: &key_hex,
         };
         let text = Zeroizing::new(serde_json::to_vec(&file).expect("plain data serializes"));
@@ -65,9 +68,9 @@ impl StateDir {
         Ok(Arc::new(key))
     }
 
-    /// The key that an earlier attempt made for the same token. A damaged file is as good as none:
+    /// The key that an earlier attempt made for the same evidence. A damaged file is as good as none:
     /// no credential is lost with it.
-    fn attempted(&self, token_sha256: &str) -> Result<Option<Keypair>, StateError> {
+    fn attempted(&self, evidence_sha256: &str) -> Result<Option<Keypair>, StateError> {
         let text = match self.read(ATTEMPT_FILE) {
             Ok(Some(text)) => text,
             Ok(None) => return Ok(None),
@@ -78,7 +81,7 @@ impl StateDir {
             return Ok(self.damaged_attempt());
         };
         let key_hex = Zeroizing::new(file.key);
-        if file.token_sha256 != token_sha256 {
+        if file.evidence_sha256 != evidence_sha256 {
             return Ok(None);
         }
         let pkcs8 = hex::decode(&*key_hex).map(Zeroizing::new).ok();
