@@ -2,8 +2,8 @@
 //! inventory, all from the issuance log. Nothing is issued anew.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use countersign_attest::nodes::NodeKey;
 use countersign_ca::log::{Logged, Said};
@@ -94,7 +94,7 @@ impl Authority {
     fn restore_issued(&self, logged: Logged, now: Timestamp) -> Result<(), AuthorityError> {
         let is_over = logged.issuance().not_after < now;
         if !is_over && !logged.issuance().profile.is_ca() {
-            self.note_issuer(&logged);
+            self.note_leaf(logged.issuance());
         }
         if !is_over && is_published(&logged) {
             self.restore_published(logged)
@@ -114,7 +114,7 @@ impl Authority {
 
     fn restore_published(&self, logged: Logged) -> Result<(), AuthorityError> {
         if logged.issuance().node.is_empty() {
-            self.restore_signed(logged.issuance())?;
+            self.restore_manual(logged.issuance())?;
             return self.restore_listed(logged);
         }
         let signed = match self.signed_again(logged) {
@@ -161,13 +161,6 @@ impl Authority {
             state.published.offer(Arc::new(svid));
         }
         Ok(())
-    }
-
-    /// Something lives under this CA until then: it is not dropped before.
-    fn note_issuer(&self, logged: &Logged) {
-        let issuance = logged.issuance();
-        let mut cas = self.cas.write().unwrap_or_else(PoisonError::into_inner);
-        cas.note_leaf(&issuance.issuer, issuance.not_after);
     }
 
     fn restore_account(&self, registered: &Registered) {

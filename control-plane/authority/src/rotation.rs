@@ -203,7 +203,7 @@ impl Authority {
         let subject = Subject::ca(tier, key.key_id(), self.trust_domain(), ttl, times);
         let not_before = not_before(&subject, now, issuer);
         let subject = Box::new(subject);
-        let signed = self.signed(subject, key.spki(), issuer, issuer_key, now);
+        let signed = self.certify(subject, key.spki(), issuer, issuer_key, now);
         let signed = signed.await?;
         let issuance = signed.issuance();
         let record = CaRecord {

@@ -3,6 +3,7 @@
 mod attesting;
 mod backup;
 mod certificates;
+mod claims;
 mod ending;
 mod evicting;
 mod faults;

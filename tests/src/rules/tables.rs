@@ -233,7 +233,7 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         "MAX_VOIDS",
         "voids_beyond_the_bound_are_forgotten",
         &[(
-            "control-plane/authority/src/undelivered.rs",
+            "control-plane/authority/src/key_uses/voids.rs",
             "Voids.certificates",
         )],
     ),

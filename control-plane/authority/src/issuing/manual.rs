@@ -1,28 +1,28 @@
-//! Signing by hand: the same path as an enrolment, for a key that no node holds.
+//! Manual issuance: an operator has a certification request signed, for a key that no node holds.
 //!
-//! Authorize, lint, log, sign; the chain goes back to the operator and to no stream. The same key
-//! gets the same certificate again while that is young, so that a retry costs nothing, and a new one
-//! from the time on at which a sidecar would renew: a device may keep its key.
+//! The chain goes back to the operator and to no stream. The same key gets the same certificate
+//! again while that is young, so that a retry costs nothing, and a new one from the time on at which
+//! a sidecar would renew: a device may keep its key.
 
 use std::collections::HashMap;
 
+use countersign_ca::authorities::Path;
 use countersign_ca::sign::Signed;
 use countersign_issue::issuance::Issuance;
 use countersign_issue::request::Requested;
-use countersign_model::{EntitlementId, Lifetime, Serial, SpiffeId, whole_second};
+use countersign_model::{EntitlementId, Lifetime, RegistrationKey, Serial, SpiffeId, whole_second};
 use countersign_refusal::Denied;
 use countersign_registry::{Authorized, authorize_by_hand};
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
-use tracing::{info, info_span};
+use tracing::info;
 
-use super::steps::damaged_entry;
-use crate::series::Phase;
+use super::applicant::{Applicant, Key};
+use super::steps::{damaged_entry, presented};
 use crate::state::State;
-use crate::undelivered::Undelivered;
 use crate::{Authority, AuthorityError};
 
-/// A certificate that was signed by hand.
+/// A certificate that an operator was given.
 #[derive(Clone, Debug)]
 pub struct ManualCertificate {
     /// The identity.
@@ -35,7 +35,7 @@ pub struct ManualCertificate {
     pub lifetime: Lifetime,
 }
 
-/// What was signed by hand, by registration.
+/// The newest manual certificate of each registration.
 #[derive(Debug, Default)]
 pub(crate) struct ManualRecords(HashMap<EntitlementId, Last>);
 
@@ -48,7 +48,8 @@ struct Last {
 }
 
 impl ManualRecords {
-    fn note(&mut self, entitlement: &EntitlementId, index: u64, end: Timestamp) {
+    fn note(&mut self, entitlement: &EntitlementId, issuance: &Issuance) {
+        let (index, end) = (issuance.serial.index(), issuance.not_after);
         let last = self.0.entry(entitlement.clone());
         let last = last.or_insert(Last { index, end });
         last.index = last.index.max(index);
@@ -56,11 +57,11 @@ impl ManualRecords {
     }
 
     /// Log index of the newest.
-    fn newest(&self, entitlement: &EntitlementId) -> Option<u64> {
+    pub(crate) fn newest(&self, entitlement: &EntitlementId) -> Option<u64> {
         Some(self.0.get(entitlement)?.index)
     }
 
-    /// The latest NotAfter of all that were signed.
+    /// The latest NotAfter of all that were issued.
     pub(crate) fn last_end(&self, entitlement: &EntitlementId) -> Option<Timestamp> {
         Some(self.0.get(entitlement)?.end)
     }
@@ -70,8 +71,16 @@ impl ManualRecords {
     }
 }
 
+/// An operator who asks for the certificate of an identity.
+struct ManualIssuance<'a> {
+    id: &'a SpiffeId,
+    /// Follows from the ID.
+    entitlement: EntitlementId,
+}
+
 impl Authority {
-    /// Certifies the key of a certification request for an ID that is registered by hand.
+    /// Certifies the key of a certification request for an ID that is registered to be signed by
+    /// hand.
     ///
     /// # Errors
     /// No such registration, an unacceptable key; or the store or the CA is unavailable.
@@ -82,121 +91,94 @@ impl Authority {
         now: Timestamp,
     ) -> Result<ManualCertificate, AuthorityError> {
         let id = id.clone();
-        self.to_the_end(async move |this| this.sign_now(&id, &requested, now).await)
-            .await
+        self.to_the_end(async move |this| {
+            this.sign_manually_unabandoned(&id, &requested, now).await
+        })
+        .await
     }
 
-    pub(crate) async fn sign_now(
+    pub(crate) async fn sign_manually_unabandoned(
         &self,
         id: &SpiffeId,
         requested: &Requested,
         now: Timestamp,
     ) -> Result<ManualCertificate, AuthorityError> {
-        let authorized = self.may_sign(id, now)?;
-        let _one_at_a_time = self.enrolling.lock(None, authorized.entitlement()).await;
-        let spki_sha256 = requested.spki_sha256();
-        let signed_before = self.write().keys.claim(spki_sha256, &authorized, now)?;
-        if let Some(index) = signed_before {
-            let before = self.logged_before(index)?;
-            if !self.is_renewal_due(before.issuance(), &authorized, now) {
-                let signed = self.issued_before(before, &authorized, now)?;
-                return self.hand_out(id, &signed);
-            }
-            self.write().keys.renew(spki_sha256, &authorized, now)?;
-        }
-        let newest = self.read().manual.newest(authorized.entitlement());
-        let subject = Box::new(self.subject(authorized).renewing(newest));
-        // The right may go while the entry is made durable.
-        let stands = |issuance: &Issuance| stands(&self.read(), id, issuance, now);
-        let issued = self.issue(subject, requested.spki(), stands, now).await;
-        if issued.is_err() {
-            self.write().keys.release(&spki_sha256);
-        }
-        let signed = issued?;
-        let svid = match self.give_by_hand(id, &signed, now) {
-            Ok(svid) => svid,
-            Err(error) => {
-                self.void_undelivered(Undelivered::of(signed.issuance()), now)
-                    .await;
-                return Err(error);
-            }
-        };
-        info!(spiffe_id = %id, serial = %svid.serial, not_after = %svid.lifetime.not_after,
-            "certificate signed by hand");
-        Ok(svid)
+        let entitlement = RegistrationKey::by_hand(id.clone()).entitlement_id();
+        let (spki, sha256) = (requested.spki(), requested.spki_sha256());
+        let asked = ManualIssuance { id, entitlement };
+        self.issue(&asked, &Key { spki, sha256 }, now).await
     }
 
-    /// Whether a key that has this certificate is given a new one: at the earliest moment at which
-    /// a sidecar would renew, where that certificate would end later.
-    fn is_renewal_due(&self, before: &Issuance, authorized: &Authorized, now: Timestamp) -> bool {
-        let lifetime = Lifetime {
-            issued_at: before.issued_at,
-            not_after: before.not_after,
-        };
+    /// A manual certificate that was found in the log: its key stays taken.
+    pub(crate) fn restore_manual(&self, issuance: &Issuance) -> Result<(), AuthorityError> {
+        let entitlement = EntitlementId::parse(&issuance.entitlement).ok_or_else(damaged_entry)?;
+        let mut state = self.write();
+        state.keys.issued(issuance);
+        state.manual.note(&entitlement, issuance);
+        Ok(())
+    }
+}
+
+impl Applicant for ManualIssuance<'_> {
+    type Given = ManualCertificate;
+
+    fn node(&self) -> Option<&SpiffeId> {
+        None
+    }
+
+    fn entitlement(&self) -> &EntitlementId {
+        &self.entitlement
+    }
+
+    fn authorize(&self, state: &State, now: Timestamp) -> Result<Authorized, Denied> {
+        authorize_by_hand(&state.registry, self.id, now)
+    }
+
+    /// From the earliest moment on at which a sidecar would renew, where the certificate before
+    /// would end earlier than a new one.
+    fn renews(
+        &self,
+        authority: &Authority,
+        before: &Issuance,
+        authorized: &Authorized,
+        now: Timestamp,
+    ) -> bool {
+        let lifetime = lifetime(before);
         let end = now.checked_add(authorized.ttl()).unwrap_or(Timestamp::MAX);
-        let issuer = self.cas().issuing();
+        let issuer = authority.cas().issuing();
         let end = issuer.map(|(issuer, _)| whole_second(end).min(issuer.not_after));
-        let window = self.settings.renew;
+        let window = authority.settings.renew;
         window.moment(&lifetime, 0.0) <= now && end.is_some_and(|end| end > before.not_after)
     }
 
-    fn may_sign(&self, id: &SpiffeId, now: Timestamp) -> Result<Authorized, AuthorityError> {
-        let span = info_span!("authorize", spiffe_id = %id);
-        let _entered = span.enter();
-        let authorize = || authorize_by_hand(&self.read().registry, id, now);
-        Ok(self.metrics.timed(Phase::Authorize, authorize)?)
-    }
-
-    /// The answer to the operator, if the right to it still stands.
-    fn give_by_hand(
+    fn given(
         &self,
-        id: &SpiffeId,
         signed: &Signed,
-        now: Timestamp,
-    ) -> Result<ManualCertificate, AuthorityError> {
-        let svid = self.hand_out(id, signed)?;
-        {
-            let mut state = self.write();
-            stands(&state, id, signed.issuance(), now)?;
-            note_signed(&mut state, signed.issuance())?;
-        }
-        self.inventory().issued(signed);
-        Ok(svid)
-    }
-
-    /// What was signed by hand before a restart.
-    pub(crate) fn restore_signed(&self, issuance: &Issuance) -> Result<(), AuthorityError> {
-        note_signed(&mut self.write(), issuance)
-    }
-
-    fn hand_out(
-        &self,
-        id: &SpiffeId,
-        signed: &Signed,
-    ) -> Result<ManualCertificate, AuthorityError> {
+        above: Path,
+        _: &Authorized,
+    ) -> Result<Self::Given, AuthorityError> {
         let issuance = signed.issuance();
         Ok(ManualCertificate {
-            id: id.clone(),
+            id: self.id.clone(),
             serial: issuance.serial,
-            chain: self.presented(signed)?,
-            lifetime: Lifetime {
-                issued_at: issuance.issued_at,
-                not_after: issuance.not_after,
-            },
+            chain: presented(signed, &above),
+            lifetime: lifetime(issuance),
         })
+    }
+
+    fn record(&self, state: &mut State, issuance: &Issuance, _: &Self::Given) {
+        state.manual.note(&self.entitlement, issuance);
+    }
+
+    fn tell(&self, _: &Authority, given: &Self::Given) {
+        info!(spiffe_id = %given.id, serial = %given.serial, not_after = %given.lifetime.not_after,
+            "certificate signed by hand");
     }
 }
 
-/// What was signed by hand: its key stays taken.
-fn note_signed(state: &mut State, issuance: &Issuance) -> Result<(), AuthorityError> {
-    let entitlement = EntitlementId::parse(&issuance.entitlement).ok_or_else(damaged_entry)?;
-    let (index, end) = (issuance.serial.index(), issuance.not_after);
-    state.manual.note(&entitlement, index, end);
-    state.keys.issued(issuance);
-    Ok(())
-}
-
-/// Whether a certificate that was authorized before may still be signed by hand.
-fn stands(state: &State, id: &SpiffeId, issuance: &Issuance, now: Timestamp) -> Result<(), Denied> {
-    authorize_by_hand(&state.registry, id, now)?.still_allows(issuance.key_epoch)
+fn lifetime(issuance: &Issuance) -> Lifetime {
+    Lifetime {
+        issued_at: issuance.issued_at,
+        not_after: issuance.not_after,
+    }
 }

@@ -1,18 +1,17 @@
-//! Signing: lint, log, sign, in this order, each with the proof of the one before. Everything that
-//! this control plane signs, leaf or CA, comes through here.
+//! The steps that everything takes that this control plane signs, leaf or CA: lint, log, sign, in
+//! this order, each with the proof of the one before.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use countersign_ca::authorities::Path;
 use countersign_ca::key::CaKey;
 use countersign_ca::log::{Logged, NotLogged};
 use countersign_ca::sign::{Signed, sign};
-use countersign_issue::PrepareError;
 use countersign_issue::issuance::Issuance;
 use countersign_issue::key::PublicKey;
 use countersign_issue::profile::{Issuer, Profile, Subject};
-use countersign_refusal::Denied;
+use countersign_issue::{PrepareError, prepare};
 use countersign_telemetry::{Principal, peer_line};
 use countersign_tlog::AppendError;
 use jiff::Timestamp;
@@ -24,9 +23,29 @@ use crate::undelivered::Undelivered;
 use crate::{Authority, AuthorityError};
 
 impl Authority {
-    /// Certifies a key with a CA: prepared and checked for the next coordinate of the log, durable
-    /// there, then signed.
-    pub(crate) async fn signed(
+    /// The active issuing CA and its key, where a certificate of this profile may be issued now.
+    ///
+    /// # Errors
+    /// There is none that can sign, or what it signs would be refused by everybody.
+    pub(crate) fn issuer(
+        &self,
+        profile: Profile,
+        now: Timestamp,
+    ) -> Result<(Issuer, Arc<dyn CaKey>), AuthorityError> {
+        self.check_clock(now)?;
+        // Who finds out what is wrong needs the listener.
+        if profile != Profile::Server {
+            self.check_not_put_back()?;
+        }
+        let (issuer, key) = self.cas().issuing().ok_or_else(no_issuer)?;
+        // An entry that nobody signs is of no use: a key that is known to be away costs none.
+        key.ready()?;
+        Ok((issuer, key))
+    }
+
+    /// Certifies a key that nobody claims, of a CA or of the listener: what is in the log and
+    /// cannot be signed is void.
+    pub(crate) async fn certify(
         &self,
         subject: Box<Subject>,
         spki: &[u8],
@@ -35,11 +54,20 @@ impl Authority {
         now: Timestamp,
     ) -> Result<Signed, AuthorityError> {
         key.ready()?;
-        let logged = self.logged(subject, spki, issuer, now).await?;
-        self.sign_or_void(logged, key, |_| Ok(()), now).await
+        let logged = self.append(subject, spki, issuer, now).await?;
+        let undelivered = Undelivered::of(logged.issuance());
+        let signed = self.sign(logged, key);
+        if signed.is_err() {
+            self.void_undelivered(undelivered, now).await;
+        }
+        signed
     }
 
-    async fn logged(
+    /// Prepares and lints a certificate for the next place in the log, and makes it durable there.
+    ///
+    /// # Errors
+    /// A rule refused it, the log did not take it, or too many entries wait to be voided.
+    pub(crate) async fn append(
         &self,
         subject: Box<Subject>,
         spki: &[u8],
@@ -49,61 +77,25 @@ impl Authority {
         self.check_voids()?;
         let begun = Instant::now();
         // Outside the log's lock: an RSA key takes its time.
-        let key_read = PublicKey::read(spki).map_err(PrepareError::from)?;
-        let prepare = |serial| {
-            let lint = || countersign_issue::prepare(*subject, &key_read, serial, issuer, now);
+        let leaf = PublicKey::read(spki).map_err(PrepareError::from)?;
+        let prepared = |serial| {
+            let lint = || prepare(*subject, &leaf, serial, issuer, now);
             self.metrics.timed(Phase::Lint, lint)
         };
-        let appended = self.log.append(prepare).instrument(info_span!("log"));
+        let appended = self.log.append(prepared).instrument(info_span!("log"));
         let logged = appended.await.map_err(|error| self.not_logged(error))?;
         self.metrics.took(Phase::Log, begun.elapsed());
         Ok(logged)
     }
 
-    /// Signs what the log holds where the right to it `stands`; otherwise it is void.
-    async fn sign_or_void(
-        &self,
-        logged: Logged,
-        key: &dyn CaKey,
-        stands: impl FnOnce(&Issuance) -> Result<(), Denied>,
-        now: Timestamp,
-    ) -> Result<Signed, AuthorityError> {
-        let undelivered = Undelivered::of(logged.issuance());
-        let signed = match stands(logged.issuance()) {
-            Ok(()) => {
-                let sign = || sign(logged, key);
-                self.metrics.timed(Phase::Sign, sign).map_err(Into::into)
-            }
-            Err(denied) => Err(denied.into()),
-        };
-        match &signed {
-            Ok(signed) => self.keep(signed),
-            Err(_) => self.void_undelivered(undelivered, now).await,
-        }
-        signed
-    }
-
-    /// Certifies a key with the active issuing CA. `stands` is asked again whether it may be, when
-    /// the certificate is in the log.
-    pub(crate) async fn issue(
-        &self,
-        subject: Box<Subject>,
-        spki: &[u8],
-        stands: impl FnOnce(&Issuance) -> Result<(), Denied>,
-        now: Timestamp,
-    ) -> Result<Signed, AuthorityError> {
-        self.check_clock(now)?;
-        // Who finds out what is wrong needs the listener.
-        if subject.profile() != Profile::Server {
-            self.check_not_put_back()?;
-        }
-        let (issuer, key) = self.cas().issuing().ok_or_else(no_issuer)?;
-        // An entry that nobody signs is of no use: a key that is known to be away costs none.
-        key.ready()?;
-        let logged = self.logged(subject, spki, &issuer, now).await?;
-        let signed = self.sign_or_void(logged, key.as_ref(), stands, now).await?;
-        let mut cas = self.cas.write().unwrap_or_else(PoisonError::into_inner);
-        cas.note_leaf(&issuer.key_id, signed.issuance().not_after);
+    /// Signs what the log holds, and keeps the signature beside it.
+    ///
+    /// # Errors
+    /// The key cannot be used.
+    pub(crate) fn sign(&self, logged: Logged, key: &dyn CaKey) -> Result<Signed, AuthorityError> {
+        let sign = || sign(logged, key);
+        let signed = self.metrics.timed(Phase::Sign, sign)?;
+        self.keep(&signed);
         Ok(signed)
     }
 
@@ -119,14 +111,18 @@ impl Authority {
         Ok(signed)
     }
 
+    /// A leaf lives under its CA until then: the CA is not dropped before.
+    pub(crate) fn note_leaf(&self, issuance: &Issuance) {
+        let mut cas = self.cas.write().unwrap_or_else(PoisonError::into_inner);
+        cas.note_leaf(&issuance.issuer, issuance.not_after);
+    }
+
     /// What the holder of a certificate presents: leaf first, root not included.
     pub(crate) fn presented(
         &self,
         signed: &Signed,
     ) -> Result<Vec<CertificateDer<'static>>, AuthorityError> {
-        let above = self.above(signed)?;
-        let chain = std::iter::once(signed.certificate()).chain(above.iter());
-        Ok(chain.cloned().collect())
+        Ok(presented(signed, &self.above(signed)?))
     }
 
     /// What stands above a certificate, root not included.
@@ -160,15 +156,21 @@ impl Authority {
     }
 }
 
+/// A certificate and what stands above it: leaf first, root not included.
+pub(crate) fn presented(signed: &Signed, above: &Path) -> Vec<CertificateDer<'static>> {
+    let chain = std::iter::once(signed.certificate()).chain(above.iter());
+    chain.cloned().collect()
+}
+
 pub(crate) fn damaged_entry() -> AuthorityError {
     AuthorityError::Unavailable("a log entry is damaged".to_owned())
 }
 
-pub(crate) fn no_issuer() -> AuthorityError {
+fn no_issuer() -> AuthorityError {
     AuthorityError::Unavailable("the issuing CA is not there".to_owned())
 }
 
-/// Whether a certificate is one that is published to a node.
+/// Whether a certificate is one that is published to a node, or was signed for an operator.
 pub(crate) fn is_published(signed: &Logged) -> bool {
     signed.issuance().profile == Profile::Svid
 }

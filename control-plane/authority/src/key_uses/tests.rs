@@ -197,7 +197,7 @@ impl Run {
         if self.claimed.get(&key) == Some(&holder) {
             return;
         }
-        let (now, whose) = (at(self.second), Holder::of(&node_of(holder), "node"));
+        let (now, whose) = (at(self.second), HolderId::of(&node_of(holder), "node"));
         let before = self.held(&whose);
         match self.keys.claim_for([key; 32], whose, now) {
             Ok(None) => {
@@ -219,7 +219,7 @@ impl Run {
             return;
         };
         let (whose, other) = [holder, holder + 1]
-            .map(|it| Holder::of(&node_of(it), "node"))
+            .map(|it| HolderId::of(&node_of(it), "node"))
             .into();
         let before = self.held(&whose);
         if self
@@ -235,7 +235,7 @@ impl Run {
         self.claimed.insert(key, holder);
     }
 
-    fn held(&self, holder: &Holder) -> u32 {
+    fn held(&self, holder: &HolderId) -> u32 {
         let [counted, _] = self.keys.shares();
         counted.get(holder).copied().unwrap_or_default()
     }
@@ -289,7 +289,7 @@ fn key_stays_taken_as_long_as_any_certificate_of_it() {
     let (long, short) = (issuance(1, 60), issuance(1, 30));
     keys.issued(&long);
     keys.issued(&short);
-    let other = Holder::of("spiffe://example.org/node/b", "node");
+    let other = HolderId::of("spiffe://example.org/node/b", "node");
     let claim = |keys: &mut Keys, second| keys.claim_for(long.spki_sha256, other, at(second));
     assert!(claim(&mut keys, 45).is_err(), "the first is still valid");
     assert!(claim(&mut keys, 61).is_ok());

@@ -5,9 +5,14 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use countersign_ca::key::{CaKey, KeyError, KeyStore, StoreKind, ToBeSigned};
+use countersign_ca::sign::Signed;
+use countersign_issue::issuance::Issuance;
+use countersign_issue::profile::{Profile, Subject};
 use countersign_keys::{DiskKeys, Stores};
+use countersign_refusal::Denied;
 use countersign_registry::{Kept, Registry, authorize};
 
+use super::super::undelivered::Undelivered;
 use super::*;
 
 #[derive(Debug)]
@@ -133,6 +138,24 @@ pub(super) async fn watched(dir: &Path) -> (Arc<Authority>, Arc<Witness>) {
     (authority, witness)
 }
 
+/// The steps of an issuance up to the signature, for a key that nobody claims, where the right to
+/// it `stands` once it is in the log.
+pub(super) async fn certified(
+    authority: &Authority,
+    subject: Box<Subject>,
+    spki: &[u8],
+    stands: impl FnOnce(&Issuance) -> Result<(), Denied>,
+) -> Result<Signed, AuthorityError> {
+    let (issuer, ca) = authority.issuer(Profile::Svid, start())?;
+    let logged = authority.append(subject, spki, &issuer, start()).await?;
+    if let Err(denied) = stands(logged.issuance()) {
+        let undelivered = Undelivered::of(logged.issuance());
+        authority.void_undelivered(undelivered, start()).await;
+        return Err(denied.into());
+    }
+    authority.sign(logged, ca.as_ref())
+}
+
 async fn attested(authority: &Authority) -> AttestedNode {
     let (token, _) = authority
         .create_token(&id("/node/a"), MINUTE, start())
@@ -181,9 +204,7 @@ async fn log_that_takes_nothing_stops_the_signer() {
     });
     let authorized = authorize(&registry, &node, &entitlement, start()).unwrap();
     let subject = authority.subject(authorized);
-    let refused = authority
-        .issue(subject.into(), key.spki(), |_| Ok(()), start())
-        .await;
+    let refused = certified(&authority, subject, key.spki(), |_| Ok(())).await;
     assert!(
         matches!(refused, Err(AuthorityError::Unavailable(_))),
         "{refused:?}"
@@ -221,13 +242,9 @@ async fn registration_that_changes_under_way_refuses_the_certificate() {
     let authority = &plane.authority;
     let right = authorize(&authority.read().registry, &node, &web, start()).unwrap();
     let key = proven(&fresh_key(), &web);
-    let signed = authority.issue(
-        authority.subject(right).into(),
-        key.spki(),
-        |_| Ok(()),
-        start(),
-    );
-    let signed = signed.await.unwrap();
+    let subject = authority.subject(right);
+    let signed = certified(authority, subject, key.spki(), |_| Ok(())).await;
+    let signed = signed.unwrap();
     wanted.dns = vec!["web.local".to_owned()];
     plane.register(wanted).await;
     let published = plane.authority.publish(&node, signed, start());

@@ -16,7 +16,7 @@ use rcgen::CertificateParams;
 
 use super::super::ManualCertificate;
 use super::log::{everything, told};
-use super::signing::watched;
+use super::signing::{certified, watched};
 use super::*;
 
 /// Runs a call until its entry waits for the disk, then `meanwhile`, then the call to its end.
@@ -309,7 +309,9 @@ async fn by_hand_right_that_ends_under_way_leaves_no_certificate() {
     plane.register(plc.clone()).await;
     let (pair, from) = (fresh_key(), plane.authority.log.size());
     let (workload, requested) = (id("/plc"), request(&pair));
-    let signing = plane.authority.sign_now(&workload, &requested, start());
+    let signing = plane
+        .authority
+        .sign_manually_unabandoned(&workload, &requested, start());
     let remove = || {
         let mut state = plane.authority.write();
         state.registry.remove(&plc.key);
@@ -373,9 +375,7 @@ async fn lost_void_brings_no_old_names_back() {
             remedy: "",
         })
     };
-    let refused = authority
-        .issue(subject.into(), key.spki(), ended, start())
-        .await;
+    let refused = certified(authority, subject, key.spki(), ended).await;
     assert_eq!(code(refused.map(drop)), "key_superseded");
     assert_eq!(told(&plane, from), ["issued x509-svid"], "no void");
     drop(obstacle);
