@@ -6,7 +6,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use aws_lc_rs::rand;
+use countersign_model::entropy::{Entropy, NoEntropy};
 use countersign_model::{Seq, SpiffeId};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -50,10 +50,13 @@ impl TokenHash {
 }
 
 /// A new token, lower-case hex.
-pub fn generate() -> Option<String> {
+///
+/// # Errors
+/// There is nothing to make it of.
+pub fn generate(entropy: &dyn Entropy) -> Result<String, NoEntropy> {
     let mut random = Zeroizing::new([0; 32]);
-    rand::fill(&mut *random).ok()?;
-    Some(hex::encode(*random))
+    entropy.fill(&mut *random)?;
+    Ok(hex::encode(*random))
 }
 
 /// What is kept of a token.
@@ -169,5 +172,28 @@ fn refused(code: &'static str, message: String) -> Denied {
         code,
         message,
         remedy: "make a new token with `countersign token create`",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Fixed(Option<u8>);
+
+    impl Entropy for Fixed {
+        fn fill(&self, bytes: &mut [u8]) -> Result<(), NoEntropy> {
+            bytes.fill(self.0.ok_or(NoEntropy)?);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn token_is_made_of_the_entropy_alone() {
+        let made = generate(&Fixed(Some(0xab))).unwrap();
+        assert_eq!(made, "ab".repeat(32));
+        assert!(TokenHash::of(&made).is_some(), "it has our shape");
+        generate(&Fixed(None)).unwrap_err();
     }
 }

@@ -6,6 +6,7 @@ use countersign_ca::log::NotLogged;
 use countersign_ca::slots::SlotError;
 use countersign_issue::key::block_list::BlockListError;
 use countersign_issue::{Finding, PrepareError};
+use countersign_model::entropy::NoEntropy;
 use countersign_refusal::Denied;
 use countersign_store::{DataDirError, StoreError};
 use countersign_tlog::LogError;
@@ -21,6 +22,12 @@ impl AuthorityError {
 
 impl From<LogError> for AuthorityError {
     fn from(error: LogError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl From<NoEntropy> for AuthorityError {
+    fn from(error: NoEntropy) -> Self {
         Self::Unavailable(error.to_string())
     }
 }

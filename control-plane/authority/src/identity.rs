@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use aws_lc_rs::rand;
+use countersign_model::entropy::Entropy;
 use countersign_model::{Seq, Serial};
 use countersign_refusal::Denied;
 use countersign_store::{Entry, Kind, Store, Write};
@@ -49,7 +49,7 @@ pub(crate) struct Predecessor {
 
 /// Writes the identity of a new state.
 pub(super) async fn begin(store: &Store, settings: &Settings) -> Result<Identity, AuthorityError> {
-    let log_id = random_log_id()?;
+    let log_id = random_log_id(&*settings.entropy)?;
     let name = settings.trust_domain.as_str();
     let writes = vec![
         Write::put(Kind::Meta, TRUST_DOMAIN, &name),
@@ -71,11 +71,9 @@ pub(super) async fn begin(store: &Store, settings: &Settings) -> Result<Identity
 }
 
 /// An id that no other log has, as far as chance goes.
-pub(super) fn random_log_id() -> Result<u32, AuthorityError> {
+pub(super) fn random_log_id(entropy: &dyn Entropy) -> Result<u32, AuthorityError> {
     let mut random = [0; 4];
-    rand::fill(&mut random).map_err(|_| {
-        AuthorityError::Unavailable("the operating system gives no random bytes".to_owned())
-    })?;
+    entropy.fill(&mut random)?;
     Ok(Serial::log_id_from(u32::from_be_bytes(random)))
 }
 

@@ -95,7 +95,12 @@ impl Authority {
             resume(&meta, &settings)?
         };
         let store = Arc::new(store);
-        let log = Log::open(identity.log_id, &settings.trust_domain, data_dir.path())?;
+        let log = Log::open(
+            identity.log_id,
+            &settings.trust_domain,
+            data_dir.path(),
+            settings.entropy.clone(),
+        )?;
         let defaults = Defaults {
             ttl: settings.x509_ttl,
             renew: settings.renew,

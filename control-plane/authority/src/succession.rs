@@ -5,9 +5,12 @@
 //! the old entries: what the lost control plane logged after the backup keeps its coordinates, and
 //! nothing else ever has them. No join token that was unused then: it may have been used since.
 
+use std::sync::Arc;
+
 use countersign_attest::join_token::Token;
 use countersign_attest::nodes::{NodeKey, Nodes};
 use countersign_ca::log::Log;
+use countersign_model::entropy::Entropy;
 use countersign_model::{Serial, TrustDomain};
 use countersign_proto::log::Restored;
 use countersign_proto::log::entry::What;
@@ -38,20 +41,24 @@ pub struct Succession {
 ///
 /// # Errors
 /// What was restored does not read, or the disk.
-pub async fn succeed(data_dir: &DataDir, now: Timestamp) -> Result<Succession, AuthorityError> {
+pub async fn succeed(
+    data_dir: &DataDir,
+    entropy: Arc<dyn Entropy>,
+    now: Timestamp,
+) -> Result<Succession, AuthorityError> {
     let (store, _) = Store::open(data_dir).await?;
     let entries = store.snapshot().await?;
     let facts = Facts(&entries);
     let damaged = |_| AuthorityError::Unavailable("the trust domain does not read".to_owned());
     let trust_domain = TrustDomain::new(&facts.read::<String>(TRUST_DOMAIN)?).map_err(damaged)?;
     let previous: u32 = facts.read(LOG_ID)?;
-    let log_id = random_log_id()?;
+    let log_id = random_log_id(&*entropy)?;
     // Also beyond the epoch of another restore of the same backup.
     let began = u64::try_from(now.as_millisecond()).unwrap_or_default();
     let epoch = began.max(facts.read::<u64>(EPOCH)? + 1);
 
     let kept = data_dir.path().join(format!("log-{previous:06x}"));
-    let log = Log::succeed(log_id, &trust_domain, data_dir.path(), &kept)?;
+    let log = Log::succeed(log_id, &trust_domain, data_dir.path(), &kept, entropy)?;
     let predecessor = Predecessor {
         log_id: previous,
         size: log.size(),

@@ -34,7 +34,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::rand;
 use countersign_fleet::{Event, News};
+use countersign_model::entropy::{Entropy, NoEntropy};
 use countersign_model::{
     Criticality, EntitlementId, Registration, RegistrationKey, RenewalWindow, Selector,
     SelectorSet, SpiffeId, TrustDomain,
@@ -65,9 +67,20 @@ fn id(path: &str) -> SpiffeId {
     SpiffeId::new(&format!("spiffe://example.org{path}")).unwrap()
 }
 
+/// The random bytes of this machine.
+#[derive(Debug)]
+struct Random;
+
+impl Entropy for Random {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), NoEntropy> {
+        rand::fill(bytes).map_err(|_| NoEntropy)
+    }
+}
+
 fn settings(data_dir: &Path) -> Settings {
     Settings {
         trust_domain: TrustDomain::new("example.org").unwrap(),
+        entropy: Arc::new(Random),
         data_dir: data_dir.to_owned(),
         x509_ttl: Duration::from_secs(3_600),
         renew: RenewalWindow::default(),

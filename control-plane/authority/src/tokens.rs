@@ -41,9 +41,7 @@ impl Authority {
     ) -> Result<(String, Timestamp), AuthorityError> {
         let _one_at_a_time = self.writing.lock().await;
         self.may_be_node(node, ttl)?;
-        let token = join_token::generate().ok_or_else(|| {
-            AuthorityError::Unavailable("the operating system gives no random bytes".to_owned())
-        })?;
+        let token = join_token::generate(&*self.settings.entropy)?;
         let hash = TokenHash::of(&token).expect("our tokens have our shape");
         let expires_at = now.checked_add(ttl).unwrap_or(now);
         let stored = Token {

@@ -1,6 +1,7 @@
 //! What the authority is told and what it answers with.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_ca::authorities::CaRecord;
@@ -8,6 +9,7 @@ use countersign_ca::key::StoreKind;
 use countersign_ca::slots::SlotState;
 use countersign_issue::profile::ProfileTimes;
 use countersign_keys::Pkcs11Settings;
+use countersign_model::entropy::Entropy;
 use countersign_model::{Lifetime, Registration, RenewalWindow, TrustDomain};
 use countersign_refusal::Denied;
 use countersign_registry::Policy;
@@ -21,6 +23,8 @@ use super::log_keeping::Retention;
 pub struct Settings {
     /// The trust domain, fixed at first start.
     pub trust_domain: TrustDomain,
+    /// Where random bytes come from.
+    pub entropy: Arc<dyn Entropy>,
     /// Where state and keys live.
     pub data_dir: PathBuf,
     /// Lifetime of an X.509-SVID where the registration names none.

@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use aws_lc_rs::rand;
 use countersign_issue::issuance::Issuance;
 use countersign_issue::{Linted, PrepareError};
+use countersign_model::entropy::{Entropy, NoEntropy};
 use countersign_model::{Serial, TrustDomain};
 use countersign_proto::log::entry::What;
 use countersign_refusal::RefusedWrites;
@@ -34,6 +34,8 @@ const VOIDED_BYTES: usize = 64;
 #[derive(Debug)]
 pub struct Log {
     id: u32,
+    /// Of the random part of serials.
+    entropy: Arc<dyn Entropy>,
     entries: Arc<tlog::Log>,
     refused: RefusedWrites,
     found: Found,
@@ -48,9 +50,9 @@ pub enum NotLogged {
     /// It was prepared for another place: a bug.
     #[error("the certificate was prepared for another place in the log than the one it was given")]
     OtherSerial,
-    /// The operating system gives no random bytes for a serial.
-    #[error("the operating system gives no random bytes")]
-    NoRandom,
+    /// There are no random bytes for a serial.
+    #[error(transparent)]
+    NoRandom(#[from] NoEntropy),
     /// A serial has no room for another index.
     #[error("the issuance log is full")]
     Full,
@@ -142,10 +144,16 @@ impl Noted {
 
 impl Log {
     /// Opens the log in the data directory, or makes it.
-    pub fn open(id: u32, trust_domain: &TrustDomain, data_dir: &Path) -> Result<Self, LogError> {
+    pub fn open(
+        id: u32,
+        trust_domain: &TrustDomain,
+        data_dir: &Path,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, LogError> {
         let options = options(id, trust_domain, data_dir);
         Ok(Self {
             id,
+            entropy,
             entries: Arc::new(tlog::Log::open(&options)?),
             refused: RefusedWrites::default(),
             found: Found::default(),
@@ -159,9 +167,10 @@ impl Log {
         trust_domain: &TrustDomain,
         data_dir: &Path,
         kept: &Path,
+        entropy: Arc<dyn Entropy>,
     ) -> Result<Self, LogError> {
         tlog::succeed(&options(id, trust_domain, data_dir), kept)?;
-        Self::open(id, trust_domain, data_dir)
+        Self::open(id, trust_domain, data_dir, entropy)
     }
 
     /// Prepares a certificate for the next place in the log and makes it durable there: only then may
@@ -303,7 +312,7 @@ impl Log {
     /// The serial of the certificate at an index, which nothing else will ever have.
     fn serial(&self, index: u64) -> Result<Serial, NotLogged> {
         let mut random = [0; 8];
-        rand::fill(&mut random).map_err(|_| NotLogged::NoRandom)?;
+        self.entropy.fill(&mut random)?;
         Serial::new(self.id, index, random).map_err(|_| NotLogged::Full)
     }
 }

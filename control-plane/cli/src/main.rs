@@ -11,6 +11,7 @@ mod ca;
 mod certs;
 mod client;
 mod clock;
+mod entropy;
 mod id;
 mod jwk;
 mod node;

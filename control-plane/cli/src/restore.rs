@@ -7,6 +7,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use countersign_authority::{AuthorityError, Succession, succeed};
@@ -16,6 +17,7 @@ use countersign_store::DataDir;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::entropy::OsEntropy;
 use crate::output::Output;
 
 pub(crate) const EXAMPLES: &str = "Example:\n  \
@@ -115,7 +117,7 @@ async fn restore(
 ) -> Result<(Manifest, Succession), Failure> {
     let manifest = unpack(io::BufReader::new(file), draft).map_err(refused)?;
     let data_dir = DataDir::open(draft).map_err(|error| unusable(&error.into()))?;
-    let succession = succeed(&data_dir, now).await;
+    let succession = succeed(&data_dir, Arc::new(OsEntropy), now).await;
     let succession = succession.map_err(|error| unusable(&error))?;
     // One call for thousands of files.
     File::open(draft)

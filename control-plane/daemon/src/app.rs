@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use countersign_cli::{Exit, Failure};
 use countersign_fleet::Fleet;
+use countersign_model::entropy::Entropy;
 use countersign_proto::KEY_PROOF_EXPORTER;
 use countersign_serve::limits::{MAX_OPERATOR_CONNECTIONS, MAX_OPS_CONNECTIONS};
 use countersign_serve::tls::TlsService;
@@ -97,9 +98,13 @@ pub struct Running {
 ///
 /// # Errors
 /// Nothing serves then.
-pub async fn start(config: &Config, clock: Clock) -> Result<Running, StartError> {
+pub async fn start(
+    config: &Config,
+    clock: Clock,
+    entropy: Arc<dyn Entropy>,
+) -> Result<Running, StartError> {
     let now = clock.now();
-    let authority = Authority::open(config.authority(), now).await?;
+    let authority = Authority::open(config.authority(entropy), now).await?;
     let listeners = Listeners::bind(config)?;
     let tls = ServerTls::new(authority.clone(), clock.clone());
     let tls_changes = authority.changes();

@@ -16,9 +16,11 @@ mod svid;
 mod telemetry;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use countersign_cli::{ConfigError, Reader};
 use countersign_model::TrustDomain;
+use countersign_model::entropy::Entropy;
 use serde::Serialize;
 
 pub use admin::Admin;
@@ -103,9 +105,10 @@ impl Config {
         })
     }
 
-    /// The part that the authority is built from.
-    pub fn authority(&self) -> Settings {
+    /// The part that the authority is built from, with a source of random bytes.
+    pub fn authority(&self, entropy: Arc<dyn Entropy>) -> Settings {
         Settings {
+            entropy,
             trust_domain: self.trust_domain.clone(),
             data_dir: self.data_dir.clone(),
             x509_ttl: self.svid.x509_ttl,

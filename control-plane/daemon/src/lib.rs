@@ -10,6 +10,7 @@ pub mod api;
 pub mod app;
 pub mod clock;
 pub mod config;
+pub mod entropy;
 pub mod lifecycle;
 mod ops;
 pub mod pipeline;

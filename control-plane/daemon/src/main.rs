@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use countersign_cli::{Exit, Failure};
 use countersign_control_plane::config::{Config, LogFormat};
-use countersign_control_plane::{app, clock::Clock, config};
+use countersign_control_plane::{app, clock::Clock, config, entropy::OsEntropy};
 use countersign_serve::shutdown::Signals;
 use countersign_serve::{harden_process, raise_descriptor_limit};
 use countersign_telemetry::{Settings, Telemetry};
@@ -92,7 +93,7 @@ async fn serve(config: &Config) -> Result<Exit, Failure> {
     });
     let telemetry = telemetry.map_err(|error| failure("telemetry", &error))?;
     let signals = Signals::listen().map_err(|error| failure("no_signals", &error))?;
-    let running = app::start(config, Clock::wall()).await?;
+    let running = app::start(config, Clock::wall(), Arc::new(OsEntropy)).await?;
     let signal = signals.told_to_end().await;
     tracing::info!(signal, "stopping");
     running.drain().await;

@@ -5,6 +5,7 @@
 //! [`SpiffeId`] is always valid and a [`SelectorSet`] is never empty by accident.
 
 pub mod entitlement;
+pub mod entropy;
 pub mod nap;
 pub mod registration;
 pub mod schedule;

@@ -66,9 +66,11 @@ async fn restored(plane: Plane, bytes: &Bytes) -> (Plane, u64) {
     std::fs::create_dir(&draft).unwrap();
     unpack(bytes.0.lock().unwrap().as_slice(), &draft).unwrap();
     let data_dir = DataDir::open(&draft).unwrap();
-    let size = succeed(&data_dir, after(2)).await.unwrap().log_size;
-    drop(data_dir);
     let mut settings = plane.authority.settings.clone();
+    let entropy = settings.entropy.clone();
+    let succession = succeed(&data_dir, entropy, after(2)).await.unwrap();
+    let size = succession.log_size;
+    drop(data_dir);
     settings.data_dir = draft;
     let authority = Authority::open(settings, after(3)).await.unwrap();
     let dir = plane.dir;

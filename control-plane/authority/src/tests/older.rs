@@ -65,7 +65,14 @@ async fn is_refused(plane: Plane, changes: impl AsyncFnOnce(&Plane)) {
     let keys = Stores::new(&keys, settings.hierarchy.pkcs11.as_ref());
     keys.probe();
     let log = &plane.authority.log;
-    let log = Log::open(log.id(), &settings.trust_domain, &settings.data_dir).unwrap();
+    let entropy = settings.entropy.clone();
+    let log = Log::open(
+        log.id(),
+        &settings.trust_domain,
+        &settings.data_dir,
+        entropy,
+    )
+    .unwrap();
     assert_eq!(alive_in(&log, &keys), before, "nothing was destroyed");
     assert_eq!(log.size(), plane.authority.log.size(), "nothing was voided");
 }

@@ -7,11 +7,21 @@ use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};
 
 use super::*;
 
+#[derive(Debug)]
+struct Eights;
+
+impl Entropy for Eights {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), NoEntropy> {
+        bytes.fill(8);
+        Ok(())
+    }
+}
+
 #[tokio::test]
 async fn log_refuses_what_was_prepared_for_another_place() {
     let folder = tempfile::tempdir().unwrap();
     let domain = TrustDomain::new("example.org").unwrap();
-    let log = Log::open(0x01_0000, &domain, folder.path()).unwrap();
+    let log = Log::open(0x01_0000, &domain, folder.path(), Arc::new(Eights)).unwrap();
     let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap();
     let key = PublicKey::read(&pair.subject_public_key_info()).unwrap();
     let now = Timestamp::from_second(1_800_000_000).unwrap();

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::entropy::OsEntropy;
 use countersign_authority::StoreKind;
 
 fn read(text: &str) -> Result<Config, ConfigError> {
@@ -152,7 +153,7 @@ fn tiers_and_stores_are_read() {
          [ca.pkcs11]\nmodule = \"/usr/lib/hsm.so\"\ntoken = \"mesh\"\npin_file = \"pin\"\n",
     ))
     .unwrap();
-    let hierarchy = config.authority().hierarchy;
+    let hierarchy = config.authority(Arc::new(OsEntropy)).hierarchy;
     assert_eq!(hierarchy.root, Some(StoreKind::Disk));
     let ninety_days = Duration::from_secs(90 * 86_400);
     let intermediate = Some((StoreKind::Pkcs11, ninety_days));
@@ -169,7 +170,7 @@ fn tiers_and_stores_are_read() {
 #[test]
 fn external_root_brings_an_intermediate() {
     let config = read(&with_ca("[ca]\nroot = \"external\"\n")).unwrap();
-    let hierarchy = config.authority().hierarchy;
+    let hierarchy = config.authority(Arc::new(OsEntropy)).hierarchy;
     assert_eq!(hierarchy.root, None);
     assert!(hierarchy.intermediate.is_some());
 }

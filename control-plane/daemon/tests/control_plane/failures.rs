@@ -4,10 +4,12 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 
 use countersign_control_plane::app;
 use countersign_control_plane::clock::Clock;
 use countersign_control_plane::config::Config;
+use countersign_control_plane::entropy::OsEntropy;
 
 /// Writes a configuration.
 fn configured(folder: &Path, data_dir: &Path, api: &str) -> PathBuf {
@@ -73,7 +75,7 @@ fn a_data_dir_of_another_user_is_refused() {
     let file = configured(folder.path(), &data_dir, "127.0.0.1:0");
     let config = Config::read(&file).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let running = runtime.block_on(app::start(&config, Clock::wall()));
+    let running = runtime.block_on(app::start(&config, Clock::wall(), Arc::new(OsEntropy)));
     runtime.block_on(running.unwrap().drain());
     let before = files(&data_dir);
 
@@ -114,7 +116,7 @@ fn a_data_dir_in_use_is_named() {
     let config = Config::read(&file).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let running = runtime
-        .block_on(app::start(&config, Clock::wall()))
+        .block_on(app::start(&config, Clock::wall(), Arc::new(OsEntropy)))
         .unwrap();
     let output = run(&file);
     runtime.block_on(running.drain());

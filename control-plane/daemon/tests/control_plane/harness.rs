@@ -11,6 +11,7 @@ use std::time::Duration;
 use countersign_control_plane::app::{self, Running, StartError};
 use countersign_control_plane::clock::Clock;
 use countersign_control_plane::config::Config;
+use countersign_control_plane::entropy::OsEntropy;
 use countersign_model::TrustDomain;
 use countersign_proto::KEY_PROOF_EXPORTER;
 use countersign_proto::admin::admin_client::AdminClient;
@@ -124,7 +125,7 @@ impl Plane {
         // What was cut at the end of the drain lets go of the directory when it is next scheduled.
         let start = async {
             loop {
-                match app::start(&config, self.clock()).await {
+                match app::start(&config, self.clock(), Arc::new(OsEntropy)).await {
                     Err(StartError::Authority(error)) if error.to_string().contains("in use") => {
                         tokio::time::sleep(POLL).await;
                     }

@@ -1,6 +1,7 @@
 //! A control plane in a folder, and nodes that attested there, for the tests of this API.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_authority::{AttestedNode, ProvenKey, PublishedSvid};
@@ -11,6 +12,7 @@ use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
 use crate::app::{Running, start};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::entropy::OsEntropy;
 use crate::plane::Plane;
 
 /// The exporter of the session that every key is proved on.
@@ -24,7 +26,8 @@ pub(super) async fn running(folder: &Path) -> Running {
                 listen = \"127.0.0.1:0\"\n[telemetry]\nlisten = \"127.0.0.1:0\"\n";
     std::fs::write(&file, text).unwrap();
     let config = Config::read(&file).unwrap();
-    start(&config, Clock::wall()).await.unwrap()
+    let entropy = Arc::new(OsEntropy);
+    start(&config, Clock::wall(), entropy).await.unwrap()
 }
 
 /// The key of a node, proved.
@@ -36,10 +39,7 @@ pub(super) fn proven(pair: &KeyPair) -> ProvenKey {
 }
 
 /// Attests `/node/a` and has the key certified.
-pub(super) async fn attested(
-    plane: &Plane,
-    key: &ProvenKey,
-) -> (AttestedNode, std::sync::Arc<PublishedSvid>) {
+pub(super) async fn attested(plane: &Plane, key: &ProvenKey) -> (AttestedNode, Arc<PublishedSvid>) {
     let node = SpiffeId::new("spiffe://example.org/node/a").unwrap();
     let (authority, now) = (&plane.authority, plane.clock.now());
     let ttl = Duration::from_secs(60);
