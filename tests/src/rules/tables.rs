@@ -410,7 +410,7 @@ const FOLLOWING: &[(&str, Places)] = &[
     ),
     (
         "a call of one connection: Capacity",
-        &[("core/serve/src/messages/intake.rs", "Intakes.0")],
+        &[("core/serve/src/messages/intake.rs", "Intakes.bodies")],
     ),
     (
         "an entitlement of the node: MAX_ENTITLEMENTS",

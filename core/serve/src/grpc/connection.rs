@@ -84,9 +84,7 @@ pub(super) async fn serve<C: Connection>(
             is_ending = true;
             serving.as_mut().graceful_shutdown();
         }
-        let served = serving.as_mut().poll(cx);
-        intakes.poll(cx);
-        served
+        intakes.take_in_after(cx, |cx| serving.as_mut().poll(cx))
     });
     // However it ended, it concerns this connection alone.
     let _ = served.await;

@@ -1,4 +1,5 @@
 mod refused;
+mod runs;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -270,7 +271,20 @@ impl Service<Request<Body>> for Watcher {
 struct Read {
     connection: DuplexStream,
     bytes: Arc<AtomicUsize>,
+    /// How often there was nothing to read: once for each time that its task runs.
+    idle: Arc<AtomicUsize>,
     capacity: Capacity,
+}
+
+impl Read {
+    fn new(connection: DuplexStream, capacity: Capacity) -> Self {
+        Self {
+            connection,
+            bytes: Arc::default(),
+            idle: Arc::default(),
+            capacity,
+        }
+    }
 }
 
 impl AsyncRead for Read {
@@ -283,6 +297,8 @@ impl AsyncRead for Read {
         let read = Pin::new(&mut self.connection).poll_read(cx, buffer);
         let bytes = buffer.filled().len() - before;
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.idle
+            .fetch_add(read.is_pending().into(), Ordering::Relaxed);
         read
     }
 }
@@ -352,9 +368,8 @@ async fn heads_are_handed_on_before_more_is_read() {
         ahead: Arc::default(),
     };
     let read = Read {
-        connection,
         bytes: read,
-        capacity: CAPACITY_OF_ENVOYS,
+        ..Read::new(connection, CAPACITY_OF_ENVOYS)
     };
     let accepted = stream::iter([Ok::<_, io::Error>(read)]);
     let server = Server::new(messages()).add_service(watcher.clone());
@@ -379,11 +394,7 @@ async fn what_nobody_reads_is_taken_in_and_paid_for() {
     let budget = ByteBudget::new(shares);
     let account = budget.account(Payer::Uid(7));
     let (connection, caller) = duplex(1 << 20);
-    let accepted = Read {
-        connection,
-        bytes: Arc::default(),
-        capacity: CAPACITY_OF_ENVOYS,
-    };
+    let accepted = Read::new(connection, CAPACITY_OF_ENVOYS);
     let server = Server::new(MessageBounds::paid_by(move |_| account.clone())).add_service(Hold);
     let accepted = stream::iter([Ok::<_, io::Error>(accepted)]);
     let _serving = AbortOnDropHandle::new(tokio::spawn(server.serve(accepted)));

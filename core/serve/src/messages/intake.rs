@@ -5,6 +5,8 @@
 //! caller can have many of them. So the task of the connection itself takes every piece in, as a copy
 //! that the caller pays for, and gives it to the reader from there.
 
+mod waker;
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -20,13 +22,17 @@ use tonic::body::Body;
 use super::budget::{CallAccount, Charge, Payer};
 use super::pieces::Pieces;
 use crate::limits::LOCAL_FREE_BYTES;
+use waker::IntakeWaker;
 
 /// So much of a call of a peer on TCP waits without a charge: an attestation that comes whole.
 const FREE_BYTES: usize = 17 * 1024;
 
 /// The bodies of one connection that are taken in.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Intakes(Arc<Mutex<FuturesUnordered<Intake>>>);
+pub(crate) struct Intakes {
+    bodies: Arc<Mutex<FuturesUnordered<Intake>>>,
+    waker: Arc<IntakeWaker>,
+}
 
 impl Intakes {
     /// A body that is read from what was taken in of `body`.
@@ -46,14 +52,25 @@ impl Intakes {
             reader: None,
             intake: None,
         }));
-        lock(&self.0).push(Intake(Arc::downgrade(&taken)));
+        lock(&self.bodies).push(Intake(Arc::downgrade(&taken)));
         Body::new(TakenIn(taken))
     }
 
-    /// Takes in what has come. Called by the task of the connection whenever it runs.
-    pub(crate) fn poll(&self, cx: &mut Context<'_>) {
-        let mut intakes = lock(&self.0);
-        while let Poll::Ready(Some(())) = intakes.poll_next_unpin(cx) {}
+    /// Takes in what `bring` brings, and what has come before. Called by the task of the connection
+    /// whenever it runs.
+    pub(crate) fn take_in_after<T>(
+        &self,
+        cx: &mut Context<'_>,
+        bring: impl FnOnce(&mut Context<'_>) -> T,
+    ) -> T {
+        self.waker.begin(cx);
+        let brought = bring(cx);
+        let mut bodies = lock(&self.bodies);
+        self.waker.look(|cx| {
+            while let Some(()) = ready!(bodies.poll_next_unpin(cx)) {}
+            Poll::Ready(())
+        });
+        brought
     }
 }
 

@@ -24,11 +24,7 @@ impl Client {
     /// One whose first words open so many streams.
     async fn opening(streams: usize, capacity: Capacity) -> Self {
         let (connection, theirs) = duplex(1 << 20);
-        let read = Read {
-            connection: theirs,
-            bytes: Arc::default(),
-            capacity,
-        };
+        let read = Read::new(theirs, capacity);
         let accepted = stream::iter([Ok::<_, io::Error>(read)]).chain(stream::pending());
         let serving = Server::new(messages()).add_service(Hold).serve(accepted);
         let mut client = Self {
