@@ -2,6 +2,7 @@
 //! what they share.
 
 mod arrows;
+mod pages;
 mod peer_lines;
 mod source;
 mod tables;
