@@ -25,7 +25,7 @@ const MAX_TOKEN_BYTES: usize = 64;
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 
 /// The SHA-256 of a token, lower-case hex: all that is kept of it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TokenHash(String);
 
 impl TokenHash {
@@ -156,9 +156,10 @@ impl Token {
         )
     }
 
-    /// Whether nothing is learnt from remembering it.
-    pub fn is_forgotten(&self, now: Timestamp) -> bool {
-        now.duration_since(self.expires_at) > REMEMBERED
+    /// Until when it is remembered.
+    pub fn remembered_until(&self) -> Timestamp {
+        let until = self.expires_at.checked_add(REMEMBERED);
+        until.unwrap_or(Timestamp::MAX)
     }
 }
 

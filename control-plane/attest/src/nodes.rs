@@ -302,14 +302,12 @@ impl Nodes {
         over.map(|(id, node)| (id.clone(), node.lineage))
     }
 
-    /// Forgets nodes that were not written again since.
-    pub fn forget(&mut self, nodes: &[(SpiffeId, Seq)]) {
-        for (id, seq) in nodes {
-            if self.known.get(id).is_some_and(|node| node.lineage == *seq) {
-                self.known.remove(id);
-            }
+    /// Forgets a node, by this commit, where it was not written again since.
+    pub fn forget(&mut self, id: &SpiffeId, seq: Seq) {
+        if self.known.get(id).is_some_and(|node| node.lineage < seq) {
+            self.known.remove(id);
+            give_back(&mut self.known);
         }
-        give_back(&mut self.known);
     }
 
     /// How many are known.
@@ -353,7 +351,9 @@ mod tests {
         let over: Vec<_> = nodes.forgettable(end + Duration::from_secs(1)).collect();
         // It attested anew while what is over was being removed from the store.
         nodes.written(&id(5), stored(0), Seq(u64::MAX));
-        nodes.forget(&over);
+        for (id, seq) in over {
+            nodes.forget(&id, Seq(seq.0 + 1));
+        }
         assert!(nodes.contains(&kept) && nodes.contains(&id(5)));
         assert_eq!(nodes.count(), 2);
         assert!(

@@ -6,17 +6,17 @@
 
 use countersign_attest::join_token::{self, KnownToken, TokenHash};
 use countersign_attest::nodes::{MAX_NODES, StoredNode};
-use countersign_fleet::Event;
 use countersign_inventory::LineageId;
 use countersign_issue::key::PublicKey;
 use countersign_issue::profile::Profile;
 use countersign_model::{EntitlementId, SpiffeId};
 use countersign_refusal::Denied;
-use countersign_store::{Kind, Precondition, StoreError, Write};
+use countersign_store::{Kind, Precondition, StoreError};
 use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use super::state::Change;
 use super::{AttestedNode, Authority, AuthorityError, ProvenKey};
 use crate::series::Alarm;
 
@@ -177,22 +177,19 @@ impl Authority {
         let token = known.token.burnt(spki_sha256, now);
         let before = self.read().nodes.stored(&node).cloned();
         let stored = StoredNode::attesting(before.as_ref(), self.log.size(), now);
-        let writes = vec![
-            Write::put(Kind::Token, hash.as_str(), &token),
-            Write::put(Kind::Node, node.as_str(), &stored),
-        ];
         let unused = Precondition::Unchanged(Kind::Token, hash.as_str().to_owned(), known.seq);
-        let seq = match self.store.commit(writes, vec![unused]).await {
+        let changes = vec![
+            Change::Token(hash, Some(token.clone())),
+            Change::Node(node.clone(), Some(stored)),
+        ];
+        let seq = match self.change_unlogged(changes, vec![unused]).await {
             Err(StoreError::Conflict) => return Err(token.used().into()),
             other => other?,
         };
-        let attested = {
-            let mut state = self.write();
-            state.remember_token(hash, KnownToken { token, seq });
-            state.nodes.written(&node, stored, seq)
-        };
-        self.announce(seq, [Event::Entitlement(node, EntitlementId::node())]);
-        Ok(attested)
+        let attested = self.read().nodes.of_lineage(&node, seq);
+        attested.ok_or_else(|| {
+            AuthorityError::Unavailable(format!("{node} was put out as it attested"))
+        })
     }
 }
 

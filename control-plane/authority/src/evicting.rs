@@ -6,19 +6,18 @@
 //! told, for nothing here can call it back. A ban also keeps every later token from attesting.
 
 use countersign_attest::bans::Ban;
-use countersign_attest::join_token::{KnownToken, Token, TokenHash};
+use countersign_attest::join_token::{Token, TokenHash};
 use countersign_attest::nodes::StoredNode;
-use countersign_model::{EntitlementId, Seq, SpiffeId};
+use countersign_model::{EntitlementId, SpiffeId};
 use countersign_proto::log as entry;
 use countersign_proto::log::entry::What;
 use countersign_refusal::Denied;
 use countersign_registry::rules;
-use countersign_store::{Kind, Write};
 use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::reason::Act;
-use super::state::State;
+use super::state::{Change, State};
 use super::{Authority, AuthorityError};
 
 /// What an operator decided about a node.
@@ -87,13 +86,12 @@ impl Authority {
         let own = EntitlementId::node();
         let _none_enrols = self.enrolling.lock(Some(&node), &own).await;
         let ending = Ending::of(&self.read(), eviction, now);
-        let writes = |index| ending.writes(index);
-        let committed = self.commit_logged(vec![ending.entry()], writes, Vec::new(), now);
-        let (log_index, seq) = committed.await?;
-        let valid_until = ending.apply(&mut self.write(), log_index, seq);
-        let was_connected = self.hub.evict(&node);
+        let changes = |index| ending.changes(index);
+        // Under the lock that ends it all.
+        let before = |state: &State| (ending.valid_until(state), self.hub.is_connected(&node));
+        let changed = self.change(vec![ending.entry()], changes, before, now);
+        let (log_index, (valid_until, was_connected)) = changed.await?;
         self.withdraw_word(&node);
-        self.announce(seq, []);
         let Eviction { act, is_ban, .. } = &ending.eviction;
         let (reason, operator) = (act.reason.as_str(), &act.operator);
         warn!(node = %node, is_ban, reason, operator, "node evicted");
@@ -119,10 +117,7 @@ struct Ending {
 impl Ending {
     fn of(state: &State, eviction: Eviction, now: Timestamp) -> Self {
         let node = state.nodes.stored(&eviction.node).cloned();
-        let unused = state.tokens.iter().filter(|(_, known)| {
-            let token = &known.token;
-            token.node == eviction.node && token.is_unused(now)
-        });
+        let unused = state.tokens.unused(&eviction.node, now);
         let revoked = unused.map(|(hash, known)| (hash.clone(), known.token.revoked(now)));
         Self {
             revoked: revoked.collect(),
@@ -156,29 +151,20 @@ impl Ending {
         })
     }
 
-    fn writes(&self, index: u64) -> Vec<Write> {
-        let id = self.eviction.node.as_str();
-        let node = self.node(index).map(|it| Write::put(Kind::Node, id, &it));
-        let ban = self.ban().map(|it| Write::put(Kind::Ban, id, &it));
-        let revoked = self.revoked.iter();
-        let tokens = revoked.map(|(hash, token)| Write::put(Kind::Token, hash.as_str(), token));
+    fn changes(&self, index: u64) -> Vec<Change> {
+        let id = &self.eviction.node;
+        let node = self
+            .node(index)
+            .map(|it| Change::Node(id.clone(), Some(it)));
+        let ban = self.ban().map(|it| Change::Ban(id.clone(), Some(it)));
+        let revoked = self.revoked.iter().cloned();
+        let tokens = revoked.map(|(hash, token)| Change::Token(hash, Some(token)));
         node.into_iter().chain(ban).chain(tokens).collect()
     }
 
-    /// Ends it all, and says until when something that the node was issued is valid.
-    fn apply(&self, state: &mut State, index: u64, seq: Seq) -> Option<Timestamp> {
-        let id = &self.eviction.node;
-        if let Some(node) = self.node(index) {
-            state.nodes.written(id, node, seq);
-        }
-        if let Some(ban) = self.ban() {
-            state.bans.insert(id.clone(), ban);
-        }
-        for (hash, token) in self.revoked.clone() {
-            state.remember_token(hash, KnownToken { token, seq });
-        }
-        state.published.withdraw(id);
-        let end = state.nodes.credential_not_after(id);
+    /// Until when something that the node was issued is valid.
+    fn valid_until(&self, state: &State) -> Option<Timestamp> {
+        let end = state.nodes.credential_not_after(&self.eviction.node);
         end.filter(|end| *end > self.now)
     }
 }
@@ -204,11 +190,9 @@ impl Authority {
             reason: reason.to_owned(),
             operator: act.operator.clone(),
         });
-        let writes = |_| vec![Write::remove(Kind::Ban, node.as_str())];
-        let committed = self.commit_logged(vec![what], writes, Vec::new(), now);
-        let (log_index, seq) = committed.await?;
-        self.write().bans.remove(&node);
-        self.announce(seq, []);
+        let unbanned = |_| vec![Change::Ban(node.clone(), None)];
+        let changed = self.change(vec![what], unbanned, |_| (), now);
+        let (log_index, ()) = changed.await?;
         info!(node = %node, reason, operator = act.operator, "node unbanned");
         Ok(log_index)
     }
@@ -224,7 +208,7 @@ impl Authority {
             }
             return state.bans.check_room(node);
         }
-        if state.nodes.contains(node) || state.expected_nodes.contains_key(node) {
+        if state.nodes.contains(node) || state.tokens.expects(node) {
             return Ok(());
         }
         Err(Denied {

@@ -59,12 +59,10 @@ use countersign_fleet::{Event, Hub, NodeRecord};
 pub use countersign_issue::profile::ProfileTimes;
 pub use countersign_keys::Pkcs11Settings;
 use countersign_keys::Stores;
-use countersign_model::{Entitlement, EntitlementId, Registration, Seq, SpiffeId, TrustDomain};
-use countersign_refusal::Denied;
+use countersign_model::{Entitlement, EntitlementId, Seq, SpiffeId, TrustDomain};
 pub use countersign_registry::Policy;
 use countersign_store::{DataDir, Store};
 use countersign_verify::TrustBundle;
-use jiff::Timestamp;
 use tokio::sync::broadcast;
 
 pub use backing_up::BackedUp;
@@ -84,6 +82,7 @@ use refusals::Refusals;
 use refused_keys::Refused;
 use series::Issuance;
 use state::State;
+pub use state::Waiver;
 pub use succession::{Succession, succeed};
 use unmaking::Undestroyed;
 pub use values::{
@@ -91,7 +90,6 @@ pub use values::{
     ServerIdentity, Settings, Tiers,
 };
 pub use waiving::ABSENT;
-pub use waiving::Waiver;
 
 /// How many changes of the CAs a receiver may be behind before it must read everything again.
 const CHANGES: usize = 64;
@@ -271,28 +269,6 @@ impl Authority {
     /// How many keys have a certificate that is valid, or is being made.
     pub fn certified_keys(&self) -> usize {
         self.read().keys.len()
-    }
-
-    /// All registrations, by key.
-    pub fn registrations(&self) -> Vec<Registration> {
-        self.read().registry.all()
-    }
-
-    /// All registrations with why each is not issued for any more, by key.
-    pub fn judged_registrations(&self, now: Timestamp) -> Vec<(Registration, Option<Denied>)> {
-        let state = self.read();
-        let judged = state.registry.all().into_iter().map(|registration| {
-            let refusal = state.registry.judge(&registration, None, now).err();
-            (registration, refusal)
-        });
-        judged.collect()
-    }
-
-    /// How many registrations are not issued for any more: by policy, or because they ended.
-    pub fn refused_count(&self, now: Timestamp) -> usize {
-        let state = self.read();
-        let refused = |it: &&Registration| state.registry.judge(it, None, now).is_err();
-        state.registry.iter().filter(refused).count()
     }
 
     /// How many nodes are known.

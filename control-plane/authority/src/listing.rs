@@ -1,13 +1,16 @@
-//! The nodes, as operators see them.
-
-use std::collections::HashMap;
+//! Nodes and registrations, as operators see them.
 
 use countersign_attest::nodes::Attested;
-use countersign_model::SpiffeId;
+use countersign_model::{Registration, SpiffeId};
+use countersign_refusal::Denied;
+use countersign_registry::{Kept, Registry};
 use jiff::Timestamp;
 
 use super::Authority;
 use super::state::State;
+
+/// Registrations that a list reads under one lock.
+pub(super) const REGISTRATIONS_AT_ONCE: usize = 1_000;
 
 /// One node: what is known of it, and why it is out if it is.
 #[derive(Clone, Debug)]
@@ -28,38 +31,75 @@ impl Authority {
     /// Every node that attested or is banned, or this one alone, by ID.
     pub fn list_nodes(&self, only: Option<&SpiffeId>, now: Timestamp) -> Vec<ListedNode> {
         let state = self.read();
+        let is_listed = |id: &SpiffeId| state.nodes.contains(id) || state.bans.of(id).is_some();
+        if let Some(id) = only {
+            let listed = is_listed(id).then(|| state.listed_node(id, now));
+            return listed.into_iter().collect();
+        }
         let attested = state.nodes.ids();
         let banned = state.bans.iter().map(|(id, _)| id);
         let banned = banned.filter(|id| !state.nodes.contains(id));
         let ids = attested.chain(banned);
-        let ids = ids.filter(|id| only.is_none_or(|only| only == *id));
-        let unused = state.unused_tokens(now);
-        let unused = |id| unused.get(id).copied().unwrap_or_default();
-        let mut listed: Vec<_> = ids.map(|id| state.listed_node(id, unused(id))).collect();
+        let mut listed: Vec<_> = ids.map(|id| state.listed_node(id, now)).collect();
+        drop(state);
         listed.sort_by(|a, b| a.id.cmp(&b.id));
         listed
+    }
+
+    /// All registrations, by key.
+    pub fn registrations(&self) -> Vec<Registration> {
+        let mut all = Vec::new();
+        self.read_registrations(|_, kept| all.push(kept.registration.clone()));
+        all.sort_by(|a, b| a.key.cmp(&b.key));
+        all
+    }
+
+    /// All registrations with why each is not issued for any more, by key.
+    pub fn judged_registrations(&self, now: Timestamp) -> Vec<(Registration, Option<Denied>)> {
+        let mut judged = Vec::new();
+        self.read_registrations(|registry, Kept { registration, .. }| {
+            let refusal = registry.judge(registration, None, now).err();
+            judged.push((registration.clone(), refusal));
+        });
+        judged.sort_by(|(a, _), (b, _)| a.key.cmp(&b.key));
+        judged
+    }
+
+    /// How many registrations are not issued for any more: by policy, or because they ended.
+    pub fn refused_count(&self, now: Timestamp) -> usize {
+        let mut refused = 0;
+        self.read_registrations(|registry, kept| {
+            refused += usize::from(registry.judge(&kept.registration, None, now).is_err());
+        });
+        refused
+    }
+
+    /// Reads every registration, some of them at a time: whoever writes waits for no list. What is
+    /// written meanwhile is in it or not.
+    fn read_registrations(&self, mut each: impl FnMut(&Registry, &Kept)) {
+        let mut last = None;
+        loop {
+            let state = self.read();
+            let page = state.registry.page(last.as_ref(), REGISTRATIONS_AT_ONCE);
+            let Some(key) = page.last().map(|kept| &kept.registration.key) else {
+                return;
+            };
+            last = Some((key.id.clone(), key.entitlement_id()));
+            page.into_iter()
+                .for_each(|kept| each(&state.registry, kept));
+        }
     }
 }
 
 impl State {
-    fn listed_node(&self, id: &SpiffeId, unused_tokens: usize) -> ListedNode {
+    fn listed_node(&self, id: &SpiffeId, now: Timestamp) -> ListedNode {
         let ban = self.bans.of(id);
         ListedNode {
             id: id.clone(),
             attested: self.nodes.attestation(id),
             registrations: self.registry.count_on(id),
-            unused_tokens,
+            unused_tokens: self.tokens.unused(id, now).count(),
             banned: ban.map(|ban| (ban.since, ban.reason.clone())),
         }
-    }
-
-    /// How many unused tokens there are, by node.
-    fn unused_tokens(&self, now: Timestamp) -> HashMap<&SpiffeId, usize> {
-        let mut count = HashMap::new();
-        let tokens = self.tokens.values().map(|known| &known.token);
-        for token in tokens.filter(|token| token.is_unused(now)) {
-            *count.entry(&token.node).or_default() += 1;
-        }
-        count
     }
 }

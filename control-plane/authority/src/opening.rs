@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, RwLock};
 
 use arc_swap::ArcSwapOption;
-use countersign_attest::join_token::{KnownToken, Token, TokenHash};
 use countersign_ca::authorities::Authorities;
 use countersign_ca::bundle;
 use countersign_ca::key::KeyError;
@@ -15,10 +14,9 @@ use countersign_ca::log::Log;
 use countersign_ca::slots::SlotState;
 use countersign_issue::profile::{Profile, Tier};
 use countersign_keys::Stores;
-use countersign_model::SpiffeId;
 use countersign_refusal::Denied;
 use countersign_registry::{Defaults, rules};
-use countersign_store::{DataDir, Entry, Kind, Store};
+use countersign_store::{DataDir, Entry, Kind, Store, StoreError};
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 use tracing::Instrument;
@@ -29,7 +27,7 @@ use super::identity::{Identity, Meta, begin, resume};
 use super::issuing::Stripes;
 use super::refused_keys::Refused;
 use super::scratch::remove_leftovers;
-use super::state::State;
+use super::state::{Change, State};
 use super::stored_cas::StoredCa;
 use super::{Authority, AuthorityError, CHANGES, Settings};
 use crate::series::Issuance;
@@ -138,7 +136,7 @@ impl Authority {
             data_dir,
         });
         authority.restore_request(identity.requested.take())?;
-        authority.restore(&entries, &identity, now).await?;
+        authority.restore(entries, &identity, now).await?;
         authority.tell_doubts();
         Ok(authority)
     }
@@ -161,12 +159,12 @@ impl Authority {
 
     async fn restore(
         &self,
-        entries: &[Entry],
+        entries: Vec<Entry>,
         identity: &Identity,
         now: Timestamp,
     ) -> Result<(), AuthorityError> {
         let (bundle_sequence, accounted) = (identity.bundle_sequence, identity.log_accounted);
-        let cas = self.restored_cas(entries)?;
+        let cas = self.restored_cas(&entries)?;
         if cas.authorities.slots().iter().next().is_none() {
             // First start, or one that was cut short before the CAs were stored.
             self.restore_state(entries)?;
@@ -236,29 +234,12 @@ impl Authority {
         }
     }
 
-    fn restore_state(&self, entries: &[Entry]) -> Result<(), AuthorityError> {
-        let damaged = |_| AuthorityError::Unavailable("a stored ID is damaged".to_owned());
+    fn restore_state(&self, entries: Vec<Entry>) -> Result<(), StoreError> {
         let mut state = self.write();
         for entry in entries {
-            match entry.kind {
-                Kind::Registration => state.registry.insert(entry.read()?),
-                Kind::Tombstone => state.registry.tombstones.bury(entry.read()?),
-                Kind::Token => {
-                    let hash = TokenHash::stored(entry.key.clone());
-                    let token: Token = entry.read()?;
-                    let seq = entry.seq;
-                    state.remember_token(hash, KnownToken { token, seq });
-                }
-                Kind::Node => {
-                    let id = SpiffeId::with_path(&entry.key).map_err(damaged)?;
-                    state.nodes.written(&id, entry.read()?, entry.seq);
-                }
-                Kind::Ban => {
-                    let id = SpiffeId::with_path(&entry.key).map_err(damaged)?;
-                    state.bans.insert(id, entry.read()?);
-                }
-                Kind::Waiver => state.waivers.insert(entry.key.clone(), entry.read()?),
-                Kind::Authority | Kind::Meta => {}
+            let seq = entry.seq;
+            if let Some(change) = Change::read(&entry.into_write())? {
+                state.apply(seq, change);
             }
         }
         Ok(())

@@ -19,6 +19,7 @@ use countersign_tlog::LogError;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
+use super::state::{Change, State};
 use super::{Authority, AuthorityError};
 
 /// Key in the store: how many entries of the log are accounted for by commits.
@@ -28,13 +29,59 @@ pub(super) const ACCOUNTED: &str = "log_accounted";
 const MAX_UNVOIDED: usize = 4_096;
 
 impl Authority {
+    /// Logs what is about to change, then makes the change durable and takes it. `changes` is told
+    /// the index of the first entry, `before` looks at the state that ends with the change. The
+    /// caller holds `writing`.
+    pub(super) async fn change<T>(
+        &self,
+        what: Vec<What>,
+        changes: impl FnOnce(u64) -> Vec<Change>,
+        before: impl FnOnce(&State) -> T,
+        now: Timestamp,
+    ) -> Result<(u64, T), NotCommitted> {
+        let mut made = Vec::new();
+        let writes = |index| {
+            made = changes(index);
+            made.iter().map(Change::write).collect()
+        };
+        let (index, seq) = self.commit_logged(what, writes, now).await?;
+        Ok((index, self.take(seq, made, before)))
+    }
+
+    /// Makes a change durable that the log is not told of, and takes it.
+    pub(super) async fn change_unlogged(
+        &self,
+        changes: Vec<Change>,
+        preconditions: Vec<Precondition>,
+    ) -> Result<Seq, StoreError> {
+        let writes = changes.iter().map(Change::write).collect();
+        let seq = self.store.commit(writes, preconditions).await?;
+        self.take(seq, changes, |_| ());
+        Ok(seq)
+    }
+
+    /// Takes what a commit made durable and says so to those whom it concerns. `before` looks at
+    /// the state that ends, under the same lock: nothing comes between.
+    fn take<T>(&self, seq: Seq, changes: Vec<Change>, before: impl FnOnce(&State) -> T) -> T {
+        for change in &changes {
+            if let Change::Registration(_, Some(kept)) = change {
+                self.inventory().registered(&kept.registration);
+            }
+        }
+        let (seen, events) = {
+            let mut state = self.write();
+            (before(&state), state.apply_all(seq, changes))
+        };
+        self.announce(seq, events);
+        seen
+    }
+
     /// Logs what is about to change, then commits it. `writes` is told the index of the first
     /// entry. The caller holds `writing`.
     pub(super) async fn commit_logged(
         &self,
         what: Vec<What>,
         writes: impl FnOnce(u64) -> Vec<Write>,
-        preconditions: Vec<Precondition>,
         now: Timestamp,
     ) -> Result<(u64, Seq), NotCommitted> {
         self.begin_change(now).await?;
@@ -44,7 +91,7 @@ impl Authority {
         if let Some(last) = noted.iter().max() {
             writes.push(Write::put(Kind::Meta, ACCOUNTED, &(last + 1)));
         }
-        match self.store.commit(writes, preconditions).await {
+        match self.store.commit(writes, Vec::new()).await {
             Ok(seq) => {
                 if let Some(last) = noted.iter().max() {
                     self.accounted.store(last + 1, Ordering::Release);

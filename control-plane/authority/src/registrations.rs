@@ -1,17 +1,16 @@
 //! Adding, updating and removing registrations.
 
-use countersign_fleet::Event;
 use countersign_issue::profile::Profile;
 use countersign_model::{EntitlementId, Registration, SpiffeId};
 use countersign_proto::log::Registered;
 use countersign_proto::log::entry::What;
 use countersign_refusal::Denied;
-use countersign_registry::{Kept, Tombstone, rules};
-use countersign_store::{Kind, Write};
+use countersign_registry::{Kept, TombstoneKey, rules};
 use jiff::Timestamp;
 use tracing::info;
 
 use super::removal::Reason;
+use super::state::Change;
 use super::{Authority, AuthorityError, RegistrationRequest, Removed};
 
 /// A registration that is about to be kept.
@@ -36,13 +35,12 @@ impl Draft {
         }
     }
 
-    /// What is stored when its entry is at this index of the log; its tombstone goes.
-    fn writes(&self, entitlement: &EntitlementId, index: u64, now: Timestamp) -> Vec<Write> {
-        let kept = self.kept_at(index);
-        let mut writes = vec![Write::put(Kind::Registration, entitlement.as_str(), &kept)];
-        let grave = Tombstone::of(&self.registration, None, now);
-        writes.extend(grave.map(|grave| Write::remove(Kind::Tombstone, grave.key())));
-        writes
+    /// What changes when its entry is at this index of the log; its tombstone goes.
+    fn changes(&self, index: u64) -> Vec<Change> {
+        let registered = Change::registered(self.kept_at(index));
+        let tombstone = TombstoneKey::of(&self.registration.key);
+        let tombstone = tombstone.map(|key| Change::Tombstone(key, None));
+        [registered].into_iter().chain(tombstone).collect()
     }
 
     fn entry(&self, entitlement: &EntitlementId) -> What {
@@ -107,16 +105,11 @@ impl Authority {
             Some(_) => {}
             None => self.read().registry.check_room()?,
         }
-        let writes = |index| draft.writes(&entitlement, index, now);
         let what = vec![draft.entry(&entitlement)];
-        let committed = self.commit_logged(what, writes, Vec::new(), now);
-        let (index, seq) = committed.await?;
+        let changed = self.change(what, |index| draft.changes(index), |_| (), now);
+        let (index, ()) = changed.await?;
         let kept = draft.kept_at(index);
-        self.write().registry.insert(kept.clone());
-        self.inventory().registered(&kept.registration);
         let key = &kept.registration.key;
-        let node = key.node().cloned();
-        self.announce(seq, node.map(|node| Event::Entitlement(node, entitlement)));
         info!(spiffe_id = %key.id, node = key.node().map(tracing::field::display), "registered");
         Ok((kept.registration, draft.before.is_some()))
     }

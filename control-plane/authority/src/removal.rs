@@ -1,15 +1,13 @@
 //! Taking registrations away: by hand, or because their time has come.
 
-use countersign_fleet::Event;
 use countersign_model::Registration;
 use countersign_proto::log::Removed;
 use countersign_proto::log::entry::What;
 use countersign_registry::Tombstone;
-use countersign_store::{Kind, Write};
 use jiff::Timestamp;
 use tracing::info;
 
-use super::state::State;
+use super::state::{Change, State};
 use super::{Authority, AuthorityError};
 
 /// Most registrations that one tick removes because they ended; the next tick goes on.
@@ -62,43 +60,19 @@ impl Authority {
         reason: Reason,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, AuthorityError> {
-        let tombstones = self.tombstones(registrations, now);
-        let graves = tombstones
-            .iter()
-            .map(|grave| Write::put(Kind::Tombstone, grave.key(), grave));
-        let removals = registrations
-            .iter()
-            .map(|gone| Write::remove(Kind::Registration, gone.key.entitlement_id().as_str()));
-        let writes = graves.chain(removals).collect();
-        let what = registrations
-            .iter()
-            .map(|gone| reason.entry(gone))
-            .collect();
-        let committed = self.commit_logged(what, |_| writes, Vec::new(), now);
-        let (_, seq) = committed.await?;
-        let valid_until = {
-            let mut state = self.write();
-            // Under the lock that ends the right: nothing is given out after this look.
-            let ends = registrations
-                .iter()
-                .filter_map(|gone| state.end_after(gone, now));
-            let valid_until = ends.max();
-            for gone in registrations {
-                state.registry.remove(&gone.key);
-                if let Some(node) = gone.key.node() {
-                    state.published.remove(node, &gone.key.entitlement_id());
-                }
-            }
-            for tombstone in tombstones {
-                state.registry.tombstones.bury(tombstone);
-            }
-            valid_until
+        let tombstones = self.tombstones(registrations, now).into_iter();
+        let buried = tombstones.filter_map(Change::buried);
+        let names = registrations.iter().map(|gone| gone.key.entitlement_id());
+        let gone = names.map(|id| Change::Registration(id, None));
+        let changes = buried.chain(gone).collect();
+        let what = registrations.iter().map(|gone| reason.entry(gone));
+        // Under the lock that ends the right: nothing is given out after this look.
+        let last_end = |state: &State| {
+            let ends = registrations.iter();
+            ends.filter_map(|gone| state.end_after(gone, now)).max()
         };
-        let changes = registrations.iter().filter_map(|gone| {
-            let node = gone.key.node()?.clone();
-            Some(Event::Entitlement(node, gone.key.entitlement_id()))
-        });
-        self.announce(seq, changes);
+        let changed = self.change(what.collect(), |_| changes, last_end, now);
+        let (_, valid_until) = changed.await?;
         for gone in registrations {
             let (id, node) = (&gone.key.id, gone.key.node().map(tracing::field::display));
             info!(spiffe_id = %id, node, reason = reason.as_str(), "registration removed");

@@ -1,10 +1,13 @@
-//! What the authority knows, in memory: every part is rebuilt from the store at start.
+//! What the authority knows, in memory: every part is rebuilt from the store and the log at start.
+
+mod change;
+mod tokens;
+mod waivers;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use countersign_attest::bans::Bans;
-use countersign_attest::join_token::{KnownToken, TokenHash};
 use countersign_attest::nodes::Nodes;
 use countersign_issue::issuance::Issuance;
 use countersign_model::tables::{FirstEnd, give_back};
@@ -16,16 +19,17 @@ use super::PublishedSvid;
 use super::issuing::ManualRecords;
 use super::key_uses::Keys;
 use super::published::Holder;
-use super::waiving::Waivers;
+pub(super) use change::Change;
+use tokens::Tokens;
+pub use waivers::Waiver;
+use waivers::Waivers;
 
 /// Registrations, nodes, tokens, published SVIDs and the keys that they certify.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) registry: Registry,
     pub(super) nodes: Nodes,
-    pub(super) tokens: HashMap<TokenHash, KnownToken>,
-    /// Nodes that a remembered token is for, and how many tokens.
-    pub(super) expected_nodes: HashMap<SpiffeId, usize>,
+    pub(super) tokens: Tokens,
     pub(super) published: Published,
     pub(super) keys: Keys,
     pub(super) manual: ManualRecords,
@@ -38,8 +42,7 @@ impl State {
         Self {
             registry: Registry::new(defaults, policy),
             nodes: Nodes::default(),
-            tokens: HashMap::new(),
-            expected_nodes: HashMap::new(),
+            tokens: Tokens::default(),
             published: Published::default(),
             keys: Keys::default(),
             manual: ManualRecords::default(),
@@ -135,26 +138,7 @@ impl State {
 
     /// Whether an ID belongs to a node, or soon will.
     pub(super) fn is_node(&self, id: &SpiffeId) -> bool {
-        self.nodes.contains(id) || self.expected_nodes.contains_key(id) || self.registry.is_node(id)
-    }
-
-    pub(super) fn remember_token(&mut self, hash: TokenHash, known: KnownToken) {
-        let node = known.token.node.clone();
-        if self.tokens.insert(hash, known).is_none() {
-            *self.expected_nodes.entry(node).or_default() += 1;
-        }
-    }
-
-    pub(super) fn forget_token(&mut self, hash: &TokenHash) {
-        let Some(known) = self.tokens.remove(hash) else {
-            return;
-        };
-        if let Some(count) = self.expected_nodes.get_mut(&known.token.node) {
-            *count -= 1;
-            if *count == 0 {
-                self.expected_nodes.remove(&known.token.node);
-            }
-        }
+        self.nodes.contains(id) || self.tokens.expects(id) || self.registry.is_node(id)
     }
 }
 

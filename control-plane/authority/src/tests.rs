@@ -46,6 +46,8 @@ use jiff::{SignedDuration, Timestamp};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SigningKey};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+pub(crate) use backup::Bytes;
+
 use super::{
     AttestedNode, Authority, AuthorityError, Hierarchy, Policy, ProfileTimes, ProvenKey,
     PublishedSvid, RegistrationRequest, Retention, Settings,
@@ -53,17 +55,17 @@ use super::{
 
 const ECDSA_P256: u16 = 0x0403;
 const EXPORTER: [u8; 32] = [7; 32];
-const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
-fn start() -> Timestamp {
+pub(crate) fn start() -> Timestamp {
     "2026-11-21T12:00:00.25Z".parse().unwrap()
 }
 
-fn after(secs: i64) -> Timestamp {
+pub(crate) fn after(secs: i64) -> Timestamp {
     start() + SignedDuration::from_secs(secs)
 }
 
-fn id(path: &str) -> SpiffeId {
+pub(crate) fn id(path: &str) -> SpiffeId {
     SpiffeId::new(&format!("spiffe://example.org{path}")).unwrap()
 }
 
@@ -102,7 +104,7 @@ fn on_node(id: SpiffeId, node: SpiffeId) -> RegistrationKey {
     RegistrationKey::on_node(id, node, selectors)
 }
 
-fn registration(workload: &str, node: &str) -> Registration {
+pub(crate) fn registration(workload: &str, node: &str) -> Registration {
     Registration {
         key: on_node(id(workload), id(node)),
         owner: "team-web".to_owned(),
@@ -119,14 +121,14 @@ fn registration(workload: &str, node: &str) -> Registration {
 }
 
 /// A directory of its own. What was issued in it is judged at the end of `make test`.
-struct Dir(tempfile::TempDir);
+pub(crate) struct Dir(tempfile::TempDir);
 
 impl Dir {
     fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 }
@@ -154,13 +156,13 @@ async fn open_again(settings: Settings, now: Timestamp) -> Arc<Authority> {
 }
 
 /// A control plane in such a directory.
-struct Plane {
-    dir: Dir,
-    authority: Arc<Authority>,
+pub(crate) struct Plane {
+    pub(crate) dir: Dir,
+    pub(crate) authority: Arc<Authority>,
 }
 
 impl Plane {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(|_| ()).await
     }
 
@@ -173,7 +175,7 @@ impl Plane {
     }
 
     /// Ends this process' hold on the directory and opens it again.
-    async fn restart(self, now: Timestamp) -> Self {
+    pub(crate) async fn restart(self, now: Timestamp) -> Self {
         self.changed(|_| (), now).await
     }
 
@@ -274,11 +276,11 @@ fn code<T: std::fmt::Debug>(outcome: Result<T, AuthorityError>) -> &'static str 
     }
 }
 
-fn fresh_key() -> KeyPair {
+pub(crate) fn fresh_key() -> KeyPair {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap()
 }
 
-fn proven(pair: &KeyPair, entitlement: &EntitlementId) -> ProvenKey {
+pub(crate) fn proven(pair: &KeyPair, entitlement: &EntitlementId) -> ProvenKey {
     proven_as(pair, ECDSA_P256, entitlement)
 }
 

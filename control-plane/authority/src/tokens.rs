@@ -6,10 +6,11 @@ use countersign_attest::join_token::{self, KnownToken, Token, TokenHash};
 use countersign_model::SpiffeId;
 use countersign_refusal::Denied;
 use countersign_registry::rules;
-use countersign_store::{Kind, Precondition, Write};
+use countersign_store::{Kind, Precondition};
 use jiff::Timestamp;
 use tracing::info;
 
+use super::state::Change;
 use super::{Authority, AuthorityError};
 
 impl Authority {
@@ -51,12 +52,9 @@ impl Authority {
             used_by: None,
             is_revoked: false,
         };
-        let write = Write::put(Kind::Token, hash.as_str(), &stored);
         let absent = Precondition::Absent(Kind::Token, hash.as_str().to_owned());
-        let seq = self.store.commit(vec![write], vec![absent]).await?;
-        let known = KnownToken { token: stored, seq };
-        self.write().remember_token(hash, known);
-        self.announce(seq, []);
+        let made = Change::Token(hash, Some(stored));
+        self.change_unlogged(vec![made], vec![absent]).await?;
         info!(node = %node, expires_at = %expires_at, "join token made");
         Ok((token, expires_at))
     }
@@ -75,7 +73,7 @@ impl Authority {
                 remedy: "choose a --ttl within the bounds",
             });
         }
-        if state.tokens.len() >= join_token::MAX_TOKENS {
+        if state.tokens.count() >= join_token::MAX_TOKENS {
             return Err(Denied {
                 code: "too_many_tokens",
                 message: format!("{} join tokens are remembered", join_token::MAX_TOKENS),

@@ -2,15 +2,14 @@
 
 use std::sync::PoisonError;
 
-use countersign_attest::join_token::TokenHash;
 use countersign_fleet::Event;
 use countersign_issue::profile::Tier;
 use countersign_model::{Seq, SpiffeId};
-use countersign_registry::Tombstone;
-use countersign_store::{Kind, Precondition, StoreError, Write};
+use countersign_store::{Kind, Precondition, StoreError};
 use jiff::Timestamp;
 use tracing::{info, warn};
 
+use super::state::Change;
 use super::{Authority, AuthorityError};
 
 /// Most things that one tick forgets of a kind; the next tick goes on.
@@ -103,25 +102,11 @@ impl Authority {
 
     /// Forgets what nobody can ask for any more.
     async fn forget(&self, now: Timestamp) -> Result<(), AuthorityError> {
-        let (tokens, tombstones) = self.forgettable(now);
-        let pending = self.prepared_root().map(|root| root.key_id);
-        let waivers = self.read().waivers.over(pending.as_deref(), now);
-        let of_tokens = tokens
-            .iter()
-            .map(|hash| Write::remove(Kind::Token, hash.as_str()));
-        let of_tombstones = tombstones
-            .iter()
-            .map(|grave| Write::remove(Kind::Tombstone, grave.key()));
-        let of_waivers = waivers.iter().map(|it| Write::remove(Kind::Waiver, it));
-        let writes: Vec<_> = of_tokens.chain(of_tombstones).chain(of_waivers).collect();
-        if !writes.is_empty() {
-            let seq = self.store.commit(writes, Vec::new()).await?;
-            self.announce(seq, []);
+        let forgettable = self.forgettable(now);
+        if !forgettable.is_empty() {
+            self.change_unlogged(forgettable, Vec::new()).await?;
         }
         let mut state = self.write();
-        tokens.iter().for_each(|hash| state.forget_token(hash));
-        state.registry.tombstones.forget(&tombstones);
-        waivers.iter().for_each(|it| state.waivers.remove(it));
         state.published.forget_expired(now);
         state.keys.forget_expired(now);
         state.manual.forget_expired(now);
@@ -145,34 +130,30 @@ impl Authority {
         if over.is_empty() {
             return Ok(());
         }
-        let of_node = |(id, _): &(SpiffeId, Seq)| Write::remove(Kind::Node, id.as_str());
         let as_read = |(id, seq): &(SpiffeId, Seq)| {
             Precondition::Unchanged(Kind::Node, id.as_str().to_owned(), *seq)
         };
-        let writes = over.iter().map(of_node).collect();
-        match self
-            .store
-            .commit(writes, over.iter().map(as_read).collect())
-            .await
-        {
+        let unchanged = over.iter().map(as_read).collect();
+        let gone = over.into_iter().map(|(id, _)| Change::Node(id, None));
+        match self.change_unlogged(gone.collect(), unchanged).await {
             // Some node attested at this moment: the next tick looks again.
-            Err(StoreError::Conflict) => return Ok(()),
-            committed => self.announce(committed?, []),
+            Err(StoreError::Conflict) => Ok(()),
+            forgotten => Ok(forgotten.map(drop)?),
         }
-        self.write().nodes.forget(&over);
-        Ok(())
     }
 
-    fn forgettable(&self, now: Timestamp) -> (Vec<TokenHash>, Vec<Tombstone>) {
+    /// Tokens, tombstones and waivers whose time is over.
+    fn forgettable(&self, now: Timestamp) -> Vec<Change> {
+        let pending = self.prepared_root().map(|root| root.key_id);
         let state = self.read();
-        let old = state.tokens.iter();
-        let tokens = old
-            .filter(|(_, known)| known.token.is_forgotten(now))
-            .map(|(hash, _)| hash.clone())
-            .take(FORGOTTEN_PER_TICK)
-            .collect();
-        let mut tombstones = state.registry.tombstones.expired(now);
-        tombstones.truncate(FORGOTTEN_PER_TICK);
-        (tokens, tombstones)
+        let tokens = state.tokens.forgettable(now, FORGOTTEN_PER_TICK);
+        let tombstones = &state.registry.tombstones;
+        let tombstones = tombstones.expired(now, FORGOTTEN_PER_TICK);
+        let waivers = state.waivers.over(pending.as_deref(), now);
+        let tokens = tokens.into_iter().map(|it| Change::Token(it, None));
+        let tombstones = tombstones.into_iter();
+        let tombstones = tombstones.map(|it| Change::Tombstone(it, None));
+        let waivers = waivers.into_iter().map(|it| Change::Waiver(it, None));
+        tokens.chain(tombstones).chain(waivers).collect()
     }
 }

@@ -7,7 +7,6 @@
 //! One alone names nobody: whoever is [absent](ABSENT), while the active root is not valid yet by the
 //! clock. Then we can present nothing, and who is not connected can acknowledge nothing.
 
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -16,12 +15,11 @@ use countersign_proto::convert::time::timestamp;
 use countersign_proto::log as entry;
 use countersign_proto::log::entry::What;
 use countersign_refusal::Denied;
-use countersign_store::{Kind, Write};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::reason::Act;
+use super::state::{Change, Waiver};
 use super::{Authority, AuthorityError};
 
 /// What a waiver names that is for every consumer which is not connected. Names of consumers begin
@@ -32,62 +30,8 @@ pub(crate) const LASTING: RangeInclusive<Duration> =
     Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 3_600);
 /// Most consumers that one call waives.
 pub(crate) const MAX_AT_ONCE: usize = 64;
-/// Most waivers at a time: beyond it nodes are the matter, and `node evict` is for those.
-const MAX_WAIVERS: usize = 1_024;
 /// Longest name of a consumer: two IDs and what a node may report of it.
 const MAX_CONSUMER_BYTES: usize = 4_096;
-
-/// What is kept of a waiver.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Waiver {
-    /// Key identifier of the root that may sign without the consumer.
-    pub root: String,
-    /// Why.
-    pub reason: String,
-    /// Since when.
-    pub since: Timestamp,
-    /// Until when.
-    pub until: Timestamp,
-}
-
-/// Every waiver, by the name of its consumer.
-#[derive(Debug, Default)]
-pub(super) struct Waivers(BTreeMap<String, Waiver>);
-
-impl Waivers {
-    pub(super) fn insert(&mut self, consumer: String, waiver: Waiver) {
-        self.0.insert(consumer, waiver);
-    }
-
-    pub(super) fn remove(&mut self, consumer: &str) {
-        self.0.remove(consumer);
-    }
-
-    /// Those for a root.
-    fn of_root(&self, root: &str) -> impl Iterator<Item = (&String, &Waiver)> {
-        let root = root.to_owned();
-        self.0.iter().filter(move |(_, waiver)| waiver.root == root)
-    }
-
-    /// Those that count no more: expired, or for a root that is not the pending one.
-    pub(super) fn over(&self, pending: Option<&str>, now: Timestamp) -> Vec<String> {
-        let is_over = |waiver: &Waiver| waiver.until <= now || Some(&*waiver.root) != pending;
-        let over = self.0.iter().filter(|(_, waiver)| is_over(waiver));
-        over.map(|(consumer, _)| consumer.clone()).collect()
-    }
-
-    fn check_room(&self, consumers: &[String]) -> Result<(), Denied> {
-        let new = consumers.iter().filter(|it| !self.0.contains_key(*it));
-        if self.0.len() + new.count() <= MAX_WAIVERS {
-            return Ok(());
-        }
-        Err(Denied {
-            code: "too_many_waivers",
-            message: format!("at most {MAX_WAIVERS} consumers are waived at a time"),
-            remedy: "evict the nodes that do not acknowledge, with `countersign node evict`",
-        })
-    }
-}
 
 impl Authority {
     /// Lets the pending root sign without these consumers, for so long.
@@ -171,16 +115,9 @@ impl Authority {
             })
         };
         let what = consumers.iter().map(entry).collect();
-        let write = |consumer: &String| Write::put(Kind::Waiver, consumer, &waiver);
-        let writes = |_| consumers.iter().map(write).collect();
-        let (_, seq) = self.commit_logged(what, writes, Vec::new(), now).await?;
-        {
-            let mut state = self.write();
-            for consumer in &consumers {
-                state.waivers.insert(consumer.clone(), waiver.clone());
-            }
-        }
-        self.announce(seq, []);
+        let waived = |it: &String| Change::Waiver(it.clone(), Some(waiver.clone()));
+        let changes = |_| consumers.iter().map(waived).collect();
+        self.change(what, changes, |_| (), now).await?;
         let Waiver {
             root,
             reason,
@@ -208,11 +145,8 @@ impl Authority {
             root: waiver.root,
             operator: operator.clone(),
         });
-        let writes = |_| vec![Write::remove(Kind::Waiver, &consumer)];
-        let committed = self.commit_logged(vec![what], writes, Vec::new(), now);
-        let (_, seq) = committed.await?;
-        self.write().waivers.remove(&consumer);
-        self.announce(seq, []);
+        let unwaived = |_| vec![Change::Waiver(consumer.clone(), None)];
+        self.change(vec![what], unwaived, |_| (), now).await?;
         info!(consumer, operator, "consumer no longer waived");
         Ok(())
     }
@@ -261,29 +195,5 @@ fn not_waived(consumer: &str) -> Denied {
         code: "not_waived",
         message: format!("{consumer} is not waived"),
         remedy: "see `countersign ca status`",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waivers_have_a_bound() {
-        let mut waivers = Waivers::default();
-        let waiver = Waiver {
-            root: "root".to_owned(),
-            reason: "dead".to_owned(),
-            since: Timestamp::UNIX_EPOCH,
-            until: Timestamp::UNIX_EPOCH,
-        };
-        for number in 0..MAX_WAIVERS {
-            let name = number.to_string();
-            assert!(waivers.check_room(std::slice::from_ref(&name)).is_ok());
-            waivers.insert(name, waiver.clone());
-        }
-        assert!(waivers.check_room(&["0".to_owned()]).is_ok(), "it has one");
-        let refused = waivers.check_room(&["one more".to_owned()]).unwrap_err();
-        assert_eq!(refused.code, "too_many_waivers");
     }
 }

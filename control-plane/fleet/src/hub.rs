@@ -80,6 +80,10 @@ impl Hub {
 
     /// Wakes whom an event concerns.
     pub fn announce(&self, event: &Event) {
+        if let Event::Evicted(node) = event {
+            self.evict(node);
+            return;
+        }
         let seats = lock(&self.seats);
         match event.audience() {
             Audience::Node(node) => seats.get(node).into_iter().for_each(|it| it.tell(event)),

@@ -35,6 +35,8 @@ pub enum Event {
     Entitlement(SpiffeId, EntitlementId),
     /// A new SVID was published.
     Svid(SpiffeId, EntitlementId),
+    /// A node was put out: its stream ends.
+    Evicted(SpiffeId),
     /// The trust bundle.
     Bundle,
     /// CA slots changed without the bundle: the server's own SVID should be renewed.
@@ -53,7 +55,7 @@ impl Event {
         match self {
             Self::Entitlement(node, _) | Self::Svid(node, _) => Audience::Node(node),
             Self::Bundle => Audience::Everybody,
-            Self::Authorities => Audience::Nobody,
+            Self::Evicted(_) | Self::Authorities => Audience::Nobody,
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod rules;
 mod tombstones;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::time::Duration;
 
 use countersign_model::{
@@ -24,7 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use account::Account;
 pub use authorize::{Authorized, NOT_ENTITLED, authorize, authorize_by_hand};
 pub use policy::Policy;
-pub use tombstones::{Tombstone, Tombstones};
+pub use tombstones::{Tombstone, TombstoneKey, Tombstones};
 
 /// A registration as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +50,9 @@ pub struct Defaults {
 /// Most registrations of all.
 const MAX_REGISTRATIONS: usize = 1_000_000;
 
+/// Where a registration stands among all: the workload's ID, then its name.
+pub type Place = (SpiffeId, EntitlementId);
+
 /// What each node holds. Boxed: a tree of the values themselves would have much unused room.
 type ByNode = HashMap<SpiffeId, BTreeMap<EntitlementId, Box<Kept>>>;
 
@@ -62,9 +66,12 @@ pub struct Registry {
     /// The registrations that end, the next one first.
     ends: BTreeSet<(Timestamp, RegistrationKey)>,
     nodes: ByNode,
-    /// Workload IDs and on which nodes: to find registrations by ID, and to keep IDs apart. One
-    /// tree, for most IDs are on one node and a tree of one costs as much as a tree of ten.
-    workloads: BTreeMap<(SpiffeId, EntitlementId), SpiffeId>,
+    /// Every registration, by the workload's ID and in this order, and on which node it is; `None`
+    /// where it is by hand. One tree, for most IDs are on one node and a tree of one costs as much as
+    /// a tree of ten.
+    places: BTreeMap<Place, Option<SpiffeId>>,
+    /// The workload's ID of every registration, by its name.
+    ids: HashMap<EntitlementId, SpiffeId>,
     /// What nodes lost.
     pub tombstones: Tombstones,
     ttls: BTreeMap<Duration, usize>,
@@ -82,7 +89,8 @@ impl Registry {
             by_hand: HashMap::new(),
             ends: BTreeSet::new(),
             nodes: HashMap::new(),
-            workloads: BTreeMap::new(),
+            places: BTreeMap::new(),
+            ids: HashMap::new(),
             tombstones: Tombstones::default(),
             ttls: BTreeMap::from([(defaults.ttl, 1)]),
             count: 0,
@@ -108,49 +116,62 @@ impl Registry {
     /// Adds or updates a registration; its tombstone goes.
     pub fn insert(&mut self, kept: Kept) {
         let key = kept.registration.key.clone();
-        self.remove(&key);
+        let id = key.entitlement_id();
+        self.remove(&id);
         let ttl = self.ttl(&kept.registration);
         *self.ttls.entry(ttl).or_default() += 1;
         if let Some(end) = kept.registration.expires_at {
             self.ends.insert((end, key.clone()));
         }
         self.count += 1;
+        self.ids.insert(id.clone(), key.id.clone());
+        let place = (key.id.clone(), id.clone());
         match key.parent {
-            Parent::Node { node, selectors } => self.insert_on(&node, selectors, kept),
+            Parent::Node { node, selectors } => {
+                let node = self.insert_on(&node, id, selectors, kept);
+                self.places.insert(place, Some(node));
+            }
             Parent::ByHand => {
                 self.by_hand.insert(key.id, kept);
+                self.places.insert(place, None);
             }
         }
     }
 
-    fn insert_on(&mut self, node: &SpiffeId, selectors: SelectorSet, mut kept: Kept) {
-        let id = kept.registration.key.entitlement_id();
-        self.tombstones.clear(node, &id);
-        // One text for all the registrations of a node.
+    /// Returns the text of the node that is kept here: one for all the registrations of a node.
+    fn insert_on(
+        &mut self,
+        node: &SpiffeId,
+        id: EntitlementId,
+        selectors: SelectorSet,
+        mut kept: Kept,
+    ) -> SpiffeId {
+        self.tombstones.forget(&TombstoneKey {
+            node: node.clone(),
+            entitlement: id.clone(),
+        });
         let known = self.nodes.get_key_value(node).map(|(known, _)| known);
         let node = known.unwrap_or(node).clone();
         kept.registration.key.parent = Parent::Node {
             node: node.clone(),
             selectors,
         };
-        let place = (kept.registration.key.id.clone(), id.clone());
-        self.workloads.insert(place, node.clone());
-        let held = self.nodes.entry(node).or_default();
+        let held = self.nodes.entry(node.clone()).or_default();
         held.insert(id, Box::new(kept));
+        node
     }
 
     /// Takes a registration away; what a node held of it is remembered by its tombstone.
-    pub fn remove(&mut self, key: &RegistrationKey) {
-        let removed = match key.node() {
-            Some(node) => self.remove_from(node, &key.entitlement_id()),
-            None => self.by_hand.remove(&key.id),
-        };
-        let Some(kept) = removed else {
-            return;
+    pub fn remove(&mut self, id: &EntitlementId) -> Option<Kept> {
+        let workload = self.ids.remove(id)?;
+        let place = (workload, id.clone());
+        let kept = match self.places.remove(&place)? {
+            Some(node) => self.remove_from(&node, id)?,
+            None => self.by_hand.remove(&place.0)?,
         };
         self.count -= 1;
         if let Some(end) = kept.registration.expires_at {
-            self.ends.remove(&(end, key.clone()));
+            self.ends.remove(&(end, kept.registration.key.clone()));
         }
         let ttl = self.ttl(&kept.registration);
         if let Some(count) = self.ttls.get_mut(&ttl) {
@@ -159,6 +180,7 @@ impl Registry {
                 self.ttls.remove(&ttl);
             }
         }
+        Some(kept)
     }
 
     /// The registrations that have ended at `now`, the oldest end first, at most `most`.
@@ -215,40 +237,40 @@ impl Registry {
 
     /// The registrations of an ID, on one node or everywhere.
     pub fn of_id(&self, id: &SpiffeId, node: Option<&SpiffeId>) -> Vec<Registration> {
-        let on_nodes = self
-            .places(id)
-            .filter(|(_, place)| node.is_none_or(|node| node == *place))
-            .filter_map(|(entitlement, place)| self.find(place, entitlement));
-        let by_hand = self.by_hand.get(id).filter(|_| node.is_none());
-        on_nodes
-            .chain(by_hand)
-            .map(|kept| kept.registration.clone())
-            .collect()
+        let places = self.places_of(id);
+        let places = places.filter(|(_, at)| node.is_none() || *at == node);
+        let found = places.filter_map(|(name, at)| self.at(id, name, at));
+        found.map(|kept| kept.registration.clone()).collect()
     }
 
-    /// Under which names a workload's ID is held, and on which nodes.
-    fn places(&self, id: &SpiffeId) -> impl Iterator<Item = (&EntitlementId, &SpiffeId)> {
+    /// Under which names a workload's ID is registered, and on which nodes.
+    fn places_of(
+        &self,
+        id: &SpiffeId,
+    ) -> impl Iterator<Item = (&EntitlementId, Option<&SpiffeId>)> {
         // No registration has this name, and every other comes after it.
         let least = (id.clone(), EntitlementId::node());
-        let from_there = self.workloads.range(least..);
+        let from_there = self.places.range(least..);
         from_there
             .take_while(move |((of, _), _)| of == id)
-            .map(|((_, entitlement), node)| (entitlement, node))
+            .map(|((_, name), node)| (name, node.as_ref()))
     }
 
-    /// Every registration, by key.
-    pub fn all(&self) -> Vec<Registration> {
-        let mut all: Vec<_> = self.iter().cloned().collect();
-        all.sort_by(|a, b| a.key.cmp(&b.key));
-        all
+    fn at(&self, id: &SpiffeId, name: &EntitlementId, node: Option<&SpiffeId>) -> Option<&Kept> {
+        match node {
+            Some(node) => self.find(node, name),
+            None => self.find_by_hand(id),
+        }
     }
 
-    /// Every registration, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = &Registration> {
-        let held = self.nodes.values().flat_map(BTreeMap::values);
-        let on_nodes = held.map(Box::as_ref);
-        let all = on_nodes.chain(self.by_hand.values());
-        all.map(|kept| &kept.registration)
+    /// The registrations that follow a place, by ID, and at most so many of them: whoever wants all
+    /// asks again from the last one on, so that nothing waits for the whole list.
+    pub fn page(&self, after: Option<&Place>, most: usize) -> Vec<&Kept> {
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let following = self.places.range::<Place, _>((after, Bound::Unbounded));
+        let following = following.take(most);
+        let kept = following.filter_map(|((id, name), node)| self.at(id, name, node.as_ref()));
+        kept.collect()
     }
 
     /// How many registrations there are: an ID may have many.
@@ -258,7 +280,7 @@ impl Registry {
 
     /// Whether some registration hands this ID to workloads.
     pub fn is_workload(&self, id: &SpiffeId) -> bool {
-        self.places(id).next().is_some() || self.by_hand.contains_key(id)
+        self.places_of(id).next().is_some()
     }
 
     /// Whether some registration names this ID as its node.
@@ -309,8 +331,6 @@ impl Registry {
         if of_node.is_empty() {
             self.nodes.remove(node);
         }
-        let place = (kept.registration.key.id.clone(), id.clone());
-        self.workloads.remove(&place);
         Some(*kept)
     }
 }

@@ -73,12 +73,24 @@ pub struct Entry {
     value: String,
 }
 
+fn decode<T: DeserializeOwned>(kind: Kind, value: &str) -> Result<T, StoreError> {
+    let what = kind.as_str();
+    serde_json::from_str(value).map_err(|_| StoreError::Damaged { what })
+}
+
 impl Entry {
     /// The value, read as `T`.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, StoreError> {
-        serde_json::from_str(&self.value).map_err(|_| StoreError::Damaged {
-            what: self.kind.as_str(),
-        })
+        decode(self.kind, &self.value)
+    }
+
+    /// The write that made it what it is.
+    pub fn into_write(self) -> Write {
+        Write {
+            kind: self.kind,
+            key: self.key,
+            value: Some(self.value),
+        }
     }
 
     pub(super) fn from_row(row: &SqliteRow) -> Result<Self, StoreError> {
@@ -120,6 +132,21 @@ impl Write {
             key: key.into(),
             value: None,
         }
+    }
+
+    /// The value that is written, read as `T`; `None` where the entry is removed.
+    ///
+    /// # Errors
+    /// It is none that this program writes.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<Option<T>, StoreError> {
+        let value = self.value.as_deref();
+        value.map(|value| decode(self.kind, value)).transpose()
+    }
+
+    /// Why this write does not read.
+    pub fn damaged(&self) -> StoreError {
+        let what = self.kind.as_str();
+        StoreError::Damaged { what }
     }
 
     pub(super) fn from_row(row: &SqliteRow) -> Result<(Seq, Self), StoreError> {

@@ -33,7 +33,7 @@ const WRITER_QUEUE: usize = 1_024;
 pub const DATABASE: &str = "state.db";
 /// Key of what is written to see whether the disk takes anything.
 const TRIAL: &str = "trial";
-/// Most writes that one read returns.
+/// A read returns so many writes and the rest of the commit that the last one is of.
 const ROWS_PER_READ: i64 = 1_000;
 
 /// Why a read or write came to nothing. Nothing of it was kept.
@@ -154,21 +154,31 @@ impl Store {
         Ok(())
     }
 
-    /// What changed after `seq`, in order, where it is still retained.
-    #[allow(
-        dead_code,
-        reason = "what a second replica follows; tested here, used with PostgreSQL"
-    )]
-    pub async fn changes_after(&self, seq: Seq) -> Result<Vec<(Seq, Write)>, StoreError> {
+    /// What was written after `seq`, in order and in whole commits, for those who follow. A part of
+    /// it where it is much: ask again from the last commit on, until nothing is left. `None` where
+    /// what came next is not retained any more: then everything must be read again.
+    pub async fn changes_after(&self, seq: Seq) -> Result<Option<Vec<(Seq, Write)>>, StoreError> {
         let mut reader = self.reader.lock().await;
+        let oldest: Option<i64> = sqlx::query_scalar("SELECT MIN(seq) FROM changes")
+            .fetch_one(&mut *reader)
+            .await?;
+        if oldest.is_some_and(|oldest| seq.0 + 1 < unsigned(oldest)) {
+            return Ok(None);
+        }
         let rows = sqlx::query(
-            "SELECT seq, kind, key, value FROM changes WHERE seq > ? ORDER BY id LIMIT ?",
+            "SELECT seq, kind, key, value FROM changes WHERE seq > ?1 AND seq <= COALESCE( \
+             (SELECT seq FROM changes WHERE seq > ?1 ORDER BY id LIMIT 1 OFFSET ?2), ?3) \
+             ORDER BY id",
         )
         .bind(signed(seq.0))
         .bind(ROWS_PER_READ)
+        .bind(i64::MAX)
         .fetch_all(&mut *reader)
         .await?;
-        rows.iter().map(Write::from_row).collect()
+        rows.iter()
+            .map(Write::from_row)
+            .collect::<Result<_, _>>()
+            .map(Some)
     }
 
     /// Whether the writer ended after an input/output error.

@@ -43,9 +43,10 @@ async fn commits_are_ordered_and_found_again() {
         .await
         .unwrap();
     assert!(first < second);
-    let after = store.changes_after(first).await.unwrap();
+    let after = store.changes_after(first).await.unwrap().unwrap();
     assert_eq!(after, [(second, Write::remove(Kind::Token, "a"))]);
-    assert_eq!(store.changes_after(Seq(0)).await.unwrap().len(), 3);
+    let all = store.changes_after(Seq(0)).await.unwrap().unwrap();
+    assert_eq!(all.len(), 3);
     drop((store, dir));
 
     let (_dir, store, newest) = open(&path).await;
@@ -74,4 +75,39 @@ async fn failed_precondition_writes_nothing() {
     let holds = Precondition::Unchanged(Kind::Token, "a".to_owned(), first);
     let second = store.commit(vec![put("a", 2)], vec![holds]).await.unwrap();
     assert_eq!(second, Seq(first.0 + 1), "a refused commit takes no place");
+}
+
+#[tokio::test]
+async fn who_follows_is_given_whole_commits() {
+    let temporary = tempfile::tempdir().unwrap();
+    let (_dir, store, _) = open(&temporary.path().join("cp")).await;
+    let many: Vec<_> = (0..700).map(|n| put(&n.to_string(), n)).collect();
+    for _ in 0..3 {
+        store.commit(many.clone(), Vec::new()).await.unwrap();
+    }
+    let seqs = async |after| {
+        let read = store.changes_after(after).await.unwrap().unwrap();
+        let seqs: Vec<_> = read.iter().map(|(seq, _)| seq.0).collect();
+        (seqs.len(), seqs.last().copied())
+    };
+    assert_eq!(seqs(Seq(0)).await, (1_400, Some(2)));
+    assert_eq!(seqs(Seq(2)).await, (700, Some(3)));
+    assert_eq!(seqs(Seq(3)).await, (0, None));
+}
+
+#[tokio::test]
+async fn who_is_too_far_behind_is_told() {
+    let temporary = tempfile::tempdir().unwrap();
+    let (_dir, store, _) = open(&temporary.path().join("cp")).await;
+    for n in 0..3 {
+        store.commit(vec![put("a", n)], Vec::new()).await.unwrap();
+    }
+    let trimmed = sqlx::query("DELETE FROM changes WHERE seq < 3");
+    trimmed
+        .execute(&mut *store.reader.lock().await)
+        .await
+        .unwrap();
+    assert_eq!(store.changes_after(Seq(1)).await.unwrap(), None);
+    let next = store.changes_after(Seq(2)).await.unwrap().unwrap();
+    assert_eq!(next, [(Seq(3), put("a", 2))]);
 }

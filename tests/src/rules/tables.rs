@@ -179,11 +179,15 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         "MAX_TOKENS",
         "tokens_have_bounds",
         &[
-            ("control-plane/authority/src/state.rs", "State.tokens"),
             (
-                "control-plane/authority/src/state.rs",
-                "State.expected_nodes",
+                "control-plane/authority/src/state/tokens.rs",
+                "Tokens.known",
             ),
+            (
+                "control-plane/authority/src/state/tokens.rs",
+                "Tokens.by_node",
+            ),
+            ("control-plane/authority/src/state/tokens.rs", "Tokens.ends"),
         ],
     ),
     (
@@ -280,7 +284,7 @@ const BOUNDED: &[(&str, &str, Places)] = &[
     (
         "MAX_WAIVERS",
         "waivers_have_a_bound",
-        &[("control-plane/authority/src/waiving.rs", "Waivers.0")],
+        &[("control-plane/authority/src/state/waivers.rs", "Waivers.0")],
     ),
     (
         "MAX_FOUND",
@@ -326,13 +330,27 @@ const FOLLOWING: &[(&str, Places)] = &[
             ("control-plane/registry/src/lib.rs", "ByNode"),
             ("control-plane/registry/src/lib.rs", "Registry.by_hand"),
             ("control-plane/registry/src/lib.rs", "Registry.ends"),
-            ("control-plane/registry/src/lib.rs", "Registry.workloads"),
+            ("control-plane/registry/src/lib.rs", "Registry.places"),
+            ("control-plane/registry/src/lib.rs", "Registry.ids"),
             ("control-plane/registry/src/lib.rs", "Registry.ttls"),
         ],
     ),
     (
         "a removal that was not heard of: MAX_TOMBSTONES of each node",
-        &[("control-plane/registry/src/tombstones.rs", "Tombstones.0")],
+        &[
+            (
+                "control-plane/registry/src/tombstones.rs",
+                "Tombstones.by_node",
+            ),
+            (
+                "control-plane/registry/src/tombstones.rs",
+                "Tombstones.ends",
+            ),
+            (
+                "control-plane/registry/src/tombstones.rs",
+                "Tombstones.crowded",
+            ),
+        ],
     ),
     (
         "a node whose word is kept: MAX_WORDS",

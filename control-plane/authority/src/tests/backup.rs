@@ -16,7 +16,7 @@ use super::*;
 
 /// Where a backup goes.
 #[derive(Clone, Default)]
-struct Bytes(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Bytes(pub(crate) Arc<Mutex<Vec<u8>>>);
 
 impl Write for Bytes {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -140,7 +140,7 @@ fn tables(plane: &Plane) -> Vec<(&'static str, usize)> {
         ("room for keys", room),
         ("published", state.published.len()),
         ("nodes", state.nodes.iter().count()),
-        ("tokens", state.tokens.len()),
+        ("tokens", state.tokens.count()),
         ("lineages", plane.authority.listed().count()),
         ("issuing CAs", tiers.issuing.len()),
         ("CA keys", plane.authority.cas().keys.len()),

@@ -314,7 +314,7 @@ async fn by_hand_right_that_ends_under_way_leaves_no_certificate() {
         .sign_manually_unabandoned(&workload, &requested, start());
     let remove = || {
         let mut state = plane.authority.write();
-        state.registry.remove(&plc.key);
+        state.registry.remove(&plc.key.entitlement_id());
     };
     assert_eq!(code(interrupted(signing, remove).await), "not_by_hand");
     assert_eq!(told(&plane, from)[1..], [format!("voided {from}")]);
@@ -342,7 +342,7 @@ async fn by_hand_right_that_ends_while_the_key_signs_is_void_too() {
     let (authority, key) = (Arc::downgrade(&plane.authority), plc.key);
     witness.meanwhile(move || {
         let authority = authority.upgrade().unwrap();
-        authority.write().registry.remove(&key);
+        authority.write().registry.remove(&key.entitlement_id());
         Ok(())
     });
     assert_eq!(code(sign(&plane, &pair).await), "not_by_hand");
