@@ -23,10 +23,8 @@ mod steps;
 mod stripes;
 mod to_its_end;
 
-use countersign_ca::key::CaKey;
 use countersign_ca::log::Logged;
 use countersign_ca::sign::Signed;
-use countersign_issue::issuance::Issuance;
 use countersign_issue::profile::{Profile, Subject};
 use countersign_model::SpiffeId;
 use countersign_refusal::Denied;
@@ -38,7 +36,7 @@ use crate::series::Phase;
 use crate::state::State;
 use crate::{Authority, AuthorityError};
 use applicant::{Applicant, Key};
-use claim::{Claim, Claimed};
+use claim::Claimed;
 
 pub use manual::ManualCertificate;
 pub(super) use manual::ManualRecords;
@@ -58,8 +56,7 @@ impl Authority {
         let (node, entitlement) = (applicant.node(), applicant.entitlement());
         let one_at_a_time = self.enrolling.lock(node, entitlement).await;
         let authorized = self.authorize(applicant, now)?;
-        let claimed = self.claim(applicant, key, &authorized, one_at_a_time, now)?;
-        let claim = match claimed {
+        let claim = match self.claim(applicant, key, &authorized, one_at_a_time, now)? {
             Claimed::Key(claim) => claim,
             Claimed::Certified(before) => {
                 return self.give_again(applicant, before, &authorized, now);
@@ -67,13 +64,25 @@ impl Authority {
         };
         let (issuer, ca) = self.issuer(Profile::Svid, now)?;
         let subject = self.subject(authorized);
-        let logged = self.append_claimed(claim, subject, key.spki, issuer, now);
-        let (claim, logged) = logged.await?;
-        let given = self.sign_and_publish(applicant, claim, logged, ca.as_ref(), now);
-        if given.is_err() {
-            self.void_waiting(now).await;
+        let appended = self.append_claimed(claim, subject, key.spki, issuer, now);
+        let (claim, logged) = appended.await?;
+        let sign_and_publish = || {
+            // The right may have ended while the entry was made durable.
+            let right = applicant.authorize(&self.read(), now)?;
+            right.still_allows(logged.issuance().key_epoch)?;
+            let signed = self.sign_leaf(logged, ca.as_ref())?;
+            self.publish_for(applicant, signed, now)
+        };
+        match sign_and_publish() {
+            Ok(given) => {
+                claim.delivered();
+                Ok(given)
+            }
+            Err(error) => {
+                claim.void(now).await;
+                Err(error)
+            }
         }
-        given
     }
 
     fn authorize<A: Applicant>(
@@ -95,24 +104,6 @@ impl Authority {
         Box::new(subject.renewing(newest))
     }
 
-    /// The last steps. Nothing here waits: a claim that does not come to the end is void at once.
-    fn sign_and_publish<A: Applicant>(
-        &self,
-        applicant: &A,
-        claim: Claim,
-        logged: Logged,
-        ca: &dyn CaKey,
-        now: Timestamp,
-    ) -> Result<A::Given, AuthorityError> {
-        // The right may have ended while the entry was made durable.
-        still_allowed(applicant.authorize(&self.read(), now)?, logged.issuance())?;
-        let signed = self.sign(logged, ca)?;
-        self.note_leaf(signed.issuance());
-        let given = self.publish_for(applicant, signed, now)?;
-        claim.delivered();
-        Ok(given)
-    }
-
     /// Makes a certificate visible, if the right to it still stands: judged under the lock under
     /// which it becomes part of the state, so that nothing can come between.
     #[expect(clippy::needless_pass_by_value, reason = "a proof is used once")]
@@ -128,7 +119,8 @@ impl Authority {
         let above = self.above(&signed)?;
         let given = {
             let mut state = self.write();
-            let right = still_allowed(applicant.authorize(&state, now)?, issuance)?;
+            let right = applicant.authorize(&state, now)?;
+            right.still_allows(issuance.key_epoch)?;
             let given = applicant.given(&signed, above, &right)?;
             state.keys.issued(issuance);
             applicant.record(&mut state, issuance, &given);
@@ -174,12 +166,6 @@ impl Authority {
         }
         self.signed_again(logged)
     }
-}
-
-/// The right, where a certificate that was authorized before says what it allows now.
-fn still_allowed(right: Authorized, issuance: &Issuance) -> Result<Authorized, Denied> {
-    right.still_allows(issuance.key_epoch)?;
-    Ok(right)
 }
 
 impl State {

@@ -120,6 +120,13 @@ impl Claim {
     pub(crate) fn delivered(mut self) {
         self.stage = Stage::Delivered;
     }
+
+    /// The certificate will be given to nobody: it is void, and the log says so now where it can.
+    pub(crate) async fn void(self, now: Timestamp) {
+        let authority = self.authority.clone();
+        drop(self);
+        authority.void_waiting(now).await;
+    }
 }
 
 impl Drop for Claim {

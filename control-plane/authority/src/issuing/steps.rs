@@ -99,6 +99,17 @@ impl Authority {
         Ok(signed)
     }
 
+    /// The same for a leaf. Its CA is not dropped before the leaf has ended.
+    pub(crate) fn sign_leaf(
+        &self,
+        logged: Logged,
+        key: &dyn CaKey,
+    ) -> Result<Signed, AuthorityError> {
+        let signed = self.sign(logged, key)?;
+        self.note_leaf(signed.issuance());
+        Ok(signed)
+    }
+
     /// The certificate of a log entry; its signature is made again where a crash took it away.
     pub(crate) fn signed_again(&self, logged: Logged) -> Result<Signed, AuthorityError> {
         let logged = match self.log.signed_before(logged)? {
@@ -111,7 +122,7 @@ impl Authority {
         Ok(signed)
     }
 
-    /// A leaf lives under its CA until then: the CA is not dropped before.
+    /// Notes until when a leaf lives under its CA, which is not dropped before.
     pub(crate) fn note_leaf(&self, issuance: &Issuance) {
         let mut cas = self.cas.write().unwrap_or_else(PoisonError::into_inner);
         cas.note_leaf(&issuance.issuer, issuance.not_after);

@@ -15,6 +15,9 @@ use super::manual::{by_hand, sign};
 use super::signing::watched;
 use super::*;
 
+/// Longest wait for a step that goes on by itself.
+const SETTLED: Duration = Duration::from_secs(30);
+
 /// Waits until no key is claimed.
 async fn settled(authority: &Authority) {
     let nothing_is_claimed = async {
@@ -22,7 +25,7 @@ async fn settled(authority: &Authority) {
             yield_now().await;
         }
     };
-    tokio::time::timeout(MINUTE, nothing_is_claimed)
+    tokio::time::timeout(SETTLED, nothing_is_claimed)
         .await
         .expect("a key stays claimed");
 }
@@ -223,7 +226,7 @@ proptest! {
     #![proptest_config(ProptestConfig {
         cases: 24,
         // Each opens a control plane.
-        max_shrink_iters: 64,
+        max_shrink_iters: 8,
         ..ProptestConfig::default()
     })]
 
