@@ -9,6 +9,19 @@
 //! - [`Audit`] recomputes logs up to their signed checkpoints and says what is wrong, by file and byte;
 //! - [`prove`] makes a [`Proof`] that a certificate is in a log, which is checked without the log;
 //! - [`entries`] tells what published entries say, and judges nothing.
+//!
+//! ```no_run
+//! # use countersign_audit::{Audit, AuditError};
+//! # fn main() -> Result<(), AuditError> {
+//! let mut audit = Audit::of("/var/lib/countersign/log".as_ref());
+//! audit.keys = vec!["log.vkey".to_owned()];
+//! let verdict = audit.judge(&|done, of| eprintln!("{done} of {of} entries"))?;
+//! for flaw in &verdict.flaws {
+//!     eprintln!("{}", flaw.line());
+//! }
+//! # Ok(())
+//! # }
+//! ```
 
 mod bundle;
 mod census;

@@ -5,6 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use countersign_admission::Gate;
+use countersign_authority::{Authority, AuthorityError};
 use countersign_cli::{Exit, Failure};
 use countersign_fleet::Fleet;
 use countersign_model::entropy::Entropy;
@@ -25,8 +27,6 @@ use crate::lifecycle;
 use crate::ops::Readiness;
 use crate::plane::Plane;
 use crate::telemetry::Metrics;
-use countersign_admission::Gate;
-use countersign_authority::{Authority, AuthorityError};
 
 const ADMIN_MODES: SocketModes = SocketModes {
     socket: 0o600,

@@ -18,6 +18,7 @@ mod telemetry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use countersign_authority::{Policy, ProfileTimes, Settings};
 use countersign_cli::{ConfigError, Reader};
 use countersign_model::TrustDomain;
 use countersign_model::entropy::Entropy;
@@ -33,8 +34,6 @@ pub use keys::{CaKeys, TierStores};
 pub use log::{Log, LogFormat};
 pub use svid::Svid;
 pub use telemetry::Telemetry;
-
-use countersign_authority::{Policy, ProfileTimes, Settings};
 
 /// Everything the control plane can be told. Serialises to what `config check --json` shows.
 #[derive(Clone, Debug, Serialize)]

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use countersign_admission::{Caller, Gate};
+use countersign_authority::{Authority, AuthorityError, AuthorityInfo};
 use countersign_fleet::{Fleet, Hub, Roster};
 use countersign_serve::source::Source;
 use jiff::Timestamp;
@@ -11,8 +13,6 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::telemetry::Metrics;
-use countersign_admission::{Caller, Gate};
-use countersign_authority::{Authority, AuthorityError, AuthorityInfo};
 
 /// Most names where it is told whom a rotation waits for: one node may report thousands.
 const MAX_NAMED: usize = 256;

@@ -18,6 +18,7 @@ mod waivers;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use countersign_authority::{Act, AuthorityError, Reason};
 use countersign_model::SpiffeId;
 use countersign_proto::admin::admin_server::{Admin, AdminServer};
 use countersign_proto::convert::time::{read_duration, timestamp};
@@ -31,7 +32,6 @@ use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
 use crate::plane::Plane;
-use countersign_authority::{Act, AuthorityError, Reason};
 use operator::Operator;
 use oversize::Described;
 

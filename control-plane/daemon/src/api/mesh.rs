@@ -25,6 +25,7 @@ mod view;
 
 use std::sync::Arc;
 
+use countersign_authority::AuthorityError;
 use countersign_proto::mesh::node_attestation_server::NodeAttestationServer;
 use countersign_registry::NOT_ENTITLED;
 use countersign_serve::messages::MessageBounds;
@@ -32,7 +33,6 @@ use countersign_serve::tls::{Standing, TlsPeer};
 
 use crate::plane::Plane;
 use bounded::{BoundedMesh, MAX_ATTEST_BYTES};
-use countersign_authority::AuthorityError;
 pub(crate) use server_identity::ServerTls;
 use session::Sessions;
 

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use countersign_authority::Hierarchy;
 use countersign_cli::Reader;
 use countersign_issue::profile::CA_BACKDATE;
 use serde::Serialize;
 
 use super::keys::CaKeys;
 use super::svid::{Svid, whole};
-use countersign_authority::Hierarchy;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);

@@ -1,10 +1,10 @@
 //! `[ca.keys]` and `[ca.pkcs11]`: where the keys of the CAs live.
 
+use countersign_authority::{Pkcs11Settings, StoreKind};
 use countersign_cli::Reader;
 use serde::Serialize;
 
 use super::ca::Root;
-use countersign_authority::{Pkcs11Settings, StoreKind};
 
 /// Key stores by tier, and the token where one is used.
 #[derive(Clone, Debug, Serialize)]

@@ -1,8 +1,9 @@
 use std::time::Duration;
 
+use countersign_authority::StoreKind;
+
 use super::*;
 use crate::entropy::OsEntropy;
-use countersign_authority::StoreKind;
 
 fn read(text: &str) -> Result<Config, ConfigError> {
     let folder = tempfile::tempdir().unwrap();

@@ -37,9 +37,10 @@ mod waivers;
 use countersign_envoy::{SECRET_TYPE, read_certificate_chain, read_trusted_ca};
 use countersign_model::Serial;
 use countersign_proto::ENTITLEMENT_TYPE;
-use harness::*;
 use rcgen::KeyPair;
 use tonic::Code;
+
+use harness::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_attests_enrols_and_is_sent_its_chain() {

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use countersign_authority::BackedUp;
 use countersign_proto::admin::backup_piece::Piece;
 use countersign_proto::admin::{BackupPiece, BackupSummary};
 use tokio::runtime::Handle;
@@ -18,7 +19,6 @@ use tonic::Status;
 
 use super::{Operator, refused};
 use crate::plane::Plane;
-use countersign_authority::BackedUp;
 
 /// Bytes of a piece.
 const PIECE_BYTES: usize = 256 * 1024;

@@ -1,5 +1,6 @@
 //! The CAs and their key stores, as operators see them; requests and imports of intermediates.
 
+use countersign_authority::{AuthorityInfo, Tiers};
 use countersign_proto::admin as wire;
 use countersign_proto::convert::time::timestamp;
 use rustls_pki_types::CertificateDer;
@@ -7,7 +8,6 @@ use tonic::Status;
 
 use super::{Operator, described, invalid, refused, waivers};
 use crate::plane::Plane;
-use countersign_authority::{AuthorityInfo, Tiers};
 
 /// Most certificates in one import.
 const MAX_CERTIFICATES: usize = 8;

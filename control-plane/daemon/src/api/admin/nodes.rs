@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 
+use countersign_authority::{Eviction, ListedNode};
 use countersign_proto::admin as wire;
 use countersign_proto::convert::time::timestamp;
 use jiff::Timestamp;
@@ -10,7 +11,6 @@ use tonic::{Response, Status};
 
 use super::{Operator, act, refused, spiffe_id};
 use crate::plane::Plane;
-use countersign_authority::{Eviction, ListedNode};
 
 /// The nodes of a list, one a message.
 pub(crate) type Nodes = Pin<Box<dyn Stream<Item = Result<wire::ListedNode, Status>> + Send>>;

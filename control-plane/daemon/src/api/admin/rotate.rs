@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_authority::{AuthorityInfo, SlotState, Tiers};
 use countersign_model::EntitlementId;
 use countersign_proto::admin::RotateProgress;
 use rustls_pki_types::CertificateDer;
@@ -15,7 +16,6 @@ use tonic::{Response, Status};
 
 use super::{Operator, Progress, refused};
 use crate::plane::{Plane, Waiting};
-use countersign_authority::{AuthorityInfo, SlotState, Tiers};
 
 /// Steps that wait for a slow reader.
 const MAX_QUEUED_STEPS: usize = 16;

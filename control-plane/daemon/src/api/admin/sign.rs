@@ -1,6 +1,7 @@
 //! Signing by hand: a certification request in, a chain out.
 
 use countersign_admission::{Caller, Class, Refused};
+use countersign_authority::AuthorityError;
 use countersign_issue::request::{RequestError, Requested};
 use countersign_proto::admin as wire;
 use countersign_proto::convert::time::timestamp;
@@ -9,7 +10,6 @@ use tonic::{Response, Status};
 
 use super::{Operator, described, refused, spiffe_id};
 use crate::plane::Plane;
-use countersign_authority::AuthorityError;
 
 pub(super) async fn by_hand(
     plane: &Plane,

@@ -1,5 +1,6 @@
 //! Waivers, for operators: a pending root goes on without who does not acknowledge.
 
+use countersign_authority::{ABSENT, Waiver};
 use countersign_proto::admin as wire;
 use countersign_proto::convert::time::{read_duration, timestamp};
 use jiff::Timestamp;
@@ -7,7 +8,6 @@ use tonic::Status;
 
 use super::{Operator, act, described, invalid, refused};
 use crate::plane::Plane;
-use countersign_authority::{ABSENT, Waiver};
 
 /// Waives consumers that the pending root waits for, and no others: a mistyped name opens nothing. Or
 /// whoever is absent.

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_authority::{Authority, AuthorityError};
 use countersign_fleet::Event;
 use countersign_model::{Lifetime, nap};
 use countersign_verify::BundleSet;
@@ -16,7 +17,6 @@ use rustls::ServerConfig;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 
 use crate::clock::Clock;
-use countersign_authority::{Authority, AuthorityError};
 
 /// How long after a failed renewal it is tried again.
 const RETRY: Duration = Duration::from_secs(5);
