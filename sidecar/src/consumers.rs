@@ -32,8 +32,8 @@ pub(crate) enum ConsumerKind {
 pub(crate) struct Consumer {
     /// What it is.
     pub kind: ConsumerKind,
-    /// SDS name of the bundle it consumes; empty where it consumes none.
-    pub resource: String,
+    /// SDS name of the bundle it consumes, if any.
+    pub resource: Option<String>,
     /// The trust bundle version it acknowledged or was delivered.
     pub bundle_version: Option<String>,
     /// When that was delivered (Workload API).
@@ -82,11 +82,11 @@ impl Consumers {
         owner: &Owner,
         id: &str,
         kind: ConsumerKind,
-        resource: &str,
+        resource: Option<&str>,
     ) -> Result<Connection, Full> {
         let new = || Consumer {
             kind,
-            resource: resource.to_owned(),
+            resource: resource.map(str::to_owned),
             bundle_version: None,
             delivered_at: None,
             connected: true,
@@ -183,7 +183,8 @@ impl Consumers {
                 continue;
             }
             let version = consumer.bundle_version.as_deref().unwrap_or_default();
-            let past = format!("past:{:?}:{}:{version}", consumer.kind, consumer.resource);
+            let resource = consumer.resource.as_deref().unwrap_or_default();
+            let past = format!("past:{:?}:{resource}:{version}", consumer.kind);
             let folded = consumers.entry(past).or_insert_with(|| consumer.clone());
             folded.delivered_at = folded.delivered_at.max(consumer.delivered_at);
             folded.credential_not_after = folded
@@ -256,7 +257,7 @@ mod tests {
                 &owner(1, id),
                 id,
                 ConsumerKind::WorkloadApi,
-                "spiffe://example.org",
+                Some("spiffe://example.org"),
             )
             .unwrap();
         connection.note(|consumer| {
@@ -270,7 +271,7 @@ mod tests {
         let consumers = Arc::new(Consumers::default());
         let connect = || {
             consumers
-                .connect(&owner(1, "a"), "a", ConsumerKind::Envoy, "ROOTCA")
+                .connect(&owner(1, "a"), "a", ConsumerKind::Envoy, Some("ROOTCA"))
                 .unwrap()
         };
         let (first, second) = (connect(), connect());
@@ -287,7 +288,7 @@ mod tests {
             let end = i64::try_from(pid).unwrap();
             pass(&consumers, &pid.to_string(), "v1", end);
         }
-        let next = || consumers.connect(&owner(1, "next"), "next", ConsumerKind::Proxy, "");
+        let next = || consumers.connect(&owner(1, "next"), "next", ConsumerKind::Proxy, None);
         assert_eq!(next().unwrap_err(), Full::Record);
         consumers.fold_disconnected();
         let open = next().unwrap();

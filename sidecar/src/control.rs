@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_discovery::DeltaClient;
-use countersign_model::{EntitlementId, Lifetime, TrustDomain};
+use countersign_model::{EntitlementId, TrustDomain};
 use countersign_proto::mesh::Hello;
 use countersign_verify::BundleError;
 use countersign_verify::tls::TrustCell;
@@ -40,7 +40,7 @@ use crate::evidence::Method;
 use crate::evidence::node_svid::{self, Unproven};
 use crate::holdings::Holdings;
 use crate::identity::clock_skew::ClockSkew;
-use crate::identity::renew::{PendingKey, Renewals};
+use crate::identity::renew::{FIRST_KEY_EPOCH, Renewals};
 use crate::install::{InstallError, Installer, KINDS};
 use crate::proxy::identity::Served;
 use crate::state::AttemptError;
@@ -307,7 +307,9 @@ impl Control {
     fn opened(&mut self) {
         self.opened_at = Some(Instant::now());
         self.metrics.connected(true);
-        let (address, unreached) = self.reached.clone().unwrap_or_default();
+        let Some((address, unreached)) = self.reached.clone() else {
+            return;
+        };
         let others = unreached.len();
         tracing::info!(address, unreached = others, "control plane connected");
         self.state
@@ -345,20 +347,11 @@ impl Control {
         let link = self.dial(None).await?;
         let attested = enrol::attest(&link, &self.trust_domain, evidence.message, &key).await?;
         self.installer.attested_bundle(attested.bundle)?;
-        let pending = PendingKey {
-            key,
-            // Before the control plane has streamed the node's own right.
-            key_epoch: 0,
-            issued: Some(Lifetime {
-                issued_at: attested.issued_at,
-                not_after: attested.issued_at,
-            }),
-        };
         let (node_id, now) = (attested.node_id, clock::now());
         self.installer
-            .attested(&node_id, attested.chain, &pending, now)?;
+            .attested(&node_id, attested.chain, (&key, attested.issued_at), now)?;
         self.renewals
-            .installed(&EntitlementId::node(), pending.key_epoch, now);
+            .installed(&EntitlementId::node(), FIRST_KEY_EPOCH, now);
         tracing::info!(%node_id, "node attested");
         Ok(())
     }

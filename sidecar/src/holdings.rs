@@ -64,8 +64,9 @@ pub(crate) struct Snapshot {
     pub generation: u64,
     /// Rises with every change of an entitlement, and with no other.
     pub rights: u64,
-    /// The state of the control plane that this was last brought up to.
-    pub stamp: Stamp,
+    /// The state of the control plane that this was last brought up to; `None` before it has said,
+    /// since this process started, who may have what.
+    pub stamp: Option<Stamp>,
     /// The bundle of our own trust domain; `None` before the first attestation.
     pub bundle: Option<Arc<TrustBundle>>,
     /// Why a newer bundle is not installed, where one was refused; for `status`.
@@ -79,7 +80,7 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// Whether the control plane has said, since this process started, who may have what.
     pub(crate) fn knows_rights(&self) -> bool {
-        self.bundle.is_some() && self.stamp != Stamp::default()
+        self.bundle.is_some() && self.stamp.is_some()
     }
 
     /// What a caller with these attributes may be handed, the default first.

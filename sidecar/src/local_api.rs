@@ -210,7 +210,7 @@ impl LocalApi {
         caller: &Caller,
         id: &str,
         kind: ConsumerKind,
-        resource: &str,
+        resource: Option<&str>,
     ) -> Result<Connection, Status> {
         let owner = Owner {
             holder: caller.holder().clone(),

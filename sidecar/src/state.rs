@@ -93,8 +93,8 @@ pub(crate) struct NodeCredential {
 pub(crate) struct StoredBundle {
     /// The roots.
     pub bundle: Arc<TrustBundle>,
-    /// Version of the discovery resource that brought it; empty where it came by attestation.
-    pub resource_version: String,
+    /// Version of the discovery resource that brought it; `None` where it came by attestation.
+    pub resource_version: Option<String>,
     /// SHA-256 of the roots that the control plane took out of it, the newest last; `None` where an
     /// older version, which did not note them, has kept the bundle.
     pub retired: Option<Vec<[u8; 32]>>,
@@ -194,7 +194,7 @@ impl StateDir {
         let retired = retired.map_err(|_| damaged("retired".into()))?;
         Ok(Some(StoredBundle {
             bundle: Arc::new(bundle),
-            resource_version: file.resource_version,
+            resource_version: Some(file.resource_version).filter(|version| !version.is_empty()),
             retired,
         }))
     }
@@ -206,7 +206,7 @@ impl StateDir {
     pub(crate) fn store_bundle(&self, stored: &StoredBundle) -> Result<(), StateError> {
         let file = BundleFile {
             trust_domain: stored.bundle.trust_domain().as_str().to_owned(),
-            resource_version: stored.resource_version.clone(),
+            resource_version: stored.resource_version.clone().unwrap_or_default(),
             roots: to_hex(stored.bundle.roots()),
             retired: stored
                 .retired
@@ -284,6 +284,7 @@ struct NodeFileRef<'a> {
 #[derive(Serialize, Deserialize)]
 struct BundleFile {
     trust_domain: String,
+    /// Empty where it came by attestation.
     resource_version: String,
     roots: Vec<String>,
     /// An older version wrote none.

@@ -95,7 +95,7 @@ mod tests {
         let mut open = Vec::new();
         for number in 0..most {
             let id = format!("{:?}:{}:{number}", owner.holder, owner.process);
-            match consumers.connect(owner, &id, ConsumerKind::Envoy, "") {
+            match consumers.connect(owner, &id, ConsumerKind::Envoy, None) {
                 Ok(connection) => open.push(connection),
                 Err(full) => return (open, full),
             }

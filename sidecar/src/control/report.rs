@@ -26,10 +26,9 @@ pub(super) fn delay(consumers: usize) -> Duration {
 /// none: an Envoy takes each secret on a stream of its own, and no root has to wait for this one.
 pub(super) fn consumers(consumers: &Consumers) -> ConsumerReport {
     let all = consumers.all().into_iter();
-    let of_bundles = all.filter(|(_, consumer)| !consumer.resource.is_empty());
     ConsumerReport {
-        consumers: of_bundles
-            .map(|(id, consumer)| entry(id, consumer))
+        consumers: all
+            .filter_map(|(id, consumer)| entry(id, consumer))
             .collect(),
     }
 }
@@ -47,19 +46,19 @@ pub(super) fn served(
     }
 }
 
-fn entry(id: String, consumer: Consumer) -> mesh::Consumer {
+fn entry(id: String, consumer: Consumer) -> Option<mesh::Consumer> {
     let kind = match consumer.kind {
         ConsumerKind::Proxy => Kind::Proxy,
         ConsumerKind::Envoy => Kind::Envoy,
         ConsumerKind::WorkloadApi => Kind::WorkloadApi,
     };
-    mesh::Consumer {
+    Some(mesh::Consumer {
         id,
         kind: kind.into(),
-        resource: consumer.resource,
+        resource: consumer.resource?,
         bundle_version: consumer.bundle_version.unwrap_or_default(),
         connected: consumer.connected,
         credential_not_after: consumer.credential_not_after.map(timestamp),
         delivered_at: consumer.delivered_at.map(timestamp),
-    }
+    })
 }

@@ -172,7 +172,7 @@ impl<'a> Session<'a> {
             if self.must_redial(now) && self.in_flight.is_empty() {
                 return Ok(Finished::Redial);
             }
-            let nap = nap(now, wake.unwrap_or(Timestamp::MAX)).min(REPLAN_EVERY);
+            let nap = wake.map_or(REPLAN_EVERY, |wake| nap(now, wake).min(REPLAN_EVERY));
             let save_at = self.control.save_when_due();
             let (report_at, ask_again_at) = (self.report_at, self.ask_again_at);
             tokio::select! {

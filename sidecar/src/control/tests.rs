@@ -10,7 +10,7 @@ mod unknown;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use countersign_model::{Entitlement, Serial};
+use countersign_model::{Entitlement, Lifetime, Serial};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -278,7 +278,7 @@ fn store_credential(plane: &Plane, folder: &TempDir, ends_in_secs: i64) -> Seria
     let bundle = plane.authority.bundle();
     let stored = crate::state::StoredBundle {
         bundle,
-        resource_version: String::new(),
+        resource_version: None,
         retired: Some(Vec::new()),
     };
     state.store_bundle(&stored).unwrap();
@@ -533,7 +533,7 @@ async fn a_new_root_is_trusted_and_reported() {
         "envoy",
         || crate::consumers::Consumer {
             kind: crate::consumers::ConsumerKind::Envoy,
-            resource: "ROOTCA".to_owned(),
+            resource: Some("ROOTCA".to_owned()),
             bundle_version: None,
             delivered_at: None,
             connected: true,

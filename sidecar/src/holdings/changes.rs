@@ -166,17 +166,17 @@ mod tests {
     #[test]
     fn problem_and_newer_state_concern_nobody() {
         let mut before = of([held(right('1', "/web", 1))]);
-        before.stamp = Stamp {
+        before.stamp = Some(Stamp {
             epoch: 1,
             sequence: 1,
-        };
+        });
         let mut web = held(right('1', "/web", 1));
         web.problem = Some("denied".into());
         let mut after = of([web]);
-        after.stamp = Stamp {
+        after.stamp = Some(Stamp {
             epoch: 1,
             sequence: 2,
-        };
+        });
         after.unsaved = Some("the disk is full".into());
         assert!(Changes::between(&before, &after).is_empty());
     }

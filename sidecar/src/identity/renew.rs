@@ -29,6 +29,9 @@ pub(crate) const CHAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// [`ENROL_DEADLINE`] at most.
 pub(crate) const MAX_CONCURRENT_ENROLMENTS: usize = 256;
 
+/// The key epoch of an entitlement whose keys nobody had replaced.
+pub(crate) const FIRST_KEY_EPOCH: u64 = 0;
+
 /// A key and the epoch that it was made in.
 #[derive(Clone, Debug)]
 pub(crate) struct PendingKey {
@@ -47,7 +50,8 @@ struct Progress {
     not_before: Option<Timestamp>,
     /// When the pending key was made.
     made_at: Option<Timestamp>,
-    installed_epoch: u64,
+    /// That of the key whose chain is installed, where that is known.
+    installed_epoch: Option<u64>,
     /// When its chain was installed, in this process.
     installed_at: Option<Timestamp>,
     /// No root of the bundle has issued that chain any more.
@@ -171,7 +175,7 @@ impl Renewals {
     /// A chain was found in the state directory, with the epoch of its key.
     pub(crate) fn found(&mut self, id: &EntitlementId, key_epoch: u64) {
         let progress = Progress {
-            installed_epoch: key_epoch,
+            installed_epoch: Some(key_epoch),
             ..Progress::default()
         };
         self.progress.insert(id.clone(), progress);
@@ -197,12 +201,13 @@ impl Renewals {
 
     fn item<'a>(&self, held: &'a Held, demanded: &BTreeSet<EntitlementId>) -> Item<'a> {
         let progress = self.progress.get(&held.entitlement.id);
+        let installed_epoch = progress.and_then(|p| p.installed_epoch);
         Item {
             entitlement: &held.entitlement,
             held: held.svid.as_ref().map(|svid| Credential {
                 serial: svid.serial,
                 lifetime: svid.lifetime,
-                key_epoch: progress.map_or(0, |p| p.installed_epoch),
+                key_epoch: installed_epoch.unwrap_or(FIRST_KEY_EPOCH),
                 installed_at: progress.and_then(|p| p.installed_at),
                 lost_its_root: progress.is_some_and(|p| p.lost_its_root),
             }),

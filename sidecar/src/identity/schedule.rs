@@ -62,14 +62,14 @@ pub(crate) fn plan(items: &[Item<'_>], ahead: usize, now: Timestamp) -> Plan {
         .filter_map(|(place, item)| Some((item.due(place < ahead, now)?, item)))
         .collect();
     // The sort is stable: what is due at the same moment keeps its rank.
-    due.sort_by_key(|(at, _)| *at);
-    let split = due.partition_point(|(at, _)| *at <= now);
+    due.sort_by_key(|(due, _)| *due);
+    let split = due.partition_point(|(due, _)| *due <= Due::At(now));
     Plan {
         enrol: due[..split]
             .iter()
             .map(|(_, item)| item.entitlement.id.clone())
             .collect(),
-        wake: due.get(split).map(|(at, _)| *at),
+        wake: due.get(split).and_then(|(due, _)| due.moment()),
     }
 }
 
@@ -107,22 +107,41 @@ pub(crate) fn renewal_of(
     entitlement.renew.moment(lifetime, draw_of(serial))
 }
 
+/// When something has to be started; what is due at once comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    AtOnce,
+    At(Timestamp),
+}
+
+impl Due {
+    fn moment(self) -> Option<Timestamp> {
+        match self {
+            Self::AtOnce => None,
+            Self::At(moment) => Some(moment),
+        }
+    }
+}
+
 impl Item<'_> {
     /// When something has to be started; `None` where this identity is not wanted.
-    fn due(&self, ahead: bool, now: Timestamp) -> Option<Timestamp> {
+    fn due(&self, ahead: bool, now: Timestamp) -> Option<Due> {
         let natural = match &self.held {
-            Some(held) if held.lost_its_root => Timestamp::MIN,
+            Some(held) if held.lost_its_root => Due::AtOnce,
             // Not only of an older one: after a restore epochs go back, and rise again from there.
-            Some(held) if held.key_epoch != self.entitlement.min_key_epoch => Timestamp::MIN,
+            Some(held) if held.key_epoch != self.entitlement.min_key_epoch => Due::AtOnce,
             Some(held) => {
                 let renewal = renewal_of(self.entitlement, &held.serial, &held.lifetime);
                 let rest = held.rest(self.entitlement, now);
-                rest.map_or(renewal, |rest| renewal.max(rest))
+                Due::At(rest.map_or(renewal, |rest| renewal.max(rest)))
             }
-            None if ahead || self.demanded => Timestamp::MIN,
+            None if ahead || self.demanded => Due::AtOnce,
             None => return None,
         };
-        Some(self.not_before.map_or(natural, |at| natural.max(at)))
+        Some(
+            self.not_before
+                .map_or(natural, |at| natural.max(Due::At(at))),
+        )
     }
 }
 

@@ -81,8 +81,7 @@ fn renew_what_lost_its_root(intake: &mut Intake<'_>) {
 impl Installer {
     /// Version of the discovery resource that brought the bundle, if one did.
     pub(crate) fn bundle_version(&self) -> Option<&str> {
-        let version = &self.bundle.as_ref()?.resource_version;
-        (!version.is_empty()).then_some(version)
+        self.bundle.as_ref()?.resource_version.as_deref()
     }
 
     /// Whether no bundle is held yet, and the configured one has to do.
@@ -117,7 +116,7 @@ impl Installer {
         roots: Vec<CertificateDer<'static>>,
         resource_version: &str,
     ) -> Result<(), InstallError> {
-        let stored = self.successor(roots, resource_version)?;
+        let stored = self.successor(roots, Some(resource_version))?;
         self.state.store_bundle(&stored)?;
         self.trust_in(stored);
         self.unsaved.bundle = false;
@@ -133,7 +132,7 @@ impl Installer {
         &mut self,
         roots: Vec<CertificateDer<'static>>,
     ) -> Result<(), InstallError> {
-        let stored = self.successor(roots, "")?;
+        let stored = self.successor(roots, None)?;
         self.trust_in(stored);
         self.unsaved.bundle = true;
         self.save();
@@ -172,11 +171,11 @@ impl Installer {
     fn successor(
         &self,
         roots: Vec<CertificateDer<'static>>,
-        resource_version: &str,
+        resource_version: Option<&str>,
     ) -> Result<StoredBundle, BundleError> {
         let bundle = Arc::new(TrustBundle::new(self.trust_domain.clone(), roots)?);
         Ok(StoredBundle {
-            resource_version: resource_version.to_owned(),
+            resource_version: resource_version.map(str::to_owned),
             retired: retired::after(self.bundle.as_ref(), &bundle),
             bundle,
         })

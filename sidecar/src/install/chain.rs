@@ -18,7 +18,8 @@ use sha2::{Digest as _, Sha256};
 use super::kind::{Intake, Kind, Verdict, Wanted, malformed};
 use super::{InstallError, Installer};
 use crate::holdings::Svid;
-use crate::identity::renew::PendingKey;
+use crate::identity::Keypair;
+use crate::identity::renew::{FIRST_KEY_EPOCH, PendingKey};
 use crate::state::NodeCredential;
 
 /// The certificates of what this node may hold.
@@ -134,8 +135,12 @@ impl Installer {
             .get(&arrived.entitlement)
             .ok_or(InstallError::NotEntitled)?;
         let verified = self.verify(&arrived.certificates, &held.entitlement.spiffe_id, now)?;
-        let backdate = held.entitlement.backdate;
-        let svid = accept(arrived.certificates, &verified, pending, (backdate, now))?;
+        let issue = Issue {
+            told: pending.issued.map(|issued| issued.issued_at),
+            backdate: held.entitlement.backdate,
+            now,
+        };
+        let svid = accept(arrived.certificates, &verified, &pending.key, issue)?;
         if let Some(old) = held.svid.as_ref().filter(|old| old.serial == svid.serial) {
             return Ok(Arc::clone(old));
         }
@@ -147,7 +152,7 @@ impl Installer {
         Ok(svid)
     }
 
-    /// Installs the node's first credential, from its attestation.
+    /// Installs the node's first credential, from its attestation, which says when it was issued.
     ///
     /// # Errors
     /// As [`Installer::chain`].
@@ -155,13 +160,18 @@ impl Installer {
         &mut self,
         node_id: &SpiffeId,
         chain: Vec<CertificateDer<'static>>,
-        pending: &PendingKey,
+        (key, issued_at): (&Keypair, Timestamp),
         now: Timestamp,
     ) -> Result<(), InstallError> {
         let verified = self.verify(&chain, node_id, now)?;
-        // The answer that brought it says when it was issued.
-        let svid = Arc::new(accept(chain, &verified, pending, (Duration::ZERO, now))?);
-        self.keep_node(Arc::clone(&svid), pending.key_epoch)?;
+        let issue = Issue {
+            told: Some(issued_at),
+            backdate: Duration::ZERO,
+            now,
+        };
+        let svid = Arc::new(accept(chain, &verified, key, issue)?);
+        // The control plane has not streamed the node's own right yet.
+        self.keep_node(Arc::clone(&svid), FIRST_KEY_EPOCH)?;
         self.publish_svid(&EntitlementId::node(), &svid);
         Ok(())
     }
@@ -196,36 +206,44 @@ impl Installer {
     }
 }
 
-/// Joins a verified chain with the key that waited for it. `backdate` is how far before its issue
-/// its NotBefore lies, or less: it is never before that of its issuer.
-pub(super) fn accept(
+/// What is known of when a chain was issued.
+#[derive(Clone, Copy, Debug)]
+struct Issue {
+    /// What the control plane answered to its key, if it has.
+    told: Option<Timestamp>,
+    /// How far before its issue its NotBefore lies, or less: it is never before that of its issuer.
+    backdate: Duration,
+    now: Timestamp,
+}
+
+/// Joins a verified chain with the key that waited for it.
+fn accept(
     chain: Vec<CertificateDer<'static>>,
     verified: &VerifiedSvid,
-    pending: &PendingKey,
-    (backdate, now): (Duration, Timestamp),
+    key: &Keypair,
+    issue: Issue,
 ) -> Result<Svid, InstallError> {
-    if Sha256::digest(pending.key.spki())[..] != verified.spki_sha256 {
+    if Sha256::digest(key.spki())[..] != verified.spki_sha256 {
         return Err(InstallError::UnknownKey);
     }
-    certified_key(chain.clone(), pending.key.pkcs8())?;
+    certified_key(chain.clone(), key.pkcs8())?;
     // The chain can overtake the answer to its enrolment; NotBefore then tells when it was issued.
     // So it does where the answer contradicts the chain: the renewal must fall into its lifetime.
     let validity = verified.not_before..verified.not_after;
-    let issued = pending.issued.map(|issued| issued.issued_at);
-    let issued_at = match issued.filter(|at| validity.contains(at)) {
+    let issued_at = match issue.told.filter(|at| validity.contains(at)) {
         Some(issued_at) => issued_at,
         // Under a young issuer that sum lies ahead, and it was issued before it arrived.
         None => verified
             .not_before
-            .checked_add(backdate)
+            .checked_add(issue.backdate)
             .unwrap_or(verified.not_after)
-            .min(now)
+            .min(issue.now)
             .clamp(verified.not_before, verified.not_after),
     };
     Ok(Svid {
         id: verified.id.clone(),
         chain,
-        key: pending.key.pkcs8().clone(),
+        key: key.pkcs8().clone(),
         serial: Serial::from_bytes(&verified.serial)?,
         lifetime: Lifetime {
             issued_at,

@@ -93,7 +93,9 @@ impl Installer {
                 }
             }
             snapshot.entries = Arc::new(entries);
-            snapshot.stamp = snapshot.stamp.max(stamp);
+            // A control plane that does not say its state has not answered.
+            let said = Some(stamp).filter(|stamp| *stamp != Stamp::default());
+            snapshot.stamp = snapshot.stamp.max(said);
         });
         outcome
     }

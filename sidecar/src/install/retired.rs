@@ -91,7 +91,7 @@ mod tests {
             held = Some(StoredBundle {
                 retired: after(held.as_ref(), &bundle),
                 bundle: bundle.into(),
-                resource_version: String::new(),
+                resource_version: None,
             });
         }
         held.unwrap()

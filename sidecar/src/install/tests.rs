@@ -290,7 +290,7 @@ fn a_removed_right_takes_its_credential_with_it() {
         .entitlements(Vec::new(), &[gone], stamp)
         .unwrap();
     assert_eq!(world.held(), None);
-    assert_eq!(world.holdings.load().stamp, stamp);
+    assert_eq!(world.holdings.load().stamp, Some(stamp));
     let error = world.install(2, 10).unwrap_err();
     assert!(matches!(error, InstallError::NotEntitled), "{error}");
 }
@@ -326,7 +326,10 @@ fn the_node_survives_a_restart_without_a_token() {
     let key = pending(0);
     let node = id("/node/a");
     let chain = world.authority.certify(&node, serial(3), key.key.spki());
-    world.installer.attested(&node, chain, &key, now()).unwrap();
+    world
+        .installer
+        .attested(&node, chain, (&key.key, now()), now())
+        .unwrap();
     let World {
         installer, folder, ..
     } = world;

@@ -149,10 +149,10 @@ impl Node {
             server,
         };
         node.holdings.publish(|snapshot| {
-            snapshot.stamp = Stamp {
+            snapshot.stamp = Some(Stamp {
                 epoch: 1,
                 sequence: 1,
-            };
+            });
             snapshot.bundle = Some(bundle(&[&node.issuer]));
         });
         node
@@ -166,7 +166,7 @@ impl Node {
     /// As after a restart while the control plane is away: nothing is known of anybody's rights.
     pub(crate) fn forget_everything(&self) {
         self.holdings.publish(|snapshot| {
-            snapshot.stamp = Stamp::default();
+            snapshot.stamp = None;
             snapshot.entries = Arc::default();
         });
     }
@@ -174,7 +174,7 @@ impl Node {
     /// The control plane has answered.
     pub(crate) fn learn(&self) {
         self.holdings
-            .publish(|snapshot| snapshot.stamp.sequence += 1);
+            .publish(|snapshot| snapshot.stamp.get_or_insert_default().sequence += 1);
     }
 
     pub(crate) fn socket(&self) -> PathBuf {

@@ -312,7 +312,7 @@ impl Identities {
         let not_after = presented.map(|p| p.svid.lifetime.not_after).max();
         let new = || Consumer {
             kind: ConsumerKind::Proxy,
-            resource: bundle.trust_domain().id().to_string(),
+            resource: Some(bundle.trust_domain().id().to_string()),
             bundle_version: None,
             delivered_at: None,
             connected: true,

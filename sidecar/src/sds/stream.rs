@@ -39,7 +39,8 @@ pub(super) struct GivenSecret {
 /// How far a consumer has come with one secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Progress {
-    version: Arc<str>,
+    /// `None` before the first one, and once it was taken away.
+    version: Option<Arc<str>>,
     acknowledged: Option<String>,
     credential_end: Option<Timestamp>,
 }
@@ -270,7 +271,7 @@ impl<D: Dialect> SecretStream<D> {
             let given = self.given.get(*name);
             match (view.version(name), given) {
                 (Some(version), given) => {
-                    given.is_none_or(|given| given.progress.version != version)
+                    given.is_none_or(|given| given.progress.version.as_ref() != Some(&version))
                 }
                 (None, Some(given)) => !given.is_taken() && view.was_removed(name),
                 (None, None) => false,
@@ -294,7 +295,7 @@ impl<D: Dialect> SecretStream<D> {
             let acknowledged = self.dialect.acknowledged(&finding.name);
             if let Some(given) = self.given.get_mut(&finding.name) {
                 given.advance(Progress {
-                    version: finding.version.unwrap_or_default(),
+                    version: finding.version,
                     acknowledged: acknowledged.map(str::to_owned),
                     credential_end: finding.credential_end,
                 });
@@ -325,7 +326,7 @@ pub(super) fn connect(
 ) -> Result<GivenSecret, Status> {
     let name = &finding.name;
     let id = format!("envoy:{}:{name}", caller.process_name());
-    let resource = if finding.is_bundle { name } else { "" };
+    let resource = finding.is_bundle.then_some(name.as_str());
     Ok(GivenSecret {
         connection: api.connect(caller, &id, ConsumerKind::Envoy, resource)?,
         is_bundle: finding.is_bundle,
@@ -343,7 +344,7 @@ impl GivenSecret {
 
     /// Whether it was taken away again.
     fn is_taken(&self) -> bool {
-        self.progress.version.is_empty()
+        self.progress.version.is_none()
     }
 
     fn acknowledged(&mut self, version: String) {
@@ -357,7 +358,7 @@ impl GivenSecret {
     /// The answer of a unary fetch is all that such a consumer will ever say.
     pub(super) fn delivered(mut self, version: &Arc<str>) {
         let progress = Progress {
-            version: version.clone(),
+            version: Some(version.clone()),
             acknowledged: Some(version.to_string()),
             ..self.progress.clone()
         };

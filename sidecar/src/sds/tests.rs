@@ -355,7 +355,7 @@ async fn an_acknowledged_bundle_is_recorded() {
     until(|| consumer().is_some_and(|c| !c.connected)).await;
     let consumer = consumer().unwrap();
     assert_eq!(consumer.kind, ConsumerKind::Envoy);
-    assert_eq!(consumer.resource, "ROOTCA");
+    assert_eq!(consumer.resource.as_deref(), Some("ROOTCA"));
     assert!(consumer.credential_not_after > Some(now()));
 }
 

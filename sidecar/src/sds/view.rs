@@ -252,7 +252,7 @@ impl<'a> CallerView<'a> {
 
 impl View for CallerView<'_> {
     fn stamp(&self) -> Stamp {
-        self.snapshot.stamp
+        self.snapshot.stamp.unwrap_or_default()
     }
 
     fn standing(&self, type_url: &str, name: &str) -> Standing {

@@ -18,7 +18,7 @@ fn credential(index: u64) -> NodeCredential {
 fn stored(version: &str) -> StoredBundle {
     StoredBundle {
         bundle: Authority::new("root").bundle(),
-        resource_version: version.to_owned(),
+        resource_version: Some(version.to_owned()),
         retired: Some(vec![[7; 32]]),
     }
 }
@@ -36,7 +36,7 @@ fn what_was_stored_is_read_back() {
     assert_eq!((read.svid.serial, read.key_epoch), (serial(1), 4));
     let read = state.load_bundle(&trust_domain()).unwrap().unwrap();
     assert_eq!(read.bundle.roots(), bundle.bundle.roots());
-    assert_eq!(read.resource_version, "abc");
+    assert_eq!(read.resource_version.as_deref(), Some("abc"));
     assert_eq!(read.retired, Some(vec![[7; 32]]));
 }
 

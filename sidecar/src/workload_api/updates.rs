@@ -81,7 +81,7 @@ impl<R: Reply> Updates<R> {
         let follower = api.holdings.follow();
         let first = first_message::<R>(&api, &mut caller, &follower).await?;
         let id = format!("{}:{}", R::CONSUMER, caller.process_name());
-        let (kind, bundle) = (ConsumerKind::WorkloadApi, &first.delivery.bundle);
+        let (kind, bundle) = (ConsumerKind::WorkloadApi, Some(&*first.delivery.bundle));
         let connection = api.connect(&caller, &id, kind, bundle)?;
         let mut updates = Self {
             api,

@@ -88,9 +88,9 @@ fn first_answer_of_the_control_plane_wakes_everybody() {
     let bundle = crate::pki::Authority::new("root").bundle();
     holdings.publish(|snapshot| snapshot.bundle = Some(bundle));
     let follower = follower(&holdings, name("/web"));
-    holdings.publish(|snapshot| snapshot.stamp.sequence += 1);
+    holdings.publish(|snapshot| snapshot.stamp.get_or_insert_default().sequence += 1);
     assert!(is_due(&follower));
-    holdings.publish(|snapshot| snapshot.stamp.sequence += 1);
+    holdings.publish(|snapshot| snapshot.stamp.get_or_insert_default().sequence += 1);
     assert!(!is_due(&follower));
 }
 
