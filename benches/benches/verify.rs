@@ -2,6 +2,11 @@
 //!
 //! Run: `cargo bench -p countersign-benches --bench verify`
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "keys and signatures are made with the entropy of the operating system"
+)]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -16,12 +16,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::clock;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::consumers::Consumers;
 use crate::control::addresses::Addresses;
 use crate::control::link_state::LinkState;
 use crate::control::{Control, Parts};
+use crate::entropy::Draws;
 use crate::holdings::Holdings;
 use crate::install::Installer;
 use crate::lifecycle::{FAREWELL_DEADLINE, Readiness, SidecarOps, drain};
@@ -72,6 +73,7 @@ fn install_telemetry(config: &Config) -> Result<Telemetry, Failure> {
 /// A sidecar whose every listener is bound.
 struct Sidecar {
     config: Config,
+    clock: Clock,
     holdings: Arc<Holdings>,
     consumers: Arc<Consumers>,
     metrics: Arc<Metrics>,
@@ -90,14 +92,14 @@ struct Sidecar {
 
 impl Sidecar {
     fn build(config: Config, state: StateDir) -> Result<Self, Failure> {
-        let holdings = Holdings::new();
+        let (clock, holdings) = (Clock::of_system(), Holdings::new());
         let consumers = Arc::<Consumers>::default();
         let trust = TrustCell::new([].into_iter().collect());
         let local_api = LocalApi::new(
             holdings.clone(),
             consumers.clone(),
             &config.trust_domain,
-            clock::now,
+            clock.clone(),
         );
         let local_socket = LocalSocket::new(Arc::clone(&local_api));
         let proxied = proxy::counters(config.inbound.len(), config.outbound.len());
@@ -118,7 +120,8 @@ impl Sidecar {
             },
         ));
         let listeners = (&*config.inbound, &*config.outbound);
-        let proxy = Proxy::bind(listeners, &trust, &metrics, proxied).map_err(bind_failure)?;
+        let proxy = Proxy::bind(listeners, (&trust, clock.clone()), &metrics, proxied)
+            .map_err(bind_failure)?;
         let ops_listener =
             bind_tcp(config.telemetry.listen, "telemetry.listen").map_err(bind_failure)?;
         let workload_socket = bind_unix(
@@ -146,8 +149,10 @@ impl Sidecar {
             served: proxy.identities().served(),
             trust,
             metrics: metrics.clone(),
+            clock: clock.clone(),
+            draws: Draws::of_system(),
         };
-        let control = Control::new(&config, parts, clock::now());
+        let control = Control::new(&config, parts, clock.now());
         let link = control.state();
         let readiness = Readiness {
             holdings: holdings.clone(),
@@ -157,6 +162,7 @@ impl Sidecar {
         };
         Ok(Self {
             config,
+            clock,
             holdings,
             consumers,
             metrics,
@@ -211,7 +217,7 @@ impl Sidecar {
         services.spawn(status::serve(
             (self.status_socket, status, self.status_counters),
             reporter(
-                &self.config,
+                (&self.config, self.clock.clone()),
                 self.link,
                 self.holdings.clone(),
                 (self.proxy.listening(), others),
@@ -222,6 +228,7 @@ impl Sidecar {
             readiness: self.readiness,
             holdings: self.holdings.clone(),
             metrics: self.metrics,
+            clock: self.clock.clone(),
             names: self.config.telemetry.identity_labels,
         });
         let hosts = self.config.telemetry.hosts.clone();
@@ -257,7 +264,7 @@ impl Sidecar {
 }
 
 fn reporter(
-    config: &Config,
+    (config, clock): (&Config, Clock),
     link: watch::Receiver<LinkState>,
     holdings: Arc<Holdings>,
     (listeners, others): (Vec<Listening>, Vec<(&'static str, String)>),
@@ -267,7 +274,7 @@ fn reporter(
     let enrol_ahead = config.workload_api.enrol_ahead;
     let demanded = holdings.demanded();
     move || {
-        let now = clock::now();
+        let now = clock.now();
         let sources = Sources {
             address: address.clone(),
             link: link.borrow().clone(),

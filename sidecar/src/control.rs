@@ -33,9 +33,10 @@ use self::link_state::{LinkState, UnreachedAddress};
 use self::recognition::{NoHelp, told};
 use self::session::{Finished, Session, SessionError};
 use crate::backoff::{Backoff, STEADY};
-use crate::clock;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::consumers::Consumers;
+use crate::entropy::Draws;
 use crate::evidence::Method;
 use crate::evidence::node_svid::{self, Unproven};
 use crate::holdings::Holdings;
@@ -129,6 +130,10 @@ pub(crate) struct Parts {
     pub trust: Arc<TrustCell>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// The wall clock.
+    pub clock: Clock,
+    /// What waits are spread by.
+    pub draws: Draws,
 }
 
 /// The control task.
@@ -148,6 +153,8 @@ pub(crate) struct Control {
     served: watch::Receiver<Served>,
     trust: Arc<TrustCell>,
     metrics: Arc<Metrics>,
+    clock: Clock,
+    draws: Draws,
     backoff: Backoff,
     /// The newest connection ended because our credential was not recognised.
     is_unrecognised: bool,
@@ -186,6 +193,8 @@ impl Control {
             served: parts.served,
             trust: parts.trust,
             metrics: parts.metrics,
+            clock: parts.clock,
+            draws: parts.draws,
             backoff: Backoff::default(),
             is_unrecognised: false,
             saving: Backoff::default(),
@@ -208,14 +217,15 @@ impl Control {
             match Box::pin(self.connect_once()).await {
                 Ok(Finished::Redial) => tracing::debug!("replacing the connection"),
                 Err(error) => {
-                    let wait = self.wait_after(&error);
+                    let wait = self.wait_after(&error, Instant::now());
                     let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
                     tracing::warn!(%error, wait_ms, "control plane not connected");
                     self.metrics.connected(false);
                     let (problem, unreached) = (error.to_string(), error.unreached());
                     let is_older = matches!(error, ControlError::Session(SessionError::Older(_)));
+                    let now = self.clock.now();
                     self.state.send_modify(|link| {
-                        link.failed(problem, unreached, clock::now());
+                        link.failed(problem, unreached, now);
                         link.is_older = is_older;
                     });
                     self.pause(wait).await;
@@ -241,7 +251,7 @@ impl Control {
     }
 
     async fn connect_once(&mut self) -> Result<Finished, ControlError> {
-        self.ensure_credential(clock::now()).await?;
+        self.ensure_credential(self.clock.now()).await?;
         let identity = Arc::clone(self.installer.node_identity());
         let link = self.dial(Some(identity)).await?;
         let session = Session::open(self, link).await?;
@@ -252,7 +262,10 @@ impl Control {
     async fn pause(&mut self, wait: Duration) {
         let end = Instant::now() + wait;
         loop {
-            match self.save_when_due().filter(|again| *again < end) {
+            match self
+                .save_when_due(Instant::now())
+                .filter(|again| *again < end)
+            {
                 Some(again) => sleep_until(again).await,
                 None => return sleep_until(end).await,
             }
@@ -260,8 +273,8 @@ impl Control {
     }
 
     /// Writes what is not on disk yet, where it is time; when it is to be tried again.
-    fn save_when_due(&mut self) -> Option<Instant> {
-        if self.installer.is_unsaved() && self.save_at.is_some_and(|at| at <= Instant::now()) {
+    fn save_when_due(&mut self, now: Instant) -> Option<Instant> {
+        if self.installer.is_unsaved() && self.save_at.is_some_and(|at| at <= now) {
             self.save_at = None;
             self.installer.save();
         }
@@ -270,13 +283,13 @@ impl Control {
             self.save_at = None;
         } else if self.save_at.is_none() {
             // Nobody else waits for this disk: nothing is drawn.
-            self.save_at = Some(Instant::now() + self.saving.fail(1.0));
+            self.save_at = Some(now + self.saving.fail(1.0));
         }
         self.save_at
     }
 
-    fn wait_after(&mut self, error: &ControlError) -> Duration {
-        let lasted = self.opened_at.take().map(|at| at.elapsed());
+    fn wait_after(&mut self, error: &ControlError, now: Instant) -> Duration {
+        let lasted = self.opened_at.take().map(|at| now - at);
         let was_steady = lasted.is_some_and(|lasted| lasted >= STEADY);
         if was_steady {
             self.backoff.succeed();
@@ -289,17 +302,16 @@ impl Control {
             ControlError::Dial(unreached) => unreached.is_refused(),
             _ => false,
         };
+        let draw = self.draws.next();
         match error {
-            ControlError::Session(SessionError::Replaced(_)) => {
-                self.backoff.replaced(fastrand::f64())
-            }
+            ControlError::Session(SessionError::Replaced(_)) => self.backoff.replaced(draw),
             ControlError::Attest(source)
             | ControlError::Expired { source, .. }
             | ControlError::Unrecognised { source, .. } => match source.pushback() {
-                Some(asked) => self.backoff.pushed_back(asked, fastrand::f64()),
-                None => self.backoff.fail(fastrand::f64()),
+                Some(asked) => self.backoff.pushed_back(asked, draw),
+                None => self.backoff.fail(draw),
             },
-            _ => self.backoff.fail(fastrand::f64()),
+            _ => self.backoff.fail(draw),
         }
     }
 
@@ -312,8 +324,9 @@ impl Control {
         };
         let others = unreached.len();
         tracing::info!(address, unreached = others, "control plane connected");
+        let now = self.clock.now();
         self.state
-            .send_modify(|link| link.opened(address, unreached, clock::now()));
+            .send_modify(|link| link.opened(address, unreached, now));
     }
 
     /// A credential that is not recognised is tried again as well, in turn: it is never given up
@@ -347,7 +360,7 @@ impl Control {
         let link = self.dial(None).await?;
         let attested = enrol::attest(&link, &self.trust_domain, evidence.message, &key).await?;
         self.installer.attested_bundle(attested.bundle)?;
-        let (node_id, now) = (attested.node_id, clock::now());
+        let (node_id, now) = (attested.node_id, self.clock.now());
         self.installer
             .attested(&node_id, attested.chain, (&key, attested.issued_at), now)?;
         self.renewals

@@ -14,6 +14,7 @@ mod clock;
 mod config;
 mod consumers;
 mod control;
+mod entropy;
 mod evidence;
 mod holdings;
 mod identity;

@@ -24,6 +24,7 @@ use admissible::{Admissible, ByIds};
 pub(crate) use quota::{StreamPermit, StreamQuota, TooMany};
 
 use crate::attest::{Caller, LocalPeer, Programs};
+use crate::clock::Clock;
 use crate::consumers::{Connection, ConsumerKind, Consumers, Full, Owner};
 use crate::holdings::{Follower, Holdings, Snapshot};
 
@@ -43,7 +44,7 @@ pub(crate) struct LocalApi {
     pub(crate) trust_domain_id: SpiffeId,
     pub(crate) holdings: Arc<Holdings>,
     pub(crate) consumers: Arc<Consumers>,
-    clock: fn() -> Timestamp,
+    clock: Clock,
     quota: Arc<StreamQuota>,
     programs: Arc<Programs>,
     budget: Arc<ByteBudget>,
@@ -81,7 +82,7 @@ impl LocalApi {
         holdings: Arc<Holdings>,
         consumers: Arc<Consumers>,
         trust_domain: &TrustDomain,
-        clock: fn() -> Timestamp,
+        clock: Clock,
     ) -> Arc<Self> {
         let places = Arc::<OnceLock<UserPlaces>>::default();
         Arc::new(Self {
@@ -175,7 +176,7 @@ impl LocalApi {
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        (self.clock)()
+        self.clock.now()
     }
 
     /// Attests the caller of a request by its connection alone.

@@ -32,7 +32,7 @@ use self::entering::{Caps, InboundPlaces, MAX_CALLERS_AT_ONCE, OpenPlaces};
 use self::identity::{Identities, LocalIdentity};
 use self::inbound::InboundRoute;
 use self::outbound::{Caller, OutboundRoute};
-use crate::clock;
+use crate::clock::Clock;
 use crate::config::{AttestCallers, Inbound, Outbound};
 use crate::telemetry::{Counted, Metrics, Side};
 
@@ -90,7 +90,7 @@ impl Proxy {
     /// The first address that cannot be had, with the setting that names it.
     pub(crate) fn bind(
         (inbound, outbound): (&[Inbound], &[Outbound]),
-        trust: &Arc<TrustCell>,
+        (trust, clock): (&Arc<TrustCell>, Clock),
         metrics: &Arc<Metrics>,
         counted: Vec<Counted>,
     ) -> Result<Self, BindError> {
@@ -98,7 +98,7 @@ impl Proxy {
         let mut next = move || counted.next().expect("one for each listener");
         let ids = inbound.iter().map(|listener| &listener.identity);
         let ids = ids.chain(outbound.iter().map(|listener| &listener.identity));
-        let identities = Identities::new(ids.cloned());
+        let identities = Identities::new(ids.cloned(), clock);
         let mut proxy = Self {
             listeners: Vec::new(),
             identities: Arc::clone(&identities),
@@ -245,7 +245,7 @@ impl Accepting {
     async fn announce(&self) {
         self.listening.identity.installed().await;
         tracing::info!(listener = %self.listening.name, "accepting");
-        if let Some(problem) = self.listening.hindrance(clock::now()) {
+        if let Some(problem) = self.listening.hindrance(self.identities.now()) {
             tracing::warn!(listener = %self.listening.name, %problem, "everybody will be refused");
         }
     }

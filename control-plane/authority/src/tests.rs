@@ -74,6 +74,7 @@ pub(crate) fn id(path: &str) -> SpiffeId {
 struct Random;
 
 impl Entropy for Random {
+    #[allow(clippy::disallowed_methods, reason = "the seed of tests")]
     fn fill(&self, bytes: &mut [u8]) -> Result<(), NoEntropy> {
         rand::fill(bytes).map_err(|_| NoEntropy)
     }

@@ -9,6 +9,10 @@ use countersign_model::entropy::{Entropy, NoEntropy};
 pub(crate) struct OsEntropy;
 
 impl Entropy for OsEntropy {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the one place where the entropy of the machine enters this process"
+    )]
     fn fill(&self, bytes: &mut [u8]) -> Result<(), NoEntropy> {
         rand::fill(bytes).map_err(|_| NoEntropy)
     }

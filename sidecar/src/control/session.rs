@@ -26,7 +26,6 @@ use enrolling::Enrolled;
 use super::broken::status_words;
 use super::dial::Link;
 use super::{Control, report};
-use crate::clock;
 use crate::proxy::identity::Served;
 
 /// The control plane opens the stream and says Hello in this time.
@@ -167,22 +166,24 @@ impl<'a> Session<'a> {
         let mut served = self.control.served.clone();
         self.report_served(&served.borrow_and_update().clone())?;
         loop {
-            let now = clock::now();
+            let now = self.control.clock.now();
             let wake = self.start_enrolments(&demanded.borrow_and_update().clone(), now);
             if self.must_redial(now) && self.in_flight.is_empty() {
                 return Ok(Finished::Redial);
             }
             let nap = wake.map_or(REPLAN_EVERY, |wake| nap(now, wake).min(REPLAN_EVERY));
-            let save_at = self.control.save_when_due();
+            let save_at = self.control.save_when_due(Instant::now());
             let (report_at, ask_again_at) = (self.report_at, self.ask_again_at);
             tokio::select! {
                 message = self.inbox.message() => {
                     let message = message?.ok_or(SessionError::Closed)?;
-                    self.receive(message, clock::now())?;
+                    let now = self.control.clock.now();
+                    self.receive(message, now)?;
                 }
                 Some(done) = self.enrolments.join_next() => {
                     let done = done.expect("an enrolment does not panic");
-                    self.enrolled(done, clock::now())?;
+                    let now = self.control.clock.now();
+                    self.enrolled(done, now)?;
                 }
                 Ok(()) = demanded.changed() => {}
                 Ok(()) = consumers.changed() => {
@@ -196,7 +197,10 @@ impl<'a> Session<'a> {
                 () = at(report_at) => self.report_consumers()?,
                 () = at(save_at) => {}
                 () = at(ask_again_at) => self.ask_again_for_refused()?,
-                () = sleep(nap) => self.control.consumers.forget_expired(clock::now()),
+                () = sleep(nap) => {
+                    let now = self.control.clock.now();
+                    self.control.consumers.forget_expired(now);
+                }
             }
         }
     }

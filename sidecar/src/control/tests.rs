@@ -17,6 +17,7 @@ use tokio::time::sleep;
 
 use self::plane::{NODE, Plane, TOKEN};
 use super::*;
+use crate::clock;
 use crate::config::{ControlPlane, Log, Telemetry, WorkloadApi};
 use crate::evidence::JoinToken;
 use crate::pki::{Authority, id, node_right, right, trust_domain};
@@ -44,6 +45,10 @@ impl Node {
 
     /// Not started yet.
     fn ready(plane: &Plane, folder: &TempDir) -> (Self, Control) {
+        Self::ready_with(plane, folder, Draws::of_system())
+    }
+
+    fn ready_with(plane: &Plane, folder: &TempDir, draws: Draws) -> (Self, Control) {
         let config = config(plane, folder);
         let holdings = Holdings::new();
         let consumers = Arc::<Consumers>::default();
@@ -59,6 +64,8 @@ impl Node {
             served: receiver,
             trust,
             metrics: Arc::default(),
+            clock: Clock::of_system(),
+            draws,
         };
         let control = Control::new(&config, parts, clock::now());
         let node = Self {
@@ -264,6 +271,23 @@ async fn a_used_token_is_told_in_status() {
     assert!(!thief.link.borrow().ever);
 }
 
+#[tokio::test]
+async fn waits_are_spread_by_the_draws_that_are_passed_in() {
+    let waits = async || {
+        let (plane, folder) = world().await;
+        let mut random = fastrand::Rng::with_seed(7);
+        let draws = Draws::new(move || random.f64());
+        let (_node, mut control) = Node::ready_with(&plane, &folder, draws);
+        let now = Instant::now();
+        let closed = || ControlError::Session(SessionError::Closed);
+        let waits = (0..5).map(|_| control.wait_after(&closed(), now));
+        waits.collect::<Vec<_>>()
+    };
+    let (one, other) = (waits().await, waits().await);
+    assert_eq!(one, other);
+    assert!(one.windows(2).all(|pair| pair[0] != pair[1]), "{one:?}");
+}
+
 /// Stores a node credential that began an hour ago and ends so many seconds from now.
 fn store_credential(plane: &Plane, folder: &TempDir, ends_in_secs: i64) -> Serial {
     let svid = plane.authority.svid(&id(NODE), crate::pki::serial(0x77));
@@ -362,7 +386,7 @@ async fn two_sidecars_of_one_node_take_no_turns() {
     let over = ControlError::Session(tonic::Status::aborted("taken over").into());
     for _ in 0..20 {
         control.opened();
-        assert!(control.wait_after(&over) >= crate::backoff::REPLACED / 2);
+        assert!(control.wait_after(&over, Instant::now()) >= crate::backoff::REPLACED / 2);
     }
 }
 
@@ -372,7 +396,7 @@ async fn a_stream_that_ends_at_once_earns_a_growing_wait() {
     let (_node, mut control) = Node::ready(&plane, &folder);
     for failures in 1..10 {
         control.opened();
-        control.wait_after(&ControlError::Session(SessionError::Closed));
+        control.wait_after(&ControlError::Session(SessionError::Closed), Instant::now());
         assert_eq!(control.backoff.failures(), failures);
     }
 }

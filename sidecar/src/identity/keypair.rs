@@ -1,4 +1,12 @@
 //! ECDSA P-256 keys, made where they are used. Their bytes are wiped when dropped.
+//!
+//! This is the one place of the sidecar with entropy of its own: what makes a key, or the nonce of a
+//! signature, takes it from the operating system itself. Nothing is decided by it.
+
+#![allow(
+    clippy::disallowed_methods,
+    reason = "keys and signatures are made with the entropy of the operating system"
+)]
 
 use std::fmt;
 

@@ -69,6 +69,7 @@ fn install(resource: &Resource, intake: &mut Intake<'_>) -> Result<(), InstallEr
         installer,
         renewals,
         metrics,
+        draws,
         now,
         ..
     } = intake;
@@ -97,7 +98,7 @@ fn install(resource: &Resource, intake: &mut Intake<'_>) -> Result<(), InstallEr
         }
         Err(error) if error.is_of_another_life() => Err(error),
         Err(error) => {
-            renewals.failed(&id, *now, fastrand::f64());
+            renewals.failed(&id, *now, draws.next());
             metrics.renewal(false);
             installer.problem(&id, &error.to_string());
             Err(error)

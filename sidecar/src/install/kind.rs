@@ -11,6 +11,7 @@ use super::bundle::Bundle;
 use super::chain::Chains;
 use super::entitlements::Entitlements;
 use super::{InstallError, Installer};
+use crate::entropy::Draws;
 use crate::identity::renew::Renewals;
 use crate::telemetry::Metrics;
 
@@ -46,6 +47,7 @@ pub(crate) struct Intake<'a> {
     pub(crate) installer: &'a mut Installer,
     pub(crate) renewals: &'a mut Renewals,
     pub(crate) metrics: &'a Metrics,
+    pub(crate) draws: &'a mut Draws,
     /// The state of the control plane that the response is of.
     pub(crate) stamp: Stamp,
     pub(crate) now: Timestamp,

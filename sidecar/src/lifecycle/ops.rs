@@ -5,7 +5,7 @@ use std::sync::Arc;
 use countersign_serve::ops::Ops;
 
 use super::{Readiness, Reasons};
-use crate::clock;
+use crate::clock::Clock;
 use crate::holdings::Holdings;
 use crate::telemetry::Metrics;
 
@@ -18,6 +18,8 @@ pub(crate) struct SidecarOps {
     pub holdings: Arc<Holdings>,
     /// What it counted.
     pub metrics: Arc<Metrics>,
+    /// The wall clock.
+    pub clock: Clock,
     /// Whether everybody may read the names of identities: `telemetry.identity_labels`.
     pub names: bool,
 }
@@ -33,7 +35,7 @@ impl SidecarOps {
 
 impl Ops for SidecarOps {
     fn ready(&self) -> Result<(), Vec<String>> {
-        match self.told(self.readiness.missing(clock::now())) {
+        match self.told(self.readiness.missing(self.clock.now())) {
             missing if missing.is_empty() => Ok(()),
             missing => Err(missing),
         }
@@ -44,6 +46,6 @@ impl Ops for SidecarOps {
     }
 
     fn metrics(&self) -> String {
-        self.metrics.encode(&self.holdings.load(), clock::now())
+        self.metrics.encode(&self.holdings.load(), self.clock.now())
     }
 }

@@ -29,6 +29,7 @@ use tower::service_fn;
 pub(crate) use strangers::{Crowd, crowd, program, strangers};
 
 use super::LocalApi;
+use crate::clock::Clock;
 use crate::consumers::Consumers;
 use crate::holdings::{Held, Holdings, Svid};
 use crate::local_socket::LocalSocket;
@@ -132,7 +133,7 @@ impl Node {
             holdings.clone(),
             consumers.clone(),
             &TrustDomain::new("example.org").unwrap(),
-            now,
+            Clock::new(now),
         );
         let local = LocalSocket::new(Arc::clone(&api));
         let counters = Arc::<Counters>::default();

@@ -23,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 use super::callers::CallerRefused;
 use super::identity::{Identities, IdentityExpired, LocalIdentity, Presented};
 use super::{CONNECT_DEADLINE, Listening, copy};
-use crate::clock;
 use crate::telemetry::{Metrics, Side};
 
 /// Why a connection ended other than by its ends.
@@ -106,7 +105,7 @@ impl Connection {
     /// What a handshake that begins now will present.
     pub(super) fn presented(&self) -> Result<Arc<Presented>, Ended> {
         let presented = self.identity.presented().ok_or(Ended::NoIdentity)?;
-        presented.check_time(clock::now())?;
+        presented.check_time(self.identities.now())?;
         Ok(presented)
     }
 
@@ -121,7 +120,7 @@ impl Connection {
         self.metrics.handshake(self.side, result);
         let tls = done.map_err(|error| Ended::Handshake { error, peer_id })?;
         self.identities
-            .note_served(&self.identity, presented, clock::now());
+            .note_served(&self.identity, presented, self.identities.now());
         Ok(tls)
     }
 

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::attest::uid_alone::{admits, is_admissible_by_uid};
+use crate::clock::Clock;
 use crate::consumers::{Consumer, ConsumerKind, Consumers};
 use crate::holdings::{Followed, Held, Holdings, Interest, Snapshot, Svid};
 
@@ -199,20 +200,27 @@ impl LocalIdentity {
 #[derive(Debug)]
 pub(crate) struct Identities {
     identities: BTreeMap<SpiffeId, Arc<LocalIdentity>>,
+    clock: Clock,
     served: watch::Sender<Served>,
 }
 
 impl Identities {
     /// Nothing is presented yet.
-    pub(crate) fn new(ids: impl IntoIterator<Item = SpiffeId>) -> Arc<Self> {
+    pub(crate) fn new(ids: impl IntoIterator<Item = SpiffeId>, clock: Clock) -> Arc<Self> {
         let identities = ids
             .into_iter()
             .map(|id| (id.clone(), Arc::new(LocalIdentity::new(id))))
             .collect();
         Arc::new(Self {
             identities,
+            clock,
             served: watch::channel(Served::new()).0,
         })
+    }
+
+    /// By the clock that certificates are judged by.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// One of them.
@@ -347,7 +355,7 @@ mod tests {
     #[tokio::test]
     async fn renewal_wakes_the_listeners_of_that_identity() {
         let (authority, holdings) = (Authority::new("root"), Holdings::new());
-        let identities = Identities::new(["/web", "/db"].map(id));
+        let identities = Identities::new(["/web", "/db"].map(id), Clock::new(crate::pki::now));
         let following = Arc::clone(&identities).follow(holdings.clone(), Arc::default());
         let following = tokio::spawn(following);
         until(|| holdings.asleep() == 3).await;

@@ -21,6 +21,7 @@ mod churn;
 mod places;
 
 use super::*;
+use crate::clock;
 use crate::config::AttestCallers;
 use crate::consumers::Consumers;
 use crate::control::link_state::LinkState;
@@ -75,9 +76,9 @@ impl Node {
         outbound: &[Outbound],
         trust: &Arc<TrustCell>,
     ) -> Self {
-        let metrics = Arc::<Metrics>::default();
+        let (metrics, clock) = (Arc::<Metrics>::default(), Clock::of_system());
         let counted = counters(inbound.len(), outbound.len());
-        let proxy = Proxy::bind((inbound, outbound), trust, &metrics, counted).unwrap();
+        let proxy = Proxy::bind((inbound, outbound), (trust, clock), &metrics, counted).unwrap();
         let holdings = Holdings::new();
         let identities = Arc::clone(proxy.identities());
         let follow = Arc::clone(&identities).follow(holdings.clone(), Arc::<Consumers>::default());
@@ -813,7 +814,12 @@ async fn a_port_in_use_names_its_setting() {
     };
     let trust = TrustCell::new([].into_iter().collect());
     let counted = counters(1, 0);
-    let bound = Proxy::bind((&[listener], &[]), &trust, &Arc::default(), counted);
+    let bound = Proxy::bind(
+        (&[listener], &[]),
+        (&trust, Clock::of_system()),
+        &Arc::default(),
+        counted,
+    );
     let error = bound.unwrap_err();
     assert_eq!(error.setting, "inbound[0].listen");
 }

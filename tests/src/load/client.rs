@@ -124,6 +124,7 @@ async fn connect(address: SocketAddr) -> Result<TcpStream> {
     Ok(stream)
 }
 
+#[allow(clippy::disallowed_methods, reason = "paths that no cache knows")]
 async fn exchange(sender: &mut SendRequest<Empty<Bytes>>, connection: &str) -> Result<()> {
     let path = format!("/{:016x}", fastrand::u64(..));
     let request = Request::get(&path)

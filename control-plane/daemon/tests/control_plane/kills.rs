@@ -77,6 +77,10 @@ fn number<T: std::str::FromStr>(variable: &str) -> Option<T> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the seed of a run, which is told"
+)]
 async fn a_kill_at_any_moment_loses_nothing_acknowledged() {
     let seed = number(SEED_VARIABLE).unwrap_or_else(|| fastrand::u64(..));
     let kills = number(KILLS_VARIABLE).unwrap_or(KILLS);

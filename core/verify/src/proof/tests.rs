@@ -1,5 +1,10 @@
 //! Proofs that hold, and everything that must not.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "keys and signatures are made with the entropy of the operating system"
+)]
+
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair as RsaKeyPair, KeySize};

@@ -47,6 +47,7 @@ impl Session<'_> {
             let Control {
                 renewals,
                 installer,
+                draws,
                 ..
             } = &mut *self.control;
             match renewals.start(&held.entitlement, now) {
@@ -55,7 +56,7 @@ impl Session<'_> {
                     keys.push((id, pending.key));
                 }
                 Err(error) => {
-                    renewals.failed(&id, now, fastrand::f64());
+                    renewals.failed(&id, now, draws.next());
                     installer.problem(&id, &error.to_string());
                 }
             }
@@ -126,7 +127,7 @@ impl Session<'_> {
         if control.renewals.pending(id).is_none() {
             return;
         }
-        let (renewals, draw) = (&mut control.renewals, fastrand::f64());
+        let (renewals, draw) = (&mut control.renewals, control.draws.next());
         match error.pushback() {
             Some(asked) => renewals.pushed_back(id, asked, now, draw),
             None if error.is_denied() => renewals.denied(id, now, draw),

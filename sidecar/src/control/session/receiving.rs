@@ -53,6 +53,7 @@ impl Session<'_> {
             installer: &mut self.control.installer,
             renewals: &mut self.control.renewals,
             metrics: &self.control.metrics,
+            draws: &mut self.control.draws,
             stamp: received.stamp,
             now,
         };

@@ -119,22 +119,31 @@ async fn attestation_that_no_disk_takes_is_held() {
 async fn full_disk_is_tried_again_at_bounded_pace() {
     let (plane, folder) = world().await;
     let (_node, mut control) = Node::ready(&plane, &folder);
-    assert_eq!(control.save_when_due(), None);
+    assert_eq!(control.save_when_due(Instant::now()), None);
     let state = config(&plane, &folder).state_dir;
     std::fs::create_dir_all(state.join("bundle.json.new/occupied")).unwrap();
     control
         .installer
         .attested_bundle(vec![plane.authority.root()])
         .unwrap();
-    let first = control.save_when_due().expect("it is tried again");
-    assert_eq!(control.save_when_due(), Some(first), "and not before that");
+    let first = control
+        .save_when_due(Instant::now())
+        .expect("it is tried again");
+    assert_eq!(
+        control.save_when_due(Instant::now()),
+        Some(first),
+        "and not before that"
+    );
     for _ in 0..10 {
         control.save_at = Some(Instant::now());
-        let wait = control.save_when_due().expect("it still fails") - Instant::now();
+        let wait = control
+            .save_when_due(Instant::now())
+            .expect("it still fails")
+            - Instant::now();
         assert!(wait <= crate::backoff::LONGEST);
     }
     std::fs::remove_dir_all(state.join("bundle.json.new")).unwrap();
     control.save_at = Some(Instant::now());
-    assert_eq!(control.save_when_due(), None);
+    assert_eq!(control.save_when_due(Instant::now()), None);
     assert!(state.join("bundle.json").exists());
 }
