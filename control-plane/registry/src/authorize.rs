@@ -13,7 +13,7 @@ use super::{Account, Kept, Registry, rules};
 pub const NOT_ENTITLED: &str = "not_entitled";
 
 /// A registration says that this identity may be held by this node, or be signed by hand. Only
-/// [`authorize`] and `authorize_by_hand` make one.
+/// [`authorize`] and `authorize_manual` make one.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Authorized {
     node: Option<SpiffeId>,
@@ -120,12 +120,12 @@ pub fn authorize(
 }
 
 /// Whether the ID may be signed by hand.
-pub fn authorize_by_hand(
+pub fn authorize_manual(
     registry: &Registry,
     id: &SpiffeId,
     now: Timestamp,
 ) -> Result<Authorized, Denied> {
-    let kept = registry.find_by_hand(id).ok_or_else(|| Denied {
+    let kept = registry.find_manual(id).ok_or_else(|| Denied {
         code: "not_by_hand",
         message: format!("{id} is not registered to be signed by hand"),
         remedy: "register it with --by-hand",

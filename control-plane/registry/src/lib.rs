@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use account::Account;
-pub use authorize::{Authorized, NOT_ENTITLED, authorize, authorize_by_hand};
+pub use authorize::{Authorized, NOT_ENTITLED, authorize, authorize_manual};
 pub use policy::Policy;
 pub use tombstones::{Tombstone, TombstoneKey, Tombstones};
 
@@ -62,7 +62,7 @@ pub struct Registry {
     defaults: Defaults,
     policy: Policy,
     /// What is signed by hand: one registration an ID.
-    by_hand: HashMap<SpiffeId, Kept>,
+    manual: HashMap<SpiffeId, Kept>,
     /// The registrations that end, the next one first.
     ends: BTreeSet<(Timestamp, RegistrationKey)>,
     nodes: ByNode,
@@ -86,7 +86,7 @@ impl Registry {
         Self {
             defaults,
             policy,
-            by_hand: HashMap::new(),
+            manual: HashMap::new(),
             ends: BTreeSet::new(),
             nodes: HashMap::new(),
             places: BTreeMap::new(),
@@ -131,8 +131,8 @@ impl Registry {
                 let node = self.insert_on(&node, id, selectors, kept);
                 self.places.insert(place, Some(node));
             }
-            Parent::ByHand => {
-                self.by_hand.insert(key.id, kept);
+            Parent::Manual => {
+                self.manual.insert(key.id, kept);
                 self.places.insert(place, None);
             }
         }
@@ -167,7 +167,7 @@ impl Registry {
         let place = (workload, id.clone());
         let kept = match self.places.remove(&place)? {
             Some(node) => self.remove_from(&node, id)?,
-            None => self.by_hand.remove(&place.0)?,
+            None => self.manual.remove(&place.0)?,
         };
         self.count -= 1;
         if let Some(end) = kept.registration.expires_at {
@@ -223,15 +223,15 @@ impl Registry {
     }
 
     /// The registration of an ID that is signed by hand.
-    pub fn find_by_hand(&self, id: &SpiffeId) -> Option<&Kept> {
-        self.by_hand.get(id)
+    pub fn find_manual(&self, id: &SpiffeId) -> Option<&Kept> {
+        self.manual.get(id)
     }
 
     /// The registration with this key.
     pub fn of_key(&self, key: &RegistrationKey) -> Option<&Kept> {
         match key.node() {
             Some(node) => self.find(node, &key.entitlement_id()),
-            None => self.find_by_hand(&key.id),
+            None => self.find_manual(&key.id),
         }
     }
 
@@ -259,7 +259,7 @@ impl Registry {
     fn at(&self, id: &SpiffeId, name: &EntitlementId, node: Option<&SpiffeId>) -> Option<&Kept> {
         match node {
             Some(node) => self.find(node, name),
-            None => self.find_by_hand(id),
+            None => self.find_manual(id),
         }
     }
 

@@ -70,7 +70,7 @@ pub enum Scope {
         attestor: Option<Attestor>,
     },
     /// Whoever signs by hand.
-    ByHand,
+    Manual,
 }
 
 /// As it is written in the file.
@@ -83,7 +83,7 @@ impl Serialize for Scope {
                 map.serialize_entry("attestor", attestor)?;
                 map.end()
             }
-            Self::ByHand => serializer.collect_map([("by_hand", true)]),
+            Self::Manual => serializer.collect_map([("by_hand", true)]),
         }
     }
 }
@@ -169,7 +169,7 @@ impl Rule {
                 },
                 Parent::Node { node, .. },
             ) => by.is_none_or(|by| by == attestor) && any(nodes, node),
-            (Scope::ByHand, Parent::ByHand) => true,
+            (Scope::Manual, Parent::Manual) => true,
             _ => false,
         };
         is_for && any(&self.ids, id)

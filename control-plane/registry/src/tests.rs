@@ -54,7 +54,7 @@ prop_compose! {
         let selectors = SelectorSet::new([Selector::UnixUid(uid)]).unwrap();
         match node {
             Some(node) => RegistrationKey::on_node(id(workload), id(node), selectors),
-            None => RegistrationKey::by_hand(id(workload)),
+            None => RegistrationKey::manual(id(workload)),
         }
     }
 }

@@ -113,7 +113,7 @@ pub enum Parent {
         selectors: SelectorSet,
     },
     /// An operator, who signs certification requests. It goes to no node.
-    ByHand,
+    Manual,
 }
 
 /// What makes a registration unique.
@@ -134,8 +134,8 @@ impl RegistrationKey {
     }
 
     /// The key of an identity that is signed by hand.
-    pub fn by_hand(id: SpiffeId) -> Self {
-        let parent = Parent::ByHand;
+    pub fn manual(id: SpiffeId) -> Self {
+        let parent = Parent::Manual;
         Self { id, parent }
     }
 
@@ -143,7 +143,7 @@ impl RegistrationKey {
     pub fn node(&self) -> Option<&SpiffeId> {
         match &self.parent {
             Parent::Node { node, .. } => Some(node),
-            Parent::ByHand => None,
+            Parent::Manual => None,
         }
     }
 
@@ -151,7 +151,7 @@ impl RegistrationKey {
     pub fn selectors(&self) -> Option<&SelectorSet> {
         match &self.parent {
             Parent::Node { selectors, .. } => Some(selectors),
-            Parent::ByHand => None,
+            Parent::Manual => None,
         }
     }
 
@@ -199,7 +199,7 @@ impl From<RegistrationKey> for WrittenKey {
     fn from(key: RegistrationKey) -> Self {
         let (node, selectors) = match key.parent {
             Parent::Node { node, selectors } => (Some(node), Some(selectors)),
-            Parent::ByHand => (None, None),
+            Parent::Manual => (None, None),
         };
         Self {
             id: key.id,
@@ -215,7 +215,7 @@ impl TryFrom<WrittenKey> for RegistrationKey {
     fn try_from(written: WrittenKey) -> Result<Self, Self::Error> {
         match (written.node, written.selectors, written.by_hand) {
             (Some(node), Some(selectors), false) => Ok(Self::on_node(written.id, node, selectors)),
-            (None, None, true) => Ok(Self::by_hand(written.id)),
+            (None, None, true) => Ok(Self::manual(written.id)),
             _ => Err("a registration names a node and selectors, or is signed by hand"),
         }
     }
@@ -283,7 +283,7 @@ mod tests {
     fn record_without_its_node_is_not_by_hand() {
         let by_hand: RegistrationKey =
             serde_json::from_str(r#"{"id":"spiffe://example.org/web","by_hand":true}"#).unwrap();
-        assert_eq!(by_hand, RegistrationKey::by_hand(web()));
+        assert_eq!(by_hand, RegistrationKey::manual(web()));
         let written = serde_json::to_string(&by_hand).unwrap();
         assert_eq!(
             serde_json::from_str::<RegistrationKey>(&written).unwrap(),
@@ -308,7 +308,7 @@ mod tests {
         let node = SpiffeId::new("spiffe://example.org/by-hand").unwrap();
         let on_node = RegistrationKey::on_node(web(), node, selectors);
         assert_ne!(
-            RegistrationKey::by_hand(web()).entitlement_id(),
+            RegistrationKey::manual(web()).entitlement_id(),
             on_node.entitlement_id()
         );
     }

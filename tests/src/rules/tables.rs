@@ -328,7 +328,7 @@ const FOLLOWING: &[(&str, Places)] = &[
         "a registration: MAX_REGISTRATIONS",
         &[
             ("control-plane/registry/src/lib.rs", "ByNode"),
-            ("control-plane/registry/src/lib.rs", "Registry.by_hand"),
+            ("control-plane/registry/src/lib.rs", "Registry.manual"),
             ("control-plane/registry/src/lib.rs", "Registry.ends"),
             ("control-plane/registry/src/lib.rs", "Registry.places"),
             ("control-plane/registry/src/lib.rs", "Registry.ids"),

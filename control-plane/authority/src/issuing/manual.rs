@@ -12,7 +12,7 @@ use countersign_issue::issuance::Issuance;
 use countersign_issue::request::Requested;
 use countersign_model::{EntitlementId, Lifetime, RegistrationKey, Serial, SpiffeId, whole_second};
 use countersign_refusal::Denied;
-use countersign_registry::{Authorized, authorize_by_hand};
+use countersign_registry::{Authorized, authorize_manual};
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use tracing::info;
@@ -103,7 +103,7 @@ impl Authority {
         requested: &Requested,
         now: Timestamp,
     ) -> Result<ManualCertificate, AuthorityError> {
-        let entitlement = RegistrationKey::by_hand(id.clone()).entitlement_id();
+        let entitlement = RegistrationKey::manual(id.clone()).entitlement_id();
         let (spki, sha256) = (requested.spki(), requested.spki_sha256());
         let asked = ManualIssuance { id, entitlement };
         self.issue(&asked, &Key { spki, sha256 }, now).await
@@ -131,7 +131,7 @@ impl Applicant for ManualIssuance<'_> {
     }
 
     fn authorize(&self, state: &State, now: Timestamp) -> Result<Authorized, Denied> {
-        authorize_by_hand(&state.registry, self.id, now)
+        authorize_manual(&state.registry, self.id, now)
     }
 
     /// From the earliest moment on at which a sidecar would renew, where the certificate before

@@ -11,7 +11,7 @@ use rcgen::CertificateParams;
 use tokio::task::yield_now;
 
 use super::log::told;
-use super::manual::{by_hand, sign};
+use super::manual::{manual, sign};
 use super::signing::watched;
 use super::*;
 
@@ -79,7 +79,7 @@ async fn panic_while_the_key_signs_voids_the_certificate() {
     let (authority, witness) = watched(dir.path()).await;
     let plane = Plane { dir, authority };
     let (authority, own) = (&plane.authority, EntitlementId::node());
-    plane.register(by_hand("/plc")).await;
+    plane.register(manual("/plc")).await;
     let node = plane.attest("/node/a").await;
     let (key, request) = (proven(&fresh_key(), &own), fresh_key());
     for is_manual in [false, true] {
@@ -142,7 +142,7 @@ impl Run {
             registration("/web", "/node/a"),
             registration("/pay", "/node/a"),
         );
-        let registrations = [web, pay, by_hand("/plc")];
+        let registrations = [web, pay, manual("/plc")];
         for registration in &registrations {
             plane.register(registration.clone()).await;
         }

@@ -7,9 +7,9 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::super::ManualCertificate;
 use super::*;
 
-pub(super) fn by_hand(workload: &str) -> Registration {
+pub(super) fn manual(workload: &str) -> Registration {
     let mut wanted = registration(workload, "/node/a");
-    wanted.key = RegistrationKey::by_hand(id(workload));
+    wanted.key = RegistrationKey::manual(id(workload));
     wanted
 }
 
@@ -37,7 +37,7 @@ pub(super) async fn sign(
 #[tokio::test]
 async fn names_come_from_the_registration_alone() {
     let plane = Plane::new().await;
-    let mut wanted = by_hand("/plc");
+    let mut wanted = manual("/plc");
     wanted.dns = vec!["plc.example.org".to_owned()];
     plane.register(wanted).await;
     let pair = fresh_key();
@@ -69,7 +69,7 @@ async fn only_what_is_registered_by_hand_is_signed() {
 #[tokio::test]
 async fn by_hand_goes_to_no_node() {
     let plane = Plane::new().await;
-    let plc = plane.register(by_hand("/plc")).await;
+    let plc = plane.register(manual("/plc")).await;
     let node = plane.attest("/node/a").await;
     assert_eq!(plane.authority.entitlements(&id("/node/a")).len(), 1);
     let key = proven(&fresh_key(), &plc);
@@ -77,7 +77,7 @@ async fn by_hand_goes_to_no_node() {
     assert_eq!(code(stolen), "not_entitled");
     let stream = plane.authority.hub().join(&id("/node/a"));
     sign(&plane, "/plc", &fresh_key(), 0).await.unwrap();
-    plane.register(by_hand("/other")).await;
+    plane.register(manual("/other")).await;
     let news = stream.news().now_or_never();
     assert!(news.is_none(), "no stream has to look");
 }
@@ -91,7 +91,7 @@ fn said(signed: &ManualCertificate) -> Vec<u8> {
 #[tokio::test]
 async fn same_key_gets_the_same_certificate() {
     let plane = Plane::new().await;
-    plane.register(by_hand("/plc")).await;
+    plane.register(manual("/plc")).await;
     let pair = fresh_key();
     let first = sign(&plane, "/plc", &pair, 0).await.unwrap();
     let second = sign(&plane, "/plc", &pair, 60).await.unwrap();
@@ -109,8 +109,8 @@ async fn same_key_gets_the_same_certificate() {
 #[tokio::test]
 async fn same_key_is_renewed_once_that_is_due() {
     let plane = Plane::new().await;
-    let plc = plane.register(by_hand("/plc")).await;
-    plane.register(by_hand("/other")).await;
+    let plc = plane.register(manual("/plc")).await;
+    plane.register(manual("/other")).await;
     let pair = fresh_key();
     let first = sign(&plane, "/plc", &pair, 0).await.unwrap();
     // An hour times 0.45 times 0.8 is 1296 seconds.
@@ -149,7 +149,7 @@ async fn same_key_is_renewed_once_that_is_due() {
 #[tokio::test]
 async fn same_key_is_not_renewed_for_less() {
     let plane = Plane::new().await;
-    let mut wanted = by_hand("/plc");
+    let mut wanted = manual("/plc");
     wanted.expires_at = Some(after(1_800));
     plane.register(wanted).await;
     let pair = fresh_key();
@@ -161,8 +161,8 @@ async fn same_key_is_not_renewed_for_less() {
 #[tokio::test]
 async fn one_key_is_never_two_identities_by_hand() {
     let plane = Plane::new().await;
-    plane.register(by_hand("/plc")).await;
-    plane.register(by_hand("/other")).await;
+    plane.register(manual("/plc")).await;
+    plane.register(manual("/other")).await;
     let web = plane.register(registration("/web", "/node/a")).await;
     let node = plane.attest("/node/a").await;
     let (pair, of_node) = (fresh_key(), fresh_key());
@@ -187,7 +187,7 @@ async fn one_key_is_never_two_identities_by_hand() {
 #[tokio::test]
 async fn removal_says_until_when_and_stops_signing() {
     let plane = Plane::new().await;
-    plane.register(by_hand("/plc")).await;
+    plane.register(manual("/plc")).await;
     let pair = fresh_key();
     let signed = sign(&plane, "/plc", &pair, 0).await.unwrap();
     let plane = plane.restart(after(1)).await;
@@ -200,7 +200,7 @@ async fn removal_says_until_when_and_stops_signing() {
         Some(signed.lifetime.not_after)
     );
     assert_eq!(code(sign(&plane, "/plc", &pair, 3).await), "not_by_hand");
-    plane.register(by_hand("/plc")).await;
+    plane.register(manual("/plc")).await;
     assert_eq!(code(sign(&plane, "/plc", &pair, 4).await), "key_superseded");
     sign(&plane, "/plc", &fresh_key(), 4).await.unwrap();
 }
@@ -209,7 +209,7 @@ async fn removal_says_until_when_and_stops_signing() {
 async fn one_id_may_be_on_nodes_and_by_hand() {
     let plane = Plane::new().await;
     let on_node = plane.register(registration("/web", "/node/a")).await;
-    plane.register(by_hand("/web")).await;
+    plane.register(manual("/web")).await;
     let node = plane.attest("/node/a").await;
     plane.enrol(&node, &on_node).await;
     sign(&plane, "/web", &fresh_key(), 0).await.unwrap();
@@ -236,12 +236,9 @@ async fn one_id_may_be_on_nodes_and_by_hand() {
 async fn by_hand_keeps_the_rules_of_ids() {
     let plane = Plane::new().await;
     plane.attest("/node/a").await;
-    plane.register(by_hand("/plc")).await;
-    assert_eq!(plane.refused(by_hand("/node/a")).await, "id_is_node");
-    assert_eq!(
-        plane.refused(by_hand("/countersign/x")).await,
-        "id_reserved"
-    );
+    plane.register(manual("/plc")).await;
+    assert_eq!(plane.refused(manual("/node/a")).await, "id_is_node");
+    assert_eq!(plane.refused(manual("/countersign/x")).await, "id_reserved");
     let held = registration("/new", "/plc");
     assert_eq!(plane.refused(held).await, "node_is_workload");
     let token = plane
@@ -249,7 +246,7 @@ async fn by_hand_keeps_the_rules_of_ids() {
         .create_token(&id("/plc"), MINUTE, start())
         .await;
     assert_eq!(code(token), "node_is_workload");
-    let mut default = by_hand("/new");
+    let mut default = manual("/new");
     default.is_default = true;
     assert_eq!(plane.refused(default).await, "by_hand_without_caller");
 }
@@ -257,7 +254,7 @@ async fn by_hand_keeps_the_rules_of_ids() {
 #[tokio::test]
 async fn ended_by_hand_registration_signs_nothing() {
     let plane = Plane::new().await;
-    let mut wanted = by_hand("/plc");
+    let mut wanted = manual("/plc");
     wanted.expires_at = Some(after(600));
     plane.register(wanted).await;
     let signed = sign(&plane, "/plc", &fresh_key(), 0).await.unwrap();

@@ -1,6 +1,6 @@
 //! The share that one holder has of the table of keys.
 
-use super::manual::{by_hand, sign};
+use super::manual::{manual, sign};
 use super::*;
 
 /// A share that is soon taken.
@@ -122,7 +122,7 @@ async fn share_is_found_again_after_a_restart() {
 async fn identity_signed_by_hand_has_a_share() {
     let mut scene = Scene::new().await;
     for workload in ["/plc", "/other"] {
-        scene.plane.register(by_hand(workload)).await;
+        scene.plane.register(manual(workload)).await;
     }
     for _ in 0..SHARE {
         sign(&scene.plane, "/plc", &fresh_key(), 0).await.unwrap();

@@ -305,7 +305,7 @@ async fn sign(plane: &Plane, pair: &KeyPair) -> Result<ManualCertificate, Author
 async fn by_hand_right_that_ends_under_way_leaves_no_certificate() {
     let plane = Plane::new().await;
     let mut plc = registration("/plc", "/node/a");
-    plc.key = RegistrationKey::by_hand(id("/plc"));
+    plc.key = RegistrationKey::manual(id("/plc"));
     plane.register(plc.clone()).await;
     let (pair, from) = (fresh_key(), plane.authority.log.size());
     let (workload, requested) = (id("/plc"), request(&pair));
@@ -336,7 +336,7 @@ async fn by_hand_right_that_ends_while_the_key_signs_is_void_too() {
     let (authority, witness) = watched(dir.path()).await;
     let plane = Plane { dir, authority };
     let mut plc = registration("/plc", "/node/a");
-    plc.key = RegistrationKey::by_hand(id("/plc"));
+    plc.key = RegistrationKey::manual(id("/plc"));
     plane.register(plc.clone()).await;
     let (pair, from) = (fresh_key(), plane.authority.log.size());
     let (authority, key) = (Arc::downgrade(&plane.authority), plc.key);

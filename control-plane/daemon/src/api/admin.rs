@@ -177,7 +177,7 @@ impl Admin for AdminService {
         request: Request<wire::SignRequest>,
     ) -> Result<Response<wire::SignResponse>, Status> {
         let operator = Operator::of(&request);
-        sign::by_hand(&self.plane, operator, request.into_inner()).await
+        sign::manual(&self.plane, operator, request.into_inner()).await
     }
 
     async fn status(

@@ -93,7 +93,7 @@ fn scope(reader: &mut Reader) -> Option<Scope> {
     });
     match (reader.contains("nodes"), by_hand) {
         (true, false) => Some(Scope::Nodes { nodes, attestor }),
-        (false, true) if !reader.contains("attestor") => Some(Scope::ByHand),
+        (false, true) if !reader.contains("attestor") => Some(Scope::Manual),
         (false, true) => {
             reader.mistake(
                 "attestor",

@@ -174,12 +174,12 @@ fn every_limit_is_kept_and_named() {
 
 #[test]
 fn by_hand_takes_a_rule_of_its_own() {
-    let by_hand = registration(RegistrationKey::by_hand(id("/plc")));
+    let manual = registration(RegistrationKey::manual(id("/plc")));
     let everywhere = rule("nodes", &["/**"], &["/**"]);
-    assert_eq!(code(vec![everywhere.clone()], &by_hand), "policy_no_rule");
+    assert_eq!(code(vec![everywhere.clone()], &manual), "policy_no_rule");
     let mut hand = rule("hand", &["/**"], &["/plc"]);
-    hand.scope = Scope::ByHand;
-    assert_eq!(judge(vec![hand.clone()], &by_hand), Ok(()));
+    hand.scope = Scope::Manual;
+    assert_eq!(judge(vec![hand.clone()], &manual), Ok(()));
     assert_eq!(
         code(vec![hand], &on_node("/plc", "/node/1")),
         "policy_no_rule"

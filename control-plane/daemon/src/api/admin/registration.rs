@@ -67,7 +67,7 @@ fn key(asked: &wire::Registration) -> Result<RegistrationKey, Status> {
         return Ok(RegistrationKey::on_node(id, node, selectors));
     }
     if asked.node.is_empty() && asked.selectors.is_empty() {
-        return Ok(RegistrationKey::by_hand(id));
+        return Ok(RegistrationKey::manual(id));
     }
     Err(invalid(
         "invalid_parent",

@@ -11,7 +11,7 @@ use tonic::{Response, Status};
 use super::{Operator, described, refused, spiffe_id};
 use crate::plane::Plane;
 
-pub(super) async fn by_hand(
+pub(super) async fn manual(
     plane: &Plane,
     operator: Operator,
     request: wire::SignRequest,
