@@ -1,7 +1,7 @@
 //! A published X.509-SVID: the last proof of the pipeline.
 //!
-//! One is kept of every entitlement, so it holds nothing twice: the certificates above the leaf
-//! are one copy for all that a CA signed, and the names are the texts that the registry keeps.
+//! One is kept for every entitlement, so it shares what it can: all leaves of a CA have one copy of
+//! the certificates above them, and the names are the strings that the registry keeps.
 
 use countersign_model::{EntitlementId, Lifetime, Serial, SpiffeId};
 use countersign_registry::Authorized;
@@ -13,9 +13,9 @@ use countersign_ca::sign::Signed;
 /// A published X.509-SVID. Made of a [`Signed`] certificate and of nothing else.
 #[derive(Clone, Debug)]
 pub struct PublishedSvid {
-    /// Whose node.
+    /// The node that holds it.
     pub node: SpiffeId,
-    /// Which entitlement.
+    /// The entitlement that it is for.
     pub entitlement: EntitlementId,
     /// The identity.
     pub id: SpiffeId,
@@ -25,14 +25,14 @@ pub struct PublishedSvid {
     pub lifetime: Lifetime,
     leaf: CertificateDer<'static>,
     above: Path,
-    /// Keeps others from making one.
+    /// No other module can make one.
     _proof: Proof,
 }
 
 #[derive(Clone, Debug)]
 struct Proof;
 
-/// Whose an SVID is, in texts that are kept anyway.
+/// The holder of an SVID, in strings that are shared with the registry.
 #[derive(Clone, Debug)]
 pub(super) struct Holder {
     pub(super) node: SpiffeId,
@@ -41,7 +41,7 @@ pub(super) struct Holder {
 }
 
 impl Holder {
-    /// Who was authorized; `None` for what is signed by hand.
+    /// The holder that was authorized; `None` where no node holds the key.
     pub(super) fn of(authorized: &Authorized) -> Option<Self> {
         Some(Self {
             node: authorized.node()?.clone(),
@@ -52,7 +52,7 @@ impl Holder {
 }
 
 impl PublishedSvid {
-    /// The SVID that a signed entry is; `None` where the entry is not this holder's.
+    /// The SVID of a signed certificate; `None` where that names another holder.
     pub(super) fn of(signed: &Signed, above: Path, holder: Holder) -> Option<Self> {
         let issuance = signed.issuance();
         let is_theirs = issuance.node == holder.node.as_str()
@@ -73,7 +73,7 @@ impl PublishedSvid {
         })
     }
 
-    /// What stands above the leaf.
+    /// The certificates above the leaf.
     #[cfg(test)]
     pub(super) fn above(&self) -> &Path {
         &self.above

@@ -1,13 +1,13 @@
-//! Finding everything again at start: what is published, which key is certified for what, and the
-//! inventory, all from the issuance log. Nothing is issued anew.
+//! Reading the issuance log at a start: published certificates, the uses of keys and the inventory
+//! are found in it again. Nothing is issued anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use countersign_attest::nodes::NodeKey;
-use countersign_ca::log::{Logged, Said};
+use countersign_ca::log::{Logged, Noted, Said};
 use countersign_ca::sign::Signed;
+use countersign_issue::issuance::Issuance;
 use countersign_model::{EntitlementId, SpiffeId};
 use countersign_proto::log::entry::What;
 use countersign_proto::log::{Opened, Registered};
@@ -18,9 +18,23 @@ use super::issuing::{damaged_entry, is_published};
 use super::unfinished::{Unfinished, older_than_log};
 use super::{Authority, AuthorityError, PublishedSvid};
 
+/// One reading of the log: what is acted upon when all of it was seen.
+struct Reading {
+    /// The inventory covers the entries below.
+    settled: u64,
+    /// Indexes that a later entry voids.
+    voided: BTreeSet<u64>,
+    /// Changes that no commit accounts for.
+    unfinished: Unfinished,
+    /// Registrations that the inventory does not cover, by index.
+    accounts: BTreeMap<u64, Registered>,
+    /// Void certificates of CAs, whose keys are destroyed.
+    void_cas: Vec<Issuance>,
+}
+
 impl Authority {
-    /// Reads the log: where the inventory was written down, from there and from the oldest valid
-    /// certificate on; otherwise from its first retained entry.
+    /// Reads the log. Where there is a file of the inventory, from the end of what it covers and
+    /// from the oldest valid certificate on; otherwise from the first entry that is kept.
     pub(super) async fn restore_logged(
         &self,
         accounted: u64,
@@ -32,7 +46,6 @@ impl Authority {
             return Ok(());
         }
         let own = self.predecessor.map_or(0, |it| it.size);
-        let mut unfinished = Unfinished::after(accounted, own);
         let covered = self.load_inventory();
         if covered.accounted > accounted {
             return Err(older_than_log());
@@ -40,40 +53,62 @@ impl Authority {
         self.accounted.store(accounted, Ordering::Release);
         self.restore_voids(&covered.voids, now);
         let from = covered.settled.min(covered.oldest_live);
-        let voided = self.log.voided(from)?;
-        let mut accounts = BTreeMap::new();
-        let mut unborn = Vec::new();
+        let mut reading = Reading {
+            settled: covered.settled,
+            voided: self.log.voided(from)?,
+            unfinished: Unfinished::after(accounted, own),
+            accounts: BTreeMap::new(),
+            void_cas: Vec::new(),
+        };
         for noted in self.log.scan(from) {
-            let noted = noted?;
-            unfinished.see(&noted, |key_id| self.knows_ca(key_id));
-            let index = noted.index();
-            match noted.said()? {
-                Said::Issued(logged) => {
-                    if voided.contains(&index) || unfinished.contains(index) {
-                        let issuance = logged.into_issuance();
-                        self.restore_void(&issuance, now);
-                        unborn.extend(issuance.profile.is_ca().then_some(issuance));
-                    } else {
-                        self.restore_issued(logged, now)?;
-                    }
-                }
-                Said::Other(what) => match *what {
-                    What::Voided(voided) => {
-                        accounts.remove(&voided.index);
-                    }
-                    What::Registered(registered) if index >= covered.settled => {
-                        accounts.insert(index, registered);
-                    }
-                    _ => {}
-                },
-                Said::Unknown => {}
-            }
+            self.restore_entry(noted?, &mut reading, now)?;
         }
-        // Nothing is destroyed or voided for a state that is not the log's.
-        let unfinished = unfinished.judged()?;
-        unborn.iter().for_each(|it| self.destroy_unfinished(it));
-        accounts.retain(|index, _| !unfinished.contains(index));
-        accounts.values().for_each(|it| self.restore_account(it));
+        self.end_reading(reading, now).await
+    }
+
+    /// Takes in the next entry of the log.
+    fn restore_entry(
+        &self,
+        noted: Noted,
+        reading: &mut Reading,
+        now: Timestamp,
+    ) -> Result<(), AuthorityError> {
+        let index = noted.index();
+        let knows_ca = |key_id: &str| self.knows_ca(key_id);
+        reading.unfinished.see(&noted, knows_ca);
+        match noted.said()? {
+            Said::Issued(logged) => {
+                if !reading.voided.contains(&index) && !reading.unfinished.contains(index) {
+                    return self.restore_issued(logged, now);
+                }
+                let issuance = logged.into_issuance();
+                self.restore_void(&issuance, now);
+                let is_ca = issuance.profile.is_ca();
+                reading.void_cas.extend(is_ca.then_some(*issuance));
+            }
+            Said::Other(what) => match *what {
+                What::Voided(voided) => {
+                    reading.accounts.remove(&voided.index);
+                }
+                What::Registered(registered) if index >= reading.settled => {
+                    reading.accounts.insert(index, registered);
+                }
+                _ => {}
+            },
+            Said::Unknown => {}
+        }
+        Ok(())
+    }
+
+    /// Acts upon what was read. Nothing is destroyed or voided where the state is not the log's.
+    async fn end_reading(&self, reading: Reading, now: Timestamp) -> Result<(), AuthorityError> {
+        let unfinished = reading.unfinished.judged()?;
+        for void in &reading.void_cas {
+            self.destroy_unfinished(void);
+        }
+        let accounts = reading.accounts.iter();
+        let finished = accounts.filter(|(index, _)| !unfinished.contains(index));
+        finished.for_each(|(_, registered)| self.restore_account(registered));
         self.void_unfinished(unfinished, now).await;
         self.settled.store(self.log.size(), Ordering::Release);
         Ok(())
@@ -91,6 +126,7 @@ impl Authority {
         }
     }
 
+    /// Takes in a certificate that is not void.
     fn restore_issued(&self, logged: Logged, now: Timestamp) -> Result<(), AuthorityError> {
         let is_over = logged.issuance().not_after < now;
         if !is_over && !logged.issuance().profile.is_ca() {
@@ -103,7 +139,7 @@ impl Authority {
         }
     }
 
-    /// Nothing but the inventory needs it.
+    /// Takes a certificate into the inventory alone.
     fn restore_listed(&self, logged: Logged) -> Result<(), AuthorityError> {
         match self.log.signed_before(logged)? {
             Ok(signed) => self.inventory().issued(&signed),
@@ -112,6 +148,7 @@ impl Authority {
         Ok(())
     }
 
+    /// Takes in a certificate that a node or an operator was given, and that has not ended.
     fn restore_published(&self, logged: Logged) -> Result<(), AuthorityError> {
         if logged.issuance().node.is_empty() {
             self.restore_manual(logged.issuance())?;
@@ -133,7 +170,7 @@ impl Authority {
         Ok(())
     }
 
-    /// Its key stays taken; it is seen where somebody still holds the right to it.
+    /// Publishes a certificate where the right to it still stands. Its key stays taken in any case.
     fn publish_again(&self, signed: &Signed) -> Result<(), AuthorityError> {
         let above = self.above(signed)?;
         let issuance = signed.issuance();
@@ -141,17 +178,12 @@ impl Authority {
         let entitlement = EntitlementId::parse(&issuance.entitlement).ok_or_else(damaged_entry)?;
         let mut state = self.write();
         state.keys.issued(issuance);
-        state.nodes.credited(&node, issuance.not_after);
-        if entitlement == EntitlementId::node() {
-            state
-                .nodes
-                .certified(&node, NodeKey::new(issuance.serial, issuance.spki_sha256));
-        }
+        state.certified(&node, &entitlement, issuance);
         let holder = state.holder(&node, &entitlement);
         let holder = holder.filter(|(_, since)| *since <= issuance.issued_at);
-        // Its right had ended, so it may be void, though the log never took that, or says more than
-        // the state of a backup allows: nobody is shown it. Somebody may have it all the same, so it
-        // stays in the inventory.
+        // An outdated certificate is shown to nobody: it says more than the state of a backup
+        // allows, or its right had ended, so that it may be void though the log never took that
+        // entry. Somebody may have it all the same, so it stays in the inventory.
         let is_outdated = state.is_outdated(&node, issuance);
         if state.nodes.is_ended(&node, issuance.serial.index()) {
             let end = issuance.not_after;
@@ -163,6 +195,7 @@ impl Authority {
         Ok(())
     }
 
+    /// Takes the owner and the labels of a registration into the inventory.
     fn restore_account(&self, registered: &Registered) {
         match serde_json::from_str(&registered.registration) {
             Ok(registration) => self.inventory().registered(&registration),

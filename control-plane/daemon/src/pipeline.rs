@@ -22,6 +22,9 @@
 //! # }
 //! ```
 //!
+//! In production `Authority::issue` is that flow, in `control-plane/authority/src/issuing.rs`: these
+//! steps in this order, and beside them the claim to the key and the right that is judged again.
+//!
 //! That nothing else compiles is shown in `pipeline/does_not_compile.rs`: each example there is
 //! this one with a single line changed.
 

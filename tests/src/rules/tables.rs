@@ -501,6 +501,11 @@ const GIVEN: &[(&str, Places)] = &[
                 "control-plane/authority/src/unfinished.rs",
                 "Unfinished.noted",
             ),
+            ("control-plane/authority/src/restoring.rs", "Reading.voided"),
+            (
+                "control-plane/authority/src/restoring.rs",
+                "Reading.accounts",
+            ),
         ],
     ),
     (

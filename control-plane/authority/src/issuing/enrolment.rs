@@ -122,17 +122,29 @@ impl Applicant for Enrolment<'_> {
     }
 
     fn record(&self, state: &mut State, issuance: &Issuance, svid: &Self::Given) {
-        if svid.entitlement == EntitlementId::node() {
-            let key = NodeKey::new(issuance.serial, issuance.spki_sha256);
-            state.nodes.certified(&svid.node, key);
-        }
-        state.nodes.credited(&svid.node, svid.lifetime.not_after);
+        state.certified(self.node.id(), self.entitlement, issuance);
         state.published.offer(svid.clone());
     }
 
     fn tell(&self, authority: &Authority, svid: &Self::Given) {
         let event = Event::Svid(svid.node.clone(), svid.entitlement.clone());
         authority.announce(Seq::default(), [event]);
+    }
+}
+
+impl State {
+    /// Records that a node holds a certificate, which was issued now or found in the log.
+    pub(crate) fn certified(
+        &mut self,
+        node: &SpiffeId,
+        entitlement: &EntitlementId,
+        issuance: &Issuance,
+    ) {
+        if *entitlement == EntitlementId::node() {
+            let key = NodeKey::new(issuance.serial, issuance.spki_sha256);
+            self.nodes.certified(node, key);
+        }
+        self.nodes.credited(node, issuance.not_after);
     }
 }
 
