@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_admission::{Caller, Class, Counts, Gate, Gates, Limits, MAX_WAIT, Rate};
-use countersign_attest::nodes::{Nodes, StoredNode};
-use countersign_attest::{AttestedNode, Attestor};
+use countersign_attest::AttestedNode;
+use countersign_attest::attestor::{Known, SessionFacts, Verdict, of_evidence};
+use countersign_attest::join_token::{KnownToken, Token, TokenHash, Tokens};
+use countersign_attest::nodes::Nodes;
 use countersign_ca::entries;
 use countersign_issue::issuance::Issuance;
 use countersign_issue::key::refused::RefusedKeys;
@@ -19,12 +21,44 @@ use countersign_model::{
     Criticality, EntitlementId, Lifetime, Registration, RegistrationKey, RenewalWindow, Selector,
     SelectorSet, Seq, Serial, SpiffeId,
 };
+use countersign_proto::mesh::JoinTokenEvidence;
+use countersign_proto::mesh::attest_node_request::Evidence;
 use countersign_registry::{Defaults, Kept, Policy, Registry, authorize};
 use futures_util::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 
 const TTL: Duration = Duration::from_secs(3_600);
 const LOG_ID: u32 = 1 << 20;
+
+/// A node that attested with a join token.
+fn attested(id: &SpiffeId, now: Timestamp) -> AttestedNode {
+    let token = Token {
+        node: id.clone(),
+        expires_at: now,
+        used_at: None,
+        used_by: None,
+        is_revoked: false,
+    };
+    let text = "0123456789abcdef".to_owned();
+    let hash = TokenHash::of(&text).expect("it has the shape of a token");
+    let mut tokens = Tokens::default();
+    tokens.insert(hash, KnownToken { token, seq: Seq(1) });
+    let evidence = Evidence::JoinToken(JoinTokenEvidence { token: text });
+    let facts = SessionFacts {
+        spki_sha256: [0; 32],
+        exporter: [0; 32],
+        now,
+    };
+    let attestor = of_evidence(&evidence, Known { tokens: &tokens });
+    let Ok(Verdict::Attests(verdict)) = attestor.judge(&facts) else {
+        panic!("the token is good")
+    };
+    let mut nodes = Nodes::default();
+    let stored = verdict.stored(None, 0, now);
+    nodes.written(id, stored, Seq(2));
+    let node = nodes.of_lineage(id, Seq(2));
+    node.expect("it is the newest attestation")
+}
 
 /// One registration, one node, one key, and what is known of the CA that would sign.
 pub struct Steps {
@@ -54,16 +88,8 @@ impl Steps {
         let selectors = SelectorSet::new([Selector::UnixUid(1_000)]).expect("it is not empty");
         let key = RegistrationKey::on_node(id("/web"), node.clone(), selectors);
         let entitlement = key.entitlement_id();
-        let mut nodes = Nodes::default();
-        let stored = StoredNode {
-            attested_at: now,
-            attestor: Attestor::JoinToken,
-            lineage_from: 0,
-            evicted: None,
-            ended_below: 0,
-        };
         let caller = Caller::Node(node.clone());
-        let node = nodes.written(&node, stored, Seq(1));
+        let node = attested(&node, now);
         let mut steps = Self {
             registry: registry(key, now),
             node,

@@ -1,46 +1,29 @@
 //! Attestation: evidence that the control plane itself has verified.
 //!
-//! [`AttestedNode`] and [`ProvenKey`] can be made here alone. A workload's SVID attests nothing:
-//! only a current key of a node's own SVID, or a join token, does.
+//! An [`Attestor`] turns evidence into a [`Verdict`](attestor::Verdict); what comes of that is an
+//! [`AttestedNode`], once it is committed. Both, and [`ProvenKey`], can be made here alone. A
+//! workload's SVID attests nothing: only a current key of a node's own SVID does, or evidence that
+//! an attestor takes.
 
+pub mod attestor;
 pub mod bans;
-pub mod join_token;
 pub mod key_proof;
+mod method;
 pub mod nodes;
 mod steady;
 
 use countersign_model::{Seq, SpiffeId};
-use serde::{Deserialize, Serialize};
 
+pub use attestor::{Attestor, join_token, node_svid};
 pub use key_proof::ProvenKey;
+pub use method::Method;
 
-/// A way in which nodes attest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Attestor {
-    /// A one-time join token.
-    #[default]
-    JoinToken,
-}
-
-impl Attestor {
-    /// Every way.
-    pub const ALL: [Self; 1] = [Self::JoinToken];
-
-    /// Its name in the configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::JoinToken => "join_token",
-        }
-    }
-}
-
-/// A node whose evidence was verified: by a token just now, or by its own node SVID in the
-/// handshake of this connection. Made by `attest` alone.
+/// A node whose evidence was verified: just now, or by its own node SVID in the handshake of this
+/// connection. Made by `attest` alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttestedNode {
     id: SpiffeId,
-    attestor: Attestor,
+    method: Method,
     /// Its attestation, by the commit that wrote it.
     lineage: Seq,
 }
@@ -52,14 +35,14 @@ impl AttestedNode {
     }
 
     /// How it attested.
-    pub fn attestor(&self) -> Attestor {
-        self.attestor
+    pub fn method(&self) -> Method {
+        self.method
     }
 
-    fn new(id: SpiffeId, attestor: Attestor, lineage: Seq) -> Self {
+    fn new(id: SpiffeId, method: Method, lineage: Seq) -> Self {
         Self {
             id,
-            attestor,
+            method,
             lineage,
         }
     }

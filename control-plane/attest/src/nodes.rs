@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::steady::Steady;
-use super::{AttestedNode, Attestor};
+use super::{AttestedNode, Method};
 
 /// Most nodes that are known: 8,700 new ones a day, for each is remembered for `REMEMBERED`. Each
 /// takes a join token of the operator's, and a third of a kilobyte.
@@ -26,36 +26,42 @@ const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// How many of a node's newest keys are recognised.
 const KEYS: usize = 2;
 
-/// What is stored of a node.
+/// What is stored of a node. It is read from the store, or made of the verdict of an attestor
+/// ([`Attestation::stored`](crate::attestor::Attestation::stored)).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredNode {
     /// When it attested last.
-    pub attested_at: Timestamp,
-    /// How; a join token where an older record does not say.
-    #[serde(default)]
-    pub attestor: Attestor,
+    attested_at: Timestamp,
+    /// How; by a join token where an older record does not say.
+    #[serde(default, rename = "attestor")]
+    method: Method,
     /// Node keys certified at earlier log indexes belong to an earlier lineage.
-    pub lineage_from: u64,
+    lineage_from: u64,
     /// Since when the lineage is ended by hand, and why.
     #[serde(default)]
-    pub evicted: Option<(Timestamp, String)>,
+    evicted: Option<(Timestamp, String)>,
     /// What was certified for the node at earlier log indexes ended with an eviction.
     #[serde(default)]
-    pub ended_below: u64,
+    ended_below: u64,
 }
 
 impl StoredNode {
-    /// A node that attests now, as the log has so many entries. What an eviction ended stays so:
-    /// all that was certified before, and not only before the eviction's entry, for an enrolment may
-    /// have been under way.
-    pub fn attesting(before: Option<&Self>, log_size: u64, now: Timestamp) -> Self {
+    /// A node that attests now, as the log has so many entries; `before` is what is stored of it
+    /// so far. What an eviction ended stays so: all that was certified before, and not only before
+    /// the eviction's entry, for an enrolment may have been under way.
+    pub(crate) fn attesting(
+        method: Method,
+        before: Option<&Self>,
+        log_size: u64,
+        now: Timestamp,
+    ) -> Self {
         let ended_below = before.map_or(0, |before| match before.evicted {
             Some(_) => log_size,
             None => before.ended_below,
         });
         Self {
             attested_at: now,
-            attestor: Attestor::JoinToken,
+            method,
             lineage_from: log_size,
             evicted: None,
             ended_below,
@@ -70,6 +76,11 @@ impl StoredNode {
             ended_below: index + 1,
             ..self.clone()
         }
+    }
+
+    /// Whether the lineage was ended by hand.
+    pub fn is_evicted(&self) -> bool {
+        self.evicted.is_some()
     }
 
     /// Whether what was certified for the node at a log index ended with an eviction.
@@ -133,7 +144,7 @@ struct Node {
 
 impl Node {
     fn as_attested(&self, id: &SpiffeId) -> AttestedNode {
-        AttestedNode::new(id.clone(), self.stored.attestor, self.lineage)
+        AttestedNode::new(id.clone(), self.stored.method, self.lineage)
     }
 }
 
@@ -146,9 +157,8 @@ pub struct Nodes {
 
 impl Nodes {
     /// A node attested or was evicted, by this commit: keys of an earlier lineage go. What is older
-    /// than what is known changes nothing, and its proof is not current.
-    pub fn written(&mut self, id: &SpiffeId, stored: StoredNode, lineage: Seq) -> AttestedNode {
-        let proof = AttestedNode::new(id.clone(), stored.attestor, lineage);
+    /// than what is known changes nothing.
+    pub fn written(&mut self, id: &SpiffeId, stored: StoredNode, lineage: Seq) {
         let end = stored.changed_at();
         let node = self.known.entry(id.clone()).or_insert_with(|| Node {
             stored: stored.clone(),
@@ -161,10 +171,9 @@ impl Nodes {
             node.stored = stored;
             node.lineage = lineage;
         }
-        proof
     }
 
-    /// The proof of an attestation again, while it is the newest of its node.
+    /// The proof of the attestation that this commit made durable, while it is the newest of its node.
     pub fn of_lineage(&self, id: &SpiffeId, lineage: Seq) -> Option<AttestedNode> {
         let node = self.known.get(id).filter(|node| node.lineage == lineage)?;
         Some(node.as_attested(id))
@@ -198,7 +207,7 @@ impl Nodes {
     }
 
     /// The node that a handshake has shown, where this is one of its current keys.
-    pub fn recognise(&self, id: &SpiffeId, spki_sha256: &[u8; 32]) -> Option<AttestedNode> {
+    pub(crate) fn recognise(&self, id: &SpiffeId, spki_sha256: &[u8; 32]) -> Option<AttestedNode> {
         // The text that is kept here: what is issued to the node shares it.
         let (id, node) = self.known.get_key_value(id)?;
         let known = node.keys.iter().any(|key| key.spki_sha256 == *spki_sha256);
@@ -332,17 +341,27 @@ impl Nodes {
 mod tests {
     use super::*;
 
+    /// As a store that was written by an older version has it.
     fn stored(lineage_from: u64) -> StoredNode {
-        StoredNode::attesting(None, lineage_from, Timestamp::UNIX_EPOCH)
+        let bytes =
+            format!(r#"{{"attested_at":"1970-01-01T00:00:00Z","lineage_from":{lineage_from}}}"#);
+        serde_json::from_str(&bytes).unwrap()
+    }
+
+    fn verdict() -> crate::attestor::Attestation {
+        crate::attestor::join_token::tests::verdict(id(0))
+    }
+
+    fn id(n: usize) -> SpiffeId {
+        SpiffeId::new(&format!("spiffe://example.org/node/{n}")).unwrap()
     }
 
     #[test]
     fn nodes_are_bounded_and_forgotten() {
-        let mut nodes = Nodes::default();
-        let id = |n: usize| SpiffeId::new(&format!("spiffe://example.org/node/{n}")).unwrap();
+        let (mut nodes, stored) = (Nodes::default(), stored(0));
         for n in 0..MAX_NODES {
             assert!(nodes.has_room_for(&id(n)));
-            nodes.written(&id(n), stored(0), Seq(n as u64));
+            nodes.written(&id(n), stored.clone(), Seq(n as u64));
         }
         assert!(!nodes.has_room_for(&id(MAX_NODES)) && nodes.has_room_for(&id(7)));
         let (kept, end) = (id(3), Timestamp::UNIX_EPOCH + REMEMBERED);
@@ -350,7 +369,7 @@ mod tests {
         assert_eq!(nodes.forgettable(end).count(), 0);
         let over: Vec<_> = nodes.forgettable(end + Duration::from_secs(1)).collect();
         // It attested anew while what is over was being removed from the store.
-        nodes.written(&id(5), stored(0), Seq(u64::MAX));
+        nodes.written(&id(5), stored, Seq(u64::MAX));
         for (id, seq) in over {
             nodes.forget(&id, Seq(seq.0 + 1));
         }
@@ -369,9 +388,9 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let evicted = stored(3).evicted(7, "key copied", now);
         assert!(evicted.has_ended(6) && evicted.has_ended(8));
-        let back = StoredNode::attesting(Some(&evicted), 10, now);
+        let back = verdict().stored(Some(&evicted), 10, now);
         assert!(back.has_ended(9) && !back.has_ended(10));
-        let again = StoredNode::attesting(Some(&back), 20, now);
+        let again = verdict().stored(Some(&back), 20, now);
         assert!(!again.has_ended(10), "no eviction ended it");
     }
 
@@ -380,8 +399,10 @@ mod tests {
         let id = SpiffeId::new("spiffe://example.org/node/a").unwrap();
         let mut nodes = Nodes::default();
         // As seen by memory: the earlier commit after the later one, at the same log index.
-        let later = nodes.written(&id, stored(7), Seq(11));
-        let earlier = nodes.written(&id, stored(7), Seq(10));
+        nodes.written(&id, stored(7), Seq(11));
+        nodes.written(&id, stored(7), Seq(10));
+        let of = |lineage| AttestedNode::new(id.clone(), Method::JoinToken, Seq(lineage));
+        let (later, earlier) = (of(11), of(10));
         assert!(nodes.is_current(&later) && !nodes.is_current(&earlier));
         assert_eq!(nodes.of_lineage(&id, Seq(11)), Some(later));
         assert_eq!(nodes.of_lineage(&id, Seq(10)), None);

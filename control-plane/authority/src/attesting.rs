@@ -1,63 +1,85 @@
-//! The attestation of nodes: a token is burnt for a proven key, and begins a lineage.
+//! What follows from the verdict of an attestor, whichever it is: the evidence is used up for a proven
+//! key, and begins a lineage.
 //!
-//! Whatever can be judged is judged before the token is burnt. What happens after it may fail, and
-//! the answer may be lost: so the same token with the same key is a repeat, as long as the lineage
-//! that it began is the node's and nothing but that key is known of it.
+//! Whatever can be judged is judged before the evidence is used up. What happens after it may fail,
+//! and the answer may be lost: so the same evidence with the same key is a repeat, as long as the
+//! lineage that it began is the node's and nothing but that key is known of it.
 
-use countersign_attest::join_token::{self, KnownToken, TokenHash};
-use countersign_attest::nodes::{MAX_NODES, StoredNode};
+use countersign_attest::attestor::{
+    Attestation, Attestor, Repetition, SessionFacts, Verdict, of_evidence,
+};
+use countersign_attest::node_svid::NodeSvid;
+use countersign_attest::nodes::MAX_NODES;
 use countersign_inventory::LineageId;
 use countersign_issue::key::PublicKey;
 use countersign_issue::profile::Profile;
 use countersign_model::{EntitlementId, SpiffeId};
+use countersign_proto::mesh::attest_node_request::Evidence;
 use countersign_refusal::Denied;
 use countersign_store::{Kind, Precondition, StoreError};
 use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
 use super::state::Change;
 use super::{AttestedNode, Authority, AuthorityError, ProvenKey};
 use crate::series::Alarm;
 
 impl Authority {
-    /// Whether a join token may be good for a key that is not proven yet: cheap, so that a guess
-    /// costs two hashes and no signature. Nothing is burnt.
+    /// Whether evidence may be good for a key that is not proven yet: cheap, so that a guess costs
+    /// two hashes and no signature. Nothing is used up.
     ///
     /// # Errors
-    /// Unknown or expired token; one that was used by another key.
-    pub fn check_join_token(
-        &self,
-        token: &str,
-        spki: &[u8],
-        now: Timestamp,
-    ) -> Result<(), AuthorityError> {
-        let hash = TokenHash::of(token).ok_or_else(join_token::unknown)?;
-        let known = self.known_token(&hash)?;
-        Ok(known.token.check(&Sha256::digest(spki).into(), now)?)
+    /// What its attestor refuses at once, such as an unknown token.
+    pub fn screen(&self, evidence: &Evidence, facts: &SessionFacts) -> Result<(), AuthorityError> {
+        let state = self.read();
+        Ok(of_evidence(evidence, state.known()).screen(facts)?)
     }
 
-    /// Burns a join token for a node key, which begins a new lineage of the node that the token is
-    /// for. The same token with the same key again is a repeat, and gives the same lineage.
+    /// Attests the node that evidence is for, which begins a new lineage of it under this key. The
+    /// same evidence with the same key again is a repeat, and gives the same lineage.
     ///
-    /// A node whose holder is connected is not attested a second time. The token stays good then:
+    /// A node whose holder is connected is not attested a second time. The evidence stays good then:
     /// a sidecar that lost its state may still be counted as connected for as long as its old
     /// stream takes to die, and must be able to try again.
     ///
     /// # Errors
-    /// Unknown, revoked or expired token; one that was used by another key, or before the newest
-    /// attestation of its node; a banned node; a key that will not be certified; a connected holder (an alarm).
-    pub async fn attest_join_token(
+    /// What its attestor refuses; evidence that began another lineage than the newest of its node; a
+    /// banned node; a key that will not be certified; a connected holder (an alarm).
+    pub async fn attest(
         &self,
-        token: &str,
+        evidence: Evidence,
         key: &ProvenKey,
-        now: Timestamp,
+        facts: SessionFacts,
     ) -> Result<AttestedNode, AuthorityError> {
-        let hash = TokenHash::of(token).ok_or_else(join_token::unknown)?;
+        let node = self.claimed(&evidence)?;
         self.may_be_certified(key.spki())?;
-        let spki_sha256 = key.spki_sha256();
-        self.to_the_end(async move |this| this.attest(hash, spki_sha256, now).await)
+        let facts = SessionFacts {
+            spki_sha256: key.spki_sha256(),
+            ..facts
+        };
+        self.to_the_end(async move |this| this.attest_alone(node, evidence, facts).await)
             .await
+    }
+
+    /// The node that a handshake has shown by one of its current keys, which is unexpired. Anything
+    /// else, such as a workload's SVID, recognises nobody.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn recognise_by_svid(
+        &self,
+        id: &SpiffeId,
+        not_after: Timestamp,
+        facts: &SessionFacts,
+    ) -> Result<AttestedNode, Denied> {
+        let state = self.read();
+        let verdict = NodeSvid::new(id, not_after, &state.nodes).judge(facts);
+        verdict?.recognised()
+    }
+
+    fn claimed(&self, evidence: &Evidence) -> Result<SpiffeId, Denied> {
+        let state = self.read();
+        of_evidence(evidence, state.known()).node()
     }
 
     /// The rules about keys, before anything is given up for one that breaks them.
@@ -66,50 +88,68 @@ impl Authority {
         Ok(self.refused_keys.keys().check(&key)?)
     }
 
-    async fn attest(
+    /// Attestations of one node happen one at a time. No enrolment of its own identity is under way
+    /// either: what the old holder gets has a lower index, or is refused because this attestation
+    /// came between.
+    async fn attest_alone(
         &self,
-        hash: TokenHash,
-        spki_sha256: [u8; 32],
-        now: Timestamp,
+        node: SpiffeId,
+        evidence: Evidence,
+        facts: SessionFacts,
     ) -> Result<AttestedNode, AuthorityError> {
-        let node = self.known_token(&hash)?.token.node;
-        // Attestations of one node happen one at a time. No enrolment of its own identity is under
-        // way either: what the old holder gets has a lower index, or is refused because this
-        // attestation came between.
         let own = EntitlementId::node();
         let _none_enrols = self.enrolling.lock(Some(&node), &own).await;
-        let known = self.known_token(&hash)?;
         self.read().bans.check(&node)?;
-        known.token.check(&spki_sha256, now)?;
-        if known.token.used_at.is_some() {
-            return Ok(self.repeated(&known, &spki_sha256, now)?);
+        match self.verdict_on(&node, &evidence, &facts)? {
+            Verdict::Recognised(node) => Ok(node),
+            Verdict::Repeats(repetition) => Ok(self.repeated(&repetition, &facts)?),
+            Verdict::Attests(attestation) => {
+                self.is_away(&node)?;
+                self.has_room_for(&node, &facts.spki_sha256, facts.now)?;
+                self.begin_lineage(attestation, facts.now).await
+            }
         }
-        self.is_away(&node)?;
-        self.has_room_for(&node, &spki_sha256, now)?;
-        self.burn(hash, known, &spki_sha256, now).await
     }
 
-    /// The lineage that a token began, for whoever lost the answer. It must be the newest of its
+    /// The verdict, on the node that the lock is held for.
+    fn verdict_on(
+        &self,
+        node: &SpiffeId,
+        evidence: &Evidence,
+        facts: &SessionFacts,
+    ) -> Result<Verdict, Denied> {
+        let state = self.read();
+        let verdict = of_evidence(evidence, state.known()).judge(facts)?;
+        if verdict.node() == node {
+            return Ok(verdict);
+        }
+        Err(Denied {
+            code: "other_node",
+            message: format!("the evidence is for {}, and was for {node}", verdict.node()),
+            remedy: "attest again",
+        })
+    }
+
+    /// The lineage that evidence began, for whoever lost the answer. It must be the newest of its
     /// node, and no other key may be known in it: a holder who had another one certified has got
-    /// the answer. It can be asked for until the token would have ended, and as long as the key's
+    /// the answer. It can be asked for until the evidence would have ended, and as long as the key's
     /// certificate is valid.
     fn repeated(
         &self,
-        known: &KnownToken,
-        spki_sha256: &[u8; 32],
-        now: Timestamp,
+        repetition: &Repetition,
+        facts: &SessionFacts,
     ) -> Result<AttestedNode, Denied> {
-        let token = &known.token;
-        let newest = self.newest_node_key(&token.node);
+        let (id, spki_sha256) = (repetition.node(), &facts.spki_sha256);
+        let newest = self.newest_node_key(id);
         let state = self.read();
-        let is_in_time = !token.is_over(now) || state.keys.certified_at(spki_sha256, now).is_some();
-        let lineage = state.nodes.of_lineage(&token.node, known.seq);
+        let is_certified = || state.keys.certified_at(spki_sha256, facts.now).is_some();
+        let is_in_time = facts.now <= repetition.until() || is_certified();
+        let lineage = state.nodes.of_lineage(id, repetition.lineage());
         let lineage = lineage.filter(|_| is_in_time);
-        let other = newest.filter(|(index, key)| {
-            key != spki_sha256 && !state.nodes.is_earlier(&token.node, *index)
-        });
+        let other =
+            newest.filter(|(index, key)| key != spki_sha256 && !state.nodes.is_earlier(id, *index));
         let node = lineage.filter(|_| other.is_none());
-        let node = node.ok_or_else(|| token.used())?;
+        let node = node.ok_or_else(|| repetition.used().clone())?;
         let principal = Principal::identity(node.id().as_str());
         peer_line!(INFO, principal, node = %node.id(), "attestation repeated: its answer was lost");
         Ok(node)
@@ -139,7 +179,7 @@ impl Authority {
         })
     }
 
-    /// A token is not burnt for a certificate that cannot be made.
+    /// Evidence is not used up for a certificate that cannot be made.
     fn has_room_for(
         &self,
         node: &SpiffeId,
@@ -165,28 +205,34 @@ impl Authority {
         Ok(())
     }
 
-    /// The token is used and the node attested in one commit, which only one caller can win.
-    async fn burn(
+    /// The evidence is used up and the lineage begins in one commit, which only one caller can win.
+    async fn begin_lineage(
         &self,
-        hash: TokenHash,
-        known: KnownToken,
-        spki_sha256: &[u8; 32],
+        attestation: Attestation,
         now: Timestamp,
     ) -> Result<AttestedNode, AuthorityError> {
-        let node = known.token.node.clone();
-        let token = known.token.burnt(spki_sha256, now);
-        let before = self.read().nodes.stored(&node).cloned();
-        let stored = StoredNode::attesting(before.as_ref(), self.log.size(), now);
-        let unused = Precondition::Unchanged(Kind::Token, hash.as_str().to_owned(), known.seq);
-        let changes = vec![
-            Change::Token(hash, Some(token.clone())),
-            Change::Node(node.clone(), Some(stored)),
-        ];
-        let seq = match self.change_unlogged(changes, vec![unused]).await {
-            Err(StoreError::Conflict) => return Err(token.used().into()),
-            other => other?,
+        let node = attestation.node();
+        let before = self.read().nodes.stored(node).cloned();
+        let stored = attestation.stored(before.as_ref(), self.log.size(), now);
+        let mut changes = vec![Change::Node(node.clone(), Some(stored))];
+        let mut unused = Vec::new();
+        if let Some(spent) = attestation.spent() {
+            let (hash, since) = (spent.hash(), spent.unchanged_since());
+            changes.push(Change::Token(hash.clone(), Some(spent.token().clone())));
+            unused.push(Precondition::Unchanged(
+                Kind::Token,
+                hash.as_str().to_owned(),
+                since,
+            ));
+        }
+        let seq = match (
+            self.change_unlogged(changes, unused).await,
+            attestation.spent(),
+        ) {
+            (Err(StoreError::Conflict), Some(spent)) => return Err(spent.used().clone().into()),
+            (other, _) => other?,
         };
-        let attested = self.read().nodes.of_lineage(&node, seq);
+        let attested = self.read().nodes.of_lineage(node, seq);
         attested.ok_or_else(|| {
             AuthorityError::Unavailable(format!("{node} was put out as it attested"))
         })

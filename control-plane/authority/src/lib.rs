@@ -249,12 +249,6 @@ impl Authority {
         self.listed().issued_total()
     }
 
-    /// A node recognised by its own, unexpired node SVID: `None` for anything else, such as a
-    /// workload's SVID.
-    pub fn recognise(&self, id: &SpiffeId, spki_sha256: &[u8; 32]) -> Option<AttestedNode> {
-        self.read().nodes.recognise(id, spki_sha256)
-    }
-
     /// Whether one more certificate of a node's own identity can be remembered, as things stand:
     /// before anything is given up for it.
     ///

@@ -1,13 +1,14 @@
 //! What the authority knows, in memory: every part is rebuilt from the store and the log at start.
 
 mod change;
-mod tokens;
 mod waivers;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use countersign_attest::attestor::Known;
 use countersign_attest::bans::Bans;
+use countersign_attest::join_token::Tokens;
 use countersign_attest::nodes::Nodes;
 use countersign_issue::issuance::Issuance;
 use countersign_model::tables::{FirstEnd, give_back};
@@ -20,7 +21,6 @@ use super::issuing::ManualRecords;
 use super::key_uses::Keys;
 use super::published::Holder;
 pub(super) use change::Change;
-use tokens::Tokens;
 pub use waivers::Waiver;
 use waivers::Waivers;
 
@@ -48,6 +48,13 @@ impl State {
             manual: ManualRecords::default(),
             bans: Bans::default(),
             waivers: Waivers::default(),
+        }
+    }
+
+    /// What attestors judge by.
+    pub(super) fn known(&self) -> Known<'_> {
+        Known {
+            tokens: &self.tokens,
         }
     }
 

@@ -35,15 +35,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
+use countersign_attest::attestor::SessionFacts;
 use countersign_fleet::{Event, News};
 use countersign_model::entropy::{Entropy, NoEntropy};
 use countersign_model::{
     Criticality, EntitlementId, Registration, RegistrationKey, RenewalWindow, Selector,
     SelectorSet, SpiffeId, TrustDomain,
 };
+use countersign_proto::mesh::JoinTokenEvidence;
+use countersign_proto::mesh::attest_node_request::Evidence;
 use countersign_verify::proof;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SigningKey};
+use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 pub(crate) use backup::Bytes;
@@ -236,6 +240,48 @@ impl Plane {
             .enrol(node, entitlement, &key, start())
             .await
             .unwrap()
+    }
+}
+
+/// What a session says whose node key this is.
+fn facts(spki_sha256: [u8; 32], now: Timestamp) -> SessionFacts {
+    SessionFacts {
+        spki_sha256,
+        exporter: EXPORTER,
+        now,
+    }
+}
+
+fn join_token(token: &str) -> Evidence {
+    let token = token.to_owned();
+    Evidence::JoinToken(JoinTokenEvidence { token })
+}
+
+/// With a join token as evidence, and with what a handshake has shown while it is unexpired.
+impl Authority {
+    fn check_join_token(
+        &self,
+        token: &str,
+        spki: &[u8],
+        now: Timestamp,
+    ) -> Result<(), AuthorityError> {
+        let facts = facts(Sha256::digest(spki).into(), now);
+        self.screen(&join_token(token), &facts)
+    }
+
+    pub(crate) async fn attest_join_token(
+        &self,
+        token: &str,
+        key: &ProvenKey,
+        now: Timestamp,
+    ) -> Result<AttestedNode, AuthorityError> {
+        let facts = facts(key.spki_sha256(), now);
+        self.attest(join_token(token), key, facts).await
+    }
+
+    fn recognise(&self, id: &SpiffeId, spki_sha256: &[u8; 32]) -> Option<AttestedNode> {
+        let facts = facts(*spki_sha256, start());
+        self.recognise_by_svid(id, start(), &facts).ok()
     }
 }
 

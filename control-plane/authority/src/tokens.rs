@@ -1,8 +1,8 @@
-//! Making join tokens, and knowing them again.
+//! Making join tokens.
 
 use std::time::Duration;
 
-use countersign_attest::join_token::{self, KnownToken, Token, TokenHash};
+use countersign_attest::join_token::{self, Token, TokenHash};
 use countersign_model::SpiffeId;
 use countersign_refusal::Denied;
 use countersign_registry::rules;
@@ -27,11 +27,6 @@ impl Authority {
         let node = node.clone();
         self.to_the_end(async move |this| this.create_token_now(&node, ttl, now).await)
             .await
-    }
-
-    pub(super) fn known_token(&self, hash: &TokenHash) -> Result<KnownToken, Denied> {
-        let known = self.read().tokens.get(hash).cloned();
-        known.ok_or_else(join_token::unknown)
     }
 
     async fn create_token_now(

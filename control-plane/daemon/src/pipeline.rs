@@ -25,10 +25,27 @@
 //! In production `Authority::issue` is that flow, in `control-plane/authority/src/issuing.rs`: these
 //! steps in this order, and beside them the claim to the key and the right that is judged again.
 //!
+//! A node comes to be [`Attested`] by the verdict of an attestor, once that is committed:
+//!
+//! ```
+//! # use countersign_control_plane::pipeline::*;
+//! # fn attested(
+//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, log_size: u64, seq: Seq,
+//! # ) -> Result<Option<Attested>, Denied> {
+//! let Verdict::Attests(attestation) = attestor.judge(facts)? else { return Ok(None) };
+//! let stored = attestation.stored(None, log_size, facts.now);
+//! nodes.written(attestation.node(), stored, seq);
+//! let node = nodes.of_lineage(attestation.node(), seq);
+//! # Ok(node)
+//! # }
+//! ```
+//!
 //! That nothing else compiles is shown in `pipeline/does_not_compile.rs`: each example there is
-//! this one with a single line changed.
+//! one of these with a single line changed.
 
-pub use countersign_attest::{AttestedNode as Attested, ProvenKey};
+pub use countersign_attest::attestor::{Attestation, SessionFacts, Verdict};
+pub use countersign_attest::nodes::{Nodes, StoredNode};
+pub use countersign_attest::{AttestedNode as Attested, Attestor, Method, ProvenKey};
 pub use countersign_ca::key::{CaKey, KeyError};
 pub use countersign_ca::log::{Log, Logged, NotLogged};
 pub use countersign_ca::sign::{Signed, sign};
@@ -37,7 +54,8 @@ pub use countersign_issue::key::PublicKey;
 pub use countersign_issue::key::refused::RefusedKeys;
 pub use countersign_issue::profile::{Issuer, ProfileTimes, Subject};
 pub use countersign_issue::{Linted, PrepareError, prepare};
-pub use countersign_model::EntitlementId;
+pub use countersign_model::{EntitlementId, Seq, SpiffeId};
+pub use countersign_refusal::Denied;
 pub use countersign_registry::{Authorized, Registry, authorize};
 pub use jiff::Timestamp;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign_attest::{AttestedNode, Attestor};
+use countersign_attest::{AttestedNode, Method};
 use countersign_model::{EntitlementId, Registration, SpiffeId};
 use countersign_refusal::Denied;
 use jiff::Timestamp;
@@ -114,7 +114,7 @@ pub fn authorize(
             message: "this node has no such entitlement".to_owned(),
             remedy: "register the identity for this node",
         })?;
-    let ttl = registry.judge(&kept.registration, Some(node.attestor()), now)?;
+    let ttl = registry.judge(&kept.registration, Some(node.method()), now)?;
     // The registry's own text: what is made of it shares that.
     Ok(Authorized::registered(kept, id.clone(), ttl))
 }
@@ -141,7 +141,7 @@ impl Registry {
     pub fn judge(
         &self,
         registration: &Registration,
-        attestor: Option<Attestor>,
+        attestor: Option<Method>,
         now: Timestamp,
     ) -> Result<Duration, Denied> {
         let ttl = registration.x509_ttl.unwrap_or(self.defaults.ttl);

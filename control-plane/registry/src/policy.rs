@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use countersign_attest::Attestor;
+use countersign_attest::Method;
 pub use pattern::{DnsPattern, PathPattern};
 
 /// Most rules of a policy.
@@ -67,7 +67,7 @@ pub enum Scope {
         /// Patterns over the path of the node ID; any where empty.
         nodes: Vec<PathPattern>,
         /// The way; any where absent.
-        attestor: Option<Attestor>,
+        attestor: Option<Method>,
     },
     /// Whoever signs by hand.
     Manual,
@@ -130,7 +130,7 @@ impl Policy {
     pub fn judge(
         &self,
         registration: &Registration,
-        attestor: Option<Attestor>,
+        attestor: Option<Method>,
         ttl: Duration,
         now: Timestamp,
     ) -> Result<(), Denied> {
@@ -146,13 +146,13 @@ impl Policy {
             return judge(attestor);
         }
         // Where no way will do, the first one's refusal speaks for all.
-        let [first, others @ ..] = &Attestor::ALL;
+        let [first, others @ ..] = &Method::ALL;
         others.iter().fold(judge(*first), |so_far, way| {
             so_far.or_else(|refusal| judge(*way).map_err(|_| refusal))
         })
     }
 
-    fn covering(&self, registration: &Registration, attestor: Attestor) -> Option<&Rule> {
+    fn covering(&self, registration: &Registration, attestor: Method) -> Option<&Rule> {
         self.rules
             .iter()
             .find(|rule| rule.covers(&registration.key.parent, attestor, &registration.key.id))
@@ -160,7 +160,7 @@ impl Policy {
 }
 
 impl Rule {
-    fn covers(&self, parent: &Parent, attestor: Attestor, id: &SpiffeId) -> bool {
+    fn covers(&self, parent: &Parent, attestor: Method, id: &SpiffeId) -> bool {
         let is_for = match (&self.scope, parent) {
             (
                 Scope::Nodes {

@@ -171,7 +171,7 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         "MAX_RENEWED",
         "renewed_proofs_are_bounded_and_end",
         &[(
-            "control-plane/daemon/src/api/mesh/session.rs",
+            "control-plane/attest/src/attestor/node_svid.rs",
             "Renewed.proofs",
         )],
     ),
@@ -180,14 +180,17 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         "tokens_have_bounds",
         &[
             (
-                "control-plane/authority/src/state/tokens.rs",
+                "control-plane/attest/src/attestor/join_token/tokens.rs",
                 "Tokens.known",
             ),
             (
-                "control-plane/authority/src/state/tokens.rs",
+                "control-plane/attest/src/attestor/join_token/tokens.rs",
                 "Tokens.by_node",
             ),
-            ("control-plane/authority/src/state/tokens.rs", "Tokens.ends"),
+            (
+                "control-plane/attest/src/attestor/join_token/tokens.rs",
+                "Tokens.ends",
+            ),
         ],
     ),
     (

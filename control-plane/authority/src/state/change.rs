@@ -153,7 +153,7 @@ impl State {
     fn node_written(&mut self, id: SpiffeId, node: StoredNode, seq: Seq) -> Event {
         self.nodes.written(&id, node, seq);
         let newest = self.nodes.stored(&id);
-        if newest.is_some_and(|newest| newest.evicted.is_some()) {
+        if newest.is_some_and(StoredNode::is_evicted) {
             self.published.withdraw(&id);
             return Event::Evicted(id);
         }

@@ -1,4 +1,4 @@
-use countersign_attest::Attestor;
+use countersign_attest::Method;
 use countersign_registry::policy::{PathPattern, Rule, Scope};
 
 use super::*;
@@ -9,7 +9,7 @@ fn pay() -> Policy {
         name: "pay".to_owned(),
         scope: Scope::Nodes {
             nodes: pattern("/node/pay/*"),
-            attestor: Some(Attestor::JoinToken),
+            attestor: Some(Method::JoinToken),
         },
         ids: pattern("/pay/**"),
         ttl: MINUTE..=Duration::from_secs(3_600),

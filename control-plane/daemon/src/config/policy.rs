@@ -7,7 +7,7 @@ use std::time::Duration;
 use countersign_cli::Reader;
 use countersign_model::registration::MAX_OWNER_BYTES;
 
-use countersign_attest::Attestor;
+use countersign_attest::Method;
 use countersign_registry::Policy;
 use countersign_registry::policy::{DnsPattern, MAX_ENTRIES, MAX_RULES, PathPattern, Rule, Scope};
 use countersign_registry::rules::TTL;
@@ -88,7 +88,7 @@ fn scope(reader: &mut Reader) -> Option<Scope> {
     let by_hand = reader.boolean("by_hand", false);
     let nodes = entries(reader, "nodes", "write paths such as \"/node/*\"", path);
     let attestor = reader.optional("attestor", "write \"join_token\"", |text| {
-        let known = Attestor::ALL.into_iter().find(|it| it.as_str() == text);
+        let known = Method::ALL.into_iter().find(|it| it.as_str() == text);
         known.ok_or_else(|| "is no way in which nodes attest".to_owned())
     });
     match (reader.contains("nodes"), by_hand) {

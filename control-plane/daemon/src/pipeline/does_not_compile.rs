@@ -1,5 +1,111 @@
-//! What the types of the pipeline refuse. Every example is the one of [`super`] with one line
-//! changed; that one compiles, so it is the change that does not.
+//! What the types of the pipeline refuse. Every example is one of [`super`] with one line changed;
+//! those compile, so it is the change that does not.
+//!
+//! A verdict that no attestor gave:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # fn attested(
+//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, log_size: u64, seq: Seq,
+//! #     node: &SpiffeId,
+//! # ) -> Result<Option<Attested>, Denied> {
+//! let attestation = Attestation { node: node.clone(), method: Method::JoinToken, spent: None };
+//! let stored = attestation.stored(None, log_size, facts.now);
+//! nodes.written(attestation.node(), stored, seq);
+//! let node = nodes.of_lineage(attestation.node(), seq);
+//! # Ok(node)
+//! # }
+//! ```
+//!
+//! A claim taken for a verdict:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # fn attested(
+//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, log_size: u64, seq: Seq,
+//! # ) -> Result<Option<Attested>, Denied> {
+//! let attestation = attestor.node()?;
+//! let stored = attestation.stored(None, log_size, facts.now);
+//! nodes.written(attestation.node(), stored, seq);
+//! let node = nodes.of_lineage(attestation.node(), seq);
+//! # Ok(node)
+//! # }
+//! ```
+//!
+//! Evidence that was only screened:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # fn attested(
+//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, log_size: u64, seq: Seq,
+//! # ) -> Result<Option<Attested>, Denied> {
+//! let attestation = attestor.screen(facts)?;
+//! let stored = attestation.stored(None, log_size, facts.now);
+//! nodes.written(attestation.node(), stored, seq);
+//! let node = nodes.of_lineage(attestation.node(), seq);
+//! # Ok(node)
+//! # }
+//! ```
+//!
+//! What is stored of a node that nobody attested:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # fn attested(
+//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, log_size: u64, seq: Seq,
+//! # ) -> Result<Option<Attested>, Denied> {
+//! let Verdict::Attests(attestation) = attestor.judge(facts)? else { return Ok(None) };
+//! let stored = StoredNode { attested_at: facts.now, method: Method::JoinToken, lineage_from: log_size, evicted: None, ended_below: 0 };
+//! nodes.written(attestation.node(), stored, seq);
+//! let node = nodes.of_lineage(attestation.node(), seq);
+//! # Ok(node)
+//! # }
+//! ```
+//!
+//! A node that attested a second time by changing what is stored:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # fn attested(
+//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, log_size: u64, seq: Seq,
+//! # ) -> Result<Option<Attested>, Denied> {
+//! let Verdict::Attests(attestation) = attestor.judge(facts)? else { return Ok(None) };
+//! let stored = StoredNode { lineage_from: log_size, ..nodes.stored(attestation.node()).cloned().unwrap() };
+//! nodes.written(attestation.node(), stored, seq);
+//! let node = nodes.of_lineage(attestation.node(), seq);
+//! # Ok(node)
+//! # }
+//! ```
+//!
+//! A node recognised without an attestor:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # fn attested(
+//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, log_size: u64, seq: Seq,
+//! # ) -> Result<Option<Attested>, Denied> {
+//! let Verdict::Attests(attestation) = attestor.judge(facts)? else { return Ok(None) };
+//! let stored = attestation.stored(None, log_size, facts.now);
+//! nodes.written(attestation.node(), stored, seq);
+//! let node = nodes.recognise(attestation.node(), &facts.spki_sha256);
+//! # Ok(node)
+//! # }
+//! ```
+//!
+//! A proof of attestation made by hand:
+//!
+//! ```compile_fail
+//! # use countersign_control_plane::pipeline::*;
+//! # fn attested(
+//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, log_size: u64, seq: Seq,
+//! # ) -> Result<Option<Attested>, Denied> {
+//! let Verdict::Attests(attestation) = attestor.judge(facts)? else { return Ok(None) };
+//! let stored = attestation.stored(None, log_size, facts.now);
+//! nodes.written(attestation.node(), stored, seq);
+//! let node = Some(Attested { id: attestation.node().clone(), method: Method::JoinToken, lineage: seq });
+//! # Ok(node)
+//! # }
+//! ```
 //!
 //! A node that nobody attested:
 //!

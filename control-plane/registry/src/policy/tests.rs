@@ -191,11 +191,11 @@ fn rule_for_an_attestor_covers_its_nodes() {
     let mut tokens = rule("tokens", &["/**"], &["/**"]);
     tokens.scope = Scope::Nodes {
         nodes: paths(&["/**"]),
-        attestor: Some(Attestor::JoinToken),
+        attestor: Some(Method::JoinToken),
     };
     let policy = Policy::new(vec![tokens]);
     let web = on_node("/web", "/node/1");
-    for attestor in [None, Some(Attestor::JoinToken)] {
+    for attestor in [None, Some(Method::JoinToken)] {
         assert_eq!(policy.judge(&web, attestor, HOUR, now()), Ok(()));
     }
 }

@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use countersign_admission::{Class, Permit, Refused};
+use countersign_attest::attestor::SessionFacts;
 use countersign_model::EntitlementId;
 use countersign_proto::convert::time::timestamp;
 use countersign_proto::mesh::attest_node_request::Evidence;
 use countersign_proto::mesh::node_attestation_server::NodeAttestation;
-use countersign_proto::mesh::{AttestNodeRequest, AttestNodeResponse, JoinTokenEvidence, KeyProof};
+use countersign_proto::mesh::{AttestNodeRequest, AttestNodeResponse, KeyProof};
 use countersign_refusal::Denied;
 use countersign_serve::source::Source;
 use countersign_serve::tls::TlsPeer;
 use countersign_telemetry::{Principal, peer_line};
 use countersign_verify::proof::{MAX_SIGNATURE_BYTES, MAX_SPKI_BYTES, ProofError};
+use sha2::{Digest, Sha256};
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
@@ -49,7 +51,7 @@ impl AttestationService {
         come_back_later(refused)
     }
 
-    /// A token is looked up before the proof is checked: a guess costs a hash and no signature.
+    /// Evidence is screened before the proof is checked: a guess costs a hash and no signature.
     async fn attest(
         &self,
         peer: &TlsPeer,
@@ -57,12 +59,16 @@ impl AttestationService {
         evidence: Evidence,
     ) -> Result<(AttestedNode, Arc<PublishedSvid>), AuthorityError> {
         let own = EntitlementId::node();
-        let Evidence::JoinToken(JoinTokenEvidence { token }) = evidence;
         let authority = &self.plane.authority;
         let now = self.plane.clock.now();
-        authority.check_join_token(&token, &key.spki, now)?;
+        let facts = SessionFacts {
+            spki_sha256: Sha256::digest(&key.spki).into(),
+            exporter: peer.exporter,
+            now,
+        };
+        authority.screen(&evidence, &facts)?;
         let key = proven_key(&key, &peer.exporter, &own)?;
-        let node = authority.attest_join_token(&token, &key, now).await?;
+        let node = authority.attest(evidence, &key, facts).await?;
         let svid = authority.enrol(&node, &own, &key, now);
         Ok((node.clone(), svid.await?))
     }

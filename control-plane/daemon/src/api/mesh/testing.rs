@@ -4,8 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_attest::attestor::SessionFacts;
 use countersign_authority::{AttestedNode, ProvenKey, PublishedSvid};
 use countersign_model::{EntitlementId, SpiffeId};
+use countersign_proto::mesh::JoinTokenEvidence;
+use countersign_proto::mesh::attest_node_request::Evidence;
 use countersign_verify::proof;
 use rcgen::{KeyPair, PublicKeyData as _, SigningKey as _};
 
@@ -44,7 +47,13 @@ pub(super) async fn attested(plane: &Plane, key: &ProvenKey) -> (AttestedNode, A
     let (authority, now) = (&plane.authority, plane.clock.now());
     let ttl = Duration::from_secs(60);
     let (token, _) = authority.create_token(&node, ttl, now).await.unwrap();
-    let node = authority.attest_join_token(&token, key, now).await.unwrap();
+    let evidence = Evidence::JoinToken(JoinTokenEvidence { token });
+    let facts = SessionFacts {
+        spki_sha256: key.spki_sha256(),
+        exporter: EXPORTER,
+        now,
+    };
+    let node = authority.attest(evidence, key, facts).await.unwrap();
     let own = EntitlementId::node();
     let svid = authority.enrol(&node, &own, key, now).await.unwrap();
     (node, svid)

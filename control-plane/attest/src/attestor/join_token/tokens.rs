@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use countersign_attest::join_token::{KnownToken, TokenHash};
 use countersign_model::SpiffeId;
 use jiff::Timestamp;
 
+use super::{KnownToken, TokenHash};
+
 /// Every token that is remembered, used and expired ones included.
 #[derive(Debug, Default)]
-pub(crate) struct Tokens {
+pub struct Tokens {
     known: HashMap<TokenHash, KnownToken>,
     by_node: HashMap<SpiffeId, BTreeSet<TokenHash>>,
     /// Until when each is remembered, the first end first.
@@ -17,7 +18,7 @@ pub(crate) struct Tokens {
 
 impl Tokens {
     /// A token was made, used or revoked.
-    pub(crate) fn insert(&mut self, hash: TokenHash, known: KnownToken) {
+    pub fn insert(&mut self, hash: TokenHash, known: KnownToken) {
         self.remove(&hash);
         let of_node = self.by_node.entry(known.token.node.clone()).or_default();
         of_node.insert(hash.clone());
@@ -27,7 +28,7 @@ impl Tokens {
     }
 
     /// A token is forgotten.
-    pub(crate) fn remove(&mut self, hash: &TokenHash) {
+    pub fn remove(&mut self, hash: &TokenHash) {
         let Some(KnownToken { token, .. }) = self.known.remove(hash) else {
             return;
         };
@@ -40,17 +41,18 @@ impl Tokens {
         }
     }
 
-    pub(crate) fn get(&self, hash: &TokenHash) -> Option<&KnownToken> {
+    /// A token that is remembered.
+    pub fn get(&self, hash: &TokenHash) -> Option<&KnownToken> {
         self.known.get(hash)
     }
 
     /// Whether a remembered token is for this node.
-    pub(crate) fn expects(&self, node: &SpiffeId) -> bool {
+    pub fn expects(&self, node: &SpiffeId) -> bool {
         self.by_node.contains_key(node)
     }
 
     /// The tokens of a node that could still be used.
-    pub(crate) fn unused(
+    pub fn unused(
         &self,
         node: &SpiffeId,
         now: Timestamp,
@@ -61,19 +63,18 @@ impl Tokens {
     }
 
     /// The tokens that need not be remembered at `now`, at most so many.
-    pub(crate) fn forgettable(&self, now: Timestamp, most: usize) -> Vec<TokenHash> {
+    pub fn forgettable(&self, now: Timestamp, most: usize) -> Vec<TokenHash> {
         let over = self.ends.iter().take_while(|(end, _)| *end < now);
         over.map(|(_, hash)| hash.clone()).take(most).collect()
     }
 
     /// How many are remembered.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.known.len()
     }
 
     /// Every token, in no order.
-    #[cfg(test)]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&TokenHash, &KnownToken)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&TokenHash, &KnownToken)> {
         self.known.iter()
     }
 }

@@ -1,19 +1,26 @@
 //! One-time join tokens: 256 random bits, kept only as a hash, burnt by compare-and-set.
 //!
-//! A token is burnt for a key. Whoever shows the same token with the same key again has lost the
+//! A token is made for a node, and burnt for a key. Whoever shows the same token with the same key again has lost the
 //! answer: that is a repeat, and no replay. With another key it is one.
+
+mod tokens;
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use countersign_model::entropy::{Entropy, NoEntropy};
 use countersign_model::{Seq, SpiffeId};
+use countersign_proto::mesh::JoinTokenEvidence;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use countersign_refusal::Denied;
+
+use super::{Attestation, Attestor, Repetition, SessionFacts, Spent, Verdict};
+use crate::Method;
+pub use tokens::Tokens;
 
 /// How long a token may wait to be used.
 pub const TTL: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(24 * 3_600);
@@ -59,6 +66,64 @@ pub fn generate(entropy: &dyn Entropy) -> Result<String, NoEntropy> {
     Ok(hex::encode(*random))
 }
 
+/// Judges a join token by those that are remembered.
+#[derive(Debug)]
+pub struct JoinToken<'a> {
+    text: &'a str,
+    tokens: &'a Tokens,
+}
+
+impl<'a> JoinToken<'a> {
+    pub(super) fn new(evidence: &'a JoinTokenEvidence, tokens: &'a Tokens) -> Self {
+        let text = &evidence.token;
+        Self { text, tokens }
+    }
+
+    fn known(&self) -> Result<(TokenHash, &KnownToken), Denied> {
+        let hash = TokenHash::of(self.text).ok_or_else(unknown)?;
+        let known = self.tokens.get(&hash).ok_or_else(unknown)?;
+        Ok((hash, known))
+    }
+}
+
+impl Attestor for JoinToken<'_> {
+    fn node(&self) -> Result<SpiffeId, Denied> {
+        let (_, known) = self.known()?;
+        Ok(known.token.node.clone())
+    }
+
+    fn screen(&self, facts: &SessionFacts) -> Result<(), Denied> {
+        let (_, known) = self.known()?;
+        known.token.check(&facts.spki_sha256, facts.now)
+    }
+
+    fn judge(&self, facts: &SessionFacts) -> Result<Verdict, Denied> {
+        let (hash, KnownToken { token, seq }) = self.known()?;
+        token.check(&facts.spki_sha256, facts.now)?;
+        let node = token.node.clone();
+        if token.used_at.is_some() {
+            return Ok(Verdict::Repeats(Repetition {
+                node,
+                lineage: *seq,
+                until: token.expires_at,
+                used: token.used(),
+            }));
+        }
+        let burnt = token.burnt(&facts.spki_sha256, facts.now);
+        let spent = Spent {
+            hash,
+            used: burnt.used(),
+            token: burnt,
+            unchanged_since: *seq,
+        };
+        Ok(Verdict::Attests(Attestation {
+            node,
+            method: Method::JoinToken,
+            spent: Some(spent),
+        }))
+    }
+}
+
 /// What is kept of a token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
@@ -89,7 +154,7 @@ pub struct KnownToken {
 impl Token {
     /// Whether it may be burnt for this key now, or was. The reason of a refusal is for the log,
     /// never for the caller.
-    pub fn check(&self, spki_sha256: &[u8; 32], now: Timestamp) -> Result<(), Denied> {
+    fn check(&self, spki_sha256: &[u8; 32], now: Timestamp) -> Result<(), Denied> {
         if self.is_revoked {
             Err(self.revocation())
         } else if self.used_at.is_some() {
@@ -106,7 +171,7 @@ impl Token {
     }
 
     /// The token as it is once it is burnt for a key.
-    pub fn burnt(&self, spki_sha256: &[u8; 32], now: Timestamp) -> Self {
+    fn burnt(&self, spki_sha256: &[u8; 32], now: Timestamp) -> Self {
         Self {
             used_at: Some(now),
             used_by: Some(hex::encode(spki_sha256)),
@@ -135,18 +200,18 @@ impl Token {
     }
 
     /// Whether it was burnt for this key.
-    pub fn was_used_by(&self, spki_sha256: &[u8; 32]) -> bool {
+    fn was_used_by(&self, spki_sha256: &[u8; 32]) -> bool {
         let used_by = self.used_by.as_deref();
         used_by.is_some_and(|used_by| used_by == hex::encode(spki_sha256))
     }
 
     /// Whether its time to be used is over.
-    pub fn is_over(&self, now: Timestamp) -> bool {
+    fn is_over(&self, now: Timestamp) -> bool {
         now > self.expires_at
     }
 
     /// The refusal of a token that was burnt before, or in this moment by somebody else.
-    pub fn used(&self) -> Denied {
+    fn used(&self) -> Denied {
         let node = &self.node;
         let when = self.used_at.map(|at| format!(" at {at}"));
         let when = when.unwrap_or_default();
@@ -164,7 +229,7 @@ impl Token {
 }
 
 /// The refusal of a token that was never made, or long ago.
-pub fn unknown() -> Denied {
+fn unknown() -> Denied {
     refused("token_unknown", "no such join token".to_owned())
 }
 
@@ -177,24 +242,4 @@ fn refused(code: &'static str, message: String) -> Denied {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Debug)]
-    struct Fixed(Option<u8>);
-
-    impl Entropy for Fixed {
-        fn fill(&self, bytes: &mut [u8]) -> Result<(), NoEntropy> {
-            bytes.fill(self.0.ok_or(NoEntropy)?);
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn token_is_made_of_the_entropy_alone() {
-        let made = generate(&Fixed(Some(0xab))).unwrap();
-        assert_eq!(made, "ab".repeat(32));
-        assert!(TokenHash::of(&made).is_some(), "it has our shape");
-        generate(&Fixed(None)).unwrap_err();
-    }
-}
+pub(crate) mod tests;
