@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 use countersign_model::{Serial, SpiffeId};
+use countersign_restore::facts::DOUBTS;
 use countersign_store::{Kind, Write};
 use countersign_telemetry::{Principal, peer_line};
 use serde::{Deserialize, Serialize};
@@ -15,8 +16,6 @@ use super::put_back::told;
 use super::{Authority, AuthorityError};
 use crate::series::Alarm;
 
-/// Key in the store.
-pub(super) const DOUBTS: &str = "doubts";
 /// Most nodes whose word is kept: more say the same, and are heard when these are evicted.
 const MAX_WORDS: usize = 16;
 

@@ -2,23 +2,19 @@
 
 use std::collections::HashMap;
 
-use countersign_model::entropy::Entropy;
-use countersign_model::{Seq, Serial};
+use countersign_model::Seq;
 use countersign_refusal::Denied;
+use countersign_restore::facts::{
+    DOUBTS, EPOCH, LOG_ID, PREDECESSOR, Predecessor, TRUST_DOMAIN, random_log_id,
+};
 use countersign_store::{Entry, Kind, Store, Write};
-use serde::{Deserialize, Serialize};
 
-use super::doubts::{DOUBTS, StoredDoubts};
+use super::doubts::StoredDoubts;
 use super::importing::{REQUESTED, StoredRequest};
 use super::record::ACCOUNTED;
 use super::rotation::BUNDLE_SEQUENCE;
 use super::{AuthorityError, Settings};
 
-pub(super) const TRUST_DOMAIN: &str = "trust_domain";
-pub(super) const EPOCH: &str = "epoch";
-pub(super) const LOG_ID: &str = "log_id";
-/// Key of a [`Predecessor`]: there since a restore.
-pub(super) const PREDECESSOR: &str = "predecessor";
 const FIRST_EPOCH: u64 = 1;
 
 /// Facts of the whole state, by name.
@@ -36,15 +32,6 @@ pub(super) struct Identity {
     pub(super) predecessor: Option<Predecessor>,
     /// What told before a restart that the state was put back.
     pub(super) doubts: Option<StoredDoubts>,
-}
-
-/// The log that a backup was made of. It may have gone on after the backup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Predecessor {
-    /// Its id, and so that of the serials in it.
-    pub log_id: u32,
-    /// How many of its entries the backup holds.
-    pub size: u64,
 }
 
 /// Writes the identity of a new state.
@@ -68,13 +55,6 @@ pub(super) async fn begin(store: &Store, settings: &Settings) -> Result<Identity
         predecessor: None,
         doubts: None,
     })
-}
-
-/// An id that no other log has, as far as chance goes.
-pub(super) fn random_log_id(entropy: &dyn Entropy) -> Result<u32, AuthorityError> {
-    let mut random = [0; 4];
-    entropy.fill(&mut random)?;
-    Ok(Serial::log_id_from(u32::from_be_bytes(random)))
 }
 
 /// Finds the identity of a state again.

@@ -68,9 +68,9 @@ use tokio::sync::broadcast;
 pub use backing_up::BackedUp;
 use cas::Cas;
 use countersign_inventory::Inventory;
+use countersign_restore::facts::Predecessor;
 use doubts::Doubts;
 pub use evicting::{Evicted, Eviction};
-use identity::Predecessor;
 pub use issuing::ManualCertificate;
 use issuing::Stripes;
 pub use listing::ListedNode;
@@ -83,7 +83,6 @@ use refused_keys::Refused;
 use series::Issuance;
 use state::State;
 pub use state::Waiver;
-pub use succession::{Succession, succeed};
 use unmaking::Undestroyed;
 pub use values::{
     AuthorityError, AuthorityInfo, CaRequest, Hierarchy, RegistrationRequest, Removed,

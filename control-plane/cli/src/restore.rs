@@ -3,6 +3,7 @@
 //! Everything happens in a folder beside the one that is asked for, which takes its name at the
 //! very end: a restore that fails leaves nothing that could be started.
 
+use std::fmt::Display;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -10,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use countersign_authority::{AuthorityError, Succession, succeed};
 use countersign_backup::{Manifest, UnpackError, unpack};
 use countersign_cli::{Exit, Failure};
+use countersign_restore::{TakenOver, take_over};
 use countersign_store::DataDir;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -68,24 +69,24 @@ impl Restore {
             // What cannot be removed has another name than what is started.
             let _ = fs::remove_dir_all(&draft);
         }
-        let (manifest, succession) = placed?;
-        let restored = Restored::new(self.data_dir, manifest, &succession);
+        let (manifest, taken_over) = placed?;
+        let restored = Restored::new(self.data_dir, manifest, &taken_over);
         output.show(&restored, Restored::text)?;
         Ok(Exit::Yes)
     }
 }
 
 impl Restored {
-    fn new(data_dir: PathBuf, manifest: Manifest, succession: &Succession) -> Self {
+    fn new(data_dir: PathBuf, manifest: Manifest, taken_over: &TakenOver) -> Self {
         Self {
             data_dir,
             trust_domain: manifest.trust_domain,
             made_at: manifest.made_at,
-            epoch: succession.epoch,
-            log_id: format!("{:06x}", succession.log_id),
+            epoch: taken_over.epoch,
+            log_id: format!("{:06x}", taken_over.log_id),
             previous_log_id: format!("{:06x}", manifest.log_id),
-            log_size: succession.log_size,
-            tokens_dropped: succession.tokens_dropped,
+            log_size: taken_over.log_size,
+            tokens_dropped: taken_over.tokens_dropped,
             with_keys: manifest.with_keys,
         }
     }
@@ -114,16 +115,16 @@ async fn restore(
     file: &File,
     draft: &Path,
     now: Timestamp,
-) -> Result<(Manifest, Succession), Failure> {
+) -> Result<(Manifest, TakenOver), Failure> {
     let manifest = unpack(io::BufReader::new(file), draft).map_err(refused)?;
-    let data_dir = DataDir::open(draft).map_err(|error| unusable(&error.into()))?;
-    let succession = succeed(&data_dir, Arc::new(OsEntropy), now).await;
-    let succession = succession.map_err(|error| unusable(&error))?;
+    let data_dir = DataDir::open(draft).map_err(|error| unusable(&error))?;
+    let taken_over = take_over(&data_dir, Arc::new(OsEntropy), now).await;
+    let taken_over = taken_over.map_err(|error| unusable(&error))?;
     // One call for thousands of files.
     File::open(draft)
         .and_then(|folder| Ok(rustix::fs::syncfs(folder)?))
         .map_err(|error| unwritable(draft, &error))?;
-    Ok((manifest, succession))
+    Ok((manifest, taken_over))
 }
 
 /// The folder that is worked in.
@@ -186,7 +187,7 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
     Failure::new(Exit::Usage, "data_dir_unusable", message, remedy)
 }
 
-fn unusable(error: &AuthorityError) -> Failure {
+fn unusable(error: &dyn Display) -> Failure {
     let remedy =
         "take another backup; this one agrees with its manifest, so its source was damaged";
     Failure::new(Exit::Usage, "backup_damaged", error.to_string(), remedy)

@@ -40,6 +40,8 @@ const FLOW: &[&str] = &[
     // The state, by commits, and the file that all of it goes into.
     "countersign-store",
     "countersign-backup",
+    // A state that follows one that was lost.
+    "countersign-restore",
     // Through which all that changes is changed.
     "countersign-authority",
     // The operator's command line, and the daemon.

@@ -6,11 +6,12 @@ use std::sync::{Mutex, mpsc};
 
 use countersign_backup::unpack;
 use countersign_model::Serial;
+use countersign_restore::take_over;
 use countersign_store::{DATABASE, DataDir};
 use countersign_verify::VerifiedSvid;
 
 use super::super::scratch::SCRATCH;
-use super::super::{Act, Eviction, Reason, succeed};
+use super::super::{Act, Eviction, Reason};
 use super::log::told;
 use super::*;
 
@@ -68,7 +69,7 @@ async fn restored(plane: Plane, bytes: &Bytes) -> (Plane, u64) {
     let data_dir = DataDir::open(&draft).unwrap();
     let mut settings = plane.authority.settings.clone();
     let entropy = settings.entropy.clone();
-    let succession = succeed(&data_dir, entropy, after(2)).await.unwrap();
+    let succession = take_over(&data_dir, entropy, after(2)).await.unwrap();
     let size = succession.log_size;
     drop(data_dir);
     settings.data_dir = draft;

@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 
 use countersign_backup::unpack;
+use countersign_restore::take_over;
 use countersign_store::{DataDir, Store};
 use proptest::prelude::*;
 
 use super::*;
 use crate::tests::{Bytes, MINUTE, Plane, after, id, registration, start};
-use crate::{Act, Authority, Eviction, RegistrationRequest, succeed};
+use crate::{Act, Authority, Eviction, RegistrationRequest};
 
 /// Something that changes the state. Numbers choose one of a few names.
 #[derive(Clone, Debug)]
@@ -173,7 +174,7 @@ async fn restored(plane: &Plane, hour: i64) -> (Told, Told) {
     unpack(bytes.0.lock().unwrap().as_slice(), &draft).unwrap();
     let data_dir = DataDir::open(&draft).unwrap();
     let entropy = plane.authority.settings.entropy.clone();
-    succeed(&data_dir, entropy, now).await.unwrap();
+    take_over(&data_dir, entropy, now).await.unwrap();
     let (store, _) = Store::open(&data_dir).await.unwrap();
     let mut state = empty(&plane.authority);
     for entry in store.snapshot().await.unwrap() {
