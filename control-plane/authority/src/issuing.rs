@@ -33,13 +33,11 @@ use jiff::Timestamp;
 use tracing::info_span;
 
 use crate::series::Phase;
-use crate::state::State;
 use crate::{Authority, AuthorityError};
 use applicant::{Applicant, Key};
 use claim::Claimed;
 
 pub use manual::ManualCertificate;
-pub(super) use manual::ManualRecords;
 pub(super) use steps::{damaged_entry, is_published};
 pub(super) use stripes::Stripes;
 
@@ -165,19 +163,5 @@ impl Authority {
             }));
         }
         self.signed_again(logged)
-    }
-}
-
-impl State {
-    /// Log index of the newest certificate of the same entitlement.
-    fn newest(&self, authorized: &Authorized) -> Option<u64> {
-        let entitlement = authorized.entitlement();
-        match authorized.node() {
-            Some(node) => {
-                let newest = self.published.newest(node, entitlement)?;
-                Some(newest.serial.index())
-            }
-            None => self.manual.newest(entitlement),
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! What the authority knows, in memory: every part is rebuilt from the store and the log at start.
 
+mod certificates;
 mod change;
 mod waivers;
 
@@ -17,9 +18,9 @@ use countersign_registry::{Defaults, Policy, Registry};
 use jiff::Timestamp;
 
 use super::PublishedSvid;
-use super::issuing::ManualRecords;
 use super::key_uses::Keys;
 use super::published::Holder;
+use certificates::ManualRecords;
 pub(super) use change::Change;
 pub use waivers::Waiver;
 use waivers::Waivers;

@@ -207,7 +207,7 @@ const BOUNDED: &[(&str, &str, Places)] = &[
             ),
             ("control-plane/authority/src/state.rs", "Published.by_node"),
             (
-                "control-plane/authority/src/issuing/manual.rs",
+                "control-plane/authority/src/state/certificates.rs",
                 "ManualRecords.0",
             ),
         ],

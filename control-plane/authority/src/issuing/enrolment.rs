@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use countersign_attest::nodes::NodeKey;
 use countersign_ca::authorities::Path;
 use countersign_ca::sign::Signed;
 use countersign_fleet::Event;
@@ -129,22 +128,6 @@ impl Applicant for Enrolment<'_> {
     fn tell(&self, authority: &Authority, svid: &Self::Given) {
         let event = Event::Svid(svid.node.clone(), svid.entitlement.clone());
         authority.announce(Seq::default(), [event]);
-    }
-}
-
-impl State {
-    /// Records that a node holds a certificate, which was issued now or found in the log.
-    pub(crate) fn certified(
-        &mut self,
-        node: &SpiffeId,
-        entitlement: &EntitlementId,
-        issuance: &Issuance,
-    ) {
-        if *entitlement == EntitlementId::node() {
-            let key = NodeKey::new(issuance.serial, issuance.spki_sha256);
-            self.nodes.certified(node, key);
-        }
-        self.nodes.credited(node, issuance.not_after);
     }
 }
 

@@ -4,8 +4,6 @@
 //! again while that is young, so that a retry costs nothing, and a new one from the time on at which
 //! a sidecar would renew: a device may keep its key.
 
-use std::collections::HashMap;
-
 use countersign_ca::authorities::Path;
 use countersign_ca::sign::Signed;
 use countersign_issue::issuance::Issuance;
@@ -33,42 +31,6 @@ pub struct ManualCertificate {
     pub chain: Vec<CertificateDer<'static>>,
     /// From issue to NotAfter.
     pub lifetime: Lifetime,
-}
-
-/// The newest manual certificate of each registration.
-#[derive(Debug, Default)]
-pub(crate) struct ManualRecords(HashMap<EntitlementId, Last>);
-
-#[derive(Debug)]
-struct Last {
-    /// Log index of the newest.
-    index: u64,
-    /// The latest NotAfter of all.
-    end: Timestamp,
-}
-
-impl ManualRecords {
-    fn note(&mut self, entitlement: &EntitlementId, issuance: &Issuance) {
-        let (index, end) = (issuance.serial.index(), issuance.not_after);
-        let last = self.0.entry(entitlement.clone());
-        let last = last.or_insert(Last { index, end });
-        last.index = last.index.max(index);
-        last.end = last.end.max(end);
-    }
-
-    /// Log index of the newest.
-    pub(crate) fn newest(&self, entitlement: &EntitlementId) -> Option<u64> {
-        Some(self.0.get(entitlement)?.index)
-    }
-
-    /// The latest NotAfter of all that were issued.
-    pub(crate) fn last_end(&self, entitlement: &EntitlementId) -> Option<Timestamp> {
-        Some(self.0.get(entitlement)?.end)
-    }
-
-    pub(crate) fn forget_expired(&mut self, now: Timestamp) {
-        self.0.retain(|_, last| last.end >= now);
-    }
 }
 
 /// An operator who asks for the certificate of an identity.
