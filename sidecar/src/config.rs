@@ -18,7 +18,7 @@ use countersign_model::TrustDomain;
 
 use crate::evidence::{self, Method};
 use crate::state::STATUS_SOCKET;
-use listeners::Taken;
+use listeners::ListenAddresses;
 pub(crate) use listeners::{AttestCallers, Inbound, Outbound};
 pub(crate) use sections::{ControlPlane, Log, Telemetry, WorkloadApi};
 
@@ -84,7 +84,7 @@ fn read(reader: &mut Reader) -> Option<Config> {
     let log = Log::read(reader);
     let telemetry = Telemetry::read(reader);
     let attest_callers = AttestCallers::read(reader, AttestCallers::Uid);
-    let mut taken = Taken::default();
+    let mut taken = ListenAddresses::default();
     taken.note("telemetry", None, telemetry.as_ref().map(|t| t.listen));
     let inbound = Inbound::read_all(reader, trust_domain.as_ref(), attest_callers, &mut taken);
     let outbound = Outbound::read_all(reader, trust_domain.as_ref(), attest_callers, &mut taken);

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 pub(crate) use shares::{Full, Owner};
-use shares::{Shares, Taken};
+use shares::{Share, Shares};
 use tokio::sync::watch;
 
 /// Most consumers that one node keeps and reports.
@@ -48,16 +48,16 @@ pub(crate) struct Consumer {
 #[derive(Debug)]
 pub(crate) struct Consumers {
     consumers: Mutex<BTreeMap<String, Consumer>>,
-    open: Mutex<BTreeMap<String, Open>>,
+    open: Mutex<BTreeMap<String, OpenStreams>>,
     shares: Shares,
     changed: watch::Sender<u64>,
 }
 
 /// The open streams of one consumer, and its part of the shares.
 #[derive(Debug)]
-struct Open {
+struct OpenStreams {
     streams: usize,
-    _shares: Taken,
+    _shares: Share,
 }
 
 impl Default for Consumers {
@@ -83,7 +83,7 @@ impl Consumers {
         id: &str,
         kind: ConsumerKind,
         resource: Option<&str>,
-    ) -> Result<Connection, Full> {
+    ) -> Result<ConsumerStream, Full> {
         let new = || Consumer {
             kind,
             resource: resource.map(str::to_owned),
@@ -101,7 +101,7 @@ impl Consumers {
             return Err(Full::Record);
         }
         if let Some(shares) = shares {
-            let first = Open {
+            let first = OpenStreams {
                 streams: 0,
                 _shares: shares,
             };
@@ -110,7 +110,7 @@ impl Consumers {
         if let Some(open) = open.get_mut(id) {
             open.streams += 1;
         }
-        Ok(Connection {
+        Ok(ConsumerStream {
             consumers: self.clone(),
             id: id.to_owned(),
         })
@@ -216,19 +216,19 @@ fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// An open stream of a consumer. Dropping it says that the stream has ended.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub(crate) struct ConsumerStream {
     consumers: Arc<Consumers>,
     id: String,
 }
 
-impl Connection {
+impl ConsumerStream {
     /// Notes what the consumer has come to.
     pub(crate) fn note(&self, change: impl FnOnce(&mut Consumer)) {
         self.consumers.change(&self.id, change);
     }
 }
 
-impl Drop for Connection {
+impl Drop for ConsumerStream {
     fn drop(&mut self) {
         self.consumers.disconnect(&self.id);
     }

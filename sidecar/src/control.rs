@@ -177,7 +177,7 @@ impl Control {
         let client = subscribed(&parts.installer);
         let mut renewals = Renewals::default();
         if let Some(node) = parts.installer.node() {
-            renewals.found(&EntitlementId::node(), node.key_epoch);
+            renewals.restored(&EntitlementId::node(), node.key_epoch);
         }
         Self {
             trust_domain: config.trust_domain.clone(),

@@ -25,7 +25,7 @@ pub(crate) use quota::{StreamPermit, StreamQuota, TooMany};
 
 use crate::attest::{Caller, LocalPeer, Programs};
 use crate::clock::Clock;
-use crate::consumers::{Connection, ConsumerKind, Consumers, Full, Owner};
+use crate::consumers::{ConsumerKind, ConsumerStream, Consumers, Full, Owner};
 use crate::holdings::{Follower, Holdings, Snapshot};
 
 /// A caller and the place of its connection: found in the extensions of every request on it.
@@ -212,7 +212,7 @@ impl LocalApi {
         id: &str,
         kind: ConsumerKind,
         resource: Option<&str>,
-    ) -> Result<Connection, Status> {
+    ) -> Result<ConsumerStream, Status> {
         let owner = Owner {
             holder: caller.holder().clone(),
             process: caller.process_name().into(),

@@ -31,7 +31,7 @@ use self::connection::{Connection, reset};
 use self::entering::{Caps, InboundPlaces, MAX_CALLERS_AT_ONCE, OpenPlaces};
 use self::identity::{Identities, LocalIdentity};
 use self::inbound::InboundRoute;
-use self::outbound::{Caller, OutboundRoute};
+use self::outbound::{LocalEnd, OutboundRoute};
 use crate::clock::Clock;
 use crate::config::{AttestCallers, Inbound, Outbound};
 use crate::telemetry::{Counted, Metrics, Side};
@@ -286,7 +286,7 @@ impl Accepting {
     fn admit(
         &self,
         (stream, peer): (StdTcpStream, SocketAddr),
-        caller: Caller,
+        caller: LocalEnd,
         route: &Arc<OutboundRoute>,
         open: &OpenPlaces,
     ) {

@@ -29,12 +29,12 @@ use prometheus_client::registry::Registry;
 use tonic::codec::Codec as _;
 use tonic::{Request, Response, Status, Streaming};
 
-pub(crate) use metrics::Metrics;
+pub(crate) use metrics::SdsMetrics;
 pub(crate) use secrets::Secrets;
 
 use crate::local_api::{LocalApi, local_caller};
 use dialect::{Dialect, with_default_type};
-use stream::{Given, Place, SecretStream};
+use stream::{Given, SecretStream, StreamCost};
 use view::CallerView;
 
 /// Longest request, without the node that an Envoy repeats in each: some thousands of names.
@@ -84,7 +84,7 @@ pub(crate) struct SecretDiscovery {
 struct Shared {
     api: Arc<LocalApi>,
     secrets: Secrets,
-    metrics: Metrics,
+    metrics: SdsMetrics,
 }
 
 impl SecretDiscovery {
@@ -93,7 +93,7 @@ impl SecretDiscovery {
         let shared = Arc::new(Shared {
             api,
             secrets: Secrets::default(),
-            metrics: Metrics::default(),
+            metrics: SdsMetrics::default(),
         });
         Self { shared }
     }
@@ -112,7 +112,7 @@ impl SecretDiscovery {
         let snapshot = api.holdings.load();
         let caller = api.attest(&request, &snapshot).await?;
         let local = local_caller(request.extensions())?.clone();
-        let place = Place {
+        let cost = StreamCost {
             permit: api.admit_stream(&caller, &snapshot)?,
             charge: api.account_of(&local).open(),
             local,
@@ -123,13 +123,8 @@ impl SecretDiscovery {
         };
         let decoder = || Codec::<D::Response, D::Request>::default().decoder();
         let requests = Messages::of(request, decoder, MAX_REQUEST_BYTES);
-        let stream = SecretStream::new(
-            self.shared.clone(),
-            caller,
-            place,
-            requests,
-            dialect(limits),
-        );
+        let stream =
+            SecretStream::new(self.shared.clone(), caller, cost, requests, dialect(limits));
         Ok(encoded(stream.into_responses(), framed))
     }
 }

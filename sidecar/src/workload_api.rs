@@ -45,12 +45,12 @@ impl WorkloadApi {
         let snapshot = self.api.holdings.load();
         let caller = self.api.attest(request, &snapshot).await?;
         let call = request.extensions();
-        let place = updates::Place {
+        let cost = updates::StreamCost {
             permit: self.api.admit_stream(&caller, &snapshot)?,
             payer: CallPayer::of(call),
             local: local_caller(call)?.clone(),
         };
-        let updates = Updates::open(self.api.clone(), caller, place).await?;
+        let updates = Updates::open(self.api.clone(), caller, cost).await?;
         Ok(encoded(updates.into_messages(), framed))
     }
 }

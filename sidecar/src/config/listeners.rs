@@ -55,7 +55,7 @@ impl Inbound {
         reader: &mut Reader,
         trust_domain: Option<&TrustDomain>,
         attest_callers: AttestCallers,
-        taken: &mut Taken,
+        taken: &mut ListenAddresses,
     ) -> Vec<Self> {
         let mut place = 0..;
         reader.tables("inbound", |table| {
@@ -97,7 +97,7 @@ impl Outbound {
         reader: &mut Reader,
         trust_domain: Option<&TrustDomain>,
         attest_callers: AttestCallers,
-        taken: &mut Taken,
+        taken: &mut ListenAddresses,
     ) -> Vec<Self> {
         let mut place = 0..;
         reader.tables("outbound", |table| {
@@ -179,9 +179,9 @@ fn demand_loopback(
 
 /// The addresses that listeners were given, faulty listeners included: two cannot share one.
 #[derive(Debug, Default)]
-pub(super) struct Taken(Vec<(String, SocketAddr)>);
+pub(super) struct ListenAddresses(Vec<(String, SocketAddr)>);
 
-impl Taken {
+impl ListenAddresses {
     pub(super) fn note(&mut self, section: &str, place: Option<usize>, listen: Option<SocketAddr>) {
         let place = place.map(|n| format!("[{n}]")).unwrap_or_default();
         let key = format!("{section}{place}.listen");

@@ -44,7 +44,7 @@ pub(super) struct Shares {
 
 /// One open consumer's places, given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct Share {
     _user: Place,
     _process: Place,
 }
@@ -60,10 +60,10 @@ impl Default for Shares {
 
 impl Shares {
     /// The places of a consumer whose first stream comes.
-    pub(super) fn take(&self, owner: &Owner) -> Result<Taken, Full> {
+    pub(super) fn take(&self, owner: &Owner) -> Result<Share, Full> {
         let process = self.processes.take(Holder::Process(owner.process.clone()));
         let user = self.users.take(owner.holder.clone());
-        Ok(Taken {
+        Ok(Share {
             _process: process.ok_or(Full::Process)?,
             _user: user.ok_or(Full::User)?,
         })
@@ -80,7 +80,7 @@ fn places(each: usize) -> Places {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Connection, ConsumerKind, Consumers};
+    use super::super::{ConsumerKind, ConsumerStream, Consumers};
     use super::*;
 
     fn owner(uid: u32, process: &str) -> Owner {
@@ -91,7 +91,7 @@ mod tests {
     }
 
     /// As many as the process gets, up to a bound.
-    fn take(consumers: &Arc<Consumers>, owner: &Owner, most: usize) -> (Vec<Connection>, Full) {
+    fn take(consumers: &Arc<Consumers>, owner: &Owner, most: usize) -> (Vec<ConsumerStream>, Full) {
         let mut open = Vec::new();
         for number in 0..most {
             let id = format!("{:?}:{}:{number}", owner.holder, owner.process);

@@ -70,17 +70,17 @@ impl LinkState {
         };
     }
 
-    /// A certificate told how our clock stands to the control plane's. Returns whether that is news.
+    /// A certificate told how our clock stands to the control plane's. Returns whether that has changed.
     pub(crate) fn compared_clocks(&mut self, skew: Option<ClockSkew>) -> bool {
-        let is_news = match (&self.clock_skew, &skew) {
+        let has_changed = match (&self.clock_skew, &skew) {
             (None, None) => false,
             (Some(old), Some(new)) => !old.is_like(new),
             _ => true,
         };
-        if is_news {
+        if has_changed {
             self.clock_skew = skew;
         }
-        is_news
+        has_changed
     }
 
     /// The stream ended or could not be opened. The moment is that of the first failure.

@@ -1,4 +1,4 @@
-//! By which bundle the control plane is recognised.
+//! The bundle by which the control plane is recognised.
 //!
 //! The newest bundle that it sent is asked first. Where nobody proves to be it under that one, as
 //! after the root was replaced while this sidecar was off, the configured file is asked: it is the
@@ -111,8 +111,8 @@ impl Control {
         };
         let bundle = self.read_bundle(&path, opened);
         let bundle = bundle.map_err(|error| NoHelp::Unusable(Box::new(error)))?;
-        match self.installer.news_of(&bundle) {
-            Ok(news) => Ok((path, news)),
+        match self.installer.fallback_roots(&bundle) {
+            Ok(bundle) => Ok((path, bundle)),
             Err(why) => Err(NoHelp::Useless { path, why }),
         }
     }

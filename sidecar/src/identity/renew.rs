@@ -166,14 +166,14 @@ impl Renewals {
 
     /// The chain of the pending key is installed.
     pub(crate) fn installed(&mut self, id: &EntitlementId, key_epoch: u64, now: Timestamp) {
-        self.found(id, key_epoch);
+        self.restored(id, key_epoch);
         if let Some(progress) = self.progress.get_mut(id) {
             progress.installed_at = Some(now);
         }
     }
 
-    /// A chain was found in the state directory, with the epoch of its key.
-    pub(crate) fn found(&mut self, id: &EntitlementId, key_epoch: u64) {
+    /// A chain was restored from the state directory, with the epoch of its key.
+    pub(crate) fn restored(&mut self, id: &EntitlementId, key_epoch: u64) {
         let progress = Progress {
             installed_epoch: Some(key_epoch),
             ..Progress::default()

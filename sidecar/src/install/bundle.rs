@@ -103,8 +103,11 @@ impl Installer {
     ///
     /// # Errors
     /// There is none.
-    pub(crate) fn news_of(&self, configured: &TrustBundle) -> Result<TrustBundle, UselessBundle> {
-        retired::news_of(configured, self.bundle.as_ref())
+    pub(crate) fn fallback_roots(
+        &self,
+        configured: &TrustBundle,
+    ) -> Result<TrustBundle, UselessBundle> {
+        retired::fallback_roots(configured, self.bundle.as_ref())
     }
 
     /// Installs a bundle: durable first, then trusted, then published.
@@ -123,8 +126,8 @@ impl Installer {
         Ok(())
     }
 
-    /// Trusts the bundle that an attestation brought, also where the disk does not take it yet: the
-    /// token that it was had for is burnt.
+    /// Trusts the bundle of an attestation, also when the disk refuses it: the token that it was had for
+    /// cannot be used again.
     ///
     /// # Errors
     /// No root, or one that is none.

@@ -55,7 +55,7 @@ impl Kind for Chains {
             };
             match install(resource, intake) {
                 Ok(()) => verdict.keep(change),
-                Err(error) if error.is_of_another_life() => {
+                Err(error) if error.is_not_awaited() => {
                     tracing::debug!(entitlement = &*resource.name, %error, "chain left out");
                 }
                 Err(error) => verdict.refuse(resource, error),
@@ -96,7 +96,7 @@ fn install(resource: &Resource, intake: &mut Intake<'_>) -> Result<(), InstallEr
             tracing::info!(spiffe_id = %svid.id, %serial, %issued_at, %not_after, "certificate installed");
             Ok(())
         }
-        Err(error) if error.is_of_another_life() => Err(error),
+        Err(error) if error.is_not_awaited() => Err(error),
         Err(error) => {
             renewals.failed(&id, *now, draws.next());
             metrics.renewal(false);
@@ -197,8 +197,8 @@ impl Installer {
         Ok(verified)
     }
 
-    /// Takes the node's newest credential into use. A disk that does not take it gets it later:
-    /// the control plane knows this one, and the one before it ends.
+    /// Puts the node's newest credential into use, also when the disk refuses it: it is written later. The
+    /// control plane knows this credential now, and the one before it expires.
     fn keep_node(&mut self, svid: Arc<Svid>, key_epoch: u64) -> Result<(), InstallError> {
         self.present_node(NodeCredential { svid, key_epoch })?;
         self.unsaved.node = true;

@@ -57,9 +57,9 @@ impl InstallError {
         matches!(self, Self::Refused(_) | Self::NoBundle | Self::State(_))
     }
 
-    /// Whether nothing is wrong with it but that it is not for this process any more, or not yet:
-    /// the chain of a key that went with an earlier run, or of a right that ended.
-    pub(crate) fn is_of_another_life(&self) -> bool {
+    /// Whether the chain is in order and no key of this process waits for it: its key went with an
+    /// earlier process, or its right has ended.
+    pub(crate) fn is_not_awaited(&self) -> bool {
         matches!(self, Self::UnknownKey | Self::NotEntitled)
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn after(held: Option<&StoredBundle>, new: &TrustBundle) -> Option<Ve
     Some(retired)
 }
 
-pub(super) fn news_of(
+pub(super) fn fallback_roots(
     configured: &TrustBundle,
     held: Option<&StoredBundle>,
 ) -> Result<TrustBundle, UselessBundle> {
@@ -66,8 +66,8 @@ pub(super) fn news_of(
     }
     // Under those that are held nobody was recognised.
     roots.retain(|root| !current.contains(root));
-    let news = TrustBundle::new(configured.trust_domain().clone(), roots);
-    news.map_err(|_| UselessBundle::NothingNew)
+    let bundle = TrustBundle::new(configured.trust_domain().clone(), roots);
+    bundle.map_err(|_| UselessBundle::NothingNew)
 }
 
 fn digest(root: &CertificateDer<'_>) -> [u8; 32] {
@@ -101,12 +101,18 @@ mod tests {
     fn root_that_was_taken_out_stays_out() {
         let [old, new, other] = ["old", "new", "other"].map(Authority::new);
         let held = held(&[&[&old], &[&old, &new], &[&new]]);
-        let news = |of: &[&Authority]| news_of(&bundle(of), Some(&held));
-        assert_eq!(news(&[&old]).unwrap_err(), UselessBundle::Retired);
-        assert_eq!(news(&[&old, &new]).unwrap_err(), UselessBundle::NothingNew);
-        let with_other = news(&[&old, &other, &new]).unwrap();
+        let fallback = |of: &[&Authority]| fallback_roots(&bundle(of), Some(&held));
+        assert_eq!(fallback(&[&old]).unwrap_err(), UselessBundle::Retired);
+        assert_eq!(
+            fallback(&[&old, &new]).unwrap_err(),
+            UselessBundle::NothingNew
+        );
+        let with_other = fallback(&[&old, &other, &new]).unwrap();
         assert_eq!(with_other.roots(), [other.root()]);
-        assert!(news_of(&bundle(&[&old]), None).is_ok(), "the first contact");
+        assert!(
+            fallback_roots(&bundle(&[&old]), None).is_ok(),
+            "the first contact"
+        );
     }
 
     #[test]
@@ -121,7 +127,7 @@ mod tests {
         let [old, new] = ["old", "new"].map(Authority::new);
         let mut held = held(&[&[&old]]);
         held.retired = None;
-        let refused = news_of(&bundle(&[&new]), Some(&held)).unwrap_err();
+        let refused = fallback_roots(&bundle(&[&new]), Some(&held)).unwrap_err();
         assert_eq!(refused, UselessBundle::Unknown);
         assert_eq!(after(Some(&held), &bundle(&[&new])), None);
     }

@@ -1,15 +1,16 @@
-//! What is in use and not on disk yet, because the disk did not take it: told, and tried again.
+//! State that is in use and not on disk, because the disk refused it. It is reported, and written again
+//! until the disk takes it.
 //!
-//! Only what was paid for with a key that the control plane has certified is held so: the node's
-//! credential, and what an attestation brought. A bundle of the stream is not used before it is on
-//! disk, for its acknowledgement is a promise to have it after a restart.
+//! Two things are used before they are on disk: the node's credential, and the bundle of an attestation.
+//! Each was had for a key or a token that the control plane does not accept again. A bundle from the
+//! stream is stored before it is used: its acknowledgement promises that it survives a restart.
 
 use std::sync::Arc;
 
 use super::Installer;
 use crate::state::StateError;
 
-/// What has still to be written.
+/// The files that have still to be written.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Unsaved {
     pub(super) node: bool,
@@ -22,8 +23,8 @@ impl Installer {
         self.unsaved.node || self.unsaved.bundle
     }
 
-    /// Writes what is not on disk. What fails is told in the holdings, and in the log where it is
-    /// another failure than before.
+    /// Writes what is not on disk. A failure is noted in the holdings, and logged if it is another one
+    /// than before.
     pub(crate) fn save(&mut self) {
         let failure = self.save_bundle().err();
         let failure = failure.or(self.save_node().err());

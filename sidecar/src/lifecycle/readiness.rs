@@ -21,7 +21,7 @@ use crate::holdings::{Held, Holdings, Snapshot, Svid};
 use crate::proxy::identity::Identities;
 use crate::telemetry::Counted;
 pub(crate) use reasons::Reasons;
-use reasons::{Kind, Reason};
+use reasons::{Reason, ReasonKind};
 
 /// What readiness depends on.
 #[derive(Clone, Debug)]
@@ -54,13 +54,13 @@ impl Readiness {
         let unsaved = self.holdings.load().unsaved.clone();
         let unsaved = unsaved.map(|why| {
             let text = format!("what must survive a restart is held in memory alone: {why}");
-            Reason::new(Kind::Unsaved, text)
+            Reason::new(ReasonKind::Unsaved, text)
         });
         let link = self.link.borrow();
         let older = link.problem.clone().filter(|_| link.is_older);
-        let older = older.map(|why| Reason::new(Kind::Older, why));
+        let older = older.map(|why| Reason::new(ReasonKind::Older, why));
         let clocks = link.clock_skew.map(|skew| skew.to_string());
-        let clocks = clocks.map(|told| Reason::new(Kind::Clocks, told));
+        let clocks = clocks.map(|told| Reason::new(ReasonKind::Clocks, told));
         let full = crowded(&self.listeners);
         let told = unsaved.into_iter().chain(older).chain(clocks);
         told.chain(full).collect()
@@ -82,7 +82,10 @@ impl View<'_> {
     fn missing(&self, now: Timestamp) -> Reasons {
         let mut missing = Vec::new();
         if self.snapshot.bundle.is_none() {
-            missing.push(Reason::new(Kind::NoBundle, "no trust bundle is installed"));
+            missing.push(Reason::new(
+                ReasonKind::NoBundle,
+                "no trust bundle is installed",
+            ));
         }
         let mut credentials: Vec<_> = self.node(now).into_iter().collect();
         credentials.extend(self.listeners(now));
@@ -98,13 +101,13 @@ impl View<'_> {
         let why = self.link.problem.as_deref().unwrap_or("connecting");
         if !self.link.ever {
             let text = format!("the control plane was not reached yet: {why}");
-            return Some(Reason::new(Kind::NeverReached, text));
+            return Some(Reason::new(ReasonKind::NeverReached, text));
         }
         let since = self.link.since;
         let is_lost = is_lacking && !self.link.connected;
         is_lost.then(|| {
             let text = format!("the control plane is not connected since {since}: {why}");
-            Reason::new(Kind::NotConnected, text)
+            Reason::new(ReasonKind::NotConnected, text)
         })
     }
 
@@ -127,7 +130,7 @@ impl View<'_> {
             let why = held.and_then(|held| held.problem.as_deref());
             let why = why.map(|why| format!(": {why}")).unwrap_or_default();
             let text = format!("{id} is not installed{why}");
-            return Some(Reason::new(Kind::NotInstalled, text));
+            return Some(Reason::new(ReasonKind::NotInstalled, text));
         }
         expiry(held?, now)
     }
@@ -159,14 +162,14 @@ fn expiry(held: &Held, now: Timestamp) -> Option<Reason> {
     let (id, at) = (&svid.id, svid.lifetime.not_after);
     let why = held.problem.as_deref().unwrap_or("it was not renewed");
     let text = format!("the certificate of {id} expired at {at}: {why}");
-    Some(Reason::new(Kind::Expired, text))
+    Some(Reason::new(ReasonKind::Expired, text))
 }
 
 /// The listeners of which a kind of places is taken.
 fn crowded(listeners: &[Counted]) -> impl Iterator<Item = Reason> {
     listeners.iter().filter_map(|(name, counters)| {
         let text = format!("{name}: {}", counters.crowded()?);
-        Some(Reason::new(Kind::Crowded, text))
+        Some(Reason::new(ReasonKind::Crowded, text))
     })
 }
 

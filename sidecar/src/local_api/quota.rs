@@ -19,7 +19,7 @@ pub(crate) const MAX_STREAMS_WITHOUT_IDENTITY: usize = 64;
 
 /// Counts open streams by holder.
 #[derive(Debug, Default)]
-pub(crate) struct StreamQuota(Mutex<HashMap<Holder, Open>>);
+pub(crate) struct StreamQuota(Mutex<HashMap<Holder, StreamCounts>>);
 
 /// There are too many streams of one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +40,7 @@ impl From<TooMany> for Status {
 
 /// The open streams of one holder.
 #[derive(Clone, Copy, Debug, Default)]
-struct Open {
+struct StreamCounts {
     all: usize,
     without_identity: usize,
 }
@@ -84,7 +84,7 @@ impl StreamQuota {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Holder, Open>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Holder, StreamCounts>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

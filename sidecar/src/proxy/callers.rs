@@ -71,9 +71,9 @@ impl CallerRefused {
     }
 }
 
-/// Who takes a connection that we made to the workload.
+/// How far the workload has taken a connection that we made to it.
 #[derive(Debug)]
-pub(super) enum Taken {
+pub(super) enum Acceptance {
     /// A process that the identity is lent to has accepted it.
     Accepted,
     /// Its listener wants bytes before it accepts.
@@ -98,9 +98,9 @@ pub(super) async fn admit_workload(
     presented: &Presented,
     peer: &TcpStream,
     waiting: &Semaphore,
-) -> Result<Taken, CallerRefused> {
+) -> Result<Acceptance, CallerRefused> {
     match look(made, presented).await? {
-        Look::Taken(taken) => Ok(taken),
+        Look::Known(acceptance) => Ok(acceptance),
         Look::Queued => {
             let _place = waiting.try_acquire().map_err(|_| CallerRefused::Crowded)?;
             wait(made, presented, peer).await
@@ -112,15 +112,15 @@ async fn wait(
     made: &TcpStream,
     presented: &Presented,
     peer: &TcpStream,
-) -> Result<Taken, CallerRefused> {
+) -> Result<Acceptance, CallerRefused> {
     let began = Instant::now();
     let mut pause = FIRST_PAUSE;
     loop {
         // The kernel wakes nobody when the other end is accepted.
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
-        if let Look::Taken(taken) = look(made, presented).await? {
-            return Ok(taken);
+        if let Look::Known(acceptance) = look(made, presented).await? {
+            return Ok(acceptance);
         }
         match peer_of(peer) {
             Peer::Open if began.elapsed() < ACCEPT_DEADLINE => {}
@@ -132,15 +132,15 @@ async fn wait(
 }
 
 enum Look {
-    Taken(Taken),
+    Known(Acceptance),
     Queued,
 }
 
 async fn look(made: &TcpStream, presented: &Presented) -> Result<Look, CallerRefused> {
     match other_end(made).await? {
-        OtherEnd::Held { uid } => judge(uid, presented).map(|()| Look::Taken(Taken::Accepted)),
+        OtherEnd::Held { uid } => judge(uid, presented).map(|()| Look::Known(Acceptance::Accepted)),
         OtherEnd::Queued => Ok(Look::Queued),
-        OtherEnd::Deferred => Ok(Look::Taken(Taken::Deferred)),
+        OtherEnd::Deferred => Ok(Look::Known(Acceptance::Deferred)),
         OtherEnd::Nobody => Err(CallerRefused::Nobody),
     }
 }

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_rustls::server::TlsStream;
 
-use super::callers::{self, CallerRefused, Taken};
+use super::callers::{self, Acceptance, CallerRefused};
 use super::connection::{Connection, Ended, reset};
 use super::entering::Handshaking;
 use super::identity::Presented;
@@ -88,9 +88,9 @@ impl InboundRoute {
         }
         let waiting = &self.waiting;
         match callers::admit_workload(&workload, presented, peer, waiting).await? {
-            Taken::Accepted => return Ok(workload),
+            Acceptance::Accepted => return Ok(workload),
             // The listener then forgets it, and nobody ever accepts it.
-            Taken::Deferred => reset(&workload),
+            Acceptance::Deferred => reset(&workload),
         }
         drop(workload);
         // Where nobody accepts before there are bytes, who listens must do: one listener that is
@@ -98,9 +98,11 @@ impl InboundRoute {
         let before = self.admitted_listener(presented).await?;
         let workload = connection.connect(self.forward).await?;
         match callers::admit_workload(&workload, presented, peer, waiting).await? {
-            Taken::Accepted => Ok(workload),
-            Taken::Deferred if self.admitted_listener(presented).await?.is(&before) => Ok(workload),
-            Taken::Deferred => Err(CallerRefused::Replaced.into()),
+            Acceptance::Accepted => Ok(workload),
+            Acceptance::Deferred if self.admitted_listener(presented).await?.is(&before) => {
+                Ok(workload)
+            }
+            Acceptance::Deferred => Err(CallerRefused::Replaced.into()),
         }
     }
 

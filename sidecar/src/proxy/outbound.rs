@@ -24,7 +24,7 @@ use crate::attest::{DiagnosticsError, OtherEnd};
 use crate::config::{AttestCallers, Outbound};
 
 /// Who is at the other end of a connection that was just accepted.
-pub(super) enum Caller {
+pub(super) enum LocalEnd {
     /// Whom the kernel names.
     Attested(Result<OtherEnd, DiagnosticsError>),
     /// Nobody is asked for: the network namespace is the workload's own.
@@ -32,7 +32,7 @@ pub(super) enum Caller {
 }
 
 /// What a caller that may use the identity is given.
-pub(super) struct Admitted {
+pub(super) struct AdmittedCaller {
     presented: Arc<Presented>,
     place: Place,
 }
@@ -60,13 +60,13 @@ impl OutboundRoute {
     }
 
     /// Whose these connections are, where that is to be proved.
-    pub(super) async fn callers(&self, accepted: &[StdTcpStream]) -> Vec<Caller> {
+    pub(super) async fn callers(&self, accepted: &[StdTcpStream]) -> Vec<LocalEnd> {
         match self.attest {
             AttestCallers::Uid => {
                 let ends = other_ends(accepted).await;
-                ends.into_iter().map(Caller::Attested).collect()
+                ends.into_iter().map(LocalEnd::Attested).collect()
             }
-            AttestCallers::Netns => accepted.iter().map(|_| Caller::Anybody).collect(),
+            AttestCallers::Netns => accepted.iter().map(|_| LocalEnd::Anybody).collect(),
         }
     }
 
@@ -74,30 +74,30 @@ impl OutboundRoute {
     /// after that.
     pub(super) fn admit(
         &self,
-        caller: Caller,
+        caller: LocalEnd,
         open: &OpenPlaces,
         connection: &Connection,
-    ) -> Result<Admitted, Ended> {
+    ) -> Result<AdmittedCaller, Ended> {
         let presented = connection.presented()?;
         let holder = match caller {
-            Caller::Attested(end) => Holder::Uid(admit_caller(end, &presented)?),
-            Caller::Anybody => Holder::Source(Source::of(connection.peer().ip())),
+            LocalEnd::Attested(end) => Holder::Uid(admit_caller(end, &presented)?),
+            LocalEnd::Anybody => Holder::Source(Source::of(connection.peer().ip())),
         };
         let place = open.settle(holder)?;
-        Ok(Admitted { presented, place })
+        Ok(AdmittedCaller { presented, place })
     }
 
     /// Carries what an admitted caller sends. One that cannot be served sees its connection reset.
     pub(super) async fn carry(
         &self,
         stream: StdTcpStream,
-        admitted: Admitted,
+        admitted: AdmittedCaller,
         connection: &Connection,
     ) -> Result<(), Ended> {
         let stream = TcpStream::from_std(stream)?;
         // A socket that is closed already says so when it is used.
         let _ = tune(&stream);
-        let Admitted { presented, place } = admitted;
+        let AdmittedCaller { presented, place } = admitted;
         let _place = place;
         match Box::pin(self.remote(&presented, connection)).await {
             Ok(tls) => connection.carry(stream, tls).await,

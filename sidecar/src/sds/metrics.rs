@@ -16,13 +16,13 @@ struct Refusal {
 
 /// The metrics of the SDS service.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Metrics {
+pub(crate) struct SdsMetrics {
     streams: Gauge<i64, AtomicI64>,
     refusals: Family<Refusal, Counter>,
     lookups: Counter,
 }
 
-impl Metrics {
+impl SdsMetrics {
     /// Adds them to a registry, whose prefix names the project.
     pub(crate) fn register(&self, registry: &mut Registry) {
         registry.register("sds_streams", "Open SDS streams", self.streams.clone());

@@ -19,7 +19,7 @@ use super::metrics::OpenStream;
 use super::view::{CallerView, Finding, NameKind};
 use super::{LIMITS, Shared, refuse};
 use crate::attest::Caller;
-use crate::consumers::{Connection, ConsumerKind};
+use crate::consumers::{ConsumerKind, ConsumerStream};
 use crate::holdings::{Followed, Follower, Interest, MAX_FOLLOWED_NAMES, Snapshot};
 use crate::local_api::{LocalApi, LocalCaller, StreamPermit, in_doubt};
 
@@ -31,7 +31,7 @@ pub(super) type Given = BTreeMap<String, GivenSecret>;
 /// One secret that the consumer was given, and its place in the record of consumers.
 #[derive(Debug)]
 pub(super) struct GivenSecret {
-    connection: Connection,
+    connection: ConsumerStream,
     is_bundle: bool,
     progress: Progress,
 }
@@ -65,7 +65,7 @@ pub(super) struct SecretStream<D: Dialect> {
 }
 
 /// What a stream costs its user.
-pub(super) struct Place {
+pub(super) struct StreamCost {
     pub(super) permit: StreamPermit,
     /// For the names that it asks for.
     pub(super) charge: Charge,
@@ -77,7 +77,7 @@ impl<D: Dialect> SecretStream<D> {
     pub(super) fn new(
         shared: Arc<Shared>,
         caller: Caller,
-        place: Place,
+        cost: StreamCost,
         requests: Messages<D::Request>,
         dialect: D,
     ) -> Self {
@@ -90,9 +90,9 @@ impl<D: Dialect> SecretStream<D> {
             asks_otherwise: true,
             fresh: BTreeSet::new(),
             given: Given::new(),
-            charge: place.charge,
-            permit: place.permit,
-            local: place.local,
+            charge: cost.charge,
+            permit: cost.permit,
+            local: cost.local,
             _open: shared.metrics.stream_opened(),
             shared,
         }
@@ -186,10 +186,10 @@ impl<D: Dialect> SecretStream<D> {
         let mut names = std::mem::take(&mut self.fresh);
         let mut follows_otherwise = is_changed | std::mem::take(&mut self.asks_otherwise);
         if is_changed {
-            names.extend(self.news(&snapshot));
+            names.extend(self.changed_names(&snapshot));
         }
-        let has_news = !names.is_empty() || self.dialect.is_touched();
-        if has_news || self.caller.is_outdated(&snapshot) {
+        let has_changes = !names.is_empty() || self.dialect.is_touched();
+        if has_changes || self.caller.is_outdated(&snapshot) {
             // Boxed: what it needs takes no room in a stream that sleeps.
             let is_another = Box::pin(self.caller.attest_again(&snapshot)).await;
             if self.caller.is_in_doubt() {
@@ -197,7 +197,7 @@ impl<D: Dialect> SecretStream<D> {
             }
             follows_otherwise = true;
             if is_another {
-                names.extend(self.news(&snapshot));
+                names.extend(self.changed_names(&snapshot));
                 self.admit()?;
             }
         }
@@ -263,10 +263,10 @@ impl<D: Dialect> SecretStream<D> {
 
     /// The names that the consumer asked for and whose secret is another than it was given. What it
     /// may have and this node does not hold yet is asked for.
-    fn news(&self, snapshot: &Snapshot) -> Vec<String> {
+    fn changed_names(&self, snapshot: &Snapshot) -> Vec<String> {
         let view = CallerView::new(&self.shared, snapshot, &self.caller, &self.given);
         let wanted = view.known().filter(|name| self.dialect.wants(name));
-        let is_news = |name: &&str| {
+        let is_changed = |name: &&str| {
             self.shared.api.demand(view.missing(name).into_iter());
             let given = self.given.get(*name);
             match (view.version(name), given) {
@@ -277,7 +277,7 @@ impl<D: Dialect> SecretStream<D> {
                 (None, None) => false,
             }
         };
-        wanted.filter(is_news).map(str::to_owned).collect()
+        wanted.filter(is_changed).map(str::to_owned).collect()
     }
 
     /// Brings the record of consumers up to what these names come to now, and has them looked at.

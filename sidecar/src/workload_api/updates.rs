@@ -14,7 +14,7 @@ use tonic::Status;
 
 use super::reply::{Content, Handout, MAX_REPLY_BYTES, MAX_SVIDS, Reply};
 use crate::attest::Caller;
-use crate::consumers::{Connection, ConsumerKind};
+use crate::consumers::{ConsumerKind, ConsumerStream};
 use crate::holdings::{Followed, Follower, Interest};
 use crate::local_api::{LocalApi, LocalCaller, StreamPermit, in_doubt};
 
@@ -32,13 +32,13 @@ pub(super) struct Updates<R> {
     left_out: usize,
     /// Handed to the transport when the stream is asked for the next message.
     in_flight: Option<Delivery>,
-    connection: Connection,
-    place: Place,
+    connection: ConsumerStream,
+    cost: StreamCost,
     _reply: PhantomData<fn() -> R>,
 }
 
 /// What a stream costs its user.
-pub(super) struct Place {
+pub(super) struct StreamCost {
     pub(super) permit: StreamPermit,
     pub(super) payer: Option<CallPayer>,
     /// Whose connection it is on.
@@ -76,7 +76,7 @@ impl<R: Reply> Updates<R> {
     pub(super) async fn open(
         api: Arc<LocalApi>,
         mut caller: Caller,
-        place: Place,
+        cost: StreamCost,
     ) -> Result<Self, Status> {
         let follower = api.holdings.follow();
         let first = first_message::<R>(&api, &mut caller, &follower).await?;
@@ -92,7 +92,7 @@ impl<R: Reply> Updates<R> {
             left_out: 0,
             in_flight: None,
             connection,
-            place,
+            cost,
             _reply: PhantomData,
         };
         updates.settle()?;
@@ -101,11 +101,11 @@ impl<R: Reply> Updates<R> {
 
     /// Its connection has the place that its caller has a right to.
     fn settle(&mut self) -> Result<(), Status> {
-        let Place {
+        let StreamCost {
             permit,
             payer,
             local,
-        } = &mut self.place;
+        } = &mut self.cost;
         local.place.change(self.caller.holder());
         if self.caller.has_identity() {
             permit.admit_as(self.caller.holder())?;
@@ -231,11 +231,11 @@ async fn turn<R: Reply>(
     follower.take_due();
     let snapshot = api.holdings.load();
     let now = api.now();
-    let is_news = |caller: &Caller| {
+    let differs = |caller: &Caller| {
         let handout = Handout::new(&snapshot, caller, now);
         handout.is_none_or(|handout| Some(R::content(&handout)) != sent)
     };
-    if caller.is_outdated(&snapshot) || is_news(caller) {
+    if caller.is_outdated(&snapshot) || differs(caller) {
         // Boxed: what it needs takes no room in a stream that sleeps.
         Box::pin(caller.attest_again(&snapshot)).await;
     }

@@ -6,13 +6,13 @@ pub(crate) const MAX_REASONS: usize = 16;
 /// What is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reason {
-    kind: Kind,
+    kind: ReasonKind,
     text: String,
 }
 
 /// What can be told to everybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ReasonKind {
     NoBundle,
     NeverReached,
     NotConnected,
@@ -26,23 +26,25 @@ pub(super) enum Kind {
 
 impl Reason {
     /// `text` may name identities, paths and addresses.
-    pub(super) fn new(kind: Kind, text: impl Into<String>) -> Self {
+    pub(super) fn new(kind: ReasonKind, text: impl Into<String>) -> Self {
         let text = text.into();
         Self { kind, text }
     }
 
     fn counted(&self, count: usize) -> String {
         let told = match self.kind {
-            Kind::NoBundle => "no trust bundle is installed",
-            Kind::NeverReached => "the control plane was not reached yet",
-            Kind::NotConnected => "the control plane is not connected",
-            Kind::Unsaved => "what must survive a restart is held in memory alone",
-            Kind::Older => "the control plane is older than what it has sent before",
-            Kind::NotInstalled => return format!("identities of listeners not installed: {count}"),
-            Kind::Expired => return format!("certificates expired: {count}"),
-            Kind::Crowded if count > 1 => return format!("listeners that are full: {count}"),
+            ReasonKind::NoBundle => "no trust bundle is installed",
+            ReasonKind::NeverReached => "the control plane was not reached yet",
+            ReasonKind::NotConnected => "the control plane is not connected",
+            ReasonKind::Unsaved => "what must survive a restart is held in memory alone",
+            ReasonKind::Older => "the control plane is older than what it has sent before",
+            ReasonKind::NotInstalled => {
+                return format!("identities of listeners not installed: {count}");
+            }
+            ReasonKind::Expired => return format!("certificates expired: {count}"),
+            ReasonKind::Crowded if count > 1 => return format!("listeners that are full: {count}"),
             // They name nobody.
-            Kind::Clocks | Kind::Crowded => &self.text,
+            ReasonKind::Clocks | ReasonKind::Crowded => &self.text,
         };
         told.to_owned()
     }
