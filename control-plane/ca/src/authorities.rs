@@ -39,7 +39,7 @@ pub struct CaRecord {
 }
 
 impl CaRecord {
-    /// What a certificate must know of it to be signed by it.
+    /// Names, key and validity that a certificate takes from its issuer.
     pub fn as_issuer(&self) -> Issuer {
         Issuer {
             key_id: self.key_id.clone(),
@@ -72,7 +72,7 @@ pub type Path = Arc<[CertificateDer<'static>]>;
 pub struct Authorities {
     slots: Slots,
     records: BTreeMap<String, CaRecord>,
-    /// Of every CA whose issuers are all known; follows from the records.
+    /// Paths of the CAs whose issuers are all known. Follows from the records.
     paths: BTreeMap<String, Path>,
 }
 
@@ -107,17 +107,17 @@ impl Authorities {
         self.lay_paths();
     }
 
-    /// Which may sign.
+    /// The state of every CA: which may sign.
     pub fn slots(&self) -> &Slots {
         &self.slots
     }
 
-    /// The same, to be changed.
+    /// The state of every CA, to be changed.
     pub fn slots_mut(&mut self) -> &mut Slots {
         &mut self.slots
     }
 
-    /// One CA.
+    /// The certificate of a CA.
     pub fn record(&self, key_id: &str) -> Option<&CaRecord> {
         self.records.get(key_id)
     }
@@ -133,7 +133,7 @@ impl Authorities {
         self.paths.get(key_id).cloned()
     }
 
-    /// What was handed out already is kept where it still holds, so that it stays one copy.
+    /// Computes the paths again. A path that has not changed stays the same copy, for leaves share it.
     fn lay_paths(&mut self) {
         let key_ids = self.records.keys();
         let laid = key_ids.filter_map(|key_id| {
@@ -195,7 +195,7 @@ impl Authorities {
         Some((record, self.slots.get(&record.key_id)?.state))
     }
 
-    /// What the issuance log says of the way from `before` to `self`.
+    /// The steps from `before` to `self`, as the issuance log tells them.
     pub fn steps_since(&self, before: &Self) -> Vec<Rotated> {
         let step = |key_id: &str, slot: &Slot, state: &str| Rotated {
             tier: slot.tier.as_str().to_owned(),

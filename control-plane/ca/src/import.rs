@@ -28,13 +28,13 @@ pub struct ImportError {
     pub rule: &'static str,
     /// Which certificate: "intermediate", "root" or "chain".
     pub what: &'static str,
-    /// What is wrong.
+    /// The problem.
     pub problem: String,
-    /// What mends it.
+    /// The remedy.
     pub remedy: &'static str,
 }
 
-/// What the import must fit to.
+/// The state that an import is judged against.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected<'a> {
     /// The key that was asked a certificate for: SubjectPublicKeyInfo, DER.
@@ -76,7 +76,7 @@ pub struct Foreign {
 }
 
 impl Foreign {
-    /// The same as one of ours, with its place.
+    /// The certificate as a record of ours, with its place in the hierarchy.
     pub fn into_record(
         self,
         tier: Tier,
@@ -119,8 +119,8 @@ pub fn judge(
     })
 }
 
-/// What is presented is leaf, issuing CA, intermediate: there is no room for a CA between it and
-/// its root.
+/// The one certificate of a chain that may be imported. A leaf is presented with its issuing CA and
+/// the intermediate, so there is no room for a CA between the intermediate and its root.
 fn alone<'c>(
     chain: &'c [CertificateDer<'static>],
     root: &CertificateDer<'static>,

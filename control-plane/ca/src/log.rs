@@ -34,7 +34,7 @@ const VOIDED_BYTES: usize = 64;
 #[derive(Debug)]
 pub struct Log {
     id: u32,
-    /// Of the random part of serials.
+    /// Source of the random part of serials.
     entropy: Arc<dyn Entropy>,
     entries: Arc<tlog::Log>,
     refused: RefusedWrites,
@@ -65,7 +65,7 @@ pub struct Logged {
 }
 
 impl Logged {
-    /// What the log holds.
+    /// The certificate and what it is for.
     pub fn issuance(&self) -> &Issuance {
         &self.issuance
     }
@@ -78,7 +78,7 @@ impl Logged {
         }
     }
 
-    /// What the log holds, given up.
+    /// The certificate and what it is for; the proof that it is durable is given up.
     pub fn into_issuance(self) -> Box<Issuance> {
         self.issuance
     }
@@ -92,7 +92,7 @@ pub struct Noted {
     what: Option<What>,
 }
 
-/// What an entry says.
+/// The content of an entry.
 #[derive(Debug)]
 pub enum Said {
     /// A certificate is to be signed.
@@ -125,7 +125,7 @@ impl Noted {
         self.what.as_ref()
     }
 
-    /// What it says. A certificate that was read back from the log is durable by nature.
+    /// Its content. A certificate that was read back from the log is durable, so it is [`Logged`].
     ///
     /// # Errors
     /// The certificate does not read.
@@ -213,7 +213,7 @@ impl Log {
         }
     }
 
-    /// Whether entries are taken.
+    /// Whether the log takes entries, and why not.
     pub fn refused(&self) -> &RefusedWrites {
         &self.refused
     }
@@ -294,12 +294,12 @@ impl Log {
         self.entries.attachment(index)
     }
 
-    /// Which log this is: the first part of its serials.
+    /// The id of the log: the first part of its serials.
     pub fn id(&self) -> u32 {
         self.id
     }
 
-    /// How many entries are durable.
+    /// Number of durable entries.
     pub fn size(&self) -> u64 {
         self.entries.size()
     }

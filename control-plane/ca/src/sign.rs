@@ -71,7 +71,7 @@ impl Signed {
         signed(Logged::for_test(issuance), signature)
     }
 
-    /// What was signed.
+    /// The certificate that was signed, and what it is for.
     pub fn issuance(&self) -> &Issuance {
         &self.issuance
     }

@@ -12,8 +12,8 @@ use countersign_issue::profile::Tier;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// How long after the last known end a retired CA is kept, for what was being signed when it
-/// retired.
+/// Time for which a retired CA is kept after the last known end: a leaf may have been in the middle
+/// of its issuance when the CA retired.
 const IN_FLIGHT: SignedDuration = SignedDuration::from_secs(60);
 /// Most roots at a time, and so in a bundle: a rotation beyond that waits for one to be dropped.
 pub const MAX_ROOTS: usize = 16;
@@ -63,7 +63,7 @@ pub enum SlotError {
     Full,
 }
 
-/// One CA.
+/// The state of one CA.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot {
     /// Its place in the hierarchy.
@@ -246,7 +246,7 @@ impl Slots {
         roots(true).chain(roots(false))
     }
 
-    /// One CA.
+    /// The state of a CA.
     pub fn get(&self, key_id: &str) -> Option<&Slot> {
         self.0.get(key_id)
     }

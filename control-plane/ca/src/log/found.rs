@@ -9,13 +9,14 @@ use countersign_model::Serial;
 /// again with the same certificate costs one look.
 const MAX_FOUND: usize = 4_096;
 
-/// What need not be looked up again: an entry of the log does not change. Looking one up reads a whole
-/// bundle of entries from the disk, and a caller that is refused may ask for it with each call.
+/// Serials that were looked up and found: an entry of the log does not change. A look reads a whole
+/// bundle of entries from the disk, and a caller that is refused may cause one with each call.
 #[derive(Debug, Default)]
 pub(super) struct Found(Mutex<HashSet<Serial>>);
 
 impl Found {
-    /// Whether a serial is remembered, or `look` finds it. What is not found may come yet.
+    /// Whether a serial is remembered, or `look` finds it. A serial that is not found is not remembered:
+    /// its entry may still come.
     pub(super) fn or_look<E>(
         &self,
         serial: &Serial,
