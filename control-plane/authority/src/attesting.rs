@@ -31,7 +31,7 @@ impl Authority {
     /// # Errors
     /// What its attestor refuses at once, such as an unknown token.
     pub fn screen(&self, evidence: &Evidence, facts: &SessionFacts) -> Result<(), AuthorityError> {
-        let state = self.read();
+        let state = self.state.read();
         Ok(of_evidence(evidence, state.known()).screen(facts)?)
     }
 
@@ -72,20 +72,20 @@ impl Authority {
         not_after: Timestamp,
         facts: &SessionFacts,
     ) -> Result<AttestedNode, Denied> {
-        let state = self.read();
+        let state = self.state.read();
         let verdict = NodeSvid::new(id, not_after, &state.nodes).judge(facts);
         verdict?.recognised()
     }
 
     fn claimed(&self, evidence: &Evidence) -> Result<SpiffeId, Denied> {
-        let state = self.read();
+        let state = self.state.read();
         of_evidence(evidence, state.known()).node()
     }
 
     /// The rules about keys, before anything is given up for one that breaks them.
     fn may_be_certified(&self, spki: &[u8]) -> Result<(), AuthorityError> {
         let key = PublicKey::read(spki)?;
-        Ok(self.refused_keys.keys().check(&key)?)
+        Ok(self.hierarchy.refused_keys().keys().check(&key)?)
     }
 
     /// Attestations of one node happen one at a time. No enrolment of its own identity is under way
@@ -99,7 +99,7 @@ impl Authority {
     ) -> Result<AttestedNode, AuthorityError> {
         let own = EntitlementId::node();
         let _none_enrols = self.enrolling.lock(Some(&node), &own).await;
-        self.read().bans.check(&node)?;
+        self.state.read().bans.check(&node)?;
         match self.verdict_on(&node, &evidence, &facts)? {
             Verdict::Recognised(node) => Ok(node),
             Verdict::Repeats(repetition) => Ok(self.repeated(&repetition, &facts)?),
@@ -118,7 +118,7 @@ impl Authority {
         evidence: &Evidence,
         facts: &SessionFacts,
     ) -> Result<Verdict, Denied> {
-        let state = self.read();
+        let state = self.state.read();
         let verdict = of_evidence(evidence, state.known()).judge(facts)?;
         if verdict.node() == node {
             return Ok(verdict);
@@ -141,7 +141,7 @@ impl Authority {
     ) -> Result<AttestedNode, Denied> {
         let (id, spki_sha256) = (repetition.node(), &facts.spki_sha256);
         let newest = self.newest_node_key(id);
-        let state = self.read();
+        let state = self.state.read();
         let is_certified = || state.keys.certified_at(spki_sha256, facts.now).is_some();
         let is_in_time = facts.now <= repetition.until() || is_certified();
         let lineage = state.nodes.of_lineage(id, repetition.lineage());
@@ -159,13 +159,12 @@ impl Authority {
     fn newest_node_key(&self, node: &SpiffeId) -> Option<(u64, [u8; 32])> {
         let own = EntitlementId::node();
         let id = LineageId::of(Profile::Svid, node.as_str(), node.as_str(), own.as_str());
-        let inventory = self.listed();
-        let newest = &inventory.lineage(&id)?.newest;
+        let newest = self.ledger.newest(&id)?;
         Some((newest.serial.index(), newest.spki_sha256))
     }
 
     fn is_away(&self, node: &SpiffeId) -> Result<(), Denied> {
-        if !self.hub.is_connected(node) {
+        if !self.state.hub().is_connected(node) {
             return Ok(());
         }
         self.metrics.alarm(Alarm::NodeConnected);
@@ -187,7 +186,7 @@ impl Authority {
         now: Timestamp,
     ) -> Result<(), AuthorityError> {
         self.check_room(node)?;
-        let state = self.read();
+        let state = self.state.read();
         if !state.nodes.has_room_for(node) {
             return Err(too_many_nodes().into());
         }
@@ -212,8 +211,8 @@ impl Authority {
         now: Timestamp,
     ) -> Result<AttestedNode, AuthorityError> {
         let node = attestation.node();
-        let before = self.read().nodes.stored(node).cloned();
-        let stored = attestation.stored(before.as_ref(), self.log.size(), now);
+        let before = self.state.read().nodes.stored(node).cloned();
+        let stored = attestation.stored(before.as_ref(), self.ledger.log().size(), now);
         let mut changes = vec![Change::Node(node.clone(), Some(stored))];
         let mut unused = Vec::new();
         if let Some(spent) = attestation.spent() {
@@ -232,7 +231,7 @@ impl Authority {
             (Err(StoreError::Conflict), Some(spent)) => return Err(spent.used().clone().into()),
             (other, _) => other?,
         };
-        let attested = self.read().nodes.of_lineage(node, seq);
+        let attested = self.state.read().nodes.of_lineage(node, seq);
         attested.ok_or_else(|| {
             AuthorityError::Unavailable(format!("{node} was put out as it attested"))
         })

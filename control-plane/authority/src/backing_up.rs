@@ -12,7 +12,7 @@ use std::path::Path;
 use countersign_backup::{FORMAT, Manifest, Pack};
 use countersign_ca::log::FOLDER;
 use countersign_refusal::Denied;
-use countersign_store::DATABASE;
+use countersign_store::{DATABASE, DataDir};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
@@ -24,6 +24,27 @@ use super::{Authority, AuthorityError};
 const MAX_KEYS: usize = 1_024;
 /// Longest key file, in bytes.
 const MAX_KEY_BYTES: u64 = 64 * 1024;
+
+/// Where backups are made, one at a time.
+#[derive(Debug)]
+pub(super) struct Backups {
+    running: tokio::sync::Mutex<()>,
+    data_dir: DataDir,
+}
+
+impl Backups {
+    pub(super) fn new(data_dir: DataDir) -> Self {
+        Self {
+            running: tokio::sync::Mutex::default(),
+            data_dir,
+        }
+    }
+
+    /// The directory that a backup is made of, and in.
+    pub(super) fn data_dir(&self) -> &DataDir {
+        &self.data_dir
+    }
+}
 
 /// What a backup holds.
 #[derive(Clone, Debug)]
@@ -48,12 +69,12 @@ impl Authority {
         out: impl Write + Send + 'static,
         now: Timestamp,
     ) -> Result<BackedUp, AuthorityError> {
-        let _one_at_a_time = self.backing_up.try_lock().map_err(|_| Denied {
+        let _one_at_a_time = self.backups.running.try_lock().map_err(|_| Denied {
             code: "backup_running",
             message: "another backup is being made".to_owned(),
             remedy: "wait until it is done",
         })?;
-        let copies = Scratch::new(&self.data_dir).map_err(unavailable)?;
+        let copies = Scratch::new(&self.backups.data_dir).map_err(unavailable)?;
         let keys = {
             let _no_change_of_keys = self.writing.lock().await;
             self.copy_database(&copies.database()).await?;
@@ -64,7 +85,7 @@ impl Authority {
             }
             .map_err(unavailable)?
         };
-        let log = self.log.bytes().clone();
+        let log = self.ledger.log().bytes().clone();
         let manifest = self.manifest(with_keys, now);
         let packed = tokio::task::spawn_blocking(move || {
             let links = log.snapshot(&copies.log()).map_err(io::Error::other)?;
@@ -90,8 +111,8 @@ impl Authority {
             format: FORMAT,
             trust_domain: self.trust_domain().to_string(),
             epoch: self.epoch,
-            log_id: self.log.id(),
-            log_size: self.log.size(),
+            log_id: self.ledger.log().id(),
+            log_size: self.ledger.log().size(),
             made_at,
             with_keys,
             files: Default::default(),
@@ -99,7 +120,7 @@ impl Authority {
     }
 
     async fn copy_database(&self, to: &Path) -> Result<(), AuthorityError> {
-        self.data_dir.touch(to).map_err(unavailable)?;
+        self.backups.data_dir.touch(to).map_err(unavailable)?;
         Ok(self.store.copy_to(to).await?)
     }
 
@@ -107,7 +128,7 @@ impl Authority {
     /// is another log, and signs with a key of its own.
     fn keys_on_disk(&self) -> io::Result<Keys> {
         let mut keys = Keys::new();
-        for file in fs::read_dir(self.data_dir.path().join(KEYS))? {
+        for file in fs::read_dir(self.backups.data_dir.path().join(KEYS))? {
             let file = file?;
             let Ok(name) = file.file_name().into_string() else {
                 continue;

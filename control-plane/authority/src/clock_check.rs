@@ -5,14 +5,13 @@
 //! waits for its consumers like any other: where our clock alone is wrong they accept the one before.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
 
 use countersign_issue::profile::Tier;
 use countersign_model::whole_second;
 use jiff::Timestamp;
 use tracing::{error, info};
 
-use super::cas::Cas;
+use super::ca_set::CaSet;
 use super::{Authority, AuthorityError};
 use crate::series::Alarm;
 
@@ -59,7 +58,7 @@ impl fmt::Display for NotYetValid {
 impl Authority {
     /// Which CA that signs is not valid yet.
     pub(super) fn not_yet_valid(&self, now: Timestamp) -> Option<NotYetValid> {
-        not_yet_valid(&self.cas(), now)
+        not_yet_valid(&self.hierarchy.read(), now)
     }
 
     /// Before something is issued.
@@ -75,7 +74,7 @@ impl Authority {
 
     /// Whether a CA that signed is not valid yet, or one above it: it was replaced for that.
     pub(super) fn is_too_early(&self, key_id: &str, now: Timestamp) -> bool {
-        let cas = self.cas();
+        let cas = self.hierarchy.read();
         let mut at = cas.authorities.record(key_id);
         while let Some(ca) = at {
             if ca.not_before > now {
@@ -92,7 +91,7 @@ impl Authority {
     /// Says it once when it comes, and when it has gone.
     pub(super) fn tell_of_clock(&self, now: Timestamp) {
         let wrong = self.not_yet_valid(now);
-        let told = self.clock_is_told.swap(wrong.is_some(), Ordering::Relaxed);
+        let told = self.hierarchy.clock_was_told(wrong.is_some());
         match wrong {
             Some(wrong) if !told => {
                 self.metrics.alarm(Alarm::IssuerNotYetValid);
@@ -105,13 +104,13 @@ impl Authority {
 
     /// Whether the active root is not valid yet, so that we can present nothing to who is absent.
     pub(super) fn is_root_early(&self, now: Timestamp) -> bool {
-        let cas = self.cas();
+        let cas = self.hierarchy.read();
         let active = cas.authorities.active(Tier::Root);
         active.is_some_and(|root| root.not_before > now)
     }
 }
 
-fn not_yet_valid(cas: &Cas, now: Timestamp) -> Option<NotYetValid> {
+fn not_yet_valid(cas: &CaSet, now: Timestamp) -> Option<NotYetValid> {
     let tiers = [Tier::Root, Tier::Intermediate, Tier::Issuing].into_iter();
     let signing = tiers.filter_map(|tier| cas.authorities.active(tier));
     let wrong = { signing }.find(|ca| ca.not_before > now)?;

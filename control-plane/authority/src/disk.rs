@@ -10,24 +10,30 @@ use super::Authority;
 impl Authority {
     /// What the disk refused last, for people; empty where it takes everything.
     pub(super) fn refused_writes(&self, now: Timestamp) -> Vec<String> {
-        let database = self.data_dir.path().join(DATABASE);
+        let database = self.backups.data_dir().path().join(DATABASE);
         let database = format!("writes to {}", database.display());
         let of_store = self.store.refused().told(&database, now);
-        let of_log = self.log.refused().told("entries of the issuance log", now);
+        let of_log = self
+            .ledger
+            .log()
+            .refused()
+            .told("entries of the issuance log", now);
         of_store.into_iter().chain(of_log).collect()
     }
 
     /// Writes a little where something was refused, and takes it back.
     pub(super) async fn try_writes_again(&self) {
         self.store.try_again().await;
-        if !self.log.refused().is_refusing() || !self.log.bytes().needs_only_room() {
+        if !self.ledger.log().refused().is_refusing()
+            || !self.ledger.log().bytes().needs_only_room()
+        {
             return;
         }
         let Some(this) = self.this.upgrade() else {
             return;
         };
-        let tried = tokio::task::spawn_blocking(move || this.data_dir.try_room());
-        if matches!(tried.await, Ok(Ok(()))) && self.log.refused().taken() {
+        let tried = tokio::task::spawn_blocking(move || this.backups.data_dir().try_room());
+        if matches!(tried.await, Ok(Ok(()))) && self.ledger.log().refused().taken() {
             info!("there is room for the issuance log again");
         }
     }

@@ -3,7 +3,6 @@
 //! new epoch; the eviction of a node ends its word.
 
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 use countersign_model::{Serial, SpiffeId};
 use countersign_restore::facts::DOUBTS;
@@ -94,7 +93,7 @@ impl Doubts {
 impl Authority {
     /// Somebody has shown a certificate of ours that is not in our log.
     pub(super) fn proved_put_back(&self, serial: Serial) {
-        if self.doubts_mut().prove(serial) {
+        if self.state.write().doubts.prove(serial) {
             self.metrics.alarm(Alarm::StatePutBack);
             let reason = told(&serial);
             error!(%serial, reason, "alarm: the state is older than what it has issued");
@@ -105,7 +104,7 @@ impl Authority {
     pub fn said_newer(&self, node: &SpiffeId, seen: u64) {
         let own = self.stamp().sequence;
         let principal = Principal::identity(node.as_str());
-        if self.doubts_mut().say(node, seen) {
+        if self.state.write().doubts.say(node, seen) {
             self.metrics.alarm(Alarm::NewerStateSeen);
             peer_line!(ERROR, principal, %node, seen, own, "alarm: a node says that it has seen a newer state");
         } else {
@@ -115,7 +114,7 @@ impl Authority {
 
     /// What is in doubt though nothing is stopped by it, for people.
     pub fn warnings(&self) -> Vec<String> {
-        let doubts = self.doubts();
+        let doubts = &self.state.read().doubts;
         let Some((node, seen)) = doubts.words.first_key_value() else {
             return Vec::new();
         };
@@ -134,7 +133,7 @@ impl Authority {
 
     /// The word of a node that was evicted counts no more.
     pub(super) fn withdraw_word(&self, node: &SpiffeId) {
-        self.doubts_mut().withdraw(node);
+        self.state.write().doubts.withdraw(node);
     }
 
     /// Tells at a start what was known before it.
@@ -151,23 +150,15 @@ impl Authority {
 
     /// Stores what is not stored yet; what fails is tried again with the next tick.
     pub(super) async fn keep_doubts(&self) -> Result<(), AuthorityError> {
-        let Some((doubts, change)) = self.doubts().unstored() else {
+        let Some((doubts, change)) = self.state.read().doubts.unstored() else {
             return Ok(());
         };
         let write = Write::put(Kind::Meta, DOUBTS, &doubts);
         let seq = self.store.commit(vec![write], Vec::new()).await?;
-        self.announce(seq, []);
-        let mut present = self.doubts_mut();
+        self.state.announce(seq, []);
+        let present = &mut self.state.write().doubts;
         present.stored = present.stored.max(change);
         Ok(())
-    }
-
-    pub(super) fn doubts(&self) -> RwLockReadGuard<'_, Doubts> {
-        self.doubts.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn doubts_mut(&self) -> RwLockWriteGuard<'_, Doubts> {
-        self.doubts.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

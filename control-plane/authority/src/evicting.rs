@@ -85,10 +85,15 @@ impl Authority {
         // workloads meanwhile is judged again when it is published.
         let own = EntitlementId::node();
         let _none_enrols = self.enrolling.lock(Some(&node), &own).await;
-        let ending = Ending::of(&self.read(), eviction, now);
+        let ending = Ending::of(&self.state.read(), eviction, now);
         let changes = |index| ending.changes(index);
         // Under the lock that ends it all.
-        let before = |state: &State| (ending.valid_until(state), self.hub.is_connected(&node));
+        let before = |state: &State| {
+            (
+                ending.valid_until(state),
+                self.state.hub().is_connected(&node),
+            )
+        };
         let changed = self.change(vec![ending.entry()], changes, before, now);
         let (log_index, (valid_until, was_connected)) = changed.await?;
         self.withdraw_word(&node);
@@ -177,7 +182,7 @@ impl Authority {
         now: Timestamp,
     ) -> Result<u64, AuthorityError> {
         let _one_at_a_time = self.writing.lock().await;
-        if self.read().bans.of(&node).is_none() {
+        if self.state.read().bans.of(&node).is_none() {
             return Err(AuthorityError::Denied(Denied {
                 code: "not_banned",
                 message: format!("{node} is not banned"),
@@ -201,7 +206,7 @@ impl Authority {
     fn may_be_evicted(&self, eviction: &Eviction) -> Result<(), Denied> {
         let node = &eviction.node;
         rules::member(node, self.trust_domain())?;
-        let state = self.read();
+        let state = self.state.read();
         if eviction.is_ban {
             if state.registry.is_workload(node) {
                 return Err(rules::node_is_workload(node));

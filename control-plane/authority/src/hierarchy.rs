@@ -12,7 +12,7 @@ use countersign_refusal::Denied;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::cas::Cas;
+use super::ca_set::CaSet;
 use super::{Authority, AuthorityError, AuthorityInfo};
 
 /// A root's successor is prepared when this share of its life is left, as one over it.
@@ -43,7 +43,7 @@ impl Authority {
     ) -> Result<AuthorityInfo, AuthorityError> {
         self.to_the_end(async move |this| {
             let _one_at_a_time = this.writing.lock().await;
-            let mut next = this.cas().clone();
+            let mut next = this.hierarchy.read().clone();
             let made = match this.add_intermediate(&mut next, now).await {
                 Ok(record) => { this.add_issuing(&mut next, now).await }.map(|_| record),
                 Err(error) => Err(error),
@@ -58,12 +58,12 @@ impl Authority {
 
     /// Every key store and how it is.
     pub fn key_stores(&self) -> Vec<(StoreKind, Condition)> {
-        self.keys.conditions()
+        self.hierarchy.stores().conditions()
     }
 
     /// Looks at every key store, and mends what can be mended. May wait for a device.
     pub fn probe_keys(&self) {
-        self.keys.probe();
+        self.hierarchy.stores().probe();
     }
 
     /// Why nothing can be signed now, for people; empty where that is not so.
@@ -71,14 +71,14 @@ impl Authority {
         let mut obstacles = self.refused_writes(now);
         obstacles.extend(self.put_back());
         obstacles.extend(self.not_yet_valid(now).map(|wrong| wrong.to_string()));
-        let cas = self.cas();
+        let cas = self.hierarchy.read();
         let Some(issuing) = cas.authorities.active(Tier::Issuing) else {
             obstacles.push(self.why_none());
             return obstacles;
         };
         let not_ready = |tier: Tier| {
             let store = cas.authorities.active(tier)?.store?;
-            let condition = self.keys.condition(store)?;
+            let condition = self.hierarchy.stores().condition(store)?;
             (!condition.is_ready()).then(|| format!("the key store {store} is {condition}"))
         };
         obstacles.extend(not_ready(Tier::Issuing));
@@ -95,7 +95,7 @@ impl Authority {
                     countersign ca csr, and bring what the root signed with countersign ca import"
                 .to_owned();
         };
-        match self.keys.condition(store) {
+        match self.hierarchy.stores().condition(store) {
             Some(condition) if !condition.is_ready() => {
                 format!("there is no root yet: the key store {store} is {condition}")
             }
@@ -128,7 +128,13 @@ impl Authority {
     async fn found_later(&self, now: Timestamp) -> Result<(), AuthorityError> {
         self.to_the_end(async move |this| {
             let _one_at_a_time = this.writing.lock().await;
-            if this.cas().authorities.active(Tier::Root).is_some() {
+            if this
+                .hierarchy
+                .read()
+                .authorities
+                .active(Tier::Root)
+                .is_some()
+            {
                 return Ok(());
             }
             this.found(now).await
@@ -137,7 +143,7 @@ impl Authority {
     }
 
     fn due(&self, now: Timestamp) -> Option<Due> {
-        let cas = self.cas();
+        let cas = self.hierarchy.read();
         let is_ours = self.settings.hierarchy.root.is_some();
         let Some(root) = cas.authorities.active(Tier::Root) else {
             return (is_ours && self.are_ready(&[Tier::Root])).then_some(Due::Everything);
@@ -154,13 +160,13 @@ impl Authority {
         (is_due && self.can_sign(&cas, parent)).then_some(Due::Issuing)
     }
 
-    fn is_root_due(&self, cas: &Cas, root: &CaRecord, now: Timestamp) -> bool {
+    fn is_root_due(&self, cas: &CaSet, root: &CaRecord, now: Timestamp) -> bool {
         let life = root.not_after.duration_since(root.issued_at);
         cas.authorities.slots().prepared_root().is_none()
             && root.not_after.duration_since(now) <= life / ROOT_RESERVE
     }
 
-    fn is_intermediate_due(&self, cas: &Cas, root: &CaRecord, now: Timestamp) -> bool {
+    fn is_intermediate_due(&self, cas: &CaSet, root: &CaRecord, now: Timestamp) -> bool {
         if !self.makes_intermediates() {
             return false;
         }
@@ -168,7 +174,7 @@ impl Authority {
         present.is_none_or(|present| is_half_gone(present, root, now))
     }
 
-    fn is_issuing_due(&self, cas: &Cas, parent: Tier, now: Timestamp) -> bool {
+    fn is_issuing_due(&self, cas: &CaSet, parent: Tier, now: Timestamp) -> bool {
         let (Some(parent), Some(issuing)) = (
             cas.authorities.active(parent),
             cas.authorities.active(Tier::Issuing),
@@ -181,7 +187,7 @@ impl Authority {
     }
 
     /// Whether the CA of a tier can sign, and new keys can be made below it.
-    fn can_sign(&self, cas: &Cas, tier: Tier) -> bool {
+    fn can_sign(&self, cas: &CaSet, tier: Tier) -> bool {
         let below: &[Tier] = match tier {
             Tier::Root if self.makes_intermediates() => &[Tier::Intermediate, Tier::Issuing],
             _ => &[Tier::Issuing],
@@ -197,7 +203,7 @@ impl Authority {
     }
 
     pub(super) fn is_ready(&self, store: StoreKind) -> bool {
-        let condition = self.keys.condition(store);
+        let condition = self.hierarchy.stores().condition(store);
         condition.is_none_or(|condition| condition.is_ready())
     }
 
@@ -243,7 +249,7 @@ impl Authority {
     /// Everything below a root that became active in `next`.
     pub(super) async fn add_below_root(
         &self,
-        next: &mut Cas,
+        next: &mut CaSet,
         now: Timestamp,
     ) -> Result<(), AuthorityError> {
         let root = next.authorities.active(Tier::Root);
@@ -257,7 +263,7 @@ impl Authority {
     /// Makes an intermediate under the active root of `next` and activates it there.
     async fn add_intermediate(
         &self,
-        next: &mut Cas,
+        next: &mut CaSet,
         now: Timestamp,
     ) -> Result<CaRecord, AuthorityError> {
         self.root_store()?;

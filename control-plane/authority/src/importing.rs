@@ -4,8 +4,6 @@
 //! intermediate at once; one under another root waits, with its root in the bundle, until every
 //! live consumer acknowledged it.
 
-use std::sync::PoisonError;
-
 use countersign_ca::authorities::CaRecord;
 use countersign_ca::import::{self, Expected, Imported};
 use countersign_ca::key::{KeyError, StoreKind};
@@ -20,7 +18,7 @@ use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use super::cas::{Cas, HeldKey};
+use super::ca_set::{CaSet, HeldKey};
 use super::{Authority, AuthorityError, AuthorityInfo, CaRequest};
 
 /// Key of the request that waits for its certificate, in the store.
@@ -44,7 +42,7 @@ impl Authority {
     pub async fn ca_request(&self) -> Result<CaRequest, AuthorityError> {
         self.to_the_end(async move |this| {
             let _one_at_a_time = this.writing.lock().await;
-            let waiting = this.cas().requested.clone();
+            let waiting = this.hierarchy.read().requested.clone();
             let asked = waiting.map(|held| this.request_of(&held)).transpose();
             match asked {
                 Ok(Some(request)) => Ok(request),
@@ -71,7 +69,7 @@ impl Authority {
     ) -> Result<AuthorityInfo, AuthorityError> {
         self.to_the_end(async move |this| {
             let _one_at_a_time = this.writing.lock().await;
-            let mut next = this.cas().clone();
+            let mut next = this.hierarchy.read().clone();
             if let Some(known) = chain.first().and_then(|it| known(&next, it)) {
                 return Ok(known);
             }
@@ -84,7 +82,7 @@ impl Authority {
             let state = this.replace(placed, next, changes, now).await?;
             info!(key_id, state = state.as_str(), "intermediate imported");
             let record = record.expect("it was placed");
-            Ok(this.cas().info(&record, state))
+            Ok(this.hierarchy.read().info(&record, state))
         })
         .await
     }
@@ -104,15 +102,15 @@ impl Authority {
         };
         let damaged = |_| AuthorityError::Unavailable("a stored request is damaged".to_owned());
         let spki = hex::decode(spki).map_err(damaged)?;
-        let key = match self.keys.load(store, &key_id, &spki) {
+        let key = match self.hierarchy.stores().load(store, &key_id, &spki) {
             Err(KeyError::Gone(_)) => {
                 warn!(key_id, %store, "key of the request is gone; the next request has another");
                 return Ok(());
             }
             key => key?,
         };
-        let mut cas = self.cas.write().unwrap_or_else(PoisonError::into_inner);
-        cas.requested = Some(HeldKey { store, key });
+        let held = HeldKey { store, key };
+        self.hierarchy.update(|cas| cas.requested = Some(held));
         Ok(())
     }
 
@@ -138,10 +136,9 @@ impl Authority {
         let committed = self.store.commit(writes, Vec::new()).await;
         // Also where it may be stored all the same: a request whose key is gone is forgotten.
         let seq = committed.inspect_err(|_| self.destroy(&held))?;
-        let mut cas = self.cas.write().unwrap_or_else(PoisonError::into_inner);
-        cas.requested = Some(held.clone());
-        drop(cas);
-        self.announce(seq, []);
+        let requested = held.clone();
+        self.hierarchy.update(|cas| cas.requested = Some(requested));
+        self.state.announce(seq, []);
         info!(key_id = stored.key_id, %store, "intermediate requested");
         Ok(held)
     }
@@ -168,7 +165,7 @@ impl Authority {
     /// at once.
     async fn place(
         &self,
-        next: &mut Cas,
+        next: &mut CaSet,
         held: &HeldKey,
         imported: Imported,
         now: Timestamp,
@@ -197,7 +194,7 @@ impl Authority {
 
 /// Gives a root its slot, where it has none, and says which state it is in: the first of all is
 /// active, another one waits.
-fn trust(next: &mut Cas, root: CaRecord) -> Result<SlotState, AuthorityError> {
+fn trust(next: &mut CaSet, root: CaRecord) -> Result<SlotState, AuthorityError> {
     if let Some(known) = next.authorities.record(&root.key_id) {
         if known.certificate != root.certificate {
             return Err(other_root_certificate().into());
@@ -219,7 +216,7 @@ fn trust(next: &mut Cas, root: CaRecord) -> Result<SlotState, AuthorityError> {
 }
 
 /// What was imported before.
-fn known(cas: &Cas, certificate: &CertificateDer<'_>) -> Option<AuthorityInfo> {
+fn known(cas: &CaSet, certificate: &CertificateDer<'_>) -> Option<AuthorityInfo> {
     let (record, state) = cas.authorities.with_certificate(certificate)?;
     (record.tier == Tier::Intermediate).then(|| cas.info(record, state))
 }

@@ -36,7 +36,7 @@ impl Authority {
         let voided = self.is_void(serial.index());
         let (certificate, der) = self.seen(logged)?;
         Ok(Shown {
-            lineage: self.listed().lineage(&id).cloned(),
+            lineage: self.ledger.lineage(&id),
             certificate,
             der: der.filter(|_| !voided),
             voided,
@@ -46,7 +46,7 @@ impl Authority {
 
     fn entry_of(&self, serial: &Serial) -> Result<Option<Logged>, AuthorityError> {
         // Not by the log's id: after a restore it begins with entries of another log.
-        let logged = self.log.read_back(serial.index())?;
+        let logged = self.ledger.log().read_back(serial.index())?;
         Ok(logged.filter(|logged| logged.issuance().serial == *serial))
     }
 
@@ -58,7 +58,7 @@ impl Authority {
         let mut history = Vec::new();
         let mut before = issuance.renews;
         while let Some(index) = before.filter(|_| history.len() < most) {
-            let Some(logged) = self.log.read_back(index)? else {
+            let Some(logged) = self.ledger.log().read_back(index)? else {
                 break;
             };
             // An entry names an earlier one, so the walk ends.
@@ -70,7 +70,7 @@ impl Authority {
 
     fn seen(&self, logged: Logged) -> Result<(Certificate, Option<Vec<u8>>), AuthorityError> {
         let issuer = logged.issuance().issuer.as_str().into();
-        Ok(match self.log.signed_before(logged)? {
+        Ok(match self.ledger.log().signed_before(logged)? {
             Ok(signed) => {
                 let sha256 = Some(signed.sha256());
                 let certificate = Certificate::of(signed.issuance(), sha256, issuer);

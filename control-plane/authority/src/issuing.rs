@@ -66,7 +66,7 @@ impl Authority {
         let (claim, logged) = appended.await?;
         let sign_and_publish = || {
             // The right may have ended while the entry was made durable.
-            let right = applicant.authorize(&self.read(), now)?;
+            let right = applicant.authorize(&self.state.read(), now)?;
             right.still_allows(logged.issuance().key_epoch)?;
             let signed = self.sign_leaf(logged, ca.as_ref())?;
             self.publish_for(applicant, signed, now)
@@ -91,14 +91,18 @@ impl Authority {
         let node = applicant.node().map(SpiffeId::as_str);
         let span = info_span!("authorize", node, entitlement = %applicant.entitlement());
         let _entered = span.enter();
-        let authorize = || applicant.authorize(&self.read(), now);
+        let authorize = || applicant.authorize(&self.state.read(), now);
         Ok(self.metrics.timed(Phase::Authorize, authorize)?)
     }
 
     /// What an authorization allows, and nothing else, as the renewal of what it had before.
     pub(super) fn subject(&self, authorized: Authorized) -> Box<Subject> {
-        let newest = self.read().newest(&authorized);
-        let subject = Subject::svid(authorized, &self.settings.times, self.refused_keys.keys());
+        let newest = self.state.read().newest(&authorized);
+        let subject = Subject::svid(
+            authorized,
+            &self.settings.times,
+            self.hierarchy.refused_keys().keys(),
+        );
         Box::new(subject.renewing(newest))
     }
 
@@ -116,7 +120,7 @@ impl Authority {
         let _entered = span.enter();
         let above = self.above(&signed)?;
         let given = {
-            let mut state = self.write();
+            let mut state = self.state.write();
             let right = applicant.authorize(&state, now)?;
             right.still_allows(issuance.key_epoch)?;
             let given = applicant.given(&signed, above, &right)?;
@@ -124,7 +128,7 @@ impl Authority {
             applicant.record(&mut state, issuance, &given);
             given
         };
-        self.inventory().issued(&signed);
+        self.ledger.issued(&signed);
         applicant.tell(self, &given);
         Ok(given)
     }

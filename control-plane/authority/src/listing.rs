@@ -30,7 +30,7 @@ pub struct ListedNode {
 impl Authority {
     /// Every node that attested or is banned, or this one alone, by ID.
     pub fn list_nodes(&self, only: Option<&SpiffeId>, now: Timestamp) -> Vec<ListedNode> {
-        let state = self.read();
+        let state = self.state.read();
         let is_listed = |id: &SpiffeId| state.nodes.contains(id) || state.bans.of(id).is_some();
         if let Some(id) = only {
             let listed = is_listed(id).then(|| state.listed_node(id, now));
@@ -79,7 +79,7 @@ impl Authority {
     fn read_registrations(&self, mut each: impl FnMut(&Registry, &Kept)) {
         let mut last = None;
         loop {
-            let state = self.read();
+            let state = self.state.read();
             let page = state.registry.page(last.as_ref(), REGISTRATIONS_AT_ONCE);
             let Some(key) = page.last().map(|kept| &kept.registration.key) else {
                 return;

@@ -24,7 +24,7 @@ impl Authority {
     /// # Errors
     /// The disk; the entries are durable all the same.
     pub async fn publish_log(&self, now: Timestamp) -> Result<(), AuthorityError> {
-        let log = Arc::clone(self.log.bytes());
+        let log = Arc::clone(self.ledger.log().bytes());
         off_the_runtime(move || log.publish(now)).await
     }
 
@@ -36,7 +36,7 @@ impl Authority {
         let Some(below) = self.prunable(now)? else {
             return Ok(());
         };
-        let log = Arc::clone(self.log.bytes());
+        let log = Arc::clone(self.ledger.log().bytes());
         let retained = off_the_runtime(move || log.prune(below)).await?;
         info!(retained, "bodies of old log entries removed");
         Ok(())
@@ -45,8 +45,8 @@ impl Authority {
     /// Below which index bodies can go: whole bundles alone are removed.
     fn prunable(&self, now: Timestamp) -> Result<Option<u64>, AuthorityError> {
         let retention = self.settings.retention;
-        let first = self.log.bytes().first_retained();
-        let newest = self.log.size().saturating_sub(retention.entries);
+        let first = self.ledger.log().bytes().first_retained();
+        let newest = self.ledger.log().size().saturating_sub(retention.entries);
         let Ok(border) = now.checked_sub(retention.age) else {
             return Ok(None);
         };
@@ -72,7 +72,7 @@ impl Authority {
     }
 
     fn is_older(&self, index: u64, border: Timestamp) -> Result<bool, AuthorityError> {
-        let made = self.log.made_at(index)?;
+        let made = self.ledger.log().made_at(index)?;
         Ok(made.is_none_or(|made| made < border))
     }
 }

@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 use std::convert::identity;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
 use countersign_ca::authorities::Authorities;
 use countersign_ca::bundle;
 use countersign_ca::key::KeyError;
@@ -18,18 +16,20 @@ use countersign_refusal::Denied;
 use countersign_registry::{Defaults, rules};
 use countersign_store::{DataDir, Entry, Kind, Store, StoreError};
 use jiff::Timestamp;
-use tokio::sync::broadcast;
 use tracing::Instrument;
 
-use super::cas::{Cas, HeldKey};
+use super::backing_up::Backups;
+use super::ca_hierarchy::CaHierarchy;
+use super::ca_set::{CaSet, HeldKey};
 use super::doubts::Doubts;
 use super::identity::{Identity, Meta, begin, resume};
 use super::issuing::Stripes;
+use super::ledger::Ledger;
 use super::refused_keys::Refused;
 use super::scratch::remove_leftovers;
-use super::state::{Change, State};
+use super::state::{Change, SharedState, State};
 use super::stored_cas::StoredCa;
-use super::{Authority, AuthorityError, CHANGES, Settings};
+use super::{Authority, AuthorityError, Settings};
 use crate::series::Issuance;
 
 /// Where the keys are, within the data directory.
@@ -57,8 +57,8 @@ impl Authority {
     /// # Errors
     /// The store is unavailable.
     pub async fn flush(&self, now: Timestamp) -> Result<(), AuthorityError> {
-        let voided = self.void_pending(now).await;
-        self.log_refusals(now, true).await?;
+        let voided = self.ledger.void_pending(now).await;
+        self.ledger.log_refusals(now, true).await?;
         self.keep_doubts().await?;
         self.publish_log(now).await?;
         self.save_inventory(now, true).await?;
@@ -104,36 +104,21 @@ impl Authority {
             renew: settings.renew,
             backdate: settings.times.of(Profile::Svid).backdate,
         };
+        let mut state = State::new(defaults, settings.policy.clone());
+        state.doubts = Doubts::restored(identity.doubts.take().unwrap_or_default());
         let authority = Arc::new_cyclic(|this| Self {
             this: this.clone(),
             epoch: identity.epoch,
-            sequence: newest.0.into(),
-            state: RwLock::new(State::new(defaults, settings.policy.clone())),
-            cas: RwLock::default(),
-            bundle: ArcSwapOption::empty(),
-            store,
-            log,
-            keys,
-            doubts: RwLock::new(Doubts::restored(identity.doubts.take().unwrap_or_default())),
-            clock_is_told: AtomicBool::default(),
-            reminded_of: Mutex::default(),
-            writing: tokio::sync::Mutex::default(),
-            enrolling: Stripes::default(),
-            hub: Arc::default(),
-            changes: broadcast::channel(CHANGES).0,
-            inventory: RwLock::default(),
-            refusals: Mutex::default(),
-            settled: AtomicU64::default(),
-            accounted: AtomicU64::default(),
-            unvoided: Mutex::default(),
-            undestroyed: Mutex::default(),
-            voiding: tokio::sync::Mutex::default(),
-            metrics: Issuance::default(),
-            refused_keys,
-            settings,
             predecessor: identity.predecessor,
-            backing_up: tokio::sync::Mutex::default(),
-            data_dir,
+            store,
+            writing: tokio::sync::Mutex::default(),
+            state: SharedState::new(state, newest),
+            ledger: Ledger::new(log),
+            hierarchy: CaHierarchy::new(keys, refused_keys),
+            enrolling: Stripes::default(),
+            backups: Backups::new(data_dir),
+            metrics: Issuance::default(),
+            settings,
         });
         authority.restore_request(identity.requested.take())?;
         authority.restore(entries, &identity, now).await?;
@@ -173,21 +158,17 @@ impl Authority {
         }
         let bundle = bundle::of(self.trust_domain(), &cas.authorities)
             .map_err(|error| AuthorityError::Unavailable(error.to_string()))?;
-        let bundle = (Arc::new(bundle), bundle_sequence);
-        self.bundle.store(Some(Arc::new(bundle)));
-        self.refused_keys.note_cas(cas.key_ids());
-        {
-            let mut present = self.cas.write().expect("nobody else has it yet");
-            let requested = present.requested.take();
-            *present = Cas { requested, ..cas };
-        }
+        self.hierarchy.show_bundle(bundle, bundle_sequence);
+        self.hierarchy.replace(cas, |next, present| {
+            next.requested.clone_from(&present.requested);
+        });
         self.restore_state(entries)?;
         self.restore_logged(accounted, now).await?;
         self.longest_fits()?;
         self.first_tick(now).await
     }
 
-    fn restored_cas(&self, entries: &[Entry]) -> Result<Cas, AuthorityError> {
+    fn restored_cas(&self, entries: &[Entry]) -> Result<CaSet, AuthorityError> {
         let mut stored = Vec::new();
         for entry in entries.iter().filter(|entry| entry.kind == Kind::Authority) {
             let ca = entry.read::<StoredCa>()?.read(entry.key.clone());
@@ -203,10 +184,10 @@ impl Authority {
                 keys.insert(key_id.clone(), held);
             }
         }
-        Ok(Cas {
+        Ok(CaSet {
             authorities,
             keys,
-            ..Cas::default()
+            ..CaSet::default()
         })
     }
 
@@ -224,7 +205,7 @@ impl Authority {
             return Ok(None);
         };
         let spki = record.spki().ok_or_else(damaged_ca)?;
-        match self.keys.load(store, key_id, &spki) {
+        match self.hierarchy.stores().load(store, key_id, &spki) {
             Ok(key) => Ok(Some(HeldKey { store, key })),
             Err(KeyError::Gone(_)) if record.tier == Tier::Issuing => {
                 tracing::warn!(key_id, %store, "key of the issuing CA is gone; another is made");
@@ -235,7 +216,7 @@ impl Authority {
     }
 
     fn restore_state(&self, entries: Vec<Entry>) -> Result<(), StoreError> {
-        let mut state = self.write();
+        let mut state = self.state.write();
         for entry in entries {
             let seq = entry.seq;
             if let Some(change) = Change::read(&entry.into_write())? {
@@ -247,7 +228,7 @@ impl Authority {
 
     /// What was registered under other settings must be issuable under these.
     fn longest_fits(&self) -> Result<(), Denied> {
-        let (shortest, longest) = self.read().registry.ttl_bounds();
+        let (shortest, longest) = self.state.read().registry.ttl_bounds();
         let times = self.settings.times.of(Profile::Svid);
         times.allow(shortest)?;
         times.allow(longest)?;

@@ -22,7 +22,7 @@ impl Authority {
         let Ok(serial) = Serial::from_bytes(serial) else {
             return false;
         };
-        let is_contradicted = serial.log_id() == self.log.id() && self.is_missing(&serial);
+        let is_contradicted = serial.log_id() == self.ledger.log().id() && self.is_missing(&serial);
         if is_contradicted {
             self.proved_put_back(serial);
         }
@@ -45,10 +45,13 @@ impl Authority {
     /// Whether the log is without the certificate of this serial, for certain: what was pruned, and
     /// a disk that does not read, prove nothing.
     pub(super) fn is_missing(&self, serial: &Serial) -> bool {
-        if serial.index() < self.log.bytes().first_retained() {
+        if serial.index() < self.ledger.log().bytes().first_retained() {
             return false;
         }
-        self.log.holds(serial).is_ok_and(|is_there| !is_there)
+        self.ledger
+            .log()
+            .holds(serial)
+            .is_ok_and(|is_there| !is_there)
     }
 
     /// Before a certificate is issued.
@@ -64,7 +67,7 @@ impl Authority {
 
     /// What has proved it, for people.
     pub(super) fn put_back(&self) -> Option<String> {
-        self.doubts().proof().as_ref().map(told)
+        self.state.read().doubts.proof().as_ref().map(told)
     }
 }
 

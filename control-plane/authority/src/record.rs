@@ -7,15 +7,10 @@
 //! away is found at a start ([`super::unfinished`]).
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError};
 
 use countersign_model::Seq;
-use countersign_proto::log::Voided;
 use countersign_proto::log::entry::What;
 use countersign_store::{Kind, Precondition, StoreError, Write};
-use countersign_telemetry::{Principal, peer_line};
-use countersign_tlog::LogError;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
@@ -24,9 +19,6 @@ use super::{Authority, AuthorityError};
 
 /// Key in the store: how many entries of the log are accounted for by commits.
 pub(super) const ACCOUNTED: &str = "log_accounted";
-
-/// Most entries that wait to be voided: with so many nothing more is signed.
-const MAX_UNVOIDED: usize = 4_096;
 
 impl Authority {
     /// Logs what is about to change, then makes the change durable and takes it. `changes` is told
@@ -60,20 +52,13 @@ impl Authority {
         Ok(seq)
     }
 
-    /// Takes what a commit made durable and says so to those whom it concerns. `before` looks at
-    /// the state that ends, under the same lock: nothing comes between.
     fn take<T>(&self, seq: Seq, changes: Vec<Change>, before: impl FnOnce(&State) -> T) -> T {
         for change in &changes {
             if let Change::Registration(_, Some(kept)) = change {
-                self.inventory().registered(&kept.registration);
+                self.ledger.registered(&kept.registration);
             }
         }
-        let (seen, events) = {
-            let mut state = self.write();
-            (before(&state), state.apply_all(seq, changes))
-        };
-        self.announce(seq, events);
-        seen
+        self.state.take(seq, changes, before)
     }
 
     /// Logs what is about to change, then commits it. `writes` is told the index of the first
@@ -94,7 +79,7 @@ impl Authority {
         match self.store.commit(writes, Vec::new()).await {
             Ok(seq) => {
                 if let Some(last) = noted.iter().max() {
-                    self.accounted.store(last + 1, Ordering::Release);
+                    self.ledger.account_for(last + 1);
                 }
                 Ok((first, seq))
             }
@@ -103,7 +88,7 @@ impl Authority {
                 // finds out.
                 let is_open = matches!(error, StoreError::Stopped);
                 if !is_open {
-                    self.void(&noted, now).await;
+                    self.ledger.void(&noted, now).await;
                 }
                 let error = error.into();
                 Err(NotCommitted { error, is_open })
@@ -117,19 +102,21 @@ impl Authority {
         if self.store.is_stopped() {
             return Err(StoreError::Stopped.into());
         }
-        Ok(self.void_pending(now).await?)
+        Ok(self.ledger.void_pending(now).await?)
     }
 
     /// Makes entries durable together, with as few fsyncs as there are batches.
     async fn note_all(&self, what: Vec<What>, now: Timestamp) -> Result<Vec<u64>, AuthorityError> {
-        let notes = what.into_iter().map(|what| self.log.note(now, what));
+        let notes = what
+            .into_iter()
+            .map(|what| self.ledger.log().note(now, what));
         let (noted, failed): (Vec<_>, Vec<_>) =
             join_all(notes).await.into_iter().partition(Result::is_ok);
         let noted: Vec<_> = noted.into_iter().flatten().collect();
         match failed.into_iter().find_map(Result::err) {
             None => Ok(noted),
             Some(error) => {
-                self.void(&noted, now).await;
+                self.ledger.void(&noted, now).await;
                 Err(error.into())
             }
         }
@@ -138,68 +125,7 @@ impl Authority {
     /// After a crash: entries that announce a change which was never committed.
     pub(super) async fn void_unfinished(&self, noted: BTreeSet<u64>, now: Timestamp) {
         let noted: Vec<_> = noted.into_iter().collect();
-        self.void(&noted, now).await;
-    }
-
-    /// What cannot be voided now is voided before the next change, with the next tick or at the
-    /// end.
-    pub(super) async fn void(&self, noted: &[u64], now: Timestamp) {
-        self.unvoided().indexes.extend(noted);
-        if let Err(error) = self.void_pending(now).await {
-            let log = Principal::part("issuance log");
-            peer_line!(ERROR, log, %error, "entries of the issuance log were not voided");
-        }
-    }
-
-    /// Voids what could not be voided before.
-    pub(super) async fn void_pending(&self, now: Timestamp) -> Result<(), LogError> {
-        // So that nothing is voided twice.
-        let _one_at_a_time = self.voiding.lock().await;
-        loop {
-            let Some(index) = self.unvoided().indexes.first().copied() else {
-                return Ok(());
-            };
-            self.log.note(now, What::Voided(Voided { index })).await?;
-            self.unvoided().indexes.remove(&index);
-        }
-    }
-
-    /// Before a certificate is logged: whether it could be remembered as void. Those under way come
-    /// on top of the bound, each was within it when it began.
-    ///
-    /// # Errors
-    /// Too many wait for the log to take their voids.
-    pub(super) fn check_voids(&self) -> Result<(), AuthorityError> {
-        let unvoided = self.unvoided();
-        if unvoided.indexes.len() < unvoided.most {
-            return Ok(());
-        }
-        Err(AuthorityError::Unavailable(format!(
-            "{} entries of the issuance log wait to be voided; nothing is signed before it takes that",
-            unvoided.indexes.len()
-        )))
-    }
-
-    /// Entries that are void and not voided in the log yet.
-    pub(super) fn unvoided(&self) -> MutexGuard<'_, Unvoided> {
-        self.unvoided.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Entries that are void and not voided in the log yet.
-#[derive(Debug)]
-pub(super) struct Unvoided {
-    pub(super) indexes: BTreeSet<u64>,
-    /// See [`MAX_UNVOIDED`].
-    pub(super) most: usize,
-}
-
-impl Default for Unvoided {
-    fn default() -> Self {
-        Self {
-            indexes: BTreeSet::new(),
-            most: MAX_UNVOIDED,
-        }
+        self.ledger.void(&noted, now).await;
     }
 }
 

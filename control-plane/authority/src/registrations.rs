@@ -94,7 +94,7 @@ impl Authority {
         if let Some(ttl) = wanted.x509_ttl {
             self.settings.times.of(Profile::Svid).allow(ttl)?;
         }
-        self.read().registry.judge(&wanted, None, now)?;
+        self.state.read().registry.judge(&wanted, None, now)?;
         self.ids_stay_apart(&wanted)?;
         let entitlement = wanted.key.entitlement_id();
         let draft = self.draft(wanted, now);
@@ -103,7 +103,7 @@ impl Authority {
                 return Ok((before.registration.clone(), true));
             }
             Some(_) => {}
-            None => self.read().registry.check_room()?,
+            None => self.state.read().registry.check_room()?,
         }
         let what = vec![draft.entry(&entitlement)];
         let changed = self.change(what, |index| draft.changes(index), |_| (), now);
@@ -121,7 +121,7 @@ impl Authority {
         now: Timestamp,
     ) -> Result<Removed, AuthorityError> {
         let _one_at_a_time = self.writing.lock().await;
-        let registrations = self.read().registry.of_id(id, node);
+        let registrations = self.state.read().registry.of_id(id, node);
         if registrations.is_empty() {
             return Err(AuthorityError::Denied(Denied {
                 code: "not_found",
@@ -140,7 +140,7 @@ impl Authority {
 
     /// No ID is both a node's and a workload's: a workload could pass for a node.
     fn ids_stay_apart(&self, wanted: &Registration) -> Result<(), Denied> {
-        let state = self.read();
+        let state = self.state.read();
         if state.is_node(&wanted.key.id) {
             return Err(rules::id_is_node(&wanted.key.id));
         }
@@ -153,7 +153,7 @@ impl Authority {
     /// What will be kept, and what is kept now. A change of what certificates say raises the key
     /// epoch; so does a return after a removal. Owner, criticality, labels and end do not.
     fn draft(&self, wanted: Registration, now: Timestamp) -> Draft {
-        let state = self.read();
+        let state = self.state.read();
         let before = state.registry.of_key(&wanted.key).cloned();
         // A removal is not remembered of what is signed by hand: every beginning is a return.
         let returned = wanted.key.node().is_none_or(|node| {

@@ -44,7 +44,7 @@ impl Reason {
 impl Authority {
     /// Removes what has ended, as `unregister` would.
     pub(super) async fn remove_ended(&self, now: Timestamp) -> Result<(), AuthorityError> {
-        let ended = self.read().registry.ended(now, EXPIRED_PER_TICK);
+        let ended = self.state.read().registry.ended(now, EXPIRED_PER_TICK);
         if !ended.is_empty() {
             self.remove(&ended, Reason::Expired, now).await?;
         }
@@ -81,7 +81,7 @@ impl Authority {
     }
 
     fn tombstones(&self, registrations: &[Registration], now: Timestamp) -> Vec<Tombstone> {
-        let state = self.read();
+        let state = self.state.read();
         let tombstone = |gone| Tombstone::of(gone, state.end_after(gone, now), now);
         registrations.iter().filter_map(tombstone).collect()
     }

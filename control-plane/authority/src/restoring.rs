@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use countersign_ca::log::{Logged, Noted, Said};
 use countersign_ca::sign::Signed;
@@ -40,9 +39,9 @@ impl Authority {
         accounted: u64,
         now: Timestamp,
     ) -> Result<(), AuthorityError> {
-        if self.log.size() == 0 {
+        if self.ledger.log().size() == 0 {
             let opened = What::Opened(self.opened());
-            self.log.note(now, opened).await?;
+            self.ledger.log().note(now, opened).await?;
             return Ok(());
         }
         let own = self.predecessor.map_or(0, |it| it.size);
@@ -50,17 +49,17 @@ impl Authority {
         if covered.accounted > accounted {
             return Err(older_than_log());
         }
-        self.accounted.store(accounted, Ordering::Release);
+        self.ledger.account_for(accounted);
         self.restore_voids(&covered.voids, now);
         let from = covered.settled.min(covered.oldest_live);
         let mut reading = Reading {
             settled: covered.settled,
-            voided: self.log.voided(from)?,
+            voided: self.ledger.log().voided(from)?,
             unfinished: Unfinished::after(accounted, own),
             accounts: BTreeMap::new(),
             void_cas: Vec::new(),
         };
-        for noted in self.log.scan(from) {
+        for noted in self.ledger.log().scan(from) {
             self.restore_entry(noted?, &mut reading, now)?;
         }
         self.end_reading(reading, now).await
@@ -110,18 +109,18 @@ impl Authority {
         let finished = accounts.filter(|(index, _)| !unfinished.contains(index));
         finished.for_each(|(_, registered)| self.restore_account(registered));
         self.void_unfinished(unfinished, now).await;
-        self.settled.store(self.log.size(), Ordering::Release);
+        self.ledger.settle(self.ledger.log().size());
         Ok(())
     }
 
     pub(super) fn knows_ca(&self, key_id: &str) -> bool {
-        self.cas().authorities.record(key_id).is_some()
+        self.hierarchy.read().authorities.record(key_id).is_some()
     }
 
     fn opened(&self) -> Opened {
         Opened {
             trust_domain: self.trust_domain().to_string(),
-            log_id: self.log.id(),
+            log_id: self.ledger.log().id(),
             epoch: self.epoch,
         }
     }
@@ -141,9 +140,9 @@ impl Authority {
 
     /// Takes a certificate into the inventory alone.
     fn restore_listed(&self, logged: Logged) -> Result<(), AuthorityError> {
-        match self.log.signed_before(logged)? {
-            Ok(signed) => self.inventory().issued(&signed),
-            Err(logged) => self.inventory().found(logged.issuance()),
+        match self.ledger.log().signed_before(logged)? {
+            Ok(signed) => self.ledger.issued(&signed),
+            Err(logged) => self.ledger.found(logged.issuance()),
         }
         Ok(())
     }
@@ -161,7 +160,7 @@ impl Authority {
                 return Ok(());
             }
         };
-        self.inventory().issued(&signed);
+        self.ledger.issued(&signed);
         // In a backup the log may know of a CA that the copy of the state does not.
         if let Err(error) = self.publish_again(&signed) {
             let serial = signed.issuance().serial;
@@ -176,7 +175,7 @@ impl Authority {
         let issuance = signed.issuance();
         let node = SpiffeId::new(&issuance.node).map_err(|_| damaged_entry())?;
         let entitlement = EntitlementId::parse(&issuance.entitlement).ok_or_else(damaged_entry)?;
-        let mut state = self.write();
+        let mut state = self.state.write();
         state.keys.issued(issuance);
         state.certified(&node, &entitlement, issuance);
         let holder = state.holder(&node, &entitlement);
@@ -198,7 +197,7 @@ impl Authority {
     /// Takes the owner and the labels of a registration into the inventory.
     fn restore_account(&self, registered: &Registered) {
         match serde_json::from_str(&registered.registration) {
-            Ok(registration) => self.inventory().registered(&registration),
+            Ok(registration) => self.ledger.registered(&registration),
             Err(error) => warn!(%error, "a logged registration does not read"),
         }
     }

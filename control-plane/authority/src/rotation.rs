@@ -3,8 +3,6 @@
 //! Every step works on a copy of the slots: keys and certificates are made, the copy is stored,
 //! and only then seen. A step that fails or crashes leaves what was there.
 
-use std::sync::{Arc, PoisonError};
-
 use countersign_ca::authorities::CaRecord;
 use countersign_ca::bundle;
 use countersign_ca::key::CaKey;
@@ -18,7 +16,7 @@ use countersign_store::{Kind, Write};
 use jiff::Timestamp;
 use tracing::info;
 
-use super::cas::{Cas, HeldKey};
+use super::ca_set::{CaSet, HeldKey};
 use super::hierarchy::{no_root, no_signer};
 use super::importing::REQUESTED;
 use super::record::NotCommitted;
@@ -30,7 +28,7 @@ pub(super) const BUNDLE_SEQUENCE: &str = "bundle_sequence";
 impl Authority {
     /// Every CA, newest first.
     pub fn tiers(&self) -> Tiers {
-        let cas = self.cas();
+        let cas = self.hierarchy.read();
         let of_tier = |tier| {
             let records = cas.authorities.of_tier(tier).into_iter();
             records.map(|(ca, state)| cas.info(ca, state)).collect()
@@ -50,7 +48,7 @@ impl Authority {
 
     /// The prepared root, where there is one.
     pub fn prepared_root(&self) -> Option<AuthorityInfo> {
-        let cas = self.cas();
+        let cas = self.hierarchy.read();
         let key_id = cas.authorities.slots().prepared_root()?;
         let record = cas.authorities.record(key_id)?;
         Some(AuthorityInfo::of(record, SlotState::Prepared))
@@ -63,7 +61,7 @@ impl Authority {
     pub async fn rotate_issuing(&self, now: Timestamp) -> Result<AuthorityInfo, AuthorityError> {
         self.to_the_end(async move |this| {
             let _one_at_a_time = this.writing.lock().await;
-            let mut next = this.cas().clone();
+            let mut next = this.hierarchy.read().clone();
             let made = this.add_issuing(&mut next, now).await;
             let replaced = this.replace(made, next, [Event::Authorities], now);
             let record = replaced.await?;
@@ -83,7 +81,7 @@ impl Authority {
             if let Some(prepared) = this.prepared_root() {
                 return Ok(prepared);
             }
-            let mut next = this.cas().clone();
+            let mut next = this.hierarchy.read().clone();
             let made = this.add_root(&mut next, Slots::prepare_root, now).await;
             let replaced = this.replace(made, next, [Event::Bundle], now);
             let record = replaced.await?;
@@ -105,7 +103,7 @@ impl Authority {
     ) -> Result<AuthorityInfo, AuthorityError> {
         self.to_the_end(async move |this| {
             let _one_at_a_time = this.writing.lock().await;
-            let mut next = this.cas().clone();
+            let mut next = this.hierarchy.read().clone();
             let present = this.bundle().0.version().to_owned();
             next.retires_at(now);
             let slots = next.authorities.slots_mut();
@@ -125,7 +123,7 @@ impl Authority {
 
     /// The first root and issuing CA of all.
     pub(super) async fn found(&self, now: Timestamp) -> Result<(), AuthorityError> {
-        let mut next = Cas::default();
+        let mut next = CaSet::default();
         let made = match self.add_root(&mut next, Slots::found, now).await {
             Ok(root) => { self.add_below_root(&mut next, now).await }.map(|()| root),
             Err(error) => Err(error),
@@ -139,7 +137,7 @@ impl Authority {
     /// Makes a root and gives it its slot in `next`.
     async fn add_root(
         &self,
-        next: &mut Cas,
+        next: &mut CaSet,
         slot: impl FnOnce(&mut Slots, &str, Timestamp) -> Result<(), SlotError>,
         now: Timestamp,
     ) -> Result<CaRecord, AuthorityError> {
@@ -169,7 +167,7 @@ impl Authority {
     /// Makes an issuing CA under the active intermediate or root of `next` and activates it there.
     pub(super) async fn add_issuing(
         &self,
-        next: &mut Cas,
+        next: &mut CaSet,
         now: Timestamp,
     ) -> Result<CaRecord, AuthorityError> {
         next.retires_at(now);
@@ -189,7 +187,7 @@ impl Authority {
     /// Certifies a key that was made for `next`.
     pub(super) async fn certify_ca(
         &self,
-        next: &mut Cas,
+        next: &mut CaSet,
         tier: Tier,
         HeldKey { store, key }: &HeldKey,
         (issuer, issuer_key): (&Issuer, &dyn CaKey),
@@ -225,22 +223,22 @@ impl Authority {
     /// Stores the new CAs, then shows them; destroys keys that may not sign any more.
     pub(super) async fn store_cas(
         &self,
-        mut next: Cas,
+        mut next: CaSet,
         changes: impl IntoIterator<Item = Event>,
         now: Timestamp,
     ) -> Result<(), NotCommitted> {
         next.authorities.prune();
         let (mut writes, steps) = {
-            let present = &self.cas().authorities;
+            let present = &self.hierarchy.read().authorities;
             let steps = next.authorities.steps_since(present);
             (stored_cas::changes(present, &next.authorities), steps)
         };
-        if next.requested.is_none() && self.cas().requested.is_some() {
+        if next.requested.is_none() && self.hierarchy.read().requested.is_some() {
             writes.push(Write::remove(Kind::Meta, REQUESTED));
         }
         let fresh = bundle::of(self.trust_domain(), &next.authorities)
             .map_err(|error| AuthorityError::Unavailable(error.to_string()))?;
-        let present = self.bundle.load_full();
+        let present = self.hierarchy.bundle();
         let is_new_bundle = present
             .as_ref()
             .is_none_or(|present| present.0.version() != fresh.version());
@@ -250,18 +248,14 @@ impl Authority {
         let (_, seq) = self.commit_logged(what, |_| writes, now).await?;
         let idle = next.idle_keys();
         let idle: Vec<_> = idle.iter().filter_map(|id| next.keys.remove(id)).collect();
-        {
-            let mut cas = self.cas.write().unwrap_or_else(PoisonError::into_inner);
-            let noted = cas.authorities.slots().clone();
-            next.authorities.slots_mut().absorb_leaves(&noted);
-            self.refused_keys.note_cas(next.key_ids());
-            *cas = next;
-        }
+        self.hierarchy.replace(next, |next, present| {
+            let noted = present.authorities.slots();
+            next.authorities.slots_mut().absorb_leaves(noted);
+        });
         if is_new_bundle {
-            self.bundle
-                .store(Some(Arc::new((Arc::new(fresh), sequence))));
+            self.hierarchy.show_bundle(fresh, sequence);
         }
-        self.announce(seq, changes);
+        self.state.announce(seq, changes);
         idle.iter().for_each(|held| self.destroy(held));
         Ok(())
     }

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 
 use countersign_inventory::{Coverage, Inventory};
 use countersign_serve::durable_file;
@@ -26,7 +25,7 @@ impl Authority {
         };
         let this = self.this.upgrade().expect("we are called through it");
         let write = move || {
-            let bytes = this.listed().to_snapshot(&coverage);
+            let bytes = this.ledger.with_inventory(|it| it.to_snapshot(&coverage));
             durable_file::write(&this.inventory_file(), &bytes)
         };
         let written = tokio::task::spawn_blocking(write).await;
@@ -39,29 +38,28 @@ impl Authority {
     async fn coverage(&self, now: Timestamp, is_end: bool) -> Option<Coverage> {
         // No change is logged and not yet committed meanwhile.
         let _one_at_a_time = self.writing.lock().await;
-        let size = self.log.size();
-        let before = self.settled.swap(size, Ordering::AcqRel);
+        let (size, before) = self.ledger.settle_now();
         // A certificate that is being signed is in the log and not in the inventory.
-        let is_quiet = is_end && !self.read().keys.is_issuing();
+        let is_quiet = is_end && !self.state.read().keys.is_issuing();
         let settled = if is_quiet { size } else { before };
-        let oldest_live = self.read().keys.oldest_live(now).unwrap_or(settled);
-        let undestroyed = self.undestroyed().first_index().unwrap_or(oldest_live);
+        let oldest_live = self.state.read().keys.oldest_live(now).unwrap_or(settled);
+        let undestroyed = self.hierarchy.first_undestroyed().unwrap_or(oldest_live);
         let oldest_live = oldest_live.min(undestroyed);
         let coverage = Coverage {
-            log_id: self.log.id(),
+            log_id: self.ledger.log().id(),
             settled,
             oldest_live,
-            voids: self.read().keys.voids_below(settled.min(oldest_live)),
-            accounted: self.accounted.load(Ordering::Acquire),
+            voids: self.state.read().keys.voids_below(settled.min(oldest_live)),
+            accounted: self.ledger.accounted(),
         };
-        (self.unvoided().indexes.is_empty() && !self.store.is_stopped()).then_some(coverage)
+        (!self.ledger.is_void_pending() && !self.store.is_stopped()).then_some(coverage)
     }
 
     /// Takes the inventory that was written down, and says from which entry of the log on it must
     /// be completed, and from which on there are valid certificates.
     pub(super) fn load_inventory(&self) -> Coverage {
         let from_scratch = Coverage {
-            log_id: self.log.id(),
+            log_id: self.ledger.log().id(),
             settled: 0,
             oldest_live: 0,
             accounted: 0,
@@ -73,7 +71,7 @@ impl Authority {
         let read = Inventory::from_snapshot(&bytes);
         match read.filter(|(_, coverage)| self.is_ours(coverage)) {
             Some((inventory, coverage)) => {
-                *self.inventory() = inventory;
+                self.ledger.take_inventory(inventory);
                 info!(settled = coverage.settled, "inventory found");
                 coverage
             }
@@ -85,7 +83,7 @@ impl Authority {
     }
 
     fn is_ours(&self, coverage: &Coverage) -> bool {
-        coverage.log_id == self.log.id() && coverage.settled <= self.log.size()
+        coverage.log_id == self.ledger.log().id() && coverage.settled <= self.ledger.log().size()
     }
 
     fn inventory_file(&self) -> PathBuf {

@@ -2,6 +2,7 @@
 
 mod certificates;
 mod change;
+mod shared;
 mod waivers;
 
 use std::collections::HashMap;
@@ -18,10 +19,12 @@ use countersign_registry::{Defaults, Policy, Registry};
 use jiff::Timestamp;
 
 use super::PublishedSvid;
+use super::doubts::Doubts;
 use super::key_uses::Keys;
 use super::published::Holder;
 use certificates::ManualRecords;
 pub(super) use change::Change;
+pub(super) use shared::SharedState;
 pub use waivers::Waiver;
 use waivers::Waivers;
 
@@ -36,6 +39,8 @@ pub(super) struct State {
     pub(super) manual: ManualRecords,
     pub(super) bans: Bans,
     pub(super) waivers: Waivers,
+    /// What tells that this state was put back from a copy.
+    pub(super) doubts: Doubts,
 }
 
 impl State {
@@ -49,6 +54,7 @@ impl State {
             manual: ManualRecords::default(),
             bans: Bans::default(),
             waivers: Waivers::default(),
+            doubts: Doubts::default(),
         }
     }
 

@@ -19,7 +19,7 @@ impl Authority {
         let id = &svid.id;
         // Who could not be recognised anyway costs no look into the log.
         let may_adopt = |nodes: &Nodes| nodes.may_adopt(id, predecessor.size, certified_at);
-        if !may_adopt(&self.read().nodes) {
+        if !may_adopt(&self.state.read().nodes) {
             return None;
         }
         // A copy that was put back has gone on before it was restored, at the same coordinates.
@@ -33,7 +33,7 @@ impl Authority {
             spki_sha256: svid.spki_sha256,
             serial,
         };
-        let known = self.write().nodes.adopt(id, key, certified_at)?;
+        let known = self.state.write().nodes.adopt(id, key, certified_at)?;
         peer_line!(
             INFO,
             Principal::identity(id.as_str()),

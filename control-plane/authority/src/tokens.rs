@@ -56,7 +56,7 @@ impl Authority {
 
     fn may_be_node(&self, node: &SpiffeId, ttl: Duration) -> Result<(), Denied> {
         rules::member(node, self.trust_domain())?;
-        let state = self.read();
+        let state = self.state.read();
         if state.registry.is_workload(node) {
             return Err(rules::node_is_workload(node));
         }

@@ -30,8 +30,8 @@ impl Authority {
     pub(super) fn give_up(&self, undelivered: &Undelivered) {
         let index = undelivered.index();
         // First, so that an inventory that is written down meanwhile does not cover this entry.
-        self.unvoided().indexes.insert(index);
-        self.write().keys.undelivered(undelivered);
+        self.ledger.must_void(index);
+        self.state.write().keys.undelivered(undelivered);
         let principal = Principal::part("undelivered certificates");
         peer_line!(
             INFO,
@@ -44,12 +44,12 @@ impl Authority {
     /// Writes the `voided` entries that wait. Those that the log does not take now are written
     /// before the next change, with the next tick or at the end.
     pub(super) async fn void_waiting(&self, now: Timestamp) {
-        self.void(&[], now).await;
+        self.ledger.void(&[], now).await;
     }
 
     /// Whether the certificate at a log index is void, as far as is remembered.
     pub(super) fn is_void(&self, index: u64) -> bool {
-        self.read().keys.is_void(index)
+        self.state.read().keys.is_void(index)
     }
 
     /// A void certificate was found in the log.
@@ -59,14 +59,14 @@ impl Authority {
             // Nobody claims the key of a CA or of the listener.
             let is_claimed = EntitlementId::parse(&issuance.entitlement).is_some();
             let used = is_claimed.then(|| KeyUse::of(issuance));
-            self.write().keys.found_void(&undelivered, used);
+            self.state.write().keys.found_void(&undelivered, used);
         }
     }
 
     /// Void certificates of CAs, from the file of the inventory: the log is not read from so far
     /// back. Void certificates whose keys were claimed are found in the log itself.
     pub(super) fn restore_voids(&self, voids: &[Void], now: Timestamp) {
-        let mut state = self.write();
+        let mut state = self.state.write();
         let live = voids.iter().filter(|void| void.not_after >= now);
         live.for_each(|void| state.keys.found_void(&Undelivered::found(void), None));
     }
@@ -79,7 +79,7 @@ impl Authority {
         if self.knows_ca(&key_id) {
             return;
         }
-        for (store, _) in self.keys.conditions() {
+        for (store, _) in self.hierarchy.stores().conditions() {
             self.destroy_when_ready(store, &key_id, Some(issuance.serial.index()));
         }
     }

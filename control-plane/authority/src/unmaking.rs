@@ -7,7 +7,7 @@
 //! tried again with every tick, and where its certificate is in the log also by the next starts.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use countersign_ca::key::StoreKind;
 use countersign_ca::sign::Signed;
@@ -15,7 +15,7 @@ use countersign_fleet::Event;
 use jiff::Timestamp;
 use tracing::{error, info, warn};
 
-use super::cas::{Cas, HeldKey};
+use super::ca_set::{CaSet, HeldKey};
 use super::undelivered::Undelivered;
 use super::{Authority, AuthorityError};
 
@@ -27,11 +27,19 @@ const MAX_UNDESTROYED: usize = 1_024;
 pub(super) struct Undestroyed(BTreeMap<(StoreKind, String), Option<u64>>);
 
 impl Undestroyed {
-    fn note(&mut self, store: StoreKind, key_id: &str, index: Option<u64>) {
+    pub(super) fn note(&mut self, store: StoreKind, key_id: &str, index: Option<u64>) {
         let key = (store, key_id.to_owned());
         if self.0.len() < MAX_UNDESTROYED || self.0.contains_key(&key) {
             self.0.insert(key, index);
         }
+    }
+
+    pub(super) fn remove(&mut self, store: StoreKind, key_id: &str) {
+        self.0.remove(&(store, key_id.to_owned()));
+    }
+
+    pub(super) fn keys(&self) -> Vec<(StoreKind, String)> {
+        self.0.keys().cloned().collect()
     }
 
     /// The next start must read the log from here on, at least.
@@ -47,7 +55,7 @@ pub(super) struct Made {
     signed: Option<Arc<Signed>>,
 }
 
-impl Cas {
+impl CaSet {
     /// The certificate for a key that was made for this copy.
     pub(super) fn certified(&mut self, key_id: &str, signed: Signed) {
         let made = self.made.iter_mut();
@@ -61,7 +69,7 @@ impl Authority {
     /// Makes a key for a copy of the CAs.
     pub(super) fn make_key(
         &self,
-        next: &mut Cas,
+        next: &mut CaSet,
         store: StoreKind,
     ) -> Result<HeldKey, AuthorityError> {
         let held = self.create_key(store)?;
@@ -77,7 +85,7 @@ impl Authority {
     pub(super) async fn replace<T>(
         &self,
         made: Result<T, AuthorityError>,
-        mut next: Cas,
+        mut next: CaSet,
         changes: impl IntoIterator<Item = Event>,
         now: Timestamp,
     ) -> Result<T, AuthorityError> {
@@ -89,7 +97,7 @@ impl Authority {
         match stored {
             Ok(value) => {
                 let certified = for_it.iter().filter_map(|made| made.signed.as_ref());
-                certified.for_each(|signed| self.inventory().issued(signed));
+                certified.for_each(|signed| self.ledger.issued(signed));
                 Ok(value)
             }
             Err(failed) if failed.is_open => {
@@ -121,9 +129,9 @@ impl Authority {
     /// A key that is not destroyed can sign nothing here, so what was done stays done; it is tried
     /// again. `index` is where its certificate is in the log.
     pub(super) fn destroy_key(&self, store: StoreKind, key_id: &str, index: Option<u64>) {
-        if let Err(error) = self.keys.destroy(store, key_id) {
+        if let Err(error) = self.hierarchy.stores().destroy(store, key_id) {
             error!(key_id, %store, %error, "a key that may not sign was not destroyed");
-            self.undestroyed().note(store, key_id, index);
+            self.hierarchy.not_destroyed(store, key_id, index);
         }
     }
 
@@ -132,22 +140,22 @@ impl Authority {
         if self.is_ready(store) {
             self.destroy_key(store, key_id, index);
         } else {
-            self.undestroyed().note(store, key_id, index);
+            self.hierarchy.not_destroyed(store, key_id, index);
         }
     }
 
     /// Tries again what was not destroyed. A store that fails is left alone until the next time.
     pub(super) fn destroy_pending(&self) {
-        let pending: Vec<_> = self.undestroyed().0.keys().cloned().collect();
+        let pending = self.hierarchy.undestroyed();
         let mut failing = None;
         for (store, key_id) in pending {
             if failing == Some(store) || !self.is_ready(store) {
                 continue;
             }
-            match self.keys.destroy(store, &key_id) {
+            match self.hierarchy.stores().destroy(store, &key_id) {
                 Ok(()) => {
                     info!(key_id, %store, "a key that may not sign was destroyed at last");
-                    self.undestroyed().0.remove(&(store, key_id));
+                    self.hierarchy.destroyed(store, &key_id);
                 }
                 Err(error) => {
                     error!(key_id, %store, %error, "a key that may not sign was not destroyed");
@@ -157,15 +165,9 @@ impl Authority {
         }
     }
 
-    /// Keys that may not sign and are there all the same.
-    pub(super) fn undestroyed(&self) -> MutexGuard<'_, Undestroyed> {
-        let undestroyed = self.undestroyed.lock();
-        undestroyed.unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Makes a key in a store.
     pub(super) fn create_key(&self, store: StoreKind) -> Result<HeldKey, AuthorityError> {
-        let key = self.keys.create(store)?;
+        let key = self.hierarchy.stores().create(store)?;
         Ok(HeldKey { store, key })
     }
 }

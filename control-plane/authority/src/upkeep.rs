@@ -1,7 +1,5 @@
 //! What time alone brings: what is due in the hierarchy, and what need not be remembered.
 
-use std::sync::PoisonError;
-
 use countersign_fleet::Event;
 use countersign_issue::profile::Tier;
 use countersign_model::{Seq, SpiffeId};
@@ -34,7 +32,11 @@ impl Authority {
         let rest = self.to_the_end(async move |this| {
             let _one_at_a_time = this.writing.lock().await;
             this.destroy_pending();
-            let voided = this.void_pending(now).await.map_err(AuthorityError::from);
+            let voided = this
+                .ledger
+                .void_pending(now)
+                .await
+                .map_err(AuthorityError::from);
             let dropped = this.drop_dead(now).await;
             let removed = this.remove_ended(now).await;
             let forgotten = this.forget(now).await;
@@ -42,7 +44,7 @@ impl Authority {
             voided.and(dropped).and(removed).and(forgotten).and(nodes)
         });
         let rest = rest.await;
-        let refusals = self.log_refusals(now, false).await;
+        let refusals = self.ledger.log_refusals(now, false).await;
         doubts.and(hierarchy).and(rest).and(refusals)
     }
 
@@ -67,29 +69,21 @@ impl Authority {
 
     /// Says once of each intermediate that its operator should bring a successor.
     fn remind(&self, now: Timestamp) {
-        let cas = self.cas();
-        let Some(present) = cas.authorities.active(Tier::Intermediate) else {
+        let Some((key_id, not_after)) = self.hierarchy.read().ends_soon(now) else {
             return;
         };
-        if cas.renew_by(present).is_none_or(|renew_by| now < renew_by) {
-            return;
-        }
-        let (key_id, not_after) = (&present.key_id, present.not_after);
-        let spoken_of = self.reminded_of.lock();
-        let mut spoken_of = spoken_of.unwrap_or_else(PoisonError::into_inner);
-        if spoken_of.as_ref() != Some(key_id) {
+        if self.hierarchy.reminds_of(&key_id) {
             warn!(key_id, %not_after, "intermediate ends soon; import its successor");
-            *spoken_of = Some(key_id.clone());
         }
     }
 
     async fn drop_dead(&self, now: Timestamp) -> Result<(), AuthorityError> {
-        let mut next = self.cas().clone();
+        let mut next = self.hierarchy.read().clone();
         let dropped = next.authorities.drop_dead(now);
         if dropped.is_empty() {
             return Ok(());
         }
-        let roots = self.cas().authorities.of_tier(Tier::Root).len();
+        let roots = self.hierarchy.read().authorities.of_tier(Tier::Root).len();
         let is_bundle = next.authorities.of_tier(Tier::Root).len() != roots;
         let change = if is_bundle {
             Event::Bundle
@@ -106,22 +100,23 @@ impl Authority {
         if !forgettable.is_empty() {
             self.change_unlogged(forgettable, Vec::new()).await?;
         }
-        let mut state = self.write();
+        let mut state = self.state.write();
         state.published.forget_expired(now);
         state.keys.forget_expired(now);
         state.manual.forget_expired(now);
         drop(state);
-        self.inventory().forget_expired(now);
+        self.ledger.forget_expired(now);
         Ok(())
     }
 
     /// Forgets nodes that have had nothing for long. One that attests meanwhile stays.
     async fn forget_nodes(&self, now: Timestamp) -> Result<(), AuthorityError> {
         // Under the lock of those who write only the clock is looked at, not every node.
-        if !self.write().nodes.may_forget(now) {
+        if !self.state.write().nodes.may_forget(now) {
             return Ok(());
         }
         let over = self
+            .state
             .read()
             .nodes
             .forgettable(now)
@@ -145,7 +140,7 @@ impl Authority {
     /// Tokens, tombstones and waivers whose time is over.
     fn forgettable(&self, now: Timestamp) -> Vec<Change> {
         let pending = self.prepared_root().map(|root| root.key_id);
-        let state = self.read();
+        let state = self.state.read();
         let tokens = state.tokens.forgettable(now, FORGOTTEN_PER_TICK);
         let tombstones = &state.registry.tombstones;
         let tombstones = tombstones.expired(now, FORGOTTEN_PER_TICK);

@@ -68,7 +68,7 @@ impl Authority {
         let Some(root) = self.prepared_root() else {
             return Vec::new();
         };
-        let state = self.read();
+        let state = self.state.read();
         let of_root = state.waivers.of_root(&root.key_id);
         let counting = of_root.filter(|(_, waiver)| now < waiver.until);
         counting
@@ -98,7 +98,7 @@ impl Authority {
         if consumers.iter().any(|it| it == ABSENT) && !self.is_root_early(now) {
             return Err(root_is_valid().into());
         }
-        self.read().waivers.check_room(&consumers)?;
+        self.state.read().waivers.check_room(&consumers)?;
         let waiver = Waiver {
             root,
             reason: act.reason.as_str().to_owned(),

@@ -224,12 +224,18 @@ const BOUNDED: &[(&str, &str, Places)] = &[
     (
         "MAX_UNVOIDED",
         "voids_that_wait_stop_certificates_at_their_bound",
-        &[("control-plane/authority/src/record.rs", "Unvoided.indexes")],
+        &[(
+            "control-plane/authority/src/ledger/voids.rs",
+            "Unvoided.indexes",
+        )],
     ),
     (
         "MAX_PAIRS",
         "callers_beyond_the_bound_are_counted_together",
-        &[("control-plane/authority/src/refusals.rs", "Refusals.0")],
+        &[(
+            "control-plane/authority/src/ledger/refusals.rs",
+            "Refusals.0",
+        )],
     ),
     (
         "MAX_UNDESTROYED",
@@ -322,7 +328,7 @@ const FOLLOWING: &[(&str, Places)] = &[
             ("control-plane/ca/src/slots.rs", "Slots.0"),
             ("control-plane/ca/src/authorities.rs", "Authorities.records"),
             ("control-plane/ca/src/authorities.rs", "Authorities.paths"),
-            ("control-plane/authority/src/cas.rs", "Cas.keys"),
+            ("control-plane/authority/src/ca_set.rs", "CaSet.keys"),
             ("control-plane/keys/src/memory.rs", "MemoryKeys.0"),
             ("control-plane/issue/src/key/refused.rs", "RefusedKeys.ours"),
         ],

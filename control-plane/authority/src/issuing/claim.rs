@@ -65,13 +65,13 @@ impl Authority {
         one_at_a_time: OneAtATime,
         now: Timestamp,
     ) -> Result<Claimed, AuthorityError> {
-        let certified = self.write().keys.claim(key.sha256, authorized, now)?;
+        let certified = self.state.write().keys.claim(key.sha256, authorized, now)?;
         if let Some(index) = certified {
             let before = self.logged_before(index)?;
             if !applicant.renews(self, before.issuance(), authorized, now) {
                 return Ok(Claimed::Certified(before));
             }
-            self.write().keys.renew(key.sha256, authorized, now)?;
+            self.state.write().keys.renew(key.sha256, authorized, now)?;
         }
         Ok(Claimed::Key(Claim {
             authority: self.this.upgrade().expect("we are called through it"),
@@ -104,7 +104,7 @@ impl Authority {
 
     /// The entry of a certificate that a key was given before.
     fn logged_before(&self, index: u64) -> Result<Logged, AuthorityError> {
-        self.log.read_back(index)?.ok_or_else(|| {
+        self.ledger.log().read_back(index)?.ok_or_else(|| {
             AuthorityError::Unavailable("an entry is missing from the issuance log".to_owned())
         })
     }
@@ -133,7 +133,7 @@ impl Drop for Claim {
     fn drop(&mut self) {
         match self.stage {
             Stage::Claimed => {
-                self.authority.write().keys.release(&self.spki_sha256);
+                self.authority.state.write().keys.release(&self.spki_sha256);
             }
             Stage::Logged(undelivered) => self.authority.give_up(&undelivered),
             Stage::Delivered => {}

@@ -105,7 +105,7 @@ impl Applicant for Enrolment<'_> {
         _: &Authorized,
         now: Timestamp,
     ) -> bool {
-        let (state, index) = (authority.read(), before.serial.index());
+        let (state, index) = (authority.state.read(), before.serial.index());
         state.nodes.is_earlier(self.node.id(), index) || now >= before.not_after
     }
 
@@ -127,7 +127,7 @@ impl Applicant for Enrolment<'_> {
 
     fn tell(&self, authority: &Authority, svid: &Self::Given) {
         let event = Event::Svid(svid.node.clone(), svid.entitlement.clone());
-        authority.announce(Seq::default(), [event]);
+        authority.state.announce(Seq::default(), [event]);
     }
 }
 

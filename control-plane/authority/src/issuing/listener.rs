@@ -28,7 +28,7 @@ impl Authority {
         let times = &self.settings.times;
         let subject = Box::new(Subject::server(self.trust_domain(), ttl, times));
         let spki = pair.subject_public_key_info();
-        self.refused_keys.note_server(&spki);
+        self.hierarchy.refused_keys().note_server(&spki);
         let (issuer, ca) = self.issuer(Profile::Server, now)?;
         let certified = self.certify(subject, &spki, &issuer, ca.as_ref(), now);
         let signed = certified.await?;
@@ -36,7 +36,7 @@ impl Authority {
         self.note_leaf(issuance);
         let chain = self.presented(&signed);
         match &chain {
-            Ok(_) => self.inventory().issued(&signed),
+            Ok(_) => self.ledger.issued(&signed),
             Err(_) => {
                 let undelivered = Undelivered::of(issuance);
                 self.void_undelivered(undelivered, now).await;

@@ -74,7 +74,7 @@ impl Authority {
     /// A manual certificate that was found in the log: its key stays taken.
     pub(crate) fn restore_manual(&self, issuance: &Issuance) -> Result<(), AuthorityError> {
         let entitlement = EntitlementId::parse(&issuance.entitlement).ok_or_else(damaged_entry)?;
-        let mut state = self.write();
+        let mut state = self.state.write();
         state.keys.issued(issuance);
         state.manual.note(&entitlement, issuance);
         Ok(())
@@ -107,7 +107,7 @@ impl Applicant for ManualIssuance<'_> {
     ) -> bool {
         let lifetime = lifetime(before);
         let end = now.checked_add(authorized.ttl()).unwrap_or(Timestamp::MAX);
-        let issuer = authority.cas().issuing();
+        let issuer = authority.hierarchy.read().issuing();
         let end = issuer.map(|(issuer, _)| whole_second(end).min(issuer.not_after));
         let window = authority.settings.renew;
         window.moment(&lifetime, 0.0) <= now && end.is_some_and(|end| end > before.not_after)

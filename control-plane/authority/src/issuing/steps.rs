@@ -1,7 +1,7 @@
 //! The steps that everything takes that this control plane signs, leaf or CA: lint, log, sign, in
 //! this order, each with the proof of the one before.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use countersign_ca::authorities::Path;
@@ -37,7 +37,7 @@ impl Authority {
         if profile != Profile::Server {
             self.check_not_put_back()?;
         }
-        let (issuer, key) = self.cas().issuing().ok_or_else(no_issuer)?;
+        let (issuer, key) = self.hierarchy.read().issuing().ok_or_else(no_issuer)?;
         // An entry that nobody signs is of no use: a key that is known to be away costs none.
         key.ready()?;
         Ok((issuer, key))
@@ -74,7 +74,7 @@ impl Authority {
         issuer: &Issuer,
         now: Timestamp,
     ) -> Result<Logged, AuthorityError> {
-        self.check_voids()?;
+        self.ledger.check_voids()?;
         let begun = Instant::now();
         // Outside the log's lock: an RSA key takes its time.
         let leaf = PublicKey::read(spki).map_err(PrepareError::from)?;
@@ -82,7 +82,11 @@ impl Authority {
             let lint = || prepare(*subject, &leaf, serial, issuer, now);
             self.metrics.timed(Phase::Lint, lint)
         };
-        let appended = self.log.append(prepared).instrument(info_span!("log"));
+        let appended = self
+            .ledger
+            .log()
+            .append(prepared)
+            .instrument(info_span!("log"));
         let logged = appended.await.map_err(|error| self.not_logged(error))?;
         self.metrics.took(Phase::Log, begun.elapsed());
         Ok(logged)
@@ -112,11 +116,11 @@ impl Authority {
 
     /// The certificate of a log entry; its signature is made again where a crash took it away.
     pub(crate) fn signed_again(&self, logged: Logged) -> Result<Signed, AuthorityError> {
-        let logged = match self.log.signed_before(logged)? {
+        let logged = match self.ledger.log().signed_before(logged)? {
             Ok(signed) => return Ok(signed),
             Err(logged) => logged,
         };
-        let key = self.cas().key(&logged.issuance().issuer);
+        let key = self.hierarchy.read().key(&logged.issuance().issuer);
         let signed = sign(logged, key.ok_or_else(no_issuer)?.as_ref())?;
         self.keep(&signed);
         Ok(signed)
@@ -124,8 +128,8 @@ impl Authority {
 
     /// Notes until when a leaf lives under its CA, which is not dropped before.
     pub(crate) fn note_leaf(&self, issuance: &Issuance) {
-        let mut cas = self.cas.write().unwrap_or_else(PoisonError::into_inner);
-        cas.note_leaf(&issuance.issuer, issuance.not_after);
+        let (issuer, end) = (&issuance.issuer, issuance.not_after);
+        self.hierarchy.update(|cas| cas.note_leaf(issuer, end));
     }
 
     /// What the holder of a certificate presents: leaf first, root not included.
@@ -138,7 +142,7 @@ impl Authority {
 
     /// What stands above a certificate, root not included.
     pub(crate) fn above(&self, signed: &Signed) -> Result<Path, AuthorityError> {
-        let above = self.cas().path(&signed.issuance().issuer);
+        let above = self.hierarchy.read().path(&signed.issuance().issuer);
         above.ok_or_else(no_issuer)
     }
 
@@ -146,7 +150,7 @@ impl Authority {
     /// cannot be kept is made again then.
     fn keep(&self, signed: &Signed) {
         let index = signed.issuance().serial.index();
-        if let Err(error) = self.log.keep_signature(index, signed.signature()) {
+        if let Err(error) = self.ledger.log().keep_signature(index, signed.signature()) {
             let log = Principal::part("signatures");
             peer_line!(WARN, log, index, %error, "a signature was not kept beside its entry");
         }

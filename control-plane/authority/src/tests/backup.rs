@@ -57,7 +57,7 @@ async fn backed_up_beside<T>(plane: &Plane, changes: impl Future<Output = T>) ->
     proceed.send(()).unwrap();
     place.await.unwrap();
     let size = backup.await.unwrap().unwrap().manifest.log_size;
-    assert!(plane.authority.log.size() >= size);
+    assert!(plane.authority.ledger.log().size() >= size);
     (bytes, changed)
 }
 

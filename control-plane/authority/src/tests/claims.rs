@@ -21,7 +21,7 @@ const SETTLED: Duration = Duration::from_secs(30);
 /// Waits until no key is claimed.
 async fn settled(authority: &Authority) {
     let nothing_is_claimed = async {
-        while authority.read().keys.is_issuing() {
+        while authority.state.read().keys.is_issuing() {
             yield_now().await;
         }
     };
@@ -36,16 +36,16 @@ async fn enrolment_dropped_while_its_entry_is_written_is_void() {
     let (authority, own) = (&plane.authority, EntitlementId::node());
     let web = plane.register(registration("/web", "/node/a")).await;
     let node = plane.attest("/node/a").await;
-    let (pair, from) = (fresh_key(), authority.log.size());
+    let (pair, from) = (fresh_key(), authority.ledger.log().size());
     let key = proven(&pair, &web);
     {
         let mut enrol = pin!(authority.enrol_unabandoned(&node, &web, &key, start()));
         assert!(enrol.as_mut().now_or_never().is_none(), "its entry waits");
-        assert!(authority.read().keys.is_issuing());
+        assert!(authority.state.read().keys.is_issuing());
     }
     settled(authority).await;
     assert_eq!(told(&plane, from), ["issued x509-svid"]);
-    assert_eq!(authority.unvoided().indexes, [from].into());
+    assert_eq!(authority.ledger.unvoided(), [from].into());
     assert!(authority.published(node.id(), &web).is_none());
     let stolen = proven(&pair, &own);
     let taken = authority.enrol(&node, &own, &stolen, start()).await;
@@ -61,14 +61,14 @@ async fn dropped_enrolment_lets_no_other_claim_its_key_meanwhile() {
     let plane = Plane::new().await;
     let (authority, own) = (&plane.authority, EntitlementId::node());
     let node = plane.attest("/node/a").await;
-    let (key, from) = (proven(&fresh_key(), &own), authority.log.size());
+    let (key, from) = (proven(&fresh_key(), &own), authority.ledger.log().size());
     {
         let mut enrol = pin!(authority.enrol_unabandoned(&node, &own, &key, start()));
         assert!(enrol.as_mut().now_or_never().is_none(), "its entry waits");
     }
     let again = authority.enrol_unabandoned(&node, &own, &key, start());
     assert_eq!(again.await.unwrap().serial.index(), from + 1);
-    assert!(!authority.read().keys.is_issuing());
+    assert!(!authority.state.read().keys.is_issuing());
     assert!(authority.is_void(from));
 }
 
@@ -83,7 +83,7 @@ async fn panic_while_the_key_signs_voids_the_certificate() {
     let node = plane.attest("/node/a").await;
     let (key, request) = (proven(&fresh_key(), &own), fresh_key());
     for is_manual in [false, true] {
-        let from = authority.log.size();
+        let from = authority.ledger.log().size();
         let issue = async || {
             let enrolled = authority.enrol(&node, &own, &key, start());
             match is_manual {
@@ -94,8 +94,8 @@ async fn panic_while_the_key_signs_voids_the_certificate() {
         witness.meanwhile(|| panic!("planted"));
         let refused = issue().await;
         assert!(matches!(refused, Err(AuthorityError::Unavailable(_))));
-        assert!(!authority.read().keys.is_issuing());
-        assert_eq!(authority.unvoided().indexes, [from].into());
+        assert!(!authority.state.read().keys.is_issuing());
+        assert_eq!(authority.ledger.unvoided(), [from].into());
         authority.tick(start()).await.unwrap();
         assert_eq!(told(&plane, from)[1..], [format!("voided {from}")]);
         assert_eq!(issue().await.unwrap().index(), from + 2);
@@ -189,9 +189,9 @@ impl Run {
         let authority = &self.plane.authority;
         let kept = Kept {
             registration: self.registrations[identity].clone(),
-            key_epoch: authority.log.size() + 1,
+            key_epoch: authority.ledger.log().size() + 1,
         };
-        authority.write().registry.insert(kept);
+        authority.state.write().registry.insert(kept);
     }
 
     /// Every certificate was given or is void, and no key is named for two identities.
@@ -199,7 +199,7 @@ impl Run {
         let authority = &self.plane.authority;
         let (mut issued, mut void) = (0, 0);
         let mut holders = BTreeMap::new();
-        for noted in authority.log.scan(0) {
+        for noted in authority.ledger.log().scan(0) {
             let Said::Issued(logged) = noted.unwrap().said().unwrap() else {
                 continue;
             };
@@ -211,7 +211,7 @@ impl Run {
             assert_eq!(*known.or_insert_with(|| holder.clone()), holder);
         }
         assert_eq!(authority.issued_total(), issued - void);
-        let [counted, found] = authority.read().keys.shares();
+        let [counted, found] = authority.state.read().keys.shares();
         assert_eq!(counted, found);
     }
 
@@ -241,7 +241,7 @@ proptest! {
                 run.check();
             }
             run.plane.authority.tick(start()).await.unwrap();
-            assert!(run.plane.authority.unvoided().indexes.is_empty());
+            assert!(run.plane.authority.ledger.unvoided().is_empty());
             run.check();
             let (issued, voided) = (run.plane.authority.issued_total(), run.voided());
             run.plane = run.plane.restart(start()).await;

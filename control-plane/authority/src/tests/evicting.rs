@@ -41,7 +41,7 @@ async fn evicted_node_gets_nothing_more() {
         .unwrap();
     let svid = plane.enrol(&thief, &web).await;
     let stream = plane.authority.hub().join(&id(NODE));
-    let from = plane.authority.log.size();
+    let from = plane.authority.ledger.log().size();
 
     let evicted = plane
         .authority
@@ -145,7 +145,7 @@ async fn banned_node_is_attested_by_no_token() {
     let listed = plane.authority.list_nodes(None, after(2)).remove(0);
     assert_eq!(listed.banned, Some((after(1), "key copied".to_owned())));
 
-    let from = plane.authority.log.size();
+    let from = plane.authority.ledger.log().size();
     plane
         .authority
         .unban(&id(NODE), act(), after(3))
@@ -199,7 +199,7 @@ async fn eviction_that_is_not_committed_ends_nothing() {
     answered(&plane.authority, &first, &key, start())
         .await
         .unwrap();
-    let from = plane.authority.log.size();
+    let from = plane.authority.ledger.log().size();
     set(&faults, Fault::Refuse(Kind::Node));
     let failed = plane.authority.evict(eviction(false), after(1)).await;
     assert!(matches!(failed, Err(AuthorityError::Unavailable(_))));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use countersign_ca::key::{CaKey, KeyError, KeyStore};
 use countersign_keys::DiskKeys;
+use countersign_keys::Stores;
 use countersign_proto::log::entry::What;
 use countersign_proto::log::{Refused, Registered};
 use countersign_refusal::Denied;
@@ -11,8 +12,8 @@ use countersign_store::testing::{Fault, Faults, failing};
 use countersign_store::{DataDir, Kind};
 use futures_util::future::join_all;
 
+use super::super::StoreKind;
 use super::super::opening::KEYS;
-use super::super::{StoreKind, Stores};
 use super::log::told;
 use super::*;
 
@@ -66,7 +67,7 @@ fn obstacle(dir: &Path) -> PathBuf {
 /// Fills the first segment of the journal but for so many entries. After those the log takes
 /// nothing while the obstacle is there.
 pub(super) async fn fill_segment_but(plane: &Plane, entries: u64) -> Obstacle {
-    let log = &plane.authority.log;
+    let log = plane.authority.ledger.log();
     let obstacle = obstacle(plane.dir.path());
     std::fs::create_dir(&obstacle).unwrap();
     let fill = |_| log.note(start(), What::Refused(Refused::default()));
@@ -94,12 +95,12 @@ async fn commit_that_may_be_kept_is_not_voided() {
         (Fault::StopBefore(kind), false),
     ] {
         let (plane, faults) = faulty(|_| ()).await;
-        let from = plane.authority.log.size();
+        let from = plane.authority.ledger.log().size();
         set(&faults, fault);
         let refused = register(&plane).await;
         assert!(matches!(refused, Err(AuthorityError::Unavailable(_))));
         assert_eq!(told(&plane, from), ["registered updated=false"]);
-        assert!(plane.authority.unvoided().indexes.is_empty());
+        assert!(plane.authority.ledger.unvoided().is_empty());
         let plane = plane.crash(after(1)).await;
         assert_eq!(plane.authority.registration_count(), usize::from(is_kept));
         let voided = told(&plane, from + 1);
@@ -112,13 +113,13 @@ async fn commit_that_may_be_kept_is_not_voided() {
 async fn failed_voids_are_retried_before_the_next_change() {
     let (plane, faults) = faulty(|_| ()).await;
     let obstacle = fill_segment_but(&plane, 1).await;
-    let from = plane.authority.log.size();
+    let from = plane.authority.ledger.log().size();
     set(&faults, Fault::Refuse(Kind::Registration));
     register(&plane).await.unwrap_err();
     set(&faults, Fault::None);
     register(&plane).await.unwrap_err();
     assert_eq!(told(&plane, from), ["registered updated=false"]);
-    assert_eq!(plane.authority.unvoided().indexes, [from].into());
+    assert_eq!(plane.authority.ledger.unvoided(), [from].into());
     drop(obstacle);
     register(&plane).await.unwrap();
     let expected = [format!("voided {from}"), "registered updated=false".into()];
@@ -143,14 +144,17 @@ async fn steps_of_a_tick(fault: Fault) -> [bool; 4] {
         remedy: "",
     };
     authority.refused("caller", &denied, start());
-    let (issuing, from) = (authority.tiers().issuing.len(), authority.log.size());
+    let (issuing, from) = (
+        authority.tiers().issuing.len(),
+        authority.ledger.log().size(),
+    );
     set(&faults, fault);
     let outcome = authority.tick(after(2 * 86_400)).await;
     assert_eq!(outcome.is_ok(), fault == Fault::None, "{fault:?}");
     [
         authority.tiers().issuing.len() > issuing,
         authority.registration_count() == 0,
-        authority.read().tokens.count() == 0,
+        authority.state.read().tokens.count() == 0,
         told(&plane, from).contains(&"refused caller not_entitled x1".to_owned()),
     ]
 }
@@ -226,7 +230,7 @@ async fn start_without_room(plane: Plane, now: Timestamp) -> (Plane, Obstacle) {
 #[tokio::test]
 async fn void_that_the_log_refuses_stops_no_start() {
     let plane = Plane::new().await;
-    let log = &plane.authority.log;
+    let log = plane.authority.ledger.log();
     let lost = What::Registered(Registered {
         updated: true,
         ..Registered::default()
@@ -234,9 +238,9 @@ async fn void_that_the_log_refuses_stops_no_start() {
     let index = log.note(start(), lost).await.unwrap();
     // Two days later an issuing CA is due as well, and waits behind the void.
     let (plane, obstacle) = start_without_room(plane, after(2 * 86_400)).await;
-    let log = plane.authority.log.bytes();
+    let log = plane.authority.ledger.log().bytes();
     assert_eq!((log.size(), log.published()), (SEGMENT, SEGMENT));
-    assert_eq!(plane.authority.unvoided().indexes, [index].into());
+    assert_eq!(plane.authority.ledger.unvoided(), [index].into());
     drop(obstacle);
     plane.authority.tick(after(2 * 86_400)).await.unwrap();
     let told = told(&plane, SEGMENT);
@@ -255,7 +259,7 @@ async fn log_without_room_stops_no_start() {
         let now = after(days * 86_400);
         let (plane, obstacle) = start_without_room(plane, now).await;
         let authority = &plane.authority;
-        assert!(authority.unvoided().indexes.is_empty(), "no void waits");
+        assert!(authority.ledger.unvoided().is_empty(), "no void waits");
         if !is_due {
             let found = authority.published(node.id(), &web).unwrap();
             assert_eq!(found.serial, svid.serial, "what is known is served");
@@ -269,6 +273,6 @@ async fn log_without_room_stops_no_start() {
         authority.tick(now).await.unwrap();
         authority.server_identity(now).await.unwrap();
         assert_eq!(authority.obstacles(now), Vec::<String>::new());
-        assert_eq!(authority.log.size() > SEGMENT + 1, is_due);
+        assert_eq!(authority.ledger.log().size() > SEGMENT + 1, is_due);
     }
 }

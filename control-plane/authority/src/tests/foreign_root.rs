@@ -198,7 +198,7 @@ async fn intermediate_near_its_end_is_spoken_of() {
     let renew_by = plane.authority.tiers().intermediates[0].renew_by.unwrap();
     let expected = after(1 + (YEAR - 1) * 2 / 3);
     assert_eq!(renew_by.as_second(), expected.as_second());
-    let reminded = || plane.authority.reminded_of.lock().unwrap().clone();
+    let reminded = || plane.authority.hierarchy.reminded_of();
     plane.authority.tick(after(YEAR / 2)).await.unwrap();
     assert_eq!(reminded(), None);
     plane.authority.tick(after(YEAR * 3 / 4)).await.unwrap();

@@ -132,7 +132,7 @@ async fn device_that_hangs_makes_issuing_wait_and_nothing_else() {
         panic!("{refused:?}");
     };
     assert!(reason.contains("hung"), "{reason}");
-    let (asked, logged) = (device.asked(), plane.authority.log.size());
+    let (asked, logged) = (device.asked(), plane.authority.ledger.log().size());
     let obstacles = plane.authority.obstacles(after(1));
     assert!(obstacles[0].contains("hung"), "{obstacles:?}");
     for _ in 0..8 {
@@ -142,7 +142,7 @@ async fn device_that_hangs_makes_issuing_wait_and_nothing_else() {
     }
     assert_eq!(device.asked(), asked, "nobody else waited for it");
     assert_eq!(
-        plane.authority.log.size(),
+        plane.authority.ledger.log().size(),
         logged,
         "nothing was logged for it"
     );
@@ -161,7 +161,7 @@ async fn device_that_hangs_makes_issuing_wait_and_nothing_else() {
 #[tokio::test(flavor = "multi_thread")]
 async fn entry_of_a_call_that_hung_is_void() {
     let (plane, device, node) = hanging().await;
-    let (own, from) = (EntitlementId::node(), plane.authority.log.size());
+    let (own, from) = (EntitlementId::node(), plane.authority.ledger.log().size());
     let key = proven(&fresh_key(), &own);
     device.hang(true);
     let refused = plane.authority.enrol(&node, &own, &key, start()).await;

@@ -137,7 +137,7 @@ async fn keys_beyond_the_bound_are_refused_before_the_log() {
     let plane = Plane::new().await;
     let (node, own) = (plane.attest("/node/a").await, EntitlementId::node());
     let authority = &plane.authority;
-    authority.write().keys.take_at_most(2);
+    authority.state.write().keys.take_at_most(2);
     let (first, second) = (fresh_key(), fresh_key());
     let enrol = async |pair: &KeyPair, now| {
         let key = proven(pair, &own);
@@ -146,11 +146,11 @@ async fn keys_beyond_the_bound_are_refused_before_the_log() {
     let svid = enrol(&first, start()).await.unwrap();
     authority.check_room(node.id()).unwrap();
     enrol(&second, start()).await.unwrap();
-    let from = authority.log.size();
+    let from = authority.ledger.log().size();
     let refused = enrol(&fresh_key(), start()).await.unwrap_err();
     assert!(matches!(refused, AuthorityError::TooManyKeys { most: 2 }));
     authority.check_room(node.id()).unwrap_err();
-    assert_eq!(authority.log.size(), from, "nothing was logged");
+    assert_eq!(authority.ledger.log().size(), from, "nothing was logged");
     assert_eq!(authority.certified_keys(), 2);
     let again = enrol(&first, start()).await.unwrap();
     assert_eq!(again.serial, svid.serial, "a known key has its place");

@@ -10,7 +10,7 @@ use super::*;
 
 /// The entries of the log from an index on, as words.
 pub(super) fn told(plane: &Plane, from: u64) -> Vec<String> {
-    let entries = plane.authority.log.scan(from);
+    let entries = plane.authority.ledger.log().scan(from);
     entries
         .map(|noted| match noted.unwrap().what().expect("a known kind") {
             What::Opened(it) => format!("opened {}", it.trust_domain),
@@ -34,8 +34,7 @@ pub(super) fn everything(plane: &Plane) -> Vec<String> {
         validity: Validity::Any,
         ..Filter::default()
     };
-    let inventory = plane.authority.listed();
-    let all = inventory.list(&any, start()).into_iter();
+    let all = plane.authority.lineages(&any, start()).into_iter();
     all.map(|it| format!("{it:?}")).collect()
 }
 
@@ -46,7 +45,7 @@ async fn every_change_is_in_the_log() {
     assert_eq!(born[0], "opened example.org");
     assert!(born.contains(&"issued root-ca".to_owned()), "{born:?}");
     assert!(born.contains(&"rotated root active".to_owned()), "{born:?}");
-    let from = plane.authority.log.size();
+    let from = plane.authority.ledger.log().size();
     let mut wanted = registration("/web", "/node/a");
     let web = plane.register(wanted.clone()).await;
     wanted.owner = "other".to_owned();
@@ -88,7 +87,7 @@ async fn every_change_is_in_the_log() {
 #[tokio::test]
 async fn refused_registration_leaves_no_entry() {
     let plane = Plane::new().await;
-    let from = plane.authority.log.size();
+    let from = plane.authority.ledger.log().size();
     let mut wanted = registration("/web", "/node/a");
     wanted.owner = String::new();
     assert_eq!(plane.refused(wanted).await, "owner_invalid");
@@ -108,7 +107,13 @@ async fn change_that_was_never_committed_is_voided() {
         registration: serde_json::to_string(&never).unwrap(),
         updated: true,
     });
-    let index = plane.authority.log.note(start(), lost).await.unwrap();
+    let index = plane
+        .authority
+        .ledger
+        .log()
+        .note(start(), lost)
+        .await
+        .unwrap();
     let plane = plane.crash(after(1)).await;
     assert_eq!(told(&plane, index + 1), [format!("voided {index}")]);
     assert_eq!(plane.authority.registrations()[0].owner, "team-web");
@@ -190,7 +195,8 @@ async fn old_bodies_go_and_what_is_valid_stays() {
         let note = |_| {
             plane
                 .authority
-                .log
+                .ledger
+                .log()
                 .note(start(), What::Voided(Voided::default()))
         };
         let noted = futures_util::future::join_all((0..500).map(note)).await;
@@ -203,7 +209,7 @@ async fn old_bodies_go_and_what_is_valid_stays() {
         "young"
     );
     plane.authority.prune_log(after(3 * day)).await.unwrap();
-    assert_eq!(plane.authority.log.bytes().first_retained(), 4_096);
+    assert_eq!(plane.authority.ledger.log().bytes().first_retained(), 4_096);
     let gone = plane.authority.certificate(&first.serial, 0);
     assert_eq!(code(gone), "not_found");
     let checkpoint = plane.dir.path().join("cp/log/checkpoint");
@@ -215,7 +221,7 @@ async fn old_bodies_go_and_what_is_valid_stays() {
 #[tokio::test]
 async fn many_refusals_wait_for_one_disk_together() {
     let plane = Plane::new().await;
-    let from = plane.authority.log.size();
+    let from = plane.authority.ledger.log().size();
     let denied = Denied {
         code: "not_entitled",
         message: String::new(),
@@ -226,9 +232,19 @@ async fn many_refusals_wait_for_one_disk_together() {
         authority.refused(&format!("caller {caller}"), &denied, start());
     }
     // Looked at once, with less than a task may do at a time: all of them wait by then.
-    let logged = plane.authority.log_refusals(start(), true).now_or_never();
+    let logged = plane
+        .authority
+        .ledger
+        .log_refusals(start(), true)
+        .now_or_never();
     assert!(logged.is_none_or(|logged| logged.is_ok()));
     let voided = What::Voided(Voided::default());
-    let behind = plane.authority.log.note(start(), voided).await.unwrap();
+    let behind = plane
+        .authority
+        .ledger
+        .log()
+        .note(start(), voided)
+        .await
+        .unwrap();
     assert_eq!(behind - from, 100);
 }

@@ -136,7 +136,7 @@ async fn same_key_is_renewed_once_that_is_due() {
         code(sign(&plane, "/other", &pair, 3_700).await),
         "key_in_use"
     );
-    let [counted, found] = plane.authority.read().keys.shares();
+    let [counted, found] = plane.authority.state.read().keys.shares();
     assert_eq!(counted, found);
     assert_eq!(
         counted.into_values().collect::<Vec<_>>(),

@@ -132,19 +132,24 @@ fn lineage_costs_little_in_all_parts_together() {
 
 /// How much is in every table that an issuance adds to, and in those that rotations add to.
 fn tables(plane: &Plane) -> Vec<(&'static str, usize)> {
-    let (log, state) = (&plane.authority.log, plane.authority.read());
-    let (keys, room) = state.keys.size();
+    let log = plane.authority.ledger.log();
     let tiers = plane.authority.tiers();
+    let ca_keys = plane.authority.hierarchy.read().keys.len();
+    let state = plane.authority.state.read();
+    let (keys, room) = state.keys.size();
     vec![
         ("keys", keys),
         ("room for keys", room),
         ("published", state.published.len()),
         ("nodes", state.nodes.iter().count()),
         ("tokens", state.tokens.count()),
-        ("lineages", plane.authority.listed().count()),
+        (
+            "lineages",
+            plane.authority.ledger.with_inventory(Inventory::count),
+        ),
         ("issuing CAs", tiers.issuing.len()),
-        ("CA keys", plane.authority.cas().keys.len()),
-        ("unvoided", plane.authority.unvoided().indexes.len()),
+        ("CA keys", ca_keys),
+        ("unvoided", plane.authority.ledger.unvoided().len()),
         (
             "entries in the journal alone",
             usize::try_from(log.size() - log.bytes().published()).unwrap(),
@@ -189,7 +194,7 @@ async fn issuing_keeps_its_tables_flat() {
     assert_eq!(largest(later), largest(first));
     let over = start() + 2 * LIFETIMES * SignedDuration::try_from(LIFETIME).unwrap();
     plane.authority.tick(over).await.unwrap();
-    let state = plane.authority.read();
+    let state = plane.authority.state.read();
     assert_eq!((state.keys.size().0, state.published.len()), (0, 0));
     let issued = plane.authority.issued_total();
     assert!(
@@ -212,7 +217,7 @@ async fn published_svids_share_what_is_the_same() {
 }
 
 fn share_all(plane: &Plane, [web, pay]: [&EntitlementId; 2]) {
-    let state = plane.authority.read();
+    let state = plane.authority.state.read();
     let [web_svid, pay_svid] =
         [web, pay].map(|it| state.published.newest(&id("/node/a"), it).unwrap());
     assert!(Arc::ptr_eq(web_svid.above(), pay_svid.above()));

@@ -112,13 +112,17 @@ async fn session_from_before_an_attestation_gets_nothing() {
     let old = plane.attest("/node/a").await;
     plane.enrol(&old, &web).await;
     let new = plane.attest("/node/a").await;
-    let from = plane.authority.log.size();
+    let from = plane.authority.ledger.log().size();
     for entitlement in [EntitlementId::node(), web.clone()] {
         let key = proven(&fresh_key(), &entitlement);
         let refused = plane.authority.enrol(&old, &entitlement, &key, start());
         assert_eq!(code(refused.await), "node_superseded");
     }
-    assert_eq!(plane.authority.log.size(), from, "nothing was signed");
+    assert_eq!(
+        plane.authority.ledger.log().size(),
+        from,
+        "nothing was signed"
+    );
     plane.enrol(&new, &EntitlementId::node()).await;
     plane.enrol(&new, &web).await;
 }

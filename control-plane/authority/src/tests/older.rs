@@ -64,7 +64,7 @@ async fn is_refused(plane: Plane, changes: impl AsyncFnOnce(&Plane)) {
     let keys = kept.subdirectory(KEYS).unwrap();
     let keys = Stores::new(&keys, settings.hierarchy.pkcs11.as_ref());
     keys.probe();
-    let log = &plane.authority.log;
+    let log = plane.authority.ledger.log();
     let entropy = settings.entropy.clone();
     let log = Log::open(
         log.id(),
@@ -74,7 +74,11 @@ async fn is_refused(plane: Plane, changes: impl AsyncFnOnce(&Plane)) {
     )
     .unwrap();
     assert_eq!(alive_in(&log, &keys), before, "nothing was destroyed");
-    assert_eq!(log.size(), plane.authority.log.size(), "nothing was voided");
+    assert_eq!(
+        log.size(),
+        plane.authority.ledger.log().size(),
+        "nothing was voided"
+    );
 }
 
 async fn rotate_root(plane: &Plane) {

@@ -35,7 +35,7 @@ pub(super) fn all_in(store: StoreKind, token: Option<&SoftToken>) -> Hierarchy {
 
 /// The CA keys that the log tells of and that can still sign, wherever they are.
 pub(super) fn alive(plane: &Plane) -> BTreeSet<String> {
-    alive_in(&plane.authority.log, plane.authority.keys())
+    alive_in(plane.authority.ledger.log(), plane.authority.keys())
 }
 
 pub(super) fn alive_in(log: &Log, keys: &Stores) -> BTreeSet<String> {
@@ -77,7 +77,7 @@ async fn is_unmade(
     change: impl AsyncFn(&Authority) -> Result<(), AuthorityError>,
 ) {
     let (before, listed) = (known(plane), everything(plane));
-    let from = plane.authority.log.size();
+    let from = plane.authority.ledger.log().size();
     set(faults, Fault::Refuse(Kind::Authority));
     let refused = change(&plane.authority).await;
     assert!(matches!(refused, Err(AuthorityError::Unavailable(_))));
@@ -200,7 +200,7 @@ async fn rotation_that_may_be_kept_is_found_out() {
     ] {
         let (plane, faults) = faulty(|_| ()).await;
         let old = plane.authority.tiers().issuing[0].key_id.clone();
-        let from = plane.authority.log.size();
+        let from = plane.authority.ledger.log().size();
         set(&faults, fault);
         plane.authority.rotate_issuing(after(1)).await.unwrap_err();
         assert_eq!(alive(&plane).len(), 3, "the new key may be needed");
@@ -216,7 +216,7 @@ async fn rotation_that_may_be_kept_is_found_out() {
         }
         plane.authority.server_identity(after(2)).await.unwrap();
         let plane = plane.restart(after(3)).await;
-        let again = plane.authority.log.size() - from;
+        let again = plane.authority.ledger.log().size() - from;
         assert_eq!(again, told.len() as u64 + 1, "it is voided once");
     }
 }
@@ -314,7 +314,7 @@ async fn key_that_is_not_destroyed_is_tried_again() {
     plane.authority.tick(after(2)).await.unwrap();
     assert_eq!(on_disk(plane.dir.path()), 2);
     assert_eq!(alive(&plane), known(&plane));
-    assert_eq!(plane.authority.undestroyed().first_index(), None);
+    assert_eq!(plane.authority.hierarchy.first_undestroyed(), None);
 }
 
 #[tokio::test]
@@ -329,11 +329,17 @@ async fn start_destroys_the_keys_of_void_cas() {
 #[tokio::test]
 async fn void_of_a_ca_is_told_after_every_start() {
     let (plane, faults) = faulty(|_| ()).await;
-    let from = plane.authority.log.size();
+    let from = plane.authority.ledger.log().size();
     set(&faults, Fault::Refuse(Kind::Authority));
     plane.authority.rotate_issuing(after(1)).await.unwrap_err();
     set(&faults, Fault::None);
-    let logged = plane.authority.log.read_back(from).unwrap().unwrap();
+    let logged = plane
+        .authority
+        .ledger
+        .log()
+        .read_back(from)
+        .unwrap()
+        .unwrap();
     let (void, end) = (logged.issuance().serial, logged.issuance().not_after);
     let is_void = |plane: &Plane| {
         let shown = plane.authority.certificate(&void, 0).unwrap();
@@ -350,6 +356,6 @@ async fn void_of_a_ca_is_told_after_every_start() {
     let plane = plane.crash(after(4)).await;
     assert!(is_void(&plane), "read from the log alone");
     let over = end + SignedDuration::from_secs(1);
-    plane.authority.write().keys.forget_expired(over);
-    assert_eq!(plane.authority.read().keys.voids_below(u64::MAX), []);
+    plane.authority.state.write().keys.forget_expired(over);
+    assert_eq!(plane.authority.state.read().keys.voids_below(u64::MAX), []);
 }

@@ -1,10 +1,10 @@
 //! Certificates that overtake a change or the removal of their registration: authorized before
 //! memory knows of it, logged after its entry, and given out.
 
+use countersign_keys::Stores;
 use countersign_store::testing::{Gate, gated};
 use countersign_store::{DataDir, Kind};
 
-use super::super::Stores;
 use super::super::opening::KEYS;
 use super::*;
 
@@ -30,7 +30,13 @@ fn named(dns: &[&str]) -> RegistrationRequest {
 
 /// What a certificate at an index of the log was authorized for.
 fn epoch_of(plane: &Plane, index: u64) -> u64 {
-    let entry = plane.authority.log.read_back(index).unwrap().unwrap();
+    let entry = plane
+        .authority
+        .ledger
+        .log()
+        .read_back(index)
+        .unwrap()
+        .unwrap();
     entry.issuance().key_epoch.unwrap()
 }
 
@@ -47,7 +53,7 @@ async fn certificate_that_overtakes_a_change_is_older_than_it() {
     let its = authority.clone();
     let change = tokio::spawn(async move { its.register(narrow, start()).await });
     gate.arrived().await;
-    let changed = authority.log.size() - 1;
+    let changed = authority.ledger.log().size() - 1;
     let key = proven(&fresh_key(), &web);
     let enrol = async |key| authority.enrol(&node, &web, key, start()).await;
     let svid = enrol(&key).await.unwrap();

@@ -160,7 +160,7 @@ async fn changed_names_raise_the_key_epoch() {
     plane.register(wanted).await;
     assert_eq!(
         epoch(),
-        plane.authority.log.size() - 1,
+        plane.authority.ledger.log().size() - 1,
         "the entry of the change"
     );
 }
@@ -196,7 +196,7 @@ async fn hostile_text_comes_back_byte_equal() {
 #[tokio::test]
 async fn registrations_are_bounded_and_updates_are_not() {
     let plane = Plane::new().await;
-    plane.authority.write().registry.most = 2;
+    plane.authority.state.write().registry.most = 2;
     plane.register(registration("/a", "/node/a")).await;
     plane.register(registration("/b", "/node/a")).await;
     let third = || registration("/c", "/node/b");

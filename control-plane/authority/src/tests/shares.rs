@@ -32,7 +32,7 @@ impl Scene {
     }
 
     fn bound(&self) {
-        let mut state = self.plane.authority.write();
+        let mut state = self.plane.authority.state.write();
         state.keys.take_of_one_at_most(SHARE);
     }
 
@@ -45,14 +45,17 @@ impl Scene {
     /// One more key of an entitlement is refused before anything is logged.
     async fn is_taken(&self, entitlement: &EntitlementId, now: Timestamp) {
         let authority = &self.plane.authority;
-        let (key, from) = (proven(&fresh_key(), entitlement), authority.log.size());
+        let (key, from) = (
+            proven(&fresh_key(), entitlement),
+            authority.ledger.log().size(),
+        );
         let refused = authority.enrol(&self.node, entitlement, &key, now).await;
         tells_of_the_share(&refused.unwrap_err());
-        assert_eq!(authority.log.size(), from, "nothing was logged");
+        assert_eq!(authority.ledger.log().size(), from, "nothing was logged");
     }
 
     fn held(&self) -> impl Eq + std::fmt::Debug + use<> {
-        let [held, _] = self.plane.authority.read().keys.shares();
+        let [held, _] = self.plane.authority.state.read().keys.shares();
         held
     }
 }

@@ -197,7 +197,10 @@ async fn log_that_takes_nothing_stops_the_signer() {
     let mut long = registration("/web", "/node/a");
     long.owner = "x".repeat(70_000);
     let entitlement = long.key.entitlement_id();
-    let mut registry = Registry::new(authority.read().registry.defaults(), Policy::default());
+    let mut registry = Registry::new(
+        authority.state.read().registry.defaults(),
+        Policy::default(),
+    );
     registry.insert(Kept {
         registration: long,
         key_epoch: 0,
@@ -240,7 +243,7 @@ async fn registration_that_changes_under_way_refuses_the_certificate() {
     let web = plane.register(wanted.clone()).await;
     let node = plane.attest("/node/a").await;
     let authority = &plane.authority;
-    let right = authorize(&authority.read().registry, &node, &web, start()).unwrap();
+    let right = authorize(&authority.state.read().registry, &node, &web, start()).unwrap();
     let key = proven(&fresh_key(), &web);
     let subject = authority.subject(right);
     let signed = certified(authority, subject, key.spki(), |_| Ok(())).await;

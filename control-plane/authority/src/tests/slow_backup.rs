@@ -50,7 +50,7 @@ async fn checkpoints_go_on_while_a_backup_is_read_slowly() {
     let backup = tokio::spawn(async move { authority.back_up(true, out, after(1)).await });
     is_reached.await.unwrap();
 
-    let log = plane.authority.log.bytes().clone();
+    let log = plane.authority.ledger.log().bytes().clone();
     for second in 2..5 {
         plane.enrol(&node, &EntitlementId::node()).await;
         let published = plane.authority.publish_log(after(second));

@@ -49,12 +49,12 @@ fn token_that_is_away_makes_issuing_wait() {
             let refused = plane.authority.enrol(&node, &own, &key, after(1)).await;
             assert!(matches!(refused, Err(AuthorityError::Unavailable(_))));
             assert_eq!(state(&plane), StoreState::TokenAbsent);
-            let logged = plane.authority.log.size();
+            let logged = plane.authority.ledger.log().size();
             let key = proven(&fresh_key(), &own);
             let refused = plane.authority.enrol(&node, &own, &key, after(1)).await;
             assert!(matches!(refused, Err(AuthorityError::Unavailable(_))));
             assert_eq!(
-                plane.authority.log.size(),
+                plane.authority.ledger.log().size(),
                 logged,
                 "known before it is logged"
             );

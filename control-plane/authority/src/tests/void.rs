@@ -32,13 +32,19 @@ fn change(authority: &Authority, mut registration: Registration) {
     registration.dns = vec!["web.local".to_owned()];
     let kept = Kept {
         registration,
-        key_epoch: authority.log.size() + 1,
+        key_epoch: authority.ledger.log().size() + 1,
     };
-    authority.write().registry.insert(kept);
+    authority.state.write().registry.insert(kept);
 }
 
 fn serial(plane: &Plane, index: u64) -> countersign_model::Serial {
-    let entry = plane.authority.log.read_back(index).unwrap().unwrap();
+    let entry = plane
+        .authority
+        .ledger
+        .log()
+        .read_back(index)
+        .unwrap()
+        .unwrap();
     entry.issuance().serial
 }
 
@@ -57,7 +63,7 @@ impl Scene {
         let plane = Plane::new().await;
         let web = plane.register(registration("/web", "/node/a")).await;
         let node = plane.attest("/node/a").await;
-        let (pair, index) = (fresh_key(), plane.authority.log.size());
+        let (pair, index) = (fresh_key(), plane.authority.ledger.log().size());
         let scene = Self {
             plane,
             node,
@@ -88,7 +94,13 @@ impl Scene {
     async fn store_change(&self) {
         let authority = &self.plane.authority;
         let key = registration("/web", "/node/a").key;
-        let kept = authority.read().registry.of_key(&key).cloned().unwrap();
+        let kept = authority
+            .state
+            .read()
+            .registry
+            .of_key(&key)
+            .cloned()
+            .unwrap();
         let write = Write::put(Kind::Registration, self.web.as_str(), &kept);
         let stored = authority.store.commit(vec![write], Vec::new()).await;
         stored.unwrap();
@@ -114,9 +126,9 @@ async fn right_that_ends_under_way_leaves_no_certificate() {
         told(plane, index),
         ["issued x509-svid".to_owned(), format!("voided {index}")]
     );
-    let signature = plane.authority.log.signature(index).unwrap();
+    let signature = plane.authority.ledger.log().signature(index).unwrap();
     assert_eq!(signature, None, "it was never signed");
-    assert!(plane.authority.unvoided().indexes.is_empty());
+    assert!(plane.authority.ledger.unvoided().is_empty());
     assert_eq!(svids(plane), 0);
     let scene = scene.crash().await;
     let plane = &scene.plane;
@@ -163,7 +175,7 @@ async fn void_certificate_keeps_its_key_from_others() {
 async fn node_that_attests_under_way_gets_nothing_old() {
     let plane = Plane::new().await;
     let node = plane.attest("/node/a").await;
-    let (own, from) = (EntitlementId::node(), plane.authority.log.size());
+    let (own, from) = (EntitlementId::node(), plane.authority.ledger.log().size());
     let key = proven(&fresh_key(), &own);
     let enrol = plane
         .authority
@@ -171,7 +183,7 @@ async fn node_that_attests_under_way_gets_nothing_old() {
     let stored = json!({"attested_at": start(), "lineage_from": from + 1});
     let attested: StoredNode = serde_json::from_value(stored).unwrap();
     let attest = || {
-        let mut state = plane.authority.write();
+        let mut state = plane.authority.state.write();
         state.nodes.written(node.id(), attested, Seq(u64::MAX));
     };
     assert_eq!(code(interrupted(enrol, attest).await), "node_superseded");
@@ -185,7 +197,10 @@ async fn right_that_ends_while_the_key_signs_is_void_too() {
     let plane = Plane { dir, authority };
     let web = plane.register(registration("/web", "/node/a")).await;
     let node = plane.attest("/node/a").await;
-    let (from, key) = (plane.authority.log.size(), proven(&fresh_key(), &web));
+    let (from, key) = (
+        plane.authority.ledger.log().size(),
+        proven(&fresh_key(), &web),
+    );
     let authority = Arc::downgrade(&plane.authority);
     witness.meanwhile(move || {
         let authority = authority.upgrade().unwrap();
@@ -214,7 +229,7 @@ async fn certificate_that_no_key_signs_is_void() {
     let (authority, witness) = watched(dir.path()).await;
     let plane = Plane { dir, authority };
     let node = plane.attest("/node/a").await;
-    let (own, from) = (EntitlementId::node(), plane.authority.log.size());
+    let (own, from) = (EntitlementId::node(), plane.authority.ledger.log().size());
     let key = proven(&fresh_key(), &own);
     witness.meanwhile(|| Err(KeyError::Gone("pulled out".to_owned())));
     let refused = plane.authority.enrol(&node, &own, &key, start()).await;
@@ -231,14 +246,17 @@ async fn void_that_the_log_does_not_take_is_void_at_once() {
     let web = plane.register(registration("/web", "/node/a")).await;
     let node = plane.attest("/node/a").await;
     let obstacle = faults::fill_segment_but(&plane, 1).await;
-    let (from, key) = (plane.authority.log.size(), proven(&fresh_key(), &web));
+    let (from, key) = (
+        plane.authority.ledger.log().size(),
+        proven(&fresh_key(), &web),
+    );
     let enrol = plane
         .authority
         .enrol_unabandoned(&node, &web, &key, start());
     let change = || change(&plane.authority, registration("/web", "/node/a"));
     assert_eq!(code(interrupted(enrol, change).await), "key_superseded");
     assert_eq!(told(&plane, from).len(), 1, "the log takes nothing");
-    assert_eq!(plane.authority.unvoided().indexes, [from].into());
+    assert_eq!(plane.authority.ledger.unvoided(), [from].into());
     assert_eq!(svids(&plane), 0);
     let shown = plane.authority.certificate(&serial(&plane, from), 0);
     assert!(shown.unwrap().voided);
@@ -246,7 +264,7 @@ async fn void_that_the_log_does_not_take_is_void_at_once() {
     drop(obstacle);
     plane.authority.tick(after(1)).await.unwrap();
     assert_eq!(told(&plane, from)[1..], [format!("voided {from}")]);
-    assert!(plane.authority.unvoided().indexes.is_empty());
+    assert!(plane.authority.ledger.unvoided().is_empty());
 }
 
 /// Its key is certified once more, and keeps the certificate that it has: there is another claim to
@@ -276,7 +294,10 @@ async fn key_of_an_earlier_lineage_is_given_up_as_well() {
             enrol(&node, &web, start()).await
         };
         refused.unwrap_err();
-        assert!(!authority.read().keys.is_issuing(), "nothing is under way");
+        assert!(
+            !authority.state.read().keys.is_issuing(),
+            "nothing is under way"
+        );
         let own = EntitlementId::node();
         assert_eq!(code(enrol(&node, &own, after(1)).await), "key_in_use");
         // Nobody has it once the certificates of both lineages have ended.
@@ -302,20 +323,20 @@ async fn by_hand_right_that_ends_under_way_leaves_no_certificate() {
     let mut plc = registration("/plc", "/node/a");
     plc.key = RegistrationKey::manual(id("/plc"));
     plane.register(plc.clone()).await;
-    let (pair, from) = (fresh_key(), plane.authority.log.size());
+    let (pair, from) = (fresh_key(), plane.authority.ledger.log().size());
     let (workload, requested) = (id("/plc"), request(&pair));
     let signing = plane
         .authority
         .sign_manually_unabandoned(&workload, &requested, start());
     let remove = || {
-        let mut state = plane.authority.write();
+        let mut state = plane.authority.state.write();
         state.registry.remove(&plc.key.entitlement_id());
     };
     assert_eq!(code(interrupted(signing, remove).await), "not_by_hand");
     assert_eq!(told(&plane, from)[1..], [format!("voided {from}")]);
-    assert_eq!(plane.authority.log.signature(from).unwrap(), None);
+    assert_eq!(plane.authority.ledger.log().signature(from).unwrap(), None);
     let removed = |plane: &Plane| {
-        let state = plane.authority.read();
+        let state = plane.authority.state.read();
         state.manual.last_end(&plc.key.entitlement_id())
     };
     assert_eq!(removed(&plane), None, "nothing outlives a removal");
@@ -333,11 +354,15 @@ async fn by_hand_right_that_ends_while_the_key_signs_is_void_too() {
     let mut plc = registration("/plc", "/node/a");
     plc.key = RegistrationKey::manual(id("/plc"));
     plane.register(plc.clone()).await;
-    let (pair, from) = (fresh_key(), plane.authority.log.size());
+    let (pair, from) = (fresh_key(), plane.authority.ledger.log().size());
     let (authority, key) = (Arc::downgrade(&plane.authority), plc.key);
     witness.meanwhile(move || {
         let authority = authority.upgrade().unwrap();
-        authority.write().registry.remove(&key.entitlement_id());
+        authority
+            .state
+            .write()
+            .registry
+            .remove(&key.entitlement_id());
         Ok(())
     });
     assert_eq!(code(sign(&plane, &pair).await), "not_by_hand");
@@ -357,11 +382,11 @@ async fn lost_void_brings_no_old_names_back() {
     let node = plane.attest("/node/a").await;
     let own = plane.enrol(&node, &EntitlementId::node()).await;
     let authority = &plane.authority;
-    let authorized = authorize(&authority.read().registry, &node, &web, start()).unwrap();
+    let authorized = authorize(&authority.state.read().registry, &node, &web, start()).unwrap();
     wanted.dns = vec!["new.local".to_owned()];
     plane.register(wanted).await;
     let obstacle = faults::fill_segment_but(&plane, 1).await;
-    let (from, pair) = (authority.log.size(), fresh_key());
+    let (from, pair) = (authority.ledger.log().size(), fresh_key());
     let (subject, key) = (authority.subject(authorized), proven(&pair, &web));
     let ended = |_: &Issuance| {
         Err(Denied {
@@ -390,18 +415,16 @@ async fn voids_that_wait_stop_certificates_at_their_bound() {
     let (node, own) = (plane.attest("/node/a").await, EntitlementId::node());
     let (authority, key) = (&plane.authority, proven(&fresh_key(), &own));
     let void = authority
-        .log
+        .ledger
+        .log()
         .note(start(), What::Refused(Refused::default()));
-    let (void, from) = (void.await.unwrap(), authority.log.size());
-    {
-        let mut unvoided = authority.unvoided();
-        unvoided.most = 1;
-        unvoided.indexes.insert(void);
-    }
+    let (void, from) = (void.await.unwrap(), authority.ledger.log().size());
+    authority.ledger.void_at_most(1);
+    authority.ledger.must_void(void);
     let refused = authority.enrol(&node, &own, &key, start()).await;
     assert!(matches!(refused, Err(AuthorityError::Unavailable(_))));
     authority.check_room(node.id()).unwrap_err();
-    assert_eq!(authority.log.size(), from, "nothing was logged");
+    assert_eq!(authority.ledger.log().size(), from, "nothing was logged");
     authority.tick(start()).await.unwrap();
     assert_eq!(told(&plane, from), [format!("voided {void}")]);
     authority.enrol(&node, &own, &key, start()).await.unwrap();

@@ -58,7 +58,7 @@ async fn waiver_needs_a_pending_root_and_a_bound() {
 async fn waiver_survives_a_restart_and_ends_by_itself() {
     let plane = Plane::new().await;
     plane.authority.prepare_root(start()).await.unwrap();
-    let from = plane.authority.log.size();
+    let from = plane.authority.ledger.log().size();
     waive(&plane, &[PROXY, "b"], HOUR).await.unwrap();
     let entries = [PROXY, "b"].map(|it| format!("waived {it} host is dead"));
     assert_eq!(told(&plane, from), entries);

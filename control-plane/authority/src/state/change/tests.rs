@@ -142,7 +142,7 @@ fn told(state: &State) -> Told {
 }
 
 fn empty(authority: &Authority) -> State {
-    let registry = &authority.read().registry;
+    let registry = &authority.state.read().registry;
     State::new(registry.defaults(), authority.settings.policy.clone())
 }
 
@@ -183,7 +183,7 @@ async fn restored(plane: &Plane, hour: i64) -> (Told, Told) {
             state.apply(seq, change);
         }
     }
-    let mut expected = told(&plane.authority.read());
+    let mut expected = told(&plane.authority.state.read());
     expected.retain(|key, value| !key.starts_with("Token ") || !value.contains("\"used_at\":null"));
     (told(&state), expected)
 }
@@ -196,12 +196,12 @@ async fn agree(steps: Vec<Step>) {
     }
     let now = after(hour * 3_600);
     plane.authority.tick(now).await.unwrap();
-    let own = told(&plane.authority.read());
+    let own = told(&plane.authority.state.read());
     assert_eq!(followed(&plane.authority).await, own, "whoever follows");
     let (state, expected) = restored(&plane, hour).await;
     assert_eq!(state, expected, "a restore");
     let plane = plane.restart(now).await;
-    assert_eq!(told(&plane.authority.read()), own, "a restart");
+    assert_eq!(told(&plane.authority.state.read()), own, "a restart");
 }
 
 proptest! {

@@ -10,7 +10,8 @@ use countersign_refusal::Denied;
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Authority, AuthorityError};
+use super::Ledger;
+use crate::AuthorityError;
 
 /// How long refusals are gathered before they are logged.
 const INTERVAL: SignedDuration = SignedDuration::from_secs(60);
@@ -60,10 +61,10 @@ impl Refusals {
     }
 }
 
-impl Authority {
+impl Ledger {
     /// An authenticated caller was refused: it will be in the log.
-    pub fn refused(&self, caller: &str, denied: &Denied, now: Timestamp) {
-        self.refusals().count(caller, denied.code, now);
+    pub(crate) fn refused(&self, caller: &str, denied: &Denied, now: Timestamp) {
+        self.write().refusals.count(caller, denied.code, now);
     }
 
     /// Logs the refusals that are due.
@@ -71,12 +72,12 @@ impl Authority {
     /// # Errors
     /// The log took none or not all; the counts of those that it did not take are lost, the log of
     /// the process has them.
-    pub(super) async fn log_refusals(
+    pub(crate) async fn log_refusals(
         &self,
         now: Timestamp,
         is_end: bool,
     ) -> Result<(), AuthorityError> {
-        let due = self.refusals().due(now, is_end);
+        let due = self.write().refusals.due(now, is_end);
         let notes = due
             .into_iter()
             .map(|refused| self.log.note(now, What::Refused(refused)));

@@ -15,7 +15,7 @@ use super::unmaking::Made;
 
 /// The CAs and the keys that this process can sign with.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Cas {
+pub(super) struct CaSet {
     pub(super) authorities: Authorities,
     pub(super) keys: HashMap<String, HeldKey>,
     /// The intermediate's key that waits for its certificate from a root that is not ours.
@@ -35,7 +35,7 @@ pub(super) struct HeldKey {
 /// over it, its operator is reminded.
 const RENEWAL_SHARE: i32 = 3;
 
-impl Cas {
+impl CaSet {
     /// The active issuing CA and its key.
     pub(super) fn issuing(&self) -> Option<(Issuer, Arc<dyn CaKey>)> {
         self.signer(Tier::Issuing)
@@ -87,6 +87,15 @@ impl Cas {
         let life = record.not_after.duration_since(record.issued_at);
         let renew_by = record.not_after.checked_sub(life / RENEWAL_SHARE).ok()?;
         Some(whole_second(renew_by))
+    }
+
+    /// The active intermediate, where its operator should bring a successor: its key id and its end.
+    pub(super) fn ends_soon(&self, now: Timestamp) -> Option<(String, Timestamp)> {
+        let present = self.authorities.active(Tier::Intermediate)?;
+        let is_due = self
+            .renew_by(present)
+            .is_some_and(|renew_by| renew_by <= now);
+        is_due.then(|| (present.key_id.clone(), present.not_after))
     }
 
     /// The ids of all our CA keys: no leaf may have one of them.

@@ -1,0 +1,145 @@
+//! The ledger: the issuance log, and the books that are kept of it in memory.
+//!
+//! The books are what of the log is needed without reading it: the [`Inventory`] of what is out
+//! there, the entries that are void and not voided in the log yet, the refusals that are not logged
+//! yet, and how far commits and the file of the inventory account for it.
+
+mod refusals;
+mod voids;
+
+use std::sync::{RwLockReadGuard, RwLockWriteGuard};
+
+use countersign_ca::log::Log;
+use countersign_ca::sign::Signed;
+use countersign_inventory::{Certificate, Filter, Inventory, Lineage, LineageId};
+use countersign_issue::issuance::Issuance;
+use countersign_model::Registration;
+use jiff::Timestamp;
+
+use crate::lock::{Locked, Ordered, Place};
+use refusals::Refusals;
+use voids::Unvoided;
+
+/// The log and its books.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    log: Log,
+    books: Ordered<Books>,
+    /// One `voided` entry at a time, so that nothing is voided twice.
+    voiding: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    inventory: Inventory,
+    refusals: Refusals,
+    unvoided: Unvoided,
+    /// Size of the log when the inventory was last written down.
+    settled: u64,
+    /// How many entries of the log commits account for.
+    accounted: u64,
+}
+
+impl Ledger {
+    /// The ledger of a log, with empty books.
+    pub(crate) fn new(log: Log) -> Self {
+        Self {
+            log,
+            books: Ordered::new(Place::Books, Books::default()),
+            voiding: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The log itself.
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// A certificate was given out, or was found in the log with its signature.
+    pub(crate) fn issued(&self, signed: &Signed) {
+        self.write().inventory.issued(signed);
+    }
+
+    /// A certificate was found in the log, without its signature.
+    pub(crate) fn found(&self, issuance: &Issuance) {
+        self.write().inventory.found(issuance);
+    }
+
+    /// A registration was made or changed.
+    pub(crate) fn registered(&self, registration: &Registration) {
+        self.write().inventory.registered(registration);
+    }
+
+    /// How many certificates were logged and are not void.
+    pub(crate) fn issued_total(&self) -> u64 {
+        self.read().inventory.issued_total()
+    }
+
+    /// One lineage.
+    pub(crate) fn lineage(&self, id: &LineageId) -> Option<Lineage> {
+        self.read().inventory.lineage(id).cloned()
+    }
+
+    /// The newest certificate of a lineage.
+    pub(crate) fn newest(&self, id: &LineageId) -> Option<Certificate> {
+        Some(self.read().inventory.lineage(id)?.newest.clone())
+    }
+
+    /// The lineages that pass a filter, by ID, then node: a copy, so that nobody waits for a reader
+    /// that is slow.
+    pub(crate) fn lineages(&self, filter: &Filter, now: Timestamp) -> Vec<Lineage> {
+        let books = self.read();
+        books
+            .inventory
+            .list(filter, now)
+            .into_iter()
+            .cloned()
+            .collect()
+    }
+
+    /// Forgets lineages that ended long ago.
+    pub(crate) fn forget_expired(&self, now: Timestamp) {
+        self.write().inventory.forget_expired(now);
+    }
+
+    /// Takes the inventory that was written down.
+    pub(crate) fn take_inventory(&self, inventory: Inventory) {
+        self.write().inventory = inventory;
+    }
+
+    /// What is written down of the inventory.
+    pub(crate) fn with_inventory<T>(&self, read: impl FnOnce(&Inventory) -> T) -> T {
+        read(&self.read().inventory)
+    }
+
+    /// A commit accounts for the entries below an index.
+    pub(crate) fn account_for(&self, entries: u64) {
+        self.write().accounted = entries;
+    }
+
+    /// The inventory covers the entries below an index.
+    pub(crate) fn settle(&self, size: u64) {
+        self.write().settled = size;
+    }
+
+    /// The inventory is about to be written down: the present size of the log, and its size when
+    /// that was so before.
+    pub(crate) fn settle_now(&self) -> (u64, u64) {
+        let mut books = self.write();
+        let size = self.log.size();
+        (size, std::mem::replace(&mut books.settled, size))
+    }
+
+    /// How many entries of the log commits account for.
+    pub(crate) fn accounted(&self) -> u64 {
+        self.read().accounted
+    }
+
+    fn read(&self) -> Locked<RwLockReadGuard<'_, Books>> {
+        self.books.read()
+    }
+
+    fn write(&self) -> Locked<RwLockWriteGuard<'_, Books>> {
+        self.books.write()
+    }
+}
