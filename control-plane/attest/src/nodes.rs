@@ -225,18 +225,14 @@ impl Nodes {
         })
     }
 
-    /// Recognises such a key from now on; `None` where it [cannot](Self::may_adopt) be.
-    pub fn adopt(
-        &mut self,
-        id: &SpiffeId,
-        key: NodeKey,
-        certified_at: Timestamp,
-    ) -> Option<AttestedNode> {
+    /// Recognises such a key from now on, and answers whether it does: not every key
+    /// [can](Self::may_adopt) be.
+    pub fn adopt(&mut self, id: &SpiffeId, key: NodeKey, certified_at: Timestamp) -> bool {
         if !self.may_adopt(id, key.index, certified_at) {
-            return None;
+            return false;
         }
         self.certified(id, key);
-        self.recognise(id, &key.spki_sha256)
+        self.recognise(id, &key.spki_sha256).is_some()
     }
 
     /// Whether a node has not attested anew since this proof was made: whoever holds an older key

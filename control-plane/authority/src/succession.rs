@@ -5,35 +5,39 @@ use countersign_model::Serial;
 use countersign_telemetry::{Principal, peer_line};
 use countersign_verify::VerifiedSvid;
 
-use super::{AttestedNode, Authority};
+use super::Authority;
 
 impl Authority {
-    /// A node whose key the control plane before the restore certified after the backup: the
-    /// handshake has shown a certificate of ours that is in the lost part of the log, and the node
-    /// has neither attested nor been evicted since, by the log and by the clock. So a fleet comes
-    /// back by itself; such a certificate ends by itself.
-    pub fn recognise_by_predecessor(&self, svid: &VerifiedSvid) -> Option<AttestedNode> {
-        let predecessor = self.predecessor?;
-        let serial = Serial::from_bytes(&svid.serial).ok()?;
+    /// Whether a node is recognised by this certificate from now on, whose key the control plane
+    /// before the restore certified after the backup: the handshake has shown a certificate of ours
+    /// that is in the lost part of the log, and the node has neither attested nor been evicted since,
+    /// by the log and by the clock. So a fleet comes back by itself; such a certificate ends by itself.
+    pub fn adopts(&self, svid: &VerifiedSvid) -> bool {
+        let serial = Serial::from_bytes(&svid.serial).ok();
+        let (Some(predecessor), Some(serial)) = (self.predecessor, serial) else {
+            return false;
+        };
         let certified_at = svid.not_before + self.settings.times.svid_backdate;
         let id = &svid.id;
         // Who could not be recognised anyway costs no look into the log.
         let may_adopt = |nodes: &Nodes| nodes.may_adopt(id, predecessor.size, certified_at);
         if !may_adopt(&self.state.read().nodes) {
-            return None;
+            return false;
         }
         // A copy that was put back has gone on before it was restored, at the same coordinates.
         let is_beyond = serial.index() >= predecessor.size;
         let is_of_it = serial.log_id() == predecessor.log_id;
         if !is_of_it || !(is_beyond || self.is_missing(&serial)) {
-            return None;
+            return false;
         }
         let key = NodeKey {
             index: predecessor.size,
             spki_sha256: svid.spki_sha256,
             serial,
         };
-        let known = self.state.write().nodes.adopt(id, key, certified_at)?;
+        if !self.state.write().nodes.adopt(id, key, certified_at) {
+            return false;
+        }
         peer_line!(
             INFO,
             Principal::identity(id.as_str()),
@@ -41,6 +45,6 @@ impl Authority {
             %serial,
             "node recognised by a certificate from before the restore"
         );
-        Some(known)
+        true
     }
 }

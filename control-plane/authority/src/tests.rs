@@ -44,7 +44,7 @@ use countersign_model::{
 };
 use countersign_proto::mesh::JoinTokenEvidence;
 use countersign_proto::mesh::attest_node_request::Evidence;
-use countersign_verify::proof;
+use countersign_verify::{VerifiedSvid, proof};
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SigningKey};
 use sha2::{Digest, Sha256};
@@ -277,6 +277,11 @@ impl Authority {
     ) -> Result<AttestedNode, AuthorityError> {
         let facts = facts(key.spki_sha256(), now);
         self.attest(join_token(token), key, facts).await
+    }
+
+    fn recognise_by_predecessor(&self, svid: &VerifiedSvid) -> Option<AttestedNode> {
+        let adopts = self.adopts(svid);
+        adopts.then(|| self.recognise(&svid.id, &svid.spki_sha256))?
     }
 
     fn recognise(&self, id: &SpiffeId, spki_sha256: &[u8; 32]) -> Option<AttestedNode> {

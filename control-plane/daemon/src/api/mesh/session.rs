@@ -83,9 +83,9 @@ impl Sessions {
         };
         let newest = self.newest(&svid.id, &peer.exporter, shown);
         let node = self.recognise_by_svid(&svid.id, newest, peer.exporter);
-        let node = node.or_else(|reason| {
-            let recognised = self.recognise_by_predecessor(svid);
-            recognised.ok_or(reason)
+        let node = node.or_else(|reason| match self.adopts(svid) {
+            true => self.recognise_by_svid(&svid.id, shown, peer.exporter),
+            false => Err(reason),
         });
         Ok(Session {
             node: node?,
@@ -111,10 +111,9 @@ impl Sessions {
 
     /// A certificate that the state before a restore issued after its backup. Its session is judged
     /// as any other from then on.
-    fn recognise_by_predecessor(&self, svid: &VerifiedSvid) -> Option<AttestedNode> {
+    fn adopts(&self, svid: &VerifiedSvid) -> bool {
         let is_expired = self.plane.clock.now() > svid.not_after;
-        let authority = &self.plane.authority;
-        (!is_expired).then(|| authority.recognise_by_predecessor(svid))?
+        !is_expired && self.plane.authority.adopts(svid)
     }
 
     /// Until when the session is good, as things stand.
