@@ -31,17 +31,17 @@ pub(crate) enum ConsumerKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Consumer {
     /// What it is.
-    pub kind: ConsumerKind,
+    pub(crate) kind: ConsumerKind,
     /// SDS name of the bundle it consumes, if any.
-    pub resource: Option<String>,
+    pub(crate) resource: Option<String>,
     /// The trust bundle version it acknowledged or was delivered.
-    pub bundle_version: Option<String>,
+    pub(crate) bundle_version: Option<String>,
     /// When that was delivered (Workload API).
-    pub delivered_at: Option<Timestamp>,
+    pub(crate) delivered_at: Option<Timestamp>,
     /// Whether its stream is open.
-    pub connected: bool,
+    pub(crate) connected: bool,
     /// NotAfter of the newest credential it was given.
-    pub credential_not_after: Option<Timestamp>,
+    pub(crate) credential_not_after: Option<Timestamp>,
 }
 
 /// The record of all consumers, by a name that is stable while the consumer lives.

@@ -119,21 +119,21 @@ pub(crate) enum ControlError {
 #[derive(Debug)]
 pub(crate) struct Parts {
     /// Verifies and publishes.
-    pub installer: Installer,
+    pub(crate) installer: Installer,
     /// What is held.
-    pub holdings: Arc<Holdings>,
+    pub(crate) holdings: Arc<Holdings>,
     /// Who consumes it.
-    pub consumers: Arc<Consumers>,
+    pub(crate) consumers: Arc<Consumers>,
     /// What our own handshakes served.
-    pub served: watch::Receiver<Served>,
+    pub(crate) served: watch::Receiver<Served>,
     /// What handshakes are judged by.
-    pub trust: Arc<TrustCell>,
+    pub(crate) trust: Arc<TrustCell>,
     /// Counters.
-    pub metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     /// The wall clock.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
     /// What waits are spread by.
-    pub draws: Draws,
+    pub(crate) draws: Draws,
 }
 
 /// The control task.

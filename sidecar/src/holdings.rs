@@ -26,15 +26,15 @@ pub(crate) use followers::{Followed, Follower, Interest, MAX_FOLLOWED_NAMES};
 /// One verified X.509-SVID with its private key.
 pub(crate) struct Svid {
     /// The identity.
-    pub id: SpiffeId,
+    pub(crate) id: SpiffeId,
     /// Leaf first, root not included.
-    pub chain: Vec<CertificateDer<'static>>,
+    pub(crate) chain: Vec<CertificateDer<'static>>,
     /// PKCS#8 DER.
-    pub key: Zeroizing<Vec<u8>>,
+    pub(crate) key: Zeroizing<Vec<u8>>,
     /// The serial of the leaf.
-    pub serial: Serial,
+    pub(crate) serial: Serial,
     /// From issue to NotAfter.
-    pub lifetime: Lifetime,
+    pub(crate) lifetime: Lifetime,
 }
 
 impl fmt::Debug for Svid {
@@ -50,31 +50,31 @@ impl fmt::Debug for Svid {
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     /// The right.
-    pub entitlement: Arc<Entitlement>,
+    pub(crate) entitlement: Arc<Entitlement>,
     /// The credential, once installed.
-    pub svid: Option<Arc<Svid>>,
+    pub(crate) svid: Option<Arc<Svid>>,
     /// Why there is none, or why the last renewal failed; for `status`.
-    pub problem: Option<Arc<str>>,
+    pub(crate) problem: Option<Arc<str>>,
 }
 
 /// Everything that is held, at one moment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Snapshot {
     /// Rises with every change.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// Rises with every change of an entitlement, and with no other.
-    pub rights: u64,
+    pub(crate) rights: u64,
     /// The state of the control plane that this was last brought up to; `None` before it has said,
     /// since this process started, who may have what.
-    pub stamp: Option<Stamp>,
+    pub(crate) stamp: Option<Stamp>,
     /// The bundle of our own trust domain; `None` before the first attestation.
-    pub bundle: Option<Arc<TrustBundle>>,
+    pub(crate) bundle: Option<Arc<TrustBundle>>,
     /// Why a newer bundle is not installed, where one was refused; for `status`.
-    pub bundle_problem: Option<Arc<str>>,
+    pub(crate) bundle_problem: Option<Arc<str>>,
     /// Why what must survive a restart is not on disk, where it is not.
-    pub unsaved: Option<Arc<str>>,
+    pub(crate) unsaved: Option<Arc<str>>,
     /// By entitlement. The node's own is among them.
-    pub entries: Arc<BTreeMap<EntitlementId, Held>>,
+    pub(crate) entries: Arc<BTreeMap<EntitlementId, Held>>,
 }
 
 impl Snapshot {
@@ -168,7 +168,7 @@ impl Holdings {
         let changes = Changes::between(&last, &next);
         if changes.rights {
             next.rights += 1;
-            // Else every right that was ever wanted would be remembered. Nobody is woken by it.
+            // What has ended is wanted no more, or the set would grow for ever. Nobody is woken by it.
             self.demand.send_if_modified(|wanted| {
                 wanted.retain(|id| next.entries.contains_key(id));
                 false

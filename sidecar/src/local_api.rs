@@ -32,9 +32,9 @@ use crate::holdings::{Follower, Holdings, Snapshot};
 #[derive(Clone, Debug)]
 pub(crate) struct LocalCaller {
     /// Who.
-    pub peer: LocalPeer,
-    /// Among whom it has its place.
-    pub place: Arc<UserPlace>,
+    pub(crate) peer: LocalPeer,
+    /// The place of its connection.
+    pub(crate) place: Arc<UserPlace>,
 }
 
 /// What both services work with.
@@ -62,9 +62,9 @@ const SHARES: Shares = Shares {
     each: BYTES_OF_A_USER,
 };
 
-/// The same of all callers together that may have nothing. One of them may have an Envoy with a thousand
-/// secrets, while this node does not know yet who may have what. Where all is taken, of the uid that holds
-/// most the connection that holds most goes.
+/// The same for all callers together that may have nothing. One of them may have an Envoy with a thousand
+/// secrets, while this node does not know yet who may have what. When nothing is left, the largest
+/// connection of the uid that holds most is cut.
 const STRANGERS_AT_FIRST: Shares = Shares {
     total: BYTES_OF_LOCAL_STRANGERS,
     each: BYTES_OF_LOCAL_STRANGERS / 6 * 5,
@@ -249,7 +249,7 @@ impl LocalApi {
     }
 }
 
-/// Of a caller whose executable cannot be looked at now: it shall ask again.
+/// The answer to a caller whose executable cannot be looked at now: it asks again.
 pub(crate) fn in_doubt() -> Status {
     Status::unavailable("the file system of this program does not answer the sidecar")
 }

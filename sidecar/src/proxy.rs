@@ -43,17 +43,17 @@ pub(crate) const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug)]
 pub(crate) struct Listening {
     /// Its table in the configuration, such as `inbound[0]`.
-    pub name: Arc<str>,
+    pub(crate) name: Arc<str>,
     /// Which side of a connection it is.
-    pub side: Side,
+    pub(crate) side: Side,
     /// Where it listens.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// The identity that it presents.
-    pub identity: Arc<LocalIdentity>,
+    pub(crate) identity: Arc<LocalIdentity>,
     /// How it knows whom it lends that identity to.
-    pub attest_callers: AttestCallers,
+    pub(crate) attest_callers: AttestCallers,
     /// What became of its connections.
-    pub counters: Arc<Counters>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 /// The counters of every listener that a configuration has, by its name: inbound ones first.

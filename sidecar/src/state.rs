@@ -83,21 +83,21 @@ impl From<DirectoryError> for StateError {
 #[derive(Clone, Debug)]
 pub(crate) struct NodeCredential {
     /// Chain and key.
-    pub svid: Arc<Svid>,
+    pub(crate) svid: Arc<Svid>,
     /// The entitlement's `min_key_epoch` when the key was made.
-    pub key_epoch: u64,
+    pub(crate) key_epoch: u64,
 }
 
 /// The bundle as it is stored.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredBundle {
     /// The roots.
-    pub bundle: Arc<TrustBundle>,
+    pub(crate) bundle: Arc<TrustBundle>,
     /// Version of the discovery resource that brought it; `None` where it came by attestation.
-    pub resource_version: Option<String>,
+    pub(crate) resource_version: Option<String>,
     /// SHA-256 of the roots that the control plane took out of it, the newest last; `None` where an
     /// older version, which did not note them, has kept the bundle.
-    pub retired: Option<Vec<[u8; 32]>>,
+    pub(crate) retired: Option<Vec<[u8; 32]>>,
 }
 
 /// An exclusively locked state directory.

@@ -63,7 +63,7 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Items<T> {
     /// Its entries.
-    pub items: Vec<T>,
+    pub(crate) items: Vec<T>,
 }
 
 impl<T> Default for Items<T> {
@@ -76,21 +76,21 @@ impl<T> Default for Items<T> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ListenerPlaces {
     /// Its name in logs and metrics.
-    pub listener: String,
+    pub(crate) listener: String,
     /// Connections that are open, of peers and users who are recognised where it tells them apart.
-    pub connections: usize,
+    pub(crate) connections: usize,
     /// How many there may be.
-    pub bound: usize,
+    pub(crate) bound: usize,
     /// Connections of users who may have nothing.
-    pub strangers: usize,
+    pub(crate) strangers: usize,
     /// How many there may be.
-    pub strangers_bound: usize,
+    pub(crate) strangers_bound: usize,
     /// Connections of which nothing is proved yet.
-    pub handshakes: usize,
+    pub(crate) handshakes: usize,
     /// How many there may be.
-    pub handshakes_bound: usize,
+    pub(crate) handshakes_bound: usize,
     /// Refused, or cut for a later one, since the start.
-    pub turned_away: u64,
+    pub(crate) turned_away: u64,
 }
 
 impl ListenerPlaces {
@@ -113,86 +113,86 @@ impl ListenerPlaces {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ControlPlane {
     /// The address that the stream goes to; every configured one while it is not open.
-    pub address: String,
+    pub(crate) address: String,
     /// The addresses that the last attempt did not reach, and why.
     #[serde(default)]
-    pub unreached: Vec<UnreachedAddress>,
+    pub(crate) unreached: Vec<UnreachedAddress>,
     /// Whether the discovery stream is open.
-    pub connected: bool,
+    pub(crate) connected: bool,
     /// Since when it is or is not.
-    pub since: Timestamp,
+    pub(crate) since: Timestamp,
     /// Why it is not.
-    pub problem: Option<String>,
+    pub(crate) problem: Option<String>,
 }
 
 /// The trust bundle of the own trust domain.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Bundle {
     /// Whose.
-    pub trust_domain: String,
+    pub(crate) trust_domain: String,
     /// A hash of its roots.
-    pub version: String,
+    pub(crate) version: String,
     /// How many roots.
-    pub roots: usize,
+    pub(crate) roots: usize,
     /// Why a newer one is not installed, where one was refused.
-    pub problem: Option<String>,
+    pub(crate) problem: Option<String>,
 }
 
 /// One entitlement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     /// Its name on this node.
-    pub entitlement: String,
+    pub(crate) entitlement: String,
     /// The identity.
-    pub spiffe_id: SpiffeId,
+    pub(crate) spiffe_id: SpiffeId,
     /// Serial of the certificate that is held.
-    pub serial: Option<Serial>,
+    pub(crate) serial: Option<Serial>,
     /// When that was issued.
-    pub issued_at: Option<Timestamp>,
+    pub(crate) issued_at: Option<Timestamp>,
     /// Until when that is valid.
-    pub not_after: Option<Timestamp>,
+    pub(crate) not_after: Option<Timestamp>,
     /// When it is renewed.
-    pub renew_at: Option<Timestamp>,
+    pub(crate) renew_at: Option<Timestamp>,
     /// Why none is held, or why the last renewal failed.
-    pub problem: Option<String>,
+    pub(crate) problem: Option<String>,
 }
 
 /// One listener.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Listener {
     /// Its table in the configuration.
-    pub name: String,
+    pub(crate) name: String,
     /// Where it listens: an address or the path of a socket.
-    pub address: String,
+    pub(crate) address: String,
     /// The identity that it presents, where it is one of the proxy.
-    pub identity: Option<SpiffeId>,
+    pub(crate) identity: Option<SpiffeId>,
     /// Why it does not serve; absent when it does.
-    pub problem: Option<String>,
+    pub(crate) problem: Option<String>,
 }
 
 /// What a report is made of.
 #[derive(Debug)]
 pub(crate) struct Sources<'a> {
     /// Where the control plane is, as configured.
-    pub address: String,
+    pub(crate) address: String,
     /// How the connection stands.
-    pub link: LinkState,
+    pub(crate) link: LinkState,
     /// What is held.
-    pub snapshot: &'a Snapshot,
+    pub(crate) snapshot: &'a Snapshot,
     /// Who was asked for.
-    pub demanded: &'a BTreeSet<EntitlementId>,
+    pub(crate) demanded: &'a BTreeSet<EntitlementId>,
     /// How many entitlements are enrolled before anybody asks for them.
-    pub enrol_ahead: usize,
+    pub(crate) enrol_ahead: usize,
     /// The listeners of the proxy.
-    pub listeners: &'a [Listening],
+    pub(crate) listeners: &'a [Listening],
     /// The other listeners, by name and address.
-    pub others: &'a [(&'static str, String)],
+    pub(crate) others: &'a [(&'static str, String)],
     /// Those that count their connections.
-    pub counted: &'a [Counted],
+    pub(crate) counted: &'a [Counted],
     /// What keeps it from being ready.
-    pub not_ready: Vec<String>,
+    pub(crate) not_ready: Vec<String>,
     /// What is not as it should be, ready or not.
-    pub degraded: Vec<String>,
+    pub(crate) degraded: Vec<String>,
 }
 
 impl Report {

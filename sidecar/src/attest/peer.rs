@@ -15,12 +15,12 @@ use super::selectors::Process;
 /// Who opened a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct LocalPeer {
-    /// By the kernel's word at `connect`.
-    pub peer: UnixPeer,
+    /// The ids that the kernel recorded at `connect`.
+    pub(crate) peer: UnixPeer,
     /// The process of that pid at `accept`; `None` where it was gone already.
-    pub process: Option<Process>,
+    pub(crate) process: Option<Process>,
     /// What its calls are admitted to.
-    pub admitted: Arc<Admitted>,
+    pub(crate) admitted: Arc<Admitted>,
 }
 
 impl LocalPeer {

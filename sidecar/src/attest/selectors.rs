@@ -26,9 +26,9 @@ const START_TIME_AFTER_NAME: usize = 19;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Process {
     /// The process id.
-    pub pid: u32,
+    pub(crate) pid: u32,
     /// Clock ticks from boot to its start.
-    pub started: u64,
+    pub(crate) started: u64,
 }
 
 impl Process {
@@ -68,13 +68,13 @@ pub(crate) enum NoPath {
 #[derive(Debug)]
 pub(crate) struct Ids {
     /// As selectors.
-    pub claimed: Claimed,
+    pub(crate) claimed: Claimed,
     /// Those that can be anybody's, and so satisfy nothing.
-    pub ambiguous: Vec<Selector>,
+    pub(crate) ambiguous: Vec<Selector>,
 }
 
 impl Ids {
-    /// Of the kernel's record.
+    /// The ids that the kernel recorded.
     pub(crate) fn of(peer: &UnixPeer) -> Self {
         let told = [Selector::UnixUid(peer.uid), Selector::UnixGid(peer.gid)];
         let (ambiguous, own) = told.into_iter().partition(ids::is_ambiguous);

@@ -58,7 +58,7 @@ pub(crate) enum OtherEnd {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Listener {
     /// The uid that made it.
-    pub uid: u32,
+    pub(crate) uid: u32,
     /// The kernel never gives one to two sockets.
     cookie: [u8; 8],
 }

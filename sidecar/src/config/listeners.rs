@@ -39,15 +39,15 @@ impl AttestCallers {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Inbound {
     /// `listen`.
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// `forward`: where accepted connections go.
-    pub forward: SocketAddr,
+    pub(crate) forward: SocketAddr,
     /// `identity` that is presented.
-    pub identity: SpiffeId,
+    pub(crate) identity: SpiffeId,
     /// `allow`: exactly these peers; never empty.
-    pub allow: Vec<SpiffeId>,
+    pub(crate) allow: Vec<SpiffeId>,
     /// `attest_callers`, of this listener or of the file.
-    pub attest_callers: AttestCallers,
+    pub(crate) attest_callers: AttestCallers,
 }
 
 impl Inbound {
@@ -81,15 +81,15 @@ impl Inbound {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Outbound {
     /// `listen`.
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// `connect`: the mTLS peer.
-    pub connect: SocketAddr,
+    pub(crate) connect: SocketAddr,
     /// `identity` that is presented.
-    pub identity: SpiffeId,
+    pub(crate) identity: SpiffeId,
     /// `expect`: the peer is exactly one of these; never empty.
-    pub expect: Vec<SpiffeId>,
+    pub(crate) expect: Vec<SpiffeId>,
     /// `attest_callers`, of this listener or of the file.
-    pub attest_callers: AttestCallers,
+    pub(crate) attest_callers: AttestCallers,
 }
 
 impl Outbound {

@@ -27,10 +27,10 @@ const HOSTS: &str = "write a list of at most 16 host names or IP addresses witho
 pub(crate) struct ControlPlane {
     /// `address`: `https://host:port`, without path or query; one, or several in the order in
     /// which they are tried. Never empty.
-    pub addresses: Vec<Uri>,
+    pub(crate) addresses: Vec<Uri>,
     /// `bundle`: PEM roots for the first attestation; the newest bundle in `state_dir` comes
     /// first wherever there is one.
-    pub bundle: Option<PathBuf>,
+    pub(crate) bundle: Option<PathBuf>,
 }
 
 impl ControlPlane {
@@ -64,14 +64,14 @@ fn parse_address(text: &str) -> Result<Uri, String> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WorkloadApi {
     /// `socket`.
-    pub socket: PathBuf,
+    pub(crate) socket: PathBuf,
     /// `enrol_ahead`: how many identities are enrolled before anybody asks for them. Those beyond
     /// it are enrolled when they are first asked for.
-    pub enrol_ahead: usize,
+    pub(crate) enrol_ahead: usize,
     /// `max_strangers`: connections open at once of all users together who may have no identity.
-    pub max_strangers: usize,
+    pub(crate) max_strangers: usize,
     /// `max_connections_per_uid`: connections open at once of one user who may have an identity.
-    pub max_connections_per_uid: usize,
+    pub(crate) max_connections_per_uid: usize,
 }
 
 impl WorkloadApi {
@@ -106,9 +106,9 @@ impl WorkloadApi {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Log {
     /// `format`: true for `"json"` (the default), false for `"text"`.
-    pub json: bool,
+    pub(crate) json: bool,
     /// `filter`: directives such as `info` or `countersign_sidecar=debug`.
-    pub filter: String,
+    pub(crate) filter: String,
 }
 
 impl Log {
@@ -137,15 +137,15 @@ impl Log {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Telemetry {
     /// `listen`: `/livez`, `/readyz`, `/metrics`; loopback only.
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// `otlp_endpoint`: where traces go; none are exported without it.
-    pub otlp_endpoint: Option<String>,
+    pub(crate) otlp_endpoint: Option<String>,
     /// `identity_labels`: whether metrics and the reasons of `/readyz` name SPIFFE IDs. Any local
     /// process may read them, and who runs here is nothing that it needs to know: false by default.
-    pub identity_labels: bool,
+    pub(crate) identity_labels: bool,
     /// `hosts`: whom metrics are told to besides loopback names, by the `Host` of a request; none by
     /// default.
-    pub hosts: Vec<String>,
+    pub(crate) hosts: Vec<String>,
 }
 
 impl Telemetry {

@@ -16,9 +16,9 @@ pub(crate) const MAX_CONSUMERS_PER_PROCESS: usize = 1_536;
 #[derive(Clone, Debug)]
 pub(crate) struct Owner {
     /// Whom its caller is counted for.
-    pub holder: Holder,
+    pub(crate) holder: Holder,
     /// The process, by a name that no other has.
-    pub process: Arc<str>,
+    pub(crate) process: Arc<str>,
 }
 
 /// Why a consumer is not taken in. It must not be served: a root rotation would not wait for it.

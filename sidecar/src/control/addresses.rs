@@ -33,9 +33,9 @@ pub(crate) type Resolver = Arc<dyn Fn(String, u16) -> Resolution + Send + Sync>;
 #[error("{address}: {error}")]
 pub(crate) struct Failure {
     /// As configured, with what the name resolved to.
-    pub address: String,
+    pub(crate) address: String,
     /// Why not.
-    pub error: DialError,
+    pub(crate) error: DialError,
 }
 
 /// No address led to the control plane.
@@ -67,11 +67,11 @@ impl fmt::Display for Unreached {
 #[derive(Debug)]
 pub(crate) struct Reached {
     /// It.
-    pub link: Link,
+    pub(crate) link: Link,
     /// The address that was taken.
-    pub address: String,
+    pub(crate) address: String,
     /// Those that were tried before it.
-    pub failures: Vec<Failure>,
+    pub(crate) failures: Vec<Failure>,
 }
 
 /// The addresses of the control plane.

@@ -1,6 +1,6 @@
 //! Why a call came to nothing, in words.
 //!
-//! Of a connection that broke tonic says "transport error"; what happened is among the causes.
+//! tonic says "transport error" when a connection broke; what happened is among the causes.
 
 use std::error::Error;
 use std::io;

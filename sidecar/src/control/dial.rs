@@ -87,9 +87,9 @@ impl DialError {
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     /// gRPC over it.
-    pub channel: Channel,
+    pub(crate) channel: Channel,
     /// The TLS exporter that key proofs on it are bound to.
-    pub exporter: [u8; 32],
+    pub(crate) exporter: [u8; 32],
 }
 
 /// Connects to one address and hands the connection to gRPC.

@@ -86,13 +86,13 @@ impl From<ConvertError> for EnrolError {
 #[derive(Debug)]
 pub(crate) struct Attestation {
     /// Which node this is.
-    pub node_id: SpiffeId,
+    pub(crate) node_id: SpiffeId,
     /// Its chain, leaf first.
-    pub chain: Vec<CertificateDer<'static>>,
+    pub(crate) chain: Vec<CertificateDer<'static>>,
     /// From issue on; NotAfter is the leaf's.
-    pub issued_at: jiff::Timestamp,
+    pub(crate) issued_at: jiff::Timestamp,
     /// The roots of the trust domain.
-    pub bundle: Vec<CertificateDer<'static>>,
+    pub(crate) bundle: Vec<CertificateDer<'static>>,
 }
 
 /// What this build says first.

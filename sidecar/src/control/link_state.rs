@@ -9,31 +9,31 @@ use crate::identity::clock_skew::ClockSkew;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct UnreachedAddress {
     /// As configured, with what the name resolved to.
-    pub address: String,
+    pub(crate) address: String,
     /// Why not.
-    pub problem: String,
+    pub(crate) problem: String,
 }
 
 /// How the connection to the control plane stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LinkState {
     /// Whether the discovery stream is open.
-    pub connected: bool,
+    pub(crate) connected: bool,
     /// Since when it is or is not.
-    pub since: Timestamp,
+    pub(crate) since: Timestamp,
     /// Whether it ever was, in this process.
-    pub ever: bool,
+    pub(crate) ever: bool,
     /// Why it is not.
-    pub problem: Option<String>,
+    pub(crate) problem: Option<String>,
     /// Whether that is because the control plane's data was put back from a copy.
-    pub is_older: bool,
+    pub(crate) is_older: bool,
     /// How our clock stands to the control plane's, where they disagree.
-    pub clock_skew: Option<ClockSkew>,
+    pub(crate) clock_skew: Option<ClockSkew>,
     /// The address that the stream goes to, while it is open.
-    pub address: Option<String>,
+    pub(crate) address: Option<String>,
     /// The addresses that the last attempt did not reach. Bounded: of every configured address
     /// [`MAX_RESOLVED`](super::addresses::MAX_RESOLVED).
-    pub unreached: Vec<UnreachedAddress>,
+    pub(crate) unreached: Vec<UnreachedAddress>,
 }
 
 impl LinkState {

@@ -21,7 +21,7 @@ use crate::clock;
 use crate::config::{ControlPlane, Log, Telemetry, WorkloadApi};
 use crate::evidence::JoinToken;
 use crate::pki::{Authority, id, node_right, right, trust_domain};
-use crate::state::StateDir;
+use crate::state::{StateDir, StateError};
 
 const BOUND: Duration = Duration::from_secs(20);
 
@@ -53,7 +53,7 @@ impl Node {
         let holdings = Holdings::new();
         let consumers = Arc::<Consumers>::default();
         let trust = TrustCell::new([].into_iter().collect());
-        let state = StateDir::open(&config.state_dir).unwrap();
+        let state = open_state(&config.state_dir);
         let installer =
             Installer::restore(trust_domain(), state, holdings.clone(), trust.clone()).unwrap();
         let (served, receiver) = watch::channel(Served::new());
@@ -91,6 +91,17 @@ impl Node {
     async fn end(self) {
         self.task.abort();
         let _ = self.task.await;
+    }
+}
+
+/// A child that another test forks holds the lock of a node that has ended, until it is another program.
+fn open_state(path: &std::path::Path) -> StateDir {
+    let began = std::time::Instant::now();
+    loop {
+        match StateDir::open(path) {
+            Err(StateError::InUse(_)) if began.elapsed() < BOUND => std::thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
     }
 }
 
@@ -298,7 +309,7 @@ fn store_credential(plane: &Plane, folder: &TempDir, ends_in_secs: i64) -> Seria
         not_after: at(ends_in_secs),
     };
     let serial = svid.serial;
-    let state = StateDir::open(&config(plane, folder).state_dir).unwrap();
+    let state = open_state(&config(plane, folder).state_dir);
     let bundle = plane.authority.bundle();
     let stored = crate::state::StoredBundle {
         bundle,

@@ -36,11 +36,11 @@ pub(crate) const FIRST_KEY_EPOCH: u64 = 0;
 #[derive(Clone, Debug)]
 pub(crate) struct PendingKey {
     /// The key.
-    pub key: Arc<Keypair>,
+    pub(crate) key: Arc<Keypair>,
     /// The entitlement's `min_key_epoch` when it was made.
-    pub key_epoch: u64,
+    pub(crate) key_epoch: u64,
     /// What the control plane answered, once it has.
-    pub issued: Option<Lifetime>,
+    pub(crate) issued: Option<Lifetime>,
 }
 
 #[derive(Debug, Default)]

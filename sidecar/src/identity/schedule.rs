@@ -17,37 +17,37 @@ const MOST_RENEWALS: u32 = 60;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Item<'a> {
     /// The right.
-    pub entitlement: &'a Entitlement,
+    pub(crate) entitlement: &'a Entitlement,
     /// The credential that is installed for it.
-    pub held: Option<Credential>,
+    pub(crate) held: Option<Credential>,
     /// Somebody wants it now: a caller, or a listener of our own proxy.
-    pub demanded: bool,
+    pub(crate) demanded: bool,
     /// An enrolment is under way or failed: nothing is started before this moment.
-    pub not_before: Option<Timestamp>,
+    pub(crate) not_before: Option<Timestamp>,
 }
 
 /// What the schedule has to know of an installed credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Credential {
     /// The serial of the leaf.
-    pub serial: Serial,
+    pub(crate) serial: Serial,
     /// From issue to NotAfter.
-    pub lifetime: Lifetime,
+    pub(crate) lifetime: Lifetime,
     /// The entitlement's `min_key_epoch` when the key was made.
-    pub key_epoch: u64,
+    pub(crate) key_epoch: u64,
     /// When it was installed, where that was in this process.
-    pub installed_at: Option<Timestamp>,
+    pub(crate) installed_at: Option<Timestamp>,
     /// No root of the bundle has issued it any more: who has that bundle refuses it.
-    pub lost_its_root: bool,
+    pub(crate) lost_its_root: bool,
 }
 
 /// What to do now, and when to look again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// Enrolments to start, the most urgent first.
-    pub enrol: Vec<EntitlementId>,
+    pub(crate) enrol: Vec<EntitlementId>,
     /// The next moment at which there is something to start.
-    pub wake: Option<Timestamp>,
+    pub(crate) wake: Option<Timestamp>,
 }
 
 /// Decides over all entitlements. `ahead` entitlements, the default first, then by age, are

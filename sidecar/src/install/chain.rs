@@ -29,9 +29,9 @@ pub(super) struct Chains;
 #[derive(Clone, Debug)]
 pub(crate) struct ArrivedChain {
     /// The entitlement that it is for.
-    pub entitlement: EntitlementId,
+    pub(crate) entitlement: EntitlementId,
     /// Leaf first, root not included.
-    pub certificates: Vec<CertificateDer<'static>>,
+    pub(crate) certificates: Vec<CertificateDer<'static>>,
 }
 
 impl Kind for Chains {
@@ -229,11 +229,11 @@ fn accept(
     }
     certified_key(chain.clone(), key.pkcs8())?;
     // The chain can overtake the answer to its enrolment; NotBefore then tells when it was issued.
-    // So it does where the answer contradicts the chain: the renewal must fall into its lifetime.
+    // NotBefore also tells where the answer contradicts the chain: the renewal must fall into its lifetime.
     let validity = verified.not_before..verified.not_after;
     let issued_at = match issue.told.filter(|at| validity.contains(at)) {
         Some(issued_at) => issued_at,
-        // Under a young issuer that sum lies ahead, and it was issued before it arrived.
+        // The sum lies in the future under a young issuer; the chain was issued before it arrived.
         None => verified
             .not_before
             .checked_add(issue.backdate)

@@ -64,7 +64,7 @@ pub(super) fn fallback_roots(
     if roots.is_empty() {
         return Err(UselessBundle::Retired);
     }
-    // Under those that are held nobody was recognised.
+    // The roots that are held recognised nobody.
     roots.retain(|root| !current.contains(root));
     let bundle = TrustBundle::new(configured.trust_domain().clone(), roots);
     bundle.map_err(|_| UselessBundle::NothingNew)

@@ -13,15 +13,15 @@ use crate::telemetry::Metrics;
 #[derive(Debug)]
 pub(crate) struct SidecarOps {
     /// What it can do.
-    pub readiness: Readiness,
+    pub(crate) readiness: Readiness,
     /// What it holds.
-    pub holdings: Arc<Holdings>,
+    pub(crate) holdings: Arc<Holdings>,
     /// What it counted.
-    pub metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     /// The wall clock.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
     /// Whether everybody may read the names of identities: `telemetry.identity_labels`.
-    pub names: bool,
+    pub(crate) names: bool,
 }
 
 impl SidecarOps {

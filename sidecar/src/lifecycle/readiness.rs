@@ -27,13 +27,13 @@ use reasons::{Reason, ReasonKind};
 #[derive(Clone, Debug)]
 pub(crate) struct Readiness {
     /// What is held.
-    pub holdings: Arc<Holdings>,
+    pub(crate) holdings: Arc<Holdings>,
     /// The identities of our own listeners.
-    pub identities: Arc<Identities>,
+    pub(crate) identities: Arc<Identities>,
     /// The connection to the control plane.
-    pub link: watch::Receiver<LinkState>,
+    pub(crate) link: watch::Receiver<LinkState>,
     /// The listeners that count their connections.
-    pub listeners: Arc<[Counted]>,
+    pub(crate) listeners: Arc<[Counted]>,
 }
 
 impl Readiness {

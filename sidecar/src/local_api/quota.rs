@@ -10,7 +10,7 @@ use tonic::Status;
 /// Most open streams of one uid, or of all that one gid or program admits, over all connections and both
 /// services: two Envoys with a stream for each of a thousand secrets, and more.
 pub(crate) const MAX_STREAMS_PER_UID: usize = 2_560;
-// Beside its streams a user has room for other calls.
+// A user has room for other calls beside its streams.
 const _: () = assert!(MAX_STREAMS_PER_UID + 256 <= CALLS_OF_USERS.of_one());
 /// Most open streams of one uid that wait for an identity which nobody has given it. An Envoy opens a
 /// stream for each secret; one that starts before it is registered has its first ones here, and
@@ -24,10 +24,10 @@ pub(crate) struct StreamQuota(Mutex<HashMap<Holder, StreamCounts>>);
 /// There are too many streams of one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TooMany {
-    /// Of those with an identity and without.
+    /// All streams, with an identity and without.
     #[error("too many streams of one user")]
     Streams,
-    /// Of those without.
+    /// Streams without an identity.
     #[error("too many streams of a user without identity")]
     WithoutIdentity,
 }

@@ -190,8 +190,8 @@ impl Connection {
     }
 }
 
-/// Of an inbound listener these are counted and no warning: whoever looks for open ports, or asks
-/// whether one is open, causes them.
+/// Refusals of an inbound listener that are counted and logged as no warning: whoever looks for open
+/// ports, or asks whether one is open, causes them.
 const NOISE: [&str; 4] = ["connection", "deadline", "evicted", "tls"];
 
 impl Ended {

@@ -33,14 +33,14 @@ pub(crate) type Served = BTreeMap<EntitlementId, (Serial, Timestamp)>;
 #[error("the certificate of the identity expired at {not_after}, and no newer one has come")]
 pub(crate) struct IdentityExpired {
     /// Until when it was valid.
-    pub not_after: Timestamp,
+    pub(crate) not_after: Timestamp,
 }
 
 /// What is presented at this moment.
 #[derive(Debug)]
 pub(crate) struct Presented {
     /// The right under which it is held.
-    pub entitlement: Arc<Entitlement>,
+    pub(crate) entitlement: Arc<Entitlement>,
     /// Every right to this identity; a local process may satisfy any of them.
     rights: Vec<Arc<Entitlement>>,
     svid: Arc<Svid>,
@@ -218,7 +218,7 @@ impl Identities {
         })
     }
 
-    /// By the clock that certificates are judged by.
+    /// The time that certificates are judged by.
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }

@@ -25,7 +25,7 @@ pub fn render(report: &Report) -> String {
             .iter()
             .map(|why| format!("               {why}")),
     );
-    // Of a connection that failed the problem says it all.
+    // The problem of a connection that failed says it all.
     let passed_by = link.unreached.iter().filter(|_| link.connected);
     lines.extend(passed_by.map(|other| {
         let (address, why) = (&other.address, &other.problem);

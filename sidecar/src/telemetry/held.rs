@@ -58,7 +58,7 @@ impl HeldSeries {
         let mut series = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
         let certificates = self.certificates().take(MAX_IDENTITY_SERIES);
         let named = certificates.map(|it| (it.1.id.as_str(), moment(it).as_second()));
-        // Of two certificates of one identity there is one series.
+        // One series for an identity, also when two certificates of it are held.
         for (spiffe_id, moment) in named.collect::<BTreeMap<_, _>>() {
             let labels = [("spiffe_id", spiffe_id)];
             ConstGauge::new(moment).encode(series.encode_family(&labels)?)?;

@@ -48,7 +48,7 @@ pub(crate) enum NoAnswer {
 #[derive(Debug)]
 pub(super) struct Lookups {
     all: Arc<Semaphore>,
-    /// Of the paths that somebody looks at, or waits to; the others are dropped with the next look.
+    /// The paths that somebody looks at, or waits to; the others are dropped with the next look.
     by_path: Mutex<HashMap<String, Weak<Semaphore>>>,
     deadline: Duration,
 }

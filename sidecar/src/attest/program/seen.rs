@@ -13,7 +13,7 @@ use crate::attest::selectors::Process;
 /// Most processes that are remembered. One that is forgotten keeps its open streams and no more. A
 /// path is at most 1 kB, so 1 MB in all.
 pub(crate) const MAX_PROGRAMS: usize = 1_024;
-/// Of the holder who has most, so many of the oldest are asked whether they still run.
+/// How many of the oldest processes are looked at, whether they still run, of the holder who has most.
 const MAX_ASKED: usize = 16;
 
 /// See the page of this module. At most [`MAX_PROGRAMS`]: where there is no room, whoever
