@@ -8,6 +8,7 @@ pub(crate) mod addresses;
 mod broken;
 pub(crate) mod dial;
 pub(crate) mod enrol;
+mod error;
 pub(crate) mod link_state;
 mod race;
 mod recognition;
@@ -21,16 +22,15 @@ use std::time::Duration;
 use countersign_discovery::DeltaClient;
 use countersign_model::{EntitlementId, TrustDomain};
 use countersign_proto::mesh::Hello;
-use countersign_verify::BundleError;
 use countersign_verify::tls::TrustCell;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use self::addresses::{Addresses, Unreached};
+use self::addresses::Addresses;
 use self::enrol::EnrolError;
+use self::error::ControlError;
 use self::link_state::{LinkState, UnreachedAddress};
-use self::recognition::{NoHelp, told};
 use self::session::{Finished, Session, SessionError};
 use crate::backoff::{Backoff, STEADY};
 use crate::clock::Clock;
@@ -42,78 +42,9 @@ use crate::evidence::node_svid::{self, Unproven};
 use crate::holdings::Holdings;
 use crate::identity::clock_skew::ClockSkew;
 use crate::identity::renew::{FIRST_KEY_EPOCH, Renewals};
-use crate::install::{InstallError, Installer, KINDS};
+use crate::install::{Installer, KINDS};
 use crate::proxy::identity::Served;
-use crate::state::AttemptError;
 use crate::telemetry::Metrics;
-
-/// Why the control plane is not connected.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub(crate) enum ControlError {
-    /// It was not reached.
-    #[error(transparent)]
-    Dial(#[from] Unreached),
-    /// Somebody was, and did not prove to be it.
-    #[error("nobody proved to be the control plane under the bundle of state_dir: {0}; {1}")]
-    Unproven(Unreached, NoHelp),
-    /// The node was not attested.
-    #[error("attestation failed: {0}")]
-    Attest(#[from] EnrolError),
-    /// The node's credential expired, and there is no token to attest with again.
-    #[error("the node's credential expired at {expired}, and attesting again failed: {source}")]
-    Expired {
-        /// NotAfter of the credential.
-        expired: Timestamp,
-        /// Why the node was not attested again.
-        source: EnrolError,
-    },
-    /// The control plane knows this node's credential no more, and there is nothing to attest with
-    /// again.
-    #[error(
-        "the control plane does not recognise this node's credential, and attesting again failed: \
-         {source}; {remedy}"
-    )]
-    Unrecognised {
-        /// Why the node was not attested again.
-        source: EnrolError,
-        /// What would help.
-        remedy: &'static str,
-    },
-    /// No bundle says how to recognise the control plane.
-    #[error("cannot read the bundle {}: {source}", .path.display())]
-    BundleFile {
-        /// Which file.
-        path: PathBuf,
-        /// What the kernel said.
-        source: std::io::Error,
-    },
-    /// No bundle is configured, and none is in the state directory.
-    #[error("no trust bundle: set control_plane.bundle for the first contact")]
-    NoBundle,
-    /// The bundle file holds no root.
-    #[error("the bundle {} cannot be used: {source}", .path.display())]
-    Bundle {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: BundleError,
-    },
-    /// What attestation brought cannot be used.
-    #[error(transparent)]
-    Install(#[from] InstallError),
-    /// The stream ended.
-    #[error(transparent)]
-    Session(#[from] SessionError),
-    /// There is no key to attest with.
-    #[error("{evidence} is not used: {source}")]
-    Attempt {
-        /// What would have been shown.
-        evidence: &'static str,
-        /// Why there is no key.
-        source: AttemptError,
-    },
-}
 
 /// The parts of the sidecar that the control task works with.
 #[derive(Debug)]
@@ -399,16 +330,6 @@ fn subscribed(installer: &Installer) -> DeltaClient {
         let _ = client.subscribe(kind.type_url(), &wanted.name);
     }
     client
-}
-
-impl ControlError {
-    /// The addresses that were not reached.
-    fn unreached(&self) -> Vec<UnreachedAddress> {
-        match self {
-            Self::Dial(unreached) | Self::Unproven(unreached, _) => told(unreached),
-            _ => Vec::new(),
-        }
-    }
 }
 
 #[cfg(test)]
