@@ -16,7 +16,7 @@ use countersign_store::{DATABASE, DataDir};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
-use super::opening::KEYS;
+use super::ca_hierarchy::KEYS;
 use super::scratch::Scratch;
 use super::{Authority, AuthorityError};
 

@@ -11,7 +11,10 @@ use countersign_verify::TrustBundle;
 use crate::ca_set::CaSet;
 use crate::lock::{Locked, Ordered, Place};
 use crate::refused_keys::Refused;
-use crate::unmaking::Undestroyed;
+use crate::rollback::Undestroyed;
+
+/// Where the keys on disk are, within the data directory.
+pub(crate) const KEYS: &str = "keys";
 
 /// The CAs and what belongs to them.
 #[derive(Debug)]

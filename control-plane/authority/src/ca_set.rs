@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use countersign_ca::authorities::{Authorities, CaRecord, Path};
 use countersign_ca::key::{CaKey, StoreKind};
+use countersign_ca::sign::Signed;
 use countersign_ca::slots::SlotState;
 use countersign_issue::profile::{Issuer, Tier};
 use countersign_model::whole_second;
 use jiff::Timestamp;
 
 use super::AuthorityInfo;
-use super::unmaking::Made;
 
 /// The CAs and the keys that this process can sign with.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,13 @@ pub(super) struct CaSet {
 pub(super) struct HeldKey {
     pub(super) store: StoreKind,
     pub(super) key: Arc<dyn CaKey>,
+}
+
+/// A key that was made for a copy of the CAs, and its certificate once there is one.
+#[derive(Clone, Debug)]
+pub(super) struct Made {
+    pub(super) held: HeldKey,
+    pub(super) signed: Option<Arc<Signed>>,
 }
 
 /// When an intermediate that we cannot renew ourselves has this share of its life left, as one
@@ -123,6 +130,14 @@ impl CaSet {
         if let Some(issuing) = self.authorities.slots().active(Tier::Issuing) {
             let issuing = issuing.to_owned();
             self.note_leaf(&issuing, now);
+        }
+    }
+
+    /// The certificate for a key that was made for this copy.
+    pub(super) fn certified(&mut self, key_id: &str, signed: Signed) {
+        let made = self.made.iter_mut();
+        if let Some(made) = { made }.find(|made| made.held.key.key_id() == key_id) {
+            made.signed = Some(Arc::new(signed));
         }
     }
 }

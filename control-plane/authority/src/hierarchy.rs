@@ -106,7 +106,7 @@ impl Authority {
     /// The first CAs of all: made now, or later where that must wait.
     pub(super) async fn begin_hierarchy(&self, now: Timestamp) -> Result<(), AuthorityError> {
         if self.settings.hierarchy.root.is_some() && self.are_ready(&[Tier::Root]) {
-            return self.found(now).await;
+            return self.make_first_cas(now).await;
         }
         warn!(reason = self.why_none(), "nothing can be signed yet");
         Ok(())
@@ -118,14 +118,14 @@ impl Authority {
             self.prepare_root(now).await?;
         }
         match self.due(now) {
-            Some(Due::Everything) => self.found_later(now).await,
+            Some(Due::Everything) => self.make_first_cas_later(now).await,
             Some(Due::Intermediate) => self.rotate_intermediate(now).await.map(drop),
             Some(Due::Issuing) => self.rotate_issuing(now).await.map(drop),
             Some(Due::Root) | None => Ok(()),
         }
     }
 
-    async fn found_later(&self, now: Timestamp) -> Result<(), AuthorityError> {
+    async fn make_first_cas_later(&self, now: Timestamp) -> Result<(), AuthorityError> {
         self.to_the_end(async move |this| {
             let _one_at_a_time = this.writing.lock().await;
             if this
@@ -137,7 +137,7 @@ impl Authority {
             {
                 return Ok(());
             }
-            this.found(now).await
+            this.make_first_cas(now).await
         })
         .await
     }

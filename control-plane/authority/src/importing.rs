@@ -205,7 +205,7 @@ fn trust(next: &mut CaSet, root: CaRecord) -> Result<SlotState, AuthorityError> 
     let is_first = next.authorities.active(Tier::Root).is_none();
     let slots = next.authorities.slots_mut();
     let state = if is_first {
-        slots.found(&root.key_id, root.not_after)?;
+        slots.begin(&root.key_id, root.not_after)?;
         SlotState::Active
     } else {
         slots.prepare_root(&root.key_id, root.not_after)?;

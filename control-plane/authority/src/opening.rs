@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use tracing::Instrument;
 
 use super::backing_up::Backups;
-use super::ca_hierarchy::CaHierarchy;
+use super::ca_hierarchy::{CaHierarchy, KEYS};
 use super::ca_set::{CaSet, HeldKey};
 use super::doubts::Doubts;
 use super::identity::{Identity, Meta, begin, resume};
@@ -31,9 +31,6 @@ use super::state::{Change, SharedState, State};
 use super::stored_cas::StoredCa;
 use super::{Authority, AuthorityError, Settings};
 use crate::series::Issuance;
-
-/// Where the keys are, within the data directory.
-pub(super) const KEYS: &str = "keys";
 
 impl Authority {
     /// Opens `data_dir`: at first start makes root, issuing CA and state; later finds them again

@@ -122,9 +122,9 @@ impl Authority {
     }
 
     /// The first root and issuing CA of all.
-    pub(super) async fn found(&self, now: Timestamp) -> Result<(), AuthorityError> {
+    pub(super) async fn make_first_cas(&self, now: Timestamp) -> Result<(), AuthorityError> {
         let mut next = CaSet::default();
-        let made = match self.add_root(&mut next, Slots::found, now).await {
+        let made = match self.add_root(&mut next, Slots::begin, now).await {
             Ok(root) => { self.add_below_root(&mut next, now).await }.map(|()| root),
             Err(error) => Err(error),
         };

@@ -4,7 +4,7 @@
 //! the same step: indexes have no holes, and the serial says where in the log to look. The bytes
 //! are kept by `countersign-tlog`; what they mean is in [`super::entries`].
 
-mod found;
+mod known_serials;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,7 +20,7 @@ use countersign_tlog::{self as tlog, AppendError, LogError};
 use jiff::Timestamp;
 
 use super::entries;
-use found::Found;
+use known_serials::KnownSerials;
 
 /// Folder of the log within the data directory.
 pub const FOLDER: &str = "log";
@@ -38,7 +38,7 @@ pub struct Log {
     entropy: Arc<dyn Entropy>,
     entries: Arc<tlog::Log>,
     refused: RefusedWrites,
-    found: Found,
+    known: KnownSerials,
 }
 
 /// Why the log took no certificate.
@@ -156,20 +156,20 @@ impl Log {
             entropy,
             entries: Arc::new(tlog::Log::open(&options)?),
             refused: RefusedWrites::default(),
-            found: Found::default(),
+            known: KnownSerials::default(),
         })
     }
 
     /// Opens the copy of a log under an id and a key of its own. What the log before it had signed
     /// is moved to `kept`.
-    pub fn succeed(
+    pub fn take_over(
         id: u32,
         trust_domain: &TrustDomain,
         data_dir: &Path,
         kept: &Path,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, LogError> {
-        tlog::succeed(&options(id, trust_domain, data_dir), kept)?;
+        tlog::take_over(&options(id, trust_domain, data_dir), kept)?;
         Self::open(id, trust_domain, data_dir, entropy)
     }
 
@@ -232,7 +232,7 @@ impl Log {
 
     /// Whether the certificate of a serial is in the log. Reads the disk the first time.
     pub fn holds(&self, serial: &Serial) -> Result<bool, LogError> {
-        self.found.or_look(serial, || {
+        self.known.or_look(serial, || {
             let logged = self.read_back(serial.index())?;
             Ok(logged.is_some_and(|logged| logged.issuance().serial == *serial))
         })

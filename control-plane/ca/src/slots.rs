@@ -89,7 +89,7 @@ impl Slots {
     }
 
     /// Adds the first root of all, active at once: nobody trusts another yet.
-    pub fn found(&mut self, key_id: &str, not_after: Timestamp) -> Result<(), SlotError> {
+    pub fn begin(&mut self, key_id: &str, not_after: Timestamp) -> Result<(), SlotError> {
         if !self.0.is_empty() {
             return Err(SlotError::WrongState);
         }

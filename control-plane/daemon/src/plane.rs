@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use countersign_admission::{Caller, Gate};
 use countersign_authority::{Authority, AuthorityError, AuthorityInfo};
-use countersign_fleet::{Fleet, Hub, Roster};
+use countersign_fleet::{Consumers, Fleet, Hub};
 use countersign_serve::source::Source;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -88,7 +88,7 @@ impl Plane {
         let prepared = self.authority.prepared_root();
         let is_valid = prepared.is_some_and(|root| root.not_before <= now);
         let gate = self
-            .roster()
+            .consumers()
             .gate(bundle.version(), &self.authority.waived(now), now);
         let Some(gate) = gate.ok().filter(|_| is_valid) else {
             return Ok(None);
@@ -100,11 +100,11 @@ impl Plane {
     fn missing(&self, version: &str) -> Vec<String> {
         let now = self.clock.now();
         let waived = self.authority.waived(now);
-        self.roster().waiting_for(version, &waived, now)
+        self.consumers().waiting_for(version, &waived, now)
     }
 
-    fn roster(&self) -> Roster {
-        Roster::take(&self.authority.nodes(), &self.hub, &self.fleet)
+    fn consumers(&self) -> Consumers {
+        Consumers::take(&self.authority.nodes(), &self.hub, &self.fleet)
     }
 }
 

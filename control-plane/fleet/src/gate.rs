@@ -99,7 +99,7 @@ pub fn waiting_for(
 }
 
 /// Proof that every live consumer has the bundle that a prepared root is in, has expired, was evicted
-/// or holds a waiver. Only [`Roster::gate`](super::Roster::gate) opens one, so a root cannot be activated
+/// or holds a waiver. Only [`Consumers::gate`](super::Consumers::gate) opens one, so a root cannot be activated
 /// around it.
 #[derive(Debug)]
 pub struct GateOpen {
@@ -107,7 +107,7 @@ pub struct GateOpen {
 }
 
 impl GateOpen {
-    /// For the roster, once nobody is waited for.
+    /// For the consumers, once nobody is waited for.
     pub(super) fn new(bundle_version: &str) -> Self {
         Self {
             bundle_version: bundle_version.to_owned(),

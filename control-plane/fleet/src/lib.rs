@@ -4,10 +4,10 @@
 //! a node that is still away keeps the [`gate`] shut while a credential of it is unexpired.
 
 mod absent;
+mod consumers;
 pub mod gate;
 mod hub;
 mod report;
-mod roster;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,9 +19,9 @@ use tokio::sync::watch;
 use countersign_model::tables::give_back;
 
 pub use absent::Crowd;
+pub use consumers::Consumers;
 pub use hub::{Hub, News, Subscriber};
 pub use report::{Reported, ReportedKind};
-pub use roster::Roster;
 
 /// Most nodes whose word is remembered: as many as can have attested.
 const MAX_NODES: usize = countersign_attest::nodes::MAX_NODES;

@@ -2,9 +2,9 @@
 //! few, none waited for beyond a deadline.
 //!
 //! What such a call answers after its caller gave up is handed to `late`, which undoes what nobody
-//! would find. The decisions are in [`desk`].
+//! would find. The decisions are in [`in_flight`].
 
-mod desk;
+mod in_flight;
 
 use std::sync::mpsc::{RecvTimeoutError, SendError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -13,13 +13,13 @@ use std::{fmt, io, thread};
 
 use countersign_serve::blocking;
 
-pub use desk::Bounds;
-pub(super) use desk::Refused;
-use desk::{Desk, Turn};
+pub use in_flight::Bounds;
+pub(super) use in_flight::Refused;
+use in_flight::{InFlight, Turn};
 
 /// The calls of one device.
 pub(super) struct Calls {
-    desk: Mutex<Desk>,
+    in_flight: Mutex<InFlight>,
     /// A place is free, or the device hangs.
     changed: Condvar,
     /// Threads that have nothing to do. With those that have there are never more than places.
@@ -40,7 +40,7 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.calls.desk().returned(self.number);
+        self.calls.in_flight().returned(self.number);
         self.calls.changed.notify_all();
     }
 }
@@ -48,19 +48,19 @@ impl Drop for Place {
 impl Calls {
     pub(super) fn new(bounds: Bounds) -> Arc<Self> {
         Arc::new(Self {
-            desk: Mutex::new(Desk::new(bounds)),
+            in_flight: Mutex::new(InFlight::new(bounds)),
             changed: Condvar::new(),
             idle: Mutex::default(),
         })
     }
 
     pub(super) fn bounds(&self) -> Bounds {
-        self.desk().bounds()
+        self.in_flight().bounds()
     }
 
     /// Whether calls do not return.
     pub(super) fn is_hung(&self) -> bool {
-        self.desk().is_hung(Instant::now())
+        self.in_flight().is_hung(Instant::now())
     }
 
     /// Whether a caller would be let through now, or wait for a place. Who is told so of a device
@@ -69,7 +69,7 @@ impl Calls {
     /// # Errors
     /// As [`run`](Self::run).
     pub(super) fn admits(&self) -> Result<(), Refused> {
-        self.desk().admits(Instant::now())
+        self.in_flight().admits(Instant::now())
     }
 
     /// Calls the device, and waits for the answer within the bounds.
@@ -89,7 +89,7 @@ impl Calls {
 
     /// Looks at the device, unless another look is under way: that one will tell.
     pub(super) fn look(self: &Arc<Self>, look: impl FnOnce() + Send + 'static) {
-        let Some(number) = self.desk().look(Instant::now()) else {
+        let Some(number) = self.in_flight().look(Instant::now()) else {
             return;
         };
         let calls = self.clone();
@@ -99,16 +99,16 @@ impl Calls {
     }
 
     fn place(self: &Arc<Self>) -> Result<Place, Refused> {
-        let mut desk = self.desk();
-        let mut turn = desk.turn(Instant::now())?;
+        let mut in_flight = self.in_flight();
+        let mut turn = in_flight.turn(Instant::now())?;
         if turn == Turn::Wait {
-            desk.queue()?;
+            in_flight.queue()?;
             let outcome;
-            (desk, outcome) = self.wait(desk);
-            desk.unqueue();
+            (in_flight, outcome) = self.wait(in_flight);
+            in_flight.unqueue();
             turn = outcome?;
         }
-        drop(desk);
+        drop(in_flight);
         match turn {
             Turn::Call(number) => Ok(Place {
                 calls: self.clone(),
@@ -121,16 +121,16 @@ impl Calls {
     /// Waits for a turn to call; still [`Turn::Wait`] where that took too long.
     fn wait<'c>(
         &'c self,
-        mut desk: MutexGuard<'c, Desk>,
-    ) -> (MutexGuard<'c, Desk>, Result<Turn, Refused>) {
-        let give_up = Instant::now() + desk.bounds().place_wait;
+        mut in_flight: MutexGuard<'c, InFlight>,
+    ) -> (MutexGuard<'c, InFlight>, Result<Turn, Refused>) {
+        let give_up = Instant::now() + in_flight.bounds().place_wait;
         loop {
             let left = give_up.saturating_duration_since(Instant::now());
-            let waited = self.changed.wait_timeout(desk, left);
-            desk = waited.unwrap_or_else(PoisonError::into_inner).0;
-            let turn = desk.turn(Instant::now());
+            let waited = self.changed.wait_timeout(in_flight, left);
+            in_flight = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let turn = in_flight.turn(Instant::now());
             if turn != Ok(Turn::Wait) || left.is_zero() {
-                return (desk, turn);
+                return (in_flight, turn);
             }
         }
     }
@@ -175,8 +175,10 @@ impl Calls {
         thread.spawn(move || serve(&calls, job)).map(drop)
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    fn in_flight(&self) -> MutexGuard<'_, InFlight> {
+        self.in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<SyncSender<Job>>> {
@@ -207,7 +209,7 @@ fn serve(calls: &Weak<Calls>, mut job: Job) {
 impl fmt::Debug for Calls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Calls")
-            .field("desk", &self.desk())
+            .field("in_flight", &self.in_flight())
             .finish_non_exhaustive()
     }
 }

@@ -1,12 +1,12 @@
 //! Key stores: where CA keys are made, kept and used.
 //!
 //! Disk and memory hold keys in this process, PKCS#11 in a hardware token, which is asked through
-//! [`Patient`] alone: it may never answer. [`Stores`] are those that the configuration describes.
+//! [`DeadlineKeyStore`] alone: it may never answer. [`Stores`] are those that the configuration describes.
 
 mod calls;
+mod deadline;
 mod disk;
 mod memory;
-mod patient;
 mod pkcs11;
 mod series;
 mod software;
@@ -20,8 +20,8 @@ use countersign_ca::key::{
 use serde::Serialize;
 
 pub use calls::Bounds;
+pub use deadline::DeadlineKeyStore;
 pub use disk::DiskKeys;
-pub use patient::Patient;
 #[cfg(any(test, feature = "testing"))]
 pub use pkcs11::testing;
 pub use stores::Stores;

@@ -1,7 +1,7 @@
 //! Keys in a PKCS#11 token: made there, never taken out, used there.
 //!
 //! A signature is one call of the module, which blocks and may never return: that is bounded by
-//! whoever asks ([`patient`](super::patient)). What the module answers is verified before it is
+//! whoever asks ([`deadline`](super::deadline)). What the module answers is verified before it is
 //! used, for the module is not our code. [`module`] loads it, [`link`] keeps the token open, [`objects`]
 //! is what is asked in a session.
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
+use super::deadline::{self, DeadlineKeyStore};
 use super::memory::MemoryKeys;
-use super::patient::{self, Patient};
 use super::pkcs11::Pkcs11Keys;
 use super::series::{KeyOperation, KeyStoreSeries};
 use super::{
@@ -29,7 +29,7 @@ impl Stores {
         stores.add(StoreKind::Memory, Box::<MemoryKeys>::default());
         if let Some(settings) = token {
             let token = Pkcs11Keys::new(settings.clone());
-            let token = Patient::new(StoreKind::Pkcs11, Arc::new(token), patient::TOKEN);
+            let token = DeadlineKeyStore::new(StoreKind::Pkcs11, Arc::new(token), deadline::TOKEN);
             stores.add(StoreKind::Pkcs11, Box::new(token));
         }
         stores

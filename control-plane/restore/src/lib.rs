@@ -79,7 +79,7 @@ pub async fn take_over(
     let epoch = began.max(facts.read::<u64>(EPOCH)? + 1);
 
     let kept = data_dir.path().join(format!("log-{previous:06x}"));
-    let log = Log::succeed(log_id, &trust_domain, data_dir.path(), &kept, entropy)?;
+    let log = Log::take_over(log_id, &trust_domain, data_dir.path(), &kept, entropy)?;
     let predecessor = Predecessor {
         log_id: previous,
         size: log.size(),

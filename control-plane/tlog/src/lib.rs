@@ -26,7 +26,7 @@ pub use error::{AppendError, LogError};
 pub use log::{Log, Options};
 pub use proof::{consistency, inclusion};
 pub use snapshot::Snapshot;
-pub use succession::succeed;
+pub use succession::take_over;
 pub use tree::Hash;
 
 /// Most bytes of one entry: a bundle gives its length in 16 bits.

@@ -21,7 +21,7 @@ use crate::{LogError, Options, files};
 ///
 /// # Errors
 /// The disk, or damage.
-pub fn succeed(options: &Options, kept: &Path) -> Result<(), LogError> {
+pub fn take_over(options: &Options, kept: &Path) -> Result<(), LogError> {
     let folder = options.dir.as_path();
     let path = folder.join(CHECKPOINT);
     let note = files::read(&path, MAX_NOTE_BYTES).map_err(LogError::unreadable(&path))?;
@@ -88,7 +88,7 @@ mod tests {
         drop(log);
 
         let kept = folder.path().join("kept");
-        succeed(&new, &kept).unwrap();
+        take_over(&new, &kept).unwrap();
         let log = Log::open(&new).unwrap();
         assert_eq!(append(&log, "restored").await, 301);
         log.publish(Timestamp::UNIX_EPOCH).unwrap();
@@ -115,7 +115,7 @@ mod tests {
         let mut bytes = fs::read(&tile).unwrap();
         bytes[0] ^= 1;
         fs::write(&tile, bytes).unwrap();
-        let refused = succeed(&new, &folder.path().join("kept"));
+        let refused = take_over(&new, &folder.path().join("kept"));
         assert!(matches!(refused, Err(LogError::Damaged(_))), "{refused:?}");
     }
 }

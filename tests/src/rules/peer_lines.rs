@@ -158,7 +158,7 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 ],
             ),
             (
-                "control-plane/authority/src/unmaking.rs",
+                "control-plane/authority/src/rollback.rs",
                 &[
                     "whether the CAs have changed is known after the next start",
                     "a key that may not sign was not destroyed",
@@ -166,7 +166,7 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 ],
             ),
             (
-                "control-plane/authority/src/upkeep.rs",
+                "control-plane/authority/src/maintenance.rs",
                 &[
                     "no checkpoint of the issuance log at start; tried again by itself",
                     "what is due waits for the disk",
@@ -175,7 +175,7 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 ],
             ),
             (
-                "control-plane/keys/src/patient.rs",
+                "control-plane/keys/src/deadline.rs",
                 &[
                     "key made too late was not destroyed",
                     "key store changed its state",

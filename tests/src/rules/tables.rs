@@ -240,7 +240,7 @@ const BOUNDED: &[(&str, &str, Places)] = &[
     (
         "MAX_UNDESTROYED",
         "keys_beyond_the_bound_are_not_remembered",
-        &[("control-plane/authority/src/unmaking.rs", "Undestroyed.0")],
+        &[("control-plane/authority/src/rollback.rs", "Undestroyed.0")],
     ),
     (
         "MAX_VOIDS",
@@ -254,7 +254,10 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         "waiting",
         "a_caller_waits_for_a_place_and_those_beyond_the_bound_do_not",
         &[
-            ("control-plane/keys/src/calls/desk.rs", "Desk.under_way"),
+            (
+                "control-plane/keys/src/calls/in_flight.rs",
+                "InFlight.under_way",
+            ),
             ("control-plane/keys/src/calls.rs", "Calls.idle"),
         ],
     ),
@@ -296,9 +299,12 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         &[("control-plane/authority/src/state/waivers.rs", "Waivers.0")],
     ),
     (
-        "MAX_FOUND",
+        "MAX_KNOWN",
         "remembered_serials_are_bounded",
-        &[("control-plane/ca/src/log/found.rs", "Found.0")],
+        &[(
+            "control-plane/ca/src/log/known_serials.rs",
+            "KnownSerials.0",
+        )],
     ),
     (
         "SERVER_KEYS",

@@ -13,7 +13,7 @@ use countersign_store::{DataDir, Kind};
 use futures_util::future::join_all;
 
 use super::super::StoreKind;
-use super::super::opening::KEYS;
+use super::super::ca_hierarchy::KEYS;
 use super::log::told;
 use super::*;
 

@@ -3,7 +3,7 @@
 use std::sync::{Condvar, Mutex};
 
 use countersign_ca::key::{CaKey, KeyError, KeyStore, StoreKind, ToBeSigned};
-use countersign_keys::{Bounds, DiskKeys, Patient, Stores};
+use countersign_keys::{Bounds, DeadlineKeyStore, DiskKeys, Stores};
 
 use super::super::StoreState;
 use super::log::told;
@@ -96,8 +96,8 @@ async fn hanging() -> (Plane, Arc<Device>, AttestedNode) {
     let keys = move |dir: &countersign_store::DataDir| -> Result<Stores, AuthorityError> {
         let keys = DiskKeys::new(&dir.subdirectory("keys").unwrap());
         let hanging = Arc::new(Hanging { keys, device: its });
-        let patient = Patient::new(StoreKind::Disk, hanging, BOUNDS);
-        Ok(Stores::of(StoreKind::Disk, Box::new(patient)))
+        let store = DeadlineKeyStore::new(StoreKind::Disk, hanging, BOUNDS);
+        Ok(Stores::of(StoreKind::Disk, Box::new(store)))
     };
     let settings = settings(&dir.path().join("cp"));
     let authority = Authority::open_with(settings, keys, |store| store, start())

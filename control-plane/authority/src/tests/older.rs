@@ -9,7 +9,7 @@ use countersign_keys::testing::with_token;
 use countersign_store::{DATABASE, DataDir};
 
 use super::super::StoreKind;
-use super::super::opening::KEYS;
+use super::super::ca_hierarchy::KEYS;
 use super::orphans::{alive, alive_in, all_in};
 use super::*;
 

@@ -16,7 +16,7 @@ use countersign_store::{DataDir, Kind};
 use x509_parser::certificate::TbsCertificate;
 use x509_parser::prelude::FromDer as _;
 
-use super::super::opening::KEYS;
+use super::super::ca_hierarchy::KEYS;
 use super::super::{Hierarchy, SlotState, StoreKind};
 use super::faults::{faulty, open, set};
 use super::foreign_root::{Offline, YEAR, external};

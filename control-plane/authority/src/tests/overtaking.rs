@@ -5,7 +5,7 @@ use countersign_keys::Stores;
 use countersign_store::testing::{Gate, gated};
 use countersign_store::{DataDir, Kind};
 
-use super::super::opening::KEYS;
+use super::super::ca_hierarchy::KEYS;
 use super::*;
 
 /// A control plane whose commits wait when a test says so.

@@ -63,7 +63,7 @@ impl Run {
             issuer_of: BTreeMap::new(),
         };
         let root = run.name();
-        run.slots.found(&root, Timestamp::MAX).unwrap();
+        run.slots.begin(&root, Timestamp::MAX).unwrap();
         run.activate_issuing();
         run
     }
@@ -234,7 +234,7 @@ proptest! {
             prop_assert!(run.slots.activate_issuing("new", "no root", Timestamp::MAX).is_err());
             prop_assert!(run.slots.activate_intermediate("new", "no root", Timestamp::MAX).is_err());
             prop_assert!(run.slots.prepare_intermediate("new", "no root", Timestamp::MAX).is_err());
-            prop_assert!(run.slots.found("new", Timestamp::MAX).is_err());
+            prop_assert!(run.slots.begin("new", Timestamp::MAX).is_err());
             prop_assert_eq!(&run.slots, &before);
         }
     }

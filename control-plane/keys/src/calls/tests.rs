@@ -19,8 +19,8 @@ fn bounds() -> Bounds {
     }
 }
 
-fn called(desk: &mut Desk, now: Instant) -> u64 {
-    match desk.turn(now) {
+fn called(in_flight: &mut InFlight, now: Instant) -> u64 {
+    match in_flight.turn(now) {
         Ok(Turn::Call(number)) => number,
         other => panic!("{other:?}"),
     }
@@ -28,112 +28,117 @@ fn called(desk: &mut Desk, now: Instant) -> u64 {
 
 #[test]
 fn an_overdue_call_hangs_until_it_returns() {
-    let (mut desk, start) = (Desk::new(bounds()), Instant::now());
-    let lost = called(&mut desk, start);
-    assert!(!desk.is_hung(start + 9 * SECOND));
-    assert!(desk.is_hung(start + 10 * SECOND));
-    assert_eq!(desk.turn(start + 10 * SECOND), Err(Refused::Hung));
-    desk.returned(lost);
-    assert!(!desk.is_hung(start + 10 * SECOND));
-    called(&mut desk, start + 10 * SECOND);
+    let (mut in_flight, start) = (InFlight::new(bounds()), Instant::now());
+    let lost = called(&mut in_flight, start);
+    assert!(!in_flight.is_hung(start + 9 * SECOND));
+    assert!(in_flight.is_hung(start + 10 * SECOND));
+    assert_eq!(in_flight.turn(start + 10 * SECOND), Err(Refused::Hung));
+    in_flight.returned(lost);
+    assert!(!in_flight.is_hung(start + 10 * SECOND));
+    called(&mut in_flight, start + 10 * SECOND);
 }
 
 #[test]
 fn a_later_call_that_returns_ends_the_hang() {
-    let (mut desk, start) = (Desk::new(bounds()), Instant::now());
-    let _lost = called(&mut desk, start);
-    let later = called(&mut desk, start + SECOND);
-    desk.returned(later);
-    assert!(!desk.is_hung(start + 10 * SECOND));
+    let (mut in_flight, start) = (InFlight::new(bounds()), Instant::now());
+    let _lost = called(&mut in_flight, start);
+    let later = called(&mut in_flight, start + SECOND);
+    in_flight.returned(later);
+    assert!(!in_flight.is_hung(start + 10 * SECOND));
     // Its place is lost, the other one is not.
-    called(&mut desk, start + 10 * SECOND);
-    assert_eq!(desk.turn(start + 10 * SECOND), Ok(Turn::Wait));
+    called(&mut in_flight, start + 10 * SECOND);
+    assert_eq!(in_flight.turn(start + 10 * SECOND), Ok(Turn::Wait));
 }
 
 #[test]
 fn one_caller_at_a_time_tries_what_hangs() {
-    let (mut desk, start) = (Desk::new(bounds()), Instant::now());
-    let _lost = called(&mut desk, start);
-    assert_eq!(desk.turn(start + 39 * SECOND), Err(Refused::Hung));
-    let trial = called(&mut desk, start + 40 * SECOND);
-    assert!(desk.is_hung(start + 40 * SECOND));
-    assert_eq!(desk.turn(start + 40 * SECOND), Err(Refused::Hung));
-    desk.returned(trial);
-    assert!(!desk.is_hung(start + 41 * SECOND));
+    let (mut in_flight, start) = (InFlight::new(bounds()), Instant::now());
+    let _lost = called(&mut in_flight, start);
+    assert_eq!(in_flight.turn(start + 39 * SECOND), Err(Refused::Hung));
+    let trial = called(&mut in_flight, start + 40 * SECOND);
+    assert!(in_flight.is_hung(start + 40 * SECOND));
+    assert_eq!(in_flight.turn(start + 40 * SECOND), Err(Refused::Hung));
+    in_flight.returned(trial);
+    assert!(!in_flight.is_hung(start + 41 * SECOND));
 }
 
 #[test]
 fn one_caller_is_promised_a_trial() {
-    let (mut desk, start) = (Desk::new(bounds()), Instant::now());
-    let _lost = called(&mut desk, start);
-    assert_eq!(desk.admits(start + 39 * SECOND), Err(Refused::Hung));
-    assert_eq!(desk.admits(start + 40 * SECOND), Ok(()));
-    assert_eq!(desk.admits(start + 41 * SECOND), Err(Refused::Hung));
+    let (mut in_flight, start) = (InFlight::new(bounds()), Instant::now());
+    let _lost = called(&mut in_flight, start);
+    assert_eq!(in_flight.admits(start + 39 * SECOND), Err(Refused::Hung));
+    assert_eq!(in_flight.admits(start + 40 * SECOND), Ok(()));
+    assert_eq!(in_flight.admits(start + 41 * SECOND), Err(Refused::Hung));
     // It does not come: another one may.
-    assert_eq!(desk.admits(start + 50 * SECOND), Ok(()));
-    let trial = called(&mut desk, start + 51 * SECOND);
-    assert_eq!(desk.admits(start + 61 * SECOND), Err(Refused::Hung));
-    desk.returned(trial);
+    assert_eq!(in_flight.admits(start + 50 * SECOND), Ok(()));
+    let trial = called(&mut in_flight, start + 51 * SECOND);
+    assert_eq!(in_flight.admits(start + 61 * SECOND), Err(Refused::Hung));
+    in_flight.returned(trial);
     for _ in 0..3 {
-        assert_eq!(desk.admits(start + 61 * SECOND), Ok(()), "it answers");
+        assert_eq!(in_flight.admits(start + 61 * SECOND), Ok(()), "it answers");
     }
 }
 
 #[test]
 fn full_queue_admits_nobody() {
-    let (mut desk, start) = (Desk::new(bounds()), Instant::now());
-    let first = called(&mut desk, start);
-    called(&mut desk, start);
-    assert_eq!(desk.admits(start), Ok(()));
-    assert_eq!(desk.turn(start), Ok(Turn::Wait));
-    desk.queue().unwrap();
-    assert_eq!(desk.admits(start), Err(Refused::Full));
+    let (mut in_flight, start) = (InFlight::new(bounds()), Instant::now());
+    let first = called(&mut in_flight, start);
+    called(&mut in_flight, start);
+    assert_eq!(in_flight.admits(start), Ok(()));
+    assert_eq!(in_flight.turn(start), Ok(Turn::Wait));
+    in_flight.queue().unwrap();
+    assert_eq!(in_flight.admits(start), Err(Refused::Full));
     assert_eq!(
-        desk.turn(start),
+        in_flight.turn(start),
         Ok(Turn::Wait),
         "who waits goes on waiting"
     );
-    desk.returned(first);
-    assert_eq!(desk.admits(start), Ok(()));
+    in_flight.returned(first);
+    assert_eq!(in_flight.admits(start), Ok(()));
 }
 
 #[test]
 fn no_trial_takes_more_than_the_places_there_are() {
-    let (mut desk, start) = (Desk::new(bounds()), Instant::now());
-    let _lost = called(&mut desk, start);
-    let trial = called(&mut desk, start + 40 * SECOND);
+    let (mut in_flight, start) = (InFlight::new(bounds()), Instant::now());
+    let _lost = called(&mut in_flight, start);
+    let trial = called(&mut in_flight, start + 40 * SECOND);
     let later = start + 1_000 * SECOND;
-    assert_eq!(desk.turn(later), Err(Refused::Hung));
-    desk.returned(trial);
-    assert!(!desk.is_hung(later), "it came later than what is lost");
+    assert_eq!(in_flight.turn(later), Err(Refused::Hung));
+    in_flight.returned(trial);
+    assert!(!in_flight.is_hung(later), "it came later than what is lost");
 }
 
 #[test]
 fn lost_places_alone_make_it_hang() {
-    let (mut desk, start) = (Desk::new(bounds()), Instant::now());
-    called(&mut desk, start);
-    let good = called(&mut desk, start);
-    desk.returned(good);
-    let lost = called(&mut desk, start + SECOND);
-    assert!(desk.is_hung(start + 11 * SECOND), "nothing came after it");
-    desk.returned(lost);
-    assert!(!desk.is_hung(start + 11 * SECOND));
+    let (mut in_flight, start) = (InFlight::new(bounds()), Instant::now());
+    called(&mut in_flight, start);
+    let good = called(&mut in_flight, start);
+    in_flight.returned(good);
+    let lost = called(&mut in_flight, start + SECOND);
+    assert!(
+        in_flight.is_hung(start + 11 * SECOND),
+        "nothing came after it"
+    );
+    in_flight.returned(lost);
+    assert!(!in_flight.is_hung(start + 11 * SECOND));
 }
 
 #[test]
 fn a_look_has_a_place_of_its_own_and_proves_nothing() {
-    let (mut desk, start) = (Desk::new(bounds()), Instant::now());
-    called(&mut desk, start);
-    called(&mut desk, start);
-    let look = desk.look(start + SECOND).expect("a place beside the calls");
-    assert_eq!(desk.look(start + SECOND), None, "one at a time");
-    desk.returned(look);
-    assert!(desk.is_hung(start + 10 * SECOND));
-    let look = desk.look(start + 10 * SECOND).unwrap();
-    let mut idle = Desk::new(bounds());
+    let (mut in_flight, start) = (InFlight::new(bounds()), Instant::now());
+    called(&mut in_flight, start);
+    called(&mut in_flight, start);
+    let look = in_flight
+        .look(start + SECOND)
+        .expect("a place beside the calls");
+    assert_eq!(in_flight.look(start + SECOND), None, "one at a time");
+    in_flight.returned(look);
+    assert!(in_flight.is_hung(start + 10 * SECOND));
+    let look = in_flight.look(start + 10 * SECOND).unwrap();
+    let mut idle = InFlight::new(bounds());
     idle.look(start).unwrap();
     assert!(idle.is_hung(start + 10 * SECOND), "a look may hang too");
-    desk.returned(look);
+    in_flight.returned(look);
 }
 
 /// A device that answers once it is let.
@@ -163,9 +168,9 @@ impl Device {
         self.calls.run(call, drop)
     }
 
-    fn until(&self, holds: impl Fn(&Desk) -> bool) {
+    fn until(&self, holds: impl Fn(&InFlight) -> bool) {
         let end = Instant::now() + BOUND;
-        while !holds(&self.calls.desk()) {
+        while !holds(&self.calls.in_flight()) {
             assert!(Instant::now() < end, "it holds in time");
             thread::yield_now();
         }
@@ -187,9 +192,9 @@ fn a_caller_is_sent_away_at_the_deadline() {
     assert_eq!(device.call(), Err(Refused::Hung));
     assert!(device.calls.is_hung());
     assert_eq!(device.call(), Err(Refused::Hung), "without a call");
-    assert_eq!(device.calls.desk().calls(), 1);
+    assert_eq!(device.calls.in_flight().calls(), 1);
     device.let_go.send(()).unwrap();
-    device.until(|desk| desk.calls() == 0);
+    device.until(|in_flight| in_flight.calls() == 0);
     assert!(!device.calls.is_hung());
 }
 
@@ -210,7 +215,7 @@ fn a_caller_waits_for_a_place_and_those_beyond_the_bound_do_not() {
     let device = Device::new(bounds());
     thread::scope(|scope| {
         let callers: Vec<_> = (0..3).map(|_| scope.spawn(|| device.call())).collect();
-        device.until(|desk| desk.waiting == 1);
+        device.until(|in_flight| in_flight.waiting == 1);
         assert_eq!(device.call(), Err(Refused::Full));
         for _ in 0..3 {
             device.let_go.send(()).unwrap();
@@ -229,9 +234,9 @@ fn waiting_for_a_place_has_an_end() {
     });
     thread::scope(|scope| {
         let callers: Vec<_> = (0..2).map(|_| scope.spawn(|| device.call())).collect();
-        device.until(|desk| desk.calls() == 2);
+        device.until(|in_flight| in_flight.calls() == 2);
         assert_eq!(device.call(), Err(Refused::Full));
-        assert_eq!(device.calls.desk().waiting, 0);
+        assert_eq!(device.calls.in_flight().waiting, 0);
         for caller in callers {
             device.let_go.send(()).unwrap();
             drop(caller);

@@ -8,7 +8,7 @@ use x509_parser::x509::SubjectPublicKeyInfo;
 use super::module::Module;
 use super::testing::{SoftToken, with_token};
 use super::*;
-use crate::{Bounds, Patient, Stores, patient, testing};
+use crate::{Bounds, DeadlineKeyStore, Stores, deadline, testing};
 
 macro_rules! this_test {
     ($name:literal) => {
@@ -143,10 +143,10 @@ fn token_that_hangs_is_said_and_comes_back() {
     with_token(test, |token| {
         let bounds = Bounds {
             deadline: Duration::from_secs(2),
-            ..patient::TOKEN
+            ..deadline::TOKEN
         };
         let keys = Arc::new(Pkcs11Keys::new(token.settings()));
-        let keys = Patient::new(StoreKind::Pkcs11, keys, bounds);
+        let keys = DeadlineKeyStore::new(StoreKind::Pkcs11, keys, bounds);
         keys.probe();
         let key = keys.create().unwrap();
         key.sign(&ToBeSigned::for_test(b"before")).unwrap();

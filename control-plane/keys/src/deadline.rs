@@ -21,7 +21,7 @@ pub(super) const TOKEN: Bounds = Bounds {
 
 /// A store that is asked within bounds.
 #[derive(Debug)]
-pub struct Patient {
+pub struct DeadlineKeyStore {
     store: Arc<dyn KeyStore>,
     line: Arc<Line>,
 }
@@ -35,7 +35,7 @@ struct Line {
     is_told: AtomicBool,
 }
 
-impl Patient {
+impl DeadlineKeyStore {
     /// This store, asked within these bounds.
     pub fn new(kind: StoreKind, store: Arc<dyn KeyStore>, bounds: Bounds) -> Self {
         let line = Line {
@@ -55,7 +55,7 @@ impl Patient {
     }
 }
 
-impl KeyStore for Patient {
+impl KeyStore for DeadlineKeyStore {
     fn create(&self) -> Result<Arc<dyn CaKey>, KeyError> {
         let (store, its) = (self.store.clone(), self.store.clone());
         // Nobody would ever ask for a key that was made too late.

@@ -41,10 +41,10 @@ fn scene() -> Scene {
         gate: Arc::new(Mutex::new(gate)),
         destroyed: destroying,
     };
-    let patient = Patient::new(StoreKind::Pkcs11, Arc::new(store.clone()), IMPATIENT);
+    let bounded = DeadlineKeyStore::new(StoreKind::Pkcs11, Arc::new(store.clone()), IMPATIENT);
     Scene {
         store,
-        stores: Stores::of(StoreKind::Pkcs11, Box::new(patient)),
+        stores: Stores::of(StoreKind::Pkcs11, Box::new(bounded)),
         let_go: Some(let_go),
         destroyed,
     }

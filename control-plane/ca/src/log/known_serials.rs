@@ -7,14 +7,14 @@ use countersign_model::Serial;
 
 /// Most serials that are remembered. A caller has as many as it was issued: one that calls again and
 /// again with the same certificate costs one look.
-const MAX_FOUND: usize = 4_096;
+const MAX_KNOWN: usize = 4_096;
 
 /// Serials that were looked up and found: an entry of the log does not change. A look reads a whole
 /// bundle of entries from the disk, and a caller that is refused may cause one with each call.
 #[derive(Debug, Default)]
-pub(super) struct Found(Mutex<HashSet<Serial>>);
+pub(super) struct KnownSerials(Mutex<HashSet<Serial>>);
 
-impl Found {
+impl KnownSerials {
     /// Whether a serial is remembered, or `look` finds it. A serial that is not found is not remembered:
     /// its entry may still come.
     pub(super) fn or_look<E>(
@@ -29,7 +29,7 @@ impl Found {
         if is_found {
             let mut serials = self.serials();
             // Forgetting them all costs one look for each that still calls.
-            if serials.len() >= MAX_FOUND {
+            if serials.len() >= MAX_KNOWN {
                 serials.clear();
             }
             serials.insert(*serial);
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn found_serial_is_looked_up_once() {
-        let found = Found::default();
+        let found = KnownSerials::default();
         let (looks, is_there) = (std::cell::Cell::new(0), std::cell::Cell::new(false));
         let look = || {
             looks.set(looks.get() + 1);
@@ -70,8 +70,8 @@ mod tests {
 
     #[test]
     fn remembered_serials_are_bounded() {
-        let found = Found::default();
-        for index in 0..=MAX_FOUND {
+        let found = KnownSerials::default();
+        for index in 0..=MAX_KNOWN {
             found
                 .or_look(&serial(index), || Ok::<_, Infallible>(true))
                 .unwrap();

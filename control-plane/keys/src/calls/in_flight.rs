@@ -45,7 +45,7 @@ pub(super) enum Turn {
 
 /// The calls under way.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct InFlight {
     bounds: Bounds,
     under_way: BTreeMap<u64, Call>,
     /// The number of the next call.
@@ -65,7 +65,7 @@ struct Call {
     is_look: bool,
 }
 
-impl Desk {
+impl InFlight {
     pub(super) fn new(bounds: Bounds) -> Self {
         Self {
             bounds,

@@ -7,15 +7,13 @@
 //! tried again with every tick, and where its certificate is in the log also by the next starts.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use countersign_ca::key::StoreKind;
-use countersign_ca::sign::Signed;
 use countersign_fleet::Event;
 use jiff::Timestamp;
 use tracing::{error, info, warn};
 
-use super::ca_set::{CaSet, HeldKey};
+use super::ca_set::{CaSet, HeldKey, Made};
 use super::undelivered::Undelivered;
 use super::{Authority, AuthorityError};
 
@@ -45,23 +43,6 @@ impl Undestroyed {
     /// The next start must read the log from here on, at least.
     pub(super) fn first_index(&self) -> Option<u64> {
         self.0.values().flatten().min().copied()
-    }
-}
-
-/// A key that was made for a copy of the CAs, and its certificate once there is one.
-#[derive(Clone, Debug)]
-pub(super) struct Made {
-    held: HeldKey,
-    signed: Option<Arc<Signed>>,
-}
-
-impl CaSet {
-    /// The certificate for a key that was made for this copy.
-    pub(super) fn certified(&mut self, key_id: &str, signed: Signed) {
-        let made = self.made.iter_mut();
-        if let Some(made) = { made }.find(|made| made.held.key.key_id() == key_id) {
-            made.signed = Some(Arc::new(signed));
-        }
     }
 }
 
@@ -105,13 +86,13 @@ impl Authority {
                 Err(failed.into())
             }
             Err(failed) => {
-                self.unmake(for_it, now).await;
+                self.roll_back(for_it, now).await;
                 Err(failed.into())
             }
         }
     }
 
-    async fn unmake(&self, made: Vec<Made>, now: Timestamp) {
+    async fn roll_back(&self, made: Vec<Made>, now: Timestamp) {
         for Made { held, signed } in made {
             let index = signed.as_ref().map(|it| it.issuance().serial.index());
             self.destroy_key(held.store, held.key.key_id(), index);

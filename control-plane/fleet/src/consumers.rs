@@ -9,11 +9,11 @@ use super::{Crowd, Fleet, NodeRecord, NodeState, Reported, ReportedKind};
 
 /// The consumers at one moment.
 #[derive(Debug)]
-pub struct Roster {
+pub struct Consumers {
     consumers: Vec<Consumer>,
 }
 
-impl Roster {
+impl Consumers {
     /// Takes stock. A node that attested but said nothing since is there without evidence.
     pub fn take(nodes: &[NodeRecord], hub: &Hub, fleet: &Fleet) -> Self {
         let consumers = nodes.iter().flat_map(|record| {
@@ -141,8 +141,10 @@ mod tests {
     }
 
     fn waiting(hub: &Hub, fleet: &Fleet, now: i64) -> usize {
-        let roster = Roster::take(&[record()], hub, fleet);
-        roster.waiting_for("new", &Waived::default(), at(now)).len()
+        let consumers = Consumers::take(&[record()], hub, fleet);
+        consumers
+            .waiting_for("new", &Waived::default(), at(now))
+            .len()
     }
 
     #[test]
@@ -201,8 +203,8 @@ mod tests {
         let (hub, fleet) = (Hub::default(), Fleet::default());
         let id = record().id;
         let names = |now| {
-            let roster = Roster::take(&[record()], &hub, &fleet);
-            roster.waiting_for("new", &Waived::default(), at(now))
+            let consumers = Consumers::take(&[record()], &hub, &fleet);
+            consumers.waiting_for("new", &Waived::default(), at(now))
         };
         let cases = [("old", "old", 4), ("new", "old", 1), ("new", "new", 0)];
         for (first, last, left) in cases {
