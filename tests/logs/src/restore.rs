@@ -45,7 +45,7 @@ impl Restore {
         this.scene.fill(&log, 310);
         this.keep(&log, &old, 310);
 
-        countersign_tlog::succeed(&new, &this.kept.path().join("before")).unwrap();
+        countersign_tlog::take_over(&new, &this.kept.path().join("before")).unwrap();
         let log = Log::open(&new).unwrap();
         this.scene.append(&log, |index| {
             entry(What::Restored(Restored {
