@@ -7,10 +7,10 @@
 use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::queue::{Offer, Queue, Ticket};
 use super::{Class, LATEST_RETRY, Limits, Reason, Refused, SOONEST_RETRY};
@@ -67,7 +67,7 @@ impl<C: Key> Gate<C> {
         caller: &C,
         class: impl FnOnce() -> Class,
     ) -> Result<Permit<C>, Refused> {
-        let admitted = self.lock().admit(caller, Instant::now());
+        let admitted = self.lock().admit(caller, Instant::now().into_std());
         let entered = match admitted {
             Ok(true) => Ok(self.permit()),
             Ok(false) => self.wait(caller, class()).await,
@@ -78,7 +78,7 @@ impl<C: Key> Gate<C> {
 
     /// Counts one against the rate of a caller.
     pub fn count(&self, caller: &C) {
-        self.lock().count(caller, Instant::now());
+        self.lock().count(caller, Instant::now().into_std());
     }
 
     /// How many run and how many wait.
@@ -88,7 +88,9 @@ impl<C: Key> Gate<C> {
 
     async fn wait(self: &Arc<Self>, caller: &C, class: Class) -> Result<Permit<C>, Refused> {
         let (wake, woken) = oneshot::channel();
-        let offered = self.lock().offer(caller, class, wake, Instant::now());
+        let offered = self
+            .lock()
+            .offer(caller, class, wake, Instant::now().into_std());
         let ticket = match offered? {
             Offer::Admitted => return Ok(self.permit()),
             Offer::Queued(ticket) => ticket,
@@ -116,7 +118,7 @@ impl<C: Key> Gate<C> {
     /// Gives a place that came free to the next one that still waits.
     fn release(self: &Arc<Self>) {
         loop {
-            let now = Instant::now();
+            let now = Instant::now().into_std();
             let turn = self.lock().finish(now);
             let Some(turn) = turn else {
                 return;

@@ -4,7 +4,7 @@
 
 mod labels;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -13,6 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use labels::{Alarm, Phase};
 use labels::{KindLabel, PhaseLabel};
+use tokio::time::Instant;
 
 /// Durations of the phases of an issuance, and alarms. Clones count into the same series.
 #[derive(Clone, Debug)]

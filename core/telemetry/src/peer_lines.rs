@@ -27,9 +27,10 @@ use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio::time::sleep;
 
 use self::limit::LineLimit;
@@ -107,7 +108,7 @@ static PENDING: Notify = Notify::const_new();
 pub fn admit(principal: Principal) -> Option<u64> {
     let limit = &LIMITS[principal.kind as usize];
     let mut limit = limit.lock().unwrap_or_else(PoisonError::into_inner);
-    let admitted = limit.admit(principal.key, Instant::now());
+    let admitted = limit.admit(principal.key, Instant::now().into_std());
     drop(limit);
     note(admitted.is_some());
     admitted
@@ -119,7 +120,7 @@ pub(crate) fn admit_library() -> bool {
     let libraries = Principal::part("libraries");
     let limit = LIMITS[libraries.kind as usize].lock();
     let mut limit = limit.unwrap_or_else(PoisonError::into_inner);
-    let admitted = limit.admit_untold(libraries.key, Instant::now());
+    let admitted = limit.admit_untold(libraries.key, Instant::now().into_std());
     drop(limit);
     note(admitted);
     admitted

@@ -158,3 +158,49 @@ fn a_planted_timer_is_found() {
     assert_eq!(wait.1, "sleep(until(not_after))");
     assert!(!is_known(wait));
 }
+
+/// Where the monotonic clock of the machine is read, and why not that of the runtime, which a
+/// simulation can own.
+const MONOTONIC: &[(&str, &str)] = &[
+    (
+        "control-plane/keys/src/calls.rs",
+        "a thread that waits for a device",
+    ),
+    (
+        "control-plane/keys/src/pkcs11/link.rs",
+        "a thread that waits for a session of the token",
+    ),
+];
+
+/// Whether a file reads the clock of the machine: it names the type of the standard library and asks
+/// it.
+fn reads_monotonic(text: &str) -> bool {
+    let names = |it: &str| it.starts_with("use std::time::") && it.contains("Instant");
+    let by_name = text.lines().map(str::trim_start).any(names);
+    text.contains("std::time::Instant::now()") || (by_name && text.contains("Instant::now()"))
+}
+
+#[test]
+fn monotonic_clock_is_that_of_the_runtime() {
+    let sources = production();
+    let reading = sources.iter().filter(|it| reads_monotonic(&it.text));
+    let mut reading: Vec<_> = reading.map(|it| it.path.as_str()).collect();
+    reading.sort_unstable();
+    let known: Vec<_> = MONOTONIC.iter().map(|(path, _)| *path).collect();
+    assert_eq!(reading, known, "pass `now` in, or ask tokio::time::Instant");
+}
+
+#[test]
+fn clock_of_the_machine_is_found() {
+    for (text, reads) in [
+        (
+            "use std::time::{Duration, Instant};\nlet t = Instant::now();",
+            true,
+        ),
+        ("let t = std::time::Instant::now();", true),
+        ("use tokio::time::Instant;\nlet t = Instant::now();", false),
+        ("use std::time::Instant;\nfn at(now: Instant) {}", false),
+    ] {
+        assert_eq!(reads_monotonic(text), reads, "{text}");
+    }
+}

@@ -2,7 +2,6 @@
 //! this order, each with the proof of the one before.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use countersign_ca::authorities::Path;
 use countersign_ca::key::CaKey;
@@ -16,6 +15,7 @@ use countersign_telemetry::{Principal, peer_line};
 use countersign_tlog::AppendError;
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
+use tokio::time::Instant;
 use tracing::{Instrument, info_span};
 
 use crate::series::{Alarm, Phase};

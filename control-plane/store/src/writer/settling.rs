@@ -6,12 +6,13 @@
 //! back. So the next commit that succeeds decides: it is durable with everything before it, and what
 //! it does not see it has overwritten. Until then callers of the batch wait, and others are refused.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use countersign_model::Seq;
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::{Fate, Job, Writer};
 use crate::statements::commit;

@@ -6,13 +6,14 @@
 use std::io::{self, Write};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use countersign_authority::BackedUp;
 use countersign_proto::admin::backup_piece::Piece;
 use countersign_proto::admin::{BackupPiece, BackupSummary};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;

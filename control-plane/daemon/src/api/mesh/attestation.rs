@@ -1,7 +1,6 @@
 //! The first contact of a node: evidence for a node SVID.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use countersign_admission::{Class, Permit, Refused};
 use countersign_attest::attestor::SessionFacts;
@@ -16,6 +15,7 @@ use countersign_serve::tls::TlsPeer;
 use countersign_telemetry::{Principal, peer_line};
 use countersign_verify::proof::{MAX_SIGNATURE_BYTES, MAX_SPKI_BYTES, ProofError};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 

@@ -1,7 +1,6 @@
 //! Enrolment: the keys of one call, each judged, certified and answered by itself.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use countersign_admission::{Caller, Permit, Refused};
 use countersign_model::{EntitlementId, Lifetime};
@@ -16,6 +15,7 @@ use countersign_verify::proof::{MAX_SIGNATURE_BYTES, MAX_SPKI_BYTES, ProofError}
 use futures_util::future::join_all;
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tonic::Status;
 use tracing::Instrument;
 
