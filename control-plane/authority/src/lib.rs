@@ -75,7 +75,7 @@ pub use listing::ListedNode;
 pub use log_keeping::Retention;
 pub use published::PublishedSvid;
 pub use reason::{Act, Reason};
-use series::Issuance;
+use series::IssuanceSeries;
 use state::SharedState;
 pub use state::Waiver;
 pub use values::{
@@ -108,7 +108,7 @@ pub struct Authority {
     enrolling: Stripes,
     /// Where backups are made, one at a time.
     backups: Backups,
-    metrics: Issuance,
+    metrics: IssuanceSeries,
 }
 
 #[cfg(test)]

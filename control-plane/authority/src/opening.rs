@@ -30,7 +30,7 @@ use super::scratch::remove_leftovers;
 use super::state::{Change, SharedState, State};
 use super::stored_cas::StoredCa;
 use super::{Authority, AuthorityError, Settings};
-use crate::series::Issuance;
+use crate::series::IssuanceSeries;
 
 impl Authority {
     /// Opens `data_dir`: at first start makes root, issuing CA and state; later finds them again
@@ -114,7 +114,7 @@ impl Authority {
             hierarchy: CaHierarchy::new(keys, refused_keys),
             enrolling: Stripes::default(),
             backups: Backups::new(data_dir),
-            metrics: Issuance::default(),
+            metrics: IssuanceSeries::default(),
             settings,
         });
         authority.restore_request(identity.requested.take())?;

@@ -12,7 +12,7 @@ use countersign_verify::TrustBundle;
 use jiff::Timestamp;
 use tokio::sync::broadcast;
 
-use crate::series::Issuance;
+use crate::series::IssuanceSeries;
 use crate::{Authority, AuthorityError, PublishedSvid};
 
 impl Authority {
@@ -30,7 +30,7 @@ impl Authority {
     }
 
     /// What is counted where certificates are made.
-    pub fn metrics(&self) -> &Issuance {
+    pub fn metrics(&self) -> &IssuanceSeries {
         &self.metrics
     }
 

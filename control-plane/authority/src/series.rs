@@ -10,19 +10,19 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+use tokio::time::Instant;
 
 pub use labels::{Alarm, Phase};
 use labels::{KindLabel, PhaseLabel};
-use tokio::time::Instant;
 
 /// Durations of the phases of an issuance, and alarms. Clones count into the same series.
 #[derive(Clone, Debug)]
-pub struct Issuance {
+pub struct IssuanceSeries {
     durations: Family<PhaseLabel, Histogram>,
     alarms: Family<KindLabel, Counter>,
 }
 
-impl Issuance {
+impl IssuanceSeries {
     /// Records how long a phase took.
     pub fn took(&self, phase: Phase, time: Duration) {
         let series = self.durations.get_or_create(&phase.into());
@@ -58,7 +58,7 @@ impl Issuance {
     }
 }
 
-impl Default for Issuance {
+impl Default for IssuanceSeries {
     fn default() -> Self {
         let issuance = Self {
             durations: Family::new_with_constructor(|| {
