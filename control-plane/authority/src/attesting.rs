@@ -15,7 +15,7 @@ use countersign_issue::key::PublicKey;
 use countersign_issue::profile::Profile;
 use countersign_model::{EntitlementId, SpiffeId};
 use countersign_proto::mesh::attest_node_request::Evidence;
-use countersign_refusal::Denied;
+use countersign_refusal::{Denied, Unavailable};
 use countersign_store::{Kind, Precondition, StoreError};
 use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
@@ -232,9 +232,8 @@ impl Authority {
             (other, _) => other?,
         };
         let attested = self.state.read().nodes.of_lineage(node, seq);
-        attested.ok_or_else(|| {
-            AuthorityError::Unavailable(format!("{node} was put out as it attested"))
-        })
+        let put_out = || Unavailable::retry(format!("{node} was put out as it attested"));
+        Ok(attested.ok_or_else(put_out)?)
     }
 }
 

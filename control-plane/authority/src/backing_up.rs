@@ -11,7 +11,7 @@ use std::path::Path;
 
 use countersign_backup::{FORMAT, Manifest, Pack};
 use countersign_ca::log::FOLDER;
-use countersign_refusal::Denied;
+use countersign_refusal::{Denied, Unavailable};
 use countersign_store::{DATABASE, DataDir};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
@@ -100,9 +100,7 @@ impl Authority {
             Ok(BackedUp { manifest, files })
         });
         let packed = packed.await;
-        packed
-            .map_err(|error| AuthorityError::Unavailable(error.to_string()))?
-            .map_err(unavailable)
+        packed.map_err(Unavailable::retry)?.map_err(unavailable)
     }
 
     /// Still without files.
@@ -156,5 +154,5 @@ impl Authority {
     reason = "used as a function of map_err"
 )]
 fn unavailable(error: io::Error) -> AuthorityError {
-    AuthorityError::Unavailable(format!("no backup was made: {error}"))
+    Unavailable::retry(format!("no backup was made: {error}")).into()
 }

@@ -8,6 +8,7 @@ use std::fmt;
 
 use countersign_issue::profile::Tier;
 use countersign_model::whole_second;
+use countersign_refusal::Unavailable;
 use jiff::Timestamp;
 use tracing::{error, info};
 
@@ -68,7 +69,7 @@ impl Authority {
     pub(super) fn check_clock(&self, now: Timestamp) -> Result<(), AuthorityError> {
         match self.not_yet_valid(now) {
             None => Ok(()),
-            Some(wrong) => Err(AuthorityError::Unavailable(wrong.to_string())),
+            Some(wrong) => Err(Unavailable::retry(wrong.to_string()).into()),
         }
     }
 

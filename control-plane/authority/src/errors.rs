@@ -7,7 +7,7 @@ use countersign_ca::slots::SlotError;
 use countersign_issue::key::block_list::BlockListError;
 use countersign_issue::{Finding, PrepareError};
 use countersign_model::entropy::NoEntropy;
-use countersign_refusal::Denied;
+use countersign_refusal::{Denied, Unavailable};
 use countersign_store::{DataDirError, StoreError};
 use countersign_tlog::LogError;
 
@@ -22,19 +22,33 @@ impl AuthorityError {
 
 impl From<LogError> for AuthorityError {
     fn from(error: LogError) -> Self {
-        Self::Unavailable(error.to_string())
+        let why = match &error {
+            LogError::Stopped => Unavailable::stopped,
+            LogError::Damaged(_) | LogError::Foreign(_) => Unavailable::damaged,
+            LogError::Refused(_) | LogError::Unreadable(_) | LogError::TooLong => {
+                Unavailable::retry
+            }
+        };
+        Self::Unavailable(why(error))
     }
 }
 
 impl From<NoEntropy> for AuthorityError {
     fn from(error: NoEntropy) -> Self {
-        Self::Unavailable(error.to_string())
+        Unavailable::retry(error).into()
     }
 }
 
 impl From<StoreError> for AuthorityError {
     fn from(error: StoreError) -> Self {
-        Self::Unavailable(error.to_string())
+        let why = match &error {
+            StoreError::Stopped => Unavailable::stopped,
+            StoreError::Damaged { .. } | StoreError::Schema(_) => Unavailable::damaged,
+            StoreError::Conflict | StoreError::Database(_) | StoreError::Batch(_) => {
+                Unavailable::retry
+            }
+        };
+        Self::Unavailable(why(error))
     }
 }
 
@@ -46,14 +60,15 @@ impl From<KeyError> for AuthorityError {
                 message: format!("{error}, and keys in use are there"),
                 remedy: "describe it in the configuration until they are replaced",
             }),
-            other => Self::Unavailable(other.to_string()),
+            damaged @ KeyError::Damaged(_) => Unavailable::damaged(damaged).into(),
+            other => Unavailable::retry(other).into(),
         }
     }
 }
 
 impl From<DataDirError> for AuthorityError {
     fn from(error: DataDirError) -> Self {
-        Self::Unavailable(error.to_string())
+        Unavailable::retry(error).into()
     }
 }
 
@@ -61,7 +76,7 @@ impl From<NotLogged> for AuthorityError {
     fn from(error: NotLogged) -> Self {
         match error {
             NotLogged::Prepare(error) => error.into(),
-            other => Self::Unavailable(other.to_string()),
+            other => Unavailable::retry(other).into(),
         }
     }
 }
@@ -70,7 +85,7 @@ impl From<PrepareError> for AuthorityError {
     fn from(error: PrepareError) -> Self {
         match error {
             PrepareError::Refused(finding) => finding.into(),
-            other => Self::Unavailable(other.to_string()),
+            other => Unavailable::retry(other).into(),
         }
     }
 }
@@ -93,7 +108,7 @@ impl From<Finding> for AuthorityError {
 
 impl From<BlockListError> for AuthorityError {
     fn from(error: BlockListError) -> Self {
-        Self::Unavailable(error.to_string())
+        Unavailable::retry(error).into()
     }
 }
 

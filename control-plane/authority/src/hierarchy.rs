@@ -8,7 +8,7 @@ use countersign_ca::key::{Condition, StoreKind};
 use countersign_ca::slots::SlotState;
 use countersign_fleet::Event;
 use countersign_issue::profile::Tier;
-use countersign_refusal::Denied;
+use countersign_refusal::{Denied, Unavailable};
 use jiff::Timestamp;
 use tracing::{info, warn};
 
@@ -291,11 +291,11 @@ fn is_half_gone(ca: &CaRecord, parent: &CaRecord, now: Timestamp) -> bool {
 }
 
 pub(super) fn no_root() -> AuthorityError {
-    AuthorityError::Unavailable("the active root's key is not there".to_owned())
+    Unavailable::retry("the active root's key is not there").into()
 }
 
 pub(super) fn no_signer() -> AuthorityError {
-    AuthorityError::Unavailable("no key is there that may sign an issuing CA".to_owned())
+    Unavailable::retry("no key is there that may sign an issuing CA").into()
 }
 
 fn no_tier() -> Denied {

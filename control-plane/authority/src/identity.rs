@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use countersign_model::Seq;
-use countersign_refusal::Denied;
+use countersign_refusal::{Denied, Unavailable};
 use countersign_restore::facts::{
     DOUBTS, EPOCH, LOG_ID, PREDECESSOR, Predecessor, TRUST_DOMAIN, random_log_id,
 };
@@ -60,7 +60,7 @@ pub(super) async fn begin(store: &Store, settings: &Settings) -> Result<Identity
 /// Finds the identity of a state again.
 pub(super) fn resume(meta: &Meta, settings: &Settings) -> Result<Identity, AuthorityError> {
     let find = |name: &str| {
-        let lost = || AuthorityError::Unavailable(format!("the store has lost its {name}"));
+        let lost = || Unavailable::damaged(format!("the store has lost its {name}"));
         meta.get(name).ok_or_else(lost)
     };
     let stored: String = find(TRUST_DOMAIN)?.read()?;

@@ -11,7 +11,7 @@ use countersign_ca::request;
 use countersign_ca::slots::SlotState;
 use countersign_fleet::Event;
 use countersign_issue::profile::{Tier, ca_name};
-use countersign_refusal::Denied;
+use countersign_refusal::{Denied, Unavailable};
 use countersign_store::{Kind, Write};
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
@@ -100,7 +100,7 @@ impl Authority {
         else {
             return Ok(());
         };
-        let damaged = |_| AuthorityError::Unavailable("a stored request is damaged".to_owned());
+        let damaged = |_| Unavailable::damaged("a stored request is damaged");
         let spki = hex::decode(spki).map_err(damaged)?;
         let key = match self.hierarchy.stores().load(store, &key_id, &spki) {
             Err(KeyError::Gone(_)) => {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_refusal::Unavailable;
 use countersign_tlog::LogError;
 use jiff::Timestamp;
 use tracing::info;
@@ -81,7 +82,7 @@ async fn off_the_runtime<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
 ) -> Result<T, AuthorityError> {
     let done = tokio::task::spawn_blocking(work).await;
-    let done = done.map_err(|error| AuthorityError::Unavailable(error.to_string()))?;
+    let done = done.map_err(Unavailable::retry)?;
     Ok(done?)
 }
 

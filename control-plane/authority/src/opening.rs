@@ -12,7 +12,7 @@ use countersign_ca::log::Log;
 use countersign_ca::slots::SlotState;
 use countersign_issue::profile::{Profile, Tier};
 use countersign_keys::Stores;
-use countersign_refusal::Denied;
+use countersign_refusal::{Denied, Unavailable};
 use countersign_registry::{Defaults, rules};
 use countersign_store::{DataDir, Entry, Kind, Store, StoreError};
 use jiff::Timestamp;
@@ -42,7 +42,7 @@ impl Authority {
         let token = settings.hierarchy.pkcs11.clone();
         let stores = |dir: &DataDir| -> Result<Stores, AuthorityError> {
             let keys = dir.subdirectory(KEYS);
-            let keys = keys.map_err(|error| AuthorityError::Unavailable(error.to_string()))?;
+            let keys = keys.map_err(Unavailable::retry)?;
             Ok(Stores::new(&keys, token.as_ref()))
         };
         Self::open_with(settings, stores, identity, now).await
@@ -135,8 +135,7 @@ impl Authority {
     {
         let this = self.this.upgrade().expect("we are called through it");
         let task = tokio::spawn(write(this).in_current_span());
-        task.await
-            .map_err(|error| AuthorityError::Unavailable(error.to_string()))?
+        task.await.map_err(Unavailable::retry)?
     }
 
     async fn restore(
@@ -153,8 +152,8 @@ impl Authority {
             self.restore_logged(accounted, now).await?;
             return self.begin_hierarchy(now).await;
         }
-        let bundle = bundle::of(self.trust_domain(), &cas.authorities)
-            .map_err(|error| AuthorityError::Unavailable(error.to_string()))?;
+        let bundle =
+            bundle::of(self.trust_domain(), &cas.authorities).map_err(Unavailable::retry)?;
         self.hierarchy.show_bundle(bundle, bundle_sequence);
         self.hierarchy.replace(cas, |next, present| {
             next.requested.clone_from(&present.requested);
@@ -234,5 +233,5 @@ impl Authority {
 }
 
 fn damaged_ca() -> AuthorityError {
-    AuthorityError::Unavailable("a stored CA is damaged".to_owned())
+    Unavailable::damaged("a stored CA is damaged").into()
 }

@@ -6,6 +6,7 @@
 //! caller is no proof, the signature is.
 
 use countersign_model::Serial;
+use countersign_refusal::Unavailable;
 use countersign_verify::{BundleSet, verify_svid};
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
@@ -61,7 +62,7 @@ impl Authority {
     pub(super) fn check_not_put_back(&self) -> Result<(), AuthorityError> {
         match self.put_back() {
             None => Ok(()),
-            Some(reason) => Err(AuthorityError::Unavailable(reason)),
+            Some(reason) => Err(Unavailable::retry(reason).into()),
         }
     }
 

@@ -12,6 +12,7 @@ use countersign_fleet::gate::GateOpen;
 use countersign_issue::not_before;
 use countersign_issue::profile::{Issuer, Profile, Subject, Tier, ca_name};
 use countersign_proto::log::entry::What;
+use countersign_refusal::Unavailable;
 use countersign_store::{Kind, Write};
 use jiff::Timestamp;
 use tracing::info;
@@ -236,8 +237,8 @@ impl Authority {
         if next.requested.is_none() && self.hierarchy.read().requested.is_some() {
             writes.push(Write::remove(Kind::Meta, REQUESTED));
         }
-        let fresh = bundle::of(self.trust_domain(), &next.authorities)
-            .map_err(|error| AuthorityError::Unavailable(error.to_string()))?;
+        let fresh = bundle::of(self.trust_domain(), &next.authorities);
+        let fresh = fresh.map_err(|error| AuthorityError::from(Unavailable::retry(error)))?;
         let present = self.hierarchy.bundle();
         let is_new_bundle = present
             .as_ref()
@@ -263,8 +264,9 @@ impl Authority {
 
 /// What it signed would be refused by everybody.
 fn not_valid_yet(root: &CaRecord) -> AuthorityError {
-    AuthorityError::Unavailable(format!(
+    Unavailable::retry(format!(
         "the root {} is not valid before {}",
         root.key_id, root.not_before
     ))
+    .into()
 }

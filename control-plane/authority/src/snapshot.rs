@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use countersign_inventory::{Coverage, Inventory};
+use countersign_refusal::Unavailable;
 use countersign_serve::durable_file;
 use jiff::Timestamp;
 use tracing::{info, warn};
@@ -29,8 +30,8 @@ impl Authority {
             durable_file::write(&this.inventory_file(), &bytes)
         };
         let written = tokio::task::spawn_blocking(write).await;
-        let written = written.map_err(|error| AuthorityError::Unavailable(error.to_string()))?;
-        written.map_err(|error| AuthorityError::Unavailable(error.to_string()))
+        let written = written.map_err(Unavailable::retry)?;
+        Ok(written.map_err(Unavailable::retry)?)
     }
 
     /// How far the inventory speaks for the log; `None` while an entry waits to be voided, which

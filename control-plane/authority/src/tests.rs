@@ -150,7 +150,9 @@ async fn open_again(settings: Settings, now: Timestamp) -> Arc<Authority> {
     let opened = async {
         loop {
             match Authority::open(settings.clone(), now).await {
-                Err(AuthorityError::Unavailable(why)) if why.contains("is in use by another") => {
+                Err(AuthorityError::Unavailable(why))
+                    if why.to_string().contains("is in use by another") =>
+                {
                     tokio::task::yield_now().await;
                 }
                 opened => return opened.unwrap(),

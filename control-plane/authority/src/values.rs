@@ -11,7 +11,7 @@ use countersign_issue::profile::ProfileTimes;
 use countersign_keys::Pkcs11Settings;
 use countersign_model::entropy::Entropy;
 use countersign_model::{Lifetime, Registration, RenewalWindow, TrustDomain};
-use countersign_refusal::Denied;
+use countersign_refusal::{Denied, Unavailable};
 use countersign_registry::Policy;
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
@@ -96,9 +96,9 @@ pub enum AuthorityError {
         /// The share.
         most: u32,
     },
-    /// The store or a key cannot be used now; retryable.
+    /// It cannot be done now, though no rule refuses it.
     #[error("unavailable: {0}")]
-    Unavailable(String),
+    Unavailable(#[from] Unavailable),
 }
 
 /// One CA certificate and where it stands.

@@ -1,10 +1,12 @@
-//! What a "no" of the control plane is: a rule that refuses a request, and a disk that refuses a
-//! write.
+//! What a "no" of the control plane is: a rule that refuses a request, something that cannot be done
+//! now, and a disk that refuses a write.
 //!
 //! The steps of the pipeline share these words, so they stand below all of them.
 
+mod unavailable;
 mod writes;
 
+pub use unavailable::Unavailable;
 pub use writes::RefusedWrites;
 
 /// What a request asked for and was refused; `code` and `remedy` go to operators, never to an

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use countersign_ca::log::Logged;
 use countersign_issue::issuance::Issuance;
 use countersign_issue::profile::{Issuer, Subject};
+use countersign_refusal::Unavailable;
 use countersign_registry::Authorized;
 use jiff::Timestamp;
 
@@ -104,9 +105,10 @@ impl Authority {
 
     /// The entry of a certificate that a key was given before.
     fn logged_before(&self, index: u64) -> Result<Logged, AuthorityError> {
-        self.ledger.log().read_back(index)?.ok_or_else(|| {
-            AuthorityError::Unavailable("an entry is missing from the issuance log".to_owned())
-        })
+        self.ledger
+            .log()
+            .read_back(index)?
+            .ok_or_else(|| Unavailable::damaged("an entry is missing from the issuance log").into())
     }
 }
 

@@ -11,6 +11,7 @@ use countersign_issue::issuance::Issuance;
 use countersign_issue::key::PublicKey;
 use countersign_issue::profile::{Issuer, Profile, Subject};
 use countersign_issue::{PrepareError, prepare};
+use countersign_refusal::Unavailable;
 use countersign_telemetry::{Principal, peer_line};
 use countersign_tlog::AppendError;
 use jiff::Timestamp;
@@ -178,11 +179,11 @@ pub(crate) fn presented(signed: &Signed, above: &Path) -> Vec<CertificateDer<'st
 }
 
 pub(crate) fn damaged_entry() -> AuthorityError {
-    AuthorityError::Unavailable("a log entry is damaged".to_owned())
+    Unavailable::damaged("a log entry is damaged").into()
 }
 
 fn no_issuer() -> AuthorityError {
-    AuthorityError::Unavailable("the issuing CA is not there".to_owned())
+    Unavailable::retry("the issuing CA is not there").into()
 }
 
 /// Whether a certificate is one that is published to a node, or was signed for an operator.

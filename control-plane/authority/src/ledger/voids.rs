@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use countersign_proto::log::Voided;
 use countersign_proto::log::entry::What;
+use countersign_refusal::Unavailable;
 use countersign_telemetry::{Principal, peer_line};
 use countersign_tlog::LogError;
 use jiff::Timestamp;
@@ -83,10 +84,11 @@ impl Ledger {
         if waiting < books.unvoided.most {
             return Ok(());
         }
-        Err(AuthorityError::Unavailable(format!(
+        Err(Unavailable::retry(format!(
             "{waiting} entries of the issuance log wait to be voided; nothing is signed before it \
              takes that"
-        )))
+        ))
+        .into())
     }
 
     /// The entries that wait to be voided.

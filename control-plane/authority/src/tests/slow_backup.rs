@@ -95,7 +95,7 @@ async fn what_is_in_the_way_of_backups_stops_no_start() {
     let Err(AuthorityError::Unavailable(why)) = refused else {
         panic!("{refused:?}");
     };
-    assert!(why.contains("move that away"), "{why}");
+    assert!(why.to_string().contains("move that away"), "{why}");
     std::fs::remove_file(&scratch).unwrap();
     let made = plane.authority.back_up(true, Vec::new(), after(1)).await;
     made.unwrap();

@@ -358,6 +358,11 @@ fn status(error: &AuthorityError) -> Status {
             "key_share_taken",
             "wait until certificates of this identity have ended",
         ),
+        AuthorityError::Unavailable(why) => described(
+            Status::unavailable(error.to_string()),
+            "unavailable",
+            why.remedy(),
+        ),
         other => described(
             Status::unavailable(other.to_string()),
             "unavailable",

@@ -9,7 +9,7 @@ use countersign_proto::convert::enrol::answer;
 use countersign_proto::convert::serial_bytes;
 use countersign_proto::convert::time::timestamp;
 use countersign_proto::mesh::{EnrolAnswer, Enrolled, Enrolment, KeyProof};
-use countersign_refusal::Denied;
+use countersign_refusal::{Denied, Unavailable};
 use countersign_telemetry::{Principal, peer_line};
 use countersign_verify::proof::{MAX_SIGNATURE_BYTES, MAX_SPKI_BYTES, ProofError};
 use futures_util::future::join_all;
@@ -77,7 +77,7 @@ impl Enroller {
         let certified = self.certify_to_the_end(permit, session, entitlement, key);
         let certified = certified.await.unwrap_or_else(|error| {
             let error = error.to_string();
-            Err(AuthorityError::Unavailable(error))
+            Err(Unavailable::retry(error).into())
         });
         let svid = certified.map_err(|error| self.refuse(session, &error))?;
         self.plane.metrics.enrolled(Outcome::Granted);

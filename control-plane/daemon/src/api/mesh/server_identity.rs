@@ -9,6 +9,7 @@ use std::time::Duration;
 use countersign_authority::{Authority, AuthorityError};
 use countersign_fleet::Event;
 use countersign_model::{Lifetime, nap};
+use countersign_refusal::Unavailable;
 use countersign_verify::BundleSet;
 use countersign_verify::tls::{
     ClientAuth, IdentityCell, PeerRule, TrustCell, certified_key, server_config,
@@ -61,8 +62,7 @@ impl ServerTls {
     /// The authority cannot issue now, or issued what does not load.
     pub(crate) async fn renew(&self) -> Result<Lifetime, AuthorityError> {
         let identity = self.authority.server_identity(self.clock.now()).await?;
-        let key = certified_key(identity.chain, &identity.key)
-            .map_err(|error| AuthorityError::Unavailable(error.to_string()))?;
+        let key = certified_key(identity.chain, &identity.key).map_err(Unavailable::retry)?;
         self.identity.install(key);
         Ok(identity.lifetime)
     }
