@@ -23,7 +23,7 @@ use crate::control::addresses::Addresses;
 use crate::control::link_state::LinkState;
 use crate::control::{Control, Parts};
 use crate::entropy::Draws;
-use crate::holdings::Holdings;
+use crate::holdings::{Holdings, endings};
 use crate::install::Installer;
 use crate::lifecycle::{FAREWELL_DEADLINE, Readiness, SidecarOps, drain};
 use crate::local_api::LocalApi;
@@ -238,7 +238,9 @@ impl Sidecar {
         let serving = self.local_socket.serve(self.workload_socket, workloads);
         services.spawn(callers.track_future(serving));
         let identities = self.proxy.identities().clone();
+        let ends = self.holdings.clone();
         services.spawn(identities.follow(self.holdings, self.consumers));
+        services.spawn(endings::tell(ends, self.clock.clone()));
         services.spawn(self.control.run());
         self.proxy.start(&mut descriptors, &stop, &connections);
         descriptors.tell();

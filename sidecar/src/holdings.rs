@@ -5,6 +5,7 @@
 //! failure never replaces a good credential.
 
 mod changes;
+pub(crate) mod endings;
 mod followers;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use arc_swap::ArcSwap;
 use countersign_discovery::Stamp;
 use countersign_model::{Claimed, Entitlement, EntitlementId, Lifetime, Serial, SpiffeId};
 use countersign_verify::TrustBundle;
+use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
@@ -177,6 +179,13 @@ impl Holdings {
         let generation = next.generation;
         self.snapshot.store(Arc::new(next));
         self.followers.wake(&changes, generation);
+    }
+
+    /// Wakes those who follow a credential that ended after `since` and by `now`.
+    fn tell_ended(&self, since: Timestamp, now: Timestamp) {
+        let snapshot = self.load();
+        let changes = Changes::ended(&snapshot.entries, since, now);
+        self.followers.wake(&changes, snapshot.generation);
     }
 
     /// Somebody wants this identity now: it is enrolled even beyond the cap ahead of demand.

@@ -65,10 +65,17 @@ pub fn prove(
     Ok((proof, proved))
 }
 
+/// Most entries of a log: a serial has 40 bits for the place of its certificate.
+const MAX_SIZE: u64 = 1 << 40;
+
 fn make(folder: &Folder, keys: &LogKeys, serial: Serial) -> Result<Proof, AuditError> {
     let note = folder.checkpoint()?;
     let checkpoint = keys.checkpoint(&note).map_err(AuditError::Unsound)?;
     let (index, size) = (serial.index(), checkpoint.size());
+    if size > MAX_SIZE {
+        let unsound = format!("the checkpoint says that there are {size} entries");
+        return Err(AuditError::Unsound(unsound));
+    }
     if index >= size {
         return Err(AuditError::NotCovered { size, index });
     }

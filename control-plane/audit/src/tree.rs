@@ -1,5 +1,6 @@
-//! The tree of a log as the library reads it: every tile that a proof is made of is held against the
-//! root of the checkpoint first.
+//! The tree of a log as the library reads it. The library holds tiles against the root of the
+//! checkpoint before it uses them, but not every one: whoever takes hashes from here checks the
+//! proof that they make, as `judge` does.
 
 use std::cell::RefCell;
 

@@ -56,7 +56,7 @@ impl Authority {
         let authorized = self.authorize(applicant, now)?;
         let claim = match self.claim(applicant, key, &authorized, one_at_a_time, now)? {
             Claimed::Key(claim) => claim,
-            Claimed::Certified(before) => {
+            Claimed::Certified(before, _one_at_a_time) => {
                 return self.give_again(applicant, before, &authorized, now);
             }
         };

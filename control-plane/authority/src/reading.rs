@@ -148,7 +148,12 @@ impl Authority {
         self.state.read().keys.len()
     }
 
-    /// How many nodes are known.
+    /// How many nodes have attested and were not evicted since.
+    pub fn attested_count(&self) -> usize {
+        self.state.read().nodes.iter().count()
+    }
+
+    /// How many nodes are known, those that were evicted included.
     pub fn node_count(&self) -> usize {
         self.state.read().nodes.count()
     }

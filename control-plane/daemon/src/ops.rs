@@ -60,7 +60,7 @@ fn levels(plane: &Plane) -> Levels {
         issued: authority.issued_total(),
         streams: plane.hub.connected().len(),
         registrations: authority.registration_count(),
-        nodes: authority.node_count(),
+        nodes: authority.attested_count(),
         certified_keys: authority.certified_keys(),
         ca_not_after: active.collect(),
         signing: plane.signing.occupancy(),

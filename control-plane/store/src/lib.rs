@@ -159,12 +159,6 @@ impl Store {
     /// what came next is not retained any more: then everything must be read again.
     pub async fn changes_after(&self, seq: Seq) -> Result<Option<Vec<(Seq, Write)>>, StoreError> {
         let mut reader = self.reader.lock().await;
-        let oldest: Option<i64> = sqlx::query_scalar("SELECT MIN(seq) FROM changes")
-            .fetch_one(&mut *reader)
-            .await?;
-        if oldest.is_some_and(|oldest| seq.0 + 1 < unsigned(oldest)) {
-            return Ok(None);
-        }
         let rows = sqlx::query(
             "SELECT seq, kind, key, value FROM changes WHERE seq > ?1 AND seq <= COALESCE( \
              (SELECT seq FROM changes WHERE seq > ?1 ORDER BY id LIMIT 1 OFFSET ?2), ?3) \
@@ -175,6 +169,13 @@ impl Store {
         .bind(i64::MAX)
         .fetch_all(&mut *reader)
         .await?;
+        // After the rows: old commits are removed meanwhile, and never come back.
+        let oldest: Option<i64> = sqlx::query_scalar("SELECT MIN(seq) FROM changes")
+            .fetch_one(&mut *reader)
+            .await?;
+        if oldest.is_some_and(|oldest| seq.0 + 1 < unsigned(oldest)) {
+            return Ok(None);
+        }
         rows.iter()
             .map(Write::from_row)
             .collect::<Result<_, _>>()

@@ -5,6 +5,7 @@ use std::iter::Peekable;
 use std::sync::Arc;
 
 use countersign_model::{EntitlementId, SpiffeId};
+use jiff::Timestamp;
 
 use super::{Entries, Held, Snapshot};
 
@@ -36,6 +37,19 @@ impl Changes {
         changes
     }
 
+    /// The credentials that ended after `since` and by `now`.
+    pub(super) fn ended(entries: &Entries, since: Timestamp, now: Timestamp) -> Self {
+        let mut changes = Self::default();
+        for held in entries.values() {
+            let lifetime = held.svid.as_ref().map(|svid| svid.lifetime);
+            if lifetime.is_some_and(|it| it.is_expired(now) && !it.is_expired(since)) {
+                changes.name(held);
+            }
+        }
+        changes.sort_names();
+        changes
+    }
+
     /// Whether an entitlement, or its credential, is another.
     pub(super) fn concern(&self, entitlement: &EntitlementId) -> bool {
         self.entitlements.binary_search(entitlement).is_ok()
@@ -64,6 +78,10 @@ impl Changes {
                 (Some(held), None) | (None, Some(held)) => self.right(&[held]),
             }
         }
+        self.sort_names();
+    }
+
+    fn sort_names(&mut self) {
         self.names
             .sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         self.names.dedup();

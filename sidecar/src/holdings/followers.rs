@@ -90,7 +90,7 @@ impl Followers {
         let mut wakers = Vec::new();
         {
             let mut table = self.lock();
-            table.generation = generation;
+            table.generation = table.generation.max(generation);
             if changes.is_empty() {
                 return;
             }

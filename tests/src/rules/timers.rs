@@ -98,6 +98,11 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ),
     ("sidecar/src/control/session.rs", "sleep(nap)", "a nap"),
     (
+        "sidecar/src/holdings/endings.rs",
+        "sleep(LOOK_EVERY)",
+        "a period: the clock is read at each",
+    ),
+    (
         "sidecar/src/control/session.rs",
         "sleep_until(moment)",
         "a length of time from a report or a refusal",

@@ -1,4 +1,4 @@
-//! A proof is made by the library's own reader of trees, which holds every tile against the root.
+//! A proof is made by the library's own reader of trees, and judged before it is given.
 
 use super::*;
 

@@ -49,8 +49,9 @@ enum Stage {
 pub(crate) enum Claimed {
     /// A certificate is to be made for it.
     Key(Claim),
-    /// It has this certificate, which its holder gets again.
-    Certified(Logged),
+    /// It has this certificate, which its holder gets again. No other issuance for the entitlement
+    /// begins before that is done: its signature may have to be made again, and once.
+    Certified(Logged, OneAtATime),
 }
 
 impl Authority {
@@ -70,7 +71,7 @@ impl Authority {
         if let Some(index) = certified {
             let before = self.logged_before(index)?;
             if !applicant.renews(self, before.issuance(), authorized, now) {
-                return Ok(Claimed::Certified(before));
+                return Ok(Claimed::Certified(before, one_at_a_time));
             }
             self.state.write().keys.renew(key.sha256, authorized, now)?;
         }

@@ -11,6 +11,7 @@ use countersign_issue::profile::{Profile, Subject};
 use countersign_keys::{DiskKeys, Stores};
 use countersign_refusal::Denied;
 use countersign_registry::{Kept, Registry, authorize};
+use futures_util::FutureExt as _;
 
 use super::super::undelivered::Undelivered;
 use super::*;
@@ -253,4 +254,35 @@ async fn registration_that_changes_under_way_refuses_the_certificate() {
     let published = plane.authority.publish(&node, signed, start());
     assert_eq!(code(published), "key_superseded");
     assert!(plane.authority.published(node.id(), &web).is_none());
+}
+
+/// A signature that is lost is made again by one at a time: two of them would be two certificates.
+#[tokio::test]
+async fn lost_signature_is_made_again_once() {
+    let dir = Dir::new();
+    let (authority, witness) = watched(dir.path()).await;
+    let (node, own) = (attested(&authority).await, EntitlementId::node());
+    let key = proven(&fresh_key(), &own);
+    authority.enrol(&node, &own, &key, start()).await.unwrap();
+    authority.flush(start()).await.unwrap();
+    let folder = authority.settings.data_dir.join("log").join("signatures");
+    for file in files(&folder) {
+        let lost = vec![0; std::fs::metadata(&file).unwrap().len().try_into().unwrap()];
+        std::fs::write(file, lost).unwrap();
+    }
+    let (other, again) = (authority.clone(), (node.clone(), own.clone(), key.clone()));
+    let waits = Arc::new(Mutex::new(None));
+    let seen = waits.clone();
+    witness.meanwhile(move || {
+        let (node, own, key) = &again;
+        let second = other.enrol_unabandoned(node, own, key, start());
+        *seen.lock().unwrap() = Some(second.now_or_never().is_none());
+        Ok(())
+    });
+    authority.enrol(&node, &own, &key, start()).await.unwrap();
+    assert_eq!(
+        *waits.lock().unwrap(),
+        Some(true),
+        "it was signed again, once"
+    );
 }
