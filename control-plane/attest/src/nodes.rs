@@ -5,16 +5,18 @@
 //! same moment one is the later, and only that one is the node's. Keys from before it recognise
 //! nobody.
 
+mod stored;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
 use countersign_model::tables::give_back;
 use countersign_model::{Seq, Serial, SpiffeId};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
+use super::AttestedNode;
 use super::steady::Steady;
-use super::{AttestedNode, Method};
+pub use stored::StoredNode;
 
 /// Most nodes that are known: 8,700 new ones a day, for each is remembered for `REMEMBERED`. Each
 /// takes a join token of the operator's, and a third of a kilobyte.
@@ -25,75 +27,6 @@ pub const MAX_NODES: usize = 262_144;
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3_600);
 /// How many of a node's newest keys are recognised.
 const KEYS: usize = 2;
-
-/// What is stored of a node. It is read from the store, or made of the verdict of an attestor
-/// ([`Attestation::stored`](crate::attestor::Attestation::stored)).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredNode {
-    /// When it attested last.
-    attested_at: Timestamp,
-    /// How; by a join token where an older record does not say.
-    #[serde(default, rename = "attestor")]
-    method: Method,
-    /// Node keys certified at earlier log indexes belong to an earlier lineage.
-    lineage_from: u64,
-    /// Since when the lineage is ended by hand, and why.
-    #[serde(default)]
-    evicted: Option<(Timestamp, String)>,
-    /// What was certified for the node at earlier log indexes ended with an eviction.
-    #[serde(default)]
-    ended_below: u64,
-}
-
-impl StoredNode {
-    /// A node that attests now, as the log has so many entries; `before` is what is stored of it
-    /// so far. What an eviction ended stays so: all that was certified before, and not only before
-    /// the eviction's entry, for an enrolment may have been under way.
-    pub(crate) fn attesting(
-        method: Method,
-        before: Option<&Self>,
-        log_size: u64,
-        now: Timestamp,
-    ) -> Self {
-        let ended_below = before.map_or(0, |before| match before.evicted {
-            Some(_) => log_size,
-            None => before.ended_below,
-        });
-        Self {
-            attested_at: now,
-            method,
-            lineage_from: log_size,
-            evicted: None,
-            ended_below,
-        }
-    }
-
-    /// The same node once the entry at a log index has put it out.
-    pub fn evicted(&self, index: u64, reason: &str, now: Timestamp) -> Self {
-        Self {
-            lineage_from: index + 1,
-            evicted: Some((now, reason.to_owned())),
-            ended_below: index + 1,
-            ..self.clone()
-        }
-    }
-
-    /// Whether the lineage was ended by hand.
-    pub fn is_evicted(&self) -> bool {
-        self.evicted.is_some()
-    }
-
-    /// Whether what was certified for the node at a log index ended with an eviction.
-    fn has_ended(&self, index: u64) -> bool {
-        self.evicted.is_some() || index < self.ended_below
-    }
-
-    /// The newest act on it.
-    fn changed_at(&self) -> Timestamp {
-        let evicted_at = self.evicted.as_ref().map(|(at, _)| *at);
-        evicted_at.map_or(self.attested_at, |at| at.max(self.attested_at))
-    }
-}
 
 /// The newest attestation of a node.
 #[derive(Clone, Debug)]
@@ -336,6 +269,7 @@ impl Nodes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Method;
 
     /// As a store that was written by an older version has it.
     fn stored(lineage_from: u64) -> StoredNode {

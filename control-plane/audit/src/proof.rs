@@ -68,14 +68,20 @@ pub fn prove(
 /// Most entries of a log: a serial has 40 bits for the place of its certificate.
 const MAX_SIZE: u64 = 1 << 40;
 
+/// Before a tree of so many entries is walked.
+fn check_size(size: u64) -> Result<(), AuditError> {
+    if size <= MAX_SIZE {
+        return Ok(());
+    }
+    let unsound = format!("the checkpoint says that there are {size} entries");
+    Err(AuditError::Unsound(unsound))
+}
+
 fn make(folder: &Folder, keys: &LogKeys, serial: Serial) -> Result<Proof, AuditError> {
     let note = folder.checkpoint()?;
     let checkpoint = keys.checkpoint(&note).map_err(AuditError::Unsound)?;
     let (index, size) = (serial.index(), checkpoint.size());
-    if size > MAX_SIZE {
-        let unsound = format!("the checkpoint says that there are {size} entries");
-        return Err(AuditError::Unsound(unsound));
-    }
+    check_size(size)?;
     if index >= size {
         return Err(AuditError::NotCovered { size, index });
     }
@@ -208,6 +214,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn size_that_no_tree_has_is_refused() {
+        check_size(MAX_SIZE).unwrap();
+        for size in [MAX_SIZE + 1, 1 << 63, u64::MAX] {
+            check_size(size).unwrap_err();
+        }
+    }
 
     proptest! {
         #[test]

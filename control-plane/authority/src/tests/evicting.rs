@@ -235,3 +235,23 @@ async fn eviction_beside_an_enrolment_leaves_nothing_published() {
         }
     }
 }
+
+/// What the metrics show is how many nodes may come, not how many are remembered.
+#[tokio::test]
+async fn evicted_node_is_known_and_not_counted() {
+    let plane = Plane::new().await;
+    plane.attest("/node/other").await;
+    let (first, key) = (token(&plane, NODE).await, node_key());
+    let attested = answered(&plane.authority, &first, &key, start());
+    attested.await.unwrap();
+    let counts = || {
+        (
+            plane.authority.attested_count(),
+            plane.authority.node_count(),
+        )
+    };
+    assert_eq!(counts(), (2, 2));
+    let evicted = plane.authority.evict(eviction(false), after(1));
+    evicted.await.unwrap();
+    assert_eq!(counts(), (1, 2));
+}
