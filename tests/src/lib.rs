@@ -15,6 +15,7 @@ pub mod fetch;
 pub mod load;
 pub mod mesh;
 pub mod node;
+pub mod page;
 pub mod ports;
 pub mod process;
 #[cfg(test)]
@@ -28,5 +29,6 @@ pub use command::{Answer, Command};
 pub use control_plane::ControlPlane;
 pub use envoy::Envoy;
 pub use mesh::{Mesh, Registration};
+pub use page::{Page, Shell};
 pub use process::Process;
 pub use sidecar::Sidecar;

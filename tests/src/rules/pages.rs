@@ -6,6 +6,10 @@ use crate::binaries;
 
 /// The page of recipes: each of its paths is one from the root of the project.
 const RECIPES: &str = "docs/contributing.md";
+/// Pages whose commands a story runs, each of them.
+const INTEGRATIONS: &str = "docs/integrations";
+/// The stories that do.
+const RUN: &str = "tests/stories/pages.rs";
 /// What is built lies there.
 const BUILT: &str = "target";
 /// How a file is recognised that lies in no folder.
@@ -50,11 +54,13 @@ fn missing(page: &str, is_wanted: fn(&str) -> bool) -> Vec<&str> {
 
 /// Every page but the decisions, which tell what was there.
 fn pages() -> Vec<String> {
-    let docs = std::fs::read_dir(binaries::project().join("docs")).unwrap();
-    let names = docs.map(|it| it.unwrap().file_name().into_string().unwrap());
-    let pages = names.filter(|name| name.ends_with(".md"));
-    let mut pages: Vec<_> = pages.map(|name| format!("docs/{name}")).collect();
-    pages.push("README.md".to_owned());
+    let mut pages = vec!["README.md".to_owned()];
+    for folder in ["docs", INTEGRATIONS] {
+        let names = std::fs::read_dir(binaries::project().join(folder)).unwrap();
+        let names = names.map(|it| it.unwrap().file_name().into_string().unwrap());
+        let names = names.filter(|name| name.ends_with(".md"));
+        pages.extend(names.map(|name| format!("{folder}/{name}")));
+    }
     pages
 }
 
@@ -78,6 +84,17 @@ fn every_path_of_a_recipe_exists() {
     let paths = code(&text).into_iter().filter(|code| is_path(code));
     assert!(paths.count() > 50, "the page names its files");
     assert_eq!(missing(&text, is_path), [""; 0]);
+}
+
+#[test]
+fn every_page_of_integrations_is_run() {
+    let stories = read(RUN);
+    let pages = pages();
+    let pages: Vec<_> = (pages.iter().filter(|page| page.starts_with(INTEGRATIONS))).collect();
+    assert!(!pages.is_empty());
+    for page in pages {
+        assert!(stories.contains(page.as_str()), "no story runs {page}");
+    }
 }
 
 #[test]
