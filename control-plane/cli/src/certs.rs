@@ -66,7 +66,7 @@ pub(crate) struct List {
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = crate::registration::label)]
     labels: Vec<(String, String)>,
     /// Whose newest certificate ends within this time
-    #[arg(long, value_parser = countersign_cli::duration::parse, value_name = "DURATION")]
+    #[arg(long, value_parser = countersign_cli::duration::argument, value_name = "DURATION")]
     ends_within: Option<Duration>,
     /// Which of them
     #[arg(long, value_enum, default_value_t = State::Valid)]

@@ -1,15 +1,19 @@
 //! The admin socket from the operator's side, and how refusals become exit codes.
 
-use std::path::PathBuf;
+use std::error::Error;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use countersign_cli::{Exit, Failure};
 use countersign_proto::admin::admin_client::AdminClient;
 use countersign_proto::{CODE_KEY, REMEDY_KEY};
-use countersign_serve::unix::{Squatter, dial};
+use countersign_serve::unix::{NotASocket, Squatter, dial};
 use hyper_util::rt::TokioIo;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request, Status};
+
+use crate::socket::{self, Named, Place};
 
 /// A verb that does not wait for a rotation is answered in this time or given up.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
@@ -24,60 +28,62 @@ const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
 const REACHING: &str = "start the control plane, or name its socket with --admin-socket; \
                         only its own user and root may use it";
 
+/// What mends a path that is not a socket's.
+const NAMING: &str = "name the control plane's socket with --admin-socket: it is admin.socket of its \
+                      configuration";
+
 /// What mends a socket that somebody else listens on.
 const SQUATTED: &str = "nothing was sent: name the control plane's own socket with --admin-socket, \
                         in a directory that root made for its user, as /run/countersign is";
 
-/// Knows the socket; connects when a verb needs it.
+/// Knows what socket was named; finds it and connects when a verb needs it.
 #[derive(Debug)]
 pub(crate) struct Client {
-    socket: PathBuf,
+    named: Named,
 }
 
 impl Client {
-    pub(crate) fn new(socket: PathBuf) -> Self {
-        Self { socket }
+    pub(crate) fn new(named: Named) -> Self {
+        Self { named }
     }
 
     /// Opens the admin socket.
     pub(crate) async fn connect(&self) -> Result<AdminClient<Channel>, Failure> {
-        let socket = self.socket.clone();
+        let Place { path, trust } = socket::find(&self.named)?;
+        let socket = path.clone();
         let dial = tower::service_fn(move |_: Uri| {
             let socket = socket.clone();
-            async move { dial(&socket).await.map(TokioIo::new) }
+            async move { dial(&socket, trust).await.map(TokioIo::new) }
         });
         // The URI only names the authority of the requests: the socket is dialled.
         let channel = Endpoint::from_static("http://countersign.invalid")
             .connect_timeout(CONNECT_DEADLINE)
             .connect_with_connector(dial)
             .await
-            .map_err(|error| self.unreachable(&error))?;
+            .map_err(|error| unreachable(&path, &error))?;
         Ok(AdminClient::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES))
     }
+}
 
-    fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
-        let mut cause = error;
-        while let Some(source) = cause.source() {
-            cause = source;
-        }
-        let io = cause.downcast_ref::<std::io::Error>();
-        let denied = io.is_some_and(|io| io.kind() == std::io::ErrorKind::PermissionDenied);
-        let inside = io.and_then(std::io::Error::get_ref);
-        let squatter = inside.and_then(|inside| inside.downcast_ref::<Squatter>());
-        let (exit, code, remedy) = if squatter.is_some() {
-            (Exit::Denied, "admin_socket_of_another", SQUATTED)
-        } else if denied {
-            (Exit::Denied, "admin_socket_denied", REACHING)
-        } else {
-            (Exit::Unreachable, "control_plane_unreachable", REACHING)
-        };
-        Failure::new(
-            exit,
-            code,
-            format!("cannot reach {}: {cause}", self.socket.display()),
-            remedy,
-        )
+fn unreachable(socket: &Path, error: &(dyn Error + 'static)) -> Failure {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
     }
+    let io = cause.downcast_ref::<io::Error>();
+    let denied = io.is_some_and(|io| io.kind() == io::ErrorKind::PermissionDenied);
+    let inside = io.and_then(io::Error::get_ref);
+    let (exit, code, remedy) = if inside.is_some_and(<dyn Error + Send + Sync>::is::<Squatter>) {
+        (Exit::Denied, "admin_socket_of_another", SQUATTED)
+    } else if inside.is_some_and(<dyn Error + Send + Sync>::is::<NotASocket>) {
+        (Exit::Usage, "admin_socket_is_none", NAMING)
+    } else if denied {
+        (Exit::Denied, "admin_socket_denied", REACHING)
+    } else {
+        (Exit::Unreachable, "control_plane_unreachable", REACHING)
+    };
+    let message = format!("cannot reach {}: {cause}", socket.display());
+    Failure::new(exit, code, message, remedy)
 }
 
 /// A request that is given up after [`ANSWER_DEADLINE`].
@@ -94,7 +100,7 @@ pub(crate) fn request<T>(message: T) -> Request<T> {
     reason = "used as a function of map_err"
 )]
 pub(crate) fn failure(status: Status) -> Failure {
-    let has_cause = std::error::Error::source(&status).is_some();
+    let has_cause = Error::source(&status).is_some();
     let was_closed = match status.code() {
         Code::Unknown | Code::Internal | Code::Unavailable => has_cause,
         // Only our own side cancels: the connection went away under a call.

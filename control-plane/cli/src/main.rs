@@ -19,7 +19,9 @@ mod output;
 mod registration;
 mod restore;
 mod sign;
+mod socket;
 mod status;
+mod times;
 mod token;
 mod verify;
 
@@ -32,17 +34,22 @@ use jiff::Timestamp;
 
 use client::Client;
 use output::Output;
+use socket::{Asks, AsksOneOf, Named};
 
-const SOCKET_VARIABLE: &str = "COUNTERSIGN_ADMIN_SOCKET";
-const DEFAULT_SOCKET: &str = "./cp/admin.sock";
+const EXAMPLES: &str = "Examples:\n  \
+    countersign token create --node spiffe://example.org/node/a --out token    # a node joins\n  \
+    countersign register --id spiffe://example.org/web --node spiffe://example.org/node/a \\\n      \
+    --selector unix:uid:1000 --owner team-web\n  \
+    countersign status\n\n\
+    Exit codes: 0 yes or done, 1 a judged no, 2 usage, 3 denied or not found, 4 unreachable, 70 a bug.";
 
 /// Operates a Countersign control plane.
 #[derive(Debug, Parser)]
-#[command(name = "countersign", version, arg_required_else_help = true)]
+#[command(name = "countersign", version, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Cli {
-    /// The control plane's admin socket [env: COUNTERSIGN_ADMIN_SOCKET] [default: ./cp/admin.sock]
-    #[arg(long, global = true, value_name = "PATH")]
-    admin_socket: Option<PathBuf>,
+    /// The control plane's admin socket, for verbs that ask one: see their --help
+    #[arg(id = "socket_before_verb", long = "admin-socket", value_name = "PATH")]
+    socket: Option<PathBuf>,
     /// Print JSON: results on stdout, errors on stderr
     #[arg(long, global = true)]
     json: bool,
@@ -53,41 +60,36 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// The trust bundle
-    #[command(subcommand)]
-    Bundle(bundle::Verb),
+    Bundle(AsksOneOf<bundle::Verb>),
     /// One-time join tokens
-    #[command(subcommand)]
-    Token(token::Verb),
+    Token(AsksOneOf<token::Verb>),
     /// Nodes: who is there, who is put out, and who may come back
-    #[command(subcommand)]
-    Node(node::Verb),
+    Node(AsksOneOf<node::Verb>),
     /// Let a node hand out an identity, or let it be signed by hand
     #[command(after_help = registration::REGISTER_EXAMPLES)]
-    Register(registration::Register),
+    Register(Asks<registration::Register>),
     /// Take an identity away; says until when what was issued stays valid
     #[command(after_help = registration::UNREGISTER_EXAMPLES)]
-    Unregister(registration::Unregister),
+    Unregister(Asks<registration::Unregister>),
     /// All registrations
     #[command(after_help = registration::LIST_EXAMPLES)]
-    List,
+    List(Asks<registration::List>),
     /// Sign a certification request by hand, for what cannot run a sidecar
     #[command(after_help = sign::EXAMPLES)]
-    Sign(sign::Sign),
+    Sign(Asks<sign::Sign>),
     /// Nodes, what they hold and what they acknowledged
     #[command(after_help = status::EXAMPLES)]
-    Status,
+    Status(Asks<status::Status>),
     /// Roots, intermediates and issuing CAs: status, rotation, requests, imports
-    #[command(subcommand)]
-    Ca(ca::Verb),
+    Ca(AsksOneOf<ca::Verb>),
     /// What was issued, and to whom
-    #[command(subcommand)]
-    Certs(certs::Verb),
+    Certs(AsksOneOf<certs::Verb>),
     /// The issuance log, offline: verify it, prove entries, follow it
     #[command(subcommand)]
     Audit(audit::Verb),
     /// Everything that a lost control plane is restored from, in one file
     #[command(after_help = backup::EXAMPLES)]
-    Backup(backup::Backup),
+    Backup(Asks<backup::Backup>),
     /// Make a data_dir from a backup, offline: a new epoch
     #[command(after_help = restore::EXAMPLES)]
     Restore(restore::Restore),
@@ -127,31 +129,27 @@ fn main() -> ExitCode {
 impl Cli {
     /// Runs the verb, which began now.
     async fn run(self, now: Timestamp) -> Result<Exit, Failure> {
-        let client = Client::new(self.admin_socket.unwrap_or_else(default_socket));
         let output = Output::new(self.json);
+        let client = |socket: Named| Client::new(socket.or(self.socket));
         match self.verb {
-            Verb::Bundle(verb) => verb.run(&client, output).await,
-            Verb::Token(verb) => verb.run(&client, output).await,
-            Verb::Node(verb) => verb.run(&client, output).await,
-            Verb::Register(register) => register.run(&client, output).await,
-            Verb::Unregister(unregister) => unregister.run(&client, output).await,
-            Verb::List => registration::list(&client, output).await,
-            Verb::Sign(sign) => sign.run(&client, output).await,
-            Verb::Status => status::run(&client, output).await,
-            Verb::Ca(verb) => verb.run(&client, output).await,
-            Verb::Certs(verb) => verb.run(&client, output).await,
+            Verb::Bundle(it) => it.verb.run(&client(it.socket), output).await,
+            Verb::Token(it) => it.verb.run(&client(it.socket), output).await,
+            Verb::Node(it) => it.verb.run(&client(it.socket), output).await,
+            Verb::Register(it) => it.verb.run(&client(it.socket), output).await,
+            Verb::Unregister(it) => it.verb.run(&client(it.socket), output).await,
+            Verb::List(it) => it.verb.run(&client(it.socket), output).await,
+            Verb::Sign(it) => it.verb.run(&client(it.socket), output).await,
+            Verb::Status(it) => it.verb.run(&client(it.socket), output).await,
+            Verb::Ca(it) => it.verb.run(&client(it.socket), output).await,
+            Verb::Certs(it) => it.verb.run(&client(it.socket), output).await,
+            Verb::Backup(it) => it.verb.run(&client(it.socket), output).await,
             Verb::Audit(verb) => verb.run(output).await,
-            Verb::Backup(backup) => backup.run(&client, output).await,
             Verb::Restore(restore) => restore.run(now, output).await,
             Verb::Id(verb) => verb.run(output),
             Verb::Verify(verify) => verify.run(now, output),
             Verb::Completions { shell } => completions::<Cli>(shell),
         }
     }
-}
-
-fn default_socket() -> PathBuf {
-    std::env::var_os(SOCKET_VARIABLE).map_or_else(|| DEFAULT_SOCKET.into(), PathBuf::from)
 }
 
 #[cfg(test)]

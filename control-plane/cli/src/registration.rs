@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::client::{Client, failure, request, time};
 use crate::output::{Items, Output, cell, table};
+use crate::times;
 
 pub(crate) const REGISTER_EXAMPLES: &str = "Examples:\n  \
     countersign register --id spiffe://example.org/web --node spiffe://example.org/node/a \\\n      \
@@ -19,7 +20,9 @@ pub(crate) const REGISTER_EXAMPLES: &str = "Examples:\n  \
     countersign register --id spiffe://example.org/db --node spiffe://example.org/node/a \\\n      \
     --selector unix:uid:999 --selector unix:path:/usr/bin/db --owner team-db --x509-ttl 20m --default\n  \
     countersign register --id spiffe://example.org/plc --by-hand --owner team-plant \\\n      \
-    --label site=hall-7 --expires-in 30d";
+    --label site=hall-7 --expires-in 30d\n  \
+    countersign register --id spiffe://example.org/plc --by-hand --owner team-plant \\\n      \
+    --expires-at 2030-12-31T23:59:59Z    # or 2030-12-31";
 pub(crate) const UNREGISTER_EXAMPLES: &str = "Examples:\n  \
     countersign unregister --id spiffe://example.org/web\n  \
     countersign unregister --id spiffe://example.org/web --node spiffe://example.org/node/a --json";
@@ -55,7 +58,7 @@ pub(crate) struct Register {
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     labels: Vec<(String, String)>,
     /// Lifetime of its certificates [default: svid.x509_ttl of the control plane]
-    #[arg(long, value_parser = countersign_cli::duration::parse, value_name = "DURATION")]
+    #[arg(long, value_parser = countersign_cli::duration::argument, value_name = "DURATION")]
     x509_ttl: Option<Duration>,
     /// A DNS name in its certificates; may be repeated
     #[arg(long, value_name = "NAME")]
@@ -67,10 +70,10 @@ pub(crate) struct Register {
     #[arg(long, conflicts_with = "by_hand")]
     default: bool,
     /// The registration ends after this time [default: never]
-    #[arg(long, value_parser = countersign_cli::duration::parse, value_name = "DURATION")]
+    #[arg(long, value_parser = countersign_cli::duration::argument, value_name = "DURATION")]
     expires_in: Option<Duration>,
-    /// The registration ends at this time, RFC 3339
-    #[arg(long, conflicts_with = "expires_in", value_name = "TIME")]
+    /// The registration ends at this time: RFC 3339, a date or Unix seconds
+    #[arg(long, conflicts_with = "expires_in", value_name = "TIME", value_parser = times::end)]
     expires_at: Option<jiff::Timestamp>,
 }
 
@@ -83,6 +86,9 @@ pub(crate) struct Unregister {
     #[arg(long)]
     node: Option<SpiffeId>,
 }
+
+#[derive(Debug, Args)]
+pub(crate) struct List {}
 
 #[derive(Debug, Serialize)]
 struct Shown {
@@ -204,33 +210,34 @@ fn removed_text(removed: &Removed) -> String {
     lines.join("\n")
 }
 
-/// `countersign list`.
-pub(crate) async fn list(client: &Client, output: Output) -> Result<Exit, Failure> {
-    let mut admin = client.connect().await?;
-    let answer = admin.list(request(ListRequest {})).await.map_err(failure)?;
-    let items = answer.into_inner().items.into_iter();
-    let list = Items {
-        items: items.map(Shown::from).collect(),
-    };
-    output.show(&list, |list| {
-        table(
-            [
-                "ID",
-                "NODE",
-                "SELECTORS",
-                "OWNER",
-                "CRITICALITY",
-                "LABELS",
-                "TTL",
-                "DEFAULT",
-                "EXPIRES",
-                "REFUSED",
-            ],
-            list.items.iter().map(row),
-            "nothing is registered",
-        )
-    })?;
-    Ok(Exit::Yes)
+impl List {
+    pub(crate) async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
+        let mut admin = client.connect().await?;
+        let answer = admin.list(request(ListRequest {})).await.map_err(failure)?;
+        let items = answer.into_inner().items.into_iter();
+        let list = Items {
+            items: items.map(Shown::from).collect(),
+        };
+        output.show(&list, |list| {
+            table(
+                [
+                    "ID",
+                    "NODE",
+                    "SELECTORS",
+                    "OWNER",
+                    "CRITICALITY",
+                    "LABELS",
+                    "TTL",
+                    "DEFAULT",
+                    "EXPIRES",
+                    "REFUSED",
+                ],
+                list.items.iter().map(row),
+                "nothing is registered",
+            )
+        })?;
+        Ok(Exit::Yes)
+    }
 }
 
 fn row(shown: &Shown) -> [String; 10] {

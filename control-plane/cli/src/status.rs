@@ -2,6 +2,7 @@
 
 mod listeners;
 
+use clap::Args;
 use countersign_cli::{Exit, Failure};
 use countersign_proto::admin::{
     ConsumerStatus, EndpointStatus, NodeStatus, StatusRequest, StatusResponse,
@@ -67,12 +68,17 @@ struct Consumer {
     connected: bool,
 }
 
-pub(crate) async fn run(client: &Client, output: Output) -> Result<Exit, Failure> {
-    let mut admin = client.connect().await?;
-    let answer = admin.status(request(StatusRequest {})).await;
-    let shown = Shown::from(answer.map_err(failure)?.into_inner());
-    output.show(&shown, text)?;
-    Ok(Exit::Yes)
+#[derive(Debug, Args)]
+pub(crate) struct Status {}
+
+impl Status {
+    pub(crate) async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
+        let mut admin = client.connect().await?;
+        let answer = admin.status(request(StatusRequest {})).await;
+        let shown = Shown::from(answer.map_err(failure)?.into_inner());
+        output.show(&shown, text)?;
+        Ok(Exit::Yes)
+    }
 }
 
 fn text(shown: &Shown) -> String {

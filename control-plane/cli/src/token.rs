@@ -26,7 +26,7 @@ pub(crate) enum Verb {
         #[arg(long)]
         node: SpiffeId,
         /// How long the token can be used
-        #[arg(long, default_value = "10m", value_parser = countersign_cli::duration::parse)]
+        #[arg(long, default_value = "10m", value_parser = countersign_cli::duration::argument)]
         ttl: Duration,
         /// A file for the token, which its owner alone may open; without it, stdout
         #[arg(long, value_name = "FILE")]

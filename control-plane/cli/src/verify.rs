@@ -15,6 +15,7 @@ use rustls_pki_types::{CertificateDer, CertificateRevocationListDer};
 use serde::Serialize;
 
 use crate::output::Output;
+use crate::times;
 
 pub(crate) const EXAMPLES: &str = "Examples:\n  \
     countersign verify --bundle bundle.pem --chain svid.pem\n  \
@@ -40,8 +41,8 @@ pub(crate) struct Verify {
     /// Certificate revocation lists: PEM; then every issuer of the path needs one
     #[arg(long, value_name = "FILE")]
     crl: Option<PathBuf>,
-    /// Judge at this moment: RFC 3339 or Unix seconds [default: now]
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    /// Judge at this moment: RFC 3339, a date or Unix seconds [default: now]
+    #[arg(long, value_name = "TIME", value_parser = times::moment)]
     at: Option<Timestamp>,
 }
 
@@ -164,14 +165,4 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
 
 fn unusable(code: &str, message: String, remedy: &str) -> Failure {
     Failure::new(Exit::Usage, code, message, remedy)
-}
-
-/// RFC 3339, or whole Unix seconds.
-fn moment(text: &str) -> Result<Timestamp, String> {
-    match text.parse::<i64>() {
-        Ok(secs) => Timestamp::from_second(secs).map_err(|error| error.to_string()),
-        Err(_) => text
-            .parse()
-            .map_err(|_| "write RFC 3339 such as 2030-01-01T00:00:00Z, or Unix seconds".to_owned()),
-    }
 }

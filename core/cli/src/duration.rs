@@ -37,7 +37,17 @@ pub enum DurationError {
     TooLong,
 }
 
-/// Parses a duration. Fit for clap: `#[arg(value_parser = duration::parse)]`.
+/// Parses an argument of a command line: `#[arg(value_parser = duration::argument)]`.
+///
+/// # Errors
+/// What is wrong, and what could be written instead.
+pub fn argument(text: &str) -> Result<Duration, String> {
+    parse(text).map_err(|error| {
+        format!("{error}; write numbers with units, such as 90s, 10m, 1h30m or 30d")
+    })
+}
+
+/// Parses a duration.
 ///
 /// # Errors
 /// See [`DurationError`].

@@ -31,7 +31,7 @@ use crate::places::{Holder, Standing};
 
 use authority::AuthorityMender;
 pub use bind::{SocketModes, bind_unix};
-pub use dial::{Squatter, dial};
+pub use dial::{NotASocket, Squatter, Trust, dial};
 pub use kept::UnixSocket;
 use pace::Pace;
 pub use user_places::{UserPlace, UserPlaces};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use countersign_cli::{Exit, Failure};
-use countersign_serve::unix::dial;
+use countersign_serve::unix::{Trust, dial};
 use http::{Request, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::client::conn::http1::handshake;
@@ -40,7 +40,7 @@ pub async fn fetch(state_dir: &Path) -> Result<Report, Failure> {
 }
 
 async fn ask(socket: &Path) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
-    let stream = dial(socket).await?;
+    let stream = dial(socket, Trust::Named).await?;
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let request = Request::get(PATH)

@@ -45,7 +45,7 @@ pub(crate) struct Waive {
     #[arg(long)]
     reason: String,
     /// How long the waiver counts
-    #[arg(long = "for", value_name = "DURATION", value_parser = countersign_cli::duration::parse)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = countersign_cli::duration::argument)]
     lasting: Duration,
 }
 

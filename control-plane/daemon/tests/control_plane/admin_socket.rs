@@ -91,6 +91,45 @@ async fn an_operator_sends_nothing_to_a_squatter() {
     assert_eq!(said.next_line().await.unwrap().unwrap(), "b''");
 }
 
+/// What the command line finds without being told: in the folder where it runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn own_control_plane_is_found_in_the_current_folder() {
+    let plane = Plane::start().await;
+    let run = async |folder: &Path| {
+        let mut command = Command::new(countersign());
+        command.args(["--json", "list"]).current_dir(folder);
+        command.env_remove("COUNTERSIGN_ADMIN_SOCKET");
+        tokio::time::timeout(BOUND, command.output())
+            .await
+            .unwrap()
+            .unwrap()
+    };
+    let answer = run(plane.folder()).await;
+    assert!(answer.status.success(), "{answer:?}");
+    // The same folder, once somebody else could exchange what is in it.
+    let home = plane.folder().join("home");
+    std::fs::create_dir(&home).unwrap();
+    std::os::unix::fs::symlink(plane.folder().join("cp"), home.join("cp")).unwrap();
+    assert!(run(&home).await.status.success());
+    std::os::unix::fs::chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+    let refused = run(&home).await;
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    let error: serde_json::Value = serde_json::from_slice(&refused.stderr).unwrap();
+    assert_eq!(error["error"]["code"], "admin_socket_of_another");
+
+    let file = plane.folder().join("file");
+    std::fs::write(&file, "").unwrap();
+    let mut command = Command::new(countersign());
+    command
+        .args(["--json", "list", "--admin-socket"])
+        .arg(&file);
+    let refused = command.output().await.unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    let error: serde_json::Value = serde_json::from_slice(&refused.stderr).unwrap();
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(message.contains("a plain file, not a socket"), "{message}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_file_is_its_owners_alone() {
     let plane = Plane::start().await;

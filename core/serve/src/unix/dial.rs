@@ -2,6 +2,7 @@
 //! as much in doubt as the caller.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use tokio::net::UnixStream;
@@ -9,46 +10,102 @@ use tokio::net::UnixStream;
 use super::UnixPeer;
 use crate::ownership::{NotOurs, require_given_to};
 
-/// Who listens is not who should. Nothing was sent.
-#[derive(Debug, thiserror::Error)]
-#[error("uid {uid} answers on this socket, which is neither root nor this user, and {why}")]
-pub struct Squatter {
-    /// Whose process listens.
-    pub uid: u32,
-    why: Why,
+/// How far a path is trusted to lead where it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// Somebody named it, or it is one of the places that only root can make.
+    Named,
+    /// It was found in the current folder, and whoever made that folder may have put it there.
+    Found,
 }
 
+/// Who listens, or who may have put the socket there, is not who should. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
-enum Why {
-    #[error("root alone may ask another user's server")]
-    NotRoot,
-    #[error("its path was not given to that user: {0}")]
-    NotGiven(NotOurs),
+pub enum Squatter {
+    /// Another user's process.
+    #[error("uid {uid} answers on this socket, which is neither root nor this user, and {why}")]
+    Listens {
+        /// Whose process listens.
+        uid: u32,
+        /// Why that user is not trusted.
+        why: Why,
+    },
+    /// Another user may have put the socket there.
+    #[error("it was found in the current folder, and {0}")]
+    Exchangeable(NotOurs),
 }
+
+/// Why another user's server is not asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Why {
+    /// Who asks is not root.
+    #[error("root alone may ask another user's server")]
+    RootAlone,
+    /// The path is not one that root gave to that user.
+    #[error("its path was not given to that user: {0}")]
+    Ungiven(NotOurs),
+    /// Nobody named the socket.
+    #[error("nobody named the socket: it was found in the current folder")]
+    Unnamed,
+}
+
+/// Something else than a socket is at the path.
+#[derive(Debug, thiserror::Error)]
+#[error("it is {0}, not a socket")]
+pub struct NotASocket(&'static str);
 
 /// Connects, and makes sure whose server it is before a byte is sent: root's, our own user's, or,
-/// for root, that of a user whom root gave the directory of the socket.
+/// for root, that of a user whom root gave the directory of a socket that was named.
 ///
 /// # Errors
-/// The kernel's; with [`Squatter`] inside where somebody else listens.
-pub async fn dial(socket: &Path) -> io::Result<UnixStream> {
-    let stream = UnixStream::connect(socket).await?;
+/// The kernel's; with [`Squatter`] inside where somebody else listens, and [`NotASocket`] where
+/// nobody can.
+pub async fn dial(socket: &Path, trust: Trust) -> io::Result<UnixStream> {
+    if trust == Trust::Found {
+        let own = rustix::process::geteuid().as_raw();
+        require_given_to(own, socket).map_err(|why| Squatter::Exchangeable(why).refused())?;
+    }
+    let stream = UnixStream::connect(socket).await;
+    let stream = stream.map_err(|error| unconnected(error, socket))?;
     // Of a socket that was connected, the kernel tells who listened.
     let server = UnixPeer::of(&stream)?;
     let own = rustix::process::geteuid().as_raw();
-    judge(server.uid, own, socket)
-        .map_err(|squatter| io::Error::new(io::ErrorKind::PermissionDenied, squatter))?;
+    judge(server.uid, own, socket, trust).map_err(Squatter::refused)?;
     Ok(stream)
 }
 
-fn judge(uid: u32, own: u32, socket: &Path) -> Result<(), Squatter> {
-    let squats = |why| Squatter { uid, why };
-    match (uid, own) {
-        (0, _) => Ok(()),
-        _ if uid == own => Ok(()),
-        (_, 0) => require_given_to(uid, socket).map_err(|error| squats(Why::NotGiven(error))),
-        _ => Err(squats(Why::NotRoot)),
+impl Squatter {
+    fn refused(self) -> io::Error {
+        io::Error::new(io::ErrorKind::PermissionDenied, self)
     }
+}
+
+fn judge(uid: u32, own: u32, socket: &Path, trust: Trust) -> Result<(), Squatter> {
+    let squats = |why| Err(Squatter::Listens { uid, why });
+    if uid == 0 || uid == own {
+        return Ok(());
+    }
+    match (own, trust) {
+        (_, Trust::Found) => squats(Why::Unnamed),
+        (0, Trust::Named) => require_given_to(uid, socket).or_else(|it| squats(Why::Ungiven(it))),
+        (_, Trust::Named) => squats(Why::RootAlone),
+    }
+}
+
+/// The kernel refuses a connection to a plain file as it refuses one to a socket on which nobody
+/// listens.
+fn unconnected(error: io::Error, path: &Path) -> io::Error {
+    if error.kind() != io::ErrorKind::ConnectionRefused {
+        return error;
+    }
+    let found = std::fs::metadata(path).map(|found| found.file_type());
+    let what = match found {
+        Ok(found) if found.is_file() => "a plain file",
+        Ok(found) if found.is_dir() => "a folder",
+        Ok(found) if !found.is_socket() => "a device or a pipe",
+        _ => return error,
+    };
+    io::Error::new(io::ErrorKind::InvalidInput, NotASocket(what))
 }
 
 #[cfg(test)]
@@ -64,7 +121,7 @@ mod tests {
     const STRANGER: u32 = 54_321;
 
     /// A server of another uid in `directory`, which belongs to it; what it received at the end.
-    async fn dial_a_strangers(directory: &Path) -> (io::Result<()>, String) {
+    async fn dial_a_strangers(directory: &Path, trust: Trust) -> (io::Result<()>, String) {
         fs::create_dir(directory).unwrap();
         chown(directory, Some(STRANGER), Some(STRANGER)).unwrap();
         let socket = directory.join("admin.sock");
@@ -80,7 +137,9 @@ mod tests {
             .unwrap();
         let mut said = BufReader::new(server.stdout.take().unwrap());
         said.read_line(&mut String::new()).unwrap();
-        let dialled = dial(&socket).await.map(drop);
+        let dialled = dial(&socket, trust).await.map(drop);
+        // Where nobody connected, somebody has to end its wait.
+        drop(std::os::unix::net::UnixStream::connect(&socket));
         let mut received = String::new();
         said.read_to_string(&mut received).unwrap();
         server.wait().unwrap();
@@ -95,7 +154,7 @@ mod tests {
         for path in [folder.path(), &shared] {
             fs::set_permissions(path, Permissions::from_mode(0o1777)).unwrap();
         }
-        let (dialled, received) = dial_a_strangers(&shared.join("cp")).await;
+        let (dialled, received) = dial_a_strangers(&shared.join("cp"), Trust::Named).await;
         let error = dialled.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
         assert!(error.to_string().contains("uid 54321 answers"), "{error}");
@@ -106,16 +165,63 @@ mod tests {
     async fn root_reaches_the_server_of_a_service_user() {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        let (dialled, _) = dial_a_strangers(&folder.path().join("cp")).await;
+        let (dialled, _) = dial_a_strangers(&folder.path().join("cp"), Trust::Named).await;
         dialled.unwrap();
+    }
+
+    #[tokio::test]
+    async fn nobody_elses_server_is_asked_where_it_was_found() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        // Root gave this folder to its user, as it gives everybody a home.
+        let (dialled, received) = dial_a_strangers(&folder.path().join("home"), Trust::Found).await;
+        let error = dialled.unwrap_err();
+        assert!(error.get_ref().unwrap().is::<Squatter>(), "{error}");
+        assert_eq!(received, "b''");
+    }
+
+    #[tokio::test]
+    async fn own_server_is_found_where_nobody_can_exchange_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("admin.sock");
+        let _server = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        dial(&socket, Trust::Found).await.unwrap();
+        // A stranger leads us to it: it is ours, and perhaps not the one that we mean.
+        let home = folder.path().join("home");
+        fs::create_dir(&home).unwrap();
+        let link = home.join("admin.sock");
+        std::os::unix::fs::symlink(&socket, &link).unwrap();
+        dial(&link, Trust::Found).await.unwrap();
+        chown(&home, Some(STRANGER), Some(STRANGER)).unwrap();
+        let error = dial(&link, Trust::Found).await.unwrap_err();
+        assert!(
+            error.to_string().contains("belongs to uid 54321"),
+            "{error}"
+        );
+        dial(&link, Trust::Named).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_no_socket_is_called_that() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        for (path, what) in [(&*file, "a plain file"), (folder.path(), "a folder")] {
+            let error = dial(path, Trust::Named).await.unwrap_err();
+            assert_eq!(error.to_string(), format!("it is {what}, not a socket"));
+        }
+        let socket = folder.path().join("socket");
+        drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+        let error = dial(&socket, Trust::Named).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]
     fn only_root_asks_the_server_of_another() {
         let socket = Path::new("/run/nowhere/admin.sock");
-        judge(0, 1_000, socket).unwrap();
-        judge(1_000, 1_000, socket).unwrap();
-        judge(1_000, 0, socket).unwrap();
-        judge(1_001, 1_000, socket).unwrap_err();
+        judge(0, 1_000, socket, Trust::Named).unwrap();
+        judge(1_000, 1_000, socket, Trust::Named).unwrap();
+        judge(1_000, 0, socket, Trust::Named).unwrap();
+        judge(1_001, 1_000, socket, Trust::Named).unwrap_err();
     }
 }
