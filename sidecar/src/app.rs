@@ -7,7 +7,9 @@ use countersign_serve::limits::MAX_OPS_CONNECTIONS;
 use countersign_serve::ops::Ops;
 use countersign_serve::shutdown::Signals;
 use countersign_serve::unix::{SocketModes, UnixSocket, bind_unix};
-use countersign_serve::{BindError, Counters, Descriptors, Limits, ListenerSeries, bind_tcp, ops};
+use countersign_serve::{
+    BindError, Counters, Descriptors, Limits, ListenerSeries, ServiceManager, bind_tcp, ops,
+};
 use countersign_telemetry::{LogSeries, Settings, Telemetry};
 use countersign_verify::tls::TrustCell;
 use tokio::net::TcpListener;
@@ -232,7 +234,8 @@ impl Sidecar {
             names: self.config.telemetry.identity_labels,
         });
         let hosts = self.config.telemetry.hosts.clone();
-        services.spawn(ops::serve(self.ops_listener, probes, telemetry, hosts));
+        let served = ops::serve(self.ops_listener, Arc::clone(&probes), telemetry, hosts);
+        services.spawn(served);
         let workloads = (workloads, self.workload_counters);
         let callers = TaskTracker::new();
         let serving = self.local_socket.serve(self.workload_socket, workloads);
@@ -244,6 +247,10 @@ impl Sidecar {
         services.spawn(self.control.run());
         self.proxy.start(&mut descriptors, &stop, &connections);
         descriptors.tell();
+        let manager = ServiceManager::of_process();
+        if let Some(manager) = manager.clone() {
+            services.spawn(manager.keep(probes, stop.clone()));
+        }
 
         tokio::select! {
             signal = signals.told_to_end() => tracing::info!(signal, "ending"),
@@ -253,6 +260,9 @@ impl Sidecar {
             }
         }
         stop.cancel();
+        if let Some(manager) = &manager {
+            manager.ending(self.config.drain_timeout).await;
+        }
         drain(&connections, self.config.drain_timeout).await;
         // Workloads keep their streams until nothing is carried any more.
         self.local_api.stop();

@@ -15,6 +15,7 @@ mod restores;
 mod root;
 mod rotation;
 mod scene;
+mod service_manager;
 mod stalled_logs;
 mod surroundings;
 mod traces;

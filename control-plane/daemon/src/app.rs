@@ -14,7 +14,9 @@ use countersign_proto::KEY_PROOF_EXPORTER;
 use countersign_serve::limits::{MAX_OPERATOR_CONNECTIONS, MAX_OPS_CONNECTIONS};
 use countersign_serve::tls::TlsService;
 use countersign_serve::unix::{SocketModes, UnixSocket, bind_unix};
-use countersign_serve::{BindError, Descriptors, Limits, bind_tcp, grpc, ops, tls, unix};
+use countersign_serve::{
+    BindError, Descriptors, Limits, ServiceManager, bind_tcp, grpc, ops, tls, unix,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -91,6 +93,7 @@ impl Caps {
 #[derive(Debug)]
 pub struct Running {
     plane: Arc<Plane>,
+    manager: Option<ServiceManager>,
     abandon: CancellationToken,
 }
 
@@ -127,6 +130,7 @@ pub async fn start(
     });
     let running = Running {
         plane: plane.clone(),
+        manager: None,
         abandon: CancellationToken::new(),
     };
     let server = tls.config();
@@ -166,10 +170,22 @@ impl Running {
         self.plane.telemetry_address
     }
 
+    /// Tells the service manager, where there is one, that all is served, and how it goes.
+    pub fn tell(&mut self, manager: Option<ServiceManager>) {
+        if let Some(manager) = manager.clone() {
+            let readiness = Arc::new(Readiness(self.plane.clone()));
+            self.background(manager.keep(readiness, self.plane.stopping.clone()));
+        }
+        self.manager = manager;
+    }
+
     /// Ends: no new calls, streams are closed with UNAVAILABLE, then whatever is left is cut.
     pub async fn drain(self) {
         self.plane.stopping.cancel();
         self.plane.tasks.close();
+        if let Some(manager) = &self.manager {
+            manager.ending(lifecycle::DRAIN_DEADLINE).await;
+        }
         let ended = tokio::time::timeout(lifecycle::DRAIN_DEADLINE, self.plane.tasks.wait());
         if ended.await.is_err() {
             let count = self.plane.tasks.len();

@@ -10,7 +10,7 @@ use countersign_cli::{Exit, Failure};
 use countersign_control_plane::config::{Config, LogFormat};
 use countersign_control_plane::{app, clock::Clock, config, entropy::OsEntropy};
 use countersign_serve::shutdown::Signals;
-use countersign_serve::{harden_process, raise_descriptor_limit};
+use countersign_serve::{ServiceManager, harden_process, raise_descriptor_limit};
 use countersign_telemetry::{Settings, Telemetry};
 
 /// Many small values, made on one thread and dropped on another: see docs/performance.md.
@@ -93,7 +93,8 @@ async fn serve(config: &Config) -> Result<Exit, Failure> {
     });
     let telemetry = telemetry.map_err(|error| failure("telemetry", &error))?;
     let signals = Signals::listen().map_err(|error| failure("no_signals", &error))?;
-    let running = app::start(config, Clock::wall(), Arc::new(OsEntropy)).await?;
+    let mut running = app::start(config, Clock::wall(), Arc::new(OsEntropy)).await?;
+    running.tell(ServiceManager::of_process());
     let signal = signals.told_to_end().await;
     tracing::info!(signal, "stopping");
     running.drain().await;

@@ -57,6 +57,11 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "a length of time",
     ),
     (
+        "core/serve/src/service_manager.rs",
+        "interval(self.look_interval())",
+        "a period: the manager counts in the same clock",
+    ),
+    (
         "core/serve/src/unix/kept.rs",
         "interval(SOCKET_LOOK_INTERVAL)",
         "a period: the file is looked at",
