@@ -110,6 +110,13 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 "core/serve/src/ownership/directory.rs",
                 &["the directory was open to others; closing it"],
             ),
+            (
+                "core/serve/src/service_manager.rs",
+                &[
+                    "service manager cannot be told",
+                    "service manager does not take notices",
+                ],
+            ),
             ("core/serve/src/shutdown.rs", &["signal ignored"]),
             (
                 "core/telemetry/src/lib.rs",
