@@ -13,14 +13,32 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_cli::{ConfigError, Reader};
+use countersign_cli::{ConfigError, Key, Reader, Setting};
 use countersign_model::TrustDomain;
 
 use crate::evidence::{self, Method};
 use crate::state::STATUS_SOCKET;
-use listeners::ListenAddresses;
 pub(crate) use listeners::{AttestCallers, Inbound, Outbound};
+use listeners::{CALLERS, ListenAddresses};
 pub(crate) use sections::{ControlPlane, Log, Telemetry, WorkloadApi};
+
+/// The file that is read where none is named.
+pub const DEFAULT_FILE: &str = "/etc/countersign/sidecar.toml";
+
+const TRUST_DOMAIN: Key = Key::new(
+    "trust_domain",
+    "The one whose identities this sidecar holds.",
+)
+.of("trust domain name");
+const STATE_DIR: Key = Key::new(
+    "state_dir",
+    "The node's key and the newest bundle, so that a restart needs no token; no key of a workload. \
+     Only root and the user of the daemon may write there.",
+);
+const DRAIN_TIMEOUT: Key = Key::new(
+    "drain_timeout",
+    "How long open connections may finish after the process was told to end.",
+);
 
 /// How long open connections may finish, where `drain_timeout` is not set.
 pub(crate) const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,23 +76,38 @@ impl Config {
     /// # Errors
     /// All mistakes of the file.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        Self::load_with_settings(file).map(|(config, _)| config)
+    }
+
+    /// Reads a file, and tells each key with its value and where that came from.
+    ///
+    /// # Errors
+    /// All mistakes of the file.
+    pub fn load_with_settings(file: &Path) -> Result<(Self, Vec<Setting>), ConfigError> {
         let mut reader = Reader::open(file)?;
         let config = read(&mut reader);
-        reader.finish()?;
-        Ok(config.expect("a missing value is a mistake, and finish reports every mistake"))
+        let settings = reader.finish()?;
+        let config =
+            config.expect("a missing value is a mistake, and finish reports every mistake");
+        Ok((config, settings))
+    }
+
+    /// Every key that there is, for the reference.
+    pub fn keys() -> Vec<Setting> {
+        Reader::survey(|reader| drop(read(reader)))
     }
 }
 
 /// Reads every section before the first missing value ends it, so that no mistake stays hidden.
 fn read(reader: &mut Reader) -> Option<Config> {
     let trust_domain = reader.required(
-        "trust_domain",
+        &TRUST_DOMAIN,
         "write the bare name, such as \"example.org\"",
         |text| TrustDomain::new(text).map_err(|error| error.to_string()),
     );
-    let state_dir = reader.folder_of_socket("state_dir", "sidecar-state", STATUS_SOCKET);
+    let state_dir = reader.folder_of_socket(&STATE_DIR, "sidecar-state", STATUS_SOCKET);
     let drain_timeout = reader.duration(
-        "drain_timeout",
+        &DRAIN_TIMEOUT,
         DEFAULT_DRAIN_TIMEOUT,
         Duration::ZERO..=MAX_DRAIN_TIMEOUT,
     );
@@ -83,7 +116,7 @@ fn read(reader: &mut Reader) -> Option<Config> {
     let workload_api = WorkloadApi::read(reader);
     let log = Log::read(reader);
     let telemetry = Telemetry::read(reader);
-    let attest_callers = AttestCallers::read(reader, AttestCallers::Uid);
+    let attest_callers = AttestCallers::read(reader, &CALLERS, AttestCallers::Uid);
     let mut taken = ListenAddresses::default();
     taken.note("telemetry", None, telemetry.as_ref().map(|t| t.listen));
     let inbound = Inbound::read_all(reader, trust_domain.as_ref(), attest_callers, &mut taken);

@@ -11,12 +11,17 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use countersign_cli::Reader;
+use countersign_cli::{Key, Reader};
 use countersign_proto::mesh::attest_node_request;
 use countersign_serve::secret_file::SecretFileError;
 use zeroize::Zeroizing;
 
 pub(crate) use join_token::JoinToken;
+
+const METHOD: Key = Key::new(
+    "attestation.method",
+    "How this machine proves which node it is, where its own certificate does not.",
+);
 
 /// `attestation.method`, and how the settings of each are read.
 const METHODS: &[(&str, Read)] = &[("join_token", JoinToken::read)];
@@ -67,11 +72,7 @@ pub(crate) fn read(reader: &mut Reader) -> Option<Arc<dyn Method>> {
         .map(|(name, _)| format!("{name:?}"))
         .collect();
     let remedy = format!("write {}", names.join(" or "));
-    let method = reader.required("attestation.method", &remedy, |text| {
-        let row = METHODS.iter().find(|(name, _)| *name == text);
-        row.map(|(_, read)| *read)
-            .ok_or_else(|| "is no attestation method of this version".to_owned())
-    });
+    let method = reader.required_choice(&METHOD, METHODS, &remedy);
     match method {
         Some(read) => read(reader),
         // Whatever its settings are, they are read: one mistake is no other.

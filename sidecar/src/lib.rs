@@ -34,5 +34,5 @@ mod workload_api;
 pub use app::run;
 #[doc(hidden)]
 pub use attest::start_time;
-pub use config::Config;
+pub use config::{Config, DEFAULT_FILE};
 pub use status::{Report, fetch as fetch_status, render as render_status};

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use countersign_cli::config::{self, file_or_default};
 use countersign_cli::{Exit, Failure, arguments, completions, guard, print_text};
 use countersign_serve::{harden_process, raise_descriptor_limit};
-use countersign_sidecar::Config;
+use countersign_sidecar::{Config, DEFAULT_FILE};
 
 /// Holds the keys of this machine's workloads, hands them out and carries their mTLS.
 #[derive(Parser)]
@@ -46,14 +47,27 @@ enum Verb {
 #[derive(Subcommand)]
 enum ConfigVerb {
     /// Report every mistake of the file; start nothing.
-    Check(File),
+    Check {
+        #[command(flatten)]
+        file: File,
+        /// Print every key with its value, and whether it is from the file or the default.
+        #[arg(long)]
+        effective: bool,
+    },
 }
 
 #[derive(Args)]
 struct File {
-    /// The configuration file; relative paths in it start at its folder.
+    /// The configuration file; relative paths in it start at its folder
+    /// [default: /etc/countersign/sidecar.toml].
     #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    config: Option<PathBuf>,
+}
+
+impl File {
+    fn path(self) -> Result<PathBuf, Failure> {
+        file_or_default(self.config, DEFAULT_FILE)
+    }
 }
 
 fn main() -> ExitCode {
@@ -63,9 +77,11 @@ fn main() -> ExitCode {
     };
     let json = cli.json;
     guard(json, || match cli.verb {
-        Verb::Run(file) => run(&file.config),
-        Verb::Status(file) => show_status(&file.config, json),
-        Verb::Config(ConfigVerb::Check(file)) => check(&file.config, json),
+        Verb::Run(file) => run(&file.path()?),
+        Verb::Status(file) => show_status(&file.path()?, json),
+        Verb::Config(ConfigVerb::Check { file, effective }) => {
+            check(&file.path()?, effective, json)
+        }
         Verb::Completions { shell } => completions::<Cli>(shell),
     })
 }
@@ -81,8 +97,11 @@ fn run(file: &Path) -> Result<Exit, Failure> {
     runtime()?.block_on(countersign_sidecar::run(Config::load(file)?))
 }
 
-fn check(file: &Path, json: bool) -> Result<Exit, Failure> {
-    Config::load(file)?;
+fn check(file: &Path, effective: bool, json: bool) -> Result<Exit, Failure> {
+    let (_, settings) = Config::load_with_settings(file)?;
+    if effective {
+        return config::check(file, &settings, json);
+    }
     let text = match json {
         true => r#"{"valid":true}"#.to_owned(),
         false => format!("{} is valid", file.display()),

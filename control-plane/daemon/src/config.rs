@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign_authority::{Policy, ProfileTimes, Settings};
-use countersign_cli::{ConfigError, Reader};
+use countersign_cli::{ConfigError, Key, Reader, Setting};
 use countersign_model::TrustDomain;
 use countersign_model::entropy::Entropy;
 use serde::Serialize;
@@ -34,6 +34,19 @@ pub use keys::{CaKeys, TierStores};
 pub use log::{Log, LogFormat};
 pub use svid::Svid;
 pub use telemetry::Telemetry;
+
+/// The file that is read where none is named.
+pub const DEFAULT_FILE: &str = "/etc/countersign/control-plane.toml";
+
+const TRUST_DOMAIN: Key = Key::new(
+    "trust_domain",
+    "Whose identities are issued. It is fixed at the first start.",
+)
+.of("trust domain name");
+const DATA_DIR: Key = Key::new(
+    "data_dir",
+    "State, issuance log and CA keys. Only root and the user of the daemon may write there.",
+);
 
 /// Everything the control plane can be told. Serialises to what `config check --json` shows.
 #[derive(Clone, Debug, Serialize)]
@@ -68,21 +81,36 @@ impl Config {
     /// # Errors
     /// Every mistake in it.
     pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        Self::read_with_settings(file).map(|(config, _)| config)
+    }
+
+    /// Reads a configuration file, and tells each key with its value and where that came from.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn read_with_settings(file: &Path) -> Result<(Self, Vec<Setting>), ConfigError> {
         let mut reader = Reader::open(file)?;
         let config = Self::sections(&mut reader);
-        reader.finish()?;
-        Ok(config.expect("a required key that is missing is a mistake that finish reports"))
+        let settings = reader.finish()?;
+        let config = config.expect("a required key that is missing is a mistake");
+        Ok((config, settings))
+    }
+
+    /// Every key that there is, for the reference.
+    pub fn keys() -> Vec<Setting> {
+        Reader::survey(|reader| drop(Self::sections(reader)))
     }
 
     fn sections(reader: &mut Reader) -> Option<Self> {
         let trust_domain = reader.required(
-            "trust_domain",
+            &TRUST_DOMAIN,
             "write a name such as \"example.org\"",
             |text| TrustDomain::new(text).map_err(|error| error.to_string()),
         );
-        let data_dir = reader.path("data_dir", Some("./cp"));
+        let data_dir = reader.path(&DATA_DIR, Some("cp"));
         let api = Api::read(reader);
-        let admin = Admin::read(reader);
+        let beside = data_dir.clone().unwrap_or_else(|| reader.beside("cp"));
+        let admin = Admin::read(reader, &beside);
         let telemetry = Telemetry::read(reader);
         let log = Log::read(reader);
         let svid = Svid::read(reader);

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use countersign_cli::config::file_or_default;
 use countersign_cli::{Exit, Failure};
-use countersign_control_plane::config::{Config, LogFormat};
+use countersign_control_plane::config::{Config, DEFAULT_FILE, LogFormat};
 use countersign_control_plane::{app, clock::Clock, config, entropy::OsEntropy};
 use countersign_serve::shutdown::Signals;
 use countersign_serve::{ServiceManager, harden_process, raise_descriptor_limit};
@@ -47,16 +48,30 @@ enum Verb {
 enum ConfigVerb {
     /// Read the file, report every mistake, start nothing
     #[command(
-        after_help = "Example:\n  countersign-control-plane config check --config control-plane.toml"
+        after_help = "Examples:\n  countersign-control-plane config check --config control-plane.toml\n  \
+            countersign-control-plane config check --effective --json"
     )]
-    Check(File),
+    Check {
+        #[command(flatten)]
+        file: File,
+        /// Print every key with its value, and whether it is from the file or the default
+        #[arg(long)]
+        effective: bool,
+    },
 }
 
 #[derive(Debug, Args)]
 struct File {
     /// The configuration file; paths in it are relative to its folder
+    /// [default: /etc/countersign/control-plane.toml]
     #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    config: Option<PathBuf>,
+}
+
+impl File {
+    fn path(self) -> Result<PathBuf, Failure> {
+        file_or_default(self.config, DEFAULT_FILE)
+    }
 }
 
 fn main() -> ExitCode {
@@ -66,17 +81,19 @@ fn main() -> ExitCode {
     };
     let json = arguments.json;
     countersign_cli::guard(json, || match arguments.verb {
-        Verb::Run(file) => run(&file),
-        Verb::Config(ConfigVerb::Check(file)) => config::check(&file.config, json),
+        Verb::Run(file) => run(file),
+        Verb::Config(ConfigVerb::Check { file, effective }) => {
+            config::check(&file.path()?, effective, json)
+        }
         Verb::Completions { shell } => countersign_cli::completions::<Arguments>(shell),
     })
 }
 
-fn run(file: &File) -> Result<Exit, Failure> {
+fn run(file: File) -> Result<Exit, Failure> {
     harden_process()
         .and_then(|()| raise_descriptor_limit())
         .map_err(|error| failure("not_hardened", &error))?;
-    let config = Config::read(&file.config)?;
+    let config = Config::read(&file.path()?)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();

@@ -1,17 +1,24 @@
 //! A strict reader of TOML configuration that reports every mistake at once.
 //!
-//! Each key is asked for by its dotted name; what was not asked for is a mistake, so a typing
-//! error cannot silently leave a default in place. Reading never touches the world beyond the file.
+//! Each key is asked for by its declaration, a [`Key`]; what was not asked for is a mistake, so a
+//! typing error cannot silently leave a default in place. What was read is told as [`Setting`]s.
+//! Reading never touches the world beyond the file.
 
+mod effective;
+mod key;
 mod load;
 mod reader;
+mod setting;
 mod suggest;
 
 use std::fmt;
 use std::path::PathBuf;
 
+pub use effective::{check, file_or_default};
+pub use key::Key;
 pub use load::MAX_FILE_BYTES;
 pub use reader::{MAX_SOCKET_PATH_BYTES, Reader};
+pub use setting::{Bounds, Origin, Setting, TABLES, TAKES_EFFECT};
 
 /// One mistake in a configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,6 +12,6 @@ pub mod outcome;
 pub mod stdout;
 
 pub use completions::completions;
-pub use config::{ConfigError, Mistake, Reader};
+pub use config::{ConfigError, Key, Mistake, Reader, Setting};
 pub use outcome::{Exit, Failure, arguments, guard};
 pub use stdout::{print, print_text};

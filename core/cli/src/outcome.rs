@@ -219,11 +219,13 @@ fn indented(text: &str) -> String {
     lines.join("\n  ")
 }
 
-/// Control characters as Rust writes them: a terminal shall not obey what is printed.
+/// Control characters as Rust writes them: a terminal shall not obey what is printed, nor write it
+/// in another order than it stands.
 pub(crate) fn escaped(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() {
+        if c.is_control() || turns(c) {
             out.extend(c.escape_default());
         } else {
             out.push(c);

@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics` over HTTP/1.1, on loopback.
+//! `/livez`, `/readyz`, `/healthz` and `/metrics` over HTTP/1.1, on loopback.
 
 mod host;
 
@@ -33,6 +33,28 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
+/// Every path, and what it tells.
+pub const PATHS: [(&str, &str); 4] = [
+    (
+        "/livez",
+        "200 and `ok` while the process answers. For a liveness probe: a restart mends nothing that \
+         this does not see.",
+    ),
+    (
+        "/readyz",
+        "200 and `ok` while the daemon can do its job, with a line `degraded: …` for each thing that \
+         is not as it should be; otherwise 503 and the reasons, one a line. For a readiness probe.",
+    ),
+    (
+        "/healthz",
+        "The same as `/livez`, for tools that ask by this name.",
+    ),
+    (
+        "/metrics",
+        "Every metric, in the OpenMetrics 1.0 text format, which Prometheus reads.",
+    ),
+];
+
 /// What a daemon tells about itself.
 pub trait Ops: Send + Sync + 'static {
     /// Whether it can do its job now; otherwise why not, one reason a line.
@@ -48,7 +70,7 @@ pub trait Ops: Send + Sync + 'static {
     fn metrics(&self) -> String;
 }
 
-/// Serves until the task is dropped. Only GET and HEAD on the three paths; one exchange a
+/// Serves until the task is dropped. Only GET and HEAD on the paths of [`PATHS`]; one exchange a
 /// connection. Where too many are open, the oldest whose request is not there yet goes first.
 /// At most so many: usually [`MAX_OPS_CONNECTIONS`](crate::limits::MAX_OPS_CONNECTIONS).
 /// Metrics are told to loopback names and to `hosts`, as [`parse_host`] gives them; a probe of any
@@ -174,14 +196,14 @@ fn respond<B>(request: &Request<B>, ops: &dyn Ops, hosts: &[String]) -> Response
     };
     let path = request.uri().path();
     let is_open = match path {
-        "/livez" | "/readyz" => true,
+        "/livez" | "/readyz" | "/healthz" => true,
         "/metrics" => audience != Audience::Other,
         _ => audience == Audience::Loopback,
     };
     if !is_open {
         return reply(StatusCode::MISDIRECTED_REQUEST, TEXT, MISDIRECTED);
     }
-    if !matches!(path, "/livez" | "/readyz" | "/metrics") {
+    if !PATHS.iter().any(|(known, _)| *known == path) {
         return reply(StatusCode::NOT_FOUND, TEXT, "not found\n");
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
@@ -191,7 +213,7 @@ fn respond<B>(request: &Request<B>, ops: &dyn Ops, hosts: &[String]) -> Response
         return refusal;
     }
     match path {
-        "/livez" => reply(StatusCode::OK, TEXT, OK),
+        "/livez" | "/healthz" => reply(StatusCode::OK, TEXT, OK),
         "/readyz" => readiness(ops, audience == Audience::Loopback),
         _ => reply(StatusCode::OK, OPEN_METRICS, ops.metrics()),
     }

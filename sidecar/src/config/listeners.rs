@@ -2,8 +2,45 @@
 
 use std::net::SocketAddr;
 
-use countersign_cli::Reader;
+use countersign_cli::{Key, Reader};
 use countersign_model::{SpiffeId, TrustDomain};
+
+const INBOUND: Key = Key::new(
+    "inbound",
+    "A listener that accepts mTLS and forwards plaintext to a program of this machine.",
+);
+const OUTBOUND: Key = Key::new(
+    "outbound",
+    "A listener that accepts plaintext of a program of this machine and connects with mTLS.",
+);
+const LISTEN: Key = Key::new("listen", "Where peers connect with mTLS.");
+const FORWARD: Key = Key::new("forward", "Where accepted connections go in plaintext.")
+    .within("loopback addresses, unless `attest_callers` is netns");
+const LOCAL_LISTEN: Key = Key::new("listen", "Where the program connects in plaintext.")
+    .within("loopback addresses, unless `attest_callers` is netns");
+const CONNECT: Key = Key::new("connect", "The peer, which is spoken to with mTLS.");
+const IDENTITY: Key = Key::new(
+    "identity",
+    "The SPIFFE ID that is presented, one that is registered for this node.",
+)
+.of("SPIFFE ID");
+const ALLOW: Key = Key::new("allow", "Which peers may connect: exactly these.")
+    .of("SPIFFE IDs")
+    .within("at least one, of this trust domain");
+const EXPECT: Key = Key::new("expect", "Who the peer may be: exactly one of these.")
+    .of("SPIFFE IDs")
+    .within("at least one, of this trust domain");
+/// `attest_callers` of the whole file.
+pub(super) const CALLERS: Key = Key::new(
+    "attest_callers",
+    "How a listener knows the local program that it lends its identity to: by the uid that owns the \
+     other end of the connection, or not at all, because the network namespace is the workload's own.",
+);
+const CALLERS_OF_LISTENER: Key = Key::new(
+    "attest_callers",
+    "How this listener knows the local program that it lends its identity to.",
+)
+.by_default("that of the file");
 
 const PEERS_REMEDY: &str = "write exact IDs of this sidecar's trust domain, at least one, such as \
      [\"spiffe://example.org/client\"]; other trust domains need federation";
@@ -21,17 +58,11 @@ pub(crate) enum AttestCallers {
 
 impl AttestCallers {
     /// Reads `attest_callers` of the file or of one listener.
-    pub(super) fn read(reader: &mut Reader, default: Self) -> Self {
-        let read = reader.optional(
-            "attest_callers",
-            "write \"uid\", or \"netns\" where the network namespace is the workload's own",
-            |text| match text {
-                "uid" => Ok(Self::Uid),
-                "netns" => Ok(Self::Netns),
-                _ => Err("is no way to attest callers".to_owned()),
-            },
-        );
-        read.unwrap_or(default)
+    pub(super) fn read(reader: &mut Reader, key: &Key, default: Self) -> Self {
+        let choices = [("uid", Self::Uid), ("netns", Self::Netns)];
+        let remedy =
+            "write \"uid\", or \"netns\" where the network namespace is the workload's own";
+        reader.choice(key, default, &choices, remedy)
     }
 }
 
@@ -58,14 +89,14 @@ impl Inbound {
         taken: &mut ListenAddresses,
     ) -> Vec<Self> {
         let mut place = 0..;
-        reader.tables("inbound", |table| {
-            let listen = required_address(table, "listen");
+        reader.tables(&INBOUND, usize::MAX, |table| {
+            let listen = table.required_address(&LISTEN);
             taken.note("inbound", place.next(), listen);
-            let forward = required_address(table, "forward");
+            let forward = table.required_address(&FORWARD);
             let identity = read_identity(table, trust_domain);
-            let allow = read_peers(table, "allow", trust_domain);
-            let attest_callers = AttestCallers::read(table, attest_callers);
-            demand_loopback(table, "forward", forward, attest_callers);
+            let allow = read_peers(table, &ALLOW, trust_domain);
+            let attest_callers = AttestCallers::read(table, &CALLERS_OF_LISTENER, attest_callers);
+            demand_loopback(table, &FORWARD, forward, attest_callers);
             Some(Self {
                 listen: listen?,
                 forward: forward?,
@@ -100,14 +131,14 @@ impl Outbound {
         taken: &mut ListenAddresses,
     ) -> Vec<Self> {
         let mut place = 0..;
-        reader.tables("outbound", |table| {
-            let listen = required_address(table, "listen");
+        reader.tables(&OUTBOUND, usize::MAX, |table| {
+            let listen = table.required_address(&LOCAL_LISTEN);
             taken.note("outbound", place.next(), listen);
-            let connect = required_address(table, "connect");
+            let connect = table.required_address(&CONNECT);
             let identity = read_identity(table, trust_domain);
-            let expect = read_peers(table, "expect", trust_domain);
-            let attest_callers = AttestCallers::read(table, attest_callers);
-            demand_loopback(table, "listen", listen, attest_callers);
+            let expect = read_peers(table, &EXPECT, trust_domain);
+            let attest_callers = AttestCallers::read(table, &CALLERS_OF_LISTENER, attest_callers);
+            demand_loopback(table, &LOCAL_LISTEN, listen, attest_callers);
             Some(Self {
                 listen: listen?,
                 connect: connect?,
@@ -119,30 +150,18 @@ impl Outbound {
     }
 }
 
-fn required_address(table: &mut Reader, key: &str) -> Option<SocketAddr> {
-    table.required(
-        key,
-        "write \"address:port\", such as \"127.0.0.1:8080\"",
-        |text| {
-            text.parse()
-                .map_err(|_| "is no IP address and port".to_owned())
-        },
-    )
-}
-
 fn read_identity(table: &mut Reader, trust_domain: Option<&TrustDomain>) -> Option<SpiffeId> {
     table.required(
-        "identity",
+        &IDENTITY,
         "write the ID of a registration of this node, such as \"spiffe://example.org/web\"",
         |text| parse_workload(text, trust_domain),
     )
 }
 
-fn read_peers(table: &mut Reader, key: &str, trust_domain: Option<&TrustDomain>) -> Vec<SpiffeId> {
-    if !table.contains(key) {
-        table.mistake(key, "is missing", PEERS_REMEDY);
-    }
-    table.list(key, PEERS_REMEDY, |text| parse_workload(text, trust_domain))
+fn read_peers(table: &mut Reader, key: &Key, trust_domain: Option<&TrustDomain>) -> Vec<SpiffeId> {
+    table.required_list(key, PEERS_REMEDY, usize::MAX, |text| {
+        parse_workload(text, trust_domain)
+    })
 }
 
 /// An exact ID of a workload. The ranges that no registration can hand out are refused, because a
@@ -162,7 +181,7 @@ fn parse_workload(text: &str, trust_domain: Option<&TrustDomain>) -> Result<Spif
 /// stay on this machine.
 fn demand_loopback(
     table: &mut Reader,
-    key: &str,
+    key: &Key,
     address: Option<SocketAddr>,
     attest_callers: AttestCallers,
 ) {

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use countersign_cli::Reader;
+use countersign_cli::{Key, Reader};
 use countersign_serve::limits::{MAX_CONNECTIONS, MAX_CONNECTIONS_PER_UID, MAX_LOCAL_STRANGERS};
 use countersign_serve::ops::{MAX_HOSTS, parse_host};
 use http::Uri;
@@ -19,7 +19,69 @@ const MAX_ENROL_AHEAD: u64 = 16_384;
 /// them would hide is a name that resolves to them all.
 pub(crate) const MAX_ADDRESSES: usize = 4;
 const HTTPS: &str = "https";
-const HOSTS: &str = "write a list of at most 16 host names or IP addresses without ports, such as \
+const ADDRESS: Key = Key::new(
+    "control_plane.address",
+    "Where the control plane is: one address, or several in the order in which they are tried.",
+)
+.of("https://host:port")
+.within("1 to 4 addresses");
+const BUNDLE: Key = Key::new(
+    "control_plane.bundle",
+    "A PEM file with the roots that recognise the control plane at the first contact. Later the \
+     newest bundle in `state_dir` does.",
+);
+const SOCKET: Key = Key::new(
+    "workload_api.socket",
+    "The Unix socket that serves the SPIFFE Workload API and Envoy SDS. Everybody may connect; who \
+     is given what, the registrations say.",
+);
+const ENROL_AHEAD: Key = Key::new(
+    "workload_api.enrol_ahead",
+    "How many identities are enrolled before anybody asks for them. Those beyond it are enrolled \
+     when somebody first asks.",
+);
+const MAX_STRANGERS: Key = Key::new(
+    "workload_api.max_strangers",
+    "Open connections of all users together who may have no identity. Everybody is one of them \
+     until the control plane has said who may.",
+);
+const CONNECTIONS_PER_UID: Key = Key::new(
+    "workload_api.max_connections_per_uid",
+    "Open connections of one user who may have an identity.",
+);
+const FORMAT: Key = Key::new(
+    "log.format",
+    "The form of a log line on stderr: a JSON object, or text for people.",
+);
+const FILTER: Key = Key::new(
+    "log.filter",
+    "Which lines are written: `error`, `warn`, `info`, `debug` or `trace`, also for one crate, as in \
+     `info,countersign_sidecar=debug`.",
+)
+.of("filter directives");
+const LISTEN: Key = Key::new(
+    "telemetry.listen",
+    "Where probes and metrics are served over HTTP: `/livez`, `/readyz`, `/healthz`, `/metrics`.",
+)
+.within("loopback addresses");
+const OTLP_ENDPOINT: Key = Key::new(
+    "telemetry.otlp_endpoint",
+    "Where traces are sent, by OTLP over gRPC. Nowhere if it is not set.",
+)
+.of("http or https URL");
+const IDENTITY_LABELS: Key = Key::new(
+    "telemetry.identity_labels",
+    "Whether metrics and the reasons of `/readyz` name SPIFFE IDs, which every process of the \
+     machine can read then.",
+);
+const HOSTS: Key = Key::new(
+    "telemetry.hosts",
+    "By which names of this machine metrics may be asked for besides loopback names: the `Host` of a \
+     request, without a port.",
+)
+.of("host names or IP addresses");
+
+const HOSTS_REMEDY: &str = "write a list of at most 16 host names or IP addresses without ports, such as \
      [\"10.0.0.7\"]; leave it out where metrics are read on this machine";
 
 /// `[control_plane]`: where it is and how it is recognised the first time.
@@ -36,12 +98,12 @@ pub(crate) struct ControlPlane {
 impl ControlPlane {
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
         let addresses = reader.one_or_more(
-            "control_plane.address",
+            &ADDRESS,
             &format!("write \"https://host:port\", or a list of at most {MAX_ADDRESSES} of them"),
             MAX_ADDRESSES,
             parse_address,
         );
-        let bundle = reader.path("control_plane.bundle", None);
+        let bundle = reader.path(&BUNDLE, None);
         Some(Self { addresses, bundle })
     }
 }
@@ -76,19 +138,15 @@ pub(crate) struct WorkloadApi {
 
 impl WorkloadApi {
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
-        let socket = reader.socket("workload_api.socket", "sidecar.sock");
-        let enrol_ahead = reader.integer(
-            "workload_api.enrol_ahead",
-            DEFAULT_ENROL_AHEAD,
-            0..=MAX_ENROL_AHEAD,
-        );
+        let socket = reader.socket(&SOCKET, reader.beside("sidecar.sock"));
+        let enrol_ahead = reader.integer(&ENROL_AHEAD, DEFAULT_ENROL_AHEAD, 0..=MAX_ENROL_AHEAD);
         let max_strangers = reader.integer(
-            "workload_api.max_strangers",
+            &MAX_STRANGERS,
             DEFAULT_MAX_STRANGERS,
             1..=MAX_CONNECTIONS as u64,
         );
         let max_connections_per_uid = reader.integer(
-            "workload_api.max_connections_per_uid",
+            &CONNECTIONS_PER_UID,
             MAX_CONNECTIONS_PER_UID as u64,
             1..=MAX_CONNECTIONS as u64,
         );
@@ -113,23 +171,13 @@ pub(crate) struct Log {
 
 impl Log {
     pub(super) fn read(reader: &mut Reader) -> Self {
-        let json = reader.optional(
-            "log.format",
-            "write \"json\" or \"text\"",
-            |text| match text {
-                "json" => Ok(true),
-                "text" => Ok(false),
-                _ => Err("is no log format".to_owned()),
-            },
-        );
-        let filter = reader.optional("log.filter", "write \"info\" or \"debug\"", |text| {
-            countersign_telemetry::check_filter(text).map_err(|error| error.to_string())?;
-            Ok(text.to_owned())
+        let choices = [("json", true), ("text", false)];
+        let json = reader.choice(&FORMAT, true, &choices, "write \"json\" or \"text\"");
+        let remedy = "write \"info\" or \"debug\"";
+        let filter = reader.text(&FILTER, "info", remedy, |text| {
+            countersign_telemetry::check_filter(text).map_err(|error| error.to_string())
         });
-        Self {
-            json: json.unwrap_or(true),
-            filter: filter.unwrap_or_else(|| "info".to_owned()),
-        }
+        Self { json, filter }
     }
 }
 
@@ -150,9 +198,8 @@ pub(crate) struct Telemetry {
 
 impl Telemetry {
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
-        const LISTEN: &str = "telemetry.listen";
         let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listen = reader.address(LISTEN, Some(default));
+        let listen = reader.address(&LISTEN, default);
         if listen.is_some_and(|address| !address.ip().is_loopback()) {
             reader.mistake(
                 LISTEN,
@@ -161,12 +208,12 @@ impl Telemetry {
             );
         }
         let otlp_endpoint = reader.optional(
-            "telemetry.otlp_endpoint",
+            &OTLP_ENDPOINT,
             "write a URL such as \"http://127.0.0.1:4317\"",
             parse_endpoint,
         );
-        let identity_labels = reader.boolean("telemetry.identity_labels", false);
-        let hosts = reader.list_of("telemetry.hosts", HOSTS, MAX_HOSTS, parse_host);
+        let identity_labels = reader.boolean(&IDENTITY_LABELS, false);
+        let hosts = reader.list(&HOSTS, HOSTS_REMEDY, MAX_HOSTS, parse_host);
         Some(Self {
             listen: listen?,
             otlp_endpoint,

@@ -1,5 +1,7 @@
 use std::net::SocketAddr;
 
+use countersign_cli::config::Origin;
+
 use super::sections::MAX_ADDRESSES;
 use super::*;
 
@@ -236,6 +238,37 @@ fn several_addresses_are_tried_in_order() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn every_key_tells_its_value_and_origin() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sidecar.toml");
+    std::fs::write(&file, WHOLE).unwrap();
+    let (config, settings) = Config::load_with_settings(&file).unwrap();
+    let of = |key: &str| settings.iter().find(|it| it.key == key).unwrap();
+    let told = |key| (of(key).value.clone().unwrap(), of(key).origin);
+    assert_eq!(
+        told("inbound[0].listen"),
+        ("0.0.0.0:15006".into(), Origin::File)
+    );
+    assert_eq!(
+        told("inbound[0].attest_callers"),
+        ("uid".into(), Origin::Default)
+    );
+    assert_eq!(told("outbound"), (1.into(), Origin::File));
+    assert_eq!(told("drain_timeout"), ("10s".into(), Origin::Default));
+    let (socket, _) = told("workload_api.socket");
+    assert_eq!(
+        Path::new(socket.as_str().unwrap()),
+        config.workload_api.socket
+    );
+    let read: Vec<_> = settings
+        .iter()
+        .map(|it| it.key.replace("[0]", "[]"))
+        .collect();
+    let surveyed: Vec<_> = Config::keys().into_iter().map(|it| it.key).collect();
+    assert_eq!(read, surveyed);
 }
 
 #[test]

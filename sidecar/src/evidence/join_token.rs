@@ -3,12 +3,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use countersign_cli::Reader;
+use countersign_cli::{Key, Reader};
 use countersign_proto::mesh::{JoinTokenEvidence, attest_node_request};
 use countersign_serve::secret_file::{self, SecretFileError};
 use zeroize::Zeroizing;
 
 use super::{Evidence, EvidenceError, Method};
+
+const TOKEN_FILE: Key = Key::new(
+    "attestation.token_file",
+    "With `join_token`: a file, mode 0600, that holds the token. It is read anew at each attempt.",
+);
 
 /// Longest token file that is read, in bytes.
 const MAX_TOKEN_FILE_BYTES: usize = 4_096;
@@ -22,7 +27,7 @@ pub(crate) struct JoinToken {
 
 impl JoinToken {
     pub(super) fn read(reader: &mut Reader) -> Option<Arc<dyn Method>> {
-        let token_file = reader.path("attestation.token_file", Some("token"))?;
+        let token_file = reader.path(&TOKEN_FILE, Some("token"))?;
         Some(Arc::new(Self { token_file }))
     }
 

@@ -1,9 +1,29 @@
 //! `[admission]`: how much may be signed at once, and how much of it for one caller.
 
-use countersign_cli::Reader;
+use countersign_cli::{Key, Reader};
 use serde::Serialize;
 
 use countersign_admission::{Counts, Limits, MAX_WAIT, Rate};
+
+const MAX_IN_FLIGHT: Key = Key::new("admission.max_in_flight", "Enrolments that run at once.");
+const MAX_ATTESTING: Key = Key::new("admission.max_attesting", "Attestations that run at once.");
+const MAX_QUEUED: Key = Key::new(
+    "admission.max_queued",
+    "Enrolments that wait at their gate, and attestations that wait at theirs; one more is told to \
+     come back later.",
+);
+const MAX_QUEUED_PER_CALLER: Key = Key::new(
+    "admission.max_queued_per_caller",
+    "Enrolments of one node that wait; each key of a call is one.",
+);
+const RATE_PER_CALLER: Key = Key::new(
+    "admission.rate_per_caller",
+    "Enrolments a second of one node, in the long run.",
+);
+const BURST_PER_CALLER: Key = Key::new(
+    "admission.burst_per_caller",
+    "Enrolments of one node at once, after it was quiet.",
+);
 
 /// Failed attestations a second that one address may make in the long run.
 const FAILED_ATTESTATIONS_PER_SECOND: u32 = 20;
@@ -30,17 +50,17 @@ pub struct Admission {
 
 impl Admission {
     pub(super) fn read(reader: &mut Reader) -> Self {
-        let mut whole = |key, default, most| {
+        let mut whole = |key: &Key, default, most| {
             let number = reader.integer(key, default, 1..=most);
             u32::try_from(number).expect("the bounds are below 2^32")
         };
         Self {
-            max_in_flight: whole("admission.max_in_flight", 128, 1_024),
-            max_attesting: whole("admission.max_attesting", 32, 1_024),
-            max_queued: whole("admission.max_queued", 32_768, 1_000_000),
-            max_queued_per_caller: whole("admission.max_queued_per_caller", 1_024, 1_000_000),
-            rate_per_caller: whole("admission.rate_per_caller", 200, 1_000_000),
-            burst_per_caller: whole("admission.burst_per_caller", 10_000, 1_000_000),
+            max_in_flight: whole(&MAX_IN_FLIGHT, 128, 1_024),
+            max_attesting: whole(&MAX_ATTESTING, 32, 1_024),
+            max_queued: whole(&MAX_QUEUED, 32_768, 1_000_000),
+            max_queued_per_caller: whole(&MAX_QUEUED_PER_CALLER, 1_024, 1_000_000),
+            rate_per_caller: whole(&RATE_PER_CALLER, 200, 1_000_000),
+            burst_per_caller: whole(&BURST_PER_CALLER, 10_000, 1_000_000),
         }
     }
 

@@ -3,12 +3,39 @@
 use std::time::Duration;
 
 use countersign_authority::Hierarchy;
-use countersign_cli::Reader;
+use countersign_cli::{Key, Reader};
 use countersign_issue::profile::CA_BACKDATE;
 use serde::Serialize;
 
 use super::keys::CaKeys;
 use super::svid::{Svid, whole};
+
+const ROOT: Key = Key::new(
+    "ca.root",
+    "Whose root it is: made and kept by this control plane, or external, which is offline or \
+     another's and signs an intermediate by hand.",
+);
+const INTERMEDIATE: Key = Key::new(
+    "ca.intermediate",
+    "Whether there is an intermediate between the root and the issuing CA.",
+)
+.by_default("false; true where `ca.root` is external");
+const ROOT_TTL: Key = Key::new(
+    "ca.root_ttl",
+    "Lifetime of a root that is made here. Not shorter than that of what it signs.",
+);
+const INTERMEDIATE_TTL: Key = Key::new(
+    "ca.intermediate_ttl",
+    "Lifetime of an intermediate that is made here. At least twice `ca.issuing_ttl`.",
+);
+const ISSUING_TTL: Key = Key::new(
+    "ca.issuing_ttl",
+    "Lifetime of an issuing CA; it is replaced at half of it. At least six times `svid.x509_ttl`.",
+);
+const BACKDATE: Key = Key::new(
+    "ca.backdate",
+    "How far NotBefore of a CA lies before the time of issue. At least `svid.backdate`.",
+);
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -62,10 +89,10 @@ impl Ca {
         let ca = Self {
             root,
             intermediate: intermediate(reader, root),
-            root_ttl: reader.duration("ca.root_ttl", DAY * 3_650, SHORTEST..=LONGEST),
-            intermediate_ttl: reader.duration("ca.intermediate_ttl", DAY * 365, SHORTEST..=LONGEST),
-            issuing_ttl: reader.duration("ca.issuing_ttl", DAY, SHORTEST..=LONGEST),
-            backdate: whole(reader, "ca.backdate", HOUR, CA_BACKDATE),
+            root_ttl: reader.duration(&ROOT_TTL, DAY * 3_650, SHORTEST..=LONGEST),
+            intermediate_ttl: reader.duration(&INTERMEDIATE_TTL, DAY * 365, SHORTEST..=LONGEST),
+            issuing_ttl: reader.duration(&ISSUING_TTL, DAY, SHORTEST..=LONGEST),
+            backdate: whole(reader, &BACKDATE, HOUR, CA_BACKDATE),
             keys: CaKeys::read(reader, root),
         };
         ca.check_issuing(reader, svid.x509_ttl);
@@ -93,7 +120,7 @@ impl Ca {
     fn check_issuing(&self, reader: &mut Reader, x509_ttl: Duration) {
         if self.issuing_ttl < x509_ttl * LIFETIMES_PER_ISSUING_CA {
             reader.mistake(
-                "ca.issuing_ttl",
+                ISSUING_TTL,
                 "is shorter than six lifetimes of an SVID",
                 "raise ca.issuing_ttl to at least 6 times svid.x509_ttl, or lower svid.x509_ttl",
             );
@@ -105,7 +132,7 @@ impl Ca {
     fn check_backdate(&self, reader: &mut Reader, of_leaves: Duration) {
         if self.backdate < of_leaves {
             reader.mistake(
-                "ca.backdate",
+                BACKDATE,
                 "is shorter than svid.backdate: a certificate is not valid before its issuer",
                 "raise ca.backdate to at least svid.backdate, or lower svid.backdate",
             );
@@ -115,7 +142,7 @@ impl Ca {
     fn check_ours(&self, reader: &mut Reader) {
         if self.root_ttl < self.issuing_ttl {
             reader.mistake(
-                "ca.root_ttl",
+                ROOT_TTL,
                 "is shorter than ca.issuing_ttl: a child never outlives its issuer",
                 "raise ca.root_ttl or lower ca.issuing_ttl",
             );
@@ -125,14 +152,14 @@ impl Ca {
         }
         if self.intermediate_ttl < self.issuing_ttl * LIFETIMES_PER_INTERMEDIATE {
             reader.mistake(
-                "ca.intermediate_ttl",
+                INTERMEDIATE_TTL,
                 "is shorter than two lifetimes of an issuing CA",
                 "raise ca.intermediate_ttl to at least 2 times ca.issuing_ttl",
             );
         }
         if self.root_ttl < self.intermediate_ttl {
             reader.mistake(
-                "ca.root_ttl",
+                ROOT_TTL,
                 "is shorter than ca.intermediate_ttl: a child never outlives its issuer",
                 "raise ca.root_ttl or lower ca.intermediate_ttl",
             );
@@ -142,21 +169,17 @@ impl Ca {
 
 fn root(reader: &mut Reader) -> Root {
     let remedy = "write \"embedded\", or \"external\" for a root that is offline or another's";
-    let root = reader.optional("ca.root", remedy, |text| match text {
-        "embedded" => Ok(Root::Embedded),
-        "external" => Ok(Root::External),
-        _ => Err("is no kind of root".to_owned()),
-    });
-    root.unwrap_or(Root::Embedded)
+    let choices = [("embedded", Root::Embedded), ("external", Root::External)];
+    reader.choice(&ROOT, Root::Embedded, &choices, remedy)
 }
 
 /// Below a root that is not ours there is always one: it signs nothing else for us.
 fn intermediate(reader: &mut Reader, root: Root) -> bool {
     let is_external = root == Root::External;
-    let intermediate = reader.boolean("ca.intermediate", is_external);
+    let intermediate = reader.boolean(&INTERMEDIATE, is_external);
     if is_external && !intermediate {
         reader.mistake(
-            "ca.intermediate",
+            INTERMEDIATE,
             "is false, but an external root signs an intermediate",
             "leave it out, or write true",
         );
@@ -166,7 +189,7 @@ fn intermediate(reader: &mut Reader, root: Root) -> bool {
 
 /// Whoever signs for us decides how long it is valid.
 fn check_unused(reader: &mut Reader) {
-    for key in ["ca.root_ttl", "ca.intermediate_ttl"] {
+    for key in [&ROOT_TTL, &INTERMEDIATE_TTL] {
         if reader.contains(key) {
             reader.mistake(
                 key,

@@ -2,10 +2,19 @@
 
 use std::time::Duration;
 
-use countersign_cli::Reader;
+use countersign_cli::{Key, Reader};
 use serde::Serialize;
 
 use countersign_authority::Retention;
+
+const KEEP_FOR: Key = Key::new(
+    "issuance_log.keep_for",
+    "How long the bodies of log entries are kept at least. Their hashes are kept for ever.",
+);
+const KEEP_ENTRIES: Key = Key::new(
+    "issuance_log.keep_entries",
+    "How many of the newest bodies are kept at least, however old they are.",
+);
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 /// No certificate lives longer than a day, so the entry of every valid one is there.
@@ -26,8 +35,8 @@ pub struct IssuanceLog {
 impl IssuanceLog {
     pub(super) fn read(reader: &mut Reader) -> Self {
         Self {
-            keep_for: reader.duration("issuance_log.keep_for", DAY * 90, SHORTEST..=LONGEST),
-            keep_entries: reader.integer("issuance_log.keep_entries", 100_000, 0..=MOST_ENTRIES),
+            keep_for: reader.duration(&KEEP_FOR, DAY * 90, SHORTEST..=LONGEST),
+            keep_entries: reader.integer(&KEEP_ENTRIES, 100_000, 0..=MOST_ENTRIES),
         }
     }
 

@@ -1,7 +1,18 @@
 //! `[log]`: how this process logs.
 
-use countersign_cli::Reader;
+use countersign_cli::{Key, Reader};
 use serde::Serialize;
+
+const FORMAT: Key = Key::new(
+    "log.format",
+    "The form of a log line on stderr: a JSON object, or text for people.",
+);
+const FILTER: Key = Key::new(
+    "log.filter",
+    "Which lines are written: `error`, `warn`, `info`, `debug` or `trace`, also for one crate, as in \
+     `info,countersign_control_plane=debug`.",
+)
+.of("filter directives");
 
 /// The form of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -24,22 +35,13 @@ pub struct Log {
 
 impl Log {
     pub(super) fn read(reader: &mut Reader) -> Self {
-        let format = reader.optional(
-            "log.format",
-            "write \"json\" or \"text\"",
-            |text| match text {
-                "json" => Ok(LogFormat::Json),
-                "text" => Ok(LogFormat::Text),
-                _ => Err("is no log format".to_owned()),
-            },
-        );
-        let filter = reader.optional("log.filter", "write \"info\" or \"debug\"", |text| {
-            countersign_telemetry::check_filter(text).map_err(|error| error.to_string())?;
-            Ok(text.to_owned())
+        let choices = [("json", LogFormat::Json), ("text", LogFormat::Text)];
+        let remedy = "write \"json\" or \"text\"";
+        let format = reader.choice(&FORMAT, LogFormat::Json, &choices, remedy);
+        let remedy = "write \"info\" or \"debug\"";
+        let filter = reader.text(&FILTER, "info", remedy, |text| {
+            countersign_telemetry::check_filter(text).map_err(|error| error.to_string())
         });
-        Self {
-            format: format.unwrap_or(LogFormat::Json),
-            filter: filter.unwrap_or_else(|| "info".to_owned()),
-        }
+        Self { format, filter }
     }
 }

@@ -4,13 +4,39 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use countersign_cli::Reader;
+use countersign_cli::{Key, Reader};
 use countersign_model::RenewalWindow;
 use countersign_model::schedule::DEFAULT_RENEW_AT;
 use countersign_registry::rules::TTL;
 use serde::Serialize;
 
 use countersign_issue::profile::LEAF_BACKDATE;
+
+const X509_TTL: Key = Key::new(
+    "svid.x509_ttl",
+    "Lifetime of an X.509-SVID whose registration names none, in whole seconds.",
+);
+const MIN_TTL: Key = Key::new(
+    "svid.min_ttl",
+    "The shortest lifetime that a registration may name.",
+);
+const MAX_TTL: Key = Key::new(
+    "svid.max_ttl",
+    "The longest lifetime that a registration may name.",
+);
+const BACKDATE: Key = Key::new(
+    "svid.backdate",
+    "How far NotBefore lies before the time of issue, for peers whose clocks are late.",
+);
+const RENEW_AT: Key = Key::new(
+    "svid.renew_at",
+    "The share of its lifetime after which an SVID is renewed; each is renewed at a moment between \
+     0.8 times that and that, so that a fleet does not renew at once.",
+);
+const BLOCKED_KEYS: Key = Key::new(
+    "svid.blocked_keys",
+    "A file with keys that are never certified: SHA-256 over the public key, one a line.",
+);
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -38,18 +64,18 @@ pub struct Svid {
 
 impl Svid {
     pub(super) fn read(reader: &mut Reader) -> Self {
-        let renew_at = reader.float("svid.renew_at", DEFAULT_RENEW_AT, 0.01..=0.9);
+        let renew_at = reader.float(&RENEW_AT, DEFAULT_RENEW_AT, 0.01..=0.9);
         let svid = Self {
-            x509_ttl: whole(reader, "svid.x509_ttl", HOUR, TTL),
-            min_ttl: whole(reader, "svid.min_ttl", *TTL.start(), TTL),
-            max_ttl: whole(reader, "svid.max_ttl", *TTL.end(), TTL),
-            backdate: whole(reader, "svid.backdate", MINUTE, LEAF_BACKDATE),
+            x509_ttl: whole(reader, &X509_TTL, HOUR, TTL),
+            min_ttl: whole(reader, &MIN_TTL, *TTL.start(), TTL),
+            max_ttl: whole(reader, &MAX_TTL, *TTL.end(), TTL),
+            backdate: whole(reader, &BACKDATE, MINUTE, LEAF_BACKDATE),
             renew_at: RenewalWindow::new(renew_at).unwrap_or_default(),
-            blocked_keys: reader.path("svid.blocked_keys", None),
+            blocked_keys: reader.path(&BLOCKED_KEYS, None),
         };
         if !(svid.min_ttl..=svid.max_ttl).contains(&svid.x509_ttl) {
             reader.mistake(
-                "svid.x509_ttl",
+                X509_TTL,
                 "is outside svid.min_ttl and svid.max_ttl",
                 "choose a lifetime between the two, or move the bounds",
             );
@@ -61,7 +87,7 @@ impl Svid {
 /// Certificates speak in whole seconds.
 pub(super) fn whole(
     reader: &mut Reader,
-    key: &str,
+    key: &Key,
     default: Duration,
     bounds: RangeInclusive<Duration>,
 ) -> Duration {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use countersign_cli::Reader;
+use countersign_cli::{Key, Reader};
 use countersign_serve::ops::{MAX_HOSTS, parse_host};
 use serde::Serialize;
 
@@ -17,26 +17,43 @@ pub struct Telemetry {
     pub hosts: Vec<String>,
 }
 
-const HOSTS: &str = "write a list of at most 16 host names or IP addresses without ports, such as \
+const LISTEN: Key = Key::new(
+    "telemetry.listen",
+    "Where probes and metrics are served over HTTP: `/livez`, `/readyz`, `/healthz`, `/metrics`.",
+)
+.within("loopback addresses");
+const OTLP_ENDPOINT: Key = Key::new(
+    "telemetry.otlp_endpoint",
+    "Where traces are sent, by OTLP over gRPC. Nowhere if it is not set.",
+)
+.of("http or https URL");
+const HOSTS: Key = Key::new(
+    "telemetry.hosts",
+    "By which names of this machine metrics may be asked for besides loopback names: the `Host` of a \
+     request, without a port.",
+)
+.of("host names or IP addresses");
+
+const HOSTS_REMEDY: &str = "write a list of at most 16 host names or IP addresses without ports, such as \
      [\"10.0.0.7\"]; leave it out where metrics are read on this machine";
 
 impl Telemetry {
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
         let default = SocketAddr::from(([127, 0, 0, 1], 9464));
-        let listen = reader.address("telemetry.listen", Some(default));
+        let listen = reader.address(&LISTEN, default);
         if listen.is_some_and(|address| !address.ip().is_loopback()) {
             reader.mistake(
-                "telemetry.listen",
+                LISTEN,
                 "the metrics are not protected and the address is not loopback",
                 "use 127.0.0.1 or [::1]",
             );
         }
         let otlp_endpoint = reader.optional(
-            "telemetry.otlp_endpoint",
+            &OTLP_ENDPOINT,
             "write a URL such as \"http://127.0.0.1:4317\"",
             |text| endpoint(text).ok_or_else(|| "is no http or https URL".to_owned()),
         );
-        let hosts = reader.list_of("telemetry.hosts", HOSTS, MAX_HOSTS, parse_host);
+        let hosts = reader.list(&HOSTS, HOSTS_REMEDY, MAX_HOSTS, parse_host);
         Some(Self {
             listen: listen?,
             otlp_endpoint,

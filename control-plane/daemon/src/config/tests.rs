@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use countersign_authority::StoreKind;
+use countersign_cli::config::Origin;
 
 use super::*;
 use crate::entropy::OsEntropy;
@@ -26,6 +27,48 @@ fn a_trust_domain_is_enough() {
     assert_eq!(config.svid.x509_ttl.as_secs(), 3_600);
     assert_eq!(config.ca.issuing_ttl.as_secs(), 24 * 3_600);
     assert_eq!(config.ca.root_ttl.as_secs(), 3_650 * 24 * 3_600);
+}
+
+#[test]
+fn minimal_file_tells_every_default() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("control-plane.toml");
+    std::fs::write(
+        &file,
+        "trust_domain = \"example.org\"\n[ca]\nroot_ttl = \"90d\"",
+    )
+    .unwrap();
+    let (config, settings) = Config::read_with_settings(&file).unwrap();
+    let of = |key: &str| settings.iter().find(|it| it.key == key).unwrap();
+    assert_eq!(of("trust_domain").origin, Origin::File);
+    assert_eq!(of("ca.root_ttl").origin, Origin::File);
+    assert_eq!(of("ca.root_ttl").value, Some("90d".into()));
+    assert_eq!(of("svid.x509_ttl").value, Some("1h".into()));
+    assert_eq!(of("svid.x509_ttl").origin, Origin::Default);
+    assert_eq!(of("telemetry.otlp_endpoint").origin, Origin::Unset);
+    let socket = config.admin.socket.display().to_string();
+    assert_eq!(of("admin.socket").value, Some(socket.into()));
+    for key in Config::keys().iter().filter(|key| !key.key.contains("[]")) {
+        let is_read = settings.iter().any(|setting| setting.key == key.key);
+        assert!(is_read || key.key.starts_with("ca.pkcs11."), "{}", key.key);
+    }
+}
+
+#[test]
+fn admin_socket_follows_the_data_directory() {
+    let text = "trust_domain = \"example.org\"\ndata_dir = \"/srv/plane\"";
+    let config = read(text).unwrap();
+    assert_eq!(config.admin.socket, Path::new("/srv/plane/admin.sock"));
+    let text = format!("{text}\n[admin]\nsocket = \"/run/x.sock\"");
+    let config = read(&text).unwrap();
+    assert_eq!(config.admin.socket, Path::new("/run/x.sock"));
+    let long = format!("/{}", "x".repeat(100));
+    let text = text
+        .replace("/srv/plane", &long)
+        .replace("/run/x.sock", "/run/y");
+    assert!(read(&text).is_ok(), "only a socket has so short a path");
+    let text = format!("trust_domain = \"example.org\"\ndata_dir = \"{long}\"");
+    assert_eq!(keys(&text), ["admin.socket"]);
 }
 
 #[test]

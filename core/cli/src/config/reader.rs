@@ -1,6 +1,9 @@
-//! The reader itself: keys are asked for, mistakes collected, the rest is unknown.
+//! The reader itself: keys are asked for, settings noted, mistakes collected, the rest is unknown.
 
+mod choices;
 mod kinds;
+mod lists;
+mod note;
 mod paths;
 mod unknown;
 mod written;
@@ -11,7 +14,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::suggest::closest;
-use super::{ConfigError, Mistake, load};
+use super::{Bounds, ConfigError, Key, Mistake, Setting, load};
 use crate::outcome::escaped;
 pub use paths::MAX_SOCKET_PATH_BYTES;
 use unknown::unknown_in;
@@ -25,7 +28,10 @@ pub struct Reader {
     /// Where this table stands in the file: empty, or `inbound[1].`.
     prefix: String,
     table: Table,
+    /// Whether nothing is read, and only asked what would be.
+    is_survey: bool,
     asked: BTreeSet<String>,
+    settings: Vec<Setting>,
     mistakes: Vec<Mistake>,
     unknown: Vec<Mistake>,
 }
@@ -45,20 +51,31 @@ impl Reader {
         }
     }
 
+    /// Every key that `read` asks for, with its default: those of tables once, as
+    /// `inbound[].listen`. No file is read.
+    pub fn survey(read: impl FnOnce(&mut Self)) -> Vec<Setting> {
+        let mut reader = Self::over(Path::new(""), String::new(), Table::new());
+        reader.is_survey = true;
+        read(&mut reader);
+        reader.settings
+    }
+
     fn over(file: &Path, prefix: String, table: Table) -> Self {
         Self {
             file: file.to_owned(),
             prefix,
             table,
+            is_survey: false,
             asked: BTreeSet::new(),
+            settings: Vec::new(),
             mistakes: Vec::new(),
             unknown: Vec::new(),
         }
     }
 
     /// Whether a key or section is written at all. Does not count as asking for it.
-    pub fn contains(&self, key: &str) -> bool {
-        let mut segments = key.split('.');
+    pub fn contains(&self, key: impl AsRef<str>) -> bool {
+        let mut segments = key.as_ref().split('.');
         let first = segments.next().and_then(|s| self.table.get(s));
         segments
             .try_fold(first, |at, s| at.map(|v| v.get(s)))
@@ -66,107 +83,62 @@ impl Reader {
             .is_some()
     }
 
+    /// Whether a section that only some configurations need is to be read: it is written, or this
+    /// is a survey of every key.
+    pub fn reads(&self, section: &str) -> bool {
+        self.is_survey || self.contains(section)
+    }
+
     /// A required key whose text `parse` turns into a value.
     pub fn required<T>(
         &mut self,
-        key: &str,
+        key: &Key,
         remedy: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
-        if self.lookup(key).is_none() {
-            if !self.is_faulty(key) {
-                self.mistake(key, "is missing", remedy);
-            }
-            return None;
-        }
-        self.optional(key, remedy, parse)
+        self.note_required(key, "text", Bounds::Any);
+        self.demand(key.name, remedy);
+        self.parsed(key.name, remedy, parse)
     }
 
-    /// An optional key whose text `parse` turns into a value.
+    /// An optional key whose text `parse` turns into a value; there is no default.
     pub fn optional<T>(
         &mut self,
-        key: &str,
+        key: &Key,
         remedy: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
-        let value = self.lookup(key)?;
-        let parsed = match &value {
-            Value::String(text) => parse(text),
-            other => Err(wrong_type("a text in quotes", other)),
-        };
-        self.accept(key, &value, remedy, parsed)
+        self.note_written(key, "text", None, Bounds::Any);
+        self.parsed(key.name, remedy, parse)
     }
 
-    /// A list of texts, each turned into a value; an empty list is a mistake, a missing key is
-    /// none (and gives an empty list).
-    pub fn list<T>(
-        &mut self,
-        key: &str,
-        remedy: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Vec<T> {
-        let items = match self.lookup(key) {
-            None => return Vec::new(),
-            Some(Value::Array(items)) => items,
-            Some(other) => {
-                self.mistake(key, wrong_type("a list of texts", &other), remedy);
-                return Vec::new();
-            }
-        };
-        if items.is_empty() {
-            self.mistake(key, "is an empty list", remedy);
-        }
-        let mut values = Vec::new();
-        for (index, item) in items.iter().enumerate() {
-            let parsed = match item {
-                Value::String(text) => parse(text),
-                other => Err(wrong_type("a text", other)),
-            };
-            values.extend(self.accept(&format!("{key}[{index}]"), item, remedy, parsed));
-        }
-        values
-    }
-
-    /// A required key with one text or a list of at most `most`, each turned into a value.
-    pub fn one_or_more<T>(
-        &mut self,
-        key: &str,
-        remedy: &str,
-        most: usize,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Vec<T> {
-        match self.lookup(key) {
-            Some(Value::Array(_)) => self.list_of(key, remedy, most, parse),
-            _ => self.required(key, remedy, parse).into_iter().collect(),
-        }
-    }
-
-    /// A [list](Self::list) of at most `most` texts.
-    pub fn list_of<T>(
-        &mut self,
-        key: &str,
-        remedy: &str,
-        most: usize,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Vec<T> {
-        if let Some(Value::Array(items)) = self.lookup(key)
-            && items.len() > most
-        {
-            self.mistake(key, format!("has more than {most} entries"), remedy);
-            return Vec::new();
-        }
-        self.list(key, remedy, parse)
-    }
-
-    /// The tables of an array such as `[[inbound]]`: `read` is called with a reader for each.
+    /// The tables of an array such as `[[inbound]]`, at most `most`: `read` is called with a reader
+    /// for each.
     pub fn tables<T>(
         &mut self,
-        key: &str,
+        key: &Key,
+        most: usize,
         mut read: impl FnMut(&mut Reader) -> Option<T>,
     ) -> Vec<T> {
-        let remedy = format!("write each as a table under [[{}{key}]]", self.prefix);
-        let items = match self.lookup(key) {
+        let remedy = format!(
+            "write each as a table under [[{}{}]]",
+            self.prefix, key.name
+        );
+        self.note_tables(key, most);
+        if self.is_survey {
+            let place = format!("{}[]", key.name);
+            return Vec::from_iter(self.descend(&place, Table::new(), &mut read));
+        }
+        let items = match self.lookup(key.name) {
             None => return Vec::new(),
+            Some(Value::Array(items)) if items.len() > most => {
+                self.mistake(
+                    key,
+                    format!("has more than {most} tables"),
+                    "merge some of them",
+                );
+                return Vec::new();
+            }
             Some(Value::Array(items)) => items,
             Some(other) => {
                 self.mistake(key, wrong_type("a list of tables", &other), remedy);
@@ -175,7 +147,7 @@ impl Reader {
         };
         let mut values = Vec::new();
         for (index, item) in items.into_iter().enumerate() {
-            let place = format!("{key}[{index}]");
+            let place = format!("{}[{index}]", key.name);
             match item {
                 Value::Table(table) => values.extend(self.descend(&place, table, &mut read)),
                 other => self.mistake(&place, wrong_type("a table", &other), remedy.clone()),
@@ -185,9 +157,14 @@ impl Reader {
     }
 
     /// Notes a mistake that only the caller can see (two keys that contradict each other).
-    pub fn mistake(&mut self, key: &str, problem: impl Into<String>, remedy: impl Into<String>) {
+    pub fn mistake(
+        &mut self,
+        key: impl AsRef<str>,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
         let mistake = Mistake {
-            key: escaped(&format!("{}{key}", self.prefix)),
+            key: escaped(&format!("{}{}", self.prefix, key.as_ref())),
             problem: escaped(&problem.into()),
             remedy: escaped(&remedy.into()),
         };
@@ -196,16 +173,16 @@ impl Reader {
         }
     }
 
-    /// Ends the reading: unknown keys become mistakes.
+    /// Ends the reading: unknown keys become mistakes. Gives what was asked for, in that order.
     ///
     /// # Errors
     /// All mistakes.
-    pub fn finish(mut self) -> Result<(), ConfigError> {
+    pub fn finish(mut self) -> Result<Vec<Setting>, ConfigError> {
         self.note_unknown();
         let mut mistakes = self.mistakes;
         mistakes.append(&mut self.unknown);
         if mistakes.is_empty() {
-            return Ok(());
+            return Ok(self.settings);
         }
         Err(ConfigError {
             file: self.file,
@@ -221,11 +198,35 @@ impl Reader {
     ) -> Option<T> {
         let prefix = format!("{}{place}.", self.prefix);
         let mut reader = Reader::over(&self.file, prefix, table);
+        reader.is_survey = self.is_survey;
         let value = read(&mut reader);
         reader.note_unknown();
+        self.settings.append(&mut reader.settings);
         append_new(&mut self.mistakes, reader.mistakes);
         append_new(&mut self.unknown, reader.unknown);
         value
+    }
+
+    /// A missing key is a mistake, once for a faulty section.
+    fn demand(&mut self, key: &str, remedy: &str) {
+        if self.lookup(key).is_none() && !self.is_faulty(key) {
+            self.mistake(key, "is missing", remedy);
+        }
+    }
+
+    /// The text of a key, parsed.
+    fn parsed<T>(
+        &mut self,
+        key: &str,
+        remedy: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let value = self.lookup(key)?;
+        let parsed = match &value {
+            Value::String(text) => parse(text),
+            other => Err(wrong_type("a text in quotes", other)),
+        };
+        self.accept(key, &value, remedy, parsed)
     }
 
     /// The value of a key. A section that is no table is a mistake, and gives no value.

@@ -22,6 +22,14 @@ fn keys(error: &ConfigError) -> Vec<&str> {
     error.mistakes.iter().map(|m| m.key.as_str()).collect()
 }
 
+fn key(name: &'static str) -> Key {
+    Key::new(name, "A key.")
+}
+
+fn any_port() -> std::net::SocketAddr {
+    ([127, 0, 0, 1], 0).into()
+}
+
 fn any_text(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
@@ -43,26 +51,29 @@ fn every_kind_of_value_is_read() {
     );
     let minute_to_day = Duration::from_secs(60)..=Duration::from_secs(86_400);
     assert_eq!(
-        reader.required("trust_domain", "name it", any_text),
+        reader.required(&key("trust_domain"), "name it", any_text),
         Some("example.org".to_owned())
     );
-    assert_eq!(reader.float("renew_at", 0.5, 0.1..=0.9), 0.45);
-    assert_eq!(reader.integer("cap", 1, 1..=100), 12);
-    assert!(reader.boolean("strict", false));
+    assert_eq!(reader.float(&key("renew_at"), 0.5, 0.1..=0.9), 0.45);
+    assert_eq!(reader.integer(&key("cap"), 1, 1..=100), 12);
+    assert!(reader.boolean(&key("strict"), false));
     assert_eq!(
-        reader.address("api.listen", None),
+        reader.address(&key("api.listen"), any_port()),
         Some("127.0.0.1:8443".parse().unwrap())
     );
     assert_eq!(
-        reader.duration("api.ttl", Duration::ZERO, minute_to_day),
+        reader.duration(&key("api.ttl"), Duration::ZERO, minute_to_day),
         Duration::from_secs(5_400)
     );
     assert_eq!(
-        reader.path("api.data", None),
+        reader.path(&key("api.data"), None),
         Some(folder.path().join("cp/admin.sock"))
     );
-    assert_eq!(reader.list("api.allow", "name peers", any_text), ["a", "b"]);
-    assert_eq!(reader.finish(), Ok(()));
+    assert_eq!(
+        reader.list(&key("api.allow"), "name peers", 9, any_text),
+        ["a", "b"]
+    );
+    assert_eq!(reader.finish().map(drop), Ok(()));
 }
 
 #[test]
@@ -86,9 +97,9 @@ fn text_that_something_else_would_expand_is_no_path() {
         ("", "is empty"),
     ] {
         for read in [
-            |reader: &mut Reader| reader.path("at", Some("default")),
-            |reader: &mut Reader| reader.socket("at", "default"),
-            |reader: &mut Reader| reader.folder_of_socket("at", "default", "s"),
+            |reader: &mut Reader| reader.path(&key("at"), Some("default")),
+            |reader: &mut Reader| reader.socket(&key("at"), "/default".into()),
+            |reader: &mut Reader| reader.folder_of_socket(&key("at"), "default", "s"),
         ] {
             let (_folder, mut reader) = reader(&format!("at = \"{written}\""));
             assert_eq!(read(&mut reader), None, "{written}");
@@ -105,9 +116,9 @@ fn text_that_something_else_would_expand_is_no_path() {
         "/run/x", "x", "./x", "a:b", "/a:/b", "x~", "50%", "50%/x", "a$", "a$/5$5", "C:x",
     ] {
         let (folder, mut reader) = reader(&format!("at = \"{plain}\""));
-        let path = reader.path("at", None);
+        let path = reader.path(&key("at"), None);
         assert_eq!(path, Some(folder.path().join(plain)));
-        assert_eq!(reader.finish(), Ok(()));
+        assert_eq!(reader.finish().map(drop), Ok(()));
     }
 }
 
@@ -119,8 +130,8 @@ fn socket_path_is_one_that_can_be_bound() {
         let error = reader.finish().err()?;
         Some(error.mistakes[0].problem.clone())
     };
-    let socket = |reader: &mut Reader| reader.socket("at", "default");
-    let folder = |reader: &mut Reader| reader.folder_of_socket("at", "default", "s");
+    let socket = |reader: &mut Reader| reader.socket(&key("at"), "/default".into());
+    let folder = |reader: &mut Reader| reader.folder_of_socket(&key("at"), "default", "s");
     let path = |bytes: usize| format!("/{}", "x".repeat(bytes - 1));
     let most = path(MAX_SOCKET_PATH_BYTES);
     assert!(std::os::unix::net::SocketAddr::from_pathname(&most).is_ok());
@@ -146,17 +157,20 @@ fn socket_path_is_one_that_can_be_bound() {
 fn absent_keys_take_their_defaults() {
     let (folder, mut reader) = reader("");
     let second = Duration::from_secs(1);
-    assert_eq!(reader.duration("a", second, second..=second), second);
-    assert_eq!(reader.float("b", 0.5, 0.0..=1.0), 0.5);
-    assert_eq!(reader.integer("c", 7, 0..=9), 7);
-    assert!(reader.boolean("d", true));
-    assert_eq!(reader.string("e", "info"), "info");
-    assert_eq!(reader.path("f", Some("x")), Some(folder.path().join("x")));
-    assert_eq!(reader.path("g", None), None);
-    assert_eq!(reader.optional("h", "", any_text), None);
-    assert!(reader.list("i", "", any_text).is_empty());
-    assert!(reader.tables("j", |_| Some(())).is_empty());
-    assert_eq!(reader.finish(), Ok(()));
+    assert_eq!(reader.duration(&key("a"), second, second..=second), second);
+    assert_eq!(reader.float(&key("b"), 0.5, 0.0..=1.0), 0.5);
+    assert_eq!(reader.integer(&key("c"), 7, 0..=9), 7);
+    assert!(reader.boolean(&key("d"), true));
+    assert_eq!(reader.text(&key("e"), "info", "", |_| Ok(())), "info");
+    assert_eq!(
+        reader.path(&key("f"), Some("x")),
+        Some(folder.path().join("x"))
+    );
+    assert_eq!(reader.path(&key("g"), None), None);
+    assert_eq!(reader.optional(&key("h"), "", any_text), None);
+    assert!(reader.list(&key("i"), "", 9, any_text).is_empty());
+    assert!(reader.tables(&key("j"), 9, |_| Some(())).is_empty());
+    assert_eq!(reader.finish().map(drop), Ok(()));
 }
 
 #[test]
@@ -173,12 +187,12 @@ fn all_mistakes_come_together() {
         "#,
     );
     let second = Duration::from_secs(1);
-    reader.required("trust_domain", "write it", any_text);
-    reader.float("renew_at", 0.5, 0.1..=0.9);
-    reader.duration("ttl", second, second..=second * 2);
-    reader.boolean("strict", true);
-    reader.address("api.listen", None);
-    reader.list("api.allow", "name at least one", any_text);
+    reader.required(&key("trust_domain"), "write it", any_text);
+    reader.float(&key("renew_at"), 0.5, 0.1..=0.9);
+    reader.duration(&key("ttl"), second, second..=second * 2);
+    reader.boolean(&key("strict"), true);
+    reader.address(&key("api.listen"), any_port());
+    reader.list(&key("api.allow"), "name at least one", 9, any_text);
     let error = reader.finish().unwrap_err();
     assert_eq!(
         keys(&error),
@@ -218,9 +232,9 @@ fn unknown_keys_in_tables_are_found() {
         b = 2
         "#,
     );
-    let listens = reader.tables("inbound", |table| {
-        table.list("allow", "name peers", any_text);
-        table.address("listen", None)
+    let listens = reader.tables(&key("inbound"), 9, |table| {
+        table.list(&key("allow"), "name peers", 9, any_text);
+        table.required_address(&key("listen"))
     });
     assert_eq!(listens.len(), 2);
     let error = reader.finish().unwrap_err();
@@ -231,9 +245,9 @@ fn unknown_keys_in_tables_are_found() {
 #[test]
 fn mistakes_in_tables_bear_their_place() {
     let (_folder, mut reader) = reader("[[inbound]]\nallow = [1, \"\"]\n");
-    reader.tables("inbound", |table| {
-        table.required("listen", "name an address", any_text);
-        table.list("allow", "name peers", |text| match text {
+    reader.tables(&key("inbound"), 9, |table| {
+        table.required(&key("listen"), "name an address", any_text);
+        table.list(&key("allow"), "name peers", 9, |text| match text {
             "" => Err("is empty".to_owned()),
             text => Ok(text.to_owned()),
         });
@@ -255,9 +269,9 @@ fn mistakes_in_tables_bear_their_place() {
 #[test]
 fn section_of_wrong_type_is_one_mistake() {
     let (_folder, mut reader) = reader("api = 1\ninbound = 2\n");
-    reader.required("api.listen", "name it", any_text);
-    reader.required("api.name", "name it", any_text);
-    reader.tables("inbound", |_| Some(()));
+    reader.required(&key("api.listen"), "name it", any_text);
+    reader.required(&key("api.name"), "name it", any_text);
+    reader.tables(&key("inbound"), 9, |_| Some(()));
     let error = reader.finish().unwrap_err();
     assert_eq!(keys(&error), ["api", "inbound"]);
     assert_eq!(error.mistakes[0].remedy, "write [api]");
@@ -267,8 +281,8 @@ fn section_of_wrong_type_is_one_mistake() {
 fn asking_twice_reports_once() {
     let (_folder, mut reader) = reader("ttl = 1\n");
     for _ in 0..2 {
-        reader.required("ttl", "write it", any_text);
-        reader.required("gone", "write it", any_text);
+        reader.required(&key("ttl"), "write it", any_text);
+        reader.required(&key("gone"), "write it", any_text);
     }
     assert_eq!(keys(&reader.finish().unwrap_err()), ["ttl", "gone"]);
 }
@@ -276,7 +290,10 @@ fn asking_twice_reports_once() {
 #[test]
 fn quoted_key_is_no_section() {
     let (_folder, mut reader) = reader("\"api.listen\" = \"127.0.0.1:1\"\n");
-    assert_eq!(reader.address("api.listen", None), None);
+    assert_eq!(
+        reader.address(&key("api.listen"), any_port()),
+        Some(any_port())
+    );
     assert_eq!(keys(&reader.finish().unwrap_err()), ["\"api.listen\""]);
 }
 
@@ -315,7 +332,7 @@ fn odd_files_are_refused() {
 #[test]
 fn control_characters_never_reach_the_report() {
     let (_folder, mut reader) = reader("\"k\\u001b\" = 1\nid = \"a\\u001b[2J\\nb\"\n");
-    reader.optional("id", "mend it", |text| {
+    reader.optional(&key("id"), "mend it", |text| {
         Err::<(), _>(format!("{text} is bad"))
     });
     let report = reader.finish().unwrap_err().to_string();
@@ -327,10 +344,10 @@ fn control_characters_never_reach_the_report() {
 fn bounds_are_named() {
     let (_folder, mut reader) = reader("a = 2.5\nb = -1\nc = \"2h\"\nd = nan\n");
     let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3_600));
-    assert_eq!(reader.float("a", 0.5, 0.0..=1.0), 0.5);
-    assert_eq!(reader.integer("b", 3, 1..=10), 3);
-    assert_eq!(reader.duration("c", second, second..=hour), second);
-    reader.float("d", 0.5, 0.0..=1.0);
+    assert_eq!(reader.float(&key("a"), 0.5, 0.0..=1.0), 0.5);
+    assert_eq!(reader.integer(&key("b"), 3, 1..=10), 3);
+    assert_eq!(reader.duration(&key("c"), second, second..=hour), second);
+    reader.float(&key("d"), 0.5, 0.0..=1.0);
     let error = reader.finish().unwrap_err();
     let remedies: Vec<_> = error.mistakes.iter().map(|m| m.remedy.as_str()).collect();
     assert_eq!(
@@ -352,10 +369,10 @@ proptest::proptest! {
         std::fs::write(&file, &text).unwrap();
         let reads = RefCell::new(0);
         if let Ok(mut reader) = Reader::open(&file) {
-            reader.required("a.b", "", any_text);
-            reader.tables("c", |table| {
+            reader.required(&key("a.b"), "", any_text);
+            reader.tables(&key("c"), 9, |table| {
                 *reads.borrow_mut() += 1;
-                table.optional("a", "", any_text)
+                table.optional(&key("a"), "", any_text)
             });
             let _ = reader.finish();
         }

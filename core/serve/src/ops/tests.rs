@@ -115,6 +115,9 @@ async fn everything_else_is_refused() {
         ("DELETE /livez", "405"),
         ("BREW /readyz", "405"),
         ("GET /livez?x=1", "200"),
+        ("GET /healthz", "200"),
+        ("POST /healthz", "405"),
+        ("GET /healthz/", "404"),
     ] {
         let answer = request(&server, line).await;
         assert!(

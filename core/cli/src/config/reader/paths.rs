@@ -6,20 +6,39 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::Reader;
+use super::{Bounds, Key, Reader};
 
 /// Longest path of a Unix socket, in bytes: what `sockaddr_un` holds, and its NUL.
 pub const MAX_SOCKET_PATH_BYTES: usize = 107;
 
 impl Reader {
+    /// What a relative path means: it begins at the folder of the file.
+    pub fn beside(&self, path: &str) -> PathBuf {
+        let folder = self.file.parent().map(Path::to_owned).unwrap_or_default();
+        folder.join(path)
+    }
+
     /// A path, relative to the folder of the file.
-    pub fn path(&mut self, key: &str, default: Option<&str>) -> Option<PathBuf> {
-        self.path_where(key, default, |_| Ok(()))
+    pub fn path(&mut self, key: &Key, default: Option<&str>) -> Option<PathBuf> {
+        let default = default.map(|default| self.beside(default));
+        self.path_where(key, "path", default, |_| Ok(()))
+    }
+
+    /// A path that has to be written; `what` says which.
+    pub fn required_path(&mut self, key: &Key, what: &str) -> Option<PathBuf> {
+        if !self.contains(key) {
+            self.mistake(key, "is missing", format!("write {what}"));
+        }
+        let path = self.path(key, None);
+        if let Some(setting) = self.settings.last_mut() {
+            setting.is_required = true;
+        }
+        path
     }
 
     /// The path of a Unix socket.
-    pub fn socket(&mut self, key: &str, default: &str) -> Option<PathBuf> {
-        let path = self.path_where(key, Some(default), |text| match text {
+    pub fn socket(&mut self, key: &Key, default: PathBuf) -> Option<PathBuf> {
+        let path = self.path_where(key, "path of a socket", Some(default), |text| match text {
             _ if text.starts_with('@') => {
                 Err("is the name of an abstract socket, which has no owner and no mode".to_owned())
             }
@@ -31,7 +50,7 @@ impl Reader {
     }
 
     /// A folder in which a socket of this name will be.
-    pub fn folder_of_socket(&mut self, key: &str, default: &str, socket: &str) -> Option<PathBuf> {
+    pub fn folder_of_socket(&mut self, key: &Key, default: &str, socket: &str) -> Option<PathBuf> {
         let folder = self.path(key, Some(default))?;
         self.demand_short(key, &folder.join(socket));
         Some(folder)
@@ -39,22 +58,34 @@ impl Reader {
 
     fn path_where(
         &mut self,
-        key: &str,
-        default: Option<&str>,
+        key: &Key,
+        kind: &'static str,
+        default: Option<PathBuf>,
         check: impl FnOnce(&str) -> Result<(), String>,
     ) -> Option<PathBuf> {
-        let folder = self.file.parent().map(Path::to_owned).unwrap_or_default();
         let is_written = self.contains(key);
-        let written = self.optional(key, REMEDY, |text| {
+        let written = self.parsed(key.name, REMEDY, |text| {
             check_plain(text)?;
             check(text)?;
-            Ok(folder.join(text))
+            Ok(text.to_owned())
         });
-        let default = default.filter(|_| !is_written);
-        written.or_else(|| default.map(|default| folder.join(default)))
+        let written = written.map(|text| self.beside(&text));
+        let whole = |path: &PathBuf| self.whole(path).into();
+        let shown_default = default.as_ref().map(whole);
+        let value = written.or(default.filter(|_| !is_written));
+        let shown = value.as_ref().map(whole);
+        self.note(key, kind, shown, shown_default, Bounds::Any);
+        value
     }
 
-    fn demand_short(&mut self, key: &str, socket: &Path) {
+    /// A path as it is shown: from `/` on, except in a survey, which has no folder.
+    fn whole(&self, path: &Path) -> String {
+        let absolute = std::path::absolute(path).ok().filter(|_| !self.is_survey);
+        let plain: PathBuf = absolute.as_deref().unwrap_or(path).components().collect();
+        plain.display().to_string()
+    }
+
+    fn demand_short(&mut self, key: &Key, socket: &Path) {
         let bytes = socket.as_os_str().as_bytes().len();
         if bytes > MAX_SOCKET_PATH_BYTES {
             let problem = format!(
