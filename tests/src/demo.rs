@@ -3,22 +3,26 @@
 //! It is a user of the programs like any other. Whatever ends it, its processes end with it and
 //! its folder is removed.
 
+mod interrupts;
 mod progress;
 mod report;
 mod stage;
 
+use std::cell::RefCell;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
 
+use interrupts::Interrupts;
 use progress::Progress;
-use report::Report;
+use report::{Ending, Report, Verdict};
 use stage::Stage;
 
+/// Everything that was sent was answered.
+const NOTHING_LOST: u8 = 0;
 /// Something was lost.
 const LOST: u8 = 1;
 /// The demo itself could not be had.
@@ -57,16 +61,19 @@ fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Runs the demo to its verdict: 0 nothing lost, 1 something was.
+/// Runs the demo to its verdict: 0 nothing lost, 1 something was, 130 it was interrupted.
+///
+/// The first interrupt ends the traffic and gives the summary so far, the second everything.
 pub async fn main(arguments: &Arguments) -> ExitCode {
-    let run = std::pin::pin!(run(arguments));
-    let outcome = tokio::select! {
-        outcome = run => outcome,
-        () = interrupted() => return ExitCode::from(INTERRUPTED),
+    let outcome = match Interrupts::catch() {
+        Ok(interrupts) => tokio::select! {
+            outcome = run(arguments, &interrupts) => outcome,
+            () = interrupts.reached(2) => Ok(None),
+        },
+        Err(error) => Err(error.into()),
     };
-    match outcome.and_then(|report| tell(&report, arguments.json).map(|()| report)) {
-        Ok(report) if report.is_lossless() => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::from(LOST),
+    match outcome.and_then(|report| tell(report, arguments.json)) {
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             // Nobody is left to tell where stderr is closed.
             let _ = writeln!(std::io::stderr(), "the demo could not run: {error:#}");
@@ -75,16 +82,36 @@ pub async fn main(arguments: &Arguments) -> ExitCode {
     }
 }
 
-async fn run(arguments: &Arguments) -> Result<Report> {
+/// What was found; `None` where the demo was interrupted before there was traffic.
+async fn run(arguments: &Arguments, interrupts: &Interrupts) -> Result<Option<Report>> {
     let mut progress = Progress::new(arguments.duration);
-    let stage = Stage::set(&mut progress).await?;
-    let cast = stage.begin().await?;
-    let rotations = rotate_authorities(&stage, arguments.duration, &progress);
-    let watching = watch(&stage, &cast, arguments.duration, &progress);
-    let (rotated, ()) = tokio::join!(rotations, watching);
-    rotated?;
+    let begun = async {
+        let stage = Stage::set(&mut progress).await?;
+        let cast = stage.begin().await?;
+        anyhow::Ok((stage, cast))
+    };
+    let (stage, cast) = tokio::select! {
+        biased;
+        () = interrupts.reached(1) => return Ok(None),
+        begun = begun => begun?,
+    };
+    let replaced = RefCell::default();
+    let interrupted = {
+        let rotations = rotate_authorities(&stage, arguments.duration, &progress, &replaced);
+        let watching = watch(&stage, &cast, arguments.duration, &progress);
+        let whole = async { tokio::join!(rotations, watching).0 };
+        tokio::select! {
+            biased;
+            () = interrupts.reached(1) => true,
+            rotated = whole => { rotated?; false }
+        }
+    };
     progress.end();
-    stage.end(cast).await
+    let ending = Ending {
+        replaced: replaced.into_inner(),
+        interrupted,
+    };
+    stage.end(cast, ending).await.map(Some)
 }
 
 /// Shows everything until the time is over.
@@ -96,7 +123,12 @@ async fn watch(stage: &Stage, cast: &stage::Cast, duration: Duration, progress: 
     }
 }
 
-async fn rotate_authorities(stage: &Stage, run: Duration, progress: &Progress) -> Result<()> {
+async fn rotate_authorities(
+    stage: &Stage,
+    run: Duration,
+    progress: &Progress,
+    replaced: &RefCell<Vec<&'static str>>,
+) -> Result<()> {
     let start = tokio::time::Instant::now();
     // Under a new issuing CA identities move at their next renewal; nodes have an hour for it, so
     // nobody waits here. A new root signs nothing before everybody has it.
@@ -106,37 +138,30 @@ async fn rotate_authorities(stage: &Stage, run: Duration, progress: &Progress) -
     ] {
         tokio::time::sleep_until(start + run.mul_f64(share)).await;
         let command = verb.join(" ");
-        progress.event(&format!("replacing the {what}: countersign {command}"));
+        progress.event(&format!("$ countersign {command}"));
         let answer = stage.operate(verb).await;
         let answer = answer.with_context(|| format!("rotation of the {what}"))?;
         let key_id = answer["key_id"].as_str().unwrap_or_default();
         progress.event(&format!("the {what} is replaced: key {key_id:.16}"));
+        replaced.borrow_mut().push(what);
     }
     Ok(())
 }
 
-fn tell(report: &Report, json: bool) -> Result<()> {
+/// Prints the summary, and gives the exit code.
+fn tell(report: Option<Report>, json: bool) -> Result<u8> {
+    let Some(report) = report else {
+        return Ok(INTERRUPTED);
+    };
     let mut stdout = std::io::stdout();
     if json {
-        writeln!(stdout, "{}", serde_json::to_string(report)?)?;
+        writeln!(stdout, "{}", serde_json::to_string(&report)?)?;
     } else {
         writeln!(stdout, "{report}")?;
     }
-    Ok(())
-}
-
-/// Ctrl-C, or a polite kill.
-async fn interrupted() {
-    let signals = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    );
-    let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
-        // Without handlers a signal ends us, and the kernel our children.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    Ok(match report.verdict() {
+        Verdict::Lost => LOST,
+        Verdict::Interrupted => INTERRUPTED,
+        Verdict::NothingLost => NOTHING_LOST,
+    })
 }

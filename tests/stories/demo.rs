@@ -6,8 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use countersign_tests::{Command, Process, binaries, wait};
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
+
+/// The narrowest window that it fits.
+const COLUMNS: usize = 60;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_prints_one_object_and_loses_nothing() -> Result<()> {
@@ -45,12 +48,18 @@ async fn the_demo_prints_one_object_and_loses_nothing() -> Result<()> {
         p50.as_f64() > Some(0.0) && p99.as_f64() >= p50.as_f64(),
         "{report}"
     );
+    ensure!(
+        report["replaced"] == json!(["issuing CA", "root"]) && report["interrupted"] == false,
+        "{report}"
+    );
+    let wide = stderr.lines().find(|line| line.chars().count() > COLUMNS);
+    ensure!(wide.is_none(), "wider than {COLUMNS} columns: {wide:?}");
     println!("{report}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ctrl_c_leaves_no_process_and_no_folder() -> Result<()> {
+async fn ctrl_c_tells_what_came_of_it_and_leaves_nothing() -> Result<()> {
     let folder = TempDir::new()?;
     let tmp = folder.path().join("tmp");
     std::fs::create_dir(&tmp)?;
@@ -79,6 +88,16 @@ async fn ctrl_c_leaves_no_process_and_no_folder() -> Result<()> {
         demo.exited()
     });
     ensure!(ended.await?.code() == Some(130), "another exit code");
+    let told = demo.log();
+    for summary in [
+        "requests   ",
+        "issued to served",
+        "interrupted; until then nothing was lost",
+    ] {
+        ensure!(told.contains(summary), "no {summary:?} in {told}");
+    }
+    let wide = told.lines().find(|line| line.chars().count() > COLUMNS);
+    ensure!(wide.is_none(), "wider than {COLUMNS} columns: {wide:?}");
     ensure!(
         mentioning(&marker)?.is_empty(),
         "left: {:?}",

@@ -1,4 +1,5 @@
-//! What is shown meanwhile: live in a terminal, plain lines elsewhere; always on stderr.
+//! What is shown meanwhile: live in a terminal, plain lines elsewhere; always on stderr, and in
+//! lines that fit a narrow window.
 
 use std::cell::Cell;
 use std::io::{IsTerminal as _, Write as _};
@@ -9,9 +10,12 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 /// Between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(2);
 
-/// One look at everything: a line for each thing that has a name.
+/// One look at everything.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Frame {
+    /// All of it in one line, for where lines stay.
+    pub(super) summary: String,
+    /// A line for each thing that has a name.
     pub(super) rows: Vec<(&'static str, String)>,
 }
 
@@ -41,7 +45,7 @@ impl Progress {
             let all = MultiProgress::new();
             let millis = u64::try_from(total.as_millis()).unwrap_or(u64::MAX);
             let bar = all.add(ProgressBar::new(millis));
-            bar.set_style(style("{bar:40.green} {msg}"));
+            bar.set_style(style("{bar:38.green} {msg}"));
             Screen::Terminal {
                 all,
                 bar,
@@ -83,22 +87,22 @@ impl Progress {
                 let mut rows = rows.borrow_mut();
                 while rows.len() < frame.rows.len() {
                     let row = all.add(ProgressBar::new_spinner());
-                    row.set_style(style("  {prefix:14.bold} {msg}"));
+                    row.set_style(style("  {prefix:13.bold} {msg}"));
                     rows.push(row);
                 }
                 for (row, (name, text)) in rows.iter().zip(&frame.rows) {
                     row.set_prefix(*name);
                     row.set_message(text.clone());
                 }
+                // An authority that is gone.
+                for row in rows.drain(frame.rows.len()..) {
+                    row.finish_and_clear();
+                }
             }
             Screen::Lines { last } => {
                 if last.get().is_none_or(|last| last.elapsed() >= LINE_EVERY) {
                     last.set(Some(Instant::now()));
-                    let texts = frame
-                        .rows
-                        .iter()
-                        .map(|(name, text)| format!("{name}: {text}"));
-                    self.event(&texts.collect::<Vec<_>>().join("; "));
+                    self.event(&frame.summary);
                 }
             }
         }

@@ -15,11 +15,31 @@ pub(super) struct Report {
     pub(super) tally: Tally,
     /// Leaf renewals installed.
     pub(super) rotations: usize,
+    /// The CAs that were replaced, in the order in which it was done.
+    pub(super) replaced: Vec<&'static str>,
+    /// Whether a signal ended it before its time.
+    pub(super) interrupted: bool,
     /// Certificates seen in handshakes.
     pub(super) distinct_serials_seen: usize,
     pub(super) propagation_ms: Propagation,
     #[serde(skip)]
     pub(super) reasons: Vec<String>,
+}
+
+/// How the run came to its end.
+#[derive(Clone, Debug)]
+pub(super) struct Ending {
+    pub(super) replaced: Vec<&'static str>,
+    pub(super) interrupted: bool,
+}
+
+/// What it comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    NothingLost,
+    Lost,
+    /// Nothing was lost until then.
+    Interrupted,
 }
 
 /// From the issue of a certificate to its first handshake, in milliseconds.
@@ -56,9 +76,21 @@ fn rank(samples: &[f64], percent: usize) -> Option<f64> {
 }
 
 impl Report {
-    /// Whether nothing was lost, with something to lose.
-    pub(super) fn is_lossless(&self) -> bool {
-        self.tally.is_lossless() && self.tally.requests_ok > 0 && self.rotations > 0
+    /// A run to its end needs something to lose, and rotations that could lose it.
+    pub(super) fn verdict(&self) -> Verdict {
+        let tested = self.tally.requests_ok > 0 && self.rotations > 0;
+        match (self.tally.is_lossless(), self.interrupted) {
+            (false, _) => Verdict::Lost,
+            (true, true) => Verdict::Interrupted,
+            (true, false) if tested => Verdict::NothingLost,
+            (true, false) => Verdict::Lost,
+        }
+    }
+
+    fn rotations(&self) -> String {
+        let mut rotations = vec![format!("{} renewals", self.rotations)];
+        rotations.extend(self.replaced.iter().map(|what| format!("the {what}")));
+        rotations.join(", ")
     }
 }
 
@@ -79,11 +111,7 @@ impl fmt::Display for Report {
             f,
             "connections         {connections_opened} opened, {connections_dropped} dropped"
         )?;
-        writeln!(
-            f,
-            "rotations           {} renewals, the issuing CA, the root",
-            self.rotations
-        )?;
+        writeln!(f, "rotations           {}", self.rotations())?;
         writeln!(
             f,
             "serials             {} seen in handshakes",
@@ -99,10 +127,10 @@ impl fmt::Display for Report {
         for reason in &self.reasons {
             writeln!(f, "  {reason}")?;
         }
-        f.write_str(if self.is_lossless() {
-            "nothing was lost"
-        } else {
-            "something was lost"
+        f.write_str(match self.verdict() {
+            Verdict::NothingLost => "nothing was lost",
+            Verdict::Lost => "something was lost",
+            Verdict::Interrupted => "interrupted; until then nothing was lost",
         })
     }
 }

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::progress::{Frame, Progress};
-use super::report::{Propagation, Report};
+use super::report::{Ending, Propagation, Report};
 use crate::clock;
 use crate::control_plane::Settings;
 use crate::envoy::{Bootstrap, Dialect};
@@ -65,18 +65,18 @@ impl Stage {
             ..Settings::default()
         };
         let mesh = Mesh::start(&settings).await?;
-        progress.event("control plane: trust domain example.org, state in SQLite");
+        progress.event("control plane: example.org, state in SQLite");
         for (id, node) in [(WEB, "a"), (CLIENT, "b")] {
             mesh.register(&Registration::new(id, node).for_ttl(LIFETIME))
                 .await?;
         }
         let service = Service::start().await?;
         let (web, door) = serving(&mesh, &service).await?;
-        progress.event("node a: sidecar attested by join token, holds spiffe://example.org/web");
+        progress.event("sidecar a: attested by join token, holds /web");
         let envoy = real_envoy(&web, &service).await?;
-        progress.event("node a: Envoy took the same identity from the sidecar over SDS");
+        progress.event("Envoy: took /web from sidecar a over SDS");
         let (client, routes) = calling(&mesh, door, &envoy).await?;
-        progress.event("node b: sidecar attested by join token, holds spiffe://example.org/client");
+        progress.event("sidecar b: attested by join token, holds /client");
         Ok(Self {
             doors: [("at sidecar a", door), ("at Envoy", envoy.tcp())],
             operator: mesh.operator()?,
@@ -126,15 +126,6 @@ impl Stage {
         let authorities = self.operator.json(&["ca", "status"]).await;
         let authorities = authorities.unwrap_or_default();
         let tally = cast.load.tally();
-        let mut rows = vec![
-            ("root", active(&authorities, "roots")),
-            ("issuing CA", active(&authorities, "issuing")),
-            ("sidecar a", held("web", &cast.web)),
-            ("sidecar b", held("client", &cast.client)),
-        ];
-        for ((name, _), seen) in self.doors.iter().zip(&cast.seen) {
-            rows.push((name, presented(&seen.all())));
-        }
         let requests = format!(
             "{} answered, {} failed",
             tally.requests_ok, tally.requests_failed
@@ -143,12 +134,24 @@ impl Stage {
             "{} opened, {} dropped",
             tally.connections_opened, tally.connections_dropped
         );
-        rows.extend([("requests", requests), ("connections", connections)]);
-        Frame { rows }
+        let renewals = cast.web.renewals() + cast.client.renewals();
+        let summary = format!("requests: {requests}; {renewals} renewals");
+        let mut rows = vec![
+            ("requests", requests),
+            ("connections", connections),
+            ("sidecar a", held("web", &cast.web)),
+            ("sidecar b", held("client", &cast.client)),
+        ];
+        for ((name, _), seen) in self.doors.iter().zip(&cast.seen) {
+            rows.push((name, presented(&seen.all())));
+        }
+        rows.extend(active("issuing CA", &authorities["issuing"]));
+        rows.extend(active("root", &authorities["roots"]));
+        Frame { summary, rows }
     }
 
     /// Ends the traffic and says what came of it.
-    pub(super) async fn end(self, cast: Cast) -> Result<Report> {
+    pub(super) async fn end(self, cast: Cast, ending: Ending) -> Result<Report> {
         let (tally, reasons) = cast.load.stop().await;
         let seen: Vec<_> = cast.seen.iter().map(|seen| seen.all()).collect();
         let mut serials: BTreeSet<_> = seen.iter().flat_map(BTreeMap::keys).cloned().collect();
@@ -157,6 +160,8 @@ impl Stage {
         Ok(Report {
             tally,
             rotations: cast.web.renewals() + cast.client.renewals(),
+            replaced: ending.replaced,
+            interrupted: ending.interrupted,
             distinct_serials_seen: serials.len(),
             propagation_ms: Propagation::between(&self.issued_since(cast.began), &seen),
             reasons,
@@ -235,22 +240,20 @@ async fn real_envoy(sidecar: &Sidecar, service: &Service) -> Result<Envoy> {
     Ok(envoy)
 }
 
-fn active(authorities: &Value, kind: &str) -> String {
-    let all = authorities[kind].as_array().cloned().unwrap_or_default();
+/// A row for each authority of a kind: the bundle can hold several.
+fn active(name: &'static str, authorities: &Value) -> Vec<(&'static str, String)> {
     let describe = |it: &Value| {
         let key: String = it["key_id"].as_str()?.chars().take(SHOWN_DIGITS).collect();
-        Some(format!("{} {key}", it["state"].as_str()?))
+        Some((name, format!("{key} {}", it["state"].as_str()?)))
     };
-    all.iter()
-        .filter_map(describe)
-        .collect::<Vec<_>>()
-        .join(", ")
+    let all = authorities.as_array();
+    all.into_iter().flatten().filter_map(describe).collect()
 }
 
 fn held(name: &str, identity: &Identity) -> String {
     let serial = identity.newest().unwrap_or_default();
     format!(
-        "{name} holds …{}, generation {}",
+        "/{name} …{}, generation {}",
         end_of(&serial),
         identity.renewals() + 1
     )
