@@ -2,12 +2,15 @@
 
 mod external;
 mod laggards;
+pub(crate) mod rotation;
 mod status;
 mod waivers;
 
 use clap::{Args, Subcommand};
 use countersign_cli::{Exit, Failure};
-use countersign_proto::admin::{CaStatusRequest, RotateProgress, RotateRequest};
+use countersign_proto::admin::{
+    CaStatusRequest, LastRotationRequest, RotateProgress, RotateRequest,
+};
 use serde::Serialize;
 use tonic::{Request, Streaming};
 
@@ -36,6 +39,9 @@ pub(crate) enum Verb {
         countersign ca rotate-intermediate --wait\n\n\
         Under an external root: see `ca csr` and `ca import`.")]
     RotateIntermediate(Rotate),
+    /// How the fleet lived the newest rotation of the root: who acknowledged when, what failed
+    #[command(after_help = rotation::EXAMPLES)]
+    Rotation,
     /// Let a pending root go on without consumers that do not acknowledge its bundle
     #[command(after_help = waivers::WAIVE_EXAMPLES)]
     Waive(waivers::Waive),
@@ -73,6 +79,11 @@ impl Verb {
                 let answer = admin.ca_status(request(CaStatusRequest {})).await;
                 let shown = status::Shown::from(answer.map_err(failure)?.into_inner());
                 output.show(&shown, status::text)?;
+            }
+            Self::Rotation => {
+                let answer = admin.last_rotation(request(LastRotationRequest {})).await;
+                let course = rotation::Course::from(answer.map_err(failure)?.into_inner());
+                output.show(&course, rotation::text)?;
             }
             // Waiting for consumers has no deadline of its own: Ctrl-C ends it.
             Self::RotateIssuing(Rotate { wait }) => {

@@ -9,6 +9,7 @@ use countersign_admission::Gate;
 use countersign_authority::{Authority, AuthorityError};
 use countersign_cli::{Exit, Failure};
 use countersign_fleet::Fleet;
+use countersign_fleet::rotation::Rotation;
 use countersign_model::entropy::Entropy;
 use countersign_proto::KEY_PROOF_EXPORTER;
 use countersign_serve::limits::{MAX_OPERATOR_CONNECTIONS, MAX_OPS_CONNECTIONS};
@@ -120,6 +121,7 @@ pub async fn start(
         signing: Gate::new(admission.signing(), metrics.signing()),
         attesting: Gate::new(admission.attesting(), metrics.attesting()),
         fleet: Fleet::default(),
+        rotation: Rotation::default(),
         metrics,
         clock,
         started_at: now,

@@ -4,10 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use countersign_admission::{Caller, Gate};
-use countersign_authority::{Authority, AuthorityError, AuthorityInfo};
+use countersign_authority::{Authority, AuthorityError, AuthorityInfo, SlotState, Tiers};
+use countersign_fleet::rotation::{Rotation, Sighting, Succession};
 use countersign_fleet::{Consumers, Fleet, Hub};
+use countersign_model::{EntitlementId, Serial, SpiffeId};
 use countersign_serve::source::Source;
 use jiff::Timestamp;
+use rustls_pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -48,6 +51,8 @@ pub(crate) struct Plane {
     pub hub: Arc<Hub>,
     /// What the nodes told.
     pub fleet: Fleet,
+    /// The course of the newest rotation of the root.
+    pub rotation: Rotation,
     /// What is counted.
     pub metrics: Metrics,
     /// Where `now` comes from.
@@ -85,16 +90,53 @@ impl Plane {
             return Ok(None);
         };
         let now = self.clock.now();
-        let prepared = self.authority.prepared_root();
-        let is_valid = prepared.is_some_and(|root| root.not_before <= now);
-        let gate = self
-            .consumers()
-            .gate(bundle.version(), &self.authority.waived(now), now);
+        let Some(prepared) = self.authority.prepared_root() else {
+            return Ok(None);
+        };
+        let (consumers, waived) = (self.consumers(), self.authority.waived(now));
+        let succession = self.succession(&prepared, bundle.version());
+        self.rotation
+            .watch(&succession, consumers.all(), &waived, now);
+        let gate = consumers.gate(bundle.version(), &waived, now);
+        let is_valid = prepared.not_before <= now;
         let Some(gate) = gate.ok().filter(|_| is_valid) else {
             return Ok(None);
         };
         let activated = self.authority.activate_root(gate, now).await?;
+        self.rotation.activated(&activated.key_id, self.clock.now());
         Ok(Some(activated))
+    }
+
+    /// A serial was seen in a handshake: where it belongs in the newest rotation of the root. A
+    /// certificate that was replaced since tells nothing: under which root it was is not known here.
+    pub(crate) fn note_seen(&self, node: &SpiffeId, entitlement: &EntitlementId, serial: Serial) {
+        if !self.rotation.is_watched() {
+            return;
+        }
+        let svid = self.authority.published(node, entitlement);
+        let Some(svid) = svid.filter(|svid| svid.serial == serial) else {
+            return;
+        };
+        let Some(root) = root_above(&svid.chain(), &self.authority.tiers()) else {
+            return;
+        };
+        let sighting = Sighting {
+            at: self.clock.now(),
+            id: svid.id.clone(),
+            serial,
+            root,
+        };
+        self.rotation.seen(node, sighting);
+    }
+
+    fn succession(&self, prepared: &AuthorityInfo, bundle_version: &str) -> Succession {
+        let roots = self.authority.tiers().roots;
+        let active = roots.into_iter().find(|it| it.state == SlotState::Active);
+        Succession {
+            old_root: active.map(|root| root.key_id),
+            new_root: prepared.key_id.clone(),
+            bundle_version: bundle_version.to_owned(),
+        }
     }
 
     fn missing(&self, version: &str) -> Vec<String> {
@@ -106,6 +148,13 @@ impl Plane {
     fn consumers(&self) -> Consumers {
         Consumers::take(&self.authority.nodes(), &self.hub, &self.fleet)
     }
+}
+
+/// Key identifier of the root that issued the topmost CA of a chain.
+fn root_above(chain: &[CertificateDer<'_>], tiers: &Tiers) -> Option<String> {
+    let top = chain.last()?;
+    let mut cas = tiers.intermediates.iter().chain(&tiers.issuing);
+    Some(cas.find(|ca| ca.certificate == *top)?.issued_by.clone())
 }
 
 #[cfg(test)]

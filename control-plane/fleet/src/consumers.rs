@@ -1,6 +1,7 @@
 //! Everybody who validates with the trust bundle, from three sources: the nodes that attested,
 //! their open streams, and what they reported about the consumers behind them.
 
+use countersign_model::SpiffeId;
 use jiff::Timestamp;
 
 use super::gate::{Consumer, Evidence, GateOpen, Waived};
@@ -23,6 +24,11 @@ impl Consumers {
         Self {
             consumers: consumers.collect(),
         }
+    }
+
+    /// All of them, live or not.
+    pub fn all(&self) -> &[Consumer] {
+        &self.consumers
     }
 
     /// Live consumers without this bundle that are not waived.
@@ -48,9 +54,14 @@ impl Consumers {
     }
 }
 
+/// What operators know the proxy of a node by.
+pub(super) fn proxy_of(node: &SpiffeId) -> String {
+    format!("{node} proxy")
+}
+
 fn of_node(record: &NodeRecord, connected: bool, state: NodeState) -> Vec<Consumer> {
     let proxy = Consumer {
-        name: format!("{} proxy", record.id),
+        name: proxy_of(&record.id),
         evidence: state
             .bundle
             .map_or(Evidence::Nothing, Evidence::Acknowledged),

@@ -77,7 +77,7 @@ impl Waived {
         }
     }
 
-    fn covers(&self, consumer: &Consumer, now: Timestamp) -> bool {
+    pub(super) fn covers(&self, consumer: &Consumer, now: Timestamp) -> bool {
         let of_absent = self.absent.filter(|_| !consumer.connected);
         let until = [self.by_name.get(&consumer.name).copied(), of_absent];
         until.into_iter().flatten().any(|until| now < until)

@@ -8,6 +8,7 @@ mod consumers;
 pub mod gate;
 mod hub;
 mod report;
+pub mod rotation;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -86,6 +87,8 @@ pub struct NodeState {
     pub crowd: Option<Crowd>,
     /// When its stream was open.
     pub sight: Sight,
+    /// How many handshakes failed at it because of a certificate, since its process started.
+    pub handshakes_failed: u64,
 }
 
 /// When the stream of a node was open.
@@ -166,6 +169,17 @@ impl Fleet {
         });
     }
 
+    /// How many handshakes failed at a node since its process started; gives how many of them were not
+    /// told before. A number that is lower is that of another process.
+    pub fn handshakes_failed(&self, node: &SpiffeId, total: u64) -> u64 {
+        let mut more = 0;
+        self.note(node, |state| {
+            more = total.checked_sub(state.handshakes_failed).unwrap_or(total);
+            state.handshakes_failed = total;
+        });
+        more
+    }
+
     /// Says that somebody connected or left.
     pub fn touch(&self) {
         self.changed.send_replace(());
@@ -244,6 +258,14 @@ mod tests {
         fleet.keep_at_most(1, |node| *node == id(7));
         assert_eq!(fleet.lock().len(), 1);
         assert!(fleet.lock().capacity() < MAX_NODES / 16);
+    }
+
+    #[test]
+    fn failed_handshakes_are_told_once() {
+        let fleet = Fleet::default();
+        let node = SpiffeId::new("spiffe://example.org/node/a").unwrap();
+        let told = [3, 3, 5, 1].map(|total| fleet.handshakes_failed(&node, total));
+        assert_eq!(told, [3, 0, 2, 1], "the last is of another process");
     }
 
     #[test]

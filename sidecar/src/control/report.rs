@@ -5,7 +5,9 @@ use std::time::Duration;
 use countersign_model::{EntitlementId, Serial};
 use countersign_proto::convert::serial_bytes;
 use countersign_proto::convert::time::timestamp;
-use countersign_proto::mesh::{self, ConsumerReport, ServedReport, consumer::Kind};
+use countersign_proto::mesh::{
+    self, ConsumerReport, HandshakeReport, ServedReport, consumer::Kind,
+};
 use jiff::Timestamp;
 
 use crate::consumers::{Consumer, ConsumerKind, Consumers};
@@ -44,6 +46,11 @@ pub(super) fn served(
         serial: serial_bytes(serial),
         first_seen: Some(timestamp(first_seen)),
     }
+}
+
+/// How many handshakes failed because of a certificate since the process started.
+pub(super) fn handshakes(failed: u64) -> HandshakeReport {
+    HandshakeReport { failed }
 }
 
 fn entry(id: String, consumer: Consumer) -> Option<mesh::Consumer> {

@@ -34,6 +34,9 @@ pub(crate) const HELLO_DEADLINE: Duration = Duration::from_secs(10);
 pub(crate) const MAX_UNSENT: usize = 1_024;
 /// The plan is made anew at least this often.
 pub(crate) const REPLAN_EVERY: Duration = Duration::from_secs(5);
+/// The number of handshakes that failed is told at most this often: a stranger at a listener must not
+/// decide how much is sent.
+const FAILURES_EVERY: Duration = Duration::from_secs(5);
 /// What was refused for a reason that passes, such as a full disk, is asked for again this often.
 pub(crate) const REFUSED_RETRY: Duration = Duration::from_secs(5);
 /// The share of the node credential's lifetime after which a connection that was made with it is
@@ -109,6 +112,9 @@ pub(super) struct Session<'a> {
     ask_again_at: Option<Instant>,
     reported: Served,
     report_at: Option<Instant>,
+    /// Handshakes that failed, as last told.
+    failures: u64,
+    failures_at: Instant,
 }
 
 impl<'a> Session<'a> {
@@ -150,6 +156,8 @@ impl<'a> Session<'a> {
             ask_again_at: None,
             reported: Served::new(),
             report_at: None,
+            failures: 0,
+            failures_at: Instant::now(),
         })
     }
 
@@ -195,6 +203,7 @@ impl<'a> Session<'a> {
                     self.report_served(&newest)?;
                 }
                 () = at(report_at) => self.report_consumers()?,
+                () = sleep_until(self.failures_at) => self.report_failures()?,
                 () = at(save_at) => {}
                 () = at(ask_again_at) => self.ask_again_for_refused()?,
                 () = sleep(nap) => {
@@ -235,6 +244,19 @@ impl<'a> Session<'a> {
         }
         self.reported.clone_from(newest);
         Ok(())
+    }
+
+    fn report_failures(&mut self) -> Result<(), SessionError> {
+        self.failures_at = Instant::now() + FAILURES_EVERY;
+        let failed = self.control.metrics.certificates_refused();
+        if failed == self.failures {
+            return Ok(());
+        }
+        self.failures = failed;
+        post(
+            &self.outbox,
+            FromNode::Handshakes(report::handshakes(failed)),
+        )
     }
 
     fn ask(&self, request: DeltaRequest) -> Result<(), SessionError> {

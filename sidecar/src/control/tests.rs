@@ -31,6 +31,7 @@ struct Node {
     consumers: Arc<Consumers>,
     served: watch::Sender<Served>,
     link: watch::Receiver<LinkState>,
+    metrics: Arc<Metrics>,
     task: JoinHandle<()>,
 }
 
@@ -57,13 +58,14 @@ impl Node {
         let installer =
             Installer::restore(trust_domain(), state, holdings.clone(), trust.clone()).unwrap();
         let (served, receiver) = watch::channel(Served::new());
+        let metrics = Arc::<Metrics>::default();
         let parts = Parts {
             installer,
             holdings: holdings.clone(),
             consumers: consumers.clone(),
             served: receiver,
             trust,
-            metrics: Arc::default(),
+            metrics: metrics.clone(),
             clock: Clock::of_system(),
             draws,
         };
@@ -72,6 +74,7 @@ impl Node {
             holdings,
             consumers,
             served,
+            metrics,
             link: control.state(),
             task: tokio::spawn(std::future::ready(())),
         };
@@ -601,4 +604,23 @@ async fn a_served_serial_is_reported_once() {
     let report = plane.state().served.remove(0);
     assert_eq!(report.serial, serial.as_bytes());
     assert_eq!(report.entitlement, web.id.as_str());
+}
+
+#[tokio::test]
+async fn failed_handshakes_are_told_now_and_then() {
+    let (plane, folder) = world().await;
+    let node = Node::start(&plane, &folder);
+    let told = || plane.state().failures;
+    let fail = |times| (0..times).for_each(|_| node.metrics.certificate_refused());
+    fail(3);
+    until(|| told() == [3]).await;
+    // A peer that fails all the time.
+    until(|| {
+        fail(1);
+        told().len() == 2
+    })
+    .await;
+    fail(100);
+    assert_eq!(told().len(), 2, "{:?}", told());
+    assert!(told()[1] > 3, "{:?}", told());
 }

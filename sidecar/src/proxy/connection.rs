@@ -180,6 +180,9 @@ impl Connection {
             return;
         };
         self.metrics.refusal(&self.listener, reason);
+        if error.is_of_certificate(reason) {
+            self.metrics.certificate_refused();
+        }
         if self.side == Side::Inbound && NOISE.contains(&reason) {
             tracing::debug!(listener, %peer, reason, %error, "connection refused");
             return;
@@ -211,6 +214,11 @@ impl Ended {
             }
             Self::Withdrawn => None,
         }
+    }
+
+    /// Whether one end did not take the certificate of the other, or was shown none.
+    fn is_of_certificate(&self, reason: &str) -> bool {
+        matches!(self, Self::Handshake { .. } | Self::Broken(_)) && !NOISE.contains(&reason)
     }
 
     fn peer_id(&self) -> Option<&SpiffeId> {

@@ -2,6 +2,7 @@
 //! process never shows a countdown that stands still.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
@@ -94,6 +95,8 @@ impl From<bool> for Outcome {
 pub(crate) struct Metrics {
     registry: Registry,
     handshakes: Family<HandshakeLabels, Counter>,
+    /// The part of them that a certificate failed, for the control plane.
+    certificates_refused: AtomicU64,
     refusals: Family<RefusalLabels, Counter>,
     renewals: Family<OutcomeLabels, Counter>,
     connections: Family<SideLabels, Gauge>,
@@ -116,6 +119,7 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix(PREFIX),
             handshakes: Family::default(),
+            certificates_refused: AtomicU64::default(),
             refusals: Family::default(),
             renewals: Family::default(),
             connections: Family::default(),
@@ -133,6 +137,16 @@ impl Metrics {
         self.handshakes
             .get_or_create(&HandshakeLabels { side, result })
             .inc();
+    }
+
+    /// A handshake failed because of a certificate: ours, or the peer's.
+    pub(crate) fn certificate_refused(&self) {
+        self.certificates_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many handshakes failed so since the start.
+    pub(crate) fn certificates_refused(&self) -> u64 {
+        self.certificates_refused.load(Ordering::Relaxed)
     }
 
     /// A listener, by its table in the configuration, refused a connection.

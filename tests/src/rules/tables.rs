@@ -168,6 +168,11 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         ],
     ),
     (
+        "MAX_LANES",
+        "what_a_rotation_remembers_is_bounded",
+        &[("control-plane/fleet/src/rotation.rs", "Course.lanes")],
+    ),
+    (
         "MAX_RENEWED",
         "renewed_proofs_are_bounded_and_end",
         &[(

@@ -112,6 +112,11 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "sleep_until(moment)",
         "a length of time from a report or a refusal",
     ),
+    (
+        "sidecar/src/control/session.rs",
+        "sleep_until(self.failures_at)",
+        "a period from the last report",
+    ),
     ("sidecar/src/control.rs", "sleep_until(again)", "a backoff"),
     ("sidecar/src/control.rs", "sleep_until(end)", "a backoff"),
     (

@@ -6,6 +6,7 @@
 mod backup;
 mod ca;
 mod certificates;
+mod last_rotation;
 mod nodes;
 mod operator;
 mod oversize;
@@ -192,6 +193,13 @@ impl Admin for AdminService {
         _: Request<wire::CaStatusRequest>,
     ) -> Result<Response<wire::CaStatusResponse>, Status> {
         Ok(Response::new(ca::status(&self.plane)))
+    }
+
+    async fn last_rotation(
+        &self,
+        _: Request<wire::LastRotationRequest>,
+    ) -> Result<Response<wire::LastRotationResponse>, Status> {
+        Ok(Response::new(last_rotation::of(&self.plane)))
     }
 
     async fn request_ca(

@@ -2,7 +2,10 @@
 
 use countersign_envoy::SECRET_TYPE;
 use countersign_proto::ENTITLEMENT_TYPE;
+use countersign_proto::mesh::node_message::Message;
+use countersign_proto::mesh::{HandshakeReport, ServedReport};
 use rcgen::KeyPair;
+use serde_json::json;
 
 use crate::harness::*;
 
@@ -121,6 +124,69 @@ async fn a_new_issuing_ca_waits_for_connected_workloads() {
         never = stream.acknowledge_all() => never,
     };
     assert!(told.last().unwrap().starts_with("complete "), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn course_of_a_rotation_is_told_afterwards() {
+    let plane = Plane::start().await;
+    assert_eq!(plane.ask("ca rotation").await["new_root"], json!(null));
+    let node = plane.node(NODE_A).await;
+    let registered = plane.register(WEB, NODE_A).await;
+    let entitlement = registered["entitlement"].as_str().unwrap();
+    let session = node.dial(&plane).await;
+    let mut stream = session.discover(hello()).await.unwrap();
+    stream.subscribe(SECRET_TYPE, BUNDLE).await;
+    stream.present(BUNDLE).await;
+    stream.subscribe(SECRET_TYPE, entitlement).await;
+    let enrol = async || {
+        let key = KeyPair::generate().unwrap();
+        let enrolled = session.enrol(entitlement, &key).await.unwrap();
+        enrolled.serial
+    };
+    let old_serial = enrol().await;
+    stream.present(entitlement).await;
+
+    let prepared = plane.ask("ca rotate-root").await;
+    stream.send(served(entitlement, &old_serial)).await;
+    stream.send(handshakes_failed(3)).await;
+    let course = async || plane.ask("ca rotation").await;
+    until(async || course().await["lanes"][0]["failures"][0]["count"] == 3).await;
+    let waiting = course().await;
+    assert_eq!(waiting["new_root"], prepared["key_id"], "{waiting}");
+    assert_eq!(waiting["activated_at"], json!(null), "{waiting}");
+    let lane = &waiting["lanes"][0];
+    assert_eq!(lane["consumer"], format!("{NODE_A} proxy"));
+    assert_eq!(lane["acknowledged_at"], json!(null));
+    assert_eq!(lane["sightings"][0]["root"], waiting["old_root"]);
+
+    let acknowledged = async || course().await["activated_at"] != json!(null);
+    tokio::select! {
+        () = until(acknowledged) => {}
+        never = stream.acknowledge_all() => never,
+    }
+    let new_serial = enrol().await;
+    stream.send(served(entitlement, &new_serial)).await;
+    // Of the same process: five in all.
+    stream.send(handshakes_failed(5)).await;
+    until(async || course().await["lanes"][0]["failures"][1]["count"] == 2).await;
+    let lane = &course().await["lanes"][0];
+    assert_eq!(lane["sightings"][1]["root"], prepared["key_id"], "{lane}");
+    assert!(lane["acknowledged_at"].is_string(), "{lane}");
+    let human = plane.cli("ca rotation").await;
+    let human = String::from_utf8(human.stdout).unwrap();
+    assert!(human.contains("it signs since"), "{human}");
+}
+
+fn served(entitlement: &str, serial: &[u8]) -> Message {
+    Message::Served(ServedReport {
+        entitlement: entitlement.to_owned(),
+        serial: serial.to_owned(),
+        first_seen: None,
+    })
+}
+
+fn handshakes_failed(failed: u64) -> Message {
+    Message::Handshakes(HandshakeReport { failed })
 }
 
 fn state_of(status: &serde_json::Value, key_id: &serde_json::Value) -> String {

@@ -83,6 +83,8 @@ pub(super) struct State {
     /// What the newest stream began with.
     pub(super) said: Option<Hello>,
     pub(super) served: Vec<ServedReport>,
+    /// How many handshakes failed, as told each time.
+    pub(super) failures: Vec<u64>,
 }
 
 #[derive(Clone)]
@@ -459,6 +461,9 @@ impl Plane {
                     self.change(|state| state.consumers = Some(report));
                 }
                 Some(FromNode::Served(report)) => self.change(|state| state.served.push(report)),
+                Some(FromNode::Handshakes(report)) => {
+                    self.change(|state| state.failures.push(report.failed));
+                }
                 None => {}
             }
             while let Some(response) = session.poll(&self.state()) {

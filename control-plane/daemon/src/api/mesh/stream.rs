@@ -155,6 +155,10 @@ impl<'a> NodeStream<'a> {
                 Ok(())
             }
             Some(node_message::Message::Served(report)) => self.served(&report),
+            Some(node_message::Message::Handshakes(report)) => {
+                self.handshakes_failed(report.failed);
+                Ok(())
+            }
             Some(node_message::Message::Hello(_)) => {
                 Err(Status::invalid_argument("a hello comes first and once"))
             }
@@ -209,9 +213,24 @@ impl<'a> NodeStream<'a> {
         let serial = serial("served.serial", &report.serial).map_err(wrong)?;
         if let Some(entitlement) = EntitlementId::parse(&report.entitlement) {
             let node = self.session.node.id();
+            self.plane.note_seen(node, &entitlement, serial);
             self.plane.fleet.served(node, entitlement, serial);
         }
         Ok(())
+    }
+
+    fn handshakes_failed(&self, total: u64) {
+        let Plane {
+            fleet,
+            rotation,
+            clock,
+            ..
+        } = self.plane;
+        let node = self.session.node.id();
+        let more = fleet.handshakes_failed(node, total);
+        if more > 0 {
+            rotation.failed(node, more, clock.now());
+        }
     }
 
     /// Touches what changed; where anything may have changed, every name that the node may see.

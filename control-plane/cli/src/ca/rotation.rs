@@ -1,0 +1,141 @@
+//! `countersign ca rotation`: how the fleet lived the newest rotation of the root.
+
+use countersign_proto::admin as wire;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::client::time;
+use crate::output::{cell, table};
+
+pub(super) const EXAMPLES: &str = "Examples:\n  \
+    countersign ca rotation\n  \
+    countersign ca rotation --json | jq -r '.lanes[] | select(.acknowledged_at == null) | .consumer'\n\n\
+    It is kept in memory: a control plane that starts knows of no rotation before.";
+
+/// The newest rotation of the root since the control plane started.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Course {
+    pub(crate) old_root: Option<String>,
+    pub(crate) new_root: Option<String>,
+    pub(crate) bundle_version: Option<String>,
+    /// Since when it is watched.
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) activated_at: Option<Timestamp>,
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) lanes_more: u64,
+}
+
+/// What happened at one consumer.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Lane {
+    pub(crate) consumer: String,
+    pub(crate) acknowledged_at: Option<Timestamp>,
+    pub(crate) waived: bool,
+    pub(crate) sightings: Vec<Sighting>,
+    pub(crate) sightings_more: u64,
+    pub(crate) failures: Vec<Failures>,
+}
+
+/// A serial that was first seen in a handshake.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Sighting {
+    pub(crate) at: Option<Timestamp>,
+    pub(crate) id: String,
+    pub(crate) serial: String,
+    /// Key identifier of the root above it.
+    pub(crate) root: String,
+}
+
+/// Handshakes that failed because of a certificate.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Failures {
+    pub(crate) until: Option<Timestamp>,
+    pub(crate) count: u64,
+}
+
+impl Lane {
+    /// How many handshakes failed there.
+    pub(crate) fn failed(&self) -> u64 {
+        self.failures.iter().map(|it| it.count).sum()
+    }
+}
+
+pub(super) fn text(course: &Course) -> String {
+    let Some(new_root) = &course.new_root else {
+        return "no root was replaced since the control plane started".to_owned();
+    };
+    let old_root = course.old_root.as_deref().unwrap_or("-");
+    let since = cell(course.since);
+    let end = course.activated_at.map_or_else(
+        || "it does not sign yet".to_owned(),
+        |at| format!("it signs since {at}"),
+    );
+    let rows = course.lanes.iter().map(|lane| {
+        let under = |root: Option<&String>| {
+            let seen = lane.sightings.iter().filter(|it| Some(&it.root) == root);
+            seen.count().to_string()
+        };
+        let acknowledged = match (lane.acknowledged_at, lane.waived) {
+            (None, true) => "waived".to_owned(),
+            (at, _) => cell(at),
+        };
+        [
+            lane.consumer.clone(),
+            acknowledged,
+            under(course.old_root.as_ref()),
+            under(Some(new_root)),
+            lane.failed().to_string(),
+        ]
+    });
+    let header = [
+        "CONSUMER",
+        "ACKNOWLEDGED",
+        "SERIALS OLD ROOT",
+        "SERIALS NEW ROOT",
+        "FAILED HANDSHAKES",
+    ];
+    let lanes = table(header, rows, "there was no consumer");
+    let more = match course.lanes_more {
+        0 => String::new(),
+        more => format!("\nand {more} consumers more"),
+    };
+    format!("root {old_root}\n  to {new_root}\nwatched since {since}; {end}\n\n{lanes}{more}")
+}
+
+impl From<wire::LastRotationResponse> for Course {
+    fn from(wire: wire::LastRotationResponse) -> Self {
+        let filled = |text: String| Some(text).filter(|text| !text.is_empty());
+        Self {
+            old_root: filled(wire.old_root),
+            new_root: filled(wire.new_root),
+            bundle_version: filled(wire.bundle_version),
+            since: time(wire.since),
+            activated_at: time(wire.activated_at),
+            lanes: wire.lanes.into_iter().map(Lane::from).collect(),
+            lanes_more: wire.lanes_more,
+        }
+    }
+}
+
+impl From<wire::RotationLane> for Lane {
+    fn from(wire: wire::RotationLane) -> Self {
+        let sightings = wire.sightings.into_iter().map(|it| Sighting {
+            at: time(it.at),
+            id: it.id,
+            serial: it.serial,
+            root: it.root,
+        });
+        let failures = wire.failures.into_iter().map(|it| Failures {
+            until: time(it.until),
+            count: it.count,
+        });
+        Self {
+            consumer: wire.consumer,
+            acknowledged_at: time(wire.acknowledged_at),
+            waived: wire.waived,
+            sightings: sightings.collect(),
+            sightings_more: wire.sightings_more,
+            failures: failures.collect(),
+        }
+    }
+}
