@@ -1,7 +1,7 @@
 //! What the pages of the documentation say, done as they say it.
 
 use anyhow::{Result, ensure};
-use countersign_tests::{Page, Shell};
+use countersign_tests::{Page, Shell, binaries};
 
 /// Where the mesh of every page of integrations is set up.
 const INDEX: (&str, &str) = ("docs/integrations/README.md", "A mesh to try them with");
@@ -18,6 +18,58 @@ async fn listeners_page_runs_as_written() -> Result<()> {
     let mut shell = begun().await?;
     let page = Page::section("docs/listeners.md", "An example")?;
     shell.follow(&page).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn envoy_page_runs_as_written() -> Result<()> {
+    let mut shell = begun().await?;
+    shell
+        .follow(&Page::read("docs/integrations/envoy.md")?)
+        .await
+}
+
+/// With the sidecar they begin and end: what they have not is not served, and what they have is.
+#[tokio::test(flavor = "multi_thread")]
+async fn shipped_bootstraps_start_as_they_are() -> Result<()> {
+    let mut shell = Shell::start()?;
+    shell
+        .run("mkdir www /run/countersign-sidecar; echo hello > www/index.html")
+        .await?;
+    let deploy = binaries::project().join("deploy/envoy");
+    for name in ["inbound", "outbound"] {
+        let start = format!(
+            "envoy --use-dynamic-base-id -c {}/{name}.yaml > {name}.log 2>&1 &",
+            deploy.display()
+        );
+        shell.run(&start).await?;
+    }
+    let serve = "python3 -m http.server 8080 --bind 127.0.0.1 --directory www 2> web.log &";
+    shell.run(serve).await?;
+    let before = "```console\n\
+        $ curl -sS http://127.0.0.1:9901/ready\nINITIALIZING\n\
+        $ curl -sS http://127.0.0.1:9902/ready\nPRE_INITIALIZING\n\
+        $ curl -sS -o /dev/null -w '%{http_code}\\n' -X POST http://127.0.0.1:9901/quitquitquit\n403\n```\n\
+        ```console\n\
+        $ curl -sS http://127.0.0.1:15006/  # fails\ncurl: (7) …\n\
+        $ curl -sS -k https://127.0.0.1:15006/  # fails\ncurl: (7) …\n\
+        $ curl -sS http://127.0.0.1:15001/  # fails\ncurl: (7) …\n```\n";
+    let before = before.replacen("```console", "<!-- run: until -->\n```console", 1);
+    shell
+        .follow(&Page::parse("without a sidecar", &before)?)
+        .await?;
+    shell.follow(&Page::section(INDEX.0, INDEX.1)?).await?;
+    shell
+        .run("ln -s $PWD/sidecar.sock /run/countersign-sidecar/sidecar.sock")
+        .await?;
+    let request = "<!-- run: until -->\n```console\n$ curl -sS http://127.0.0.1:15001/\nhello\n```\n\
+        ```console\n$ curl -sS -k https://127.0.0.1:15006/  # fails: no certificate\n\
+        $ curl -sS http://127.0.0.1:15006/  # fails: no TLS\n```\n";
+    let request = Page::parse("a request", request)?;
+    shell.follow(&request).await?;
+    shell
+        .run("kill %5; wait %5; ! test -e sidecar.sock")
+        .await?;
+    shell.follow(&request).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

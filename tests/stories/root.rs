@@ -7,7 +7,7 @@ use countersign_tests::{Command, Envoy, Registration, wait};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::scene::{Proxy, STEADY, Scene};
+use crate::scene::{CLIENT, Proxy, STEADY, Scene};
 
 const IDLE: &str = "spiffe://example.org/idle";
 
@@ -91,7 +91,7 @@ async fn issuing_rotation_leaves_the_bundle_alone() -> Result<()> {
 fn idle_envoy(scene: &Scene) -> Result<Envoy> {
     let bootstrap = Bootstrap {
         sds_socket: &scene.client.socket(),
-        identity: "default",
+        identity: CLIENT,
         bundle: "ROOTCA",
         peer: IDLE,
         dialect: Dialect::StateOfTheWorld,

@@ -12,6 +12,7 @@ mod certs;
 mod client;
 mod clock;
 mod entropy;
+mod envoy;
 mod id;
 mod jwk;
 mod node;
@@ -93,6 +94,9 @@ enum Verb {
     /// Make a data_dir from a backup, offline: a new epoch
     #[command(after_help = restore::EXAMPLES)]
     Restore(restore::Restore),
+    /// Envoys that take their identity from a sidecar, offline
+    #[command(subcommand)]
+    Envoy(envoy::Verb),
     /// SPIFFE IDs, offline
     #[command(subcommand)]
     Id(id::Verb),
@@ -145,6 +149,7 @@ impl Cli {
             Verb::Backup(it) => it.verb.run(&client(it.socket), output).await,
             Verb::Audit(verb) => verb.run(output).await,
             Verb::Restore(restore) => restore.run(now, output).await,
+            Verb::Envoy(verb) => verb.run(output),
             Verb::Id(verb) => verb.run(output),
             Verb::Verify(verify) => verify.run(now, output),
             Verb::Completions { shell } => completions::<Cli>(shell),

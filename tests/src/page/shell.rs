@@ -245,15 +245,14 @@ impl Shell {
         })
     }
 
-    /// What a command printed, and what runs beside it has printed since it began.
+    /// What a command printed, and the logs that are in the folder.
     fn told(&self, ended: &Ended) -> String {
         let mut told = quoted(&ended.printed).to_owned();
-        for number in 1..self.commands {
-            let path = self.folder.path().join(format!("said/{number}.out"));
-            let text = std::fs::read_to_string(path).unwrap_or_default();
-            if !text.is_empty() {
-                let _ = write!(told, "\n--- command {number}\n{}", quoted(&text));
-            }
+        let entries = std::fs::read_dir(self.folder()).into_iter().flatten();
+        let paths = entries.flatten().map(|entry| entry.path());
+        for path in paths.filter(|path| path.extension().is_some_and(|it| it == "log")) {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let _ = write!(told, "\n--- {}\n{}", path.display(), quoted(&text));
         }
         told
     }
