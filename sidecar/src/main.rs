@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use countersign_cli::config::{self, file_or_default};
-use countersign_cli::{Exit, Failure, arguments, completions, guard, print_text};
+use countersign_cli::{Exit, Failure, ManPages, arguments, completions, guard, man, print_text};
 use countersign_serve::{harden_process, raise_descriptor_limit};
 use countersign_sidecar::{Config, DEFAULT_FILE};
 
@@ -42,6 +42,9 @@ enum Verb {
         /// For which shell.
         shell: Shell,
     },
+    /// Write the man pages of this program and its verbs.
+    #[command(after_help = "Example:\n  countersign-sidecar man --dir /usr/local/share/man/man8")]
+    Man(ManPages),
 }
 
 #[derive(Subcommand)]
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
             check(&file.path()?, effective, json)
         }
         Verb::Completions { shell } => completions::<Cli>(shell),
+        Verb::Man(pages) => pages.write::<Cli>(man::DAEMONS),
     })
 }
 

@@ -30,7 +30,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use countersign_cli::{Exit, Failure, completions};
+use countersign_cli::{Exit, Failure, ManPages, completions, man};
 use jiff::Timestamp;
 
 use client::Client;
@@ -111,6 +111,9 @@ enum Verb {
         /// bash, elvish, fish, powershell or zsh
         shell: clap_complete::Shell,
     },
+    /// Write the man pages of this program and its verbs
+    #[command(after_help = "Example:\n  countersign man --dir /usr/local/share/man/man1")]
+    Man(ManPages),
 }
 
 fn main() -> ExitCode {
@@ -153,6 +156,7 @@ impl Cli {
             Verb::Id(verb) => verb.run(output),
             Verb::Verify(verify) => verify.run(now, output),
             Verb::Completions { shell } => completions::<Cli>(shell),
+            Verb::Man(pages) => pages.write::<Cli>(man::COMMANDS),
         }
     }
 }

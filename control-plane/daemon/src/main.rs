@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use countersign_cli::config::file_or_default;
-use countersign_cli::{Exit, Failure};
+use countersign_cli::{Exit, Failure, ManPages, man};
 use countersign_control_plane::config::{Config, DEFAULT_FILE, LogFormat};
 use countersign_control_plane::{app, clock::Clock, config, entropy::OsEntropy};
 use countersign_serve::shutdown::Signals;
@@ -20,7 +20,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Attests nodes, signs SVIDs and streams them to sidecars.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(
+    name = "countersign-control-plane",
+    version,
+    arg_required_else_help = true
+)]
 struct Arguments {
     /// Print errors, and the result of `config check`, as JSON
     #[arg(long, global = true)]
@@ -42,6 +46,11 @@ enum Verb {
         /// For which shell
         shell: Shell,
     },
+    /// Write the man pages of this program and its verbs
+    #[command(
+        after_help = "Example:\n  countersign-control-plane man --dir /usr/local/share/man/man8"
+    )]
+    Man(ManPages),
 }
 
 #[derive(Debug, Subcommand)]
@@ -86,6 +95,7 @@ fn main() -> ExitCode {
             config::check(&file.path()?, effective, json)
         }
         Verb::Completions { shell } => countersign_cli::completions::<Arguments>(shell),
+        Verb::Man(pages) => pages.write::<Arguments>(man::DAEMONS),
     })
 }
 

@@ -8,10 +8,12 @@
 pub mod completions;
 pub mod config;
 pub mod duration;
+pub mod man;
 pub mod outcome;
 pub mod stdout;
 
 pub use completions::completions;
 pub use config::{ConfigError, Key, Mistake, Reader, Setting};
+pub use man::ManPages;
 pub use outcome::{Exit, Failure, arguments, guard};
 pub use stdout::{print, print_text};
