@@ -68,7 +68,7 @@ async fn files_are_kept_as_written() -> Result<()> {
 async fn shipped_bootstraps_start_as_they_are() -> Result<()> {
     let mut shell = Shell::start()?;
     shell
-        .run("mkdir www /run/countersign-sidecar; echo hello > www/index.html")
+        .run("mkdir -p www /run/countersign/sidecar; echo hello > www/index.html")
         .await?;
     let deploy = binaries::project().join("deploy/envoy");
     for name in ["inbound", "outbound"] {
@@ -94,7 +94,7 @@ async fn shipped_bootstraps_start_as_they_are() -> Result<()> {
         .await?;
     shell.follow(&Page::section(INDEX.0, INDEX.1)?).await?;
     shell
-        .run("ln -s $PWD/sidecar.sock /run/countersign-sidecar/sidecar.sock")
+        .run("ln -s $PWD/sidecar.sock /run/countersign/sidecar/sidecar.sock")
         .await?;
     let request = "<!-- run: until -->\n```console\n$ curl -sS http://127.0.0.1:15001/\nhello\n```\n\
         ```console\n$ curl -sS -k https://127.0.0.1:15006/  # fails: no certificate\n\

@@ -27,7 +27,7 @@ use bootstrap::{Bootstrap, Peers};
 use endpoint::Endpoint;
 
 /// The socket of a sidecar that was installed.
-const SOCKET: &str = "/run/countersign-sidecar/sidecar.sock";
+const SOCKET: &str = "/run/countersign/sidecar/sidecar.sock";
 /// Where every SPIFFE program is told the socket, as `unix:///run/x.sock`.
 const SOCKET_VARIABLE: &str = "SPIFFE_ENDPOINT_SOCKET";
 /// Longest path that a Unix socket can have.
@@ -70,7 +70,7 @@ pub(crate) struct Write {
     /// What is carried
     #[arg(long, value_enum, default_value_t = Protocol::Http)]
     protocol: Protocol,
-    /// The sidecar's socket [env: SPIFFE_ENDPOINT_SOCKET] [default: /run/countersign-sidecar/sidecar.sock]
+    /// The sidecar's socket [env: SPIFFE_ENDPOINT_SOCKET] [default: /run/countersign/sidecar/sidecar.sock]
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
     /// Envoy's admin port: loopback, read-only

@@ -57,6 +57,7 @@ const PROGRAMS: &[&str] = &[
 /// Crates that stand outside of both daemons.
 const BESIDE: &[&str] = &[
     "countersign-tests",
+    "countersign-example-client",
     "countersign-issued",
     "countersign-footprint",
     "countersign-logs",
