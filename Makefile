@@ -10,10 +10,10 @@ TARGET := $(shell realpath --canonicalize-missing "$(or $(CARGO_TARGET_DIR),targ
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test
+.PHONY: help demo test reference
 
 help: ## Show this text
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## Watch certificates rotate under load; ARGS='--duration 20s --json'
 	@echo "building: the first time it takes some minutes" >&2
@@ -22,6 +22,10 @@ demo: $(VENV)/.installed ## Watch certificates rotate under load; ARGS='--durati
 
 test: $(VENV)/.installed ## Run every test, after installing what the tests need
 	@CARGO="$(CARGO)" tests/run.sh "$(TARGET)" "$(VENV)/bin/python"
+
+reference: ## Write docs/reference again from the code
+	COUNTERSIGN_BLESS=1 $(CARGO) test --locked --quiet --package countersign-control-plane --package countersign-sidecar \
+		--package countersign-tests --lib reference
 
 $(VENV)/.installed: tests/requirements.txt tests/setup.sh
 	@tests/setup.sh $(VENV)

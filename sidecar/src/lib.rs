@@ -25,6 +25,8 @@ mod local_socket;
 #[cfg(test)]
 mod pki;
 mod proxy;
+#[cfg(test)]
+mod reference;
 mod sds;
 mod state;
 mod status;

@@ -123,7 +123,7 @@ async fn memory_is_kept_from_every_other_process() -> Result<()> {
 async fn probes_and_metrics_answer() -> Result<()> {
     let (mesh, sidecar) = daemons().await?;
     for telemetry in [mesh.control_plane().telemetry(), sidecar.telemetry()] {
-        for path in ["/livez", "/readyz"] {
+        for path in ["/livez", "/readyz", "/healthz"] {
             let (status, body) = fetch::get(telemetry, path).await?;
             ensure!(status == StatusCode::OK, "{path}: {status} {body}");
         }
@@ -133,6 +133,13 @@ async fn probes_and_metrics_answer() -> Result<()> {
             .lines()
             .filter(|line| line.starts_with("countersign_"));
         ensure!(ours.count() > 3, "{metrics}");
+        let page = match telemetry == sidecar.telemetry() {
+            true => "sidecar-metrics.md",
+            false => "control-plane-metrics.md",
+        };
+        let unlisted =
+            countersign_reference::unlisted(&countersign_reference::written(page), &metrics);
+        ensure!(unlisted.is_empty(), "run `make reference`: {unlisted:?}");
         let is_sidecar = telemetry == sidecar.telemetry();
         let sockets: [&str; 2] = match is_sidecar {
             true => ["workload_api", "status"],

@@ -75,7 +75,7 @@ pub use listing::ListedNode;
 pub use log_keeping::Retention;
 pub use published::PublishedSvid;
 pub use reason::{Act, Reason};
-use series::IssuanceSeries;
+pub use series::{IssuanceSeries, Phase};
 use state::SharedState;
 pub use state::Waiver;
 pub use values::{

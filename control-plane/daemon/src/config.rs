@@ -116,6 +116,7 @@ impl Config {
         let svid = Svid::read(reader);
         let ca = Ca::read(reader, &svid);
         let admission = Admission::read(reader);
+        let issuance_log = IssuanceLog::read(reader);
         let policy = policy::read(reader);
         Some(Self {
             trust_domain: trust_domain?,
@@ -127,7 +128,7 @@ impl Config {
             svid,
             ca,
             admission,
-            issuance_log: IssuanceLog::read(reader),
+            issuance_log,
             policy,
         })
     }

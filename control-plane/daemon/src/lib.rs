@@ -15,4 +15,6 @@ pub mod lifecycle;
 mod ops;
 pub mod pipeline;
 mod plane;
+#[cfg(test)]
+mod reference;
 mod telemetry;

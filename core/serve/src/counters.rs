@@ -97,7 +97,7 @@ impl Counters {
     }
 
     /// A handshake came to nothing. The codes are a fixed set, so the map is bounded.
-    pub(crate) fn handshake_failed(&self, error: &HandshakeError) {
+    pub fn handshake_failed(&self, error: &HandshakeError) {
         match error {
             HandshakeError::Deadline => self.late.increment(),
             // Counted with the place that it lost.

@@ -23,8 +23,7 @@ const ADDRESS: Key = Key::new(
     "control_plane.address",
     "Where the control plane is: one address, or several in the order in which they are tried.",
 )
-.of("https://host:port")
-.within("1 to 4 addresses");
+.of("https://host:port");
 const BUNDLE: Key = Key::new(
     "control_plane.bundle",
     "A PEM file with the roots that recognise the control plane at the first contact. Later the \

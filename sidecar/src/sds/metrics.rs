@@ -42,7 +42,7 @@ impl SdsMetrics {
         self.lookups.inc();
     }
 
-    pub(super) fn refused(&self, reason: NackReason) {
+    pub(crate) fn refused(&self, reason: NackReason) {
         let reason = reason.as_str();
         self.refusals.get_or_create(&Refusal { reason }).inc();
     }

@@ -62,6 +62,7 @@ const BESIDE: &[&str] = &[
     "countersign-footprint",
     "countersign-logs",
     "countersign-programs",
+    "countersign-reference",
     "countersign-fuzz",
     "countersign-benches",
 ];

@@ -11,6 +11,7 @@ const NOT_PRODUCTION: &[&str] = &[
     "tests/footprint",
     "tests/logs",
     "tests/programs",
+    "tests/reference",
     "fuzz",
     "benches",
 ];

@@ -18,10 +18,12 @@ const ISSUING: Key = Key::new(
 );
 const MODULE: Key = Key::new(
     "ca.pkcs11.module",
-    "The PKCS#11 module, a shared library that is loaded into this process. Needed where a key store \
-     is `pkcs11`, as are the next three but `serial`.",
-);
-const TOKEN: Key = Key::new("ca.pkcs11.token", "The label of the token.").of("label");
+    "The PKCS#11 module, a shared library that is loaded into this process.",
+)
+.by_default(WHERE_USED);
+const TOKEN: Key = Key::new("ca.pkcs11.token", "The label of the token.")
+    .of("label")
+    .by_default(WHERE_USED);
 const SERIAL: Key = Key::new(
     "ca.pkcs11.serial",
     "The serial number of the token: tells tokens of one label apart.",
@@ -32,7 +34,11 @@ const PIN_FILE: Key = Key::new(
     "ca.pkcs11.pin_file",
     "A file, mode 0600, that holds the PIN of the token's user. The PIN itself is never in the \
      configuration.",
-);
+)
+.by_default(WHERE_USED);
+
+/// A token is described where one is used.
+const WHERE_USED: &str = "required where a key store is `pkcs11`";
 
 /// Key stores by tier, and the token where one is used.
 #[derive(Clone, Debug, Serialize)]

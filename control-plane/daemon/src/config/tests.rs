@@ -138,6 +138,17 @@ fn a_leaf_is_not_dated_back_beyond_its_issuer() {
 }
 
 #[test]
+fn missing_trust_domain_hides_no_other_mistake() {
+    let found = keys("[issuance_log]\nkeep_for = \"1s\"\n[policy]\nrequire_criticality = 1\n");
+    let expected = [
+        "trust_domain",
+        "issuance_log.keep_for",
+        "policy.require_criticality",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn telemetry_demands_loopback() {
     let found = keys("trust_domain = \"example.org\"\n[telemetry]\nlisten = \"0.0.0.0:9464\"\n");
     assert_eq!(found, ["telemetry.listen"]);

@@ -218,6 +218,9 @@ async fn series_keep_their_names() {
         assert!(text.contains(&name), "{text}");
     }
     assert_eq!(text.matches("# EOF").count(), 1);
+    let page = countersign_reference::written("control-plane-metrics.md");
+    let unlisted = countersign_reference::unlisted(&page, &text);
+    assert_eq!(unlisted, [""; 0], "`make reference` lists what is exposed");
     assert!(!text.contains("spiffe://"), "no identity is a label");
 }
 
