@@ -22,10 +22,27 @@ async fn listeners_page_runs_as_written() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn envoy_page_runs_as_written() -> Result<()> {
-    let mut shell = begun().await?;
-    shell
-        .follow(&Page::read("docs/integrations/envoy.md")?)
-        .await
+    runs_as_written("docs/integrations/envoy.md").await
+}
+
+/// A page that follows the common beginning, from its first line to its last.
+async fn runs_as_written(page: &str) -> Result<()> {
+    begun().await?.follow(&Page::read(page)?).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn second_sidecar_runs_as_written() -> Result<()> {
+    runs_as_written("docs/integrations/several-sidecars.md").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_rotate_as_written() -> Result<()> {
+    runs_as_written("docs/integrations/logs.md").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upgrade_and_return_go_as_written() -> Result<()> {
+    runs_as_written("docs/integrations/upgrade.md").await
 }
 
 /// A program in one language fetches its SVID, calls with it, follows a renewal and calls again.
@@ -102,7 +119,7 @@ async fn shipped_bootstraps_start_as_they_are() -> Result<()> {
     let request = Page::parse("a request", request)?;
     shell.follow(&request).await?;
     shell
-        .run("kill %5; wait %5; ! test -e sidecar.sock")
+        .run("kill %?sidecar.toml; wait %?sidecar.toml; ! test -e sidecar.sock")
         .await?;
     shell.follow(&request).await
 }
