@@ -53,6 +53,6 @@ fn holds(cell: &str, folder: &Path, value: Option<&Value>) -> bool {
         (Some(said), Some(Value::String(value))) => {
             said == value || folder.join(said) == Path::new(value)
         }
-        (Some(said), value) => value.is_some_and(|value| *value == *said),
+        (Some(said), value) => serde_json::from_str(said).ok().as_ref() == value,
     }
 }
