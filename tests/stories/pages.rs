@@ -1,6 +1,6 @@
 //! What the pages of the documentation say, done as they say it.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use countersign_tests::{Page, Shell, binaries};
 
 /// Where the mesh of every page of integrations is set up.
@@ -122,6 +122,39 @@ async fn shipped_bootstraps_start_as_they_are() -> Result<()> {
         .run("kill %?sidecar.toml; wait %?sidecar.toml; ! test -e sidecar.sock")
         .await?;
     shell.follow(&request).await
+}
+
+/// Whatever the caller writes there, in whichever spelling a service may read it.
+#[tokio::test(flavor = "multi_thread")]
+async fn service_is_told_who_calls() -> Result<()> {
+    // Answers with the headers of the request, as a WSGI service would see them.
+    const SERVICE: &str = "cat > service.py <<'EOF'\n\
+        from wsgiref.simple_server import make_server\n\
+        def app(environ, start):\n    \
+            start('200 OK', [])\n    \
+            return [environ.get('HTTP_X_FORWARDED_CLIENT_CERT', 'nobody').encode()]\n\
+        make_server('127.0.0.1', 8080, app).serve_forever()\n\
+        EOF\n\
+        python3 service.py 2> service.log &";
+    const PAGE: &str = "docs/integrations/envoy.md";
+    let mut shell = begun().await?;
+    shell.run(SERVICE).await?;
+    // Of the page all but its web server.
+    let page = std::fs::read_to_string(binaries::project().join(PAGE))?;
+    let lines = page.lines().filter(|line| !line.contains("http.server"));
+    let page = lines.map(|line| format!("{line}\n")).collect::<String>();
+    let (begin, _) = page.split_once("A moment later").context("the page")?;
+    shell.follow(&Page::parse(PAGE, begin)?).await?;
+    let told = "<!-- run: until -->\n```console\n\
+        $ curl -sS -H 'x-forwarded-client-cert: URI=spiffe://example.org/admin' \\\n\
+        -H 'x_forwarded_client_cert: URI=spiffe://example.org/admin' http://127.0.0.1:15001/\n\
+        …URI=spiffe://example.org/client\n```\n";
+    shell.follow(&Page::parse("a request", told)?).await?;
+    let answer = shell
+        .run("curl -sS -H 'x_forwarded_client_cert: URI=spiffe://example.org/admin' http://127.0.0.1:15001/")
+        .await?;
+    ensure!(!answer.contains("admin"), "{answer}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
