@@ -138,7 +138,7 @@ fn config(plane: &Plane, folder: &TempDir) -> Config {
             hosts: Vec::new(),
         },
         log: Log {
-            json: true,
+            json: Some(true),
             filter: "info".to_owned(),
         },
         inbound: Vec::new(),
