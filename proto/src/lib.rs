@@ -41,6 +41,9 @@ mod redacted;
 
 pub use convert::ConvertError;
 
+/// Every file of our protos, as a `FileDescriptorSet`.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
 /// The protocol version that this build speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
 /// Type URL of an entitlement resource.

@@ -19,6 +19,8 @@ pub mod page;
 pub mod ports;
 pub mod process;
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod rules;
 pub mod sds;
 pub mod sidecar;

@@ -4,6 +4,6 @@
 mod arrows;
 mod pages;
 mod peer_lines;
-mod source;
+pub(crate) mod source;
 mod tables;
 mod timers;
