@@ -1,4 +1,4 @@
-# The two commands of this project: `make demo` and `make test`.
+# The two commands of this project: `make demo` and `make test`; how it is installed is in deploy/install.mk.
 
 CARGO ?= cargo
 VENV   := .venv
@@ -29,3 +29,5 @@ reference: ## Write docs/reference again from the code
 
 $(VENV)/.installed: tests/requirements.txt tests/setup.sh
 	@tests/setup.sh $(VENV)
+
+include deploy/install.mk
