@@ -7,6 +7,7 @@ mod bad_input;
 mod crowded;
 mod daemon;
 mod demo;
+mod images;
 mod packages;
 mod pages;
 mod push;
