@@ -38,6 +38,7 @@ pub mod workload {
 pub mod codec;
 pub mod convert;
 mod redacted;
+mod whole;
 
 pub use convert::ConvertError;
 

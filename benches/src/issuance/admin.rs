@@ -79,11 +79,13 @@ impl Admin {
         let calls = pairs.map(|(node, workload)| {
             let mut client = self.0.clone();
             async move {
-                let registration = Some(Registration {
+                let registration = Registration {
                     x509_ttl: lifetime,
                     ..registration(node, workload)
-                });
-                let answer = client.register(RegisterRequest { registration }).await?;
+                };
+                let answer = client
+                    .register(RegisterRequest::whole(registration))
+                    .await?;
                 let registration = answer.into_inner().registration;
                 anyhow::Ok(registration.context("no registration")?.entitlement)
             }
@@ -104,8 +106,7 @@ impl Admin {
                 ..registration(0, 0)
             };
             async move {
-                let registration = Some(registration);
-                let answer = client.register(RegisterRequest { registration }).await;
+                let answer = client.register(RegisterRequest::whole(registration)).await;
                 anyhow::Ok(answer.map(drop)?)
             }
         });

@@ -60,7 +60,7 @@ pub use countersign_ca::key::{Condition, StoreKind, StoreState};
 pub use countersign_ca::slots::SlotState;
 pub use countersign_issue::profile::ProfileTimes;
 pub use countersign_keys::Pkcs11Settings;
-pub use countersign_registry::Policy;
+pub use countersign_registry::{Field, Mode, NoField, Policy, Written};
 use countersign_restore::facts::Predecessor;
 use countersign_store::Store;
 
@@ -75,11 +75,12 @@ pub use listing::ListedNode;
 pub use log_keeping::Retention;
 pub use published::PublishedSvid;
 pub use reason::{Act, Reason};
+pub use registrations::MAX_APPLIED;
 pub use series::{IssuanceSeries, Phase};
 use state::SharedState;
 pub use state::Waiver;
 pub use values::{
-    AuthorityError, AuthorityInfo, CaRequest, Hierarchy, RegistrationRequest, Removed,
+    Applied, AuthorityError, AuthorityInfo, CaRequest, Hierarchy, RegistrationRequest, Removed,
     ServerIdentity, Settings, Tiers,
 };
 pub use waiving::ABSENT;

@@ -4,6 +4,7 @@
 //! goes to stdout, as a table or with `--json` as one JSON value; what went wrong goes to stderr.
 //! Exit codes: 0 yes, 1 a judged no, 2 usage, 3 denied or not found, 4 unreachable, 70 a bug.
 
+mod apply;
 mod audit;
 mod backup;
 mod bundle;
@@ -11,8 +12,10 @@ mod ca;
 mod certs;
 mod client;
 mod clock;
+mod document;
 mod entropy;
 mod envoy;
+mod export;
 mod id;
 mod jwk;
 mod node;
@@ -72,6 +75,12 @@ enum Verb {
     /// Take an identity away; says until when what was issued stays valid
     #[command(after_help = registration::UNREGISTER_EXAMPLES)]
     Unregister(Asks<registration::Unregister>),
+    /// Register everything that is in a file, or nothing of it
+    #[command(after_help = apply::EXAMPLES)]
+    Apply(Asks<apply::Apply>),
+    /// Write every registration, as `apply` reads it
+    #[command(after_help = export::EXAMPLES)]
+    Export(Asks<export::Export>),
     /// All registrations
     #[command(after_help = registration::LIST_EXAMPLES)]
     List(Asks<registration::List>),
@@ -144,6 +153,8 @@ impl Cli {
             Verb::Node(it) => it.verb.run(&client(it.socket), output).await,
             Verb::Register(it) => it.verb.run(&client(it.socket), output).await,
             Verb::Unregister(it) => it.verb.run(&client(it.socket), output).await,
+            Verb::Apply(it) => it.verb.run(&client(it.socket), output).await,
+            Verb::Export(it) => it.verb.run(&client(it.socket), output).await,
             Verb::List(it) => it.verb.run(&client(it.socket), output).await,
             Verb::Sign(it) => it.verb.run(&client(it.socket), output).await,
             Verb::Status(it) => it.verb.run(&client(it.socket), output).await,

@@ -9,6 +9,7 @@ mod authorize;
 pub mod policy;
 pub mod rules;
 mod tombstones;
+mod writing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -26,6 +27,7 @@ pub use account::Account;
 pub use authorize::{Authorized, NOT_ENTITLED, authorize, authorize_manual};
 pub use policy::Policy;
 pub use tombstones::{Tombstone, TombstoneKey, Tombstones};
+pub use writing::{Field, Mode, NoField, Written};
 
 /// A registration as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,12 +100,12 @@ impl Registry {
         }
     }
 
-    /// Before a registration is added.
+    /// Before one more registration is added than `more` that are about to be.
     ///
     /// # Errors
     /// There are as many as there may be.
-    pub fn check_room(&self) -> Result<(), Denied> {
-        if self.count < self.most {
+    pub fn check_room(&self, more: usize) -> Result<(), Denied> {
+        if self.count + more < self.most {
             return Ok(());
         }
         Err(Denied {

@@ -10,6 +10,7 @@ mod last_rotation;
 mod nodes;
 mod operator;
 mod oversize;
+mod registering;
 pub mod registration;
 mod rotate;
 mod sign;
@@ -120,17 +121,17 @@ impl Admin for AdminService {
         request: Request<wire::RegisterRequest>,
     ) -> Result<Response<wire::RegisterResponse>, Status> {
         let operator = Operator::of(&request);
-        let asked = request.into_inner().registration.unwrap_or_default();
-        let now = self.plane.clock.now();
-        let asked = registration::read(asked, now)?;
-        let registered = self.plane.authority.register(asked, now);
-        let (registration, updated) = registered
-            .await
-            .map_err(|error| self.refused(operator, &error))?;
-        Ok(Response::new(wire::RegisterResponse {
-            registration: Some(registration::written(&registration)),
-            updated,
-        }))
+        let registered = registering::register(&self.plane, operator, request.into_inner());
+        registered.await.map(Response::new)
+    }
+
+    async fn apply(
+        &self,
+        request: Request<wire::ApplyRequest>,
+    ) -> Result<Response<wire::ApplyResponse>, Status> {
+        let operator = Operator::of(&request);
+        let applied = registering::apply(&self.plane, operator, request.into_inner());
+        applied.await.map(Response::new)
     }
 
     async fn unregister(

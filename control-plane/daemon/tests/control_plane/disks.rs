@@ -70,9 +70,7 @@ async fn register(operator: &Operator, id: &str) -> Result<String, Status> {
         owner: "me".to_owned(),
         ..wire::Registration::default()
     };
-    let request = wire::RegisterRequest {
-        registration: Some(registration),
-    };
+    let request = wire::RegisterRequest::whole(registration);
     let answer = operator.admin.clone().register(request).await?;
     Ok(answer.into_inner().registration.unwrap().entitlement)
 }

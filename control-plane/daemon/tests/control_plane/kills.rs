@@ -238,8 +238,7 @@ async fn registrar(
                     owner: owner.clone(),
                     ..wire::Registration::default()
                 };
-                let registration = Some(registration);
-                let request = wire::RegisterRequest { registration };
+                let request = wire::RegisterRequest::whole(registration);
                 admin.register(request).await.map(drop)
             }
             None => {

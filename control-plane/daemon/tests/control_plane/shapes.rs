@@ -115,12 +115,31 @@ async fn every_verb_keeps_its_json() {
     let entitlement = registered["entitlement"].as_str().unwrap().to_owned();
     let key = KeyPair::generate().unwrap();
     session.enrol(&entitlement, &key).await.unwrap();
-    let updated = registered.as_object_mut().unwrap().remove("updated");
-    assert_eq!(updated, Some(false.into()));
+    let object = registered.as_object_mut().unwrap();
+    assert_eq!(object.remove("updated"), Some(false.into()));
+    assert_eq!(object.remove("outcome"), Some("created".into()));
+    let changes = object.remove("changes").unwrap();
+    assert_eq!(keys(&changes[0]), ["after", "before", "field"]);
     assert_eq!(keys(&registered), REGISTRATION);
     let list = plane.ask("list").await;
     assert_eq!(keys(&list), ["items"]);
     assert_eq!(list["items"], serde_json::json!([registered]));
+    let export = plane.ask("export").await;
+    assert_eq!(keys(&export), ["registrations", "version"]);
+    let file = plane.folder().join("registrations.json");
+    std::fs::write(&file, export.to_string()).unwrap();
+    let applied = plane.ask(&format!("apply -f {}", file.display())).await;
+    let counts = [
+        "committed",
+        "created",
+        "dry_run",
+        "items",
+        "refused",
+        "unchanged",
+        "updated",
+    ];
+    assert_eq!(keys(&applied), counts);
+    assert_eq!(applied["items"][0]["outcome"], "unchanged");
 
     let status = plane.ask("status").await;
     for (place, shape) in [
