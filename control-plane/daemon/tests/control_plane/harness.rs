@@ -161,7 +161,7 @@ impl Plane {
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
-        self.folder.path().join("cp/admin.sock")
+        self.folder.path().join(&self.data_dir).join("admin.sock")
     }
 
     fn command(&self, line: &str) -> Command {
