@@ -2,6 +2,7 @@
 //! what they share.
 
 mod arrows;
+mod debug_text;
 mod pages;
 mod peer_lines;
 pub(crate) mod source;

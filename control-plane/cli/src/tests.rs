@@ -2,6 +2,8 @@ use clap::CommandFactory;
 
 use super::*;
 
+mod named;
+
 #[test]
 fn the_command_line_is_consistent() {
     Cli::command().debug_assert();

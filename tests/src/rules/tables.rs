@@ -199,6 +199,20 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         ],
     ),
     (
+        "MAX_APPLIED",
+        "applied_are_bounded",
+        &[
+            (
+                "control-plane/authority/src/registrations/draft.rs",
+                "Together.nodes",
+            ),
+            (
+                "control-plane/authority/src/registrations/draft.rs",
+                "Together.seen",
+            ),
+        ],
+    ),
+    (
         "MAX_KEYS",
         "keys_beyond_the_bound_are_refused_before_the_log",
         &[

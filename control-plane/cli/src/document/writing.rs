@@ -118,7 +118,8 @@ impl Written {
             line("labels", &labels.collect::<String>());
         }
         if let Some(ttl) = &self.x509_ttl {
-            line("x509_ttl", &one(ttl));
+            // Digits and units: nobody takes it for a number.
+            line("x509_ttl", &format!(" {ttl}"));
         }
         if !self.dns.is_empty() {
             line("dns", &list(&self.dns));
