@@ -21,7 +21,8 @@ An error is one object, on stderr of a command that was given `--json`:
 The code is stable, for scripts; message and remedy are for people, and `…` below stands for what they name.
 The same codes are in the log of the control plane (field `code`) and in its issuance log (entries
 `Refused`). An operator gets them with message and remedy. **A sidecar or a stranger is told less**: that an
-attestation was refused, and not why; the log of the control plane says why, to its operator. How a program
+attestation was refused, and why only of a join token that it holds and that has ended; the log of the control
+plane says why, to its operator. How a program
 ends with them: [exit codes](exit-codes.md). What is wrong with a key or a certificate: [lint](../lint.md).
 ";
 

@@ -323,6 +323,36 @@ pub(super) const TOLD: &[(&str, &str, &str)] = &[
         "Leave out one of them.",
     ),
     (
+        "invalid_mode",
+        "A registration is asked for without a word on how it is written.",
+        "Say MERGE, REPLACE or CREATE, as `countersign register` does.",
+    ),
+    (
+        "invalid_field",
+        "A merge names a field that a registration does not have.",
+        "Name the fields that the message lists.",
+    ),
+    (
+        "field_not_given",
+        "A merge has a value for a field that it does not name: it would be lost.",
+        "Name the field in `given`, as `countersign register` does.",
+    ),
+    (
+        "registrations_unreadable",
+        "A file of registrations has mistakes; each is in `mistakes` with its line.",
+        "Mend what each mistake names; nothing was changed.",
+    ),
+    (
+        "not_applied",
+        "Registrations of a file are refused; each is in `mistakes` with its line and code.",
+        "Mend the file or the policy; nothing was changed.",
+    ),
+    (
+        "file_too_large",
+        "A file of registrations is longer than 4 MiB.",
+        "Split it.",
+    ),
+    (
         "invalid_expiry",
         "An end is in the past or does not read.",
         "See `--help` of the verb.",
