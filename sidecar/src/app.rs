@@ -1,6 +1,5 @@
 //! The only wiring: what is bound, what is spawned, in which order it ends.
 
-use std::io;
 use std::sync::Arc;
 
 use countersign_cli::{Exit, Failure};
@@ -61,10 +60,9 @@ pub async fn run(config: Config) -> Result<Exit, Failure> {
 }
 
 fn install_telemetry(config: &Config) -> Result<Telemetry, Failure> {
-    let json = config.log.json;
     let settings = Settings {
         service: "countersign-sidecar",
-        json: json.unwrap_or_else(countersign_telemetry::json_suits),
+        json: config.log.json,
         filter: config.log.filter.clone(),
         otlp_endpoint: config.telemetry.otlp_endpoint.clone(),
     };
@@ -305,20 +303,12 @@ fn reporter(
     }
 }
 
-/// The second sidecar of a machine meets the first at the default.
-const PORT_EACH: &str = "give each sidecar of this machine a telemetry.listen of its own, such as \
-     \"127.0.0.1:9466\"";
-
 #[allow(
     clippy::needless_pass_by_value,
     reason = "the shape that `map_err` calls"
 )]
 fn bind_failure(error: BindError) -> Failure {
-    let is_taken = error.source.kind() == io::ErrorKind::AddrInUse;
-    let remedy = match error.setting.as_str() {
-        "telemetry.listen" if is_taken => PORT_EACH.to_owned(),
-        _ => error.remedy(),
-    };
+    let remedy = format!("free the address, or change {}", error.setting);
     Failure::new(Exit::Usage, "bind", error.to_string(), remedy)
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::binaries;
 
-/// Longest time that a command may take, where nothing else is said.
+/// Longest time that a command may take.
 const COMMAND_BOUND: Duration = Duration::from_secs(60);
 
 /// A program with the arguments that every call shares.
@@ -17,7 +17,6 @@ const COMMAND_BOUND: Duration = Duration::from_secs(60);
 pub struct Command {
     program: PathBuf,
     shared: Vec<String>,
-    bound: Duration,
 }
 
 /// What a finished command said.
@@ -45,7 +44,6 @@ impl Command {
         Self {
             program,
             shared: Vec::new(),
-            bound: COMMAND_BOUND,
         }
     }
 
@@ -54,12 +52,6 @@ impl Command {
     pub fn with(mut self, arguments: &[&str]) -> Self {
         self.shared.extend(arguments.iter().map(|&a| a.to_owned()));
         self
-    }
-
-    /// Lets each call take so long, where the usual minute is not enough on a loaded machine.
-    #[must_use]
-    pub fn within(self, bound: Duration) -> Self {
-        Self { bound, ..self }
     }
 
     /// Adds a path to every call.
@@ -79,10 +71,9 @@ impl Command {
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
-        let bound = self.bound;
-        let output = tokio::time::timeout(bound, output)
+        let output = tokio::time::timeout(COMMAND_BOUND, output)
             .await
-            .with_context(|| format!("{arguments:?} took longer than {bound:?}"))?
+            .with_context(|| format!("{arguments:?} took longer than {COMMAND_BOUND:?}"))?
             .with_context(|| format!("cannot start {}", self.program.display()))?;
         Ok(Answer {
             code: output.status.code(),

@@ -2,9 +2,8 @@
 //! what they share.
 
 mod arrows;
-mod debug_text;
 mod pages;
 mod peer_lines;
-pub(crate) mod source;
+mod source;
 mod tables;
 mod timers;

@@ -75,7 +75,8 @@ async fn register_others(mesh: &Mesh) -> Result<()> {
             criticality: "standard".to_owned(),
             ..admin::Registration::default()
         };
-        admin.register(RegisterRequest::whole(registration)).await?;
+        let registration = Some(registration);
+        admin.register(RegisterRequest { registration }).await?;
     }
     Ok(())
 }

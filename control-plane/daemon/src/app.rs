@@ -270,7 +270,8 @@ impl From<StartError> for Failure {
         let message = error.to_string();
         match &error {
             StartError::Bind(bind) => {
-                Self::new(Exit::Usage, "cannot_listen", message, bind.remedy())
+                let remedy = format!("stop what uses it, or change {}", bind.setting);
+                Self::new(Exit::Usage, "cannot_listen", message, remedy)
             }
             StartError::Authority(AuthorityError::Denied(denied)) => {
                 Self::new(Exit::Usage, denied.code, message, denied.remedy)
