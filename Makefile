@@ -1,4 +1,4 @@
-# The two commands of this project: `make demo` and `make test`.
+# The two commands of this project: `make demo` and `make test`; how it is installed is in deploy/install.mk.
 
 CARGO ?= cargo
 VENV   := .venv
@@ -25,7 +25,9 @@ test: $(VENV)/.installed ## Run every test, after installing what the tests need
 
 reference: ## Write docs/reference again from the code
 	COUNTERSIGN_BLESS=1 $(CARGO) test --locked --quiet --package countersign-control-plane --package countersign-sidecar \
-		--package countersign-tests --lib reference
+		--package countersign-tests --lib reference::
 
 $(VENV)/.installed: tests/requirements.txt tests/setup.sh
 	@tests/setup.sh $(VENV)
+
+include deploy/install.mk

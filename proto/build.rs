@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use prost::Message as _;
+
 const PROTOS: [&str; 5] = [
     "countersign/v1/mesh.proto",
     "countersign/admin/v1/admin.proto",
@@ -24,6 +26,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = Path::new("proto");
     println!("cargo::rerun-if-changed={}", root.display());
     let descriptors = protox::compile(PROTOS, [root])?;
+    let written = Path::new(&std::env::var("OUT_DIR")?).join("descriptors.bin");
+    std::fs::write(written, descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".envoy.service.discovery.v3")
         .skip_debug(REDACTED)

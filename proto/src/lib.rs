@@ -38,8 +38,12 @@ pub mod workload {
 pub mod codec;
 pub mod convert;
 mod redacted;
+mod whole;
 
 pub use convert::ConvertError;
+
+/// Every file of our protos, as a `FileDescriptorSet`.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// The protocol version that this build speaks.
 pub const PROTOCOL_VERSION: u32 = 1;

@@ -1,5 +1,6 @@
 //! The only wiring: what is bound, what is spawned, in which order it ends.
 
+use std::io;
 use std::sync::Arc;
 
 use countersign_cli::{Exit, Failure};
@@ -60,9 +61,10 @@ pub async fn run(config: Config) -> Result<Exit, Failure> {
 }
 
 fn install_telemetry(config: &Config) -> Result<Telemetry, Failure> {
+    let json = config.log.json;
     let settings = Settings {
         service: "countersign-sidecar",
-        json: config.log.json,
+        json: json.unwrap_or_else(countersign_telemetry::json_suits),
         filter: config.log.filter.clone(),
         otlp_endpoint: config.telemetry.otlp_endpoint.clone(),
     };
@@ -303,12 +305,20 @@ fn reporter(
     }
 }
 
+/// The second sidecar of a machine meets the first at the default.
+const PORT_EACH: &str = "give each sidecar of this machine a telemetry.listen of its own, such as \
+     \"127.0.0.1:9466\"";
+
 #[allow(
     clippy::needless_pass_by_value,
     reason = "the shape that `map_err` calls"
 )]
 fn bind_failure(error: BindError) -> Failure {
-    let remedy = format!("free the address, or change {}", error.setting);
+    let is_taken = error.source.kind() == io::ErrorKind::AddrInUse;
+    let remedy = match error.setting.as_str() {
+        "telemetry.listen" if is_taken => PORT_EACH.to_owned(),
+        _ => error.remedy(),
+    };
     Failure::new(Exit::Usage, "bind", error.to_string(), remedy)
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 /// One of our own programs, such as `countersign-control-plane`.
 ///
@@ -26,6 +26,18 @@ pub fn envoy() -> Result<PathBuf> {
 /// The private environment was not installed.
 pub fn python() -> Result<PathBuf> {
     in_venv("bin/python")
+}
+
+/// The folder in which our programs are, all of them.
+///
+/// # Errors
+/// One was not built, or before its source was last changed.
+pub fn folder() -> Result<PathBuf> {
+    for name in ["countersign-control-plane", "countersign-sidecar"] {
+        ours(name)?;
+    }
+    let folder = ours("countersign")?.parent().map(Path::to_owned);
+    folder.context("a program lies in a folder")
 }
 
 /// The root of the project.

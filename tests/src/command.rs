@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::binaries;
 
-/// Longest time that a command may take.
+/// Longest time that a command may take, where nothing else is said.
 const COMMAND_BOUND: Duration = Duration::from_secs(60);
 
 /// A program with the arguments that every call shares.
@@ -17,6 +17,7 @@ const COMMAND_BOUND: Duration = Duration::from_secs(60);
 pub struct Command {
     program: PathBuf,
     shared: Vec<String>,
+    bound: Duration,
 }
 
 /// What a finished command said.
@@ -44,6 +45,7 @@ impl Command {
         Self {
             program,
             shared: Vec::new(),
+            bound: COMMAND_BOUND,
         }
     }
 
@@ -52,6 +54,12 @@ impl Command {
     pub fn with(mut self, arguments: &[&str]) -> Self {
         self.shared.extend(arguments.iter().map(|&a| a.to_owned()));
         self
+    }
+
+    /// Lets each call take so long, where the usual minute is not enough on a loaded machine.
+    #[must_use]
+    pub fn within(self, bound: Duration) -> Self {
+        Self { bound, ..self }
     }
 
     /// Adds a path to every call.
@@ -71,9 +79,10 @@ impl Command {
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
-        let output = tokio::time::timeout(COMMAND_BOUND, output)
+        let bound = self.bound;
+        let output = tokio::time::timeout(bound, output)
             .await
-            .with_context(|| format!("{arguments:?} took longer than {COMMAND_BOUND:?}"))?
+            .with_context(|| format!("{arguments:?} took longer than {bound:?}"))?
             .with_context(|| format!("cannot start {}", self.program.display()))?;
         Ok(Answer {
             code: output.status.code(),

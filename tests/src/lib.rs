@@ -13,11 +13,14 @@ pub mod demo;
 pub mod envoy;
 pub mod fetch;
 pub mod load;
+pub mod machine;
 pub mod mesh;
 pub mod node;
 pub mod page;
 pub mod ports;
 pub mod process;
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod rules;
 pub mod sds;
@@ -28,6 +31,7 @@ pub mod workload;
 pub use command::{Answer, Command};
 pub use control_plane::ControlPlane;
 pub use envoy::Envoy;
+pub use machine::{BareRoot, Machine};
 pub use mesh::{Mesh, Registration};
 pub use page::{Page, Shell};
 pub use process::Process;

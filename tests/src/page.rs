@@ -47,6 +47,18 @@ pub struct Command {
     pub until: bool,
 }
 
+impl Command {
+    /// In what a run of it is not what the page says.
+    pub fn is_missed_by(&self, code: i32, printed: &str) -> Option<String> {
+        let has_failed = code != 0;
+        if has_failed != self.fails {
+            return Some(format!("ended with {code}"));
+        }
+        let missing = expected::missing(&self.prints, printed)?;
+        Some(format!("did not print {missing:?}"))
+    }
+}
+
 /// What a page, or a section of it, asks a reader to do.
 #[derive(Clone, Debug)]
 pub struct Page {

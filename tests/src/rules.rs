@@ -2,8 +2,9 @@
 //! what they share.
 
 mod arrows;
+mod debug_text;
 mod pages;
 mod peer_lines;
-mod source;
+pub(crate) mod source;
 mod tables;
 mod timers;

@@ -48,15 +48,15 @@ async fn register(mesh: &Mesh) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for number in 0..SECRETS {
         let id = format!("spiffe://example.org/many/{number}");
-        let registration = Some(admin::Registration {
+        let registration = admin::Registration {
             id: id.clone(),
             node: node_id("a"),
             selectors: vec![format!("unix:uid:{own}")],
             owner: "team-test".to_owned(),
             criticality: "standard".to_owned(),
             ..admin::Registration::default()
-        });
-        admin.register(RegisterRequest { registration }).await?;
+        };
+        admin.register(RegisterRequest::whole(registration)).await?;
         names.push(id);
     }
     Ok(names)

@@ -7,6 +7,8 @@ mod bad_input;
 mod crowded;
 mod daemon;
 mod demo;
+mod images;
+mod packages;
 mod pages;
 mod push;
 mod refusals;

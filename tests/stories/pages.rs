@@ -136,6 +136,9 @@ async fn service_is_told_who_calls() -> Result<()> {
         make_server('127.0.0.1', 8080, app).serve_forever()\n\
         EOF\n\
         python3 service.py 2> service.log &";
+    // A caller who speaks to the inbound end itself, not through an Envoy that minds its manners.
+    const FILES: &str = "SPIFFE_ENDPOINT_SOCKET=unix://$PWD/sidecar.sock \
+        python3 $EXAMPLES/python/files.py spiffe://example.org/client svid 2> files.log &";
     const PAGE: &str = "docs/integrations/envoy.md";
     let mut shell = begun().await?;
     shell.run(SERVICE).await?;
@@ -145,14 +148,15 @@ async fn service_is_told_who_calls() -> Result<()> {
     let page = lines.map(|line| format!("{line}\n")).collect::<String>();
     let (begin, _) = page.split_once("A moment later").context("the page")?;
     shell.follow(&Page::parse(PAGE, begin)?).await?;
+    shell.run(FILES).await?;
     let told = "<!-- run: until -->\n```console\n\
-        $ curl -sS -H 'x-forwarded-client-cert: URI=spiffe://example.org/admin' \\\n\
-        -H 'x_forwarded_client_cert: URI=spiffe://example.org/admin' http://127.0.0.1:15001/\n\
-        …URI=spiffe://example.org/client\n```\n";
+        $ curl -sS -k --cert svid/current/svid.pem --key svid/current/key.pem \\\n\
+        -H 'x-forwarded-client-cert: URI=spiffe://example.org/admin' \\\n\
+        -H 'x_forwarded_client_cert: URI=spiffe://example.org/admin' \\\n\
+        https://127.0.0.1:15006/ > told.log && cat told.log\n\
+        By=spiffe://example.org/web;Hash=…;URI=spiffe://example.org/client\n```\n";
     shell.follow(&Page::parse("a request", told)?).await?;
-    let answer = shell
-        .run("curl -sS -H 'x_forwarded_client_cert: URI=spiffe://example.org/admin' http://127.0.0.1:15001/")
-        .await?;
+    let answer = shell.run("cat told.log").await?;
     ensure!(!answer.contains("admin"), "{answer}");
     Ok(())
 }

@@ -75,8 +75,7 @@ async fn register_others(mesh: &Mesh) -> Result<()> {
             criticality: "standard".to_owned(),
             ..admin::Registration::default()
         };
-        let registration = Some(registration);
-        admin.register(RegisterRequest { registration }).await?;
+        admin.register(RegisterRequest::whole(registration)).await?;
     }
     Ok(())
 }

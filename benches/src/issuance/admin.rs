@@ -49,9 +49,8 @@ impl Admin {
     /// # Errors
     /// The control plane does not answer.
     pub async fn api_address(&self) -> Result<SocketAddr> {
-        let status = self.0.clone().status(StatusRequest::default()).await?;
-        let first = status.into_inner().message().await?.unwrap_or_default();
-        Ok(first.api_address.parse()?)
+        let status = self.0.clone().status(StatusRequest {}).await?;
+        Ok(status.into_inner().api_address.parse()?)
     }
 
     /// Registers workloads on nodes, given as pairs of numbers, and returns their entitlements in
@@ -80,11 +79,13 @@ impl Admin {
         let calls = pairs.map(|(node, workload)| {
             let mut client = self.0.clone();
             async move {
-                let registration = Some(Registration {
+                let registration = Registration {
                     x509_ttl: lifetime,
                     ..registration(node, workload)
-                });
-                let answer = client.register(RegisterRequest { registration }).await?;
+                };
+                let answer = client
+                    .register(RegisterRequest::whole(registration))
+                    .await?;
                 let registration = answer.into_inner().registration;
                 anyhow::Ok(registration.context("no registration")?.entitlement)
             }
@@ -105,8 +106,7 @@ impl Admin {
                 ..registration(0, 0)
             };
             async move {
-                let registration = Some(registration);
-                let answer = client.register(RegisterRequest { registration }).await;
+                let answer = client.register(RegisterRequest::whole(registration)).await;
                 anyhow::Ok(answer.map(drop)?)
             }
         });

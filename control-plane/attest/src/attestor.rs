@@ -34,11 +34,28 @@ pub trait Attestor {
     /// Evidence that [`judge`](Self::judge) would refuse as well.
     fn screen(&self, facts: &SessionFacts) -> Result<(), Denied>;
 
+    /// Of evidence that is refused: what its holder may be told, who has shown a secret that we made.
+    /// Whoever guesses is told nothing.
+    fn told_to_holder(&self, _now: Timestamp) -> Option<ToldToHolder> {
+        None
+    }
+
     /// The verdict, once possession of the key is proved. Nothing is used up by it.
     ///
     /// # Errors
     /// Evidence that proves nothing.
     fn judge(&self, facts: &SessionFacts) -> Result<Verdict, Denied>;
+}
+
+/// What the holder of evidence is told of its end, and of nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToldToHolder {
+    /// Stable, `snake_case`.
+    pub code: &'static str,
+    /// What became of it.
+    pub message: String,
+    /// What to do.
+    pub remedy: &'static str,
 }
 
 /// What an attestor is told of the session that the evidence came on.

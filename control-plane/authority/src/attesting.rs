@@ -6,7 +6,7 @@
 //! lineage that it began is the node's and nothing but that key is known of it.
 
 use countersign_attest::attestor::{
-    Attestation, Attestor, Repetition, SessionFacts, Verdict, of_evidence,
+    Attestation, Attestor, Repetition, SessionFacts, ToldToHolder, Verdict, of_evidence,
 };
 use countersign_attest::node_svid::NodeSvid;
 use countersign_attest::nodes::MAX_NODES;
@@ -33,6 +33,12 @@ impl Authority {
     pub fn screen(&self, evidence: &Evidence, facts: &SessionFacts) -> Result<(), AuthorityError> {
         let state = self.state.read();
         Ok(of_evidence(evidence, state.known()).screen(facts)?)
+    }
+
+    /// Of evidence that was refused: what its holder may be told. Of what nobody was given, nothing.
+    pub fn told_to_holder(&self, evidence: &Evidence, now: Timestamp) -> Option<ToldToHolder> {
+        let state = self.state.read();
+        of_evidence(evidence, state.known()).told_to_holder(now)
     }
 
     /// Attests the node that evidence is for, which begins a new lineage of it under this key. The

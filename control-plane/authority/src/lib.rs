@@ -30,7 +30,6 @@ mod lock;
 mod log_keeping;
 mod maintenance;
 mod opening;
-mod overview;
 mod published;
 mod put_back;
 mod reading;
@@ -61,7 +60,7 @@ pub use countersign_ca::key::{Condition, StoreKind, StoreState};
 pub use countersign_ca::slots::SlotState;
 pub use countersign_issue::profile::ProfileTimes;
 pub use countersign_keys::Pkcs11Settings;
-pub use countersign_registry::Policy;
+pub use countersign_registry::{Field, Mode, NoField, Policy, Written};
 use countersign_restore::facts::Predecessor;
 use countersign_store::Store;
 
@@ -72,16 +71,16 @@ pub use evicting::{Evicted, Eviction};
 pub use issuing::ManualCertificate;
 use issuing::Stripes;
 use ledger::Ledger;
-pub use listing::{Judged, ListedNode};
+pub use listing::ListedNode;
 pub use log_keeping::Retention;
-pub use overview::{EndpointOverview, NodeOverview};
 pub use published::PublishedSvid;
 pub use reason::{Act, Reason};
+pub use registrations::MAX_APPLIED;
 pub use series::{IssuanceSeries, Phase};
 use state::SharedState;
 pub use state::Waiver;
 pub use values::{
-    AuthorityError, AuthorityInfo, CaRequest, Hierarchy, RegistrationRequest, Removed,
+    Applied, AuthorityError, AuthorityInfo, CaRequest, Hierarchy, RegistrationRequest, Removed,
     ServerIdentity, Settings, Tiers,
 };
 pub use waiving::ABSENT;

@@ -1,71 +1,51 @@
 //! Adding, updating and removing registrations.
 
+mod draft;
+
 use countersign_issue::profile::Profile;
-use countersign_model::{EntitlementId, Registration, SpiffeId};
-use countersign_proto::log::Registered;
-use countersign_proto::log::entry::What;
+use countersign_model::{RegistrationKey, SpiffeId};
 use countersign_refusal::Denied;
-use countersign_registry::{Kept, TombstoneKey, rules};
+use countersign_registry::{Field, Mode, Written, rules};
 use jiff::Timestamp;
 use tracing::info;
 
 use super::removal::Reason;
-use super::state::Change;
-use super::{Authority, AuthorityError, RegistrationRequest, Removed};
+use super::{Applied, Authority, AuthorityError, RegistrationRequest, Removed};
+use draft::{Draft, Together};
 
-/// A registration that is about to be kept.
-struct Draft {
-    registration: Registration,
-    /// Whether certificates from before are superseded.
-    raises: bool,
-    before: Option<Kept>,
-}
-
-impl Draft {
-    /// What is kept when its entry is at this index of the log.
-    fn kept_at(&self, index: u64) -> Kept {
-        let mut registration = self.registration.clone();
-        if self.before.is_none() {
-            registration.created_seq = index;
-        }
-        let present = self.before.as_ref().map_or(0, |before| before.key_epoch);
-        Kept {
-            registration,
-            key_epoch: if self.raises { index } else { present },
-        }
-    }
-
-    /// What changes when its entry is at this index of the log; its tombstone goes.
-    fn changes(&self, index: u64) -> Vec<Change> {
-        let registered = Change::registered(self.kept_at(index));
-        let tombstone = TombstoneKey::of(&self.registration.key);
-        let tombstone = tombstone.map(|key| Change::Tombstone(key, None));
-        [registered].into_iter().chain(tombstone).collect()
-    }
-
-    fn entry(&self, entitlement: &EntitlementId) -> What {
-        let registration = serde_json::to_string(&self.registration);
-        What::Registered(Registered {
-            entitlement: entitlement.to_string(),
-            registration: registration.expect("our records are plain JSON"),
-            updated: self.before.is_some(),
-        })
-    }
-}
+/// Most registrations that are written together: one commit, and as many entries of the log.
+pub const MAX_APPLIED: usize = 10_000;
 
 impl Authority {
-    /// Adds a registration or updates the one with the same key; says whether it was there.
+    /// Writes one registration, over one with the same key if there is one.
     ///
     /// # Errors
     /// The rule that refuses it.
     pub async fn register(
         &self,
         request: RegistrationRequest,
+        is_dry_run: bool,
         now: Timestamp,
-    ) -> Result<(Registration, bool), AuthorityError> {
-        let policy = &self.settings.policy;
-        policy.judge_criticality(&request.registration, request.names_criticality)?;
-        self.to_the_end(async move |this| this.register_now(request.registration, now).await)
+    ) -> Result<Written, AuthorityError> {
+        let mut applied = self.apply(vec![request], is_dry_run, now).await?;
+        let written = applied.items.pop().expect("one was asked for");
+        Ok(written?)
+    }
+
+    /// Writes registrations in one commit: all of them, or none where one is refused.
+    ///
+    /// # Errors
+    /// They are too many, or nothing can be written now.
+    pub async fn apply(
+        &self,
+        requests: Vec<RegistrationRequest>,
+        is_dry_run: bool,
+        now: Timestamp,
+    ) -> Result<Applied, AuthorityError> {
+        if requests.len() > MAX_APPLIED {
+            return Err(too_many(requests.len()).into());
+        }
+        self.to_the_end(async move |this| this.apply_now(requests, is_dry_run, now).await)
             .await
     }
 
@@ -84,34 +64,100 @@ impl Authority {
             .await
     }
 
-    async fn register_now(
+    async fn apply_now(
         &self,
-        wanted: Registration,
+        requests: Vec<RegistrationRequest>,
+        is_dry_run: bool,
         now: Timestamp,
-    ) -> Result<(Registration, bool), AuthorityError> {
+    ) -> Result<Applied, AuthorityError> {
         let _one_at_a_time = self.writing.lock().await;
-        rules::check(&wanted, self.trust_domain(), self.settings.issuing_ttl)?;
-        if let Some(ttl) = wanted.x509_ttl {
+        let mut together = Together::of(&requests);
+        let mut drafts = Vec::with_capacity(requests.len());
+        for request in requests {
+            match self.draft(request, &mut together, now) {
+                Ok(draft) => drafts.push(Ok(draft)),
+                Err(AuthorityError::Denied(denied)) => drafts.push(Err(denied)),
+                Err(other) => return Err(other),
+            }
+        }
+        if is_dry_run || drafts.iter().any(Result::is_err) {
+            let planned = drafts.into_iter().map(|draft| draft.map(|it| it.written));
+            return Ok(Applied {
+                items: planned.collect(),
+                is_committed: false,
+            });
+        }
+        let drafts = drafts.into_iter().flatten().collect();
+        let items = self.commit(drafts, now).await?;
+        Ok(Applied {
+            items: items.into_iter().map(Ok).collect(),
+            is_committed: true,
+        })
+    }
+
+    /// Makes drafts durable together; of those that change nothing neither log nor store hears.
+    async fn commit(
+        &self,
+        drafts: Vec<Draft>,
+        now: Timestamp,
+    ) -> Result<Vec<Written>, AuthorityError> {
+        let new: Vec<_> = drafts
+            .iter()
+            .filter(|it| !it.written.is_unchanged())
+            .collect();
+        let mut indexes = Vec::new();
+        if !new.is_empty() {
+            let what = new.iter().map(|draft| draft.entry()).collect();
+            let changes = |at: &[u64]| {
+                indexes = at.to_vec();
+                let placed = new.iter().zip(at);
+                placed.flat_map(|(draft, at)| draft.changes(*at)).collect()
+            };
+            self.change_each(what, changes, |_| (), now).await?;
+        }
+        for draft in &new {
+            let key = &draft.written.registration.key;
+            info!(spiffe_id = %key.id, node = key.node().map(tracing::field::display), "registered");
+        }
+        let mut indexes = indexes.into_iter();
+        let written = drafts
+            .into_iter()
+            .map(|draft| match draft.written.is_unchanged() {
+                true => draft.written,
+                false => draft.written_at(indexes.next().expect("each has its entry")),
+            });
+        Ok(written.collect())
+    }
+
+    /// What a request comes to, if every rule lets it.
+    fn draft(
+        &self,
+        request: RegistrationRequest,
+        together: &mut Together,
+        now: Timestamp,
+    ) -> Result<Draft, AuthorityError> {
+        together.check_once(&request.registration.key)?;
+        let names_criticality = request.names_criticality;
+        let draft = self.drafted(request, now)?;
+        let Written {
+            registration,
+            before,
+            ..
+        } = &draft.written;
+        self.settings
+            .policy
+            .judge_criticality(registration, names_criticality || draft.keeps_criticality)?;
+        rules::check(registration, self.trust_domain(), self.settings.issuing_ttl)?;
+        if let Some(ttl) = registration.x509_ttl {
             self.settings.times.of(Profile::Svid).allow(ttl)?;
         }
-        self.state.read().registry.judge(&wanted, None, now)?;
-        self.ids_stay_apart(&wanted)?;
-        let entitlement = wanted.key.entitlement_id();
-        let draft = self.draft(wanted, now);
-        match &draft.before {
-            Some(before) if *before == draft.kept_at(0) => {
-                return Ok((before.registration.clone(), true));
-            }
-            Some(_) => {}
-            None => self.state.read().registry.check_room()?,
+        self.state.read().registry.judge(registration, None, now)?;
+        self.ids_stay_apart(&registration.key, together)?;
+        if before.is_none() {
+            self.state.read().registry.check_room(together.created)?;
+            together.created += 1;
         }
-        let what = vec![draft.entry(&entitlement)];
-        let changed = self.change(what, |index| draft.changes(index), |_| (), now);
-        let (index, ()) = changed.await?;
-        let kept = draft.kept_at(index);
-        let key = &kept.registration.key;
-        info!(spiffe_id = %key.id, node = key.node().map(tracing::field::display), "registered");
-        Ok((kept.registration, draft.before.is_some()))
+        Ok(draft)
     }
 
     async fn unregister_now(
@@ -138,13 +184,14 @@ impl Authority {
         })
     }
 
-    /// No ID is both a node's and a workload's: a workload could pass for a node.
-    fn ids_stay_apart(&self, wanted: &Registration) -> Result<(), Denied> {
+    /// No ID is both a node's and a workload's: a workload could pass for a node. Where both are asked
+    /// for together, it is the workload that is refused.
+    fn ids_stay_apart(&self, key: &RegistrationKey, together: &Together) -> Result<(), Denied> {
         let state = self.state.read();
-        if state.is_node(&wanted.key.id) {
-            return Err(rules::id_is_node(&wanted.key.id));
+        if state.is_node(&key.id) || together.nodes.contains(&key.id) {
+            return Err(rules::id_is_node(&key.id));
         }
-        match wanted.key.node() {
+        match key.node() {
             Some(node) if state.registry.is_workload(node) => Err(rules::node_is_workload(node)),
             _ => Ok(()),
         }
@@ -152,32 +199,42 @@ impl Authority {
 
     /// What will be kept, and what is kept now. A change of what certificates say raises the key
     /// epoch; so does a return after a removal. Owner, criticality, labels and end do not.
-    fn draft(&self, wanted: Registration, now: Timestamp) -> Draft {
+    fn drafted(&self, request: RegistrationRequest, now: Timestamp) -> Result<Draft, Denied> {
+        let RegistrationRequest {
+            mut registration,
+            mode,
+            ..
+        } = request;
+        registration.created_at = now;
         let state = self.state.read();
-        let before = state.registry.of_key(&wanted.key).cloned();
+        let before = state.registry.of_key(&registration.key);
         // A removal is not remembered of what is signed by hand: every beginning is a return.
-        let returned = wanted.key.node().is_none_or(|node| {
-            let entitlement = wanted.key.entitlement_id();
+        let returned = registration.key.node().is_none_or(|node| {
+            let entitlement = registration.key.entitlement_id();
             state.registry.tombstones.contains(node, &entitlement)
         });
-        let mut registration = wanted;
-        let raises = match &before {
-            Some(Kept {
-                registration: old, ..
-            }) => {
-                registration.created_at = old.created_at;
-                registration.created_seq = old.created_seq;
-                old.dns != registration.dns || old.x509_ttl != registration.x509_ttl
-            }
-            None => {
-                registration.created_at = now;
-                returned
-            }
+        let present = before.map_or(0, |before| before.key_epoch);
+        let before = before.map(|before| &before.registration);
+        let written = Written::of(registration, &mode, before)?;
+        let raises = match &written.before {
+            Some(_) => written.changed.iter().any(|field| field.is_certified()),
+            None => returned,
         };
-        Draft {
-            registration,
+        let keeps =
+            |mode| matches!(mode, Mode::Merge(given) if !given.contains(&Field::Criticality));
+        Ok(Draft {
+            keeps_criticality: written.before.is_some() && keeps(mode),
+            written,
             raises,
-            before,
-        }
+            present,
+        })
+    }
+}
+
+fn too_many(count: usize) -> Denied {
+    Denied {
+        code: "too_many_at_once",
+        message: format!("{count} registrations are asked for at once, and {MAX_APPLIED} can be"),
+        remedy: "split the file",
     }
 }

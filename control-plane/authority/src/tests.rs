@@ -53,7 +53,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 pub(crate) use backup::Bytes;
 
 use super::{
-    AttestedNode, Authority, AuthorityError, Hierarchy, Policy, ProfileTimes, ProvenKey,
+    AttestedNode, Authority, AuthorityError, Hierarchy, Mode, Policy, ProfileTimes, ProvenKey,
     PublishedSvid, RegistrationRequest, Retention, Settings,
 };
 
@@ -122,6 +122,15 @@ pub(crate) fn registration(workload: &str, node: &str) -> Registration {
         expires_at: None,
         created_at: Timestamp::UNIX_EPOCH,
         created_seq: 0,
+    }
+}
+
+/// Written whole.
+fn whole(registration: Registration) -> RegistrationRequest {
+    RegistrationRequest {
+        registration,
+        names_criticality: true,
+        mode: Mode::Replace,
     }
 }
 
@@ -220,20 +229,14 @@ impl Plane {
     }
 
     async fn register(&self, registration: Registration) -> EntitlementId {
-        let request = RegistrationRequest {
-            registration,
-            names_criticality: true,
-        };
-        let (kept, _) = self.authority.register(request, start()).await.unwrap();
-        kept.key.entitlement_id()
+        let request = whole(registration);
+        let written = self.authority.register(request, false, start()).await;
+        written.unwrap().registration.key.entitlement_id()
     }
 
     async fn refused(&self, registration: Registration) -> &'static str {
-        let request = RegistrationRequest {
-            registration,
-            names_criticality: true,
-        };
-        code(self.authority.register(request, start()).await)
+        let request = whole(registration);
+        code(self.authority.register(request, false, start()).await)
     }
 
     async fn enrol(&self, node: &AttestedNode, entitlement: &EntitlementId) -> Arc<PublishedSvid> {

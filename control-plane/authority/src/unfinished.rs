@@ -59,6 +59,7 @@ impl Step {
         match (before, step) {
             (Self::Certified, Self::Certified | Self::Rotated) => true,
             (Self::Rotated, Self::Rotated)
+            | (Self::Registered, Self::Registered)
             | (Self::Removed, Self::Removed)
             | (Self::Waived, Self::Waived) => at == then,
             _ => false,
@@ -176,7 +177,9 @@ mod tests {
         let void = |index| What::Voided(Voided { index });
         assert_eq!(changes(vec![(leaf(), 0)]), 0);
         assert_eq!(changes(vec![(registered(), 0), (leaf(), 1)]), 1);
-        assert_eq!(changes(vec![(registered(), 0), (registered(), 0)]), 2);
+        assert_eq!(changes(vec![(registered(), 0), (registered(), 0)]), 1);
+        assert_eq!(changes(vec![(registered(), 0), (registered(), 1)]), 2);
+        assert_eq!(changes(vec![(registered(), 0), (removed(), 0)]), 2);
         assert_eq!(
             changes(vec![(removed(), 0), (leaf(), 1), (removed(), 0)]),
             1

@@ -12,7 +12,7 @@ use countersign_keys::Pkcs11Settings;
 use countersign_model::entropy::Entropy;
 use countersign_model::{Lifetime, Registration, RenewalWindow, TrustDomain};
 use countersign_refusal::{Denied, Unavailable};
-use countersign_registry::Policy;
+use countersign_registry::{Mode, Policy, Written};
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 
@@ -170,6 +170,18 @@ pub struct RegistrationRequest {
     pub registration: Registration,
     /// Whether its criticality was named, rather than left to the default.
     pub names_criticality: bool,
+    /// How it is written over one with the same key.
+    pub mode: Mode,
+}
+
+/// What became of registrations that were written together.
+#[derive(Debug)]
+pub struct Applied {
+    /// For each, in the order in which they were asked for: what there is afterwards, or the rule
+    /// that refuses it.
+    pub items: Vec<Result<Written, Denied>>,
+    /// Whether that is so now: not in a dry run, and not where one is refused.
+    pub is_committed: bool,
 }
 
 /// A removal and how long what was issued stays valid.

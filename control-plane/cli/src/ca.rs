@@ -16,15 +16,13 @@ use tonic::{Request, Streaming};
 
 use crate::client::{Client, failure, request};
 use crate::output::Output;
-use crate::table::look::Wide;
-use jiff::Timestamp;
 use laggards::Laggards;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Every CA, every key store, and who has not acknowledged the newest bundle
     #[command(after_help = "Examples:\n  countersign ca status\n  countersign ca status --json")]
-    Status(Wide),
+    Status,
     /// Make a new issuing CA and sign with it from now on; the bundle stays as it is
     #[command(after_help = "Examples:\n  \
         countersign ca rotate-issuing\n  \
@@ -43,7 +41,7 @@ pub(crate) enum Verb {
     RotateIntermediate(Rotate),
     /// How the fleet lived the newest rotation of the root: who acknowledged when, what failed
     #[command(after_help = rotation::EXAMPLES)]
-    Rotation(Wide),
+    Rotation,
     /// Let a pending root go on without consumers that do not acknowledge its bundle
     #[command(after_help = waivers::WAIVE_EXAMPLES)]
     Waive(waivers::Waive),
@@ -74,25 +72,18 @@ struct Progress {
 }
 
 impl Verb {
-    pub(crate) async fn run(
-        self,
-        client: &Client,
-        output: Output,
-        now: Timestamp,
-    ) -> Result<Exit, Failure> {
+    pub(crate) async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
         let mut admin = client.connect().await?;
         match self {
-            Self::Status(wide) => {
+            Self::Status => {
                 let answer = admin.ca_status(request(CaStatusRequest {})).await;
                 let shown = status::Shown::from(answer.map_err(failure)?.into_inner());
-                let look = wide.look();
-                output.show(&shown, |shown| status::text(shown, now, look))?;
+                output.show(&shown, status::text)?;
             }
-            Self::Rotation(wide) => {
+            Self::Rotation => {
                 let answer = admin.last_rotation(request(LastRotationRequest {})).await;
                 let course = rotation::Course::from(answer.map_err(failure)?.into_inner());
-                let look = wide.look();
-                output.show(&course, |course| rotation::text(course, look))?;
+                output.show(&course, rotation::text)?;
             }
             // Waiting for consumers has no deadline of its own: Ctrl-C ends it.
             Self::RotateIssuing(Rotate { wait }) => {

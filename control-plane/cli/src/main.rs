@@ -4,6 +4,7 @@
 //! goes to stdout, as a table or with `--json` as one JSON value; what went wrong goes to stderr.
 //! Exit codes: 0 yes, 1 a judged no, 2 usage, 3 denied or not found, 4 unreachable, 70 a bug.
 
+mod apply;
 mod audit;
 mod backup;
 mod bundle;
@@ -11,20 +12,19 @@ mod ca;
 mod certs;
 mod client;
 mod clock;
-mod distance;
+mod document;
 mod entropy;
 mod envoy;
+mod export;
 mod id;
 mod jwk;
 mod node;
 mod output;
 mod registration;
 mod restore;
-mod short;
 mod sign;
 mod socket;
 mod status;
-mod table;
 mod times;
 mod token;
 mod verify;
@@ -75,6 +75,12 @@ enum Verb {
     /// Take an identity away; says until when what was issued stays valid
     #[command(after_help = registration::UNREGISTER_EXAMPLES)]
     Unregister(Asks<registration::Unregister>),
+    /// Register everything that is in a file, or nothing of it
+    #[command(after_help = apply::EXAMPLES)]
+    Apply(Asks<apply::Apply>),
+    /// Write every registration, as `apply` reads it
+    #[command(after_help = export::EXAMPLES)]
+    Export(Asks<export::Export>),
     /// All registrations
     #[command(after_help = registration::LIST_EXAMPLES)]
     List(Asks<registration::List>),
@@ -144,14 +150,16 @@ impl Cli {
         match self.verb {
             Verb::Bundle(it) => it.verb.run(&client(it.socket), output).await,
             Verb::Token(it) => it.verb.run(&client(it.socket), output).await,
-            Verb::Node(it) => it.verb.run(&client(it.socket), output, now).await,
+            Verb::Node(it) => it.verb.run(&client(it.socket), output).await,
             Verb::Register(it) => it.verb.run(&client(it.socket), output).await,
             Verb::Unregister(it) => it.verb.run(&client(it.socket), output).await,
-            Verb::List(it) => it.verb.run(&client(it.socket), output, now).await,
+            Verb::Apply(it) => it.verb.run(&client(it.socket), output).await,
+            Verb::Export(it) => it.verb.run(&client(it.socket), output).await,
+            Verb::List(it) => it.verb.run(&client(it.socket), output).await,
             Verb::Sign(it) => it.verb.run(&client(it.socket), output).await,
-            Verb::Status(it) => it.verb.run(&client(it.socket), output, now).await,
-            Verb::Ca(it) => it.verb.run(&client(it.socket), output, now).await,
-            Verb::Certs(it) => it.verb.run(&client(it.socket), output, now).await,
+            Verb::Status(it) => it.verb.run(&client(it.socket), output).await,
+            Verb::Ca(it) => it.verb.run(&client(it.socket), output).await,
+            Verb::Certs(it) => it.verb.run(&client(it.socket), output).await,
             Verb::Backup(it) => it.verb.run(&client(it.socket), output).await,
             Verb::Audit(verb) => verb.run(output).await,
             Verb::Restore(restore) => restore.run(now, output).await,

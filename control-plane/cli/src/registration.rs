@@ -1,83 +1,26 @@
 //! `countersign register`, `unregister` and `list`.
 
-mod list;
+mod register;
+mod written;
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use clap::Args;
 use countersign_cli::{Exit, Failure};
-use countersign_model::{Criticality, Selector, SpiffeId};
-use countersign_proto::admin::{RegisterRequest, Registration, UnregisterRequest};
-use countersign_proto::convert::time::timestamp;
+use countersign_model::SpiffeId;
+use countersign_proto::admin::{ListRequest, Registration, UnregisterRequest};
 use serde::Serialize;
 
 use crate::client::{Client, failure, request, time};
-use crate::output::{Output, filled};
-use crate::times;
+use crate::output::{Items, Output, cell, table};
+pub(crate) use register::{EXAMPLES as REGISTER_EXAMPLES, Register};
+pub(crate) use written::{Outcome, Written};
 
-pub(crate) use list::{LIST_EXAMPLES, List};
-
-pub(crate) const REGISTER_EXAMPLES: &str = "Examples:\n  \
-    countersign register --id spiffe://example.org/web --node spiffe://example.org/node/a \\\n      \
-    --selector unix:uid:1000 --owner team-web\n  \
-    countersign register --id spiffe://example.org/db --node spiffe://example.org/node/a \\\n      \
-    --selector unix:uid:999 --selector unix:path:/usr/bin/db --owner team-db --x509-ttl 20m --default\n  \
-    countersign register --id spiffe://example.org/plc --by-hand --owner team-plant \\\n      \
-    --label site=hall-7 --expires-in 30d\n  \
-    countersign register --id spiffe://example.org/plc --by-hand --owner team-plant \\\n      \
-    --expires-at 2030-12-31T23:59:59Z    # or 2030-12-31";
 pub(crate) const UNREGISTER_EXAMPLES: &str = "Examples:\n  \
     countersign unregister --id spiffe://example.org/web\n  \
     countersign unregister --id spiffe://example.org/web --node spiffe://example.org/node/a --json";
-
-#[derive(Debug, Args)]
-pub(crate) struct Register {
-    /// The SPIFFE ID to hand out
-    #[arg(long)]
-    id: SpiffeId,
-    /// The node that may hold it
-    #[arg(long, required_unless_present = "by_hand", conflicts_with = "by_hand")]
-    node: Option<SpiffeId>,
-    /// What a caller must show; several mean all of them
-    #[arg(
-        long = "selector",
-        value_name = "TYPE:KEY:VALUE",
-        required_unless_present = "by_hand",
-        conflicts_with = "by_hand"
-    )]
-    selectors: Vec<Selector>,
-    /// No node holds it: `countersign sign` signs requests for it
-    #[arg(long)]
-    by_hand: bool,
-    /// Who answers for it
-    #[arg(long)]
-    owner: String,
-    /// low, standard or critical; a policy may demand that you say it [default: standard]
-    #[arg(long)]
-    criticality: Option<Criticality>,
-    /// What operators find it by; may be repeated
-    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
-    labels: Vec<(String, String)>,
-    /// Lifetime of its certificates [default: svid.x509_ttl of the control plane]
-    #[arg(long, value_parser = countersign_cli::duration::argument, value_name = "DURATION")]
-    x509_ttl: Option<Duration>,
-    /// A DNS name in its certificates; may be repeated
-    #[arg(long, value_name = "NAME")]
-    dns: Vec<String>,
-    /// The name by which a workload tells its identities apart
-    #[arg(long, conflicts_with = "by_hand")]
-    hint: Option<String>,
-    /// The identity that the SDS name `default` stands for
-    #[arg(long, conflicts_with = "by_hand")]
-    default: bool,
-    /// The registration ends after this time [default: never]
-    #[arg(long, value_parser = countersign_cli::duration::argument, value_name = "DURATION")]
-    expires_in: Option<Duration>,
-    /// The registration ends at this time: RFC 3339, a date or Unix seconds
-    #[arg(long, conflicts_with = "expires_in", value_name = "TIME", value_parser = times::end)]
-    expires_at: Option<jiff::Timestamp>,
-}
+pub(crate) const LIST_EXAMPLES: &str =
+    "Examples:\n  countersign list\n  countersign list --json | jq '.items[].id'";
 
 #[derive(Debug, Args)]
 pub(crate) struct Unregister {
@@ -89,8 +32,12 @@ pub(crate) struct Unregister {
     node: Option<SpiffeId>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct List {}
+
+/// A registration as it is shown.
 #[derive(Debug, Serialize)]
-struct Shown {
+pub(crate) struct Shown {
     id: String,
     /// None where it is signed by hand.
     node: Option<String>,
@@ -117,67 +64,9 @@ struct Refused {
 }
 
 #[derive(Debug, Serialize)]
-struct Registered {
-    #[serde(flatten)]
-    registration: Shown,
-    updated: bool,
-}
-
-#[derive(Debug, Serialize)]
 struct Removed {
     items: Vec<Shown>,
     valid_until: Option<jiff::Timestamp>,
-}
-
-impl Register {
-    pub(crate) async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
-        let registration = self.registration()?;
-        let mut admin = client.connect().await?;
-        let asked = request(RegisterRequest {
-            registration: Some(registration),
-        });
-        let answer = admin.register(asked).await.map_err(failure)?.into_inner();
-        let registered = Registered {
-            registration: Shown::from(answer.registration.unwrap_or_default()),
-            updated: answer.updated,
-        };
-        output.show(&registered, |it| {
-            let done = if it.updated { "updated" } else { "registered" };
-            format!("{done} {}", it.registration.place())
-        })?;
-        Ok(Exit::Yes)
-    }
-
-    fn registration(self) -> Result<Registration, Failure> {
-        let count = self.labels.len();
-        let labels: HashMap<_, _> = self.labels.into_iter().collect();
-        if labels.len() < count {
-            return Err(Failure::new(
-                Exit::Usage,
-                "label_twice",
-                "a label is given twice",
-                "give each --label key once",
-            ));
-        }
-        Ok(Registration {
-            id: self.id.to_string(),
-            node: self.node.map_or_else(String::new, |node| node.to_string()),
-            by_hand: self.by_hand,
-            labels,
-            expires_in: self.expires_in.and_then(|within| within.try_into().ok()),
-            expires_at: self.expires_at.map(timestamp),
-            selectors: self.selectors.iter().map(Selector::to_string).collect(),
-            owner: self.owner,
-            criticality: self
-                .criticality
-                .map_or_else(String::new, |it| it.as_str().to_owned()),
-            x509_ttl: self.x509_ttl.and_then(|ttl| ttl.try_into().ok()),
-            dns: self.dns,
-            hint: self.hint.unwrap_or_default(),
-            is_default: self.default,
-            ..Registration::default()
-        })
-    }
 }
 
 impl Unregister {
@@ -209,6 +98,60 @@ fn removed_text(removed: &Removed) -> String {
     lines.join("\n")
 }
 
+impl List {
+    pub(crate) async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
+        let mut admin = client.connect().await?;
+        let answer = admin.list(request(ListRequest {})).await.map_err(failure)?;
+        let items = answer.into_inner().items.into_iter();
+        let list = Items {
+            items: items.map(Shown::from).collect(),
+        };
+        output.show(&list, |list| {
+            table(
+                [
+                    "ID",
+                    "NODE",
+                    "SELECTORS",
+                    "OWNER",
+                    "CRITICALITY",
+                    "LABELS",
+                    "TTL",
+                    "DEFAULT",
+                    "EXPIRES",
+                    "REFUSED",
+                ],
+                list.items.iter().map(row),
+                "nothing is registered",
+            )
+        })?;
+        Ok(Exit::Yes)
+    }
+}
+
+fn row(shown: &Shown) -> [String; 10] {
+    let labels = shown.labels.iter();
+    let labels: Vec<_> = labels
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let node = shown.node.clone();
+    [
+        shown.id.clone(),
+        node.unwrap_or_else(|| "by hand".to_owned()),
+        cell(filled(shown.selectors.join(" "))),
+        shown.owner.clone(),
+        shown.criticality.clone(),
+        cell(filled(labels.join(" "))),
+        cell(shown.x509_ttl_secs.map(|secs| format!("{secs}s"))),
+        if shown.default { "yes" } else { "-" }.to_owned(),
+        cell(shown.expires_at),
+        cell(shown.refused.as_ref().map(|refused| &refused.code)),
+    ]
+}
+
+fn filled(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
 /// `key=value`; what a key may be is the control plane's to say.
 pub(crate) fn label(text: &str) -> Result<(String, String), &'static str> {
     let pair = text.split_once('=').ok_or("a label is KEY=VALUE")?;
@@ -217,7 +160,7 @@ pub(crate) fn label(text: &str) -> Result<(String, String), &'static str> {
 
 impl Shown {
     /// The identity and its parent.
-    fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         match &self.node {
             Some(node) => format!("{} on {node}", self.id),
             None => format!("{} by hand", self.id),

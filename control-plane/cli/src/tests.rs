@@ -2,6 +2,8 @@ use clap::CommandFactory;
 
 use super::*;
 
+mod named;
+
 #[test]
 fn the_command_line_is_consistent() {
     Cli::command().debug_assert();
@@ -84,11 +86,11 @@ fn admin_socket_is_taken_where_it_is_used() {
         "audit prove",
         "audit tail",
         "restore",
-        "envoy bootstrap",
-        "man",
         "id check",
         "verify",
         "completions",
+        "envoy bootstrap",
+        "man",
     ];
     for (path, leaf) in leaves(&command) {
         let path = path.trim_start_matches("countersign ");

@@ -270,8 +270,7 @@ impl From<StartError> for Failure {
         let message = error.to_string();
         match &error {
             StartError::Bind(bind) => {
-                let remedy = format!("stop what uses it, or change {}", bind.setting);
-                Self::new(Exit::Usage, "cannot_listen", message, remedy)
+                Self::new(Exit::Usage, "cannot_listen", message, bind.remedy())
             }
             StartError::Authority(AuthorityError::Denied(denied)) => {
                 Self::new(Exit::Usage, denied.code, message, denied.remedy)

@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use countersign_cli::config::file_or_default;
 use countersign_cli::{Exit, Failure, ManPages, man};
-use countersign_control_plane::config::{Config, DEFAULT_FILE, LogFormat};
+use countersign_control_plane::config::{Config, DEFAULT_FILE};
 use countersign_control_plane::{app, clock::Clock, config, entropy::OsEntropy};
 use countersign_serve::shutdown::Signals;
 use countersign_serve::{ServiceManager, harden_process, raise_descriptor_limit};
@@ -114,7 +114,7 @@ fn run(file: File) -> Result<Exit, Failure> {
 async fn serve(config: &Config) -> Result<Exit, Failure> {
     let telemetry = Telemetry::install(&Settings {
         service: "countersign-control-plane",
-        json: config.log.format == LogFormat::Json,
+        json: config.log.format.is_json(),
         filter: config.log.filter.clone(),
         otlp_endpoint: config.telemetry.otlp_endpoint.clone(),
     });

@@ -6,10 +6,10 @@
 
 mod account;
 mod authorize;
-mod filter;
 pub mod policy;
 pub mod rules;
 mod tombstones;
+mod writing;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -25,9 +25,9 @@ use serde::{Deserialize, Serialize};
 
 pub use account::Account;
 pub use authorize::{Authorized, NOT_ENTITLED, authorize, authorize_manual};
-pub use filter::Filter;
 pub use policy::Policy;
 pub use tombstones::{Tombstone, TombstoneKey, Tombstones};
+pub use writing::{Field, Mode, NoField, Written};
 
 /// A registration as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,12 +100,12 @@ impl Registry {
         }
     }
 
-    /// Before a registration is added.
+    /// Before one more registration is added than `more` that are about to be.
     ///
     /// # Errors
     /// There are as many as there may be.
-    pub fn check_room(&self) -> Result<(), Denied> {
-        if self.count < self.most {
+    pub fn check_room(&self, more: usize) -> Result<(), Denied> {
+        if self.count + more < self.most {
             return Ok(());
         }
         Err(Denied {
@@ -200,16 +200,6 @@ impl Registry {
     pub fn entitlements(&self, node: &SpiffeId) -> impl Iterator<Item = Entitlement> {
         let held = self.nodes.get(node).into_iter().flatten();
         held.filter_map(|(id, kept)| self.derive(id, kept))
-    }
-
-    /// The nodes that registrations name.
-    pub fn nodes(&self) -> impl Iterator<Item = &SpiffeId> {
-        self.nodes.keys()
-    }
-
-    /// How many registrations are signed by hand.
-    pub fn manual_count(&self) -> usize {
-        self.manual.len()
     }
 
     /// How many registrations a node holds.

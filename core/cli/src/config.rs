@@ -19,6 +19,7 @@ pub use key::Key;
 pub use load::MAX_FILE_BYTES;
 pub use reader::{MAX_SOCKET_PATH_BYTES, Reader};
 pub use setting::{Bounds, Origin, Setting, TABLES, TAKES_EFFECT};
+pub use suggest::closest;
 
 /// One mistake in a configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Binding TCP listeners, and the options of every TCP connection.
 
+use std::io;
 use std::net::SocketAddr;
 
 use rustix::net::sockopt;
@@ -16,7 +17,24 @@ pub struct BindError {
     /// The address or path.
     pub address: String,
     /// What the kernel said.
-    pub source: std::io::Error,
+    pub source: io::Error,
+}
+
+impl BindError {
+    /// What mends it.
+    pub fn remedy(&self) -> String {
+        let setting = &self.setting;
+        match self.source.kind() {
+            io::ErrorKind::AlreadyExists => {
+                format!("move away what is there, or write another path into {setting}")
+            }
+            io::ErrorKind::AddrInUse => format!("stop what uses it, or change {setting}"),
+            io::ErrorKind::PermissionDenied => {
+                format!("let the user of the daemon use it, or change {setting}")
+            }
+            _ => format!("mend that, or change {setting}"),
+        }
+    }
 }
 
 /// Binds and listens. Port 0 takes a free port.
@@ -41,7 +59,7 @@ pub fn bind_tcp(address: SocketAddr, setting: &str) -> Result<TcpListener, BindE
 ///
 /// # Errors
 /// The socket is closed already.
-pub fn tune(stream: &TcpStream) -> std::io::Result<()> {
+pub fn tune(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;

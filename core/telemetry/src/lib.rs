@@ -14,7 +14,7 @@ pub mod peer_lines;
 mod queue;
 mod series;
 
-use std::io::{Write, stderr};
+use std::io::{IsTerminal as _, Write, stderr};
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider;
@@ -115,6 +115,11 @@ impl Drop for Telemetry {
     fn drop(&mut self) {
         self.lines.flush_within_deadline();
     }
+}
+
+/// Whether lines are rather JSON where nobody said so: on a terminal people read them.
+pub fn json_suits() -> bool {
+    !stderr().is_terminal()
 }
 
 /// Whether a filter parses, without installing anything: for a check of a configuration.

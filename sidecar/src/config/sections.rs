@@ -18,6 +18,9 @@ const MAX_ENROL_AHEAD: u64 = 16_384;
 /// Most addresses of the control plane: enough for one name in each of a few sites. What more of
 /// them would hide is a name that resolves to them all.
 pub(crate) const MAX_ADDRESSES: usize = 4;
+/// `telemetry.listen` where it is not set: beside the control plane's 9464, so that both run on one
+/// machine, and fixed, so that a Prometheus finds it.
+const DEFAULT_TELEMETRY_PORT: u16 = 9_465;
 const HTTPS: &str = "https";
 const ADDRESS: Key = Key::new(
     "control_plane.address",
@@ -50,7 +53,8 @@ const CONNECTIONS_PER_UID: Key = Key::new(
 );
 const FORMAT: Key = Key::new(
     "log.format",
-    "The form of a log line on stderr: a JSON object, or text for people.",
+    "The form of a log line on stderr: a JSON object, or text for people. With `auto` it is text on a \
+     terminal, and JSON elsewhere.",
 );
 const FILTER: Key = Key::new(
     "log.filter",
@@ -60,7 +64,8 @@ const FILTER: Key = Key::new(
 .of("filter directives");
 const LISTEN: Key = Key::new(
     "telemetry.listen",
-    "Where probes and metrics are served over HTTP: `/livez`, `/readyz`, `/healthz`, `/metrics`.",
+    "Where probes and metrics are served over HTTP: `/livez`, `/readyz`, `/healthz`, `/metrics`. \
+     Several sidecars of one machine need a port each.",
 )
 .within("loopback addresses");
 const OTLP_ENDPOINT: Key = Key::new(
@@ -162,16 +167,17 @@ impl WorkloadApi {
 /// `[log]`: how this process logs, to stderr.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Log {
-    /// `format`: true for `"json"` (the default), false for `"text"`.
-    pub(crate) json: bool,
+    /// `format`: whether JSON; where it is `"auto"`, what stderr is decides.
+    pub(crate) json: Option<bool>,
     /// `filter`: directives such as `info` or `countersign_sidecar=debug`.
     pub(crate) filter: String,
 }
 
 impl Log {
     pub(super) fn read(reader: &mut Reader) -> Self {
-        let choices = [("json", true), ("text", false)];
-        let json = reader.choice(&FORMAT, true, &choices, "write \"json\" or \"text\"");
+        let choices = [("auto", None), ("json", Some(true)), ("text", Some(false))];
+        let remedy = "write \"json\", \"text\", or \"auto\" for text on a terminal alone";
+        let json = reader.choice(&FORMAT, None, &choices, remedy);
         let remedy = "write \"info\" or \"debug\"";
         let filter = reader.text(&FILTER, "info", remedy, |text| {
             countersign_telemetry::check_filter(text).map_err(|error| error.to_string())
@@ -197,13 +203,13 @@ pub(crate) struct Telemetry {
 
 impl Telemetry {
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
-        let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let default = SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_TELEMETRY_PORT));
         let listen = reader.address(&LISTEN, default);
         if listen.is_some_and(|address| !address.ip().is_loopback()) {
             reader.mistake(
                 LISTEN,
                 "is not a loopback address: probes and metrics have no authentication",
-                "write \"127.0.0.1:0\", or another loopback address",
+                "write \"127.0.0.1:9465\", or another loopback address",
             );
         }
         let otlp_endpoint = reader.optional(

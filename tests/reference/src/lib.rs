@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub use defaults::other_defaults;
 pub use keys::keys;
 pub use metrics::{metrics, unlisted};
-pub use table::{Table, code, plain};
+pub use table::{Table, code, plain, sentence};
 
 /// The variable that lets the tests write the pages.
 const BLESS: &str = "COUNTERSIGN_BLESS";

@@ -35,6 +35,19 @@ pub fn plain(text: &str) -> String {
         .replace('>', "&gt;")
 }
 
+/// A text of the code as a sentence of its own.
+pub fn sentence(text: &str) -> String {
+    let text = plain(text);
+    let end = if text.ends_with(['.', '!', '?']) {
+        ""
+    } else {
+        "."
+    };
+    let mut chars = text.chars();
+    let first = chars.next().map(|first| first.to_uppercase().to_string());
+    format!("{}{}{end}", first.unwrap_or_default(), chars.as_str())
+}
+
 /// A word as code; nothing where there is none.
 pub fn code(text: &str) -> String {
     match text {
@@ -56,5 +69,6 @@ mod tests {
             "| A | B |\n|---|---|\n| a\\|b c | `x\\|y` |\n"
         );
         assert_eq!(plain("<b>"), "&lt;b&gt;");
+        assert_eq!(sentence("wait until\n it ends"), "Wait until it ends.");
     }
 }

@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tempfile::TempDir;
 
-use super::{Command, Page, Step, expected};
+use super::{Command, Page, Step};
 use crate::{binaries, wait};
 
 /// Longest time that one command of a page may take.
@@ -261,12 +261,7 @@ impl Shell {
 impl Ended {
     /// In what it is not what the page says.
     fn is_not(&self, command: &Command) -> Option<String> {
-        let has_failed = self.code != 0;
-        if has_failed != command.fails {
-            return Some(format!("ended with {}", self.code));
-        }
-        let missing = expected::missing(&command.prints, &self.printed)?;
-        Some(format!("did not print {missing:?}"))
+        command.is_missed_by(self.code, &self.printed)
     }
 }
 

@@ -12,6 +12,7 @@ const NOT_PRODUCTION: &[&str] = &[
     "tests/logs",
     "tests/programs",
     "tests/reference",
+    "docs/integrations/examples/rust",
     "fuzz",
     "benches",
 ];
@@ -27,15 +28,15 @@ fn roots(project: &Path) -> Vec<PathBuf> {
 }
 
 /// One file of production code.
-pub(super) struct Source {
+pub(crate) struct Source {
     /// From the root of the project.
-    pub(super) path: String,
-    pub(super) text: String,
+    pub(crate) path: String,
+    pub(crate) text: String,
 }
 
 impl Source {
     /// A file, or one that a test plants.
-    pub(super) fn new(path: &str, text: &str) -> Self {
+    pub(crate) fn new(path: &str, text: &str) -> Self {
         Self {
             path: path.to_owned(),
             text: without_tests(&without_comments(text)),
@@ -43,13 +44,13 @@ impl Source {
     }
 
     /// The number of the line at a byte of the text.
-    pub(super) fn line(&self, at: usize) -> usize {
+    pub(crate) fn line(&self, at: usize) -> usize {
         self.text[..at].matches('\n').count() + 1
     }
 }
 
 /// Every file of both daemons and of what they share.
-pub(super) fn production() -> Vec<Source> {
+pub(crate) fn production() -> Vec<Source> {
     let project = binaries::project();
     let mut files = Vec::new();
     for root in roots(project) {
@@ -86,7 +87,7 @@ fn collect(folder: &Path, is_wanted: fn(&Path) -> bool, files: &mut Vec<PathBuf>
 }
 
 /// The text of every file of the project, tests too.
-pub(super) fn every_file() -> Vec<String> {
+pub(crate) fn every_file() -> Vec<String> {
     let folders = ["control-plane", "core", "proto", "sidecar", "tests"];
     let mut files = Vec::new();
     for folder in folders {
@@ -112,16 +113,24 @@ fn without_tests(text: &str) -> String {
 }
 
 /// What stands between the parenthesis that opens at the first byte and the one that closes it.
-pub(super) fn parenthesised(text: &str) -> &str {
+pub(crate) fn parenthesised(text: &str) -> &str {
+    assert!(text.starts_with('('), "nothing opens: {text:.80}");
+    between(text)
+}
+
+/// What stands between the bracket that opens at the first byte and the one that closes it.
+pub(crate) fn between(text: &str) -> &str {
+    let opens = text.chars().next().unwrap_or_default();
+    let closes = if opens == '(' { ')' } else { '}' };
     let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
     for (at, c) in text.char_indices() {
         match c {
             _ if is_escaped => is_escaped = false,
             '\\' if in_string => is_escaped = true,
             '"' => in_string = !in_string,
-            '(' if !in_string => depth += 1,
-            ')' if !in_string && depth == 1 => return &text[1..at],
-            ')' if !in_string => depth -= 1,
+            c if c == opens && !in_string => depth += 1,
+            c if c == closes && !in_string && depth == 1 => return &text[1..at],
+            c if c == closes && !in_string => depth -= 1,
             _ => {}
         }
     }

@@ -199,6 +199,20 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         ],
     ),
     (
+        "MAX_APPLIED",
+        "applied_are_bounded",
+        &[
+            (
+                "control-plane/authority/src/registrations/draft.rs",
+                "Together.nodes",
+            ),
+            (
+                "control-plane/authority/src/registrations/draft.rs",
+                "Together.seen",
+            ),
+        ],
+    ),
+    (
         "MAX_KEYS",
         "keys_beyond_the_bound_are_refused_before_the_log",
         &[
@@ -383,13 +397,6 @@ const FOLLOWING: &[(&str, Places)] = &[
         ],
     ),
     (
-        "a node, attested, banned or registered: MAX_NODES, MAX_BANS, MAX_REGISTRATIONS",
-        &[(
-            "control-plane/daemon/src/api/admin/status.rs",
-            "Progress.left",
-        )],
-    ),
-    (
         "a waiver: MAX_WAIVERS",
         &[("control-plane/fleet/src/gate.rs", "Waived.by_name")],
     ),
@@ -510,10 +517,6 @@ const GIVEN: &[(&str, Places)] = &[
             ("control-plane/authority/src/identity.rs", "Meta"),
             ("control-plane/issue/src/key/known_bad.rs", "HASHES.0"),
             ("core/serve/src/counters.rs", "Counters.reasons"),
-            (
-                "control-plane/daemon/src/api/admin/status/totals.rs",
-                "Totals.by_state",
-            ),
         ],
     ),
     (

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use countersign_refusal::Denied;
 
-use super::{Attestation, Attestor, Repetition, SessionFacts, Spent, Verdict};
+use super::{Attestation, Attestor, Repetition, SessionFacts, Spent, ToldToHolder, Verdict};
 use crate::Method;
 pub use tokens::Tokens;
 
@@ -30,6 +30,11 @@ pub const MAX_TOKENS: usize = 100_000;
 const MAX_TOKEN_BYTES: usize = 64;
 /// How long after its end a token is remembered, so that a replay is told from a guess.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
+
+const USED: &str = "token_used";
+const EXPIRED: &str = "token_expired";
+const REVOKED: &str = "token_revoked";
+const REMEDY: &str = "make a new token with `countersign token create`";
 
 /// The SHA-256 of a token, lower-case hex: all that is kept of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,6 +92,13 @@ impl<'a> JoinToken<'a> {
 }
 
 impl Attestor for JoinToken<'_> {
+    /// Whoever shows what has the hash of a token is its holder. Of a token that was never made, or
+    /// is forgotten, and of one that is good, nothing is told; nor which node it is for.
+    fn told_to_holder(&self, now: Timestamp) -> Option<ToldToHolder> {
+        let (_, known) = self.known().ok()?;
+        known.token.told(now)
+    }
+
     fn node(&self) -> Result<SpiffeId, Denied> {
         let (_, known) = self.known()?;
         Ok(known.token.node.clone())
@@ -164,10 +176,31 @@ impl Token {
         } else if self.is_over(now) {
             let (node, end) = (&self.node, self.expires_at);
             let message = format!("the join token of {node} has expired at {end}");
-            Err(refused("token_expired", message))
+            Err(refused(EXPIRED, message))
         } else {
             Ok(())
         }
+    }
+
+    /// Why it is good for nothing, in words for who holds it.
+    fn told(&self, now: Timestamp) -> Option<ToldToHolder> {
+        let (code, message) = match self.used_at {
+            Some(_) if self.is_revoked => (REVOKED, "this join token was taken back".to_owned()),
+            Some(at) => (
+                USED,
+                format!("this join token was used, at {}", whole_secs(at)),
+            ),
+            None if self.is_over(now) => {
+                let end = whole_secs(self.expires_at);
+                (EXPIRED, format!("this join token has expired, at {end}"))
+            }
+            None => return None,
+        };
+        Some(ToldToHolder {
+            code,
+            message,
+            remedy: REMEDY,
+        })
     }
 
     /// The token as it is once it is burnt for a key.
@@ -196,7 +229,7 @@ impl Token {
     fn revocation(&self) -> Denied {
         let node = &self.node;
         let message = format!("{node} was evicted after this join token was made for it");
-        refused("token_revoked", message)
+        refused(REVOKED, message)
     }
 
     /// Whether it was burnt for this key.
@@ -216,7 +249,7 @@ impl Token {
         let when = self.used_at.map(|at| format!(" at {at}"));
         let when = when.unwrap_or_default();
         refused(
-            "token_used",
+            USED,
             format!("the join token of {node} was used before{when}"),
         )
     }
@@ -228,6 +261,11 @@ impl Token {
     }
 }
 
+/// Times are told to the second.
+fn whole_secs(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
 /// The refusal of a token that was never made, or long ago.
 fn unknown() -> Denied {
     refused("token_unknown", "no such join token".to_owned())
@@ -237,7 +275,7 @@ fn refused(code: &'static str, message: String) -> Denied {
     Denied {
         code,
         message,
-        remedy: "make a new token with `countersign token create`",
+        remedy: REMEDY,
     }
 }
 

@@ -79,12 +79,33 @@ pub(super) async fn fill_segment_but(plane: &Plane, entries: u64) -> Obstacle {
 }
 
 async fn register(plane: &Plane) -> Result<(), AuthorityError> {
-    let request = RegistrationRequest {
-        registration: registration("/web", "/node/a"),
-        names_criticality: true,
-    };
-    let registered = plane.authority.register(request, start()).await;
+    let request = whole(registration("/web", "/node/a"));
+    let registered = plane.authority.register(request, false, start()).await;
     registered.map(drop)
+}
+
+#[tokio::test]
+async fn crash_takes_away_all_that_were_applied_together() {
+    for (fault, kept) in [
+        (Fault::StopAfter(Kind::Registration), 2),
+        (Fault::StopBefore(Kind::Registration), 0),
+    ] {
+        let (plane, faults) = faulty(|_| ()).await;
+        let from = plane.authority.ledger.log().size();
+        set(&faults, fault);
+        let requests = ["/a", "/b"].map(|path| whole(registration(path, "/node/a")));
+        let refused = plane
+            .authority
+            .apply(requests.to_vec(), false, start())
+            .await;
+        assert!(matches!(refused, Err(AuthorityError::Unavailable(_))));
+        let plane = plane.crash(after(1)).await;
+        assert_eq!(plane.authority.registration_count(), kept);
+        let voided = told(&plane, from + 2);
+        let expected = [from, from + 1].map(|at| format!("voided {at}"));
+        let expected = Vec::from(expected).into_iter().take(2 - kept);
+        assert_eq!(voided, expected.collect::<Vec<_>>());
+    }
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ fn named(dns: &[&str]) -> RegistrationRequest {
     RegistrationRequest {
         registration,
         names_criticality: true,
+        mode: Mode::Replace,
     }
 }
 
@@ -45,13 +46,13 @@ async fn certificate_that_overtakes_a_change_is_older_than_it() {
     let (plane, gate) = waiting().await;
     let authority = &plane.authority;
     let (wide, narrow) = (named(&["web.local"]), named(&[]));
-    let (kept, _) = authority.register(wide, start()).await.unwrap();
-    let web = kept.key.entitlement_id();
+    let kept = authority.register(wide, false, start()).await.unwrap();
+    let web = kept.registration.key.entitlement_id();
     let node = plane.attest("/node/a").await;
 
     gate.shut(Kind::Registration);
     let its = authority.clone();
-    let change = tokio::spawn(async move { its.register(narrow, start()).await });
+    let change = tokio::spawn(async move { its.register(narrow, false, start()).await });
     gate.arrived().await;
     let changed = authority.ledger.log().size() - 1;
     let key = proven(&fresh_key(), &web);
@@ -88,8 +89,11 @@ async fn certificate_that_overtakes_a_change_is_older_than_it() {
 async fn removal_names_the_end_of_what_overtakes_it() {
     let (plane, gate) = waiting().await;
     let authority = &plane.authority;
-    let (kept, _) = authority.register(named(&[]), start()).await.unwrap();
-    let web = kept.key.entitlement_id();
+    let kept = authority
+        .register(named(&[]), false, start())
+        .await
+        .unwrap();
+    let web = kept.registration.key.entitlement_id();
     let node = plane.attest("/node/a").await;
     let before = plane.enrol(&node, &web).await;
 

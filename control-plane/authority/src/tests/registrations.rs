@@ -1,5 +1,6 @@
 use countersign_model::Hint;
 
+use super::super::{Applied, Field, MAX_APPLIED};
 use super::*;
 
 /// Makes a good registration bad.
@@ -13,18 +14,181 @@ async fn same_key_updates_and_keeps_its_age() {
     let mut wanted = first.clone();
     wanted.owner = "team-two".to_owned();
     wanted.created_at = after(500);
-    let request = RegistrationRequest {
-        registration: wanted,
-        names_criticality: true,
-    };
-    let (kept, was_there) = plane.authority.register(request, after(60)).await.unwrap();
-    assert!(was_there);
+    let written = plane.authority.register(whole(wanted), false, after(60));
+    let written = written.await.unwrap();
+    assert_eq!(written.changed, [Field::Owner]);
+    assert_eq!(written.before.as_ref(), Some(&first));
+    let kept = written.registration;
     assert_eq!(
         (kept.created_at, kept.created_seq),
         (start(), first.created_seq)
     );
     assert_eq!(kept.owner, "team-two");
     assert_eq!(plane.authority.registrations(), [kept]);
+}
+
+/// Writes some fields of `/web`, and leaves the others.
+fn some(given: &[Field], change: impl FnOnce(&mut Registration)) -> RegistrationRequest {
+    let mut registration = registration("/web", "/node/a");
+    registration.owner = String::new();
+    change(&mut registration);
+    RegistrationRequest {
+        registration,
+        names_criticality: false,
+        mode: Mode::Merge(given.iter().copied().collect()),
+    }
+}
+
+#[tokio::test]
+async fn two_operators_keep_each_others_fields() {
+    let plane = Plane::new().await;
+    plane.register(registration("/web", "/node/a")).await;
+    let names = some(&[Field::Dns], |it| it.dns = vec!["web.local".to_owned()]);
+    let labels = some(&[Field::Labels], |it| {
+        it.labels = [("env".to_owned(), "prod".to_owned())].into();
+    });
+    let write = |request| plane.authority.register(request, false, after(1));
+    let (one, other) = tokio::join!(write(names), write(labels));
+    assert_eq!(one.unwrap().changed, [Field::Dns]);
+    assert_eq!(other.unwrap().changed, [Field::Labels]);
+    let kept = plane.authority.registrations().remove(0);
+    assert_eq!(
+        (&*kept.owner, kept.dns.len(), kept.labels.len()),
+        ("team-web", 1, 1)
+    );
+}
+
+#[tokio::test]
+async fn what_changes_nothing_reaches_neither_log_nor_store() {
+    let plane = Plane::new().await;
+    plane.register(registration("/web", "/node/a")).await;
+    let before = || (plane.authority.ledger.log().size(), plane.authority.stamp());
+    let then = before();
+    for request in [some(&[], |_| ()), whole(registration("/web", "/node/a"))] {
+        let written = plane
+            .authority
+            .register(request, false, after(5))
+            .await
+            .unwrap();
+        assert!(written.is_unchanged());
+    }
+    let dry = whole(registration("/new", "/node/a"));
+    let planned = plane.authority.register(dry, true, after(5)).await.unwrap();
+    assert_eq!(
+        (planned.before, planned.changed),
+        (None, vec![Field::Owner])
+    );
+    assert_eq!(before(), then);
+    assert_eq!(plane.authority.registrations().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_created_must_be_new() {
+    let plane = Plane::new().await;
+    let create = || RegistrationRequest {
+        mode: Mode::Create,
+        ..whole(registration("/web", "/node/a"))
+    };
+    plane
+        .authority
+        .register(create(), false, start())
+        .await
+        .unwrap();
+    let refused = plane.authority.register(create(), false, start()).await;
+    assert_eq!(code(refused), "already_registered");
+    let nobodys = some(&[Field::Dns], |it| it.key.id = id("/new"));
+    let refused = plane.authority.register(nobodys, false, start()).await;
+    assert_eq!(
+        code(refused),
+        "owner_invalid",
+        "a merge makes none without an owner"
+    );
+}
+
+async fn apply(plane: &Plane, wanted: Vec<Registration>) -> Applied {
+    let requests = wanted.into_iter().map(whole).collect();
+    plane
+        .authority
+        .apply(requests, false, start())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn applied_are_all_or_none() {
+    let plane = Plane::new().await;
+    plane.register(registration("/old", "/node/a")).await;
+    let wanted = || {
+        ["/old", "/a", "/b"]
+            .map(|path| registration(path, "/node/a"))
+            .to_vec()
+    };
+    let codes = |applied: &Applied| {
+        let items = applied.items.iter();
+        items
+            .map(|it| it.as_ref().map_err(|it| it.code).map(drop))
+            .collect::<Vec<_>>()
+    };
+    let spoils: [(&str, Spoil); 4] = [
+        ("dns_invalid", &|it| it.dns = vec!["*".to_owned()]),
+        ("id_is_node", &|it| {
+            it.key = on_node(id("/n"), id("/node/b"));
+        }),
+        ("registered_twice", &|it| it.key.id = id("/a")),
+        ("owner_invalid", &|it| it.owner = String::new()),
+    ];
+    for (expected, spoil) in spoils {
+        let mut wanted = wanted();
+        spoil(&mut wanted[2]);
+        // Of two that contradict each other neither stands.
+        wanted[0].key.id = if wanted[2].key.id == id("/n") {
+            id("/node/b")
+        } else {
+            id("/old")
+        };
+        let (size, before) = (
+            plane.authority.ledger.log().size(),
+            plane.authority.registrations(),
+        );
+        let applied = apply(&plane, wanted).await;
+        assert!(!applied.is_committed);
+        assert!(codes(&applied).contains(&Err(expected)), "{applied:?}");
+        assert_eq!(codes(&applied)[1], Ok(()));
+        assert_eq!(plane.authority.ledger.log().size(), size);
+        assert_eq!(plane.authority.registrations(), before);
+    }
+    let size = plane.authority.ledger.log().size();
+    let applied = apply(&plane, wanted()).await;
+    assert!(applied.is_committed);
+    assert_eq!(
+        plane.authority.ledger.log().size(),
+        size + 2,
+        "one is unchanged"
+    );
+    let written = applied
+        .items
+        .into_iter()
+        .flatten()
+        .map(|it| it.registration);
+    let written: Vec<_> = written.collect();
+    let seqs: Vec<_> = written.iter().map(|it| it.created_seq).collect();
+    assert_eq!(seqs[1..], [size, size + 1], "each has an entry of its own");
+    let kept = plane.restart(after(1)).await.authority.registrations();
+    assert!(kept.len() == 3 && written.iter().all(|it| kept.contains(it)));
+}
+
+#[tokio::test]
+async fn applied_are_bounded() {
+    let plane = Plane::new().await;
+    plane.authority.state.write().registry.most = 2;
+    let wanted = |count| (0..count).map(|n| registration(&format!("/w/{n}"), "/node/a"));
+    let applied = apply(&plane, wanted(3).collect()).await;
+    let last = applied.items[2].as_ref().unwrap_err();
+    assert_eq!(last.code, "too_many_registrations");
+    assert!(apply(&plane, wanted(2).collect()).await.is_committed);
+    let requests = wanted(MAX_APPLIED + 1).map(whole).collect();
+    let refused = plane.authority.apply(requests, false, start()).await;
+    assert_eq!(code(refused), "too_many_at_once");
 }
 
 #[tokio::test]

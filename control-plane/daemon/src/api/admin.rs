@@ -7,10 +7,10 @@ mod backup;
 mod ca;
 mod certificates;
 mod last_rotation;
-mod listing;
 mod nodes;
 mod operator;
 mod oversize;
+mod registering;
 pub mod registration;
 mod rotate;
 mod sign;
@@ -121,17 +121,17 @@ impl Admin for AdminService {
         request: Request<wire::RegisterRequest>,
     ) -> Result<Response<wire::RegisterResponse>, Status> {
         let operator = Operator::of(&request);
-        let asked = request.into_inner().registration.unwrap_or_default();
-        let now = self.plane.clock.now();
-        let asked = registration::read(asked, now)?;
-        let registered = self.plane.authority.register(asked, now);
-        let (registration, updated) = registered
-            .await
-            .map_err(|error| self.refused(operator, &error))?;
-        Ok(Response::new(wire::RegisterResponse {
-            registration: Some(registration::written(&registration)),
-            updated,
-        }))
+        let registered = registering::register(&self.plane, operator, request.into_inner());
+        registered.await.map(Response::new)
+    }
+
+    async fn apply(
+        &self,
+        request: Request<wire::ApplyRequest>,
+    ) -> Result<Response<wire::ApplyResponse>, Status> {
+        let operator = Operator::of(&request);
+        let applied = registering::apply(&self.plane, operator, request.into_inner());
+        applied.await.map(Response::new)
     }
 
     async fn unregister(
@@ -160,14 +160,18 @@ impl Admin for AdminService {
         }))
     }
 
-    type ListStream = listing::Registrations;
-
     async fn list(
         &self,
-        request: Request<wire::ListRequest>,
-    ) -> Result<Response<listing::Registrations>, Status> {
-        let listed = listing::list(&self.plane, request.into_inner())?;
-        Ok(Response::new(listed))
+        _: Request<wire::ListRequest>,
+    ) -> Result<Response<wire::ListResponse>, Status> {
+        let now = self.plane.clock.now();
+        let registrations = self.plane.authority.judged_registrations(now);
+        let items = registrations.iter();
+        Ok(Response::new(wire::ListResponse {
+            items: items
+                .map(|(it, refusal)| registration::judged(it, refusal.as_ref()))
+                .collect(),
+        }))
     }
 
     async fn sign(
@@ -178,14 +182,11 @@ impl Admin for AdminService {
         sign::manual(&self.plane, operator, request.into_inner()).await
     }
 
-    type StatusStream = status::Statuses;
-
     async fn status(
         &self,
-        request: Request<wire::StatusRequest>,
-    ) -> Result<Response<status::Statuses>, Status> {
-        let answer = status::stream(&self.plane, request.get_ref())?;
-        Ok(Response::new(answer))
+        _: Request<wire::StatusRequest>,
+    ) -> Result<Response<wire::StatusResponse>, Status> {
+        Ok(Response::new(status::of(&self.plane)))
     }
 
     async fn ca_status(

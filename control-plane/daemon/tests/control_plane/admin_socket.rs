@@ -180,8 +180,7 @@ async fn an_oversized_message_is_the_callers_mistake() {
         owner: "x".repeat(5_000_000),
         ..Registration::default()
     };
-    let registration = Some(registration);
-    let refused = admin.register(RegisterRequest { registration }).await;
+    let refused = admin.register(RegisterRequest::whole(registration)).await;
     let refused = refused.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
     let code = refused.metadata().get("countersign-code").unwrap();

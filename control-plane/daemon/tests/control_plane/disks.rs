@@ -70,20 +70,20 @@ async fn register(operator: &Operator, id: &str) -> Result<String, Status> {
         owner: "me".to_owned(),
         ..wire::Registration::default()
     };
-    let request = wire::RegisterRequest {
-        registration: Some(registration),
-    };
+    let request = wire::RegisterRequest::whole(registration);
     let answer = operator.admin.clone().register(request).await?;
     Ok(answer.into_inner().registration.unwrap().entitlement)
 }
 
 /// Why nothing can be signed, as `countersign status` tells it.
 async fn obstacles(operator: &Operator) -> Vec<String> {
-    status_of(&operator.admin).await.unwrap().obstacles
+    let status = operator.admin.clone().status(wire::StatusRequest {}).await;
+    status.unwrap().into_inner().obstacles
 }
 
 async fn list(operator: &Operator) -> Vec<String> {
-    let items = listed(&operator.admin).await.unwrap();
+    let listed = operator.admin.clone().list(wire::ListRequest {}).await;
+    let items = listed.unwrap().into_inner().items;
     items.into_iter().map(|item| item.id).collect()
 }
 
@@ -98,7 +98,8 @@ pub(crate) async fn token(operator: &Operator) -> Result<String, Status> {
 
 /// Certificates that were ever issued.
 async fn issued(operator: &Operator) -> u64 {
-    status_of(&operator.admin).await.unwrap().svids_issued
+    let status = operator.admin.clone().status(wire::StatusRequest {}).await;
+    status.unwrap().into_inner().svids_issued
 }
 
 pub(crate) async fn attested(operator: &Operator) -> Node {

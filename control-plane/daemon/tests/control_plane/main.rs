@@ -26,11 +26,11 @@ mod nodes;
 mod policy;
 mod process;
 mod push;
+mod registering;
 mod rotations;
 mod session;
 mod shapes;
 mod snapshots;
-mod status;
 mod strangers;
 mod stream;
 mod waivers;
@@ -136,10 +136,30 @@ async fn a_token_is_good_once_and_refusals_say_nothing() {
         .attest(&"0".repeat(64), &key, "node")
         .await
         .unwrap_err();
-    for refused in [wrong_proof, replayed, unknown] {
+    for refused in [&wrong_proof, &unknown] {
         assert_eq!(refused.code(), Code::PermissionDenied);
         assert_eq!(refused.message(), "attestation refused");
     }
+    // Who shows it was given it: one sentence more, and not which node it is for.
+    assert_eq!(replayed.code(), Code::PermissionDenied);
+    let told = replayed.message();
+    assert!(
+        told.starts_with("attestation refused: this join token was used, at "),
+        "{told}"
+    );
+    assert!(
+        told.contains("countersign token create") && !told.contains("spiffe://"),
+        "{told}"
+    );
+
+    let late = plane.token(NODE_B).await;
+    plane.advance(3_600);
+    let expired = session.attest(&late, &other, "node").await.unwrap_err();
+    let told = expired.message();
+    assert!(
+        told.starts_with("attestation refused: this join token has expired, at "),
+        "{told}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -62,9 +62,13 @@ async fn criticality_can_be_demanded() {
     let line = register("/web", &format!("{web} --criticality standard"));
     let registered = plane.ask(&line.replace("--json", "")).await;
     assert_eq!(registered["criticality"], "standard");
-    // An update writes it whole.
-    let (code, _) = denied(&plane, &register("/web", &web)).await;
+    // What is left out of an update stays, and was named; what is written whole names it.
+    let line = register("/web", &web).replace("--json", "");
+    assert_eq!(plane.ask(&line).await["outcome"], "unchanged");
+    let (code, _) = denied(&plane, &register("/web", &format!("{web} --replace"))).await;
     assert_eq!(code, "policy_criticality");
+    let cleared = register("/web", &format!("{web} --clear criticality"));
+    assert_eq!(denied(&plane, &cleared).await.0, "policy_criticality");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,6 +106,8 @@ async fn labels_and_ends_are_shown_and_kept() {
     plane.restart().await;
     let mut listed = plane.ask("list").await["items"][0].take();
     listed["updated"] = json!(false);
+    listed["outcome"] = json!("created");
+    listed["changes"] = registered["changes"].clone();
     assert_eq!(listed, registered);
     let output = plane.cli(&format!("{line} --label env=test")).await;
     assert_eq!(output.status.code(), Some(2), "{output:?}");

@@ -14,15 +14,13 @@ const OTHERS: usize = 1_000;
 const WORST: Duration = Duration::from_secs(1);
 
 fn wanted(path: &str, node: &str) -> RegisterRequest {
-    RegisterRequest {
-        registration: Some(Registration {
-            id: format!("spiffe://example.org/{path}"),
-            node: node.to_owned(),
-            selectors: vec!["unix:uid:1000".to_owned()],
-            owner: "me".to_owned(),
-            ..Registration::default()
-        }),
-    }
+    RegisterRequest::whole(Registration {
+        id: format!("spiffe://example.org/{path}"),
+        node: node.to_owned(),
+        selectors: vec!["unix:uid:1000".to_owned()],
+        owner: "me".to_owned(),
+        ..Registration::default()
+    })
 }
 
 async fn others(plane: &Plane, nodes: impl Fn(usize) -> String) {

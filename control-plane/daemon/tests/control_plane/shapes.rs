@@ -115,36 +115,47 @@ async fn every_verb_keeps_its_json() {
     let entitlement = registered["entitlement"].as_str().unwrap().to_owned();
     let key = KeyPair::generate().unwrap();
     session.enrol(&entitlement, &key).await.unwrap();
-    let updated = registered.as_object_mut().unwrap().remove("updated");
-    assert_eq!(updated, Some(false.into()));
+    let object = registered.as_object_mut().unwrap();
+    assert_eq!(object.remove("updated"), Some(false.into()));
+    assert_eq!(object.remove("outcome"), Some("created".into()));
+    let changes = object.remove("changes").unwrap();
+    assert_eq!(keys(&changes[0]), ["after", "before", "field"]);
     assert_eq!(keys(&registered), REGISTRATION);
     let list = plane.ask("list").await;
     assert_eq!(keys(&list), ["items"]);
     assert_eq!(list["items"], serde_json::json!([registered]));
+    let export = plane.ask("export").await;
+    assert_eq!(keys(&export), ["registrations", "version"]);
+    let file = plane.folder().join("registrations.json");
+    std::fs::write(&file, export.to_string()).unwrap();
+    let applied = plane.ask(&format!("apply -f {}", file.display())).await;
+    let counts = [
+        "committed",
+        "created",
+        "dry_run",
+        "items",
+        "refused",
+        "unchanged",
+        "updated",
+    ];
+    assert_eq!(keys(&applied), counts);
+    assert_eq!(applied["items"][0]["outcome"], "unchanged");
 
     let status = plane.ask("status").await;
     for (place, shape) in [
         (
             "",
-            "alarms api_address at bundle_version cas_issued epoch listeners nodes obstacles \
-             registrations registrations_by_hand registrations_refused rotation sequence \
-             server_certificates_issued started_at svids_issued telemetry_address totals \
-             trust_domain version",
+            "alarms api_address epoch listeners nodes obstacles registrations registrations_refused \
+             sequence started_at svids_issued telemetry_address trust_domain version",
         ),
         (
             "/nodes/0",
-            "attested_at bundle_since bundle_version_acknowledged connected consumers consumers_more \
-             credential_not_after endpoints id needs_attention reason since state",
+            "bundle_version_acknowledged connected consumers consumers_more credential_not_after \
+             endpoints id",
         ),
         (
             "/nodes/0/endpoints/1",
-            "acknowledged criticality entitlement id issued_at needs_attention not_after owner refused \
-             renewal_due served since state wanted",
-        ),
-        (
-            "/totals",
-            "by_state consumers consumers_behind endpoints endpoints_needing_attention nodes \
-             nodes_connected nodes_needing_attention",
+            "acknowledged entitlement id not_after served wanted",
         ),
     ] {
         let found = keys(status.pointer(place).unwrap()).join(" ");

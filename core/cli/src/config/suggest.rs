@@ -2,7 +2,7 @@
 
 /// The key among `known` that `written` most resembles, if any is close: at most two slips, or
 /// the right name in the wrong section.
-pub(super) fn closest<'k>(written: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+pub fn closest<'k>(written: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
     known
         .filter_map(|key| Some((likeness(written, key)?, key)))
         .min()

@@ -19,6 +19,7 @@ use rustix::process::geteuid;
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::net::UnixListener;
 
+use super::dial::NotASocket;
 use super::kept::UnixSocket;
 use crate::BindError;
 use crate::limits::LISTEN_BACKLOG;
@@ -171,17 +172,21 @@ fn make_free(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
-        Ok(metadata) if !metadata.file_type().is_socket() => Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "the path exists and is no socket",
-        )),
-        Ok(_) => match knock(path) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            // Also one whose backlog is full, and a socket that cannot be asked: better refused
-            // than taken from somebody.
-            Ok(()) | Err(_) => Err(in_use()),
+        Ok(metadata) => match NotASocket::of(metadata.file_type()) {
+            Some(other) => Err(io::Error::new(io::ErrorKind::AlreadyExists, other)),
+            None => replace_stale(path),
         },
+    }
+}
+
+/// Removes the file of a socket on which nobody listens.
+fn replace_stale(path: &Path) -> io::Result<()> {
+    match knock(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // Also one whose backlog is full, and a socket that cannot be asked: better refused
+        // than taken from somebody.
+        Ok(()) | Err(_) => Err(in_use()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The client's side of a socket that only root and the server's own user may use: the server is
 //! as much in doubt as the caller.
 
+use std::fs::FileType;
 use std::io;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
@@ -54,6 +55,20 @@ pub enum Why {
 #[error("it is {0}, not a socket")]
 pub struct NotASocket(&'static str);
 
+impl NotASocket {
+    /// What is there; nothing where it is a socket.
+    pub(super) fn of(found: FileType) -> Option<Self> {
+        let what = match found {
+            found if found.is_socket() => return None,
+            found if found.is_file() => "a plain file",
+            found if found.is_dir() => "a folder",
+            found if found.is_symlink() => "a symbolic link",
+            _ => "a device or a pipe",
+        };
+        Some(Self(what))
+    }
+}
+
 /// Connects, and makes sure whose server it is before a byte is sent: root's, our own user's, or,
 /// for root, that of a user whom root gave the directory of a socket that was named.
 ///
@@ -99,13 +114,10 @@ fn unconnected(error: io::Error, path: &Path) -> io::Error {
         return error;
     }
     let found = std::fs::metadata(path).map(|found| found.file_type());
-    let what = match found {
-        Ok(found) if found.is_file() => "a plain file",
-        Ok(found) if found.is_dir() => "a folder",
-        Ok(found) if !found.is_socket() => "a device or a pipe",
-        _ => return error,
-    };
-    io::Error::new(io::ErrorKind::InvalidInput, NotASocket(what))
+    match found.ok().and_then(NotASocket::of) {
+        Some(other) => io::Error::new(io::ErrorKind::InvalidInput, other),
+        None => error,
+    }
 }
 
 #[cfg(test)]

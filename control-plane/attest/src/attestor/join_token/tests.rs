@@ -109,6 +109,47 @@ fn what_is_no_good_token_is_refused_by_name() {
     assert_eq!(code(&tokens, TEXT, 1), "token_revoked");
 }
 
+#[test]
+fn holder_is_told_and_a_guesser_is_not() {
+    let mut tokens = tokens(node());
+    let told = |tokens: &Tokens, text: &str, second| {
+        let evidence = Evidence::JoinToken(JoinTokenEvidence {
+            token: text.to_owned(),
+        });
+        of_evidence(&evidence, Known { tokens }).told_to_holder(at(second))
+    };
+    assert_eq!(told(&tokens, TEXT, 1), None, "a good token is tried");
+    for guess in [
+        "",
+        "fedcba9876543210",
+        "0123456789abcdeF",
+        " 0123456789abcdef",
+    ] {
+        assert_eq!(told(&tokens, guess, 61), None, "{guess}");
+    }
+    let expired = told(&tokens, TEXT, 61).unwrap();
+    assert_eq!(expired.code, "token_expired");
+    assert_eq!(
+        expired.message,
+        "this join token has expired, at 1970-01-01T00:01:00Z"
+    );
+    let spent = verdict(node()).spent().unwrap().clone();
+    let known = |token| KnownToken { token, seq: Seq(9) };
+    tokens.insert(spent.hash().clone(), known(spent.token().clone()));
+    let used = told(&tokens, TEXT, 61).unwrap();
+    assert_eq!(
+        used.message,
+        "this join token was used, at 1970-01-01T00:00:01Z"
+    );
+    tokens.insert(spent.hash().clone(), known(spent.token().revoked(at(1))));
+    let revoked = told(&tokens, TEXT, 2).unwrap();
+    assert_eq!(revoked.message, "this join token was taken back");
+    for told in [expired, used, revoked] {
+        assert!(!told.message.contains("node"), "nor whose it is: {told:?}");
+        assert!(told.remedy.contains("countersign token create"));
+    }
+}
+
 #[derive(Debug)]
 struct Fixed(Option<u8>);
 

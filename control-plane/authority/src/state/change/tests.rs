@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::tests::{Bytes, MINUTE, Plane, after, id, registration, start};
-use crate::{Act, Authority, Eviction, RegistrationRequest};
+use crate::{Act, Authority, Eviction, Mode, RegistrationRequest};
 
 /// Something that changes the state. Numbers choose one of a few names.
 #[derive(Clone, Debug)]
@@ -65,8 +65,9 @@ async fn take(plane: &Plane, step: Step, hour: &mut i64) {
             let request = RegistrationRequest {
                 registration: wanted,
                 names_criticality: true,
+                mode: Mode::Replace,
             };
-            drop(authority.register(request, now).await);
+            drop(authority.register(request, false, now).await);
         }
         Step::Unregister(workload) => {
             let workload = id(&format!("/w/{workload}"));

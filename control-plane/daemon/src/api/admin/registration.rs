@@ -1,8 +1,9 @@
 //! A registration, between the message of the admin API and the model.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
-use countersign_authority::RegistrationRequest;
+use countersign_authority::{Field, Mode, RegistrationRequest};
 use countersign_model::{Hint, Registration, RegistrationKey, Selector, SelectorSet};
 use countersign_proto::admin as wire;
 use countersign_proto::convert::entitlement::selector_set;
@@ -13,7 +14,7 @@ use tonic::Status;
 
 use super::{invalid, spiffe_id};
 
-/// Reads a registration that is asked for; the server's own fields are ignored.
+/// Reads a registration that is asked for, whole; the server's own fields are ignored.
 ///
 /// # Errors
 /// A field does not read, or two of them contradict each other.
@@ -52,7 +53,23 @@ pub fn read(asked: wire::Registration, now: Timestamp) -> Result<RegistrationReq
     Ok(RegistrationRequest {
         registration,
         names_criticality,
+        mode: Mode::Replace,
     })
+}
+
+/// The fields that say something.
+pub(super) fn said(asked: &wire::Registration) -> BTreeSet<Field> {
+    let is_said = |field: &Field| match field {
+        Field::Owner => !asked.owner.is_empty(),
+        Field::Criticality => !asked.criticality.is_empty(),
+        Field::Labels => !asked.labels.is_empty(),
+        Field::X509Ttl => asked.x509_ttl.is_some(),
+        Field::Dns => !asked.dns.is_empty(),
+        Field::Hint => !asked.hint.is_empty(),
+        Field::Default => asked.is_default,
+        Field::Expiry => asked.expires_at.is_some() || asked.expires_in.is_some(),
+    };
+    Field::ALL.into_iter().filter(is_said).collect()
 }
 
 /// A node and selectors, or by hand.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign_admission::{Class, Permit, Refused};
-use countersign_attest::attestor::SessionFacts;
+use countersign_attest::attestor::{SessionFacts, ToldToHolder};
 use countersign_model::EntitlementId;
 use countersign_proto::convert::time::timestamp;
 use countersign_proto::mesh::attest_node_request::Evidence;
@@ -25,6 +25,9 @@ use crate::plane::Plane;
 use crate::telemetry::Outcome;
 use countersign_authority::series::Phase;
 use countersign_authority::{AttestedNode, AuthorityError, ProvenKey, PublishedSvid};
+
+/// What a refused caller is told, whatever it was refused for.
+const REFUSED: &str = "attestation refused";
 
 /// Attests nodes.
 #[derive(Debug)]
@@ -84,8 +87,9 @@ impl AttestationService {
         }
     }
 
-    /// The caller learns nothing of a refusal; operators find reason and address in the log.
-    fn refuse(&self, peer: &TlsPeer, error: &AuthorityError) -> Status {
+    /// The caller learns nothing of a refusal, but the end of a token that it holds; operators find
+    /// reason and address in the log.
+    fn refuse(&self, peer: &TlsPeer, shown: &Evidence, error: &AuthorityError) -> Status {
         if let AuthorityError::Denied(denied) = error {
             self.plane.attesting.count(&Source::of(peer.address.ip()));
             self.plane.metrics.attested(Outcome::Refused);
@@ -97,7 +101,8 @@ impl AttestationService {
                 reason = %denied,
                 "attestation refused"
             );
-            return Status::permission_denied("attestation refused");
+            let now = self.plane.clock.now();
+            return refusal(self.plane.authority.told_to_holder(shown, now));
         }
         if error.is_no_room() {
             self.plane.metrics.attested(Outcome::Refused);
@@ -135,8 +140,9 @@ impl NodeAttestation for AttestationService {
         let _place = self.admit(&peer).await?;
         let started = Instant::now();
         let span = tracing::info_span!("attest", peer = %peer.address);
+        let shown = evidence.clone();
         let attested = self.attest(&peer, key, evidence).instrument(span).await;
-        let (node, svid) = attested.map_err(|error| self.refuse(&peer, &error))?;
+        let (node, svid) = attested.map_err(|error| self.refuse(&peer, &shown, &error))?;
         self.plane.metrics.attested(Outcome::Granted);
         let metrics = self.plane.authority.metrics();
         metrics.took(Phase::Attest, started.elapsed());
@@ -145,6 +151,14 @@ impl NodeAttestation for AttestationService {
         let principal = Principal::identity(node.as_str());
         peer_line!(INFO, principal, %peer, %node, serial = %svid.serial, "node attested");
         Ok(Response::new(answer))
+    }
+}
+
+/// One answer for whoever guesses, and one more sentence for whoever holds what has ended.
+fn refusal(told: Option<ToldToHolder>) -> Status {
+    match told {
+        None => Status::permission_denied(REFUSED),
+        Some(it) => Status::permission_denied(format!("{REFUSED}: {}; {}", it.message, it.remedy)),
     }
 }
 

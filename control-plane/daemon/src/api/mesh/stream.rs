@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tonic::Status;
 
 use super::hello;
-use super::resource_kinds::{self as kinds, Heard, KINDS, Viewer};
+use super::resource_kinds::{self as kinds, KINDS, Viewer};
 use super::session::{Session, Sessions, older};
 use super::view::NodeView;
 use crate::plane::Plane;
@@ -93,10 +93,7 @@ impl<'a> NodeStream<'a> {
         let greeting = greeting.map_err(|_| Status::deadline_exceeded("no hello in time"))?;
         let greeting = greeting?;
         hello::check(greeting.as_ref())?;
-        let greeting = greeting.unwrap_or_default();
-        self.compare(&greeting)?;
-        let node = self.session.node.id();
-        self.plane.fleet.enrols_ahead(node, greeting.enrol_ahead);
+        self.compare(&greeting.unwrap_or_default())?;
         loop {
             let timer = self.nap()?;
             tokio::select! {
@@ -187,11 +184,7 @@ impl<'a> NodeStream<'a> {
             } => {
                 let viewer = self.viewer();
                 if let Some(kind) = kinds::of_name(&type_url, &name, viewer) {
-                    let heard = Heard {
-                        fleet: &self.plane.fleet,
-                        now: self.plane.clock.now(),
-                    };
-                    kind.acknowledged(&name, &version, viewer, heard);
+                    kind.acknowledged(&name, &version, viewer, &self.plane.fleet);
                 }
             }
             Outcome::Refused {

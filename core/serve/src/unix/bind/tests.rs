@@ -95,6 +95,13 @@ async fn other_files_are_never_replaced() {
             io::ErrorKind::AlreadyExists,
             "{path:?}"
         );
+        let said = error.to_string();
+        assert!(said.contains(", not a socket"), "{said}");
+        assert!(
+            error.remedy().contains("admin.socket"),
+            "{}",
+            error.remedy()
+        );
     }
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use countersign_discovery::{Resource, Standing};
 use countersign_envoy::SECRET_TYPE;
-use countersign_fleet::Event;
+use countersign_fleet::{Event, Fleet};
 use countersign_model::EntitlementId;
 
 use super::entitlement::{gone, names};
-use super::{Heard, ResourceKind, Viewer};
+use super::{ResourceKind, Viewer};
 
 /// Named by the entitlement's ID; the version is the serial of the leaf.
 pub(super) struct Chains;
@@ -48,9 +48,9 @@ impl ResourceKind for Chains {
     }
 
     /// Operators see which certificate a node has.
-    fn acknowledged(&self, name: &str, version: &str, viewer: Viewer<'_>, heard: Heard<'_>) {
+    fn acknowledged(&self, name: &str, version: &str, viewer: Viewer<'_>, fleet: &Fleet) {
         if let (Some(id), Ok(serial)) = (EntitlementId::parse(name), version.parse()) {
-            heard.fleet.svid_acknowledged(viewer.node, id, serial);
+            fleet.svid_acknowledged(viewer.node, id, serial);
         }
     }
 }
