@@ -130,7 +130,7 @@ impl Verb {
             tree.to_yaml()
         };
         std::fs::write(path, text).map_err(|error| {
-            refused(
+            failure(
                 "bootstrap_not_written",
                 format!("cannot write {}: {error}", path.display()),
                 "name a file in a directory that you can write".to_owned(),
@@ -172,7 +172,7 @@ impl Write {
     fn judge_identities(&self, peers: &Peers<'_>) -> Result<(), Failure> {
         let trust_domain = self.id.trust_domain();
         if self.id.is_reserved() {
-            return Err(refused(
+            return Err(failure(
                 "reserved_id",
                 format!(
                     "{} lies under /countersign/, which is no workload's",
@@ -186,7 +186,7 @@ impl Write {
             .iter()
             .find(|id| !id.is_member_of(&trust_domain));
         foreign.map_or(Ok(()), |peer| {
-            Err(refused(
+            Err(failure(
                 "foreign_peer",
                 format!("{peer} is of another trust domain than {}", self.id),
                 format!("name a peer of {trust_domain}: its roots alone are trusted"),
@@ -199,7 +199,7 @@ impl Write {
         let loopback = "use an address of 127.0.0.0/8 or [::1]".to_owned();
         let beyond = |flag: &str, value: &dyn std::fmt::Display, why: &str| {
             let message = format!("{flag} {value} is not a loopback address: {why}");
-            Err(refused("not_loopback", message, loopback.clone()))
+            Err(failure("not_loopback", message, loopback.clone()))
         };
         if !self.admin.ip().is_loopback() {
             return beyond("--admin", &self.admin, "everybody could read it");
@@ -219,13 +219,13 @@ impl Write {
             if self.upstream.is_at(address) {
                 let message = format!("{flag} and --upstream are both {address}");
                 let remedy = "let each have a port of its own".to_owned();
-                return Err(refused("same_address", message, remedy));
+                return Err(failure("same_address", message, remedy));
             }
         }
         if self.listen == self.admin && self.listen.port() != 0 {
             let message = format!("--listen and --admin are both {}", self.listen);
             let remedy = "let each have a port of its own".to_owned();
-            return Err(refused("same_address", message, remedy));
+            return Err(failure("same_address", message, remedy));
         }
         Ok(())
     }
@@ -242,7 +242,7 @@ fn socket(named: Option<&Path>, url: Option<&str>) -> Result<PathBuf, Failure> {
     let absolute = std::path::absolute(&path).unwrap_or(path);
     let length = absolute.as_os_str().len();
     if absolute.to_str().is_none() || length > MAX_SOCKET_BYTES {
-        return Err(refused(
+        return Err(failure(
             "socket_path",
             format!(
                 "{} is no path that a Unix socket can have",
@@ -254,7 +254,7 @@ fn socket(named: Option<&Path>, url: Option<&str>) -> Result<PathBuf, Failure> {
     Ok(absolute)
 }
 
-fn refused(code: &str, message: String, remedy: String) -> Failure {
+fn failure(code: &str, message: String, remedy: String) -> Failure {
     Failure::new(Exit::Usage, code, message, remedy)
 }
 

@@ -18,6 +18,16 @@ pub(super) const TOLD: &[(&str, &str, &str)] = &[
         "Name a folder that you can write in.",
     ),
     (
+        "not_loopback",
+        "A bootstrap for Envoy would carry plaintext, or open its admin port, beyond this machine.",
+        "Use an address of 127.0.0.0/8 or [::1].",
+    ),
+    (
+        "same_address",
+        "Two options of a bootstrap for Envoy name one address and port.",
+        "Let each have a port of its own.",
+    ),
+    (
         "bug",
         "Something that must not happen did.",
         "Report it with the message.",
