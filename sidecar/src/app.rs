@@ -335,3 +335,28 @@ fn bug(message: &str) -> Failure {
     let remedy = "this is a bug of countersign: please report it with this message";
     Failure::new(Exit::Bug, "bug", message, remedy)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn second_sidecar_is_told_to_take_another_port() {
+        let failure = |setting: &str, kind: io::ErrorKind| {
+            bind_failure(BindError {
+                setting: setting.to_owned(),
+                address: "127.0.0.1:9465".to_owned(),
+                source: kind.into(),
+            })
+        };
+        let taken = failure("telemetry.listen", io::ErrorKind::AddrInUse);
+        assert!(taken.remedy.contains("each sidecar"), "{}", taken.remedy);
+        assert!(taken.message.contains("127.0.0.1:9465"), "{taken}");
+        for other in [
+            failure("telemetry.listen", io::ErrorKind::PermissionDenied),
+            failure("workload_api.socket", io::ErrorKind::AddrInUse),
+        ] {
+            assert!(!other.remedy.contains("each sidecar"), "{}", other.remedy);
+        }
+    }
+}

@@ -4,6 +4,7 @@
 
 mod authorities;
 mod bad_input;
+mod configuration;
 mod crowded;
 mod daemon;
 mod demo;
