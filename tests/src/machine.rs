@@ -19,7 +19,7 @@ const MIRROR: &str = "http://deb.debian.org/debian";
 const INCLUDED: &str = "--include=systemd,systemd-sysv";
 /// Longest time that the root may take: it is downloaded, and unpacked on a loaded machine.
 const BOOTSTRAP_BOUND: Duration = Duration::from_secs(600);
-/// Between two tries of a command that is run until it prints what a page shows.
+/// Between two looks into the machine, which are processes.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// A root in which nothing runs.
@@ -91,7 +91,7 @@ impl BareRoot {
             process,
             init: 0,
         };
-        let up = wait::until("booted machine", wait::BOUND, async || {
+        let up = wait::until_at_each(PAUSE, "booted machine", wait::BOUND, async || {
             // Its first child is another process for a moment.
             machine.init = first_child(machine.process.pid().as_raw_pid())?;
             let state = machine
@@ -205,7 +205,7 @@ impl Machine {
         condition: impl Fn(&str) -> bool,
     ) -> Result<String> {
         let what = format!("{name} of {unit}");
-        let found = wait::until(&what, wait::BOUND, async || {
+        let found = wait::until_at_each(PAUSE, &what, wait::BOUND, async || {
             let value = self.property(unit, name).await.ok()?;
             condition(&value).then_some(value)
         });

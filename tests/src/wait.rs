@@ -17,6 +17,19 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub async fn until<T>(
     what: &str,
     bound: Duration,
+    condition: impl AsyncFnMut() -> Option<T>,
+) -> Result<T> {
+    until_at_each(PAUSE, what, bound, condition).await
+}
+
+/// The same with a longer `pause` between two looks, where one of them costs a process.
+///
+/// # Errors
+/// It did not within the bound: says `what` was waited for.
+pub async fn until_at_each<T>(
+    pause: Duration,
+    what: &str,
+    bound: Duration,
     mut condition: impl AsyncFnMut() -> Option<T>,
 ) -> Result<T> {
     let start = Instant::now();
@@ -27,6 +40,6 @@ pub async fn until<T>(
         if start.elapsed() > bound {
             bail!("{what}: not within {bound:?}");
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
     }
 }

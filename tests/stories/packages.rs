@@ -130,8 +130,12 @@ async fn units_are_no_more_exposed_than_they_need() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn package_lives_in_a_bare_debian_and_leaves_it() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let package = package(folder.path()).await?;
-    let (root, ()) = tokio::try_join!(BareRoot::make(), is_clean(&package))?;
+    let package = async {
+        let package = package(folder.path()).await?;
+        is_clean(&package).await?;
+        Ok(package)
+    };
+    let (root, package) = tokio::try_join!(BareRoot::make(), package)?;
     install(&root, &package).await?;
     units_are_understood(&root).await?;
 

@@ -60,7 +60,7 @@ pub(crate) enum NoPath {
     #[error(transparent)]
     Unanswered(#[from] NoAnswer),
     /// `/proc` does not tell; another uid's executable is readable with CAP_SYS_PTRACE alone.
-    #[error("the executable cannot be read: {0}")]
+    #[error("the executable cannot be read: {0}; that of another user takes CAP_SYS_PTRACE")]
     Unreadable(#[from] io::Error),
 }
 
