@@ -17,7 +17,7 @@ impl Bootstrap<'_> {
         let (host, port) = self.upstream.parts();
         let (discovery, server_name) = match self.upstream {
             Endpoint::Address(_) => ("STATIC", None),
-            Endpoint::Name(name, _) => ("STRICT_DNS", Some(name.as_str())),
+            Endpoint::Name(name, _) => ("LOGICAL_DNS", Some(name.as_str())),
         };
         let limit = || Tree::from(self.max_connections);
         let thresholds = map([
@@ -43,6 +43,10 @@ impl Bootstrap<'_> {
                 assignment(UPSTREAM, port_at(&host, port)),
             ),
         ]);
+        let families = server_name.map(|_| {
+            Tree::from("ALL").because("Of both families the first that answers is taken.")
+        });
+        let cluster = cluster.with("dns_lookup_family", families);
         let cluster = match self.protocol {
             Protocol::Http => {
                 let common = matches!(self.peers, Peers::Outbound { .. });

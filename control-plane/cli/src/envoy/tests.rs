@@ -167,6 +167,7 @@ fn name_of_the_upstream_is_resolved_and_sent() {
         --upstream web.example:8443 --expect spiffe://example.org/web --protocol tcp";
     let bootstrap = json(line);
     let cluster = &bootstrap["static_resources"]["clusters"][0];
-    assert_eq!(cluster["type"], "STRICT_DNS");
+    assert_eq!(cluster["type"], "LOGICAL_DNS");
+    assert_eq!(cluster["dns_lookup_family"], "ALL");
     assert_eq!(context(&bootstrap)["sni"], "web.example");
 }
