@@ -7,4 +7,5 @@ mod errors;
 mod exit_codes;
 mod index;
 mod log_events;
+mod metrics;
 mod rpc;
