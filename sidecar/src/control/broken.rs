@@ -5,15 +5,20 @@
 use std::error::Error;
 use std::io;
 
+use countersign_proto::REMEDY_KEY;
 use countersign_verify::tls::handshake_words;
 use tonic::Status;
+
+/// Longest word beside an answer that is shown, in bytes.
+const MAX_TOLD_BYTES: usize = 256;
 
 /// What the control plane answered, or how the connection to it broke.
 pub(super) fn status_words(status: &Status) -> String {
     match causes(status).last() {
         None => {
             let (code, message) = (status.code(), status.message());
-            format!("the control plane answered {code}: {message}")
+            let told = told(status).map_or_else(String::new, |told| format!(": {told}"));
+            format!("the control plane answered {code}: {message}{told}")
         }
         Some(cause) => {
             let io = causes(status).filter_map(|cause| cause.downcast_ref::<io::Error>());
@@ -23,6 +28,12 @@ pub(super) fn status_words(status: &Status) -> String {
     }
 }
 
+/// What the control plane tells beside its answer, as to the holder of a token that has ended.
+fn told(status: &Status) -> Option<&str> {
+    let told = status.metadata().get(REMEDY_KEY)?.to_str().ok()?;
+    (told.len() <= MAX_TOLD_BYTES).then_some(told)
+}
+
 fn causes(status: &Status) -> impl Iterator<Item = &(dyn Error + 'static)> {
     std::iter::successors(status.source(), |cause| (*cause).source())
 }
@@ -30,6 +41,27 @@ fn causes(status: &Status) -> impl Iterator<Item = &(dyn Error + 'static)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn holder_of_a_token_hears_what_became_of_it() {
+        let mut refused = Status::permission_denied("attestation refused");
+        let words = status_words(&refused);
+        assert!(words.ends_with(": attestation refused"), "{words}");
+        let told = "this join token was used, at 2026-11-30T16:00:00Z; make a new one";
+        refused
+            .metadata_mut()
+            .insert(REMEDY_KEY, told.parse().unwrap());
+        let words = status_words(&refused);
+        assert!(
+            words.ends_with(&format!(": attestation refused: {told}")),
+            "{words}"
+        );
+        let long = "x".repeat(MAX_TOLD_BYTES + 1);
+        refused
+            .metadata_mut()
+            .insert(REMEDY_KEY, long.parse().unwrap());
+        assert!(!status_words(&refused).contains("xx"));
+    }
 
     fn broken(error: impl Error + Send + Sync + 'static) -> Status {
         Status::from_error(Box::new(error))

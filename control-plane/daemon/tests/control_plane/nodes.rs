@@ -46,12 +46,7 @@ async fn lost_attestation_is_repeated_on_another_connection() {
     let again = plane.dial(None).await.attest(&token, &key, "node").await;
     assert_eq!(again.unwrap().chain, first.chain);
     let thief = attest(&plane.dial(None).await, &token).await.err().unwrap();
-    let told = thief.message();
-    assert!(
-        told.starts_with("attestation refused: this join token was used"),
-        "{told}"
-    );
-    assert!(!told.contains(NODE_A), "and not whose it is: {told}");
+    assert_eq!(thief.message(), "attestation refused", "and no more");
 }
 
 /// The one row of a node.
@@ -142,8 +137,7 @@ async fn banned_node_stays_out_until_unbanned() {
     );
     plane.restart().await;
     let refused = attest(&plane.dial(None).await, &early).await.err().unwrap();
-    let told = "attestation refused: this join token was taken back; ";
-    assert!(refused.message().starts_with(told), "{refused}");
+    assert_eq!(refused.message(), "attestation refused");
     let refused = plane
         .cli(&format!("token create --node {NODE_A} --json"))
         .await;

@@ -9,6 +9,7 @@ use countersign_proto::convert::time::timestamp;
 use countersign_proto::mesh::attest_node_request::Evidence;
 use countersign_proto::mesh::node_attestation_server::NodeAttestation;
 use countersign_proto::mesh::{AttestNodeRequest, AttestNodeResponse, KeyProof};
+use countersign_proto::{CODE_KEY, REMEDY_KEY};
 use countersign_refusal::Denied;
 use countersign_serve::source::Source;
 use countersign_serve::tls::TlsPeer;
@@ -16,6 +17,7 @@ use countersign_telemetry::{Principal, peer_line};
 use countersign_verify::proof::{MAX_SIGNATURE_BYTES, MAX_SPKI_BYTES, ProofError};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
+use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
@@ -154,12 +156,20 @@ impl NodeAttestation for AttestationService {
     }
 }
 
-/// One answer for whoever guesses, and one more sentence for whoever holds what has ended.
+/// One answer for all. Whoever holds what has ended is told so beside it, in the metadata.
 fn refusal(told: Option<ToldToHolder>) -> Status {
-    match told {
-        None => Status::permission_denied(REFUSED),
-        Some(it) => Status::permission_denied(format!("{REFUSED}: {}; {}", it.message, it.remedy)),
+    let mut status = Status::permission_denied(REFUSED);
+    let told = told.map(|it| (it.code.to_owned(), format!("{}; {}", it.message, it.remedy)));
+    let told = told
+        .into_iter()
+        .flat_map(|(code, words)| [(CODE_KEY, code), (REMEDY_KEY, words)]);
+    for (key, value) in told {
+        // A value that is no header text is left out: what it says is for convenience.
+        if let Ok(value) = MetadataValue::try_from(value) {
+            status.metadata_mut().insert(key, value);
+        }
     }
+    status
 }
 
 /// The key whose possession the session with this exporter proves.
