@@ -24,7 +24,7 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tower::{Layer as _, Service};
 
-pub use connection::{Capacity, Connection};
+pub use connection::{Capacity, Connection, Keepalive};
 
 use crate::deadline::{Deadline, DeadlineLayer};
 use crate::messages::{Bounded, MessageBounds};

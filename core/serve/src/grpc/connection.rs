@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -16,7 +17,7 @@ use tower::Service as _;
 use super::Calls;
 use super::turns::paced;
 use crate::limits::{
-    KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT, MAX_HEADER_BYTES, MAX_REFUSED_STREAMS, MAX_RESET_STREAMS,
+    KEEPALIVE_OF_LOCALS, MAX_HEADER_BYTES, MAX_REFUSED_STREAMS, MAX_RESET_STREAMS,
 };
 use crate::messages::Intakes;
 
@@ -30,6 +31,20 @@ pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send + 'static {
 
     /// What it may hold, from its beginning to its end.
     fn capacity(&self) -> Capacity;
+
+    /// How its peer is asked whether it is still there.
+    fn keepalive(&self) -> Keepalive {
+        KEEPALIVE_OF_LOCALS
+    }
+}
+
+/// How a peer is asked whether it is still there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// A ping is sent after this much silence.
+    pub interval: Duration,
+    /// A peer that does not answer it in this time is gone.
+    pub timeout: Duration,
 }
 
 /// What one connection may hold.
@@ -56,11 +71,12 @@ pub(super) async fn serve<C: Connection>(
 ) {
     let peer = connection.peer();
     let capacity = connection.capacity();
+    let keepalive = connection.keepalive();
     let mut protocol = Builder::new(TokioExecutor::new());
     protocol
         .timer(TokioTimer::new())
-        .keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_interval(keepalive.interval)
+        .keep_alive_timeout(keepalive.timeout)
         .max_header_list_size(MAX_HEADER_BYTES)
         .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
         .max_local_error_reset_streams(MAX_REFUSED_STREAMS)

@@ -14,9 +14,12 @@ use super::{Metered, TlsPeer};
 use crate::counters::Counters;
 use crate::gathering::Gathering;
 use crate::greeting::Greeting;
-use crate::grpc::{Capacity, Connection};
+use crate::grpc::{Capacity, Connection, Keepalive};
 use crate::indexing::Indexing;
-use crate::limits::{CAPACITY_OF_IDENTITIES, CAPACITY_OF_STRANGERS, Limits, MAX_HANDSHAKE_BYTES};
+use crate::limits::{
+    CAPACITY_OF_IDENTITIES, CAPACITY_OF_STRANGERS, KEEPALIVE_OF_REMOTES, Limits,
+    MAX_HANDSHAKE_BYTES,
+};
 use crate::places::Place;
 
 /// For how long a connection may stay: while it has its place, and a stranger only for a while.
@@ -140,6 +143,10 @@ impl Connection for TlsConnection {
     }
     fn capacity(&self) -> Capacity {
         self.tenure.capacity()
+    }
+
+    fn keepalive(&self) -> Keepalive {
+        KEEPALIVE_OF_REMOTES
     }
 }
 
