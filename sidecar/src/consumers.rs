@@ -9,6 +9,7 @@ mod shares;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use countersign_model::Serial;
 use jiff::Timestamp;
 pub(crate) use shares::{Full, Owner};
 use shares::{Share, Shares};
@@ -16,6 +17,8 @@ use tokio::sync::watch;
 
 /// Most consumers that one node keeps and reports.
 pub(crate) const MAX_CONSUMERS: usize = 4_096;
+/// Most certificates of one consumer that are told: of a caller with many identities the first.
+pub(crate) const MAX_SERIALS: usize = 8;
 /// What a consumer is, and so how its progress is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConsumerKind {
@@ -42,6 +45,8 @@ pub(crate) struct Consumer {
     pub(crate) connected: bool,
     /// NotAfter of the newest credential it was given.
     pub(crate) credential_not_after: Option<Timestamp>,
+    /// The certificates that it acknowledged or was delivered, at most [`MAX_SERIALS`].
+    pub(crate) serials: Vec<Serial>,
 }
 
 /// The record of all consumers, by a name that is stable while the consumer lives.
@@ -91,6 +96,7 @@ impl Consumers {
             delivered_at: None,
             connected: true,
             credential_not_after: None,
+            serials: Vec::new(),
         };
         let mut open = lock(&self.open);
         let shares = match open.contains_key(id) {

@@ -177,6 +177,7 @@ impl Control {
             epoch: seen.epoch,
             sequence: seen.sequence,
             newest_chain: chain.unwrap_or_default(),
+            enrol_ahead: u32::try_from(self.enrol_ahead).ok(),
             ..enrol::hello()
         }
     }

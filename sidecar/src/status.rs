@@ -8,6 +8,7 @@ mod table;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use countersign_model::entitlement::ahead_of_demand;
 use countersign_model::{EntitlementId, Serial, SpiffeId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,6 @@ pub use table::render;
 
 use crate::control::link_state::{LinkState, UnreachedAddress};
 use crate::holdings::{Held, Snapshot};
-use crate::identity::schedule::{ahead_of_demand, renewal_of};
 use crate::proxy::Listening;
 use crate::telemetry::Counted;
 
@@ -265,8 +265,7 @@ fn identities(
                 serial: svid.map(|svid| svid.serial),
                 issued_at: lifetime.map(|life| life.issued_at),
                 not_after: lifetime.map(|life| life.not_after),
-                renew_at: svid
-                    .map(|svid| renewal_of(&held.entitlement, &svid.serial, &svid.lifetime)),
+                renew_at: svid.map(|svid| held.entitlement.renewal(&svid.serial, &svid.lifetime)),
                 problem: why_not(held, wanted.contains(&held.entitlement.id), now),
             }
         })

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use countersign_tests::control_plane::Settings;
 use countersign_tests::envoy::Dialect;
 use countersign_tests::sidecar::Listeners;
 use countersign_tests::workload::fetch_x509_svid;
 use countersign_tests::{Mesh, Registration, wait};
+use rustix::process::Signal;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
+use tokio::time::Instant;
 
 use crate::scene::{CLIENT, Proxy, STEADY, Scene, WEB};
 
@@ -91,6 +93,39 @@ async fn restart_finds_the_same_root_and_issues_nothing() -> Result<()> {
         after["issuing"] == authorities["issuing"] && after["roots"] == authorities["roots"],
         "{after} was {authorities}"
     );
+    Ok(())
+}
+
+/// As operators are promised.
+const NOTICED_WITHIN: Duration = Duration::from_secs(10);
+
+/// The kernel of its machine still answers for it: nothing but its silence tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn sidecar_that_stands_still_is_said_to_be_away() -> Result<()> {
+    let mesh = Mesh::start(&Settings::default()).await?;
+    mesh.register(&Registration::new(WEB, "a")).await?;
+    let sidecar = mesh.sidecar("a", &Listeners::default()).await?;
+    sidecar.ready().await?;
+    let operator = mesh.operator()?;
+    let becomes = async |state: &str| {
+        wait::until(state, wait::BOUND, async || {
+            let status = operator.json(&["status"]).await.ok()?;
+            let node = status["nodes"][0].clone();
+            (node["state"] == state).then_some(node)
+        })
+        .await
+    };
+    becomes("connected").await?;
+    sidecar.process().signal(Signal::STOP)?;
+    let since = Instant::now();
+    let node = becomes("away").await?;
+    let noticed = since.elapsed();
+    sidecar.process().signal(Signal::CONT)?;
+    eprintln!("noticed after {noticed:?}");
+    ensure!(noticed < NOTICED_WITHIN, "noticed after {noticed:?}");
+    let rows = node["endpoints"].as_array().context("no endpoints")?;
+    ensure!(rows.iter().all(|row| row["state"] == "away"), "{node}");
+    becomes("connected").await?;
     Ok(())
 }
 

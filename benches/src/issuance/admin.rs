@@ -49,8 +49,9 @@ impl Admin {
     /// # Errors
     /// The control plane does not answer.
     pub async fn api_address(&self) -> Result<SocketAddr> {
-        let status = self.0.clone().status(StatusRequest {}).await?;
-        Ok(status.into_inner().api_address.parse()?)
+        let status = self.0.clone().status(StatusRequest::default()).await?;
+        let first = status.into_inner().message().await?.unwrap_or_default();
+        Ok(first.api_address.parse()?)
     }
 
     /// Registers workloads on nodes, given as pairs of numbers, and returns their entitlements in

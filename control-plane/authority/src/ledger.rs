@@ -11,7 +11,7 @@ use std::sync::{RwLockReadGuard, RwLockWriteGuard};
 
 use countersign_ca::log::Log;
 use countersign_ca::sign::Signed;
-use countersign_inventory::{Certificate, Filter, Inventory, Lineage, LineageId};
+use countersign_inventory::{Certificate, Filter, Inventory, Issued, Lineage, LineageId};
 use countersign_issue::issuance::Issuance;
 use countersign_model::Registration;
 use jiff::Timestamp;
@@ -73,6 +73,11 @@ impl Ledger {
     /// How many certificates were logged and are not void.
     pub(crate) fn issued_total(&self) -> u64 {
         self.read().inventory.issued_total()
+    }
+
+    /// The same, by what they are.
+    pub(crate) fn issued_by_kind(&self) -> Issued {
+        self.read().inventory.issued_by_kind()
     }
 
     /// One lineage.

@@ -1,9 +1,10 @@
 //! Nodes and registrations, as operators see them.
 
 use countersign_attest::nodes::Attested;
-use countersign_model::{Registration, SpiffeId};
+use countersign_inventory::Lineage;
+use countersign_model::{EntitlementId, Registration, SpiffeId};
 use countersign_refusal::Denied;
-use countersign_registry::{Kept, Registry};
+use countersign_registry::{Filter, Kept, Place, Registry};
 use jiff::Timestamp;
 
 use super::Authority;
@@ -11,6 +12,9 @@ use super::state::State;
 
 /// Registrations that a list reads under one lock.
 pub(super) const REGISTRATIONS_AT_ONCE: usize = 1_000;
+
+/// A registration, and why it is not issued for any more.
+pub type Judged = (Registration, Option<Denied>);
 
 /// One node: what is known of it, and why it is out if it is.
 #[derive(Clone, Debug)]
@@ -54,15 +58,32 @@ impl Authority {
         all
     }
 
-    /// All registrations with why each is not issued for any more, by key.
-    pub fn judged_registrations(&self, now: Timestamp) -> Vec<(Registration, Option<Denied>)> {
-        let mut judged = Vec::new();
-        self.read_registrations(|registry, Kept { registration, .. }| {
-            let refusal = registry.judge(registration, None, now).err();
-            judged.push((registration.clone(), refusal));
-        });
-        judged.sort_by(|(a, _), (b, _)| a.key.cmp(&b.key));
-        judged
+    /// Some of the registrations that pass a filter, with why each is not issued for any more; and where
+    /// to go on from, `None` once there are no more.
+    pub fn judged_page(
+        &self,
+        filter: &Filter,
+        after: Option<&Place>,
+        now: Timestamp,
+    ) -> (Vec<Judged>, Option<Place>) {
+        let state = self.state.read();
+        let page = state.registry.page(after, REGISTRATIONS_AT_ONCE);
+        let last = page.last().map(|kept| &kept.registration.key);
+        let last = last.map(|key| (key.id.clone(), key.entitlement_id()));
+        let registrations = page.iter().map(|kept| &kept.registration);
+        let passing = registrations.filter(|it| filter.passes(it, now));
+        let judged = passing.map(|it| (it.clone(), state.registry.judge(it, None, now).err()));
+        (judged.collect(), last)
+    }
+
+    /// The DNS names that the registrations of these lineages have now, one list each.
+    pub fn dns_names(&self, lineages: &[Lineage]) -> Vec<Vec<String>> {
+        let mut names = Vec::with_capacity(lineages.len());
+        for some in lineages.chunks(REGISTRATIONS_AT_ONCE) {
+            let state = self.state.read();
+            names.extend(some.iter().map(|it| state.dns_names(it)));
+        }
+        names
     }
 
     /// How many registrations are not issued for any more: by policy, or because they ended.
@@ -92,6 +113,16 @@ impl Authority {
 }
 
 impl State {
+    fn dns_names(&self, lineage: &Lineage) -> Vec<String> {
+        let id = SpiffeId::new(&lineage.spiffe_id).ok();
+        let node = SpiffeId::new(&lineage.node).ok();
+        let kept = match (node, EntitlementId::parse(&lineage.entitlement)) {
+            (Some(node), Some(entitlement)) => self.registry.find(&node, &entitlement),
+            _ => id.and_then(|id| self.registry.find_manual(&id)),
+        };
+        kept.map_or_else(Vec::new, |kept| kept.registration.dns.clone())
+    }
+
     fn listed_node(&self, id: &SpiffeId, now: Timestamp) -> ListedNode {
         let ban = self.bans.of(id);
         ListedNode {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use countersign_discovery::Stamp;
 use countersign_fleet::{Event, Hub, NodeRecord};
-use countersign_inventory::{Filter, Lineage};
+use countersign_inventory::{Filter, Issued, Lineage};
 use countersign_keys::Stores;
 use countersign_model::{Entitlement, EntitlementId, SpiffeId, TrustDomain};
 use countersign_refusal::Denied;
@@ -120,6 +120,11 @@ impl Authority {
     /// How many certificates were logged and are not void.
     pub fn issued_total(&self) -> u64 {
         self.ledger.issued_total()
+    }
+
+    /// The same, by what they are.
+    pub fn issued_by_kind(&self) -> Issued {
+        self.ledger.issued_by_kind()
     }
 
     /// The lineages that pass a filter, by ID, then node.

@@ -16,13 +16,15 @@ use tonic::{Request, Streaming};
 
 use crate::client::{Client, failure, request};
 use crate::output::Output;
+use crate::table::look::Wide;
+use jiff::Timestamp;
 use laggards::Laggards;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Every CA, every key store, and who has not acknowledged the newest bundle
     #[command(after_help = "Examples:\n  countersign ca status\n  countersign ca status --json")]
-    Status,
+    Status(Wide),
     /// Make a new issuing CA and sign with it from now on; the bundle stays as it is
     #[command(after_help = "Examples:\n  \
         countersign ca rotate-issuing\n  \
@@ -41,7 +43,7 @@ pub(crate) enum Verb {
     RotateIntermediate(Rotate),
     /// How the fleet lived the newest rotation of the root: who acknowledged when, what failed
     #[command(after_help = rotation::EXAMPLES)]
-    Rotation,
+    Rotation(Wide),
     /// Let a pending root go on without consumers that do not acknowledge its bundle
     #[command(after_help = waivers::WAIVE_EXAMPLES)]
     Waive(waivers::Waive),
@@ -72,18 +74,25 @@ struct Progress {
 }
 
 impl Verb {
-    pub(crate) async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
+    pub(crate) async fn run(
+        self,
+        client: &Client,
+        output: Output,
+        now: Timestamp,
+    ) -> Result<Exit, Failure> {
         let mut admin = client.connect().await?;
         match self {
-            Self::Status => {
+            Self::Status(wide) => {
                 let answer = admin.ca_status(request(CaStatusRequest {})).await;
                 let shown = status::Shown::from(answer.map_err(failure)?.into_inner());
-                output.show(&shown, status::text)?;
+                let look = wide.look();
+                output.show(&shown, |shown| status::text(shown, now, look))?;
             }
-            Self::Rotation => {
+            Self::Rotation(wide) => {
                 let answer = admin.last_rotation(request(LastRotationRequest {})).await;
                 let course = rotation::Course::from(answer.map_err(failure)?.into_inner());
-                output.show(&course, rotation::text)?;
+                let look = wide.look();
+                output.show(&course, |course| rotation::text(course, look))?;
             }
             // Waiting for consumers has no deadline of its own: Ctrl-C ends it.
             Self::RotateIssuing(Rotate { wait }) => {

@@ -12,12 +12,17 @@ use countersign_proto::admin::{ListCertificatesRequest, ShowCertificateRequest};
 use countersign_proto::convert::time::duration;
 
 use crate::client::{Client, failure, next, request};
-use crate::output::{Items, Output, cell, table};
+use crate::distance::{relative, to_the_second};
+use crate::output::{Items, Output, Printable, cell, filled};
+use crate::short::Short;
+use crate::table::look::Wide;
+use crate::table::{Keep, Look, Table};
+use jiff::Timestamp;
 use shape::{Lineage, Shown, pem};
 
 const LIST_EXAMPLES: &str = "Examples:\n  \
     countersign certs list --owner team-web\n  \
-    countersign certs list --under spiffe://example.org/pay --ends-within 10m\n  \
+    countersign certs list --id spiffe://example.org/pay --ends-within 10m\n  \
     countersign certs list --json | jq -r '.items[] | [.id, .newest.serial] | @tsv'";
 const SHOW_EXAMPLES: &str = "Examples:\n  \
     countersign certs show 0a1b2c00000000070011223344556677\n  \
@@ -36,12 +41,9 @@ pub(crate) enum Verb {
 
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// This SPIFFE ID
-    #[arg(long)]
+    /// This SPIFFE ID and those below it
+    #[arg(long, visible_alias = "under")]
     id: Option<SpiffeId>,
-    /// This SPIFFE ID and every one below it
-    #[arg(long, value_name = "ID")]
-    under: Option<SpiffeId>,
     /// On this node
     #[arg(long)]
     node: Option<SpiffeId>,
@@ -54,7 +56,7 @@ pub(crate) struct List {
     /// x509-svid, server, issuing-ca, intermediate-ca or root-ca
     #[arg(long, default_value = "", hide_default_value = true)]
     profile: String,
-    /// Signed by the CA of this key id
+    /// Signed by the CA of this key id, or of one that begins so
     #[arg(
         long,
         value_name = "KEY_ID",
@@ -71,6 +73,8 @@ pub(crate) struct List {
     /// Which of them
     #[arg(long, value_enum, default_value_t = State::Valid)]
     state: State,
+    #[command(flatten)]
+    wide: Wide,
 }
 
 /// Whether the newest certificate of a lineage is still valid.
@@ -94,16 +98,22 @@ pub(crate) struct Show {
 }
 
 impl Verb {
-    pub(crate) async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
+    pub(crate) async fn run(
+        self,
+        client: &Client,
+        output: Output,
+        now: Timestamp,
+    ) -> Result<Exit, Failure> {
         match self {
-            Self::List(list) => list.run(client, output).await,
+            Self::List(list) => list.run(client, output, now).await,
             Self::Show(show) => show.run(client, output).await,
         }
     }
 }
 
 impl List {
-    async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
+    async fn run(self, client: &Client, output: Output, now: Timestamp) -> Result<Exit, Failure> {
+        let look = self.wide.look();
         let mut admin = client.connect().await?;
         let answer = admin.list_certificates(self.request()).await;
         let mut rows = answer.map_err(failure)?.into_inner();
@@ -111,7 +121,7 @@ impl List {
         while let Some(row) = next(&mut rows).await? {
             items.push(Lineage::from(row));
         }
-        output.show(&Items { items }, |it| list_text(&it.items))?;
+        output.show(&Items { items }, |it| list_text(&it.items, now, look))?;
         Ok(Exit::Yes)
     }
 
@@ -124,8 +134,8 @@ impl List {
         };
         let criticality = self.criticality.map_or("", Criticality::as_str);
         ListCertificatesRequest {
-            id: text(self.id),
-            under: text(self.under),
+            id: String::new(),
+            under: text(self.id),
             node: text(self.node),
             owner: self.owner,
             criticality: criticality.to_owned(),
@@ -156,37 +166,55 @@ impl Show {
     }
 }
 
-fn list_text(items: &[Lineage]) -> String {
+fn list_text(items: &[Lineage], now: Timestamp, look: Look) -> Printable {
+    let serials = items.iter().map(|it| it.newest.serial.as_str());
+    let serials = Short::of(serials, look);
+    let issuers = items.iter().map(|it| it.newest.issuer.as_str());
+    let issuers = Short::of(issuers, look);
+    let when = |at: Option<Timestamp>| {
+        at.map(|at| match look.wide {
+            true => to_the_second(at),
+            false => relative(at, now),
+        })
+    };
     let rows = items.iter().map(|it| {
         [
-            it.id.clone(),
-            cell(it.node.clone()),
-            it.profile.clone(),
-            cell(it.owner.clone()),
-            it.newest.serial.clone(),
-            cell(it.newest.not_after),
-            it.certificates.to_string(),
+            it.id.as_str().into(),
+            it.node.clone().into(),
+            it.profile.as_str().into(),
+            it.owner.clone().into(),
+            filled(it.dns.join(" ")).into(),
+            serials.short(&it.newest.serial).into(),
+            when(it.newest.not_after).into(),
+            it.certificates.to_string().into(),
+            when(it.newest.issued_at).into(),
+            issuers.short(&it.newest.issuer).into(),
         ]
     });
-    let header = [
-        "ID",
-        "NODE",
-        "PROFILE",
-        "OWNER",
-        "SERIAL",
-        "NOT AFTER",
-        "ISSUED",
-    ];
-    table(header, rows, "no certificate passes this filter")
+    let table = Table::new([
+        ("ID", Keep::Always),
+        ("NODE", Keep::Unless(3)),
+        ("PROFILE", Keep::Unless(1)),
+        ("OWNER", Keep::Unless(4)),
+        ("DNS", Keep::Unless(5)),
+        ("SERIAL", Keep::Unless(2)),
+        ("ENDS", Keep::Always),
+        ("ISSUED", Keep::Unless(6)),
+        ("NEWEST FROM", Keep::Wide),
+        ("ISSUER", Keep::Wide),
+    ]);
+    table
+        .with(rows)
+        .render(look, "no certificate passes this filter")
 }
 
-fn show_text(shown: &Shown) -> String {
+fn show_text(shown: &Shown) -> Printable {
     let facts = &shown.certificate;
     let mut lines = vec![
         ("serial", facts.serial.clone()),
         ("log index", facts.log_index.to_string()),
-        ("issued at", cell(facts.issued_at)),
-        ("not after", cell(facts.not_after)),
+        ("issued at", cell(facts.issued_at.map(to_the_second))),
+        ("not after", cell(facts.not_after.map(to_the_second))),
         ("issuer", facts.issuer.clone()),
         ("SHA-256", cell(facts.sha256.clone())),
         ("SPKI SHA-256", facts.spki_sha256.clone()),
@@ -206,16 +234,17 @@ fn show_text(shown: &Shown) -> String {
         ]);
     }
     let facts = lines.iter().map(|(name, fact)| format!("{name:<13}{fact}"));
-    let facts = facts.collect::<Vec<_>>().join("\n");
-    if shown.history.is_empty() {
-        return facts;
-    }
+    let facts = Printable::from(facts.collect::<Vec<_>>().join("\n"));
     let rows = shown.history.iter().map(|it| {
-        let (from, to) = (cell(it.issued_at), cell(it.not_after));
-        [it.serial.clone(), from, to]
+        let time = |at: Option<Timestamp>| at.map(to_the_second);
+        let (from, to) = (time(it.issued_at), time(it.not_after));
+        [it.serial.as_str().into(), from.into(), to.into()]
     });
-    format!(
-        "{facts}\n\n{}",
-        table(["BEFORE IT", "ISSUED AT", "NOT AFTER"], rows, "")
-    )
+    let table = Table::new([
+        ("BEFORE IT", Keep::Always),
+        ("ISSUED AT", Keep::Always),
+        ("NOT AFTER", Keep::Always),
+    ]);
+    let history = table.with(rows).render(Look::default(), "");
+    Printable::join([facts, history], "\n\n")
 }

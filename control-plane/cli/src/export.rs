@@ -4,9 +4,10 @@ use clap::Args;
 use countersign_cli::{Exit, Failure};
 use countersign_proto::admin::ListRequest;
 
-use crate::client::{Client, failure, request};
+use crate::client::Client;
 use crate::document::{Json, yaml};
 use crate::output::Output;
+use crate::registration::listed;
 
 pub(crate) const EXAMPLES: &str = "Examples:\n  \
     countersign export > registrations.yaml\n  \
@@ -19,9 +20,7 @@ pub(crate) struct Export {}
 
 impl Export {
     pub(crate) async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
-        let mut admin = client.connect().await?;
-        let answer = admin.list(request(ListRequest {})).await.map_err(failure)?;
-        let file = Json::of(answer.into_inner().items);
+        let file = Json::of(listed(client, ListRequest::default()).await?);
         output.show(&file, yaml)?;
         Ok(Exit::Yes)
     }

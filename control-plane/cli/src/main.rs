@@ -12,6 +12,7 @@ mod ca;
 mod certs;
 mod client;
 mod clock;
+mod distance;
 mod document;
 mod entropy;
 mod envoy;
@@ -22,9 +23,11 @@ mod node;
 mod output;
 mod registration;
 mod restore;
+mod short;
 mod sign;
 mod socket;
 mod status;
+mod table;
 mod times;
 mod token;
 mod verify;
@@ -150,16 +153,16 @@ impl Cli {
         match self.verb {
             Verb::Bundle(it) => it.verb.run(&client(it.socket), output).await,
             Verb::Token(it) => it.verb.run(&client(it.socket), output).await,
-            Verb::Node(it) => it.verb.run(&client(it.socket), output).await,
+            Verb::Node(it) => it.verb.run(&client(it.socket), output, now).await,
             Verb::Register(it) => it.verb.run(&client(it.socket), output).await,
             Verb::Unregister(it) => it.verb.run(&client(it.socket), output).await,
             Verb::Apply(it) => it.verb.run(&client(it.socket), output).await,
             Verb::Export(it) => it.verb.run(&client(it.socket), output).await,
-            Verb::List(it) => it.verb.run(&client(it.socket), output).await,
+            Verb::List(it) => it.verb.run(&client(it.socket), output, now).await,
             Verb::Sign(it) => it.verb.run(&client(it.socket), output).await,
-            Verb::Status(it) => it.verb.run(&client(it.socket), output).await,
-            Verb::Ca(it) => it.verb.run(&client(it.socket), output).await,
-            Verb::Certs(it) => it.verb.run(&client(it.socket), output).await,
+            Verb::Status(it) => it.verb.run(&client(it.socket), output, now).await,
+            Verb::Ca(it) => it.verb.run(&client(it.socket), output, now).await,
+            Verb::Certs(it) => it.verb.run(&client(it.socket), output, now).await,
             Verb::Backup(it) => it.verb.run(&client(it.socket), output).await,
             Verb::Audit(verb) => verb.run(output).await,
             Verb::Restore(restore) => restore.run(now, output).await,

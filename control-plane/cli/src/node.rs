@@ -10,7 +10,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::client::{Client, failure, next, request, time};
-use crate::output::{Items, Output, cell, table};
+use crate::distance::{between, relative, to_the_second};
+use crate::output::{Items, Output, Printable, filled};
+use crate::short::Short;
+use crate::table::look::Wide;
+use crate::table::{Cell, Keep, Look, Table, Tone};
 
 const LIST_EXAMPLES: &str = "Examples:\n  \
     countersign node list\n  \
@@ -50,6 +54,8 @@ pub(crate) struct List {
     /// This node alone
     #[arg(long)]
     node: Option<SpiffeId>,
+    #[command(flatten)]
+    wide: Wide,
 }
 
 #[derive(Debug, Args)]
@@ -63,9 +69,14 @@ pub(crate) struct Of {
 }
 
 impl Verb {
-    pub(crate) async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
+    pub(crate) async fn run(
+        self,
+        client: &Client,
+        output: Output,
+        now: Timestamp,
+    ) -> Result<Exit, Failure> {
         match self {
-            Self::List(list) => list.run(client, output).await,
+            Self::List(list) => list.run(client, output, now).await,
             Self::Evict(of) => of.evict(false, client, output).await,
             Self::Ban(of) => of.evict(true, client, output).await,
             Self::Unban(of) => of.unban(client, output).await,
@@ -74,7 +85,7 @@ impl Verb {
 }
 
 impl List {
-    async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
+    async fn run(self, client: &Client, output: Output, now: Timestamp) -> Result<Exit, Failure> {
         let mut admin = client.connect().await?;
         let node = self.node.map_or_else(String::new, |node| node.to_string());
         let asked = request(ListNodesRequest { node });
@@ -84,7 +95,8 @@ impl List {
         while let Some(row) = next(&mut rows).await? {
             items.push(Node::from(row));
         }
-        output.show(&Items { items }, |it| list_text(&it.items))?;
+        let look = self.wide.look();
+        output.show(&Items { items }, |it| list_text(&it.items, now, look))?;
         Ok(Exit::Yes)
     }
 }
@@ -132,6 +144,13 @@ struct Ended {
     reason: String,
 }
 
+impl Ended {
+    fn text(&self, what: &str, now: Timestamp) -> String {
+        let since = self.since.map(|since| format!(" {}", relative(since, now)));
+        format!("{what}{}: {}", since.unwrap_or_default(), self.reason)
+    }
+}
+
 #[derive(Debug, Serialize)]
 struct Node {
     id: String,
@@ -170,12 +189,15 @@ impl From<ListedNode> for Node {
 }
 
 impl Node {
-    fn state(&self) -> String {
-        match (&self.banned, &self.evicted) {
-            (Some(ban), _) => format!("banned: {}", ban.reason),
-            (None, Some(eviction)) => format!("evicted: {}", eviction.reason),
-            (None, None) if self.connected_since.is_some() => "connected".to_owned(),
-            (None, None) => "away".to_owned(),
+    fn state(&self, now: Timestamp) -> Cell {
+        match (&self.banned, &self.evicted, self.connected_since) {
+            (Some(ban), ..) => Cell::toned(ban.text("banned", now), Tone::Bad),
+            (None, Some(eviction), _) => Cell::toned(eviction.text("evicted", now), Tone::Bad),
+            (None, None, Some(since)) => {
+                let text = format!("connected for {}", between(since, now));
+                Cell::toned(text, Tone::Good)
+            }
+            (None, None, None) => Cell::toned("not connected", Tone::Warn),
         }
     }
 }
@@ -209,31 +231,45 @@ struct Unbanned {
     log_index: u64,
 }
 
-fn list_text(items: &[Node]) -> String {
+fn list_text(items: &[Node], now: Timestamp, look: Look) -> Printable {
+    let serials = items.iter().flat_map(|it| &it.serials);
+    let short = Short::of(serials.map(String::as_str), look);
+    let when = |at: Option<Timestamp>| {
+        at.map(|at| match look.wide {
+            true => to_the_second(at),
+            false => relative(at, now),
+        })
+    };
     let rows = items.iter().map(|it| {
-        let serials = Some(it.serials.join(" ")).filter(|serials| !serials.is_empty());
+        let serials = it.serials.iter().map(|serial| short.short(serial));
+        let serials = serials.collect::<Vec<_>>().join(" ");
         [
-            it.id.clone(),
-            cell(it.lineage),
-            cell(it.attested_at),
-            cell(serials),
-            cell(it.connected_since),
-            cell(it.last_seen),
-            it.registrations.to_string(),
-            it.state(),
+            it.id.as_str().into(),
+            it.state(now),
+            match it.connected_since {
+                Some(_) => "now".into(),
+                None => when(it.last_seen).into(),
+            },
+            it.registrations.to_string().into(),
+            when(it.credential_not_after).into(),
+            when(it.attested_at).into(),
+            filled(serials).into(),
+            it.lineage.into(),
+            it.unused_tokens.to_string().into(),
         ]
     });
-    let header = [
-        "NODE",
-        "LINEAGE",
-        "ATTESTED AT",
-        "SERIALS",
-        "CONNECTED SINCE",
-        "LAST SEEN",
-        "REGISTRATIONS",
-        "STATE",
-    ];
-    table(header, rows, "no node has attested")
+    let table = Table::new([
+        ("NODE", Keep::Always),
+        ("STATE", Keep::Always),
+        ("LAST SEEN", Keep::Unless(1)),
+        ("REGISTRATIONS", Keep::Unless(3)),
+        ("LAST CREDENTIAL ENDS", Keep::Unless(2)),
+        ("ATTESTED", Keep::Unless(4)),
+        ("SERIALS", Keep::Unless(5)),
+        ("LINEAGE", Keep::Unless(6)),
+        ("UNUSED TOKENS", Keep::Wide),
+    ]);
+    table.with(rows).render(look, "no node has attested")
 }
 
 fn evicted_text(it: &Evicted) -> String {

@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use comfy_table::{ContentArrangement, Table, presets};
+use std::fmt;
+
 use countersign_cli::{Failure, print};
 use serde::Serialize;
 
@@ -18,16 +19,22 @@ impl Output {
     }
 
     /// Prints `value` as JSON where that was asked for, otherwise the text that `human` makes.
-    pub(crate) fn show<T: Serialize>(
+    pub(crate) fn show<T: Serialize, P: Into<Printable>>(
         self,
         value: &T,
-        human: impl FnOnce(&T) -> String,
+        human: impl FnOnce(&T) -> P,
     ) -> Result<(), Failure> {
         if self.json {
             self.json(value)
         } else {
-            self.bytes(format!("{}\n", printable(&human(value))).as_bytes())
+            let text: Printable = human(value).into();
+            self.bytes(format!("{text}\n").as_bytes())
         }
+    }
+
+    /// Whether JSON was asked for.
+    pub(crate) fn is_json(self) -> bool {
+        self.json
     }
 
     /// Prints one JSON value.
@@ -47,7 +54,7 @@ impl Output {
         let text = if self.json {
             serde_json::to_string(value).expect("our own shapes serialise")
         } else {
-            printable(&human(value))
+            lines_of(&human(value))
         };
         print(format!("{text}\n").as_bytes())
     }
@@ -72,33 +79,55 @@ pub(crate) struct Items<T> {
     pub(crate) items: Vec<T>,
 }
 
-/// A table with one line a row; `none` where there is no row.
-pub(crate) fn table<const N: usize>(
-    header: [&str; N],
-    rows: impl IntoIterator<Item = [String; N]>,
-    none: &str,
-) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .set_header(header);
-    let mut empty = true;
-    for row in rows {
-        empty = false;
-        table.add_row(row);
+/// A text that a terminal shows and does nothing else with, but for colours of our own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Printable(String);
+
+impl Printable {
+    /// A text that was cleaned where it was made.
+    pub(crate) fn trusted(text: String) -> Self {
+        Self(text)
     }
-    if empty {
-        return none.to_owned();
+
+    /// Those that say something, with this between them.
+    pub(crate) fn join(parts: impl IntoIterator<Item = Self>, between: &str) -> Self {
+        let parts = parts.into_iter().map(|part| part.0);
+        let parts: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
+        Self(parts.join(between))
     }
-    table.trim_fmt()
+
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
+        self.0.lines()
+    }
 }
 
-/// Control characters but line feeds are escaped: a terminal shall not obey what a node reported.
-fn printable(text: &str) -> String {
+impl From<String> for Printable {
+    fn from(text: String) -> Self {
+        Self(lines_of(&text))
+    }
+}
+
+impl fmt::Display for Printable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A text of many lines: control characters but line feeds are escaped.
+fn lines_of(text: &str) -> String {
+    text.split('\n')
+        .map(printable)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// A text of one line: a terminal shall not obey what a node reported. Escaped are control characters and
+/// those that change the direction of what follows.
+pub(crate) fn printable(text: &str) -> String {
+    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut printable = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() && c != '\n' {
+        if c.is_control() || turns(c) {
             printable.extend(c.escape_default());
         } else {
             printable.push(c);
@@ -110,6 +139,11 @@ fn printable(text: &str) -> String {
 /// A text as one word of a shell, whatever is in it.
 pub(crate) fn shell_word(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// A text of the wire, where empty is absent.
+pub(crate) fn filled(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// A cell: `-` for what is absent.

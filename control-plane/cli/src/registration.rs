@@ -1,5 +1,6 @@
 //! `countersign register`, `unregister` and `list`.
 
+mod list;
 mod register;
 mod written;
 
@@ -8,19 +9,18 @@ use std::collections::BTreeMap;
 use clap::Args;
 use countersign_cli::{Exit, Failure};
 use countersign_model::SpiffeId;
-use countersign_proto::admin::{ListRequest, Registration, UnregisterRequest};
+use countersign_proto::admin::{Registration, UnregisterRequest};
 use serde::Serialize;
 
 use crate::client::{Client, failure, request, time};
-use crate::output::{Items, Output, cell, table};
+use crate::output::{Output, filled};
+pub(crate) use list::{LIST_EXAMPLES, List, listed};
 pub(crate) use register::{EXAMPLES as REGISTER_EXAMPLES, Register};
 pub(crate) use written::{Outcome, Written};
 
 pub(crate) const UNREGISTER_EXAMPLES: &str = "Examples:\n  \
     countersign unregister --id spiffe://example.org/web\n  \
     countersign unregister --id spiffe://example.org/web --node spiffe://example.org/node/a --json";
-pub(crate) const LIST_EXAMPLES: &str =
-    "Examples:\n  countersign list\n  countersign list --json | jq '.items[].id'";
 
 #[derive(Debug, Args)]
 pub(crate) struct Unregister {
@@ -31,9 +31,6 @@ pub(crate) struct Unregister {
     #[arg(long)]
     node: Option<SpiffeId>,
 }
-
-#[derive(Debug, Args)]
-pub(crate) struct List {}
 
 /// A registration as it is shown.
 #[derive(Debug, Serialize)]
@@ -96,60 +93,6 @@ fn removed_text(removed: &Removed) -> String {
         None => "no certificate issued for it is still valid".to_owned(),
     });
     lines.join("\n")
-}
-
-impl List {
-    pub(crate) async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
-        let mut admin = client.connect().await?;
-        let answer = admin.list(request(ListRequest {})).await.map_err(failure)?;
-        let items = answer.into_inner().items.into_iter();
-        let list = Items {
-            items: items.map(Shown::from).collect(),
-        };
-        output.show(&list, |list| {
-            table(
-                [
-                    "ID",
-                    "NODE",
-                    "SELECTORS",
-                    "OWNER",
-                    "CRITICALITY",
-                    "LABELS",
-                    "TTL",
-                    "DEFAULT",
-                    "EXPIRES",
-                    "REFUSED",
-                ],
-                list.items.iter().map(row),
-                "nothing is registered",
-            )
-        })?;
-        Ok(Exit::Yes)
-    }
-}
-
-fn row(shown: &Shown) -> [String; 10] {
-    let labels = shown.labels.iter();
-    let labels: Vec<_> = labels
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    let node = shown.node.clone();
-    [
-        shown.id.clone(),
-        node.unwrap_or_else(|| "by hand".to_owned()),
-        cell(filled(shown.selectors.join(" "))),
-        shown.owner.clone(),
-        shown.criticality.clone(),
-        cell(filled(labels.join(" "))),
-        cell(shown.x509_ttl_secs.map(|secs| format!("{secs}s"))),
-        if shown.default { "yes" } else { "-" }.to_owned(),
-        cell(shown.expires_at),
-        cell(shown.refused.as_ref().map(|refused| &refused.code)),
-    ]
-}
-
-fn filled(text: String) -> Option<String> {
-    Some(text).filter(|text| !text.is_empty())
 }
 
 /// `key=value`; what a key may be is the control plane's to say.

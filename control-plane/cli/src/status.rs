@@ -1,206 +1,160 @@
 //! `countersign status`: wanted, acknowledged and served, node by node.
 
 mod listeners;
+mod phrase;
+mod rows;
+mod shape;
+mod verdict;
+mod watch;
+
+use std::time::Duration;
 
 use clap::Args;
 use countersign_cli::{Exit, Failure};
-use countersign_proto::admin::{
-    ConsumerStatus, EndpointStatus, NodeStatus, StatusRequest, StatusResponse,
-};
-use serde::Serialize;
+use countersign_model::SpiffeId;
+use countersign_proto::admin::StatusRequest;
 
-use crate::client::{Client, failure, request, time};
-use crate::output::{Output, cell, table};
-use listeners::Listener;
+use crate::client::{Client, failure, next, request};
+use crate::distance::between;
+use crate::output::{Output, Printable};
+use crate::table::look::{Look, Wide};
+use jiff::Timestamp;
+use rows::Making;
+use shape::Shown;
+use verdict::count;
 
 pub(crate) const EXAMPLES: &str = "Examples:\n  \
     countersign status\n  \
+    countersign status --problems\n  \
+    countersign status --watch --interval 5s\n  \
+    countersign status --id spiffe://example.org/pay\n  \
     countersign status --json | jq '.nodes[] | select(.connected | not) | .id'";
 
-#[derive(Debug, Serialize)]
-struct Shown {
-    trust_domain: String,
-    version: String,
-    started_at: Option<jiff::Timestamp>,
-    epoch: u64,
-    sequence: u64,
-    registrations: u64,
-    registrations_refused: u64,
-    svids_issued: u64,
-    api_address: String,
-    telemetry_address: String,
-    /// Why nothing can be signed now.
-    obstacles: Vec<String>,
-    /// What must not be, though nothing is stopped by it.
-    alarms: Vec<String>,
-    nodes: Vec<Node>,
-    listeners: Vec<Listener>,
-}
-
-#[derive(Debug, Serialize)]
-struct Node {
-    id: String,
-    connected: bool,
-    credential_not_after: Option<jiff::Timestamp>,
-    bundle_version_acknowledged: Option<String>,
-    endpoints: Vec<Endpoint>,
-    consumers: Vec<Consumer>,
-    /// How many there are beside, of a node that is away.
-    consumers_more: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct Endpoint {
-    entitlement: String,
-    id: String,
-    wanted: Option<String>,
-    acknowledged: Option<String>,
-    served: Option<String>,
-    not_after: Option<jiff::Timestamp>,
-}
-
-#[derive(Debug, Serialize)]
-struct Consumer {
-    id: String,
-    kind: String,
-    resource: String,
-    bundle_version: Option<String>,
-    connected: bool,
-}
-
 #[derive(Debug, Args)]
-pub(crate) struct Status {}
+pub(crate) struct Status {
+    /// This node alone
+    #[arg(long)]
+    node: Option<SpiffeId>,
+    /// This SPIFFE ID and those below it
+    #[arg(long)]
+    id: Option<SpiffeId>,
+    /// Only what needs attention
+    #[arg(long)]
+    problems: bool,
+    /// Every row; otherwise the first 100 of each table, those that need attention first
+    #[arg(long)]
+    all: bool,
+    /// Show it again and again, in place on a terminal, until Ctrl-C
+    #[arg(long)]
+    watch: bool,
+    /// How often
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = interval,
+        default_value = "2s",
+        requires = "watch"
+    )]
+    interval: Duration,
+    #[command(flatten)]
+    wide: Wide,
+}
+
+/// How often a watch asks at most.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let interval = countersign_cli::duration::argument(text)?;
+    if interval < SHORTEST_INTERVAL {
+        return Err("at least 100ms".to_owned());
+    }
+    Ok(interval)
+}
 
 impl Status {
-    pub(crate) async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
-        let mut admin = client.connect().await?;
-        let answer = admin.status(request(StatusRequest {})).await;
-        let shown = Shown::from(answer.map_err(failure)?.into_inner());
-        output.show(&shown, text)?;
+    pub(crate) async fn run(
+        self,
+        client: &Client,
+        output: Output,
+        now: Timestamp,
+    ) -> Result<Exit, Failure> {
+        if self.watch {
+            return watch::run(&self, client, output).await;
+        }
+        let shown = self.ask(client).await?;
+        let look = self.wide.look();
+        output.show(&shown, |shown| text(shown, now, look, self.all))?;
         Ok(Exit::Yes)
     }
-}
 
-fn text(shown: &Shown) -> String {
-    let summary = format!(
-        "{}, version {}, up since {}\nAPI {}, telemetry {}\n{} registrations, {} of them refused, {} SVIDs issued",
-        shown.trust_domain,
-        shown.version,
-        cell(shown.started_at),
-        shown.api_address,
-        shown.telemetry_address,
-        shown.registrations,
-        shown.registrations_refused,
-        shown.svids_issued,
-    );
-    let obstacles = shown.obstacles.iter();
-    let obstacles = obstacles.map(|it| format!("\ncannot sign: {it}"));
-    let alarms = shown.alarms.iter().map(|it| format!("\nalarm: {it}"));
-    let obstacles: String = obstacles.chain(alarms).collect();
-    let nodes = table(
-        [
-            "NODE",
-            "CONNECTED",
-            "CREDENTIAL UNTIL",
-            "BUNDLE",
-            "CONSUMERS",
-        ],
-        shown.nodes.iter().map(|node| {
-            [
-                node.id.clone(),
-                yes(node.connected),
-                cell(node.credential_not_after),
-                cell(node.bundle_version_acknowledged.clone()),
-                (node.consumers.len() as u64 + node.consumers_more).to_string(),
-            ]
-        }),
-        "no node has attested",
-    );
-    let endpoints = shown.nodes.iter().flat_map(|node| &node.endpoints);
-    let endpoints = table(
-        ["IDENTITY", "WANTED", "ACKNOWLEDGED", "SERVED", "UNTIL"],
-        endpoints.map(|endpoint| {
-            [
-                endpoint.id.clone(),
-                cell(endpoint.wanted.clone()),
-                cell(endpoint.acknowledged.clone()),
-                endpoint
-                    .served
-                    .clone()
-                    .unwrap_or_else(|| "unobserved".to_owned()),
-                cell(endpoint.not_after),
-            ]
-        }),
-        "no identity is wanted anywhere",
-    );
-    let listeners = listeners::text(&shown.listeners);
-    format!("{summary}{obstacles}\n\n{nodes}\n\n{endpoints}{listeners}")
-}
-
-fn yes(is: bool) -> String {
-    if is { "yes" } else { "no" }.to_owned()
-}
-
-fn filled(text: String) -> Option<String> {
-    Some(text).filter(|text| !text.is_empty())
-}
-
-impl From<StatusResponse> for Shown {
-    fn from(wire: StatusResponse) -> Self {
-        Self {
-            trust_domain: wire.trust_domain,
-            version: wire.version,
-            started_at: time(wire.started_at),
-            epoch: wire.epoch,
-            sequence: wire.sequence,
-            registrations: wire.registrations,
-            registrations_refused: wire.registrations_refused,
-            svids_issued: wire.svids_issued,
-            api_address: wire.api_address,
-            telemetry_address: wire.telemetry_address,
-            obstacles: wire.obstacles,
-            alarms: wire.alarms,
-            nodes: wire.nodes.into_iter().map(Node::from).collect(),
-            listeners: wire.listeners.into_iter().map(Listener::from).collect(),
+    async fn ask(&self, client: &Client) -> Result<Shown, Failure> {
+        let mut admin = client.connect().await?;
+        let text =
+            |id: &Option<SpiffeId>| id.as_ref().map_or_else(String::new, SpiffeId::to_string);
+        let asked = request(StatusRequest {
+            node: text(&self.node),
+            id: text(&self.id),
+            problems: self.problems,
+        });
+        let mut messages = admin.status(asked).await.map_err(failure)?.into_inner();
+        let mut shown = Shown::default();
+        while let Some(message) = next(&mut messages).await? {
+            shown.take_in(message);
         }
+        Ok(shown)
     }
 }
 
-impl From<NodeStatus> for Node {
-    fn from(wire: NodeStatus) -> Self {
-        Self {
-            id: wire.id,
-            connected: wire.connected,
-            credential_not_after: time(wire.credential_not_after),
-            bundle_version_acknowledged: filled(wire.bundle_version_acknowledged),
-            endpoints: wire.endpoints.into_iter().map(Endpoint::from).collect(),
-            consumers: wire.consumers.into_iter().map(Consumer::from).collect(),
-            consumers_more: wire.consumers_more,
-        }
-    }
+/// The verdict, what is wrong, what is known of the control plane, then the rows.
+fn text(shown: &Shown, now: Timestamp, look: Look, all: bool) -> Printable {
+    let now = shown.at.unwrap_or(now);
+    let making = Making::of(shown, now, look, all);
+    let parts = [
+        verdict::text(shown, now, look),
+        facts(shown, now, &making),
+        rows::endpoints(shown, &making),
+        rows::nodes(shown, &making),
+        rows::consumers(shown, &making),
+        listeners::table(&shown.listeners, look),
+    ];
+    Printable::join(parts, "\n\n")
 }
 
-impl From<EndpointStatus> for Endpoint {
-    fn from(wire: EndpointStatus) -> Self {
-        Self {
-            entitlement: wire.entitlement,
-            id: wire.id,
-            wanted: filled(wire.wanted),
-            acknowledged: filled(wire.acknowledged),
-            served: filled(wire.served),
-            not_after: time(wire.not_after),
-        }
-    }
+fn facts(shown: &Shown, now: Timestamp, making: &Making) -> Printable {
+    let up = shown.started_at.map(|at| between(at, now));
+    let version = shown.bundle_version.as_ref();
+    let lines = [
+        format!(
+            "{}, version {}, up for {}",
+            shown.trust_domain,
+            shown.version,
+            up.unwrap_or_default()
+        ),
+        format!(
+            "API {}, telemetry {}",
+            shown.api_address, shown.telemetry_address
+        ),
+        format!(
+            "bundle {}, {}, {} behind",
+            making.versions.cell(version),
+            count(shown.totals.consumers, "consumer"),
+            shown.totals.consumers_behind
+        ),
+        format!(
+            "{}: {} refused, {} by hand",
+            count(shown.registrations, "registration"),
+            shown.registrations_refused,
+            shown.registrations_by_hand
+        ),
+        format!(
+            "issued: {}, {}, {} of its own",
+            count(shown.svids_issued, "SVID"),
+            count(shown.cas_issued, "CA"),
+            count(shown.server_certificates_issued, "certificate")
+        ),
+    ];
+    Printable::from(lines.join("\n"))
 }
 
-impl From<ConsumerStatus> for Consumer {
-    fn from(wire: ConsumerStatus) -> Self {
-        Self {
-            id: wire.id,
-            kind: wire.kind,
-            resource: wire.resource,
-            bundle_version: filled(wire.bundle_version),
-            connected: wire.connected,
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -86,6 +86,8 @@ fn admin_socket_is_taken_where_it_is_used() {
         "audit prove",
         "audit tail",
         "restore",
+        "envoy bootstrap",
+        "man",
         "id check",
         "verify",
         "completions",

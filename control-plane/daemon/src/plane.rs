@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use countersign_admission::{Caller, Gate};
 use countersign_authority::{Authority, AuthorityError, AuthorityInfo, SlotState, Tiers};
+use countersign_fleet::gate::Consumer;
 use countersign_fleet::rotation::{Rotation, Sighting, Succession};
 use countersign_fleet::{Consumers, Fleet, Hub};
 use countersign_model::{EntitlementId, Serial, SpiffeId};
@@ -18,7 +19,7 @@ use crate::clock::Clock;
 use crate::telemetry::Metrics;
 
 /// Most names where it is told whom a rotation waits for: one node may report thousands.
-const MAX_NAMED: usize = 256;
+pub(crate) const MAX_NAMED: usize = 256;
 
 /// Whom a rotation waits for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -137,6 +138,15 @@ impl Plane {
             new_root: prepared.key_id.clone(),
             bundle_version: bundle_version.to_owned(),
         }
+    }
+
+    /// The live consumers that do not have the newest bundle, with what is known of each.
+    pub(crate) fn waited_for(&self, now: Timestamp) -> Vec<Consumer> {
+        let Some((bundle, _)) = self.authority.first_bundle() else {
+            return Vec::new();
+        };
+        let waived = self.authority.waived(now);
+        self.consumers().laggards(bundle.version(), &waived, now)
     }
 
     fn missing(&self, version: &str) -> Vec<String> {

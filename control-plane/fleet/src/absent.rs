@@ -57,7 +57,7 @@ impl Crowd {
 #[cfg(test)]
 mod tests {
     use countersign_footprint::{alone, kept_by};
-    use countersign_model::SpiffeId;
+    use countersign_model::{Serial, SpiffeId};
 
     use super::*;
     use crate::Fleet;
@@ -81,6 +81,9 @@ mod tests {
                 connected: true,
                 credential_not_after: None,
                 delivered_at: None,
+                serials: vec![Serial::new(0x01_0000, 7, [1; 8]).unwrap(); 8],
+                since: Timestamp::UNIX_EPOCH,
+                bundle_since: Timestamp::UNIX_EPOCH,
             };
             let node = SpiffeId::new("spiffe://example.org/node/a").unwrap();
             let (fleet, kept) = kept_by(|| {
@@ -111,6 +114,9 @@ mod tests {
             connected: true,
             credential_not_after: None,
             delivered_at: None,
+            serials: Vec::new(),
+            since: now,
+            bundle_since: now,
         };
         // The second takes the first over, whose end comes late.
         fleet.joined(&node, now);

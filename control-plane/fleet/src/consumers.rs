@@ -36,6 +36,12 @@ impl Consumers {
         super::gate::waiting_for(&self.consumers, version, waived, now)
     }
 
+    /// The same, with what is known of each.
+    pub fn laggards(&self, version: &str, waived: &Waived, now: Timestamp) -> Vec<Consumer> {
+        let laggards = super::gate::laggards(&self.consumers, version, waived, now);
+        laggards.cloned().collect()
+    }
+
     /// The gate of a root in the bundle of this version.
     ///
     /// # Errors
@@ -148,6 +154,9 @@ mod tests {
             connected,
             credential_not_after: end.map(at),
             delivered_at: None,
+            serials: Vec::new(),
+            since: at(0),
+            bundle_since: at(0),
         }
     }
 
@@ -170,7 +179,7 @@ mod tests {
         let (hub, fleet) = (Arc::new(Hub::default()), Fleet::default());
         let id = record().id;
         let _stream = hub.join(&id);
-        fleet.bundle_acknowledged(&id, "new");
+        fleet.bundle_acknowledged(&id, "new", at(1));
         fleet.reported(&id, vec![envoy("old", true, None)]);
         assert_eq!(waiting(&hub, &fleet, 500), 1);
         fleet.reported(&id, vec![envoy("old", false, Some(60))]);
@@ -187,7 +196,7 @@ mod tests {
         let (hub, fleet) = (Arc::new(Hub::default()), Fleet::default());
         let id = record().id;
         let _stream = hub.join(&id);
-        fleet.bundle_acknowledged(&id, "new");
+        fleet.bundle_acknowledged(&id, "new", at(1));
         let certificate = Reported {
             resource: String::new(),
             bundle_version: None,
@@ -201,7 +210,7 @@ mod tests {
     fn behind_an_absent_node_nothing_counts_as_closed() {
         let (hub, fleet) = (Hub::default(), Fleet::default());
         let id = record().id;
-        fleet.bundle_acknowledged(&id, "new");
+        fleet.bundle_acknowledged(&id, "new", at(1));
         fleet.reported(&id, vec![envoy("old", false, Some(9_999))]);
         assert_eq!(
             (waiting(&hub, &fleet, 100), waiting(&hub, &fleet, 101)),
@@ -220,7 +229,7 @@ mod tests {
         let cases = [("old", "old", 4), ("new", "old", 1), ("new", "new", 0)];
         for (first, last, left) in cases {
             fleet.joined(&id, at(1));
-            fleet.bundle_acknowledged(&id, "new");
+            fleet.bundle_acknowledged(&id, "new", at(1));
             let mut behind = vec![envoy(first, true, None); 19];
             behind.push(envoy(last, true, None));
             fleet.reported(&id, behind);
@@ -246,7 +255,7 @@ mod tests {
         let mut last = [Some(40), None].into_iter().map(delivered);
         for expected in [(1, 0), (1, 1)] {
             fleet.joined(&id, at(1));
-            fleet.bundle_acknowledged(&id, "new");
+            fleet.bundle_acknowledged(&id, "new", at(1));
             let mut behind = vec![delivered(Some(10)); 17];
             behind.extend(last.next());
             fleet.reported(&id, behind);
@@ -262,7 +271,7 @@ mod tests {
     fn a_new_stream_says_again_what_it_holds() {
         let fleet = Fleet::default();
         let id = record().id;
-        fleet.bundle_acknowledged(&id, "new");
+        fleet.bundle_acknowledged(&id, "new", at(1));
         fleet.reported(&id, vec![envoy("old", true, None)]);
         fleet.joined(&id, at(1));
         assert_eq!(fleet.node(&id).bundle, None);

@@ -84,17 +84,27 @@ impl Waived {
     }
 }
 
-/// The names of the live consumers that do not have the bundle and are not waived: the gate is open
-/// when there is none.
+/// The live consumers that do not have the bundle and are not waived: the gate is open when there is
+/// none.
+pub fn laggards<'a>(
+    consumers: &'a [Consumer],
+    version: &str,
+    waived: &Waived,
+    now: Timestamp,
+) -> impl Iterator<Item = &'a Consumer> {
+    let live = consumers.iter().filter(move |it| it.is_live(now));
+    let waiting = live.filter(move |it| !it.has(version, now));
+    waiting.filter(move |it| !waived.covers(it, now))
+}
+
+/// Their names.
 pub fn waiting_for(
     consumers: &[Consumer],
     version: &str,
     waived: &Waived,
     now: Timestamp,
 ) -> Vec<String> {
-    let waiting = consumers.iter();
-    let waiting = waiting.filter(|it| it.is_live(now) && !it.has(version, now));
-    let waiting = waiting.filter(|it| !waived.covers(it, now));
+    let waiting = laggards(consumers, version, waived, now);
     waiting.map(|it| it.name.clone()).collect()
 }
 

@@ -9,6 +9,7 @@ pub mod gate;
 mod hub;
 mod report;
 pub mod rotation;
+pub mod standing;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -77,6 +78,10 @@ pub struct NodeRecord {
 pub struct NodeState {
     /// The bundle that its own proxy installed.
     pub bundle: Option<String>,
+    /// When we heard so.
+    pub bundle_since: Option<Timestamp>,
+    /// How many entitlements it enrols before anybody asks for them, where it says so.
+    pub enrol_ahead: Option<usize>,
     /// The serial that it installed, by entitlement.
     pub acknowledged: BTreeMap<EntitlementId, Serial>,
     /// The serial last seen in a handshake, by entitlement.
@@ -115,6 +120,7 @@ impl Fleet {
     pub fn joined(&self, node: &SpiffeId, now: Timestamp) {
         self.update(node, |state| {
             state.bundle = None;
+            state.bundle_since = None;
             state.acknowledged.clear();
             state.sight.since = Some(now);
             state.sight.open += 1;
@@ -138,13 +144,22 @@ impl Fleet {
         Some(self.lock().get(node)?.sight)
     }
 
+    /// What a node says of how it enrols.
+    pub fn enrols_ahead(&self, node: &SpiffeId, ahead: Option<u32>) {
+        let ahead = ahead.map(|ahead| usize::try_from(ahead).unwrap_or(usize::MAX));
+        self.note(node, |state| state.enrol_ahead = ahead);
+    }
+
     /// The node's own proxy installed a bundle. A version that cannot be one of ours is not kept:
     /// operators read it.
-    pub fn bundle_acknowledged(&self, node: &SpiffeId, version: &str) {
+    pub fn bundle_acknowledged(&self, node: &SpiffeId, version: &str, now: Timestamp) {
         if !report::is_printable(version) {
             return;
         }
-        self.update(node, |state| state.bundle = Some(version.to_owned()));
+        self.update(node, |state| {
+            state.bundle = Some(version.to_owned());
+            state.bundle_since = Some(now);
+        });
     }
 
     /// The node installed a chain.
@@ -164,7 +179,14 @@ impl Fleet {
     /// The consumers behind a node, all of them.
     pub fn reported(&self, node: &SpiffeId, consumers: Vec<Reported>) {
         self.update(node, |state| {
-            state.consumers = consumers;
+            let before = std::mem::replace(&mut state.consumers, consumers);
+            let before: HashMap<&str, &Reported> =
+                before.iter().map(|it| (it.id.as_str(), it)).collect();
+            for consumer in &mut state.consumers {
+                if let Some(before) = before.get(consumer.id.as_str()) {
+                    consumer.follow(before);
+                }
+            }
             state.crowd = None;
         });
     }
@@ -251,7 +273,7 @@ mod tests {
         let id = |n: usize| SpiffeId::new(&format!("spiffe://example.org/node/{n}")).unwrap();
         (0..=MAX_NODES).for_each(|n| fleet.joined(&id(n), Timestamp::UNIX_EPOCH));
         assert_eq!(fleet.lock().len(), MAX_NODES);
-        fleet.bundle_acknowledged(&id(MAX_NODES), "v1");
+        fleet.bundle_acknowledged(&id(MAX_NODES), "v1", Timestamp::UNIX_EPOCH);
         assert_eq!(fleet.node(&id(MAX_NODES)).bundle, None);
         fleet.keep_at_most(MAX_NODES, |_| false);
         assert_eq!(fleet.lock().len(), MAX_NODES, "none is too many");

@@ -1,5 +1,6 @@
 //! Reading what a sidecar reports about the consumers behind it.
 
+use countersign_model::Serial;
 use countersign_model::spiffe_id::MAX_TRUST_DOMAIN_BYTES;
 use countersign_proto::convert::time::read_optional_timestamp;
 use countersign_proto::mesh;
@@ -15,6 +16,8 @@ const MAX_ID_BYTES: usize = MAX_PROCESS_BYTES + MAX_RESOURCE_BYTES;
 const MAX_PROCESS_BYTES: usize = 64;
 /// Longest version of a bundle. Ours are hashes of 32 hex digits.
 const MAX_VERSION_BYTES: usize = 128;
+/// Most serials of one consumer: operators see of a caller with many identities the first.
+const MAX_SERIALS: usize = 8;
 
 /// A report that is not believed: its sender breaks a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +37,12 @@ pub enum ReportError {
     /// A kind that this version does not know: it must not count as harmless.
     #[error("a consumer is of an unknown kind")]
     Kind,
+    /// More serials of one consumer than are told.
+    #[error("a consumer has at most {MAX_SERIALS} serials")]
+    TooManySerials,
+    /// A serial that cannot be one of ours.
+    #[error("a consumer has a serial that is not one of ours")]
+    Serial,
     /// A time that is none.
     #[error("a consumer has a malformed time")]
     Time,
@@ -78,12 +87,28 @@ pub struct Reported {
     pub credential_not_after: Option<Timestamp>,
     /// When the bundle was delivered; never later than when we heard of it.
     pub delivered_at: Option<Timestamp>,
+    /// The certificates that it acknowledged or was delivered, the first of them.
+    pub serials: Vec<Serial>,
+    /// When we heard that its stream is open, or is not.
+    pub since: Timestamp,
+    /// When we heard that it has the bundle.
+    pub bundle_since: Timestamp,
 }
 
 impl Reported {
+    /// Takes over since when what is still so has been so.
+    pub(super) fn follow(&mut self, before: &Self) {
+        if self.connected == before.connected {
+            self.since = before.since;
+        }
+        if self.bundle_version == before.bundle_version {
+            self.bundle_since = before.bundle_since;
+        }
+    }
+
     /// Whether it validates with a bundle. The proxy's own acknowledgement is that of the stream, and
     /// a subscription that takes no bundle, as an Envoy's to its certificate, validates nobody.
-    pub(super) fn validates(&self) -> bool {
+    pub fn validates(&self) -> bool {
         match self.kind {
             ReportedKind::Proxy => false,
             ReportedKind::Envoy => !self.resource.is_empty(),
@@ -121,6 +146,14 @@ impl Reported {
         if !texts.iter().all(|(text, _)| is_printable(text)) {
             return Err(ReportError::Unprintable);
         }
+        if consumer.serials.len() > MAX_SERIALS {
+            return Err(ReportError::TooManySerials);
+        }
+        let serials = consumer
+            .serials
+            .iter()
+            .map(|bytes| Serial::from_bytes(bytes));
+        let serials = serials.collect::<Result<_, _>>();
         let time = |at| read_optional_timestamp("consumer", at).map_err(|_| ReportError::Time);
         Ok(Self {
             kind,
@@ -130,6 +163,9 @@ impl Reported {
             resource: consumer.resource,
             bundle_version: Some(consumer.bundle_version).filter(|version| !version.is_empty()),
             connected: consumer.connected,
+            serials: serials.map_err(|_| ReportError::Serial)?,
+            since: now,
+            bundle_since: now,
         })
     }
 }
@@ -174,6 +210,23 @@ mod tests {
             longest.resource.clone_from(&bundle);
             longest.bundle_version = "0".repeat(32);
             assert_eq!(read(vec![longest]).unwrap()[0].resource, bundle);
+        }
+    }
+
+    #[test]
+    fn serials_of_a_consumer_are_few_and_ours() {
+        let with = |serials: Vec<Vec<u8>>| mesh::Consumer {
+            serials,
+            ..consumer("a")
+        };
+        let serial = Serial::new(0x01_0000, 7, [1; 8]).unwrap();
+        let bytes = serial.as_bytes().to_vec();
+        let most = read(vec![with(vec![bytes.clone(); MAX_SERIALS])]).unwrap();
+        assert_eq!(most[0].serials, [serial; MAX_SERIALS]);
+        let many = read(vec![with(vec![bytes; MAX_SERIALS + 1])]);
+        assert_eq!(many, Err(ReportError::TooManySerials));
+        for odd in [vec![], vec![0; 16], vec![1; 17]] {
+            assert_eq!(read(vec![with(vec![odd])]), Err(ReportError::Serial));
         }
     }
 

@@ -20,7 +20,7 @@ pub struct Filter {
     pub criticality: Option<Criticality>,
     /// Of this profile.
     pub profile: String,
-    /// Signed by the CA of this key id.
+    /// Signed by the CA whose key id begins so.
     pub issuer: String,
     /// Each of these labels, with this value.
     pub labels: Vec<(String, String)>,
@@ -50,7 +50,7 @@ impl Filter {
             && is(&self.node, &it.node)
             && is(&self.owner, &it.account.owner)
             && is(&self.profile, it.profile.as_str())
-            && is(&self.issuer, &it.newest.issuer)
+            && it.newest.issuer.starts_with(&self.issuer)
             && is_under(&self.under, &it.spiffe_id)
             && self.criticality.is_none_or(|c| c == it.account.criticality)
             && self

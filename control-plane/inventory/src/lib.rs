@@ -28,13 +28,34 @@ pub use snapshot::{Coverage, Void};
 /// How long a lineage whose last certificate expired stays listed.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);
 
+/// How many certificates were issued, by what they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Issued {
+    /// SVIDs of nodes, of workloads, and signed by hand.
+    pub svids: u64,
+    /// The control plane's own.
+    pub servers: u64,
+    /// Roots, intermediates and issuing CAs.
+    pub cas: u64,
+}
+
+impl Issued {
+    fn count(&mut self, profile: Profile) {
+        *match profile {
+            Profile::Svid => &mut self.svids,
+            Profile::Server => &mut self.servers,
+            Profile::Issuing | Profile::Intermediate | Profile::Root => &mut self.cas,
+        } += 1;
+    }
+}
+
 /// Every lineage, by its id.
 #[derive(Debug, Default)]
 pub struct Inventory {
     /// Boxed: an empty place in the table costs a pointer, and growing moves no rows.
     lineages: HashMap<LineageId, Box<Lineage>>,
     names: Names,
-    issued: u64,
+    issued: Issued,
     first_end: FirstEnd,
 }
 
@@ -68,6 +89,16 @@ impl Inventory {
 
     /// How many certificates the log holds that are not void, as far back as it was read.
     pub fn issued_total(&self) -> u64 {
+        let Issued {
+            svids,
+            servers,
+            cas,
+        } = self.issued;
+        svids + servers + cas
+    }
+
+    /// The same, by what they are.
+    pub fn issued_by_kind(&self) -> Issued {
         self.issued
     }
 
@@ -120,7 +151,7 @@ impl Inventory {
         if known.is_some_and(|newest| index <= newest) {
             return;
         }
-        self.issued += 1;
+        self.issued.count(issuance.profile);
         self.first_end.note(issuance.not_after);
         let newest = Certificate::of(issuance, sha256, self.names.text(&issuance.issuer));
         let account = self.names.account(&issuance.account);

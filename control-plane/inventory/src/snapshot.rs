@@ -15,10 +15,10 @@ use jiff::Timestamp;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use super::{Certificate, Inventory, Lineage, LineageId};
+use super::{Certificate, Inventory, Issued, Lineage, LineageId};
 
 /// The line that a file begins with. Another shape takes another line.
-const SHAPE: &[u8] = b"countersign inventory 3\n";
+const SHAPE: &[u8] = b"countersign inventory 4\n";
 const DIGEST_BYTES: usize = 32;
 
 /// An inventory and how much of which log it tells of.
@@ -55,8 +55,12 @@ struct Head {
     settled: u64,
     #[prost(uint64, tag = "3")]
     oldest_live: u64,
-    #[prost(uint64, tag = "4")]
-    issued: u64,
+    #[prost(uint64, tag = "8")]
+    svids: u64,
+    #[prost(uint64, tag = "9")]
+    servers: u64,
+    #[prost(uint64, tag = "10")]
+    cas: u64,
     #[prost(uint64, tag = "5")]
     lineages: u64,
     #[prost(uint64, tag = "6")]
@@ -117,7 +121,9 @@ impl Inventory {
             settled: coverage.settled,
             oldest_live: coverage.oldest_live,
             accounted: coverage.accounted,
-            issued: self.issued,
+            svids: self.issued.svids,
+            servers: self.issued.servers,
+            cas: self.issued.cas,
             lineages: self.lineages.len() as u64,
             voids: coverage.voids.len() as u64,
         };
@@ -150,7 +156,11 @@ impl Inventory {
             voids: Vec::new(),
         };
         let mut inventory = Self {
-            issued: head.issued,
+            issued: Issued {
+                svids: head.svids,
+                servers: head.servers,
+                cas: head.cas,
+            },
             ..Self::default()
         };
         for _ in 0..head.lineages {

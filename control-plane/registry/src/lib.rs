@@ -6,6 +6,7 @@
 
 mod account;
 mod authorize;
+mod filter;
 pub mod policy;
 pub mod rules;
 mod tombstones;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 pub use account::Account;
 pub use authorize::{Authorized, NOT_ENTITLED, authorize, authorize_manual};
+pub use filter::Filter;
 pub use policy::Policy;
 pub use tombstones::{Tombstone, TombstoneKey, Tombstones};
 pub use writing::{Field, Mode, NoField, Written};
@@ -200,6 +202,16 @@ impl Registry {
     pub fn entitlements(&self, node: &SpiffeId) -> impl Iterator<Item = Entitlement> {
         let held = self.nodes.get(node).into_iter().flatten();
         held.filter_map(|(id, kept)| self.derive(id, kept))
+    }
+
+    /// The nodes that registrations name.
+    pub fn nodes(&self) -> impl Iterator<Item = &SpiffeId> {
+        self.nodes.keys()
+    }
+
+    /// How many registrations are signed by hand.
+    pub fn manual_count(&self) -> usize {
+        self.manual.len()
     }
 
     /// How many registrations a node holds.

@@ -4,6 +4,7 @@
 //! for it is another resource of the same name and another type. The node's own credential is an
 //! entitlement as well, so that one schedule and one path renew everything.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -11,8 +12,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::registration::Hint;
-use crate::schedule::RenewalWindow;
+use crate::schedule::{Lifetime, RenewalWindow};
 use crate::selector::{Claimed, SelectorSet};
+use crate::serial::Serial;
 use crate::spiffe_id::SpiffeId;
 
 const NODE: &str = "node";
@@ -106,6 +108,23 @@ impl Entitlement {
         }
     }
 
+    /// The moment at which a credential of this entitlement is renewed. It is drawn once for each
+    /// credential, from its serial, so that node and control plane name the same.
+    pub fn renewal(&self, serial: &Serial, lifetime: &Lifetime) -> Timestamp {
+        self.renew.moment(lifetime, serial.draw())
+    }
+
+    /// Whether it is the node's own.
+    pub fn is_node(&self) -> bool {
+        self.id == EntitlementId::node()
+    }
+
+    /// Sorts as they are enrolled: the node's own first, for without it nothing else can be, then by
+    /// [rank](Self::rank).
+    pub fn enrolment_order(&self) -> (bool, (bool, Timestamp, u64, &EntitlementId)) {
+        (!self.is_node(), self.rank())
+    }
+
     /// Sorts the default identity first: the marked ones, then by age.
     pub fn rank(&self) -> (bool, Timestamp, u64, &EntitlementId) {
         (
@@ -115,6 +134,19 @@ impl Entitlement {
             &self.id,
         )
     }
+}
+
+/// The entitlements of one node that are enrolled before anybody asks for them, where `ahead` are. The
+/// node's own is enrolled whatever that number, and takes no place under it.
+pub fn ahead_of_demand<'a>(
+    entitlements: impl IntoIterator<Item = &'a Entitlement>,
+    ahead: usize,
+) -> BTreeSet<&'a EntitlementId> {
+    let mut in_order: Vec<_> = entitlements.into_iter().collect();
+    in_order.sort_by(|a, b| a.enrolment_order().cmp(&b.enrolment_order()));
+    let own = in_order.iter().filter(|it| it.is_node()).count();
+    let ahead = in_order.into_iter().take(ahead.saturating_add(own));
+    ahead.map(|it| &it.id).collect()
 }
 
 #[cfg(test)]

@@ -70,6 +70,13 @@ impl Serial {
         let b = &self.0;
         u64::from_be_bytes([0, 0, 0, b[3], b[4], b[5], b[6], b[7]])
     }
+
+    /// A number in `0.0..1.0` from its random half: the same wherever the serial is known.
+    pub fn draw(&self) -> f64 {
+        let b = &self.0;
+        let random = u32::from_be_bytes([b[8], b[9], b[10], b[11]]);
+        f64::from(random) / (f64::from(u32::MAX) + 1.0)
+    }
 }
 
 impl fmt::Display for Serial {

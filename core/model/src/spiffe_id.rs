@@ -208,6 +208,12 @@ impl SpiffeId {
         self.text[SCHEME.len()..self.path_at] == *trust_domain.0
     }
 
+    /// Whether this ID is `above` or below it, by whole segments: `/a` is not above `/ab`.
+    pub fn is_at_or_below(&self, above: &Self) -> bool {
+        let below = self.text.strip_prefix(&*above.text);
+        below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// Whether the path lies under `/countersign`, which no registration may hand out.
     pub fn is_reserved(&self) -> bool {
         self.path().split('/').nth(1) == Some(RESERVED_SEGMENT)

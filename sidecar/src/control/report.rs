@@ -24,14 +24,13 @@ pub(super) fn delay(consumers: usize) -> Duration {
     REPORT_DELAY.saturating_mul(times)
 }
 
-/// The whole of the consumers that validate with a bundle. A stream that takes a leaf alone is
-/// none: an Envoy takes each secret on a stream of its own, and no root has to wait for this one.
+/// The whole of the consumers. A stream that takes a leaf alone names no bundle: an Envoy takes each
+/// secret on a stream of its own, and no root has to wait for this one. Once it has ended it is nobody's.
 pub(super) fn consumers(consumers: &Consumers) -> ConsumerReport {
     let all = consumers.all().into_iter();
+    let told = all.filter(|(_, it)| it.connected || it.resource.is_some());
     ConsumerReport {
-        consumers: all
-            .filter_map(|(id, consumer)| entry(id, consumer))
-            .collect(),
+        consumers: told.map(|(id, consumer)| entry(id, consumer)).collect(),
     }
 }
 
@@ -53,19 +52,20 @@ pub(super) fn handshakes(failed: u64) -> HandshakeReport {
     HandshakeReport { failed }
 }
 
-fn entry(id: String, consumer: Consumer) -> Option<mesh::Consumer> {
+fn entry(id: String, consumer: Consumer) -> mesh::Consumer {
     let kind = match consumer.kind {
         ConsumerKind::Proxy => Kind::Proxy,
         ConsumerKind::Envoy => Kind::Envoy,
         ConsumerKind::WorkloadApi => Kind::WorkloadApi,
     };
-    Some(mesh::Consumer {
+    mesh::Consumer {
         id,
         kind: kind.into(),
-        resource: consumer.resource?,
+        resource: consumer.resource.unwrap_or_default(),
         bundle_version: consumer.bundle_version.unwrap_or_default(),
         connected: consumer.connected,
         credential_not_after: consumer.credential_not_after.map(timestamp),
         delivered_at: consumer.delivered_at.map(timestamp),
-    })
+        serials: consumer.serials.iter().map(serial_bytes).collect(),
+    }
 }

@@ -20,7 +20,7 @@ use super::*;
 use crate::clock;
 use crate::config::{ControlPlane, Log, Telemetry, WorkloadApi};
 use crate::evidence::JoinToken;
-use crate::pki::{Authority, id, node_right, right, trust_domain};
+use crate::pki::{Authority, id, node_right, right, serial, trust_domain};
 use crate::state::{StateDir, StateError};
 
 const BOUND: Duration = Duration::from_secs(20);
@@ -304,7 +304,7 @@ async fn waits_are_spread_by_the_draws_that_are_passed_in() {
 
 /// Stores a node credential that began an hour ago and ends so many seconds from now.
 fn store_credential(plane: &Plane, folder: &TempDir, ends_in_secs: i64) -> Serial {
-    let svid = plane.authority.svid(&id(NODE), crate::pki::serial(0x77));
+    let svid = plane.authority.svid(&id(NODE), serial(0x77));
     let mut svid = Arc::into_inner(svid).unwrap();
     let at = |secs| clock::now() + jiff::SignedDuration::from_secs(secs);
     svid.lifetime = Lifetime {
@@ -576,15 +576,17 @@ async fn a_new_root_is_trusted_and_reported() {
             delivered_at: None,
             connected: true,
             credential_not_after: None,
+            serials: vec![serial(7)],
         },
         |consumer| consumer.bundle_version = Some("seen".to_owned()),
     );
     let reported = || {
         let report = plane.state().consumers?;
         let envoy = report.consumers.into_iter().find(|c| c.id == "envoy")?;
-        Some(envoy.bundle_version)
+        Some((envoy.bundle_version, envoy.serials))
     };
-    until(|| reported().as_deref() == Some("seen")).await;
+    let expected = ("seen".to_owned(), vec![serial(7).as_bytes().to_vec()]);
+    until(|| reported() == Some(expected.clone())).await;
 }
 
 #[tokio::test]

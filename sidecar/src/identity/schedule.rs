@@ -5,8 +5,6 @@
 //! after a restart and differs over the fleet, and nothing has to be remembered. What failed is
 //! retried for ever, also after it expired.
 
-use std::collections::BTreeSet;
-
 use countersign_model::{Entitlement, EntitlementId, Lifetime, Serial};
 use jiff::Timestamp;
 
@@ -54,7 +52,11 @@ pub(crate) struct Plan {
 /// enrolled ahead of demand; the others once they are demanded.
 pub(crate) fn plan(items: &[Item<'_>], ahead: usize, now: Timestamp) -> Plan {
     let mut by_rank: Vec<_> = items.iter().collect();
-    by_rank.sort_by(|a, b| order(a.entitlement).cmp(&order(b.entitlement)));
+    by_rank.sort_by(|a, b| {
+        a.entitlement
+            .enrolment_order()
+            .cmp(&b.entitlement.enrolment_order())
+    });
     let ahead = places(by_rank.iter().map(|item| item.entitlement), ahead);
     let mut due: Vec<_> = by_rank
         .iter()
@@ -73,38 +75,10 @@ pub(crate) fn plan(items: &[Item<'_>], ahead: usize, now: Timestamp) -> Plan {
     }
 }
 
-/// The entitlements that are enrolled ahead of demand, as [`plan`] does it.
-pub(crate) fn ahead_of_demand<'a>(
-    rights: impl IntoIterator<Item = &'a Entitlement>,
-    ahead: usize,
-) -> BTreeSet<&'a EntitlementId> {
-    let mut by_rank: Vec<_> = rights.into_iter().collect();
-    by_rank.sort_by(|a, b| order(a).cmp(&order(b)));
-    by_rank.truncate(places(by_rank.iter().copied(), ahead));
-    by_rank.into_iter().map(|right| &right.id).collect()
-}
-
-/// The node's own is enrolled whatever the cap, and takes no place under it.
+/// Of the entitlements, how many are enrolled ahead of demand: the node's own is whatever the cap, and
+/// takes no place under it.
 fn places<'a>(rights: impl Iterator<Item = &'a Entitlement>, ahead: usize) -> usize {
-    ahead + rights.filter(|right| is_node(right)).count()
-}
-
-/// The node's own credential first: without it nothing else can be enrolled.
-fn order(right: &Entitlement) -> (bool, (bool, Timestamp, u64, &EntitlementId)) {
-    (!is_node(right), right.rank())
-}
-
-fn is_node(right: &Entitlement) -> bool {
-    right.id == EntitlementId::node()
-}
-
-/// The moment at which a credential is renewed.
-pub(crate) fn renewal_of(
-    entitlement: &Entitlement,
-    serial: &Serial,
-    lifetime: &Lifetime,
-) -> Timestamp {
-    entitlement.renew.moment(lifetime, draw_of(serial))
+    ahead + rights.filter(|right| right.is_node()).count()
 }
 
 /// When something has to be started; what is due at once comes first.
@@ -131,7 +105,7 @@ impl Item<'_> {
             // Not only of an older one: after a restore epochs go back, and rise again from there.
             Some(held) if held.key_epoch != self.entitlement.min_key_epoch => Due::AtOnce,
             Some(held) => {
-                let renewal = renewal_of(self.entitlement, &held.serial, &held.lifetime);
+                let renewal = self.entitlement.renewal(&held.serial, &held.lifetime);
                 let rest = held.rest(self.entitlement, now);
                 Due::At(rest.map_or(renewal, |rest| renewal.max(rest)))
             }
@@ -158,13 +132,6 @@ impl Credential {
         let shortest = usual.min(self.lifetime.length() / MOST_RENEWALS);
         installed_at.checked_add(half.max(shortest)).ok()
     }
-}
-
-/// A number in `0.0..1.0` from the random half of a serial.
-fn draw_of(serial: &Serial) -> f64 {
-    let b = serial.as_bytes();
-    let random = u32::from_be_bytes([b[8], b[9], b[10], b[11]]);
-    f64::from(random) / (f64::from(u32::MAX) + 1.0)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::attest::uid_alone::{admits, is_admissible_by_uid};
 use crate::clock::Clock;
-use crate::consumers::{Consumer, ConsumerKind, Consumers};
+use crate::consumers::{Consumer, ConsumerKind, Consumers, MAX_SERIALS};
 use crate::holdings::{Followed, Held, Holdings, Interest, Snapshot, Svid};
 
 /// The name under which our own proxy is reported as a consumer.
@@ -317,7 +317,10 @@ impl Identities {
             return;
         };
         let presented = self.identities.values().filter_map(|i| i.presented());
-        let not_after = presented.map(|p| p.svid.lifetime.not_after).max();
+        let presented: Vec<_> = presented.collect();
+        let not_after = presented.iter().map(|p| p.svid.lifetime.not_after).max();
+        let serials = presented.iter().map(|p| p.svid.serial);
+        let serials = serials.take(MAX_SERIALS).collect();
         let new = || Consumer {
             kind: ConsumerKind::Proxy,
             resource: Some(bundle.trust_domain().id().to_string()),
@@ -325,10 +328,12 @@ impl Identities {
             delivered_at: None,
             connected: true,
             credential_not_after: None,
+            serials: Vec::new(),
         };
         consumers.update(PROXY_CONSUMER, new, |proxy| {
             proxy.bundle_version = Some(bundle.version().to_owned());
             proxy.credential_not_after = not_after;
+            proxy.serials = serials;
         });
     }
 }

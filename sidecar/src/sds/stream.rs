@@ -369,9 +369,13 @@ impl GivenSecret {
         if self.progress == progress {
             return;
         }
-        let acknowledged = progress.acknowledged.clone().filter(|_| self.is_bundle);
+        let acknowledged = progress.acknowledged.clone();
         self.connection.note(|consumer| {
-            consumer.bundle_version = acknowledged.or(consumer.bundle_version.take());
+            if self.is_bundle {
+                consumer.bundle_version = acknowledged.or(consumer.bundle_version.take());
+            } else if let Some(serial) = acknowledged.and_then(|version| version.parse().ok()) {
+                consumer.serials = vec![serial];
+            }
             consumer.credential_not_after =
                 consumer.credential_not_after.max(progress.credential_end);
         });

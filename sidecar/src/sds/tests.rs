@@ -360,6 +360,26 @@ async fn an_acknowledged_bundle_is_recorded() {
 }
 
 #[tokio::test]
+async fn an_acknowledged_certificate_is_recorded() {
+    let node = Node::start().await;
+    let (id, _) = node.hold(entitlement("/web", ours(), 1));
+    let mut envoy = Envoy::subscribe(node.channel().await, &[WEB]).await;
+    let first = envoy.accept().await.version_info;
+    let consumer = || node.consumers.all().into_values().next();
+    let at = |version: &str| {
+        let serials = consumer().map(|it| it.serials).unwrap_or_default();
+        serials.iter().map(ToString::to_string).eq([version])
+    };
+    until(|| at(&first)).await;
+    let second = node.renew(&id).to_string();
+    let response = envoy.next().await;
+    assert!(at(&first), "not acknowledged yet");
+    envoy.answer(&response, &second, None).await;
+    until(|| at(&second)).await;
+    assert_eq!(consumer().unwrap().bundle_version, None);
+}
+
+#[tokio::test]
 async fn junk_on_the_socket_harms_nobody() {
     let node = Node::start().await;
     let (id, _) = node.hold(entitlement("/web", ours(), 1));

@@ -14,7 +14,6 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use crate::holdings::{Holdings, Snapshot, Svid};
-use crate::identity::schedule::renewal_of;
 
 /// Most identities that have time series of their own, where the configuration asks for such
 /// series; the others are served all the same.
@@ -116,7 +115,7 @@ fn not_after((_, svid): Certificate<'_>) -> Timestamp {
 }
 
 fn renewal((entitlement, svid): Certificate<'_>) -> Timestamp {
-    renewal_of(entitlement, &svid.serial, &svid.lifetime)
+    entitlement.renewal(&svid.serial, &svid.lifetime)
 }
 
 /// How many streams and listeners changes have woken.

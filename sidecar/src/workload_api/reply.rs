@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use countersign_model::{Entitlement, Hint};
+use countersign_model::{Entitlement, Hint, Serial};
 use countersign_proto::codec::Message;
 use countersign_proto::workload::{X509BundlesResponse, X509svid, X509svidResponse};
 use countersign_telemetry::{Principal, peer_line};
@@ -92,6 +92,11 @@ impl<'a> Handout<'a> {
     /// Until when the last of the credentials is valid.
     pub(super) fn credential_end(&self) -> Option<Timestamp> {
         self.svids().map(|(_, svid)| svid.lifetime.not_after).max()
+    }
+
+    /// The certificates that are in it, the default first.
+    pub(super) fn serials(&self) -> impl Iterator<Item = Serial> {
+        self.svids().map(|(_, svid)| svid.serial)
     }
 
     fn svids(&self) -> impl Iterator<Item = (&'a Entitlement, &'a Svid)> {

@@ -241,6 +241,7 @@ async fn a_delivery_is_recorded() {
     assert_eq!(recorded.kind, ConsumerKind::WorkloadApi);
     assert_eq!(recorded.bundle_version, Some(version));
     assert!(recorded.connected && recorded.credential_not_after > Some(now()));
+    assert_eq!(recorded.serials.len(), 1, "what was delivered is told");
     drop(stream);
     until(|| consumer().is_some_and(|c| !c.connected)).await;
 }

@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_model::Serial;
 use countersign_serve::messages::CallPayer;
 use countersign_serve::places::Standing;
 use countersign_telemetry::{Principal, peer_line};
@@ -14,7 +15,7 @@ use tonic::Status;
 
 use super::reply::{Content, Handout, MAX_REPLY_BYTES, MAX_SVIDS, Reply};
 use crate::attest::Caller;
-use crate::consumers::{ConsumerKind, ConsumerStream};
+use crate::consumers::{ConsumerKind, ConsumerStream, MAX_SERIALS};
 use crate::holdings::{Followed, Follower, Interest};
 use crate::local_api::{LocalApi, LocalCaller, StreamPermit, in_doubt};
 
@@ -57,6 +58,7 @@ struct Delivery {
     bundle: String,
     bundle_version: String,
     credential_end: Option<Timestamp>,
+    serials: Vec<Serial>,
 }
 
 /// What can be said to a caller now.
@@ -188,6 +190,7 @@ impl<R: Reply> Updates<R> {
             }
             consumer.credential_not_after =
                 consumer.credential_not_after.max(delivery.credential_end);
+            consumer.serials = delivery.serials;
         });
     }
 }
@@ -264,6 +267,10 @@ async fn turn<R: Reply>(
             bundle: handout.bundle.trust_domain().id().to_string(),
             bundle_version: handout.bundle.version().to_owned(),
             credential_end: handout.credential_end(),
+            serials: match R::HOLDS_CREDENTIALS {
+                true => handout.serials().take(MAX_SERIALS).collect(),
+                false => Vec::new(),
+            },
         },
     };
     match (R::is_complete(&handout), handout.has_default(), sent) {

@@ -25,7 +25,7 @@ const OURS: &[(&str, &str, &str)] = &[
     (
         "NO_COLOR",
         "all three",
-        "Not empty: errors have no colours on a terminal either.",
+        "Not empty: errors and tables have no colours on a terminal either.",
     ),
     (
         "NOTIFY_SOCKET",

@@ -397,6 +397,13 @@ const FOLLOWING: &[(&str, Places)] = &[
         ],
     ),
     (
+        "a node, attested, banned or registered: MAX_NODES, MAX_BANS, MAX_REGISTRATIONS",
+        &[(
+            "control-plane/daemon/src/api/admin/status.rs",
+            "Progress.left",
+        )],
+    ),
+    (
         "a waiver: MAX_WAIVERS",
         &[("control-plane/fleet/src/gate.rs", "Waived.by_name")],
     ),
@@ -517,6 +524,10 @@ const GIVEN: &[(&str, Places)] = &[
             ("control-plane/authority/src/identity.rs", "Meta"),
             ("control-plane/issue/src/key/known_bad.rs", "HASHES.0"),
             ("core/serve/src/counters.rs", "Counters.reasons"),
+            (
+                "control-plane/daemon/src/api/admin/status/totals.rs",
+                "Totals.by_state",
+            ),
         ],
     ),
     (

@@ -17,6 +17,11 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "a period",
     ),
     (
+        "control-plane/cli/src/status/watch.rs",
+        "sleep_until(next)",
+        "a period of the monotonic clock",
+    ),
+    (
         "control-plane/daemon/src/api/mesh/server_identity.rs",
         "sleep(timer)",
         "a nap, or RETRY",

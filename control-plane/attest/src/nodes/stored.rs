@@ -13,7 +13,7 @@ pub struct StoredNode {
     pub(super) attested_at: Timestamp,
     /// How; by a join token where an older record does not say.
     #[serde(default, rename = "attestor")]
-    pub(super) method: Method,
+    pub method: Method,
     /// Node keys certified at earlier log indexes belong to an earlier lineage.
     pub(super) lineage_from: u64,
     /// Since when the lineage is ended by hand, and why.

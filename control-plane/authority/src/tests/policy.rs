@@ -1,4 +1,5 @@
 use countersign_attest::Method;
+use countersign_registry::Filter;
 use countersign_registry::policy::{PathPattern, Rule, Scope};
 
 use super::*;
@@ -69,7 +70,9 @@ async fn stricter_policy_stops_what_was_registered_before() {
     plane.enrol(&node, &other).await;
     plane.enrol(&node, &EntitlementId::node()).await;
     assert_eq!(plane.authority.refused_count(after(2)), 1);
-    let judged = plane.authority.judged_registrations(after(2));
+    let (judged, _) = plane
+        .authority
+        .judged_page(&Filter::default(), None, after(2));
     let refused: Vec<_> = judged.iter().filter(|(_, why)| why.is_some()).collect();
     assert_eq!(refused.len(), 1);
     assert_eq!(refused[0].0.key.entitlement_id(), api);

@@ -5,7 +5,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::client::time;
-use crate::output::{cell, table};
+use crate::distance::to_the_second;
+use crate::output::{Printable, cell};
+use crate::table::{Cell, Keep, Look, Table, Tone};
 
 pub(super) const EXAMPLES: &str = "Examples:\n  \
     countersign ca rotation\n  \
@@ -60,15 +62,17 @@ impl Lane {
     }
 }
 
-pub(super) fn text(course: &Course) -> String {
+pub(super) fn text(course: &Course, look: Look) -> Printable {
     let Some(new_root) = &course.new_root else {
-        return "no root was replaced since the control plane started".to_owned();
+        return "no root was replaced since the control plane started"
+            .to_owned()
+            .into();
     };
     let old_root = course.old_root.as_deref().unwrap_or("-");
-    let since = cell(course.since);
+    let since = cell(course.since.map(to_the_second));
     let end = course.activated_at.map_or_else(
         || "it does not sign yet".to_owned(),
-        |at| format!("it signs since {at}"),
+        |at| format!("it signs since {}", to_the_second(at)),
     );
     let rows = course.lanes.iter().map(|lane| {
         let under = |root: Option<&String>| {
@@ -76,30 +80,35 @@ pub(super) fn text(course: &Course) -> String {
             seen.count().to_string()
         };
         let acknowledged = match (lane.acknowledged_at, lane.waived) {
-            (None, true) => "waived".to_owned(),
-            (at, _) => cell(at),
+            (None, true) => Cell::toned("waived", Tone::Warn),
+            (None, false) => Cell::toned("-", Tone::Warn),
+            (Some(at), _) => to_the_second(at).into(),
         };
+        let failed = lane.failed();
+        let tone = if failed == 0 { Tone::Plain } else { Tone::Bad };
         [
-            lane.consumer.clone(),
+            lane.consumer.as_str().into(),
             acknowledged,
-            under(course.old_root.as_ref()),
-            under(Some(new_root)),
-            lane.failed().to_string(),
+            under(course.old_root.as_ref()).into(),
+            under(Some(new_root)).into(),
+            Cell::toned(failed.to_string(), tone),
         ]
     });
-    let header = [
-        "CONSUMER",
-        "ACKNOWLEDGED",
-        "SERIALS OLD ROOT",
-        "SERIALS NEW ROOT",
-        "FAILED HANDSHAKES",
-    ];
-    let lanes = table(header, rows, "there was no consumer");
+    let table = Table::new([
+        ("CONSUMER", Keep::Always),
+        ("ACKNOWLEDGED", Keep::Always),
+        ("SERIALS OLD ROOT", Keep::Unless(2)),
+        ("SERIALS NEW ROOT", Keep::Unless(1)),
+        ("FAILED HANDSHAKES", Keep::Always),
+    ]);
+    let lanes = table.with(rows).render(look, "there was no consumer");
     let more = match course.lanes_more {
-        0 => String::new(),
-        more => format!("\nand {more} consumers more"),
+        0 => Printable::default(),
+        more => format!("and {more} consumers more").into(),
     };
-    format!("root {old_root}\n  to {new_root}\nwatched since {since}; {end}\n\n{lanes}{more}")
+    let head = format!("root {old_root}\n  to {new_root}\nwatched since {since}; {end}");
+    let lanes = Printable::join([lanes, more], "\n");
+    Printable::join([head.into(), lanes], "\n\n")
 }
 
 impl From<wire::LastRotationResponse> for Course {

@@ -1,11 +1,15 @@
 //! `countersign ca status`: what is shown.
 
 use countersign_proto::admin::{Authority, CaStatusResponse, KeyStore, Waiver};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::laggards::Laggards;
 use crate::client::time;
-use crate::output::{cell, table};
+use crate::distance::{relative, to_the_second};
+use crate::output::Printable;
+use crate::short::Short;
+use crate::table::{Cell, Keep, Look, Table, Tone};
 
 /// The state of a root that waits for its consumers.
 const PREPARED: &str = "prepared";
@@ -29,19 +33,19 @@ pub(super) struct ShownAuthority {
     subject: String,
     state: String,
     store: String,
-    not_before: Option<jiff::Timestamp>,
-    not_after: Option<jiff::Timestamp>,
+    not_before: Option<Timestamp>,
+    not_after: Option<Timestamp>,
     issued_by: String,
     serial: String,
-    renew_by: Option<jiff::Timestamp>,
+    renew_by: Option<Timestamp>,
 }
 
 #[derive(Debug, Serialize)]
 struct ShownWaiver {
     consumer: String,
     reason: String,
-    since: Option<jiff::Timestamp>,
-    until: Option<jiff::Timestamp>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
 }
 
 #[derive(Debug, Serialize)]
@@ -51,100 +55,127 @@ struct ShownStore {
     reason: String,
 }
 
-pub(super) fn text(shown: &Shown) -> String {
+pub(super) fn text(shown: &Shown, now: Timestamp, look: Look) -> Printable {
     let mut parts = vec![
-        authorities(shown),
-        stores(shown),
-        bundle(shown),
-        waivers(shown),
+        authorities(shown, now, look),
+        stores(shown, look),
+        bundle(shown, look).into(),
+        waivers(shown, now, look),
     ];
     let renewals = shown.intermediates.iter().filter_map(|it| {
-        let renew_by = it.renew_by?;
+        let renew_by = to_the_second(it.renew_by?);
         Some(format!(
             "intermediate {}: import its successor by {renew_by} (ca csr, ca import)",
             it.key_id
         ))
     });
-    parts.extend(renewals);
-    parts.extend(
-        shown
-            .obstacles
-            .iter()
-            .map(|it| format!("cannot sign: {it}")),
-    );
-    parts.retain(|part| !part.is_empty());
-    parts.join("\n\n")
+    let obstacles = shown.obstacles.iter();
+    let obstacles = obstacles.map(|it| format!("cannot sign: {it}"));
+    parts.extend(renewals.chain(obstacles).map(Printable::from));
+    Printable::join(parts, "\n\n")
 }
 
-fn authorities(shown: &Shown) -> String {
-    let row = |role: &str, it: &ShownAuthority| {
-        [
-            role.to_owned(),
-            it.state.clone(),
-            it.key_id.clone(),
-            it.store.clone(),
-            cell(it.not_before),
-            cell(it.not_after),
-            it.issued_by.clone(),
-        ]
-    };
+fn authorities(shown: &Shown, now: Timestamp, look: Look) -> Printable {
     let tiers = [
         ("root", &shown.roots),
         ("intermediate", &shown.intermediates),
         ("issuing", &shown.issuing),
     ];
+    let all = tiers.iter().flat_map(|(_, tier)| tier.iter());
+    let keys = all.flat_map(|it| [it.key_id.as_str(), it.issued_by.as_str()]);
+    let short = Short::of(keys, look);
+    let row = |role: &str, it: &ShownAuthority| {
+        let tone = match it.state.as_str() {
+            "active" => Tone::Good,
+            PREPARED => Tone::Warn,
+            _ => Tone::Plain,
+        };
+        [
+            role.into(),
+            Cell::toned(it.state.clone(), tone),
+            short.short(&it.key_id).into(),
+            it.store.as_str().into(),
+            it.not_before.map(to_the_second).into(),
+            it.not_after.map(to_the_second).into(),
+            it.not_after.map(|end| relative(end, now)).into(),
+            short.short(&it.issued_by).into(),
+            it.serial.as_str().into(),
+            it.subject.as_str().into(),
+        ]
+    };
     let rows = tiers
         .into_iter()
         .flat_map(|(role, tier)| tier.iter().map(move |it| row(role, it)));
-    table(
+    let table = Table::new([
+        ("ROLE", Keep::Always),
+        ("STATE", Keep::Always),
+        ("KEY ID", Keep::Always),
+        ("STORE", Keep::Unless(2)),
+        ("NOT BEFORE", Keep::Unless(5)),
+        ("NOT AFTER", Keep::Unless(3)),
+        ("ENDS", Keep::Always),
+        ("ISSUED BY", Keep::Unless(4)),
+        ("SERIAL", Keep::Wide),
+        ("SUBJECT", Keep::Wide),
+    ]);
+    table.with(rows).render(look, "no authority")
+}
+
+fn stores(shown: &Shown, look: Look) -> Printable {
+    let rows = shown.key_stores.iter().map(|it| {
+        let tone = if it.state == "ready" {
+            Tone::Good
+        } else {
+            Tone::Bad
+        };
         [
-            "ROLE",
-            "STATE",
-            "KEY ID",
-            "STORE",
-            "NOT BEFORE",
-            "NOT AFTER",
-            "ISSUED BY",
-        ],
-        rows,
-        "no authority",
-    )
+            it.store.as_str().into(),
+            Cell::toned(it.state.clone(), tone),
+            it.reason.as_str().into(),
+        ]
+    });
+    let table = Table::new([
+        ("KEY STORE", Keep::Always),
+        ("STATE", Keep::Always),
+        ("REASON", Keep::Always),
+    ]);
+    table.with(rows).render(look, "")
 }
 
-fn stores(shown: &Shown) -> String {
-    let rows = shown
-        .key_stores
-        .iter()
-        .map(|it| [it.store.clone(), it.state.clone(), it.reason.clone()]);
-    table(["KEY STORE", "STATE", "REASON"], rows, "")
-}
-
-fn bundle(shown: &Shown) -> String {
+fn bundle(shown: &Shown, look: Look) -> String {
     if shown.bundle_version.is_empty() {
         return "no bundle yet".to_owned();
     }
     let waiting = shown.laggards.lines();
     let waiting = waiting.unwrap_or_else(|| "every live consumer has acknowledged it".to_owned());
-    format!("bundle {}: {waiting}", shown.bundle_version)
+    let version = Short::of([shown.bundle_version.as_str()], look).short(&shown.bundle_version);
+    format!("bundle {version}: {waiting}")
 }
 
 /// How a pending root goes on without who does not acknowledge, and whom it goes on without already.
-fn waivers(shown: &Shown) -> String {
-    let mut parts = Vec::new();
+fn waivers(shown: &Shown, now: Timestamp, look: Look) -> Printable {
     let is_pending = shown.roots.iter().any(|root| root.state == PREPARED);
-    if let Some(command) = shown.laggards.command().filter(|_| is_pending) {
-        parts.push(format!(
+    let command = shown.laggards.command().filter(|_| is_pending);
+    let command = command.map(|command| {
+        Printable::from(format!(
             "the prepared root signs once they have the bundle or have expired; without one of \
              them, for a time:\n  {command}"
-        ));
-    }
-    let rows = shown.waivers.iter().map(|it| {
-        let (consumer, reason) = (it.consumer.clone(), it.reason.clone());
-        [consumer, cell(it.until), reason]
+        ))
     });
-    parts.push(table(["WAIVED", "UNTIL", "REASON"], rows, ""));
-    parts.retain(|part| !part.is_empty());
-    parts.join("\n\n")
+    let rows = shown.waivers.iter().map(|it| {
+        [
+            it.consumer.as_str().into(),
+            it.until.map(|until| relative(until, now)).into(),
+            it.reason.as_str().into(),
+        ]
+    });
+    let table = Table::new([
+        ("WAIVED", Keep::Always),
+        ("ENDS", Keep::Always),
+        ("REASON", Keep::Always),
+    ]);
+    let table = table.with(rows).render(look, "");
+    Printable::join(command.into_iter().chain([table]), "\n\n")
 }
 
 impl ShownAuthority {

@@ -19,6 +19,8 @@ pub(super) struct Lineage {
     pub(super) owner: Option<String>,
     pub(super) criticality: String,
     pub(super) labels: BTreeMap<String, String>,
+    /// Of its registration, as long as there is one.
+    pub(super) dns: Vec<String>,
     pub(super) since: Option<jiff::Timestamp>,
     pub(super) certificates: u64,
     pub(super) newest: Certificate,
@@ -56,6 +58,7 @@ impl From<wire::CertificateLineage> for Lineage {
             owner: some(it.owner),
             criticality: it.criticality,
             labels: it.labels.into_iter().collect(),
+            dns: it.dns,
             since: time(it.since),
             certificates: it.certificates,
             newest: it.newest.unwrap_or_default().into(),

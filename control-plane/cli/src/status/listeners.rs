@@ -3,7 +3,9 @@
 use countersign_proto::admin::ListenerStatus;
 use serde::Serialize;
 
-use crate::output::{cell, table};
+use crate::output::Printable;
+use crate::table::look::Look;
+use crate::table::{Cell, Keep, Table, Tone};
 
 /// How full a listener is; a bound of 0 is that of a kind of places which it does not have.
 #[derive(Debug, Serialize)]
@@ -33,29 +35,37 @@ impl From<ListenerStatus> for Listener {
     }
 }
 
-/// The section with its empty line; nothing of a control plane that does not tell.
-pub(super) fn text(listeners: &[Listener]) -> String {
-    if listeners.is_empty() {
-        return String::new();
-    }
-    let header = [
-        "LISTENER",
-        "CONNECTIONS",
-        "BOUND",
-        "STRANGERS",
-        "TURNED AWAY",
-    ];
+/// Nothing of a control plane that does not tell.
+pub(super) fn table(listeners: &[Listener], look: Look) -> Printable {
+    let of = |taken: u64, bound: u64| {
+        let text = format!("{taken} of {bound}");
+        let tone = if taken < bound {
+            Tone::Plain
+        } else {
+            Tone::Bad
+        };
+        match bound {
+            0 => Cell::from("-"),
+            _ => Cell::toned(text, tone),
+        }
+    };
     let rows = listeners.iter().map(|it| {
-        let strangers = format!("{} of {}", it.strangers, it.strangers_bound);
         [
-            it.listener.clone(),
-            it.connections.to_string(),
-            it.bound.to_string(),
-            cell(Some(strangers).filter(|_| it.strangers_bound > 0)),
-            it.turned_away.to_string(),
+            it.listener.as_str().into(),
+            of(it.connections, it.bound),
+            of(it.strangers, it.strangers_bound),
+            it.turned_away.to_string().into(),
+            of(it.handshakes, it.handshakes_bound),
         ]
     });
-    format!("\n\n{}", table(header, rows, ""))
+    let table = Table::new([
+        ("LISTENER", Keep::Always),
+        ("CONNECTIONS", Keep::Always),
+        ("STRANGERS", Keep::Unless(1)),
+        ("TURNED AWAY", Keep::Unless(2)),
+        ("HANDSHAKES", Keep::Wide),
+    ]);
+    table.with(rows).render(look, "")
 }
 
 #[cfg(test)]
@@ -79,18 +89,22 @@ mod tests {
             bound: 256,
             ..ListenerStatus::default()
         };
-        let text = text(&[full.into(), admin.into()]);
-        let lines: Vec<_> = text.trim_start().lines().collect();
+        let look = Look {
+            width: Some(60),
+            ..Look::default()
+        };
+        let text = table(&[full.into(), admin.into()], look).to_string();
+        let lines: Vec<_> = text.lines().collect();
         assert!(lines[1].contains("1024 of 1024"), "{text}");
         assert!(
             lines[2].contains("admin") && lines[2].contains(" - "),
             "{text}"
         );
-        assert!(lines.iter().all(|line| line.len() <= 100), "{text}");
+        assert!(lines.iter().all(|line| line.len() <= 60), "{text}");
     }
 
     #[test]
     fn older_control_plane_tells_no_places() {
-        assert_eq!(text(&[]), "");
+        assert_eq!(table(&[], Look::default()), Printable::default());
     }
 }

@@ -7,6 +7,7 @@ mod backup;
 mod ca;
 mod certificates;
 mod last_rotation;
+mod listing;
 mod nodes;
 mod operator;
 mod oversize;
@@ -160,18 +161,14 @@ impl Admin for AdminService {
         }))
     }
 
+    type ListStream = listing::Registrations;
+
     async fn list(
         &self,
-        _: Request<wire::ListRequest>,
-    ) -> Result<Response<wire::ListResponse>, Status> {
-        let now = self.plane.clock.now();
-        let registrations = self.plane.authority.judged_registrations(now);
-        let items = registrations.iter();
-        Ok(Response::new(wire::ListResponse {
-            items: items
-                .map(|(it, refusal)| registration::judged(it, refusal.as_ref()))
-                .collect(),
-        }))
+        request: Request<wire::ListRequest>,
+    ) -> Result<Response<listing::Registrations>, Status> {
+        let listed = listing::list(&self.plane, request.into_inner())?;
+        Ok(Response::new(listed))
     }
 
     async fn sign(
@@ -182,11 +179,14 @@ impl Admin for AdminService {
         sign::manual(&self.plane, operator, request.into_inner()).await
     }
 
+    type StatusStream = status::Statuses;
+
     async fn status(
         &self,
-        _: Request<wire::StatusRequest>,
-    ) -> Result<Response<wire::StatusResponse>, Status> {
-        Ok(Response::new(status::of(&self.plane)))
+        request: Request<wire::StatusRequest>,
+    ) -> Result<Response<status::Statuses>, Status> {
+        let answer = status::stream(&self.plane, request.get_ref())?;
+        Ok(Response::new(answer))
     }
 
     async fn ca_status(

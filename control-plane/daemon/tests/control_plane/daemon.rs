@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use crate::harness::until;
+use crate::harness::{status_of, until};
 
 /// A control plane in a folder that outlives its processes.
 pub(crate) struct Daemon {
@@ -148,8 +148,7 @@ impl Operator {
             .await
             .ok()?;
         let mut admin = AdminClient::new(channel);
-        let status = admin.status(wire::StatusRequest {}).await.ok()?;
-        let api = status.into_inner().api_address.parse().unwrap();
+        let api = status_of(&admin).await.ok()?.api_address.parse().unwrap();
         let shown = admin.show_bundle(wire::ShowBundleRequest {}).await.ok()?;
         let roots = shown.into_inner().roots;
         let roots = roots.into_iter().map(CertificateDer::from).collect();

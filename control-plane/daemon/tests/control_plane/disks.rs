@@ -77,13 +77,11 @@ async fn register(operator: &Operator, id: &str) -> Result<String, Status> {
 
 /// Why nothing can be signed, as `countersign status` tells it.
 async fn obstacles(operator: &Operator) -> Vec<String> {
-    let status = operator.admin.clone().status(wire::StatusRequest {}).await;
-    status.unwrap().into_inner().obstacles
+    status_of(&operator.admin).await.unwrap().obstacles
 }
 
 async fn list(operator: &Operator) -> Vec<String> {
-    let listed = operator.admin.clone().list(wire::ListRequest {}).await;
-    let items = listed.unwrap().into_inner().items;
+    let items = listed(&operator.admin).await.unwrap();
     items.into_iter().map(|item| item.id).collect()
 }
 
@@ -98,8 +96,7 @@ pub(crate) async fn token(operator: &Operator) -> Result<String, Status> {
 
 /// Certificates that were ever issued.
 async fn issued(operator: &Operator) -> u64 {
-    let status = operator.admin.clone().status(wire::StatusRequest {}).await;
-    status.unwrap().into_inner().svids_issued
+    status_of(&operator.admin).await.unwrap().svids_issued
 }
 
 pub(crate) async fn attested(operator: &Operator) -> Node {

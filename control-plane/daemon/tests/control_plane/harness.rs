@@ -14,6 +14,7 @@ use countersign_control_plane::config::Config;
 use countersign_control_plane::entropy::OsEntropy;
 use countersign_model::TrustDomain;
 use countersign_proto::KEY_PROOF_EXPORTER;
+use countersign_proto::admin as wire;
 use countersign_proto::admin::admin_client::AdminClient;
 use countersign_verify::tls::{IdentityCell, PeerRule, TrustCell, certified_key, client_config};
 use countersign_verify::{BundleSet, TrustBundle};
@@ -25,6 +26,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio_rustls::client::TlsStream;
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 pub(crate) use crate::session::{Node, Session, hello, key_proof};
@@ -164,7 +166,7 @@ impl Plane {
         self.folder.path().join(&self.data_dir).join("admin.sock")
     }
 
-    fn command(&self, line: &str) -> Command {
+    pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = Command::new(countersign());
         command.arg("--admin-socket").arg(self.socket());
         command.args(line.split_whitespace()).kill_on_drop(true);
@@ -252,6 +254,27 @@ impl Drop for Plane {
         }
         self.keep_issued();
     }
+}
+
+/// What the control plane tells of itself, without its nodes.
+pub(crate) async fn status_of(
+    admin: &AdminClient<Channel>,
+) -> Result<wire::StatusResponse, Status> {
+    let answer = admin.clone().status(wire::StatusRequest::default()).await?;
+    let first = answer.into_inner().message().await?;
+    first.ok_or_else(|| Status::internal("an answer has a first message"))
+}
+
+/// Every registration.
+pub(crate) async fn listed(
+    admin: &AdminClient<Channel>,
+) -> Result<Vec<wire::Registration>, Status> {
+    let answer = admin.clone().list(wire::ListRequest::default()).await?;
+    let (mut pages, mut items) = (answer.into_inner(), Vec::new());
+    while let Some(page) = pages.message().await? {
+        items.extend(page.items);
+    }
+    Ok(items)
 }
 
 /// A TLS connection to the control plane at an address, with or without a client certificate.

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::daemon::{Daemon, Operator};
-use crate::harness::{Node, Session, dial, until};
+use crate::harness::{Node, Session, dial, listed, until};
 use crate::ledger;
 
 /// How often it is killed, where nobody says otherwise.
@@ -124,9 +124,8 @@ async fn a_kill_at_any_moment_loses_nothing_acknowledged() {
 impl World {
     /// Everything acknowledged is there, and nothing half.
     async fn check(&mut self, operator: &Operator) {
-        let mut admin = operator.admin.clone();
-        let listed = admin.list(wire::ListRequest {}).await.unwrap();
-        let listed: Vec<_> = listed.into_inner().items;
+        let admin = operator.admin.clone();
+        let listed = listed(&admin).await.unwrap();
         let found: BTreeMap<_, _> = listed.iter().map(|item| (&item.id, item)).collect();
         assert_eq!(found.len(), listed.len(), "an ID is there twice");
         for (id, registered) in &mut self.registered {
@@ -319,8 +318,7 @@ async fn enroller(operator: Operator, id: String, node: Node) -> Learnt {
     let Ok(session) = dial(operator.api, &operator.bundle, identity).await else {
         return Learnt::Enroller(serials);
     };
-    let listed = operator.admin.clone().list(wire::ListRequest {}).await;
-    let items = listed.map_or_else(|_| Vec::new(), |listed| listed.into_inner().items);
+    let items = listed(&operator.admin).await.unwrap_or_default();
     let own: Vec<_> = items.into_iter().filter(|item| item.node == id).collect();
     for entitlement in own.iter().map(|item| &item.entitlement).cycle() {
         let key = KeyPair::generate().unwrap();

@@ -31,6 +31,7 @@ mod rotations;
 mod session;
 mod shapes;
 mod snapshots;
+mod status;
 mod strangers;
 mod stream;
 mod waivers;

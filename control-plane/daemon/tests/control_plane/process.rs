@@ -7,7 +7,7 @@ use countersign_proto::admin as wire;
 use tokio::net::TcpStream;
 
 use crate::daemon::Daemon;
-use crate::harness::{BOUND, until};
+use crate::harness::{BOUND, status_of, until};
 
 const DATA: &str = "data";
 
@@ -22,10 +22,10 @@ fn signal(daemon: &Daemon, name: &str) {
 async fn hangup_is_told_and_ends_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut daemon = Daemon::configure(folder.path(), Path::new(DATA), "");
-    let mut operator = daemon.start().await;
+    let operator = daemon.start().await;
     signal(&daemon, "HUP");
     until(async || daemon.log().contains("signal ignored")).await;
-    operator.admin.status(wire::StatusRequest {}).await.unwrap();
+    status_of(&operator.admin).await.unwrap();
 }
 
 /// What systemd-tmpfiles does to a socket whose name nobody has.
@@ -33,10 +33,10 @@ async fn hangup_is_told_and_ends_nothing() {
 async fn removed_admin_socket_comes_back() {
     let folder = tempfile::tempdir().unwrap();
     let mut daemon = Daemon::configure(folder.path(), Path::new(DATA), "");
-    let mut operator = daemon.start().await;
+    let operator = daemon.start().await;
     std::fs::remove_file(daemon.socket()).unwrap();
     until(async || daemon.socket().exists()).await;
-    operator.admin.status(wire::StatusRequest {}).await.unwrap();
+    status_of(&operator.admin).await.unwrap();
     until(async || daemon.operator().await.is_some()).await;
 }
 

@@ -145,17 +145,25 @@ async fn every_verb_keeps_its_json() {
     for (place, shape) in [
         (
             "",
-            "alarms api_address epoch listeners nodes obstacles registrations registrations_refused \
-             sequence started_at svids_issued telemetry_address trust_domain version",
+            "alarms api_address at bundle_version cas_issued epoch listeners nodes obstacles \
+             registrations registrations_by_hand registrations_refused rotation sequence \
+             server_certificates_issued started_at svids_issued telemetry_address totals \
+             trust_domain version",
         ),
         (
             "/nodes/0",
-            "bundle_version_acknowledged connected consumers consumers_more credential_not_after \
-             endpoints id",
+            "attested_at bundle_since bundle_version_acknowledged connected consumers consumers_more \
+             credential_not_after endpoints id needs_attention reason since state",
         ),
         (
             "/nodes/0/endpoints/1",
-            "acknowledged entitlement id not_after served wanted",
+            "acknowledged criticality entitlement id issued_at needs_attention not_after owner refused \
+             renewal_due served since state wanted",
+        ),
+        (
+            "/totals",
+            "by_state consumers consumers_behind endpoints endpoints_needing_attention nodes \
+             nodes_connected nodes_needing_attention",
         ),
     ] {
         let found = keys(status.pointer(place).unwrap()).join(" ");

@@ -128,7 +128,7 @@ async fn registrations_put_back_are_an_alarm_until_they_are_mended() {
     assert!(
         String::from_utf8(text.stdout)
             .unwrap()
-            .contains("\nalarm: newer_state_seen: ")
+            .contains("\n- alarm: newer_state_seen: ")
     );
     // The word of a node stops nothing.
     assert_eq!(obstacles(&plane).await, "[]");

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_proto::admin as wire;
 use rcgen::KeyPair;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -120,9 +119,9 @@ async fn livez(address: SocketAddr, is_slow: bool) -> Option<String> {
 async fn half_open_probes_keep_no_probe_waiting() {
     let folder = tempfile::tempdir().unwrap();
     let mut daemon = Daemon::configure(folder.path(), &folder.path().join("cp"), "");
-    let mut operator = daemon.start().await;
-    let status = operator.admin.status(wire::StatusRequest {}).await.unwrap();
-    let telemetry = status.into_inner().telemetry_address.parse().unwrap();
+    let operator = daemon.start().await;
+    let status = status_of(&operator.admin).await.unwrap();
+    let telemetry = status.telemetry_address.parse().unwrap();
     let mut held = Vec::new();
     for n in 0..HALF_OPEN {
         let mut stream = TcpStream::connect(telemetry).await.unwrap();

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use countersign_model::entitlement::ahead_of_demand;
 use countersign_model::{EntitlementKind, RenewalWindow, Selector, SelectorSet, SpiffeId};
 use proptest::prelude::*;
 
@@ -159,10 +160,10 @@ proptest! {
         right.min_key_epoch = epoch;
         let mut held = credential(1_000, secs, random);
         held.key_epoch = epoch;
-        let moment = renewal_of(&right, &held.serial, &held.lifetime);
+        let moment = right.renewal(&held.serial, &held.lifetime);
         let spent = moment.duration_since(at(1_000)).as_secs_f64() / secs as f64;
         prop_assert!(spent >= 0.8 * renew_at - 1e-6 && spent <= renew_at + 1e-6);
-        prop_assert_eq!(moment, renewal_of(&right, &held.serial, &held.lifetime), "drawn once");
+        prop_assert_eq!(moment, right.renewal(&held.serial, &held.lifetime), "drawn once");
         let before = plan(&[item(&right, Some(held))], 0, moment - Duration::from_millis(1));
         prop_assert!(before.enrol.is_empty());
         prop_assert_eq!(before.wake, Some(moment));

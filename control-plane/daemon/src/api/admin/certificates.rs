@@ -21,7 +21,13 @@ pub(super) fn list(
     let filter = filter(asked)?;
     let now = plane.clock.now();
     let listed = plane.authority.lineages(&filter, now);
-    let messages = listed.into_iter().map(|it| Ok(lineage(&it)));
+    let dns = plane.authority.dns_names(&listed);
+    let messages = listed.into_iter().zip(dns).map(|(it, dns)| {
+        Ok(wire::CertificateLineage {
+            dns,
+            ..lineage(&it)
+        })
+    });
     Ok(Response::new(Box::pin(tokio_stream::iter(messages))))
 }
 
@@ -95,6 +101,7 @@ fn lineage(it: &Lineage) -> wire::CertificateLineage {
         since: Some(timestamp(it.since)),
         certificates: it.certificates,
         newest: Some(certificate(&it.newest)),
+        dns: Vec::new(),
     }
 }
 

@@ -17,6 +17,7 @@ pub(super) fn ours(stamp: Stamp) -> Hello {
         epoch: stamp.epoch,
         sequence: stamp.sequence,
         newest_chain: Vec::new(),
+        enrol_ahead: None,
     }
 }
 

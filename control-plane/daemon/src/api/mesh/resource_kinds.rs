@@ -14,6 +14,7 @@ use countersign_authority::Authority;
 use countersign_discovery::Standing;
 use countersign_fleet::{Event, Fleet};
 use countersign_model::SpiffeId;
+use jiff::Timestamp;
 
 /// Every kind that a stream serves.
 pub(super) const KINDS: [&dyn ResourceKind; 3] =
@@ -38,7 +39,16 @@ pub(super) trait ResourceKind: Sync {
 
     /// Takes in that the node has installed a version of a name of this kind. Where nothing depends
     /// on that, nothing is kept.
-    fn acknowledged(&self, _name: &str, _version: &str, _viewer: Viewer<'_>, _fleet: &Fleet) {}
+    fn acknowledged(&self, _name: &str, _version: &str, _viewer: Viewer<'_>, _heard: Heard<'_>) {}
+}
+
+/// Where what a node acknowledges is kept, and when it was heard.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard<'a> {
+    /// Where.
+    pub(super) fleet: &'a Fleet,
+    /// When.
+    pub(super) now: Timestamp,
 }
 
 /// One node, and the authority that says what it may see. Nothing of another node is reachable.

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tonic::Status;
 
 use super::hello;
-use super::resource_kinds::{self as kinds, KINDS, Viewer};
+use super::resource_kinds::{self as kinds, Heard, KINDS, Viewer};
 use super::session::{Session, Sessions, older};
 use super::view::NodeView;
 use crate::plane::Plane;
@@ -93,7 +93,10 @@ impl<'a> NodeStream<'a> {
         let greeting = greeting.map_err(|_| Status::deadline_exceeded("no hello in time"))?;
         let greeting = greeting?;
         hello::check(greeting.as_ref())?;
-        self.compare(&greeting.unwrap_or_default())?;
+        let greeting = greeting.unwrap_or_default();
+        self.compare(&greeting)?;
+        let node = self.session.node.id();
+        self.plane.fleet.enrols_ahead(node, greeting.enrol_ahead);
         loop {
             let timer = self.nap()?;
             tokio::select! {
@@ -184,7 +187,11 @@ impl<'a> NodeStream<'a> {
             } => {
                 let viewer = self.viewer();
                 if let Some(kind) = kinds::of_name(&type_url, &name, viewer) {
-                    kind.acknowledged(&name, &version, viewer, &self.plane.fleet);
+                    let heard = Heard {
+                        fleet: &self.plane.fleet,
+                        now: self.plane.clock.now(),
+                    };
+                    kind.acknowledged(&name, &version, viewer, heard);
                 }
             }
             Outcome::Refused {

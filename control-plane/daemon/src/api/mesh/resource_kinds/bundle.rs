@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use countersign_discovery::{Resource, Standing};
 use countersign_envoy::SECRET_TYPE;
-use countersign_fleet::{Event, Fleet};
+use countersign_fleet::Event;
 use countersign_model::SpiffeId;
 
-use super::{ResourceKind, Viewer};
+use super::{Heard, ResourceKind, Viewer};
 
 /// Named `spiffe://<trust domain>`; the version is the hash of the roots.
 pub(super) struct Bundle;
@@ -42,8 +42,10 @@ impl ResourceKind for Bundle {
     }
 
     /// The proof of arrival that opens the gate of a root rotation.
-    fn acknowledged(&self, _: &str, version: &str, viewer: Viewer<'_>, fleet: &Fleet) {
-        fleet.bundle_acknowledged(viewer.node, version);
+    fn acknowledged(&self, _: &str, version: &str, viewer: Viewer<'_>, heard: Heard<'_>) {
+        heard
+            .fleet
+            .bundle_acknowledged(viewer.node, version, heard.now);
     }
 }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use countersign_discovery::{Resource, Standing};
 use countersign_envoy::SECRET_TYPE;
-use countersign_fleet::{Event, Fleet};
+use countersign_fleet::Event;
 use countersign_model::EntitlementId;
 
 use super::entitlement::{gone, names};
-use super::{ResourceKind, Viewer};
+use super::{Heard, ResourceKind, Viewer};
 
 /// Named by the entitlement's ID; the version is the serial of the leaf.
 pub(super) struct Chains;
@@ -48,9 +48,9 @@ impl ResourceKind for Chains {
     }
 
     /// Operators see which certificate a node has.
-    fn acknowledged(&self, name: &str, version: &str, viewer: Viewer<'_>, fleet: &Fleet) {
+    fn acknowledged(&self, name: &str, version: &str, viewer: Viewer<'_>, heard: Heard<'_>) {
         if let (Some(id), Ok(serial)) = (EntitlementId::parse(name), version.parse()) {
-            fleet.svid_acknowledged(viewer.node, id, serial);
+            heard.fleet.svid_acknowledged(viewer.node, id, serial);
         }
     }
 }

@@ -98,9 +98,13 @@ async fn acknowledgement_means_what_its_kind_says() {
         node: node.id(),
     };
     let fleet = Fleet::default();
+    let heard = Heard {
+        fleet: &fleet,
+        now: Timestamp::UNIX_EPOCH,
+    };
     let acknowledge = |type_url, name, version: &str| {
         let kind = of_name(type_url, name, viewer);
-        kind.inspect(|kind| kind.acknowledged(name, version, viewer, &fleet))
+        kind.inspect(|kind| kind.acknowledged(name, version, viewer, heard))
             .is_some()
     };
     let serial = Serial::new(1 << 20, 1, [7; 8]).unwrap();

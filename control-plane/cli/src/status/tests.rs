@@ -1,0 +1,275 @@
+//! What people are shown, at the widths of a phone, a terminal and a wall.
+
+use super::shape::{Consumer, Endpoint, Laggard, Node, Refused, Rotation, Totals};
+use super::*;
+
+const DAY: i64 = 86_400;
+/// When the scene is looked at.
+const NOW: i64 = 1_790_000_000;
+
+fn ago(secs: i64) -> Option<Timestamp> {
+    Timestamp::from_second(NOW - secs).ok()
+}
+
+fn id(path: &str) -> String {
+    format!("spiffe://example.org/{path}")
+}
+
+fn serial(index: u32) -> Option<String> {
+    Some(format!("5c1a2b{index:010x}9f3e{index:04x}07aa{index:04x}"))
+}
+
+fn version(digit: char) -> Option<String> {
+    Some(digit.to_string().repeat(32))
+}
+
+fn node(path: &str, state: &str, since: i64, endpoints: Vec<Endpoint>) -> Node {
+    let connected = state == "connected";
+    Node {
+        id: id(path),
+        state: state.to_owned(),
+        since: (state != "never_attested").then(|| ago(since)).flatten(),
+        needs_attention: !connected,
+        reason: None,
+        connected,
+        attested_at: ago(9 * DAY),
+        credential_not_after: ago(-2_700),
+        bundle_version_acknowledged: version(if connected { 'b' } else { 'a' }),
+        bundle_since: ago(600),
+        endpoints,
+        consumers: Vec::new(),
+        consumers_more: 0,
+    }
+}
+
+/// Issued so long ago for an hour.
+fn endpoint(path: &str, state: &str, issued: i64) -> Endpoint {
+    let index = u32::try_from(issued).unwrap();
+    Endpoint {
+        entitlement: "reg-00112233445566778899aabbccddeeff".to_owned(),
+        id: id(path),
+        state: state.to_owned(),
+        since: ago(issued),
+        needs_attention: !["held", "not_asked_for"].contains(&state),
+        owner: Some("team-pay".to_owned()),
+        criticality: Some("critical".to_owned()),
+        wanted: serial(index),
+        acknowledged: serial(index),
+        served: serial(index).filter(|_| state == "held"),
+        issued_at: ago(issued),
+        not_after: ago(issued - 3_600),
+        renewal_due: ago(issued - 1_500),
+        ..Endpoint::default()
+    }
+}
+
+fn without_certificate(path: &str, state: &str) -> Endpoint {
+    Endpoint {
+        wanted: None,
+        acknowledged: None,
+        served: None,
+        issued_at: None,
+        not_after: None,
+        renewal_due: None,
+        ..endpoint(path, state, 240)
+    }
+}
+
+fn consumer(name: &str, bundle: char, serials: &[u32]) -> Consumer {
+    let validates = serials.is_empty();
+    Consumer {
+        id: name.to_owned(),
+        kind: "envoy".to_owned(),
+        resource: Some("ROOTCA".to_owned()).filter(|_| validates),
+        validates,
+        bundle_version: version(bundle).filter(|_| validates),
+        bundle_since: ago(600),
+        serials: serials.iter().filter_map(|n| serial(*n)).collect(),
+        connected: true,
+        since: ago(7_300),
+    }
+}
+
+/// A night on which much is wrong.
+fn scene() -> Shown {
+    let refused = Refused {
+        code: "policy_ttl".to_owned(),
+        message: "rule pay allows certificates of 60 s to 600 s".to_owned(),
+    };
+    let mut a = node(
+        "node/a",
+        "connected",
+        10_800,
+        vec![
+            endpoint("node/a", "held", 120),
+            endpoint("pay/api", "held", 900),
+            Endpoint {
+                since: ago(20),
+                ..endpoint("pay/db", "overdue", 1_520)
+            },
+            without_certificate("pay/batch", "not_asked_for"),
+            Endpoint {
+                refused: Some(refused),
+                since: None,
+                ..endpoint("pay/old", "refused", 600)
+            },
+        ],
+    );
+    a.consumers = vec![
+        consumer("envoy:4711:81223:ROOTCA", 'a', &[]),
+        consumer("envoy:4711:81223:default", 'a', &[900]),
+    ];
+    let away = |path: &str, issued| Endpoint {
+        since: ago(180),
+        ..endpoint(path, "away", issued)
+    };
+    let mut b = node(
+        "node/b",
+        "away",
+        180,
+        vec![away("node/b", 300), away("pay/api", 1_200)],
+    );
+    b.consumers_more = 3;
+    let c = node(
+        "node/c",
+        "never_attested",
+        0,
+        vec![without_certificate("pay/db", "never_attested")],
+    );
+    Shown {
+        at: ago(0),
+        trust_domain: "example.org".to_owned(),
+        version: "0.1.0".to_owned(),
+        started_at: ago(3 * DAY),
+        epoch: 1,
+        sequence: 42,
+        bundle_version: version('b'),
+        registrations: 6,
+        registrations_by_hand: 1,
+        registrations_refused: 1,
+        svids_issued: 1_234,
+        cas_issued: 3,
+        server_certificates_issued: 7,
+        api_address: "10.0.0.1:8443".to_owned(),
+        telemetry_address: "127.0.0.1:9464".to_owned(),
+        rotation: Some(Rotation {
+            key_id: "3f2a9c".to_owned() + &"0".repeat(34),
+            not_before: ago(4_000),
+            waiting_for: vec![Laggard {
+                consumer: format!("{} proxy", id("node/b")),
+                connected: false,
+                until: ago(-2_400),
+            }],
+            waiting_for_more: 0,
+            waivers: Vec::new(),
+        }),
+        totals: Totals {
+            nodes: 3,
+            nodes_connected: 1,
+            nodes_needing_attention: 2,
+            endpoints: 8,
+            endpoints_needing_attention: 5,
+            by_state: [("held".to_owned(), 2)].into(),
+            consumers: 2,
+            consumers_behind: 1,
+        },
+        nodes: vec![a, b, c],
+        ..Shown::default()
+    }
+}
+
+fn shown(scene: &Shown, width: usize, wide: bool) -> String {
+    let look = Look {
+        width: Some(width),
+        wide,
+        ..Look::default()
+    };
+    text(scene, Timestamp::UNIX_EPOCH, look, false).to_string() + "\n"
+}
+
+#[test]
+fn status_reads_well_at_every_width() {
+    for (width, expected) in [
+        (60, include_str!("golden/60.txt")),
+        (100, include_str!("golden/100.txt")),
+        (200, include_str!("golden/200.txt")),
+    ] {
+        let shown = shown(&scene(), width, false);
+        assert!(shown == expected, "at {width} columns:\n{shown}");
+        let is_command = |line: &str| line.starts_with("  $ ");
+        let mut lines = shown.lines().filter(|line| !is_command(line));
+        assert!(lines.all(|line| line.chars().count() <= width), "{shown}");
+    }
+}
+
+#[test]
+fn a_quiet_night_is_one_line() {
+    let mut quiet = scene();
+    quiet.rotation = None;
+    quiet.nodes.truncate(1);
+    quiet.nodes[0].endpoints.truncate(2);
+    quiet.totals = Totals {
+        nodes: 1,
+        nodes_connected: 1,
+        endpoints: 2,
+        by_state: [("held".to_owned(), 2)].into(),
+        ..Totals::default()
+    };
+    let text = shown(&quiet, 100, false);
+    let first = text.lines().next().unwrap();
+    assert_eq!(
+        first,
+        "all is well: 1 of 1 node connected, 2 of 2 identities held"
+    );
+}
+
+#[test]
+fn wide_shows_serials_and_times_in_full() {
+    let text = shown(&scene(), 100, true);
+    assert!(text.contains(&serial(900).unwrap()), "{text}");
+    assert!(text.contains("ENTITLEMENT") && text.contains("T"), "{text}");
+    assert!(!text.contains('…'), "{text}");
+}
+
+#[test]
+fn a_fleet_is_cut_to_what_needs_attention() {
+    let mut fleet = scene();
+    let held = (0..10_000).map(|n| {
+        let endpoint = endpoint(&format!("web/{n}"), "held", 100);
+        node(&format!("node/{n}"), "connected", 100, vec![endpoint])
+    });
+    fleet.nodes.splice(0..0, held);
+    let text = shown(&fleet, 100, false);
+    assert!(text.lines().count() < 600, "{}", text.lines().count());
+    assert!(text.contains("9908 more rows: --all"), "{text}");
+    for path in ["pay/db", "pay/old", "node/c"] {
+        assert!(text.contains(&id(path)), "{path}: {text}");
+    }
+}
+
+#[test]
+fn nothing_that_a_node_says_reaches_the_terminal() {
+    let mut hostile = scene();
+    let evil = "\x1b[2Jall is well\u{202e}\n\r";
+    let a = &mut hostile.nodes[0];
+    a.reason = Some(evil.to_owned());
+    a.state = evil.to_owned();
+    a.needs_attention = true;
+    a.bundle_version_acknowledged = Some(evil.to_owned());
+    a.endpoints[0].state = evil.to_owned();
+    a.endpoints[0].needs_attention = true;
+    a.endpoints[0].served = Some(evil.to_owned());
+    a.endpoints[0].owner = Some(evil.to_owned());
+    a.consumers[0].id = evil.to_owned();
+    a.consumers[0].serials = vec![evil.to_owned()];
+    a.consumers[0].bundle_version = Some(evil.to_owned());
+    let rotation = hostile.rotation.as_mut().unwrap();
+    rotation.waiting_for[0].consumer = evil.to_owned();
+    hostile.alarms = vec![evil.to_owned()];
+    let text = shown(&hostile, 200, true);
+    let is_bad = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    assert!(!text.contains(is_bad), "{text:?}");
+    // No line begins as the verdict does but the verdict.
+    assert!(text.starts_with("needs attention"), "{text}");
+    assert!(!text.lines().any(|line| line.starts_with("all is well")));
+}

@@ -1,0 +1,191 @@
+//! Tables that fold to the terminal.
+//!
+//! Where a table is too wide, its least important columns are left out first; `--wide` shows all of
+//! them and folds nothing. What is still too wide is wrapped, between words and parts of paths where that is possible. A
+//! colour repeats what the words say and never says more.
+
+pub(crate) mod fold;
+pub(crate) mod look;
+
+use std::fmt::Write as _;
+
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::output::{Printable, printable};
+use fold::{Room, room, wrapped};
+pub(crate) use look::Look;
+
+/// Spaces between two columns.
+const GAP: usize = 2;
+
+/// When a column is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Keep {
+    /// Always.
+    Always,
+    /// Unless there is no room: the higher numbers go first.
+    Unless(u8),
+    /// With `--wide`.
+    Wide,
+}
+
+/// What a cell means, beside its words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Tone {
+    #[default]
+    Plain,
+    /// As it should be.
+    Good,
+    /// On its way, or soon to be looked at.
+    Warn,
+    /// Somebody has to look.
+    Bad,
+}
+
+impl Tone {
+    fn escape(self) -> Option<&'static str> {
+        match self {
+            Self::Plain => None,
+            Self::Good => Some("\x1b[32m"),
+            Self::Warn => Some("\x1b[33m"),
+            Self::Bad => Some("\x1b[31m"),
+        }
+    }
+
+    /// A text in the colour of this tone, where colours are wanted. Nothing else of the text reaches a
+    /// terminal as more than text.
+    pub(crate) fn paint(self, text: &str, look: Look) -> Printable {
+        let text = printable(text);
+        Printable::trusted(match self.escape().filter(|_| look.color) {
+            Some(escape) => format!("{escape}{text}\x1b[0m"),
+            None => text,
+        })
+    }
+}
+
+/// One cell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cell {
+    text: String,
+    tone: Tone,
+}
+
+impl Cell {
+    /// A text with a meaning.
+    pub(crate) fn toned(text: impl Into<String>, tone: Tone) -> Self {
+        Self {
+            text: printable(&text.into()),
+            tone,
+        }
+    }
+}
+
+impl From<String> for Cell {
+    fn from(text: String) -> Self {
+        Self::toned(text, Tone::Plain)
+    }
+}
+
+impl From<&str> for Cell {
+    fn from(text: &str) -> Self {
+        Self::toned(text, Tone::Plain)
+    }
+}
+
+impl<T: ToString> From<Option<T>> for Cell {
+    /// `-` for what is absent.
+    fn from(value: Option<T>) -> Self {
+        Self::from(value.map_or_else(|| "-".to_owned(), |value| value.to_string()))
+    }
+}
+
+/// A table with one line a row, or more where cells are wrapped.
+#[derive(Debug)]
+pub(crate) struct Table<const N: usize> {
+    columns: [(&'static str, Keep); N],
+    rows: Vec<[Cell; N]>,
+}
+
+impl<const N: usize> Table<N> {
+    pub(crate) fn new(columns: [(&'static str, Keep); N]) -> Self {
+        Self {
+            columns,
+            rows: Vec::new(),
+        }
+    }
+
+    pub(crate) fn with(mut self, rows: impl IntoIterator<Item = [Cell; N]>) -> Self {
+        self.rows.extend(rows);
+        self
+    }
+
+    /// The table; `none` where there is no row.
+    pub(crate) fn render(&self, look: Look, none: &str) -> Printable {
+        if self.rows.is_empty() {
+            return Printable::from(none.to_owned());
+        }
+        let room = self.room(look);
+        let header = self.columns.map(|(name, _)| Cell::from(name));
+        let rows = std::iter::once(&header).chain(&self.rows);
+        let lines = rows.flat_map(|row| lines(row, &room, look));
+        Printable::trusted(lines.collect::<Vec<_>>().join("\n"))
+    }
+
+    fn room(&self, look: Look) -> Vec<Room> {
+        let natural = |place: usize| {
+            let cells = self.rows.iter().map(|row| row[place].text.width());
+            cells.max().unwrap_or(0).max(self.columns[place].0.width())
+        };
+        let columns = self.columns.iter().enumerate();
+        let columns: Vec<_> = columns
+            .filter(|(_, (_, keep))| look.wide || *keep != Keep::Wide)
+            .map(|(place, (name, keep))| Room {
+                place,
+                keep: if look.wide { Keep::Always } else { *keep },
+                width: natural(place),
+                least: name.width(),
+            })
+            .collect();
+        // Whoever wants everything wants it in one line.
+        room(columns, look.width.filter(|_| !look.wide))
+    }
+}
+
+/// One row, as lines of the same columns.
+fn lines<const N: usize>(row: &[Cell; N], room: &[Room], look: Look) -> Vec<String> {
+    let cells: Vec<_> = room
+        .iter()
+        .map(|it| (wrapped(&row[it.place].text, it.width), row[it.place].tone))
+        .collect();
+    let height = cells
+        .iter()
+        .map(|(lines, _)| lines.len())
+        .max()
+        .unwrap_or(0);
+    let line = |number: usize| {
+        let mut line = String::new();
+        let mut gap = 0;
+        for ((lines, tone), room) in cells.iter().zip(room) {
+            let text = lines.get(number).map_or("", String::as_str);
+            if !text.is_empty() {
+                // What is cleaned already is not cleaned again: the cell did so.
+                let text_painted = paint(text, *tone, look);
+                let _ = write!(line, "{:gap$}{text_painted}", "");
+                gap = 0;
+            }
+            gap += room.width - text.width().min(room.width) + GAP;
+        }
+        line
+    };
+    (0..height).map(line).collect()
+}
+
+fn paint(text: &str, tone: Tone, look: Look) -> String {
+    match tone.escape().filter(|_| look.color) {
+        Some(escape) => format!("{escape}{text}\x1b[0m"),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
