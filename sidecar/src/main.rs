@@ -31,13 +31,19 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     /// Run the sidecar until SIGTERM or SIGINT. SIGHUP is ignored: a new configuration needs a restart.
+    #[command(after_help = "Example:\n  countersign-sidecar run --config sidecar.toml")]
     Run(File),
     /// Show what a running sidecar holds, until when, and why not. Exit 4 if none runs.
+    #[command(
+        after_help = "Examples:\n  countersign-sidecar status --config sidecar.toml\n  \
+            countersign-sidecar status --config sidecar.toml --json"
+    )]
     Status(File),
     /// Work with the configuration file.
     #[command(subcommand)]
     Config(ConfigVerb),
     /// Print a completion script.
+    #[command(after_help = "Example:\n  countersign-sidecar completions bash")]
     Completions {
         /// For which shell.
         shell: Shell,
@@ -50,6 +56,10 @@ enum Verb {
 #[derive(Subcommand)]
 enum ConfigVerb {
     /// Report every mistake of the file; start nothing.
+    #[command(
+        after_help = "Examples:\n  countersign-sidecar config check --config sidecar.toml\n  \
+            countersign-sidecar config check --effective --json"
+    )]
     Check {
         #[command(flatten)]
         file: File,
@@ -129,4 +139,27 @@ fn show_status(file: &Path, json: bool) -> Result<Exit, Failure> {
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Runtime::new()
         .map_err(|error| Failure::new(Exit::Unreachable, "runtime", error.to_string(), ""))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn check(command: &clap::Command) {
+        command.get_subcommands().for_each(check);
+        let help = command.get_after_help().map(ToString::to_string);
+        let shows = help.is_some_and(|help| help.contains("Example"));
+        let name = command.get_name();
+        assert!(
+            shows || command.has_subcommands(),
+            "{name} shows no example"
+        );
+    }
+
+    #[test]
+    fn every_verb_shows_examples() {
+        check(&Cli::command());
+    }
 }

@@ -42,6 +42,7 @@ enum Verb {
     #[command(subcommand)]
     Config(ConfigVerb),
     /// Print a completion script
+    #[command(after_help = "Example:\n  countersign-control-plane completions bash")]
     Completions {
         /// For which shell
         shell: Shell,
@@ -132,4 +133,27 @@ async fn serve(config: &Config) -> Result<Exit, Failure> {
 fn failure(code: &str, error: &dyn std::error::Error) -> Failure {
     let remedy = "check the limits and permissions of this process, and [log] and [telemetry]";
     Failure::new(Exit::Usage, code, error.to_string(), remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn check(command: &clap::Command) {
+        command.get_subcommands().for_each(check);
+        let help = command.get_after_help().map(ToString::to_string);
+        let shows = help.is_some_and(|help| help.contains("Example"));
+        let name = command.get_name();
+        assert!(
+            shows || command.has_subcommands(),
+            "{name} shows no example"
+        );
+    }
+
+    #[test]
+    fn every_verb_shows_examples() {
+        check(&Arguments::command());
+    }
 }
