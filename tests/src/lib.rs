@@ -5,6 +5,7 @@
 //! a daemon: it uses the command line, the sockets and the logs that every user has.
 
 pub mod binaries;
+pub mod browser;
 pub mod clock;
 pub mod collector;
 pub mod command;

@@ -13,6 +13,7 @@ mod packages;
 mod pages;
 mod push;
 mod refusals;
+mod report;
 mod restarts;
 mod restores;
 mod root;

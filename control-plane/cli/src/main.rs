@@ -22,6 +22,7 @@ mod jwk;
 mod node;
 mod output;
 mod registration;
+mod report;
 mod restore;
 mod short;
 mod sign;
@@ -93,6 +94,9 @@ enum Verb {
     /// Nodes, what they hold and what they acknowledged
     #[command(after_help = status::EXAMPLES)]
     Status(Asks<status::Status>),
+    /// A page of pictures: what is left of each certificate, who holds what, the last rotation
+    #[command(after_help = report::EXAMPLES)]
+    Report(Asks<report::Report>),
     /// Roots, intermediates and issuing CAs: status, rotation, requests, imports
     Ca(AsksOneOf<ca::Verb>),
     /// What was issued, and to whom
@@ -160,6 +164,7 @@ impl Cli {
             Verb::Export(it) => it.verb.run(&client(it.socket), output).await,
             Verb::List(it) => it.verb.run(&client(it.socket), output, now).await,
             Verb::Sign(it) => it.verb.run(&client(it.socket), output).await,
+            Verb::Report(it) => it.verb.run(&client(it.socket), output, now).await,
             Verb::Status(it) => it.verb.run(&client(it.socket), output, now).await,
             Verb::Ca(it) => it.verb.run(&client(it.socket), output, now).await,
             Verb::Certs(it) => it.verb.run(&client(it.socket), output, now).await,

@@ -1,7 +1,7 @@
 //! `countersign status`: wanted, acknowledged and served, node by node.
 
 mod listeners;
-mod phrase;
+pub(crate) mod phrase;
 mod rows;
 mod shape;
 mod verdict;
@@ -20,7 +20,7 @@ use crate::output::{Output, Printable};
 use crate::table::look::{Look, Wide};
 use jiff::Timestamp;
 use rows::Making;
-use shape::Shown;
+pub(crate) use shape::{Consumer, Endpoint, Node, Shown};
 use verdict::count;
 
 pub(crate) const EXAMPLES: &str = "Examples:\n  \
@@ -88,21 +88,31 @@ impl Status {
     }
 
     async fn ask(&self, client: &Client) -> Result<Shown, Failure> {
-        let mut admin = client.connect().await?;
         let text =
             |id: &Option<SpiffeId>| id.as_ref().map_or_else(String::new, SpiffeId::to_string);
-        let asked = request(StatusRequest {
+        let asked = StatusRequest {
             node: text(&self.node),
             id: text(&self.id),
             problems: self.problems,
-        });
-        let mut messages = admin.status(asked).await.map_err(failure)?.into_inner();
-        let mut shown = Shown::default();
-        while let Some(message) = next(&mut messages).await? {
-            shown.take_in(message);
-        }
-        Ok(shown)
+        };
+        ask(client, asked).await
     }
+}
+
+/// All that there is to know, whoever asks.
+pub(crate) async fn everything(client: &Client) -> Result<Shown, Failure> {
+    ask(client, StatusRequest::default()).await
+}
+
+async fn ask(client: &Client, asked: StatusRequest) -> Result<Shown, Failure> {
+    let mut admin = client.connect().await?;
+    let answer = admin.status(request(asked)).await;
+    let mut messages = answer.map_err(failure)?.into_inner();
+    let mut shown = Shown::default();
+    while let Some(message) = next(&mut messages).await? {
+        shown.take_in(message);
+    }
+    Ok(shown)
 }
 
 /// The verdict, what is wrong, what is known of the control plane, then the rows.

@@ -9,7 +9,7 @@ use crate::table::{Cell, Keep, Table, Tone};
 
 /// How full a listener is; a bound of 0 is that of a kind of places which it does not have.
 #[derive(Debug, Serialize)]
-pub(super) struct Listener {
+pub(crate) struct Listener {
     listener: String,
     connections: u64,
     bound: u64,

@@ -7,7 +7,7 @@ use crate::distance::{between, relative};
 use crate::table::Tone;
 
 /// How an identity on a node stands, in words.
-pub(super) fn endpoint(it: &Endpoint, now: Timestamp) -> String {
+pub(crate) fn endpoint(it: &Endpoint, now: Timestamp) -> String {
     let since = |what: &str| match it.since {
         Some(since) => format!("{what} for {}", between(since, now)),
         None => what.to_owned(),
@@ -59,7 +59,7 @@ fn rest(it: &Endpoint, now: Timestamp) -> String {
 }
 
 /// How a node stands, in words.
-pub(super) fn node(it: &Node, now: Timestamp) -> String {
+pub(crate) fn node(it: &Node, now: Timestamp) -> String {
     let word = match it.state.as_str() {
         "never_attested" => "never attested",
         "away" => "not connected",

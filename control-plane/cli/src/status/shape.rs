@@ -12,137 +12,137 @@ use crate::output::filled;
 
 /// What is shown: one control plane, its nodes, what each holds, and who is behind it.
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Shown {
+pub(crate) struct Shown {
     /// When it was so, by the control plane's clock.
-    pub(super) at: Option<Timestamp>,
-    pub(super) trust_domain: String,
-    pub(super) version: String,
-    pub(super) started_at: Option<Timestamp>,
-    pub(super) epoch: u64,
-    pub(super) sequence: u64,
+    pub(crate) at: Option<Timestamp>,
+    pub(crate) trust_domain: String,
+    pub(crate) version: String,
+    pub(crate) started_at: Option<Timestamp>,
+    pub(crate) epoch: u64,
+    pub(crate) sequence: u64,
     /// Of the newest bundle; none before there is one.
-    pub(super) bundle_version: Option<String>,
-    pub(super) registrations: u64,
-    pub(super) registrations_by_hand: u64,
-    pub(super) registrations_refused: u64,
-    pub(super) svids_issued: u64,
-    pub(super) cas_issued: u64,
-    pub(super) server_certificates_issued: u64,
-    pub(super) api_address: String,
-    pub(super) telemetry_address: String,
+    pub(crate) bundle_version: Option<String>,
+    pub(crate) registrations: u64,
+    pub(crate) registrations_by_hand: u64,
+    pub(crate) registrations_refused: u64,
+    pub(crate) svids_issued: u64,
+    pub(crate) cas_issued: u64,
+    pub(crate) server_certificates_issued: u64,
+    pub(crate) api_address: String,
+    pub(crate) telemetry_address: String,
     /// Why nothing can be signed now.
-    pub(super) obstacles: Vec<String>,
+    pub(crate) obstacles: Vec<String>,
     /// What must not be, though nothing is stopped by it.
-    pub(super) alarms: Vec<String>,
+    pub(crate) alarms: Vec<String>,
     /// A prepared root, and whom it waits for.
-    pub(super) rotation: Option<Rotation>,
+    pub(crate) rotation: Option<Rotation>,
     /// Of everything that passes the filter, whether it is shown or not.
-    pub(super) totals: Totals,
-    pub(super) nodes: Vec<Node>,
-    pub(super) listeners: Vec<Listener>,
+    pub(crate) totals: Totals,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) listeners: Vec<Listener>,
 }
 
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Totals {
-    pub(super) nodes: u64,
-    pub(super) nodes_connected: u64,
-    pub(super) nodes_needing_attention: u64,
-    pub(super) endpoints: u64,
-    pub(super) endpoints_needing_attention: u64,
+pub(crate) struct Totals {
+    pub(crate) nodes: u64,
+    pub(crate) nodes_connected: u64,
+    pub(crate) nodes_needing_attention: u64,
+    pub(crate) endpoints: u64,
+    pub(crate) endpoints_needing_attention: u64,
     /// How many endpoints are in each state.
-    pub(super) by_state: BTreeMap<String, u64>,
-    pub(super) consumers: u64,
+    pub(crate) by_state: BTreeMap<String, u64>,
+    pub(crate) consumers: u64,
     /// Those without the newest bundle.
-    pub(super) consumers_behind: u64,
+    pub(crate) consumers_behind: u64,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Rotation {
+pub(crate) struct Rotation {
     /// Of the prepared root.
-    pub(super) key_id: String,
-    pub(super) not_before: Option<Timestamp>,
-    pub(super) waiting_for: Vec<Laggard>,
-    pub(super) waiting_for_more: u64,
-    pub(super) waivers: Vec<Waiver>,
+    pub(crate) key_id: String,
+    pub(crate) not_before: Option<Timestamp>,
+    pub(crate) waiting_for: Vec<Laggard>,
+    pub(crate) waiting_for_more: u64,
+    pub(crate) waivers: Vec<Waiver>,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Laggard {
-    pub(super) consumer: String,
-    pub(super) connected: bool,
+pub(crate) struct Laggard {
+    pub(crate) consumer: String,
+    pub(crate) connected: bool,
     /// It is waited for no longer than this; none while its stream is open.
-    pub(super) until: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Waiver {
-    pub(super) consumer: String,
-    pub(super) reason: String,
-    pub(super) since: Option<Timestamp>,
-    pub(super) until: Option<Timestamp>,
+pub(crate) struct Waiver {
+    pub(crate) consumer: String,
+    pub(crate) reason: String,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Node {
-    pub(super) id: String,
+pub(crate) struct Node {
+    pub(crate) id: String,
     /// connected, away, `never_attested`, evicted or banned.
-    pub(super) state: String,
-    pub(super) since: Option<Timestamp>,
-    pub(super) needs_attention: bool,
+    pub(crate) state: String,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) needs_attention: bool,
     /// Why it is evicted or banned.
-    pub(super) reason: Option<String>,
-    pub(super) connected: bool,
-    pub(super) attested_at: Option<Timestamp>,
-    pub(super) credential_not_after: Option<Timestamp>,
-    pub(super) bundle_version_acknowledged: Option<String>,
-    pub(super) bundle_since: Option<Timestamp>,
-    pub(super) endpoints: Vec<Endpoint>,
-    pub(super) consumers: Vec<Consumer>,
+    pub(crate) reason: Option<String>,
+    pub(crate) connected: bool,
+    pub(crate) attested_at: Option<Timestamp>,
+    pub(crate) credential_not_after: Option<Timestamp>,
+    pub(crate) bundle_version_acknowledged: Option<String>,
+    pub(crate) bundle_since: Option<Timestamp>,
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) consumers: Vec<Consumer>,
     /// How many there are beside, of a node that is away.
-    pub(super) consumers_more: u64,
+    pub(crate) consumers_more: u64,
 }
 
 #[derive(Debug, Default, Serialize)]
-pub(super) struct Endpoint {
-    pub(super) entitlement: String,
-    pub(super) id: String,
-    pub(super) state: String,
-    pub(super) since: Option<Timestamp>,
-    pub(super) needs_attention: bool,
-    pub(super) refused: Option<Refused>,
-    pub(super) owner: Option<String>,
-    pub(super) criticality: Option<String>,
-    pub(super) wanted: Option<String>,
-    pub(super) acknowledged: Option<String>,
-    pub(super) served: Option<String>,
-    pub(super) issued_at: Option<Timestamp>,
-    pub(super) not_after: Option<Timestamp>,
-    pub(super) renewal_due: Option<Timestamp>,
+pub(crate) struct Endpoint {
+    pub(crate) entitlement: String,
+    pub(crate) id: String,
+    pub(crate) state: String,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) needs_attention: bool,
+    pub(crate) refused: Option<Refused>,
+    pub(crate) owner: Option<String>,
+    pub(crate) criticality: Option<String>,
+    pub(crate) wanted: Option<String>,
+    pub(crate) acknowledged: Option<String>,
+    pub(crate) served: Option<String>,
+    pub(crate) issued_at: Option<Timestamp>,
+    pub(crate) not_after: Option<Timestamp>,
+    pub(crate) renewal_due: Option<Timestamp>,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Refused {
-    pub(super) code: String,
-    pub(super) message: String,
+pub(crate) struct Refused {
+    pub(crate) code: String,
+    pub(crate) message: String,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Consumer {
-    pub(super) id: String,
-    pub(super) kind: String,
-    pub(super) resource: Option<String>,
+pub(crate) struct Consumer {
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) resource: Option<String>,
     /// Whether it validates with a bundle.
-    pub(super) validates: bool,
-    pub(super) bundle_version: Option<String>,
-    pub(super) bundle_since: Option<Timestamp>,
-    pub(super) serials: Vec<String>,
-    pub(super) connected: bool,
-    pub(super) since: Option<Timestamp>,
+    pub(crate) validates: bool,
+    pub(crate) bundle_version: Option<String>,
+    pub(crate) bundle_since: Option<Timestamp>,
+    pub(crate) serials: Vec<String>,
+    pub(crate) connected: bool,
+    pub(crate) since: Option<Timestamp>,
 }
 
 impl Shown {
     /// Takes one more message of the answer in.
-    pub(super) fn take_in(&mut self, message: wire::StatusResponse) {
+    pub(crate) fn take_in(&mut self, message: wire::StatusResponse) {
         if message.at.is_some() {
             self.take_head(message);
             return;
