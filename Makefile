@@ -18,7 +18,7 @@ help: ## Show this text
 demo: $(VENV)/.installed ## Watch certificates rotate under load; ARGS='--duration 20s --json'
 	@echo "building: the first time it takes some minutes" >&2
 	@$(CARGO) build --locked --workspace --bins >&2
-	@"$(TARGET)/debug/countersign-demo" $(ARGS)
+	@"$(TARGET)/debug/countersign-demo" --report "$(TARGET)/demo.html" $(ARGS)
 
 test: $(VENV)/.installed ## Run every test, after installing what the tests need
 	@CARGO="$(CARGO)" tests/run.sh "$(TARGET)" "$(VENV)/bin/python"

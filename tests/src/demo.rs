@@ -10,6 +10,7 @@ mod stage;
 
 use std::cell::RefCell;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,9 @@ pub struct Arguments {
     /// Print exactly one JSON object on stdout; progress goes to stderr
     #[arg(long)]
     pub json: bool,
+    /// Write the page of `countersign report` here at the end
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -107,9 +111,14 @@ async fn run(arguments: &Arguments, interrupts: &Interrupts) -> Result<Option<Re
         }
     };
     progress.end();
+    if let Some(file) = &arguments.report {
+        let file = file.to_string_lossy();
+        stage.operate(&["report", "--html", &file]).await?;
+    }
     let ending = Ending {
         replaced: replaced.into_inner(),
         interrupted,
+        page: arguments.report.clone(),
     };
     stage.end(cast, ending).await.map(Some)
 }

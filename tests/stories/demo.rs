@@ -14,8 +14,11 @@ const COLUMNS: usize = 60;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_demo_prints_one_object_and_loses_nothing() -> Result<()> {
+    let folder = TempDir::new()?;
+    let page = folder.path().join("demo.html");
     let output = tokio::process::Command::new(binaries::ours("countersign-demo")?)
-        .args(["--duration", "20s", "--json"])
+        .args(["--duration", "20s", "--json", "--report"])
+        .arg(&page)
         .stdin(Stdio::null())
         .output()
         .await?;
@@ -51,6 +54,11 @@ async fn the_demo_prints_one_object_and_loses_nothing() -> Result<()> {
     ensure!(
         report["replaced"] == json!(["issuing CA", "root"]) && report["interrupted"] == false,
         "{report}"
+    );
+    let pictures = std::fs::read_to_string(&page)?;
+    ensure!(
+        report["page"] == json!(page) && pictures.contains("it signs since"),
+        "the page tells of the rotation of the root: {report}"
     );
     let wide = stderr.lines().find(|line| line.chars().count() > COLUMNS);
     ensure!(wide.is_none(), "wider than {COLUMNS} columns: {wide:?}");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -19,6 +20,8 @@ pub(super) struct Report {
     pub(super) replaced: Vec<&'static str>,
     /// Whether a signal ended it before its time.
     pub(super) interrupted: bool,
+    /// Where the page of pictures is.
+    pub(super) page: Option<PathBuf>,
     /// Certificates seen in handshakes.
     pub(super) distinct_serials_seen: usize,
     pub(super) propagation_ms: Propagation,
@@ -31,6 +34,8 @@ pub(super) struct Report {
 pub(super) struct Ending {
     pub(super) replaced: Vec<&'static str>,
     pub(super) interrupted: bool,
+    /// Where the page of pictures was written.
+    pub(super) page: Option<PathBuf>,
 }
 
 /// What it comes to.
@@ -124,6 +129,9 @@ impl fmt::Display for Report {
             millis(p50),
             millis(p99)
         )?;
+        if let Some(page) = &self.page {
+            writeln!(f, "pictures            {}", page.display())?;
+        }
         for reason in &self.reasons {
             writeln!(f, "  {reason}")?;
         }

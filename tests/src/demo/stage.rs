@@ -162,6 +162,7 @@ impl Stage {
             rotations: cast.web.renewals() + cast.client.renewals(),
             replaced: ending.replaced,
             interrupted: ending.interrupted,
+            page: ending.page,
             distinct_serials_seen: serials.len(),
             propagation_ms: Propagation::between(&self.issued_since(cast.began), &seen),
             reasons,
