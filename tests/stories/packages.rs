@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use countersign_tests::{BareRoot, Command, Machine, Page, binaries, sds, wait};
+use countersign_tests::{BareRoot, Command, Machine, Page, Shell, binaries, sds, wait};
 use tempfile::TempDir;
 
 use crate::scene::WEB;
@@ -138,6 +138,7 @@ async fn package_lives_in_a_bare_debian_and_leaves_it() -> Result<()> {
     let (root, package) = tokio::try_join!(BareRoot::make(), package)?;
     install(&root, &package).await?;
     units_are_understood(&root).await?;
+    newcomer_follows_the_readme(&root).await?;
 
     let machine = root.boot().await?;
     unconfigured_daemon_is_not_started(&machine).await?;
@@ -181,6 +182,13 @@ async fn install(root: &BareRoot, package: &Path) -> Result<()> {
         ensure!(entry.trim().ends_with(":/usr/sbin/nologin"), "{entry}");
     }
     Ok(())
+}
+
+/// With nothing but the package, in a network of its own.
+async fn newcomer_follows_the_readme(root: &BareRoot) -> Result<()> {
+    let mut shell = Shell::start_in_root(&root.path())?;
+    let section = Page::section("README.md", "A mesh by hand")?;
+    shell.follow(&section).await
 }
 
 async fn units_are_understood(root: &BareRoot) -> Result<()> {
