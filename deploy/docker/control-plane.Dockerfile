@@ -21,6 +21,6 @@ COPY --from=build --chown=65532:65532 /image/run/ /run/countersign/
 USER 65532:65532
 VOLUME ["/var/lib/countersign/control-plane"]
 EXPOSE 8443
-HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["/usr/bin/countersign", "status"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["/usr/bin/countersign", "bundle", "show"]
 ENTRYPOINT ["/usr/bin/countersign-control-plane"]
 CMD ["run", "--config", "/etc/countersign/control-plane.toml"]

@@ -137,7 +137,7 @@ async fn control_plane_runs_from_nothing_but_its_image() -> Result<()> {
     // As the health of the image is asked for.
     let health = tokio::process::Command::new("chroot")
         .arg(format!("--userspec={USER}"))
-        .args([&*place, "/usr/bin/countersign", "status"])
+        .args([&*place, "/usr/bin/countersign", "bundle", "show"])
         .stdout(Stdio::null())
         .status();
     ensure!(health.await?.success());

@@ -4,6 +4,8 @@
 //! booted: so the units are started by a real systemd, as hardened as they are.
 
 use std::collections::BTreeSet;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -59,14 +61,24 @@ fn files_below(folder: &Path) -> Result<BTreeSet<PathBuf>> {
     Ok(found)
 }
 
-/// A tree into which `make install` has put everything.
+/// A tree into which `make install` has put everything. It lies in a folder that is somebody's own, and
+/// has one that was there before: both keep their modes.
 async fn installed() -> Result<(TempDir, [String; 3])> {
     let folder = tempfile::tempdir()?;
+    let bin = folder.path().join("usr/bin");
+    std::fs::create_dir_all(&bin)?;
+    for private in [folder.path(), &bin] {
+        std::fs::set_permissions(private, Permissions::from_mode(0o700))?;
+    }
     let destination = format!("DESTDIR={}", folder.path().display());
     let programs = format!("PROGRAMS={}", binaries::folder()?.display());
     let arguments = [destination, "PREFIX=/usr".to_owned(), programs];
     let [destination, prefix, programs] = &arguments;
     make(&["install", destination, prefix, programs]).await?;
+    for private in [folder.path(), &bin] {
+        let mode = private.metadata()?.permissions().mode() & 0o7777;
+        ensure!(mode == 0o700, "{} has mode {mode:o} now", private.display());
+    }
     Ok((folder, arguments))
 }
 
