@@ -93,7 +93,7 @@ pub struct NodeState {
     /// When its stream was open.
     pub sight: Sight,
     /// How many handshakes failed at it because of a certificate, since its process started.
-    pub handshakes_failed: u64,
+    pub handshakes_failed: Option<u64>,
 }
 
 /// When the stream of a node was open.
@@ -191,13 +191,14 @@ impl Fleet {
         });
     }
 
-    /// How many handshakes failed at a node since its process started; gives how many of them were not
-    /// told before. A number that is lower is that of another process.
+    /// How many handshakes failed at a node since its process started; gives how many of them came
+    /// after the last time that it told. What is told first is only where the count begins; a number
+    /// that is lower is that of another process.
     pub fn handshakes_failed(&self, node: &SpiffeId, total: u64) -> u64 {
         let mut more = 0;
         self.note(node, |state| {
-            more = total.checked_sub(state.handshakes_failed).unwrap_or(total);
-            state.handshakes_failed = total;
+            let before = state.handshakes_failed.replace(total).unwrap_or(total);
+            more = total.checked_sub(before).unwrap_or(total);
         });
         more
     }
@@ -287,7 +288,7 @@ mod tests {
         let fleet = Fleet::default();
         let node = SpiffeId::new("spiffe://example.org/node/a").unwrap();
         let told = [3, 3, 5, 1].map(|total| fleet.handshakes_failed(&node, total));
-        assert_eq!(told, [3, 0, 2, 1], "the last is of another process");
+        assert_eq!(told, [0, 0, 2, 1], "the last is of another process");
     }
 
     #[test]

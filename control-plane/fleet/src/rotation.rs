@@ -6,19 +6,26 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use countersign_model::{Serial, SpiffeId};
 use jiff::Timestamp;
 
 use super::gate::{Consumer, Waived};
+use super::has_passed;
 
 /// Most consumers that a rotation remembers by name; of the rest their number.
 pub const MAX_LANES: usize = 512;
-/// Most serials that are remembered of one consumer; of the rest their number.
-pub const MAX_SIGHTINGS: usize = 16;
+/// Most serials under one root that are remembered of one consumer; of the rest their number.
+pub const MAX_SIGHTINGS: usize = 12;
+/// Most serials of one consumer, under whichever roots.
+const MAX_SIGHTINGS_IN_ALL: usize = 3 * MAX_SIGHTINGS;
 /// Most moments at which failed handshakes of one consumer are remembered; later ones are added to
 /// the last.
 pub const MAX_FAILURES: usize = 16;
+
+/// How long after the activation a rotation is watched: what happens later has other causes.
+pub const WATCHED_FOR: Duration = Duration::from_secs(3_600);
 
 /// The roots of a rotation, and the bundle in which the new one is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,13 +95,12 @@ impl Rotation {
         now: Timestamp,
     ) {
         let mut newest = self.lock();
-        let is_known = newest.as_ref().is_some_and(|it| it.is_of(succession));
-        if !is_known {
-            *newest = Some(Course::begun(succession.clone(), now));
-        }
-        if let Some(course) = &mut *newest {
-            course.look_at(consumers, waived, now);
-        }
+        let known = newest.take().filter(|it| it.is_of(succession));
+        let mut course = known.unwrap_or_else(|| Course::begun(succession.clone(), now));
+        // The bundle may change under a rotation: consumers acknowledge the newest.
+        course.succession = succession.clone();
+        course.look_at(consumers, waived, now);
+        *newest = Some(course);
     }
 
     /// The root signs from now on.
@@ -113,18 +119,12 @@ impl Rotation {
 
     /// A serial was seen in a handshake of the proxy of a node.
     pub fn seen(&self, node: &SpiffeId, sighting: Sighting) {
-        self.at_proxy(node, |lane| {
-            if lane.sightings.len() < MAX_SIGHTINGS {
-                lane.sightings.push(sighting);
-            } else {
-                lane.sightings_more += 1;
-            }
-        });
+        self.at_proxy(node, sighting.at, |lane| lane.saw(sighting));
     }
 
     /// So many more handshakes failed at the proxy of a node.
     pub fn failed(&self, node: &SpiffeId, count: u64, now: Timestamp) {
-        self.at_proxy(node, |lane| {
+        self.at_proxy(node, now, |lane| {
             let is_full = lane.failures.len() == MAX_FAILURES;
             match lane.failures.last_mut().filter(|_| is_full) {
                 Some((until, last)) => (*until, *last) = (now, last.saturating_add(count)),
@@ -138,8 +138,9 @@ impl Rotation {
         self.lock().clone()
     }
 
-    fn at_proxy(&self, node: &SpiffeId, what: impl FnOnce(&mut Lane)) {
+    fn at_proxy(&self, node: &SpiffeId, now: Timestamp, what: impl FnOnce(&mut Lane)) {
         if let Some(course) = &mut *self.lock()
+            && course.is_watched(now)
             && let Some(lane) = course.lane(&super::consumers::proxy_of(node))
         {
             what(lane);
@@ -160,6 +161,11 @@ impl Course {
             lanes: BTreeMap::new(),
             lanes_more: 0,
         }
+    }
+
+    fn is_watched(&self, now: Timestamp) -> bool {
+        let activated = self.activated_at;
+        activated.is_none_or(|at| !has_passed(at, WATCHED_FOR, now))
     }
 
     /// The bundle of a rotation may change under it: what counts is the root.
@@ -188,6 +194,23 @@ impl Course {
             return None;
         }
         Some(self.lanes.entry(name.to_owned()).or_default())
+    }
+}
+
+impl Lane {
+    /// A sidecar tells what it served again on each new stream.
+    fn saw(&mut self, sighting: Sighting) {
+        if self.sightings.iter().any(|it| it.serial == sighting.serial) {
+            return;
+        }
+        let under = |it: &&Sighting| it.root == sighting.root;
+        let is_full = self.sightings.iter().filter(under).count() >= MAX_SIGHTINGS
+            || self.sightings.len() >= MAX_SIGHTINGS_IN_ALL;
+        if is_full {
+            self.sightings_more += 1;
+        } else {
+            self.sightings.push(sighting);
+        }
     }
 }
 
@@ -267,6 +290,66 @@ mod tests {
         assert!(rotation.newest().unwrap().lanes["a"].is_waived);
         rotation.watch(&to("new"), &[consumer("a", "v2")], &waived, at(2));
         assert!(!rotation.newest().unwrap().lanes["a"].is_waived);
+    }
+
+    #[test]
+    fn a_serial_that_is_told_again_counts_once() {
+        let rotation = Rotation::default();
+        let own = [consumer(&super::super::consumers::proxy_of(&node()), "v1")];
+        rotation.watch(&to("new"), &own, &Waived::default(), at(0));
+        for _ in 0..3 {
+            rotation.seen(&node(), sighting(1));
+        }
+        (2..40).for_each(|n| rotation.seen(&node(), sighting(n)));
+        let of_new = Sighting {
+            root: "new".to_owned(),
+            ..sighting(50)
+        };
+        rotation.seen(&node(), of_new.clone());
+        let course = rotation.newest().unwrap();
+        let lane = course.lanes.values().next().unwrap();
+        assert_eq!(lane.sightings.len(), MAX_SIGHTINGS + 1);
+        assert_eq!(
+            lane.sightings.last(),
+            Some(&of_new),
+            "the new root has its own room"
+        );
+    }
+
+    #[test]
+    fn what_comes_long_after_a_rotation_is_none_of_it() {
+        let rotation = Rotation::default();
+        let own = [consumer(&super::super::consumers::proxy_of(&node()), "v2")];
+        rotation.watch(&to("new"), &own, &Waived::default(), at(0));
+        rotation.activated("new", at(10));
+        let failures = |second| {
+            rotation.failed(&node(), 1, at(second));
+            let course = rotation.newest().unwrap();
+            course.lanes.values().next().unwrap().failures.len()
+        };
+        assert_eq!(failures(3_609), 1);
+        assert_eq!(failures(3_610), 1);
+    }
+
+    #[test]
+    fn bundle_that_changes_meanwhile_is_acknowledged() {
+        let rotation = Rotation::default();
+        rotation.watch(
+            &to("new"),
+            &[consumer("a", "v2")],
+            &Waived::default(),
+            at(1),
+        );
+        let changed = Succession {
+            bundle_version: "v3".to_owned(),
+            ..to("new")
+        };
+        let all = [consumer("a", "v3"), consumer("b", "v3")];
+        rotation.watch(&changed, &all, &Waived::default(), at(2));
+        let course = rotation.newest().unwrap();
+        assert_eq!(course.lanes["a"].acknowledged_at, Some(at(1)));
+        assert_eq!(course.lanes["b"].acknowledged_at, Some(at(2)));
+        assert_eq!(course.succession.bundle_version, "v3");
     }
 
     #[test]

@@ -112,8 +112,8 @@ pub(super) struct Session<'a> {
     ask_again_at: Option<Instant>,
     reported: Served,
     report_at: Option<Instant>,
-    /// Handshakes that failed, as last told.
-    failures: u64,
+    /// Handshakes that failed, as last told on this stream.
+    failures: Option<u64>,
     failures_at: Instant,
 }
 
@@ -156,7 +156,7 @@ impl<'a> Session<'a> {
             ask_again_at: None,
             reported: Served::new(),
             report_at: None,
-            failures: 0,
+            failures: None,
             failures_at: Instant::now(),
         })
     }
@@ -249,10 +249,9 @@ impl<'a> Session<'a> {
     fn report_failures(&mut self) -> Result<(), SessionError> {
         self.failures_at = Instant::now() + FAILURES_EVERY;
         let failed = self.control.metrics.certificates_refused();
-        if failed == self.failures {
+        if self.failures.replace(failed) == Some(failed) {
             return Ok(());
         }
-        self.failures = failed;
         post(
             &self.outbox,
             FromNode::Handshakes(report::handshakes(failed)),

@@ -216,9 +216,10 @@ impl Ended {
         }
     }
 
-    /// Whether one end did not take the certificate of the other, or was shown none.
+    /// Whether one end did not take the certificate of the other. Who shows none looks for open ports.
     fn is_of_certificate(&self, reason: &str) -> bool {
-        matches!(self, Self::Handshake { .. } | Self::Broken(_)) && !NOISE.contains(&reason)
+        let is_noise = NOISE.contains(&reason) || reason == "no_certificate";
+        matches!(self, Self::Handshake { .. } | Self::Broken(_)) && !is_noise
     }
 
     fn peer_id(&self) -> Option<&SpiffeId> {

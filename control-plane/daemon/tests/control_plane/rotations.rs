@@ -148,7 +148,9 @@ async fn course_of_a_rotation_is_told_afterwards() {
 
     let prepared = plane.ask("ca rotate-root").await;
     stream.send(served(entitlement, &old_serial)).await;
-    stream.send(handshakes_failed(3)).await;
+    // Two before the rotation, three meanwhile.
+    stream.send(handshakes_failed(2)).await;
+    stream.send(handshakes_failed(5)).await;
     let course = async || plane.ask("ca rotation").await;
     until(async || course().await["lanes"][0]["failures"][0]["count"] == 3).await;
     let waiting = course().await;
@@ -166,8 +168,7 @@ async fn course_of_a_rotation_is_told_afterwards() {
     }
     let new_serial = enrol().await;
     stream.send(served(entitlement, &new_serial)).await;
-    // Of the same process: five in all.
-    stream.send(handshakes_failed(5)).await;
+    stream.send(handshakes_failed(7)).await;
     until(async || course().await["lanes"][0]["failures"][1]["count"] == 2).await;
     let lane = &course().await["lanes"][0];
     assert_eq!(lane["sightings"][1]["root"], prepared["key_id"], "{lane}");
