@@ -147,6 +147,11 @@ impl Authority {
         self.settings
             .policy
             .judge_criticality(registration, names_criticality || draft.keeps_criticality)?;
+        if draft.written.is_unchanged() {
+            // What stands was judged when it was written, and is judged whenever it is issued for. So
+            // one that has ended, or that policy refuses by now, keeps no file from being applied.
+            return Ok(draft);
+        }
         rules::check(registration, self.trust_domain(), self.settings.issuing_ttl)?;
         if let Some(ttl) = registration.x509_ttl {
             self.settings.times.of(Profile::Svid).allow(ttl)?;

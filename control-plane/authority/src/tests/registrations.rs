@@ -177,6 +177,25 @@ async fn applied_are_all_or_none() {
     assert!(kept.len() == 3 && written.iter().all(|it| kept.contains(it)));
 }
 
+/// A file is applied every night: what ends on its way stops nothing else of it.
+#[tokio::test]
+async fn applied_again_is_not_judged_again() {
+    let plane = Plane::new().await;
+    let ending = || {
+        let mut wanted = registration("/web", "/node/a");
+        wanted.expires_at = Some(after(600));
+        wanted
+    };
+    plane.register(ending()).await;
+    let wanted = [ending(), registration("/urgent", "/node/a")];
+    let requests = wanted.map(whole).to_vec();
+    let applied = plane.authority.apply(requests, false, after(595)).await;
+    let applied = applied.unwrap();
+    assert!(applied.is_committed, "{applied:?}");
+    assert!(applied.items[0].as_ref().unwrap().is_unchanged());
+    assert_eq!(plane.authority.registrations().len(), 2);
+}
+
 #[tokio::test]
 async fn applied_are_bounded() {
     let plane = Plane::new().await;

@@ -104,7 +104,9 @@ impl AttestationService {
                 "attestation refused"
             );
             let now = self.plane.clock.now();
-            return refusal(self.plane.authority.told_to_holder(shown, now));
+            let told = self.plane.authority.told_to_holder(shown, now);
+            // Where something else was the reason, such as a ban, another token would not help.
+            return refusal(told.filter(|told| told.code == denied.code));
         }
         if error.is_no_room() {
             self.plane.metrics.attested(Outcome::Refused);
