@@ -61,7 +61,7 @@ pub(crate) struct Write {
     /// Where it connects to: the service (inbound), or the service's proxy (outbound)
     #[arg(long, value_name = "HOST:PORT")]
     upstream: Endpoint,
-    /// Inbound: an ID that may connect; again for more [default: every workload of the trust domain]
+    /// Inbound: an ID that may connect; again for more [default: every identity of the trust domain]
     #[arg(long, value_name = "SPIFFE ID", value_parser = SpiffeId::with_path, conflicts_with = "expect")]
     allow: Vec<SpiffeId>,
     /// Outbound: an ID, one of which the other end must present
@@ -117,7 +117,7 @@ impl Verb {
         if matches!(bootstrap.peers, Peers::Inbound { allow } if allow.is_empty()) {
             let trust_domain = bootstrap.id.trust_domain();
             output.progress(&format!(
-                "every workload of {trust_domain} may connect: name those that may with --allow"
+                "every identity of {trust_domain} may connect, nodes too: name those that may with --allow"
             ));
         }
         let Some(path) = &write.out else {

@@ -49,7 +49,7 @@ pub(super) struct Bootstrap<'a> {
 /// Who is at the other end of mTLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Peers<'a> {
-    /// Those who connect; none named: every workload of the trust domain.
+    /// Those who connect; none named: every identity of the trust domain.
     Inbound { allow: &'a [SpiffeId] },
     /// Those who answer, at least one.
     Outbound { expect: &'a [SpiffeId] },

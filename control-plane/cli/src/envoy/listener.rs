@@ -114,6 +114,13 @@ impl Bootstrap<'_> {
                 .with(
                     "set_current_client_cert_details",
                     map([("uri", true.into())]),
+                )
+                .with(
+                    "use_remote_address",
+                    Tree::from(true).because(
+                        "Else the caller's x-forwarded-for makes a request internal, and its \
+                         x-envoy-* headers\nchoose retries and timeouts.",
+                    ),
                 ),
             Peers::Outbound { .. } => manager,
         };

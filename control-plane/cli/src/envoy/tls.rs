@@ -104,7 +104,7 @@ fn matchers(peers: &Peers<'_>, trust_domain: &TrustDomain) -> Tree {
     match peers {
         Peers::Inbound { allow: [] } => {
             list([matcher("prefix", format!("{}/", trust_domain.id()))]).because(
-                "Every workload of the trust domain may connect: name those that may with --allow.",
+                "Every identity of the trust domain may connect, nodes too: name those that may with --allow.",
             )
         }
         Peers::Inbound { allow } => list(allow.iter().map(exact))
