@@ -10,10 +10,9 @@ use jiff::Timestamp;
 
 use super::has_passed;
 
-/// An acknowledgement, or a first certificate, may take so long before somebody has to look.
+/// An acknowledgement, a renewal, or a first certificate, may take so long before somebody has to look:
+/// a node's clock may be behind, and many may be at it together.
 pub const SETTLING: Duration = Duration::from_secs(10);
-/// A renewal is asked for, signed and streamed in this time: until then it is on its way.
-pub const RENEWING: Duration = Duration::from_secs(2);
 
 /// How a node stands, and since when where that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +128,7 @@ impl SvidFacts {
         if self.lifetime.is_expired(now) {
             attention("expired", Some(not_after))
         } else if now > self.renewal_due {
-            after(RENEWING, "overdue", self.renewal_due, now)
+            after(SETTLING, "overdue", self.renewal_due, now)
         } else if self.is_outdated {
             Standing {
                 state: "changed",
