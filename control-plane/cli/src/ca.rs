@@ -6,6 +6,8 @@ pub(crate) mod rotation;
 mod status;
 mod waivers;
 
+use std::io::{self, IsTerminal as _};
+
 use clap::{Args, Subcommand};
 use countersign_cli::{Exit, Failure};
 use countersign_proto::admin::{
@@ -28,7 +30,7 @@ pub(crate) enum Verb {
     /// Make a new issuing CA and sign with it from now on; the bundle stays as it is
     #[command(after_help = "Examples:\n  \
         countersign ca rotate-issuing\n  \
-        countersign ca rotate-issuing --wait    # until every workload of a connected node renewed under it")]
+        countersign ca rotate-issuing --wait    # until connected workloads renewed under it")]
     RotateIssuing(Rotate),
     /// Make a new root; it signs once every live consumer acknowledged it
     #[command(after_help = "Examples:\n  \
@@ -130,7 +132,11 @@ async fn follow(mut steps: Streaming<RotateProgress>, output: Output) -> Result<
         }
         last = step;
     }
-    output.show(&last, line)
+    // On a terminal the last step was shown as it came.
+    if output.is_json() || !(io::stdout().is_terminal() && io::stderr().is_terminal()) {
+        output.show(&last, line)?;
+    }
+    Ok(())
 }
 
 fn line(step: &Progress) -> String {

@@ -127,6 +127,15 @@ pub(crate) fn failure(status: Status) -> Failure {
         Code::PermissionDenied | Code::FailedPrecondition | Code::Unauthenticated => {
             (Exit::Denied, "denied", "see the log of the control plane")
         }
+        Code::Unimplemented => {
+            return Failure::new(
+                Exit::Usage,
+                "not_a_control_plane",
+                "who answers at this socket does not know the call",
+                "name the admin socket of a control plane of this version with --admin-socket; a \
+                 sidecar's sockets are another thing",
+            );
+        }
         Code::NotFound => (Exit::Denied, "not_found", "see countersign list"),
         Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted => (
             Exit::Unreachable,

@@ -269,7 +269,9 @@ fn list_text(items: &[Node], now: Timestamp, look: Look) -> Printable {
         ("LINEAGE", Keep::Unless(6)),
         ("UNUSED TOKENS", Keep::Wide),
     ]);
-    table.with(rows).render(look, "no node has attested")
+    table
+        .with(rows)
+        .render(look, "no node is known, or none passes this filter")
 }
 
 fn evicted_text(it: &Evicted) -> String {

@@ -9,8 +9,8 @@ mod page;
 mod rotation;
 mod scale;
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -96,7 +96,12 @@ fn write(file: &Path, page: &str) -> io::Result<()> {
     let mut draft = file.as_os_str().to_owned();
     draft.push(".new");
     let draft = PathBuf::from(draft);
-    fs::write(&draft, page)?;
+    // A link that somebody put there is not followed, but taken away.
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    File::create_new(&draft)?.write_all(page.as_bytes())?;
     fs::rename(&draft, file).inspect_err(|_| {
         // What is left of it is of no use; the first error is told.
         let _ = fs::remove_file(&draft);

@@ -22,7 +22,7 @@ use crate::entropy::OsEntropy;
 use crate::output::Output;
 
 pub(crate) const EXAMPLES: &str = "Example:\n  \
-    countersign restore --in countersign.tar --data-dir /var/lib/countersign\n\n\
+    countersign restore --in countersign.tar --data-dir /var/lib/countersign/control-plane\n\n\
     The control plane that the backup is of must not run any more. Sidecars come back by\n\
     themselves. What was registered after the backup is missing, what was removed after it is\n\
     there again; join tokens that were unused are good no more.";

@@ -30,6 +30,9 @@ pub(crate) const EXAMPLES: &str = "Examples:\n  \
     countersign status --id spiffe://example.org/pay\n  \
     countersign status --json | jq '.nodes[] | select(.connected | not) | .id'";
 
+const NOTHING: &str = "no node and no identity on a node passes this filter: \
+                       `countersign node list` and `countersign list` show what there is";
+
 #[derive(Debug, Args)]
 pub(crate) struct Status {
     /// This node alone
@@ -83,8 +86,17 @@ impl Status {
         }
         let shown = self.ask(client).await?;
         let look = self.wide.look();
-        output.show(&shown, |shown| text(shown, now, look, self.all))?;
+        output.show(&shown, |shown| match self.finds_nothing(shown) {
+            true => Printable::from(NOTHING.to_owned()),
+            false => text(shown, now, look, self.all),
+        })?;
         Ok(Exit::Yes)
+    }
+
+    /// A typing error is no good news.
+    fn finds_nothing(&self, shown: &Shown) -> bool {
+        let is_filtered = self.node.is_some() || self.id.is_some();
+        is_filtered && shown.totals.nodes == 0 && shown.totals.endpoints == 0
     }
 
     async fn ask(&self, client: &Client) -> Result<Shown, Failure> {

@@ -121,7 +121,9 @@ fn owner(owner: &str) -> Result<(), Denied> {
     }
     Err(denied(
         "owner_invalid",
-        format!("an owner is 1 to {MAX_OWNER_BYTES} bytes without control characters"),
+        format!(
+            "a registration names an owner, of at most {MAX_OWNER_BYTES} bytes without control characters"
+        ),
         "say who answers for this identity with --owner",
     ))
 }

@@ -16,7 +16,7 @@ const MAX_INDEX: u64 = (1 << 40) - 1;
 
 /// A coordinate or text that is no serial of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a serial of an issuance log: 32 hex digits, log id in 0x010000..=0x7fffff")]
+#[error("not a serial of an issuance log: 32 hex digits, log id from 010000 to 7fffff")]
 pub struct SerialError;
 
 /// The serial of a certificate that we issued.

@@ -16,9 +16,12 @@ const MAX_TOLD_BYTES: usize = 256;
 pub(super) fn status_words(status: &Status) -> String {
     match causes(status).last() {
         None => {
-            let (code, message) = (status.code(), status.message());
             let told = told(status).map_or_else(String::new, |told| format!(": {told}"));
-            format!("the control plane answered {code}: {message}{told}")
+            // A code alone is described by the library, in a sentence about gRPC.
+            match status.message() {
+                "" => format!("the control plane answered: {}{told}", status.code()),
+                message => format!("the control plane answered: {message}{told}"),
+            }
         }
         Some(cause) => {
             let io = causes(status).filter_map(|cause| cause.downcast_ref::<io::Error>());

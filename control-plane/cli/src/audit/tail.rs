@@ -17,7 +17,7 @@ use crate::output::{Items, Output};
 
 pub(super) const EXAMPLES: &str = "Examples:\n  \
     countersign audit tail -n 50\n  \
-    countersign audit tail --follow --json --log /var/lib/countersign/log\n\n\
+    countersign audit tail --follow --json --log /var/lib/countersign/control-plane/log\n\n\
     With --follow and --json, each line is one JSON value.";
 
 /// Most entries that are shown at once.

@@ -11,7 +11,7 @@ use super::failure::failure;
 use crate::output::Output;
 
 pub(super) const EXAMPLES: &str = "Examples:\n  \
-    countersign audit verify --log /var/lib/countersign/log --key log.vkey\n  \
+    countersign audit verify --log /var/lib/countersign/control-plane/log --key log.vkey\n  \
     countersign audit verify --log a/log --log b/log --json\n  \
     countersign audit verify --key log.vkey --checkpoint kept-last-week\n  \
     countersign audit verify --key log.vkey --key before.vkey --checkpoint kept-before-the-restore\n\n\

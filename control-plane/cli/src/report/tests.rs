@@ -171,6 +171,14 @@ fn page_replaces_what_was_there_or_leaves_it() {
     write(&file, "after").unwrap();
     assert_eq!(fs::read_to_string(&file).unwrap(), "after");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    // What lies behind a link that another planted stays as it is.
+    let theirs = folder.path().join("theirs");
+    fs::write(&theirs, "theirs").unwrap();
+    std::os::unix::fs::symlink(&theirs, folder.path().join("report.html.new")).unwrap();
+    write(&file, "again").unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "again");
+    assert_eq!(fs::read_to_string(&theirs).unwrap(), "theirs");
+    fs::remove_file(&theirs).unwrap();
     // A folder cannot be replaced by a page.
     let taken = folder.path().join("taken");
     fs::create_dir(&taken).unwrap();

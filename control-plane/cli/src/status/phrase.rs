@@ -31,8 +31,8 @@ pub(crate) fn endpoint(it: &Endpoint, now: Timestamp) -> String {
         "not_asked_for" => "not held: beyond enrol_ahead, nobody asked yet".to_owned(),
         "never_attested" => "not held: the node never attested".to_owned(),
         "away" => format!("{}, {}", since("node not connected"), rest(it, now)),
-        "evicted" => format!("{}, {}", since("node evicted"), rest(it, now)),
-        "banned" => format!("{}, {}", since("node banned"), rest(it, now)),
+        "evicted" => format!("{}, {}", since("node evicted"), given(it, now)),
+        "banned" => format!("{}, {}", since("node banned"), given(it, now)),
         "refused" => refused(it, now),
         // Of a newer control plane.
         other => since(&other.replace('_', " ")),
@@ -47,6 +47,14 @@ fn refused(it: &Endpoint, now: Timestamp) -> String {
         since.unwrap_or_default(),
         rest(it, now)
     )
+}
+
+/// What is left of what a node has that was put out: its certificates are not kept track of any more.
+fn given(it: &Endpoint, now: Timestamp) -> String {
+    match it.not_after {
+        Some(_) => rest(it, now),
+        None => "what it was given is valid until it ends".to_owned(),
+    }
 }
 
 /// What is left of the newest certificate.

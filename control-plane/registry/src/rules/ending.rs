@@ -23,8 +23,12 @@ pub fn remaining(
     if left < *TTL.start() {
         return Err(denied(
             "registration_expired",
-            format!("the registration of {} ends at {end}", registration.key),
-            "register it again with a later --expires-in or --expires-at",
+            format!(
+                "the registration of {} ends at {end}, and nothing is issued in its last {} s",
+                registration.key,
+                TTL.start().as_secs()
+            ),
+            "register it with a later --expires-in or --expires-at",
         ));
     }
     Ok(ttl.min(left))
