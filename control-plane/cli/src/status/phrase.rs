@@ -154,6 +154,22 @@ mod tests {
         }
     }
 
+    /// Its certificates are not kept track of, and a thief may hold them still.
+    #[test]
+    fn a_node_that_was_put_out_is_not_said_to_hold_nothing() {
+        for state in ["evicted", "banned"] {
+            let it = Endpoint {
+                state: state.to_owned(),
+                ..Endpoint::default()
+            };
+            let said = endpoint(&it, at(0));
+            assert!(
+                said.ends_with("what it was given is valid until it ends"),
+                "{said}"
+            );
+        }
+    }
+
     proptest! {
         /// Only what is held says so alone, and what is overdue reads as overdue, whatever the clocks say.
         #[test]
