@@ -3,10 +3,8 @@
 use countersign_model::Seq;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 
-use super::{StoreError, unsigned};
+use super::StoreError;
 
 /// What an entry is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,8 +52,7 @@ impl Kind {
         }
     }
 
-    fn from_row(row: &SqliteRow) -> Result<Self, StoreError> {
-        let text: &str = row.try_get("kind")?;
+    pub(super) fn parse(text: &str) -> Result<Self, StoreError> {
         let known = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
         known.ok_or(StoreError::Damaged { what: "kind" })
     }
@@ -70,7 +67,7 @@ pub struct Entry {
     pub key: String,
     /// The commit that wrote it.
     pub seq: Seq,
-    value: String,
+    pub(super) value: String,
 }
 
 fn decode<T: DeserializeOwned>(kind: Kind, value: &str) -> Result<T, StoreError> {
@@ -91,15 +88,6 @@ impl Entry {
             key: self.key,
             value: Some(self.value),
         }
-    }
-
-    pub(super) fn from_row(row: &SqliteRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            kind: Kind::from_row(row)?,
-            key: row.try_get("key")?,
-            value: row.try_get("value")?,
-            seq: Seq(unsigned(row.try_get("seq")?)),
-        })
     }
 }
 
@@ -147,15 +135,6 @@ impl Write {
     pub fn damaged(&self) -> StoreError {
         let what = self.kind.as_str();
         StoreError::Damaged { what }
-    }
-
-    pub(super) fn from_row(row: &SqliteRow) -> Result<(Seq, Self), StoreError> {
-        let change = Self {
-            kind: Kind::from_row(row)?,
-            key: row.try_get("key")?,
-            value: row.try_get("value")?,
-        };
-        Ok((Seq(unsigned(row.try_get("seq")?)), change))
     }
 }
 

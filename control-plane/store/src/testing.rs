@@ -39,7 +39,7 @@ impl Fault {
 /// Whether a commit writes something of this kind.
 fn writes(job: &Job, kind: Kind) -> bool {
     match job {
-        Job::Commit { writes, .. } => writes.iter().any(|write| write.kind == kind),
+        Job::Commit { commit, .. } => commit.writes.iter().any(|write| write.kind == kind),
         Job::Flush { .. } => false,
     }
 }
@@ -69,14 +69,14 @@ async fn serve(mut queue: mpsc::Receiver<Job>, sound: mpsc::Sender<Job>, faults:
         match fault {
             _ if !fault.meets(&job) => sound.send(job).await.unwrap(),
             Fault::None | Fault::Refuse(_) => {
-                answer(job, StoreError::Batch("a test says so".to_owned()));
+                job.refuse(StoreError::Batch("a test says so".to_owned()));
             }
             Fault::StopBefore(_) => {
                 queue.close();
-                return answer(job, StoreError::Stopped);
+                return job.refuse(StoreError::Stopped);
             }
             Fault::StopAfter(_) => {
-                let (job, asked, kept) = intercepted(job);
+                let (job, asked, kept) = intercepted(job).expect("a fault meets commits alone");
                 sound.send(job).await.unwrap();
                 kept.await.unwrap().unwrap();
                 queue.close();
@@ -155,15 +155,16 @@ pub fn gated(store: Store, gate: Arc<Gate>) -> Store {
 type Answer = Result<Seq, StoreError>;
 
 /// The job with another place for its answer, and the place that it had.
-fn intercepted(mut job: Job) -> (Job, oneshot::Sender<Answer>, oneshot::Receiver<Answer>) {
+fn intercepted(job: Job) -> Option<(Job, oneshot::Sender<Answer>, oneshot::Receiver<Answer>)> {
     let (instead, kept) = oneshot::channel();
-    let (Job::Commit { reply, .. } | Job::Flush { reply }) = &mut job;
-    let asked = std::mem::replace(reply, instead);
-    (job, asked, kept)
-}
-
-fn answer(job: Job, error: StoreError) {
-    let (Job::Commit { reply, .. } | Job::Flush { reply }) = job;
-    // A caller that went away no longer wants its answer.
-    let _ = reply.send(Err(error));
+    match job {
+        Job::Commit { commit, reply } => {
+            let reply_to = Job::Commit {
+                commit,
+                reply: instead,
+            };
+            Some((reply_to, reply, kept))
+        }
+        Job::Flush { .. } => None,
+    }
 }

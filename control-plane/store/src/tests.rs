@@ -1,3 +1,6 @@
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
+
 use super::*;
 
 async fn open(path: &Path) -> (DataDir, Store, Seq) {
@@ -102,11 +105,12 @@ async fn who_is_too_far_behind_is_told() {
     for n in 0..3 {
         store.commit(vec![put("a", n)], Vec::new()).await.unwrap();
     }
-    let trimmed = sqlx::query("DELETE FROM changes WHERE seq < 3");
-    trimmed
-        .execute(&mut *store.reader.lock().await)
+    let path = temporary.path().join("cp").join(DATABASE);
+    let mut beside = SqliteConnection::connect(path.to_str().unwrap())
         .await
         .unwrap();
+    let trimmed = sqlx::query("DELETE FROM changes WHERE seq < 3");
+    trimmed.execute(&mut beside).await.unwrap();
     assert_eq!(store.changes_after(Seq(1)).await.unwrap(), None);
     let next = store.changes_after(Seq(2)).await.unwrap().unwrap();
     assert_eq!(next, [(Seq(3), put("a", 2))]);

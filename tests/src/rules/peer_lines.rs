@@ -282,7 +282,7 @@ const LINES: &[(&str, &str, &str)] = &[
     ),
     (
         "control-plane/store/src/writer.rs",
-        "the store stops: the disk cannot be trusted",
+        "the store stops: what it holds is not known",
         "once: the writer ends",
     ),
     (

@@ -561,6 +561,14 @@ const GIVEN: &[(&str, Places)] = &[
         ],
     ),
     (
+        "one batch of commits, each of which names a few preconditions",
+        &[("control-plane/store/src/database.rs", "Found")],
+    ),
+    (
+        "a test or a simulation",
+        &[("control-plane/store/src/memory.rs", "Content.entries")],
+    ),
+    (
         "the borrowed view of one answer",
         &[
             ("sidecar/src/status.rs", "Sources.demanded"),

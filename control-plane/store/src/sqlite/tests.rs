@@ -2,10 +2,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::{DATABASE, DataDir, Entry, Store, connect};
+use crate::writer::{Job, Writer};
+use crate::{DATABASE, DataDir, Entry, Store};
 
 /// Anything that a test waits for happens in this time.
 const BOUND: Duration = Duration::from_secs(30);
@@ -170,19 +174,18 @@ async fn commit_that_stays_undecided_stops_the_writer() {
     let _open = cramped.open().await;
     let connection = connect(&cramped.database()).await.unwrap();
     let (jobs, queue) = mpsc::channel(8);
-    let mut writer = Writer::new(cramped.database(), connection, Seq(0), Arc::default());
+    let database = Sqlite::new(cramped.database(), connection, Seq(0));
+    let mut writer = Writer::new(database, Arc::default());
     writer.settle_within = Duration::ZERO;
     tokio::spawn(writer.run(queue));
     let stopped = async {
         for n in 0..MOST {
-            let (reply, answer) = tokio::sync::oneshot::channel();
-            let (writes, preconditions) = (vec![numbered(n)], Vec::new());
-            let job = Job::Commit {
-                writes,
-                preconditions,
-                reply,
+            let (reply, answer) = oneshot::channel();
+            let commit = Commit {
+                writes: vec![numbered(n)],
+                preconditions: Vec::new(),
             };
-            jobs.send(job).await.unwrap();
+            jobs.send(Job::Commit { commit, reply }).await.unwrap();
             match answer.await.unwrap() {
                 Ok(_) | Err(StoreError::Batch(_)) => {}
                 Err(error) => return error,
@@ -206,13 +209,14 @@ async fn what_is_on_the_disk_decides() {
     let batch = store.commit(put("2"), Vec::new()).await.unwrap();
     let path = dir.path().join(DATABASE);
     let connection = connect(&path).await.unwrap();
-    let mut writer = Writer::new(path, connection, before, Arc::default());
-    let (_jobs, mut queue) = mpsc::channel(1);
-    assert_eq!(writer.settle(batch, &mut queue).await, Some(true));
-    let settled = writer.newest;
+    let mut database = Sqlite::new(path, connection, before);
+    let kept = database.settle(&vec![Some(batch)]).await;
+    assert!(matches!(kept, Ok(true)), "{kept:?}");
+    let settled = database.newest;
     assert!(settled > batch, "it takes a place of its own");
     let lost = Seq(settled.0 + 1);
-    assert_eq!(writer.settle(lost, &mut queue).await, Some(false));
-    assert!(writer.newest > lost, "nobody is given the place again");
+    let kept = database.settle(&vec![Some(lost)]).await;
+    assert!(matches!(kept, Ok(false)), "{kept:?}");
+    assert!(database.newest > lost, "nobody is given the place again");
     assert_eq!(keys(&store).await, [1, 2]);
 }

@@ -1,0 +1,63 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn commits() -> impl Strategy<Value = Vec<Commit>> {
+    let key = || prop::sample::select(vec!["a", "b", "c"]);
+    let write = (key(), any::<bool>()).prop_map(|(key, is_put)| match is_put {
+        true => Write::put(Kind::Token, key, &1),
+        false => Write::remove(Kind::Token, key),
+    });
+    let precondition = (key(), prop::option::of(0..6_u64)).prop_map(|(key, seq)| match seq {
+        None => Precondition::Absent(Kind::Token, key.to_owned()),
+        Some(seq) => Precondition::Unchanged(Kind::Token, key.to_owned(), Seq(seq)),
+    });
+    let commit = (
+        prop::collection::vec(write, 1..3),
+        prop::collection::vec(precondition, 0..2),
+    );
+    let commit = commit.prop_map(|(writes, preconditions)| Commit {
+        writes,
+        preconditions,
+    });
+    prop::collection::vec(commit, 0..6)
+}
+
+/// What a database holds that is given one commit at a time.
+fn one_by_one(commits: &[Commit]) -> Places {
+    let (mut newest, mut held) = (Seq(0), Found::new());
+    let mut places = Places::new();
+    for commit in commits {
+        let place = place(newest, std::slice::from_ref(commit), held.clone())[0];
+        if let Some(seq) = place {
+            newest = seq;
+            for write in &commit.writes {
+                let name = (write.kind, write.key.clone());
+                match write.value {
+                    Some(_) => held.insert(name, seq),
+                    None => held.remove(&name),
+                };
+            }
+        }
+        places.push(place);
+    }
+    places
+}
+
+proptest! {
+    /// A batch changes what a transaction costs, and nothing of what becomes of a commit.
+    #[test]
+    fn batch_is_as_its_commits_one_by_one(commits in commits()) {
+        prop_assert_eq!(place(Seq(0), &commits, Found::new()), one_by_one(&commits));
+    }
+
+    /// Places follow each other without a hole, and a refused commit has none.
+    #[test]
+    fn places_follow_each_other(commits in commits(), newest in 0..100_u64) {
+        let places = place(Seq(newest), &commits, Found::new());
+        prop_assert_eq!(places.len(), commits.len());
+        let taken: Vec<_> = places.iter().flatten().map(|seq| seq.0).collect();
+        let expected: Vec<_> = (newest + 1..).take(taken.len()).collect();
+        prop_assert_eq!(taken, expected);
+    }
+}

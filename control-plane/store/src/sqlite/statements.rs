@@ -1,0 +1,101 @@
+//! What the writer asks of SQLite within a transaction.
+
+use countersign_model::Seq;
+use sqlx::sqlite::SqliteConnection;
+
+use crate::database::Found;
+use crate::{Kind, RETAINED_COMMITS, TRIM_EVERY, Write, signed, unsigned};
+
+/// The newest commit.
+pub(super) async fn newest(connection: &mut SqliteConnection) -> Result<Seq, sqlx::Error> {
+    let newest: i64 = sqlx::query_scalar("SELECT COALESCE(MAX(seq), 0) FROM changes")
+        .fetch_one(connection)
+        .await?;
+    Ok(Seq(unsigned(newest)))
+}
+
+/// Which commits wrote the values of these names.
+pub(super) async fn seqs(
+    names: impl Iterator<Item = (Kind, &str)>,
+    connection: &mut SqliteConnection,
+) -> Result<Found, sqlx::Error> {
+    let mut found = Found::new();
+    for (kind, key) in names {
+        let seq: Option<i64> =
+            sqlx::query_scalar("SELECT seq FROM entries WHERE kind = ? AND key = ?")
+                .bind(kind.as_str())
+                .bind(key)
+                .fetch_optional(&mut *connection)
+                .await?;
+        if let Some(seq) = seq {
+            found.insert((kind, key.to_owned()), Seq(unsigned(seq)));
+        }
+    }
+    Ok(found)
+}
+
+/// Makes one write as part of commit `seq`.
+pub(super) async fn make(
+    seq: Seq,
+    write: &Write,
+    connection: &mut SqliteConnection,
+) -> Result<(), sqlx::Error> {
+    match &write.value {
+        Some(value) => {
+            sqlx::query("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)")
+                .bind(write.kind.as_str())
+                .bind(&write.key)
+                .bind(value)
+                .bind(signed(seq.0))
+                .execute(&mut *connection)
+                .await?;
+        }
+        None => {
+            sqlx::query("DELETE FROM entries WHERE kind = ? AND key = ?")
+                .bind(write.kind.as_str())
+                .bind(&write.key)
+                .execute(&mut *connection)
+                .await?;
+        }
+    }
+    sqlx::query("INSERT INTO changes (seq, kind, key, value) VALUES (?, ?, ?, ?)")
+        .bind(signed(seq.0))
+        .bind(write.kind.as_str())
+        .bind(&write.key)
+        .bind(&write.value)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Whether a commit after `before`, up to `last`, is there, and which is the newest of all.
+pub(super) async fn find(
+    before: Seq,
+    last: Seq,
+    connection: &mut SqliteConnection,
+) -> Result<(bool, Seq), sqlx::Error> {
+    let (found, newest): (bool, i64) = sqlx::query_as(
+        "SELECT EXISTS (SELECT 1 FROM changes WHERE seq > ? AND seq <= ?), \
+         (SELECT COALESCE(MAX(seq), 0) FROM changes)",
+    )
+    .bind(signed(before.0))
+    .bind(signed(last.0))
+    .fetch_one(connection)
+    .await?;
+    Ok((found, Seq(unsigned(newest))))
+}
+
+/// Removes the writes of old commits, now and then.
+pub(super) async fn trim(
+    newest: Seq,
+    connection: &mut SqliteConnection,
+) -> Result<(), sqlx::Error> {
+    if !newest.0.is_multiple_of(TRIM_EVERY) {
+        return Ok(());
+    }
+    sqlx::query("DELETE FROM changes WHERE seq < ?")
+        .bind(signed(newest.0.saturating_sub(RETAINED_COMMITS)))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
