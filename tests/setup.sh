@@ -28,6 +28,8 @@ command -v systemd-nspawn >/dev/null || missing+=(systemd-container)
 command -v javac >/dev/null || missing+=(default-jdk-headless)
 command -v mvn >/dev/null || missing+=(maven)
 command -v chromium-headless-shell >/dev/null || missing+=(chromium-headless-shell fonts-dejavu-core)
+# The server and its tools, of any version: the tests start clusters of their own.
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
 
 if ((${#missing[@]})); then
@@ -36,6 +38,13 @@ if ((${#missing[@]})); then
         exit 1
     fi
     echo "installing ${missing[*]}"
+    if [[ " ${missing[*]} " == *' postgresql '* ]]; then
+        # Debian's package makes a cluster when it is installed, and starts it: not for a test.
+        no_cluster=/etc/postgresql-common/createcluster.d/countersign-tests.conf
+        mkdir -p "${no_cluster%/*}"
+        trap 'rm -f "$no_cluster"' EXIT
+        echo 'create_main_cluster = false' >"$no_cluster"
+    fi
     apt-get update -q
     DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
 fi

@@ -18,7 +18,6 @@ pub mod machine;
 pub mod mesh;
 pub mod node;
 pub mod page;
-pub mod ports;
 pub mod process;
 #[cfg(test)]
 mod reference;
@@ -31,6 +30,7 @@ pub mod workload;
 
 pub use command::{Answer, Command};
 pub use control_plane::ControlPlane;
+pub use countersign_ports as ports;
 pub use envoy::Envoy;
 pub use machine::{BareRoot, Machine};
 pub use mesh::{Mesh, Registration};

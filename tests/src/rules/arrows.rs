@@ -57,10 +57,12 @@ const PROGRAMS: &[&str] = &[
 /// Crates that stand outside of both daemons.
 const BESIDE: &[&str] = &[
     "countersign-tests",
+    "countersign-tests-postgres",
     "countersign-example-client",
     "countersign-issued",
     "countersign-footprint",
     "countersign-logs",
+    "countersign-ports",
     "countersign-programs",
     "countersign-reference",
     "countersign-fuzz",

@@ -10,6 +10,8 @@ const NOT_PRODUCTION: &[&str] = &[
     "tests/issued",
     "tests/footprint",
     "tests/logs",
+    "tests/ports",
+    "tests/postgres",
     "tests/programs",
     "tests/reference",
     "docs/integrations/examples/rust",

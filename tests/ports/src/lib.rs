@@ -1,4 +1,4 @@
-//! Ports that stay ours while the process that uses them is down.
+//! Ports that stay ours while the process that uses them is down: for every harness that starts a server.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::linux::net::SocketAddrExt as _;
