@@ -40,6 +40,15 @@ pub trait Attestor {
         None
     }
 
+    /// Its name, for operators.
+    fn name(&self) -> &'static str;
+
+    /// Of evidence that is refused: the node that it is for, where something proves that, such as a
+    /// secret that we made for it. What is only claimed is none.
+    fn proven_node(&self) -> Option<SpiffeId> {
+        None
+    }
+
     /// The verdict, once possession of the key is proved. Nothing is used up by it.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ pub mod bans;
 pub mod key_proof;
 mod method;
 pub mod nodes;
+pub mod refusals;
 mod steady;
 
 use countersign_model::{Seq, SpiffeId};

@@ -10,6 +10,7 @@ use countersign_attest::attestor::{
 };
 use countersign_attest::node_svid::NodeSvid;
 use countersign_attest::nodes::MAX_NODES;
+use countersign_attest::refusals::Showing;
 use countersign_inventory::LineageId;
 use countersign_issue::key::PublicKey;
 use countersign_issue::profile::Profile;
@@ -39,6 +40,16 @@ impl Authority {
     pub fn told_to_holder(&self, evidence: &Evidence, now: Timestamp) -> Option<ToldToHolder> {
         let state = self.state.read();
         of_evidence(evidence, state.known()).told_to_holder(now)
+    }
+
+    /// Of evidence that was refused: what operators are told of it.
+    pub fn showing(&self, evidence: &Evidence) -> Showing {
+        let state = self.state.read();
+        let attestor = of_evidence(evidence, state.known());
+        Showing {
+            method: attestor.name(),
+            node: attestor.proven_node(),
+        }
     }
 
     /// Attests the node that evidence is for, which begins a new lineage of it under this key. The

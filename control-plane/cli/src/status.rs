@@ -2,6 +2,7 @@
 
 mod listeners;
 pub(crate) mod phrase;
+mod refused;
 mod rows;
 mod shape;
 mod verdict;
@@ -96,7 +97,10 @@ impl Status {
     /// A typing error is no good news.
     fn finds_nothing(&self, shown: &Shown) -> bool {
         let is_filtered = self.node.is_some() || self.id.is_some();
-        is_filtered && shown.totals.nodes == 0 && shown.totals.endpoints == 0
+        // One that was only ever refused has no row.
+        let refused = &shown.refused_attestations;
+        let is_named = self.node.as_ref().is_some_and(|it| refused.names(it));
+        is_filtered && !is_named && shown.totals.nodes == 0 && shown.totals.endpoints == 0
     }
 
     async fn ask(&self, client: &Client) -> Result<Shown, Failure> {
@@ -134,6 +138,7 @@ fn text(shown: &Shown, now: Timestamp, look: Look, all: bool) -> Printable {
     let parts = [
         verdict::text(shown, now, look),
         facts(shown, now, &making),
+        refused::table(&shown.refused_attestations, &making),
         rows::endpoints(shown, &making),
         rows::nodes(shown, &making),
         rows::consumers(shown, &making),

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use countersign_admission::Gate;
 use countersign_authority::{Authority, AuthorityError};
@@ -122,6 +122,7 @@ pub async fn start(
         attesting: Gate::new(admission.attesting(), metrics.attesting()),
         fleet: Fleet::default(),
         rotation: Rotation::default(),
+        refusals: Mutex::default(),
         metrics,
         clock,
         started_at: now,

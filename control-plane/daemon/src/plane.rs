@@ -1,14 +1,16 @@
 //! What every service of the running control plane shares.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_admission::{Caller, Gate};
+use countersign_attest::refusals::{Refusals, Showing};
 use countersign_authority::{Authority, AuthorityError, AuthorityInfo, SlotState, Tiers};
 use countersign_fleet::gate::Consumer;
 use countersign_fleet::rotation::{Rotation, Sighting, Succession};
 use countersign_fleet::{Consumers, Fleet, Hub};
 use countersign_model::{EntitlementId, Serial, SpiffeId};
+use countersign_refusal::Denied;
 use countersign_serve::source::Source;
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
@@ -54,6 +56,8 @@ pub(crate) struct Plane {
     pub fleet: Fleet,
     /// The course of the newest rotation of the root.
     pub rotation: Rotation,
+    /// The newest attestations that were refused.
+    pub refusals: Mutex<Refusals<Source>>,
     /// What is counted.
     pub metrics: Metrics,
     /// Where `now` comes from.
@@ -71,6 +75,18 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
+    /// A caller at this address was not attested, or not recognised.
+    pub(crate) fn note_refused(&self, address: IpAddr, showing: Showing, denied: &Denied) {
+        let (address, now) = (address.to_canonical(), self.clock.now());
+        let caller = (Source::of(address), address);
+        self.refusals().note(caller, showing, denied, now);
+    }
+
+    /// Whom was refused an attestation lately.
+    pub(crate) fn refusals(&self) -> MutexGuard<'_, Refusals<Source>> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The live consumers that do not have the newest bundle, as many as are told at once.
     pub(crate) fn waiting_for(&self) -> Waiting {
         Waiting::of(self.laggards())

@@ -173,6 +173,14 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         &[("control-plane/fleet/src/rotation.rs", "Course.lanes")],
     ),
     (
+        "MAX_ROWS",
+        "refused_attestations_are_bounded_and_counted",
+        &[
+            ("control-plane/attest/src/refusals.rs", "Refusals.proven"),
+            ("control-plane/attest/src/refusals.rs", "Refusals.unproven"),
+        ],
+    ),
+    (
         "MAX_RENEWED",
         "renewed_proofs_are_bounded_and_end",
         &[(

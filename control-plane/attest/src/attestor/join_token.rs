@@ -99,6 +99,15 @@ impl Attestor for JoinToken<'_> {
         known.token.told(now)
     }
 
+    fn name(&self) -> &'static str {
+        Method::JoinToken.as_str()
+    }
+
+    /// We made the token for it.
+    fn proven_node(&self) -> Option<SpiffeId> {
+        self.node().ok()
+    }
+
     fn node(&self) -> Result<SpiffeId, Denied> {
         let (_, known) = self.known()?;
         Ok(known.token.node.clone())

@@ -16,6 +16,8 @@ use crate::nodes::{MAX_NODES, Nodes};
 
 /// Most renewed proofs that are remembered: one of each node that can have attested.
 const MAX_RENEWED: usize = MAX_NODES;
+/// As operators are told of it.
+pub const NAME: &str = "node_svid";
 
 /// A certificate whose key was proved on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,15 @@ impl<'a> NodeSvid<'a> {
 }
 
 impl Attestor for NodeSvid<'_> {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    /// The handshake has proved it.
+    fn proven_node(&self) -> Option<SpiffeId> {
+        Some(self.id.clone())
+    }
+
     fn node(&self) -> Result<SpiffeId, Denied> {
         Ok(self.id.clone())
     }

@@ -44,7 +44,7 @@ impl Making {
         }
     }
 
-    fn when(&self, at: Option<Timestamp>) -> String {
+    pub(super) fn when(&self, at: Option<Timestamp>) -> String {
         match at {
             None => "-".to_owned(),
             Some(at) if self.look.wide => to_the_second(at),

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::listeners::Listener;
+use super::refused::RefusedAttestations;
 use crate::client::time;
 use crate::output::filled;
 
@@ -36,6 +37,8 @@ pub(crate) struct Shown {
     pub(crate) alarms: Vec<String>,
     /// A prepared root, and whom it waits for.
     pub(crate) rotation: Option<Rotation>,
+    /// The newest attestations that were refused.
+    pub(crate) refused_attestations: RefusedAttestations,
     /// Of everything that passes the filter, whether it is shown or not.
     pub(crate) totals: Totals,
     pub(crate) nodes: Vec<Node>,
@@ -181,6 +184,7 @@ impl Shown {
             obstacles: wire.obstacles,
             alarms: wire.alarms,
             rotation: wire.rotation.map(Rotation::from),
+            refused_attestations: wire.refused_attestations.unwrap_or_default().into(),
             listeners: wire.listeners.into_iter().map(Listener::from).collect(),
             totals: Totals::default(),
             nodes: Vec::new(),

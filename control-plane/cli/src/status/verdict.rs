@@ -68,7 +68,7 @@ pub(super) fn text(shown: &Shown, now: Timestamp, look: Look) -> Printable {
 }
 
 /// A text with what stands before its first line, and as many spaces before the others.
-fn folded(text: &str, before: &str, tone: Tone, look: Look) -> Vec<Printable> {
+pub(super) fn folded(text: &str, before: &str, tone: Tone, look: Look) -> Vec<Printable> {
     let width = look.width.filter(|_| !look.wide);
     let width = width.map_or(usize::MAX, |width| width - before.len());
     let lines = fold::wrapped(&crate::output::printable(text), width).into_iter();

@@ -26,6 +26,7 @@ mod nodes;
 mod policy;
 mod process;
 mod push;
+mod refused;
 mod registering;
 mod rotations;
 mod session;

@@ -146,8 +146,8 @@ async fn every_verb_keeps_its_json() {
         (
             "",
             "alarms api_address at bundle_version cas_issued epoch listeners nodes obstacles \
-             registrations registrations_by_hand registrations_refused rotation sequence \
-             server_certificates_issued started_at svids_issued telemetry_address totals \
+             refused_attestations registrations registrations_by_hand registrations_refused rotation \
+             sequence server_certificates_issued started_at svids_issued telemetry_address totals \
              trust_domain version",
         ),
         (
@@ -160,6 +160,7 @@ async fn every_verb_keeps_its_json() {
             "acknowledged criticality entitlement id issued_at needs_attention not_after owner refused \
              renewal_due served since state wanted",
         ),
+        ("/refused_attestations", "dropped dropped_last items"),
         (
             "/totals",
             "by_state consumers consumers_behind endpoints endpoints_needing_attention nodes \

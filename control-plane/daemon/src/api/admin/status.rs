@@ -5,6 +5,7 @@
 
 mod listeners;
 mod node;
+mod refused;
 mod totals;
 
 use std::collections::VecDeque;
@@ -74,7 +75,10 @@ pub(super) fn stream(plane: &Arc<Plane>, asked: &wire::StatusRequest) -> Result<
     let bundle = bundle.map_or_else(String::new, |(it, _)| it.version().to_owned());
     let mut nodes = plane.authority.nodes_and_expected();
     nodes.retain(|id| asked.node.as_ref().is_none_or(|node| node == id));
-    let head = head(plane, &bundle, now);
+    let head = wire::StatusResponse {
+        refused_attestations: Some(refused::of(plane, asked.node.as_ref())),
+        ..head(plane, &bundle, now)
+    };
     let progress = Progress {
         plane: plane.clone(),
         asked,
@@ -163,8 +167,7 @@ fn head(plane: &Plane, bundle: &str, now: Timestamp) -> wire::StatusResponse {
         listeners: listeners::of(plane),
         bundle_version: bundle.to_owned(),
         rotation: rotation(plane, now),
-        nodes: Vec::new(),
-        totals: None,
+        ..wire::StatusResponse::default()
     }
 }
 

@@ -95,6 +95,8 @@ impl AttestationService {
         if let AuthorityError::Denied(denied) = error {
             self.plane.attesting.count(&Source::of(peer.address.ip()));
             self.plane.metrics.attested(Outcome::Refused);
+            let showing = self.plane.authority.showing(shown);
+            self.plane.note_refused(peer.address.ip(), showing, denied);
             peer_line!(
                 WARN,
                 Principal::source(peer.address.ip()),

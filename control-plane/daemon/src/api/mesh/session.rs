@@ -9,7 +9,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_attest::attestor::SessionFacts;
-use countersign_attest::node_svid::{Renewed, Shown};
+use countersign_attest::node_svid::{self, Renewed, Shown};
+use countersign_attest::refusals::Showing;
 use countersign_model::SpiffeId;
 use countersign_refusal::Denied;
 use countersign_serve::tls::TlsPeer;
@@ -62,12 +63,24 @@ impl Sessions {
             if shown.is_some_and(|serial| authority.is_contradicted(serial)) {
                 return older();
             }
+            self.note_refused(peer, &reason);
             let id = peer.svid.as_ref().map(|svid| svid.id.as_str());
             let address = peer.address;
             let principal = id.map_or_else(|| Principal::source(address.ip()), Principal::identity);
             peer_line!(WARN, principal, peer = %address, spiffe_id = id, %reason, "caller refused");
             refused()
         })
+    }
+
+    /// Who has shown an SVID is remembered for operators; who has shown none may be anybody.
+    fn note_refused(&self, peer: &TlsPeer, reason: &Denied) {
+        if let Some(svid) = &peer.svid {
+            let showing = Showing {
+                method: node_svid::NAME,
+                node: Some(svid.id.clone()),
+            };
+            self.plane.note_refused(peer.address.ip(), showing, reason);
+        }
     }
 
     /// Whether a call on this connection would come from a node.
