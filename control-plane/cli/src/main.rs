@@ -12,7 +12,6 @@ mod ca;
 mod certs;
 mod client;
 mod clock;
-mod distance;
 mod document;
 mod entropy;
 mod envoy;
@@ -24,11 +23,9 @@ mod output;
 mod registration;
 mod report;
 mod restore;
-mod short;
 mod sign;
 mod socket;
 mod status;
-mod table;
 mod times;
 mod token;
 mod verify;
@@ -37,7 +34,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use countersign_cli::{Exit, Failure, ManPages, completions, man};
+use countersign_cli::{Exit, Failure, ManPages, completions, distance, man, short, table};
 use jiff::Timestamp;
 
 use client::Client;

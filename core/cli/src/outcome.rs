@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::printable::printable;
 use crate::{ConfigError, Mistake};
 
 /// How long the reader of an error may take.
@@ -215,23 +216,8 @@ fn colours() -> bool {
 
 /// Lines after the first are indented; other control characters are escaped.
 fn indented(text: &str) -> String {
-    let lines: Vec<_> = text.lines().map(escaped).collect();
+    let lines: Vec<_> = text.lines().map(printable).collect();
     lines.join("\n  ")
-}
-
-/// Control characters as Rust writes them: a terminal shall not obey what is printed, nor write it
-/// in another order than it stands.
-pub(crate) fn escaped(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() || turns(c) {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -246,8 +246,12 @@ mod tests {
 
     #[test]
     fn a_long_line_takes_several() {
-        let text = format!("\x1b[31m{}\x1b[0m\none\ntwo", "a".repeat(41));
-        let text = Printable::trusted(text);
+        let color = Look {
+            color: true,
+            ..Look::default()
+        };
+        let red = Tone::Bad.paint(&"a".repeat(41), color);
+        let text = Printable::join([red, Printable::from("one\ntwo".to_owned())], "\n");
         assert_eq!(visible(text.lines().next().unwrap()), 41);
         let frame = in_place(&text, 5, Some(40));
         assert!(!frame.contains("more lines"), "{frame:?}");

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::Setting;
 use super::setting::bare;
-use crate::outcome::escaped;
+use crate::printable::printable;
 use crate::{Exit, Failure, print_text};
 
 /// The file that was named with `--config`, or the default.
@@ -54,10 +54,10 @@ fn as_text(settings: &[Setting]) -> String {
     let widest = widest.unwrap_or_default().max("KEY".len());
     let mut lines = vec![format!("{:widest$}  FROM     VALUE", "KEY")];
     for setting in settings {
-        let (key, origin) = (escaped(&setting.key), setting.origin.as_str());
+        let (key, origin) = (printable(&setting.key), setting.origin.as_str());
         let (mut key, mut origin) = (key.as_str(), origin);
         for value in values(setting) {
-            let line = format!("{key:widest$}  {origin:7}  {}", escaped(&value));
+            let line = format!("{key:widest$}  {origin:7}  {}", printable(&value));
             lines.push(line.trim_end().to_owned());
             (key, origin) = ("", "");
         }

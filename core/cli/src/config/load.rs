@@ -65,7 +65,7 @@ fn line_and_column(text: &str, byte: usize) -> (usize, usize) {
 fn whole(problem: impl AsRef<str>, remedy: &str) -> Mistake {
     Mistake {
         key: String::new(),
-        problem: crate::outcome::escaped(problem.as_ref()),
+        problem: crate::printable::printable(problem.as_ref()),
         remedy: remedy.to_owned(),
     }
 }

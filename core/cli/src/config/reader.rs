@@ -15,7 +15,7 @@ use toml::{Table, Value};
 
 use super::suggest::closest;
 use super::{Bounds, ConfigError, Key, Mistake, Setting, load};
-use crate::outcome::escaped;
+use crate::printable::printable;
 pub use paths::MAX_SOCKET_PATH_BYTES;
 use unknown::unknown_in;
 use written::{quoted, written_key, wrong_type};
@@ -164,9 +164,9 @@ impl Reader {
         remedy: impl Into<String>,
     ) {
         let mistake = Mistake {
-            key: escaped(&format!("{}{}", self.prefix, key.as_ref())),
-            problem: escaped(&problem.into()),
-            remedy: escaped(&remedy.into()),
+            key: printable(&format!("{}{}", self.prefix, key.as_ref())),
+            problem: printable(&problem.into()),
+            remedy: printable(&remedy.into()),
         };
         if !self.mistakes.contains(&mistake) {
             self.mistakes.push(mistake);
@@ -288,7 +288,7 @@ impl Reader {
                 None => "remove it".to_owned(),
             };
             self.unknown.push(Mistake {
-                key: escaped(&format!("{}{key}", self.prefix)),
+                key: printable(&format!("{}{key}", self.prefix)),
                 problem: "is not a key of this configuration".to_owned(),
                 remedy,
             });

@@ -15,19 +15,20 @@ const WIDEST: usize = 10_000;
 
 /// How text for people looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Look {
+pub struct Look {
     /// Columns of the terminal; `None` where nothing is folded.
-    pub(crate) width: Option<usize>,
+    pub width: Option<usize>,
     /// Lines of the terminal; `None` where stdout is none.
-    pub(crate) height: Option<usize>,
+    pub height: Option<usize>,
     /// All columns, and nothing shortened.
-    pub(crate) wide: bool,
-    pub(crate) color: bool,
+    pub wide: bool,
+    /// Whether colours are wanted.
+    pub color: bool,
 }
 
 /// What every verb with a table takes.
 #[derive(Args, Clone, Copy, Debug, Default)]
-pub(crate) struct Wide {
+pub struct Wide {
     /// All columns, with serials and versions in full
     #[arg(long)]
     wide: bool,
@@ -35,7 +36,7 @@ pub(crate) struct Wide {
 
 impl Wide {
     /// How stdout looks now.
-    pub(crate) fn look(self) -> Look {
+    pub fn look(self) -> Look {
         let is_terminal = io::stdout().is_terminal();
         let size = terminal_size().filter(|_| is_terminal);
         let size = size.map(|(Width(width), Height(height))| (width.into(), height.into()));

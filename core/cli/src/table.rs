@@ -4,23 +4,23 @@
 //! them and folds nothing. What is still too wide is wrapped, between words and parts of paths where that is possible. A
 //! colour repeats what the words say and never says more.
 
-pub(crate) mod fold;
-pub(crate) mod look;
+pub mod fold;
+pub mod look;
 
 use std::fmt::Write as _;
 
 use unicode_width::UnicodeWidthStr as _;
 
-use crate::output::{Printable, printable};
+use crate::printable::{Printable, printable};
 use fold::{Room, room, wrapped};
-pub(crate) use look::Look;
+pub use look::Look;
 
 /// Spaces between two columns.
 const GAP: usize = 2;
 
 /// When a column is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Keep {
+pub enum Keep {
     /// Always.
     Always,
     /// Unless there is no room: the higher numbers go first.
@@ -31,7 +31,8 @@ pub(crate) enum Keep {
 
 /// What a cell means, beside its words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Tone {
+pub enum Tone {
+    /// What it says.
     #[default]
     Plain,
     /// As it should be.
@@ -54,25 +55,29 @@ impl Tone {
 
     /// A text in the colour of this tone, where colours are wanted. Nothing else of the text reaches a
     /// terminal as more than text.
-    pub(crate) fn paint(self, text: &str, look: Look) -> Printable {
-        let text = printable(text);
-        Printable::trusted(match self.escape().filter(|_| look.color) {
-            Some(escape) => format!("{escape}{text}\x1b[0m"),
-            None => text,
-        })
+    pub fn paint(self, text: &str, look: Look) -> Printable {
+        Printable::trusted(self.around(&printable(text), look))
+    }
+
+    /// The same around a text that was cleaned before.
+    fn around(self, cleaned: &str, look: Look) -> String {
+        match self.escape().filter(|_| look.color) {
+            Some(escape) => format!("{escape}{cleaned}\x1b[0m"),
+            None => cleaned.to_owned(),
+        }
     }
 }
 
 /// One cell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Cell {
+pub struct Cell {
     text: String,
     tone: Tone,
 }
 
 impl Cell {
     /// A text with a meaning.
-    pub(crate) fn toned(text: impl Into<String>, tone: Tone) -> Self {
+    pub fn toned(text: impl Into<String>, tone: Tone) -> Self {
         Self {
             text: printable(&text.into()),
             tone,
@@ -101,26 +106,28 @@ impl<T: ToString> From<Option<T>> for Cell {
 
 /// A table with one line a row, or more where cells are wrapped.
 #[derive(Debug)]
-pub(crate) struct Table<const N: usize> {
+pub struct Table<const N: usize> {
     columns: [(&'static str, Keep); N],
     rows: Vec<[Cell; N]>,
 }
 
 impl<const N: usize> Table<N> {
-    pub(crate) fn new(columns: [(&'static str, Keep); N]) -> Self {
+    /// A table of these columns, without a row.
+    pub fn new(columns: [(&'static str, Keep); N]) -> Self {
         Self {
             columns,
             rows: Vec::new(),
         }
     }
 
-    pub(crate) fn with(mut self, rows: impl IntoIterator<Item = [Cell; N]>) -> Self {
+    /// With these rows behind those that it has.
+    pub fn with(mut self, rows: impl IntoIterator<Item = [Cell; N]>) -> Self {
         self.rows.extend(rows);
         self
     }
 
     /// The table; `none` where there is no row.
-    pub(crate) fn render(&self, look: Look, none: &str) -> Printable {
+    pub fn render(&self, look: Look, none: &str) -> Printable {
         if self.rows.is_empty() {
             return Printable::from(none.to_owned());
         }
@@ -168,9 +175,7 @@ fn lines<const N: usize>(row: &[Cell; N], room: &[Room], look: Look) -> Vec<Stri
         for ((lines, tone), room) in cells.iter().zip(room) {
             let text = lines.get(number).map_or("", String::as_str);
             if !text.is_empty() {
-                // What is cleaned already is not cleaned again: the cell did so.
-                let text_painted = paint(text, *tone, look);
-                let _ = write!(line, "{:gap$}{text_painted}", "");
+                let _ = write!(line, "{:gap$}{}", "", tone.around(text, look));
                 gap = 0;
             }
             gap += room.width - text.width().min(room.width) + GAP;
@@ -178,13 +183,6 @@ fn lines<const N: usize>(row: &[Cell; N], room: &[Room], look: Look) -> Vec<Stri
         line
     };
     (0..height).map(line).collect()
-}
-
-fn paint(text: &str, tone: Tone, look: Look) -> String {
-    match tone.escape().filter(|_| look.color) {
-        Some(escape) => format!("{escape}{text}\x1b[0m"),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ fn total(columns: &[Room]) -> usize {
 
 /// A text in lines of at most `width` columns, broken between words; a word that has no room, after a
 /// slash, a comma or a colon of it, or where it must be.
-pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut rest = text;
     while rest.width() > width.max(1) {

@@ -9,12 +9,12 @@ const MINUTES: u64 = 120 * 60;
 const HOURS: u64 = 48 * 3_600;
 
 /// A time to the second, RFC 3339.
-pub(crate) fn to_the_second(at: Timestamp) -> String {
+pub fn to_the_second(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// How long something lasts or lasted, in one unit, rounded down.
-pub(crate) fn length(secs: u64) -> String {
+pub fn length(secs: u64) -> String {
     match secs {
         0..SECONDS => format!("{secs} s"),
         SECONDS..MINUTES => format!("{} min", secs / 60),
@@ -24,13 +24,13 @@ pub(crate) fn length(secs: u64) -> String {
 }
 
 /// From one time to a later one; zero where they are reversed.
-pub(crate) fn between(from: Timestamp, to: Timestamp) -> String {
+pub fn between(from: Timestamp, to: Timestamp) -> String {
     let secs = to.duration_since(from).as_secs();
     length(u64::try_from(secs).unwrap_or(0))
 }
 
 /// When something was or will be: "3 min ago", "in 42 min".
-pub(crate) fn relative(at: Timestamp, now: Timestamp) -> String {
+pub fn relative(at: Timestamp, now: Timestamp) -> String {
     if at <= now {
         format!("{} ago", between(at, now))
     } else {

@@ -9,11 +9,11 @@ const SHORTEST: usize = 8;
 
 /// As many digits as tell the texts of one answer apart.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Short(Option<usize>);
+pub struct Short(Option<usize>);
 
 impl Short {
     /// Of these texts; in full with `--wide`.
-    pub(crate) fn of<'a>(texts: impl IntoIterator<Item = &'a str>, look: Look) -> Self {
+    pub fn of<'a>(texts: impl IntoIterator<Item = &'a str>, look: Look) -> Self {
         if look.wide {
             return Self(None);
         }
@@ -25,7 +25,7 @@ impl Short {
     }
 
     /// One of them, with `…` for what is left out.
-    pub(crate) fn short(self, text: &str) -> String {
+    pub fn short(self, text: &str) -> String {
         match self.0.and_then(|digits| text.get(..digits)) {
             // The sign takes the place of a digit.
             Some(prefix) if prefix.len() + 1 < text.len() => format!("{prefix}…"),
@@ -34,7 +34,7 @@ impl Short {
     }
 
     /// The same for a text that may be absent.
-    pub(crate) fn cell(self, text: Option<&String>) -> String {
+    pub fn cell(self, text: Option<&String>) -> String {
         text.map_or_else(|| "-".to_owned(), |text| self.short(text))
     }
 }
