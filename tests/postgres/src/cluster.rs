@@ -1,16 +1,18 @@
 //! A server with a data directory, an address and an authority of its own.
 
+mod disk;
 mod faults;
 mod postmaster;
 mod processes;
 mod settings;
+mod standby;
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Child;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::installed::INSTALLED;
 use crate::psql::Rows;
@@ -36,6 +38,8 @@ pub struct Cluster {
     folder: PathBuf,
     setup: Setup,
     port: u16,
+    /// Settings that were changed since.
+    changed: Mutex<Vec<(String, String)>>,
     /// None while it does not run.
     postmaster: Mutex<Option<Child>>,
     databases: AtomicU32,
@@ -67,11 +71,15 @@ impl Cluster {
     fn bare(setup: Setup) -> Self {
         let folder = folder::make();
         folder::make_private(&folder.join(DATA));
+        if setup.small_disk {
+            disk::mount(&folder.join(DATA));
+        }
         tls::AUTHORITY.certify(&tls::NAMES, &folder);
         Self {
             folder,
             setup,
             port: 0,
+            changed: Mutex::default(),
             postmaster: Mutex::default(),
             databases: AtomicU32::new(0),
         }
@@ -117,8 +125,13 @@ impl Cluster {
 
     /// A database as the superuser sees it, over the Unix socket.
     fn superuser(&self, database: &str) -> Url {
+        let url = self.superuser_over_tcp(database);
+        url.in_folder(&self.folder, self.port)
+    }
+
+    fn superuser_over_tcp(&self, database: &str) -> Url {
         let who = [SUPERUSER, &PASSWORDS.superuser, database];
-        Url::new(who, self.address(), self.ca()).in_folder(&self.folder, self.port)
+        Url::new(who, self.address(), self.ca())
     }
 
     /// Runs statements as the superuser, in the database `countersign`.
@@ -148,6 +161,17 @@ impl Cluster {
         self.reload();
     }
 
+    /// Changes a setting that new connections see from now on.
+    ///
+    /// # Panics
+    /// It does not read it.
+    pub fn set(&self, name: &str, value: &str) {
+        let changed = (name.to_owned(), value.to_owned());
+        self.changed.lock().unwrap().push(changed);
+        self.configure();
+        self.reload();
+    }
+
     /// What it has logged, of all runs.
     pub fn log(&self) -> String {
         let log = std::fs::read(self.folder.join(LOG)).unwrap_or_default();
@@ -165,8 +189,10 @@ impl Drop for Cluster {
             }
         }
         folder::end(&self.folder);
-        if let Some(mut postmaster) = self.postmaster.lock().unwrap().take() {
-            postmaster.wait().unwrap();
+        let postmaster = self.postmaster.get_mut();
+        if let Some(postmaster) = postmaster.unwrap_or_else(PoisonError::into_inner) {
+            // It has ended with its folder.
+            let _ = postmaster.wait();
         }
     }
 }

@@ -10,12 +10,18 @@ processes() {
     find /proc -mindepth 2 -maxdepth 2 -name cwd \( -lname "$folder" -o -lname "$folder/*" \) 2>/dev/null |
         cut -d/ -f3
 }
+# A postmaster that is asked first waits for its children, and gives back what the kernel holds for it.
+signal=QUIT
+tries=0
 while pids=$(processes) && [ -n "$pids" ]; do
-    kill -KILL $pids 2>/dev/null
+    [ "$tries" -lt 200 ] || signal=KILL
+    kill -"$signal" $pids 2>/dev/null
+    kill -CONT $pids 2>/dev/null
+    tries=$((tries + 1))
     sleep 0.01
 done
 
-# What a postmaster that was killed leaves to the kernel: one segment of shared memory, of a few bytes.
+# What one that was killed leaves to the kernel: a segment of shared memory, of a few bytes.
 for segment in $(sed -sn '7s/.* //p' "$folder"/data/postmaster.pid "$folder"/*/data/postmaster.pid 2>/dev/null); do
     ipcrm --shmem-id "$segment" 2>/dev/null
 done

@@ -12,6 +12,8 @@ use crate::installed::INSTALLED;
 
 /// Ends what works in a folder, and removes it.
 const END: &str = include_str!("end.sh");
+/// Where that lies, in the folder that it removes.
+const END_SH: &str = "end.sh";
 
 static OURS: LazyLock<Ours> = LazyLock::new(Ours::make);
 
@@ -31,7 +33,8 @@ impl Ours {
         // A process tells the true path of the folder that it works in.
         let path = made.unwrap().keep().canonicalize().unwrap();
         open(&path);
-        let end = script(&path)
+        std::fs::write(path.join(END_SH), END).unwrap();
+        let end = script(&path, &path)
             .arg("--after")
             .stdin(Stdio::piped())
             // Ctrl-C at the terminal is not for it.
@@ -62,16 +65,19 @@ pub(crate) fn make_private(path: &Path) {
 
 /// Ends what works in a folder that was made here, and removes it.
 pub(crate) fn end(path: &Path) {
-    let ended = script(path).stdin(Stdio::null()).status();
-    assert!(ended.unwrap().success(), "{} stays", path.display());
+    let ended = script(&OURS.path, path).stdin(Stdio::null()).status();
+    let is_gone = ended.is_ok_and(|status| status.success());
+    // A test that has failed says why, and a second panic would end all others.
+    assert!(
+        is_gone || std::thread::panicking(),
+        "{} stays",
+        path.display()
+    );
 }
 
-fn script(path: &Path) -> Command {
+fn script(ours: &Path, path: &Path) -> Command {
     let mut script = Command::new("sh");
-    script
-        .args(["-c", END, "end.sh"])
-        .arg(path)
-        .current_dir("/");
+    script.arg(ours.join(END_SH)).arg(path).current_dir("/");
     script.stdout(Stdio::null()).stderr(Stdio::null());
     script
 }

@@ -42,7 +42,7 @@ impl Installed {
     /// A program that is run by the account of the server, in a folder.
     pub(crate) fn command(&self, program: &Path, folder: &Path) -> Command {
         let mut command = Command::new(program);
-        command.current_dir(folder);
+        without_ways(&mut command).current_dir(folder);
         if let Some(Account { user, group }) = self.account {
             command.uid(user).gid(group);
         }
@@ -55,6 +55,15 @@ impl Installed {
             std::os::unix::fs::chown(path, Some(user), Some(group)).unwrap();
         }
     }
+}
+
+/// Takes from a client what a person may have set for another server: variables, and files at home.
+pub(crate) fn without_ways(client: &mut Command) -> &mut Command {
+    let set = std::env::vars_os().map(|(name, _)| name);
+    for name in set.filter(|name| name.to_string_lossy().starts_with("PG")) {
+        client.env_remove(name);
+    }
+    client.env("HOME", "/")
 }
 
 /// The `bin` of the newest version that has a server.

@@ -13,6 +13,7 @@
 mod cluster;
 mod folder;
 mod installed;
+mod proxy;
 mod psql;
 mod template;
 mod tls;
@@ -22,6 +23,7 @@ mod wait;
 use std::sync::LazyLock;
 
 pub use cluster::{Cluster, Database, Setup};
+pub use proxy::Proxy;
 pub use psql::Rows;
 pub use tls::{Authority, NAMES};
 pub use url::Url;

@@ -3,7 +3,7 @@
 use std::io::{Seek as _, Write as _};
 use std::process::{Command, Output, Stdio};
 
-use crate::installed::INSTALLED;
+use crate::installed::{INSTALLED, without_ways};
 use crate::wait::BOUND;
 
 /// What a statement gives: rows of columns, as text. NULL is empty.
@@ -20,7 +20,7 @@ const ROW: char = '\0';
 /// What the server, or the way to it, says.
 pub(crate) fn run(url: &str, text: &str) -> Result<Rows, String> {
     let mut command = Command::new("timeout");
-    command.arg(BOUND.as_secs().to_string());
+    without_ways(&mut command).arg(BOUND.as_secs().to_string());
     command.arg(INSTALLED.program("psql"));
     command.args([
         "--no-psqlrc",

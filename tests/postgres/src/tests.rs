@@ -129,3 +129,150 @@ fn frozen_server_answers_when_it_is_thawed() {
     cluster.thaw();
     assert_eq!(asked.join().unwrap().unwrap(), [["1"]]);
 }
+
+#[test]
+fn standby_follows_and_is_promoted() {
+    let primary = Cluster::start();
+    primary.sql("create table t (n int); insert into t values (1)");
+    let standby = primary.standby();
+    primary.sql("insert into t values (2)");
+    standby.catch_up(&primary);
+    assert_eq!(standby.sql("select n from t order by n"), [["1"], ["2"]]);
+    let refused = standby.try_sql("insert into t values (3)").unwrap_err();
+    assert!(refused.contains("read-only transaction"), "{refused}");
+    primary.kill();
+    standby.promote();
+    let addresses = [primary.address(), standby.address()];
+    let url = primary
+        .url()
+        .at(&addresses)
+        .with("target_session_attrs", "read-write");
+    assert_eq!(
+        url.sql("select count(*) from pg_database").unwrap().len(),
+        1
+    );
+    standby.sql("insert into t values (3)");
+    assert!(!standby.is_standby());
+}
+
+#[test]
+fn required_standby_is_waited_for() {
+    let primary = Cluster::start();
+    let standby = primary.standby();
+    primary.require(&standby);
+    primary.sql("create table t (n int)");
+    standby.freeze();
+    let url = primary.url();
+    let asked = std::thread::spawn(move || url.sql("create table u (n int)"));
+    let waiting = "select 1 from pg_stat_activity where wait_event = 'SyncRep'";
+    let waits = wait::until(|| (!primary.sql(waiting).is_empty()).then_some(()));
+    waits.unwrap();
+    standby.thaw();
+    asked.join().unwrap().unwrap();
+    standby.catch_up(&primary);
+    assert_eq!(
+        standby.sql("select n from u"),
+        primary.sql("select n from u")
+    );
+    standby.kill();
+    primary.require_none();
+    primary.sql("insert into t values (1)");
+}
+
+/// A transaction that adds a row, as statements of their own.
+const TRANSACTION: &str = "begin; insert into t values (1); commit";
+
+#[test]
+fn commit_whose_answer_is_lost_is_durable() {
+    let database = shared().database();
+    let proxy = Proxy::before(shared());
+    let url = database.url().at(&[proxy.address()]).in_clear();
+    url.sql("create table t (n int)").unwrap();
+    proxy.cut_after_commit_forwarded();
+    let lost = url.sql(TRANSACTION).unwrap_err();
+    assert!(lost.contains("server closed the connection"), "{lost}");
+    proxy.wait_for_cuts(1);
+    assert_eq!(database.sql("select n from t"), [["1"]]);
+    proxy.cut_before_commit_forwarded();
+    url.sql(TRANSACTION).unwrap_err();
+    proxy.wait_for_cuts(2);
+    assert_eq!(database.sql("select n from t"), [["1"]]);
+    url.sql(TRANSACTION).unwrap();
+    proxy.wait_for_commits(2);
+    assert_eq!(database.sql("select n from t"), [["1"], ["1"]]);
+}
+
+#[test]
+fn prepared_commit_is_cut_too() {
+    let database = shared().database();
+    database.sql("create table t (n int); grant all on t to countersign");
+    let proxy = Proxy::before(shared());
+    proxy.cut_after_commit_forwarded();
+    let url = database.url().at(&[proxy.address()]).in_clear().to_string();
+    let pgbench = Command::new(installed::INSTALLED.program("pgbench"))
+        .args(["--no-vacuum", "--protocol=extended", "--transactions=1"])
+        .args(["--file=/dev/stdin", &url])
+        .stdin(input(&TRANSACTION.replace(';', ";\n")))
+        .output()
+        .unwrap();
+    proxy.wait_for_cuts(1);
+    let told = String::from_utf8_lossy(&pgbench.stderr);
+    assert!(told.contains("perhaps the backend died"), "{told}");
+    assert_eq!(database.sql("select n from t"), [["1"]]);
+}
+
+fn input(text: &str) -> std::process::Stdio {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    std::io::Write::write_all(&mut writer, text.as_bytes()).unwrap();
+    reader.into()
+}
+
+#[test]
+fn way_to_a_server_is_shut_and_opened() {
+    let proxy = Proxy::before(shared());
+    let url = shared().url().at(&[proxy.address()]);
+    let short = url.clone().with("connect_timeout", "2");
+    proxy.black_hole();
+    let late = short.sql("select 1").unwrap_err();
+    assert!(late.contains("timeout expired"), "{late}");
+    proxy.pass();
+    assert_eq!(url.sql("select 1").unwrap(), [["1"]]);
+    proxy.refuse();
+    let refused = url.sql("select 1").unwrap_err();
+    assert!(refused.contains("Connection refused"), "{refused}");
+    proxy.pass();
+    let delay = std::time::Duration::from_millis(100);
+    proxy.delay(delay);
+    let start = std::time::Instant::now();
+    assert_eq!(url.sql("select 1").unwrap(), [["1"]]);
+    assert!(start.elapsed() > 4 * delay, "{:?}", start.elapsed());
+    proxy.pass();
+    let asked = std::thread::spawn(move || url.sql("select pg_sleep(60)"));
+    let waits = "select pid from pg_stat_activity where query like 'select pg_sleep%'";
+    let is_there = wait::until(|| (!shared().sql(waits).is_empty()).then_some(()));
+    is_there.unwrap();
+    proxy.drop_connections();
+    let dropped = asked.join().unwrap().unwrap_err();
+    assert!(
+        dropped.contains("connection to server was lost"),
+        "{dropped}"
+    );
+}
+
+#[test]
+fn full_disk_refuses_a_write() {
+    let small_disk = true;
+    let cluster = Cluster::with(Setup {
+        small_disk,
+        ..Setup::default()
+    });
+    cluster.sql("create table t (n int, text text); insert into t values (1, 'kept')");
+    cluster.fill_disk();
+    let more = "insert into t select n, repeat('x', 1000) from generate_series(2, 1000) n";
+    let refused = cluster.try_sql(more).unwrap_err();
+    assert!(refused.contains("No space left on device"), "{refused}");
+    assert_eq!(cluster.sql("select n from t"), [["1"]]);
+    cluster.free_disk();
+    cluster.sql(more);
+    assert_eq!(cluster.sql("select count(*) from t"), [["1000"]]);
+}

@@ -119,10 +119,21 @@ impl fmt::Display for Url {
         let addresses = self.addresses.join(",");
         write!(f, "postgresql://{user}:{password}@{addresses}/{database}")?;
         for (at, (name, value)) in self.parameters.iter().enumerate() {
-            write!(f, "{}{name}={value}", if at == 0 { '?' } else { '&' })?;
+            let before = if at == 0 { '?' } else { '&' };
+            write!(f, "{before}{name}={}", encoded(value))?;
         }
         Ok(())
     }
+}
+
+/// A value, with what would end it written as numbers.
+fn encoded(value: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:,".contains(&byte);
+    let encoded = |byte| match is_plain(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    value.bytes().map(encoded).collect()
 }
 
 #[cfg(test)]
@@ -151,6 +162,8 @@ mod tests {
             several.to_string(),
             "postgresql://me:secret@127.0.0.1:1,[::1]:2/db?sslmode=disable&target_session_attrs=read-write"
         );
+        let set = url().in_clear().with("options", "-c a=1").to_string();
+        assert!(set.ends_with("&options=-c%20a%3D1"), "{set}");
         let by_name = url().at_localhost().to_string();
         assert!(by_name.contains("@localhost:1234/db?"), "{by_name}");
     }

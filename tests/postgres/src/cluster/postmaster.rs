@@ -27,7 +27,10 @@ impl Cluster {
     }
 
     pub(super) fn configure(&self) {
-        let text = self.setup.configuration(&self.folder, self.port);
+        let mut text = self.setup.configuration(&self.folder, self.port);
+        for (name, value) in &*self.changed.lock().unwrap() {
+            text += &settings::setting(name, value);
+        }
         std::fs::write(self.folder.join(CONFIGURATION), text).unwrap();
         std::fs::write(self.folder.join(CLIENTS), self.setup.clients()).unwrap();
     }
@@ -43,7 +46,8 @@ impl Cluster {
     /// What it logged where it ended instead.
     fn try_start(&self) -> Result<(), String> {
         let mut postmaster = self.postmaster.lock().unwrap();
-        assert!(postmaster.is_none(), "it runs already");
+        let runs = |child: &mut Child| child.try_wait().unwrap().is_none();
+        assert!(!postmaster.as_mut().is_some_and(runs), "it runs already");
         let mut child = self.spawn();
         let pid = child.id();
         let is_up = wait::until(|| match child.try_wait().unwrap() {

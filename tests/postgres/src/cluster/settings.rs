@@ -10,6 +10,9 @@ use crate::tls;
 pub struct Setup {
     /// Whoever comes over TCP without TLS is refused.
     pub requires_tls: bool,
+    /// Its data lies on a disk of its own, which [`fill_disk`](super::Cluster::fill_disk) fills. Only
+    /// root may mount one.
+    pub small_disk: bool,
     /// Settings of `postgresql.conf`, which win over all others: `("max_connections", "5")`.
     pub settings: Vec<(&'static str, &'static str)>,
 }
