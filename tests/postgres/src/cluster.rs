@@ -1,5 +1,6 @@
 //! A server with a data directory, an address and an authority of its own.
 
+mod backup;
 mod disk;
 mod faults;
 mod postmaster;
@@ -21,6 +22,7 @@ use crate::tls::Authority;
 use crate::url::Url;
 use crate::{folder, template, tls, wait};
 
+pub use backup::Backup;
 pub(crate) use processes::processes_in;
 use processes::stands_still;
 pub use settings::Setup;
@@ -74,7 +76,7 @@ impl Cluster {
         if setup.small_disk {
             disk::mount(&folder.join(DATA));
         }
-        tls::AUTHORITY.certify(&tls::NAMES, &folder);
+        tls::authority().certify(&tls::NAMES, &folder);
         Self {
             folder,
             setup,
@@ -96,7 +98,7 @@ impl Cluster {
 
     /// The file of the certificate by which [`Url`]s of this cluster judge it.
     pub fn ca(&self) -> &'static Path {
-        tls::AUTHORITY.path()
+        tls::authority().path()
     }
 
     /// The database `countersign`, which the role `countersign` owns: over TLS, to an address that the

@@ -22,10 +22,10 @@ mod wait;
 
 use std::sync::LazyLock;
 
-pub use cluster::{Cluster, Database, Setup};
+pub use cluster::{Backup, Cluster, Database, Setup};
 pub use proxy::Proxy;
 pub use psql::Rows;
-pub use tls::{Authority, NAMES};
+pub use tls::{Authority, NAMES, authority};
 pub use url::Url;
 
 #[cfg(test)]

@@ -52,6 +52,8 @@ enum Way {
     Open,
     /// They are there, and nothing is forwarded.
     BlackHole,
+    /// The server hears its clients, and they hear nothing.
+    AnswersHeld,
     /// No new one is taken.
     Refused,
 }
@@ -109,6 +111,12 @@ impl Proxy {
     /// Takes connections, keeps those that it has, and forwards nothing, in neither direction.
     pub fn black_hole(&self) {
         self.told.change(|state| state.way = Way::BlackHole);
+        self.told.wait_until(|state| state.is_listening);
+    }
+
+    /// Forwards what clients say, and holds back all answers: what they ask for is done.
+    pub fn hold_answers(&self) {
+        self.told.change(|state| state.way = Way::AnswersHeld);
         self.told.wait_until(|state| state.is_listening);
     }
 

@@ -31,7 +31,12 @@ static TEMPLATE: LazyLock<PathBuf> = LazyLock::new(make);
 
 /// Makes a copy of it: the folder is there, and empty.
 pub(crate) fn copy_into(data: &Path) {
-    let mut cp = INSTALLED.command(Path::new("cp"), &TEMPLATE);
+    copy(&TEMPLATE, data);
+}
+
+/// Copies a data directory into a folder that is there.
+pub(crate) fn copy(from: &Path, data: &Path) {
+    let mut cp = INSTALLED.command(Path::new("cp"), from);
     succeed(cp.args(["--archive", "."]).arg(data), "");
 }
 

@@ -276,3 +276,46 @@ fn full_disk_refuses_a_write() {
     cluster.sql(more);
     assert_eq!(cluster.sql("select count(*) from t"), [["1000"]]);
 }
+
+#[test]
+fn answers_are_held_while_requests_are_done() {
+    let database = shared().database();
+    let proxy = Proxy::before(shared());
+    let url = database.url().at(&[proxy.address()]).in_clear();
+    let ask = |text: &'static str| {
+        let url = url.clone();
+        std::thread::spawn(move || url.sql(text))
+    };
+    // It waits for the lock until its way back is shut.
+    database.sql("create table t (n int); grant all on t to countersign");
+    let lock = "begin; lock table t; select pg_sleep(60)";
+    let superuser = database.clone();
+    let locked = std::thread::spawn(move || superuser.url().sql(lock));
+    let of = |what: &str| {
+        format!(
+            "select pid from pg_stat_activity where datname = current_database() and wait_event_type = '{what}'"
+        )
+    };
+    let seen = |what: &str| wait::until(|| database.sql(&of(what)).concat().pop()).unwrap();
+    let holder = seen("Timeout");
+    let asked = ask("insert into t values (1)");
+    seen("Lock");
+    proxy.hold_answers();
+    database.sql(&format!("select pg_terminate_backend({holder})"));
+    locked.join().unwrap().unwrap_err();
+    let is_done = wait::until(|| (database.sql("select n from t") == [["1"]]).then_some(()));
+    is_done.unwrap();
+    assert!(!asked.is_finished(), "it hears of it");
+    proxy.pass();
+    asked.join().unwrap().unwrap();
+}
+
+#[test]
+fn restored_server_has_lost_what_came_after() {
+    let cluster = Cluster::start();
+    cluster.sql("create table t (n int); insert into t values (1)");
+    let backup = cluster.back_up();
+    cluster.sql("insert into t values (2)");
+    cluster.restore(&backup);
+    assert_eq!(cluster.sql("select n from t"), [["1"]]);
+}

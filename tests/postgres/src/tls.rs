@@ -15,8 +15,13 @@ use crate::installed::INSTALLED;
 /// What servers are called, unless a test says otherwise.
 pub const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 
+static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::make);
+
 /// The authority of all servers of this process, unless a test says otherwise.
-pub(crate) static AUTHORITY: LazyLock<Authority> = LazyLock::new(Authority::make);
+#[must_use]
+pub fn authority() -> &'static Authority {
+    &AUTHORITY
+}
 
 /// An authority, with its certificate in a file.
 #[derive(Debug)]

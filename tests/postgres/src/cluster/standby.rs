@@ -23,10 +23,8 @@ impl Cluster {
         let name = standby.name();
         let primary = self.superuser_over_tcp(SUPERUSER).at(&[address]);
         let primary = primary.with("application_name", &name).to_string();
-        let mut copy = INSTALLED.command(&INSTALLED.program("pg_basebackup"), &standby.folder);
-        copy.arg("--pgdata").arg(standby.data());
+        let mut copy = backup::copy(&primary, &standby.data());
         copy.args(["--create-slot", "--slot", &name, "--write-recovery-conf"]);
-        copy.args(["--checkpoint=fast", "--no-sync", "--dbname", &primary]);
         template::succeed(&mut copy, "");
         standby.start_at_a_free_port();
         standby

@@ -9,6 +9,9 @@ use super::*;
 
 /// Most that is forwarded at once.
 const CHUNK: usize = 16 * 1024;
+/// What holds a request, and what an answer.
+const REQUESTS: &[Way] = &[Way::BlackHole];
+const ANSWERS: &[Way] = &[Way::BlackHole, Way::AnswersHeld];
 /// What a server says when it has ended a transaction and waits for the next one.
 const IS_IDLE: &[u8] = b"Z\0\0\0\x05I";
 
@@ -48,7 +51,7 @@ impl Connection {
 
 /// Forwards both directions until one side ends, and then ends both.
 pub(super) fn serve(told: &Told, connection: &Connection) {
-    if told.may_forward(connection) && connect(told, connection).is_ok() {
+    if told.may_forward(connection, REQUESTS) && connect(told, connection).is_ok() {
         std::thread::scope(|scope| {
             scope.spawn(|| forward_answers(told, connection));
             forward_requests(told, connection);
@@ -86,7 +89,7 @@ fn try_forward_requests(told: &Told, connection: &Connection) -> io::Result<()> 
     let mut chunk = vec![0; CHUNK];
     loop {
         let length = (&connection.client).read(&mut chunk)?;
-        if length == 0 || !told.may_forward(connection) {
+        if length == 0 || !told.may_forward(connection, REQUESTS) {
             return Ok(());
         }
         for message in reader.read(&chunk[..length]) {
@@ -126,7 +129,7 @@ fn try_forward_answers(told: &Told, connection: &Connection) -> io::Result<()> {
             }
             continue;
         }
-        if !told.may_forward(connection) {
+        if !told.may_forward(connection, ANSWERS) {
             return Ok(());
         }
         (&connection.client).write_all(&chunk[..length])?;
@@ -135,8 +138,8 @@ fn try_forward_answers(told: &Told, connection: &Connection) -> io::Result<()> {
 
 impl Told {
     /// Waits until a part may be forwarded; false where its connection has ended.
-    fn may_forward(&self, connection: &Connection) -> bool {
-        let held = |state: &mut State| state.way == Way::BlackHole && !connection.has_ended();
+    fn may_forward(&self, connection: &Connection, held_by: &[Way]) -> bool {
+        let held = |state: &mut State| held_by.contains(&state.way) && !connection.has_ended();
         let state = self.changed.wait_while(self.lock(), held).unwrap();
         let delay = state.delay;
         if !delay.is_zero() {
