@@ -274,6 +274,16 @@ fn full_disk_refuses_a_write() {
     assert_eq!(cluster.sql("select n from t"), [["1"]]);
     cluster.free_disk();
     cluster.sql(more);
+    cluster.fill_disk();
+    let log = "select pg_logical_emit_message(false, '', repeat('x', 20000000))";
+    let stopped = cluster.try_sql(log).unwrap_err();
+    assert!(
+        stopped.contains("server closed the connection"),
+        "{stopped}"
+    );
+    cluster.free_disk();
+    cluster.kill();
+    cluster.start_again();
     assert_eq!(cluster.sql("select count(*) from t"), [["1000"]]);
 }
 
