@@ -44,9 +44,10 @@ impl From<StoreError> for AuthorityError {
         let why = match &error {
             StoreError::Stopped => Unavailable::stopped,
             StoreError::Damaged { .. } | StoreError::Schema(_) => Unavailable::damaged,
-            StoreError::Conflict | StoreError::Database(_) | StoreError::Batch(_) => {
-                Unavailable::retry
-            }
+            StoreError::Conflict
+            | StoreError::Database(_)
+            | StoreError::Batch(_)
+            | StoreError::NameTaken { .. } => Unavailable::retry,
         };
         Self::Unavailable(why(error))
     }

@@ -14,7 +14,7 @@ use countersign_issue::profile::{Profile, Tier};
 use countersign_keys::Stores;
 use countersign_refusal::{Denied, Unavailable};
 use countersign_registry::{Defaults, rules};
-use countersign_store::{DataDir, Entry, Kind, Store, StoreError};
+use countersign_store::{DataDir, Entry, Kind, Snapshot, Store, StoreError};
 use jiff::Timestamp;
 use tracing::Instrument;
 
@@ -76,9 +76,9 @@ impl Authority {
         remove_leftovers(data_dir.path());
         let keys = keys(&data_dir)?;
         keys.probe();
-        let (opened, newest) = Store::open(&data_dir).await?;
+        let (opened, _) = Store::open(&data_dir).await?;
         let store = store(opened);
-        let entries = store.snapshot().await?;
+        let Snapshot { seq, entries } = store.snapshot().await?;
         let (meta, entries): (Vec<_>, Vec<_>) = entries
             .into_iter()
             .partition(|entry| entry.kind == Kind::Meta);
@@ -109,7 +109,7 @@ impl Authority {
             predecessor: identity.predecessor,
             store,
             writing: tokio::sync::Mutex::default(),
-            state: SharedState::new(state, newest),
+            state: SharedState::new(state, seq),
             ledger: Ledger::new(log),
             hierarchy: CaHierarchy::new(keys, refused_keys),
             enrolling: Stripes::default(),

@@ -68,7 +68,7 @@ pub async fn take_over(
     now: Timestamp,
 ) -> Result<TakenOver, RestoreError> {
     let (store, _) = Store::open(data_dir).await?;
-    let entries = store.snapshot().await?;
+    let entries = store.snapshot().await?.entries;
     let facts = Facts(&entries);
     let damaged = |_| RestoreError::TrustDomain;
     let trust_domain = TrustDomain::new(&facts.read::<String>(TRUST_DOMAIN)?).map_err(damaged)?;

@@ -58,14 +58,23 @@ pub(crate) trait Database: Send + 'static {
     fn settle(&mut self, places: &Places) -> impl Future<Output = Result<bool, Unsettled>> + Send;
 }
 
+/// Everything that is at one moment, in no order.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The newest commit.
+    pub seq: Seq,
+    /// What it and those before it left.
+    pub entries: Vec<Entry>,
+}
+
 /// What was written after some commit, in order and in whole commits; `None` where that is not
 /// retained any more.
 pub(crate) type Changes = Option<Vec<(Seq, Write)>>;
 
 /// Where commits are read, by everybody.
 pub(crate) trait Reader: std::fmt::Debug + Send + Sync {
-    /// Everything that is, in no order.
-    fn snapshot(&self) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>>;
+    /// Everything that is.
+    fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, StoreError>>;
 
     /// What was written after a commit.
     fn changes_after(&self, seq: Seq) -> BoxFuture<'_, Result<Changes, StoreError>>;

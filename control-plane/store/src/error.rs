@@ -10,7 +10,6 @@ pub struct DatabaseError(String);
 
 impl DatabaseError {
     /// One that is told in these words.
-    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -52,6 +51,14 @@ pub enum StoreError {
     /// The schema is newer than this program, or damaged.
     #[error("the database schema cannot be used: {0}")]
     Schema(String),
+    /// Another data directory writes under the name of this replica.
+    #[error(
+        "another control plane has the name {name} in this database: choose another [replica] name"
+    )]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
     /// The writer stopped for good: what the database holds is not known, or another writes in its
     /// place.
     #[error("the store stopped after an input/output error; restart once the disk is sound")]

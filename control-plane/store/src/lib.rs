@@ -11,6 +11,7 @@ mod entry;
 mod error;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
+pub mod postgres;
 mod sqlite;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -21,9 +22,10 @@ use std::sync::Arc;
 
 use countersign_model::Seq;
 use countersign_refusal::RefusedWrites;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use data_dir::{DataDir, DataDirError};
+pub use database::Snapshot;
 use database::{Commit, Database, Reader};
 pub use entry::{Entry, Kind, Precondition, Write};
 pub use error::{DatabaseError, StoreError};
@@ -35,6 +37,8 @@ const WRITER_QUEUE: usize = 1_024;
 pub const DATABASE: &str = "state.db";
 /// Key of what is written to see whether the disk takes anything.
 const TRIAL: &str = "trial";
+/// A read of changes returns so many writes and the rest of the commit that the last one is of.
+const ROWS_PER_READ: usize = 1_000;
 /// How many of the newest commits keep their writes.
 const RETAINED_COMMITS: u64 = 100_000;
 /// Old writes are removed once in so many commits.
@@ -46,6 +50,8 @@ pub struct Store {
     jobs: mpsc::Sender<Job>,
     reader: Arc<dyn Reader>,
     refused: Arc<RefusedWrites>,
+    /// The newest commit, where others of the same database make some.
+    newest: Option<watch::Receiver<Seq>>,
 }
 
 impl Store {
@@ -56,17 +62,37 @@ impl Store {
         dir.touch(&path)
             .map_err(|error| StoreError::Batch(error.to_string()))?;
         let (database, reader, newest) = sqlite::open(&path).await?;
-        Ok((Self::of(database, reader), newest))
+        Ok((Self::of(database, reader, None), newest))
+    }
+
+    /// Connects to a database that several control planes may share, and brings its schema up to
+    /// date. Returns the newest place in the order.
+    pub async fn connect(
+        address: postgres::Address,
+        writer: postgres::WriterName,
+    ) -> Result<(Self, Seq), StoreError> {
+        let (database, reader, newest) = postgres::open(address.clone(), writer).await?;
+        let (tell, told) = watch::channel(newest);
+        let store = Self::of(database, reader, Some(told));
+        let refused = Arc::clone(&store.refused);
+        tokio::spawn(postgres::follow(address, tell, refused));
+        Ok((store, newest))
     }
 
     /// A store that others of this process may share, with what they made durable.
     #[cfg(any(test, feature = "testing"))]
     pub fn in_memory(database: &memory::MemoryDatabase) -> (Self, Seq) {
-        let newest = database.newest();
-        (Self::of(database.clone(), database.clone()), newest)
+        let told = database.newest();
+        let newest = *told.borrow();
+        let store = Self::of(database.clone(), database.clone(), Some(told));
+        (store, newest)
     }
 
-    fn of(database: impl Database, reader: impl Reader + 'static) -> Self {
+    fn of(
+        database: impl Database,
+        reader: impl Reader + 'static,
+        newest: Option<watch::Receiver<Seq>>,
+    ) -> Self {
         let (jobs, queue) = mpsc::channel(WRITER_QUEUE);
         let refused = Arc::default();
         let writer = Writer::new(database, Arc::clone(&refused));
@@ -75,6 +101,7 @@ impl Store {
             jobs,
             reader: Arc::new(reader),
             refused,
+            newest,
         }
     }
 
@@ -115,8 +142,8 @@ impl Store {
         answer.await.map_err(|_| StoreError::Stopped)?
     }
 
-    /// Everything that is, in no order.
-    pub async fn snapshot(&self) -> Result<Vec<Entry>, StoreError> {
+    /// Everything that is at one moment.
+    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
         self.reader.snapshot().await
     }
 
@@ -130,6 +157,11 @@ impl Store {
     /// what came next is not retained any more: then everything must be read again.
     pub async fn changes_after(&self, seq: Seq) -> Result<Option<Vec<(Seq, Write)>>, StoreError> {
         self.reader.changes_after(seq).await
+    }
+
+    /// Tells the newest commit of all who share the database; `None` where nobody else writes.
+    pub fn follow(&self) -> Option<watch::Receiver<Seq>> {
+        self.newest.clone()
     }
 
     /// Whether the writer ended after an input/output error.

@@ -8,13 +8,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use countersign_model::Seq;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
+use tokio::sync::watch;
 
-use crate::database::{Changes, Commit, Database, Failed, Places, Reader, Unsettled, asked, place};
-use crate::{DatabaseError, Entry, Kind, StoreError, Write};
+use crate::database::{
+    Changes, Commit, Database, Failed, Places, Reader, Snapshot, Unsettled, asked, place,
+};
+use crate::{DatabaseError, Entry, Kind, ROWS_PER_READ, StoreError, Write};
 
 /// What is durable. A clone is the same database.
 #[derive(Clone, Debug, Default)]
-pub struct MemoryDatabase(Arc<Mutex<Content>>);
+pub struct MemoryDatabase {
+    content: Arc<Mutex<Content>>,
+    newest: Arc<watch::Sender<Seq>>,
+}
 
 #[derive(Debug, Default)]
 struct Content {
@@ -26,12 +32,12 @@ struct Content {
 impl MemoryDatabase {
     /// A commit changes the content whole, so one that panicked left nothing half done.
     fn content(&self) -> MutexGuard<'_, Content> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The newest commit.
-    pub fn newest(&self) -> Seq {
-        self.content().newest
+    /// The newest commit, whoever makes it.
+    pub(crate) fn newest(&self) -> watch::Receiver<Seq> {
+        self.newest.subscribe()
     }
 }
 
@@ -62,6 +68,9 @@ impl Database for MemoryDatabase {
                 content.make(*seq, write);
             }
         }
+        let newest = content.newest;
+        drop(content);
+        self.newest.send_replace(newest);
         Ok(places)
     }
 
@@ -71,19 +80,23 @@ impl Database for MemoryDatabase {
 }
 
 impl Reader for MemoryDatabase {
-    fn snapshot(&self) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
+    fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
         let content = self.content();
+        let seq = content.newest;
         let mut entries: Vec<_> = content.entries.iter().map(entry).collect();
         drop(content);
         // A map has another order in each process, and a simulation must not.
         entries.sort_by(|one, other| (one.seq, &one.key).cmp(&(other.seq, &other.key)));
-        ready(Ok(entries)).boxed()
+        ready(Ok(Snapshot { seq, entries })).boxed()
     }
 
     fn changes_after(&self, seq: Seq) -> BoxFuture<'_, Result<Changes, StoreError>> {
         let content = self.content();
         let after = content.changes.iter().filter(|(at, _)| *at > seq);
-        let after: Vec<_> = after.cloned().collect();
+        let mut after: Vec<_> = after.cloned().collect();
+        if let Some((last, _)) = after.get(ROWS_PER_READ).cloned() {
+            after.retain(|(at, _)| *at <= last);
+        }
         drop(content);
         ready(Ok(Some(after))).boxed()
     }

@@ -23,9 +23,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 
 use self::reader::SqliteReader;
-use self::statements::{find, make, newest, seqs, trim};
+use self::statements::{find, make, newest, put, seqs, trim};
 use crate::database::{Commit, Database, Failed, Fate, Places, Unsettled, asked, last, place};
-use crate::{Kind, StoreError, TRIAL, Write};
+use crate::{Entry, Kind, StoreError, TRIAL, Write};
 
 /// SQLite's primary result code for input/output errors; extended codes carry it in the low byte.
 const SQLITE_IOERR: i32 = 10;
@@ -60,6 +60,26 @@ pub(crate) async fn open(path: &Path) -> Result<(Sqlite, SqliteReader, Seq), Sto
     ))
 }
 
+/// Writes a database that holds these entries, as of a commit, into an empty file.
+pub(crate) async fn write_copy(
+    path: &Path,
+    seq: Seq,
+    entries: Vec<Entry>,
+) -> Result<(), StoreError> {
+    let (mut database, _, _) = open(path).await?;
+    let mut transaction = database.connected().await?.begin().await?;
+    for entry in entries {
+        let at = entry.seq;
+        put(at, &entry, &mut transaction).await?;
+    }
+    // What tells the newest commit: nothing else of the past is there.
+    let trial = Write::remove(Kind::Meta, TRIAL);
+    make(seq, &trial, &mut transaction).await?;
+    transaction.commit().await?;
+    database.close().await;
+    Ok(())
+}
+
 async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
     let options = SqliteConnectOptions::new()
         .filename(path)
@@ -75,7 +95,7 @@ fn migrator() -> Migrator {
         1,
         Cow::Borrowed("commit log"),
         MigrationType::Simple,
-        include_str!("../migrations/0001_commit_log.sql").into_sql_str(),
+        include_str!("../migrations/sqlite/0001_commit_log.sql").into_sql_str(),
         false,
     )])
 }
@@ -125,7 +145,9 @@ impl Sqlite {
             }
         }
         let newest = last(&places).unwrap_or(before);
-        trim(newest, &mut transaction).await.map_err(refused)?;
+        trim(before, newest, &mut transaction)
+            .await
+            .map_err(refused)?;
         // A transaction that failed before is not asked to roll back: its connection is closed, and a
         // database that has done so already would answer with another error than the one that counts.
         match transaction.commit().await {

@@ -53,6 +53,7 @@ pub fn failing(store: Store, faults: Faults) -> Store {
         jobs: sound,
         reader,
         refused,
+        newest,
     } = store;
     let (jobs, queue) = mpsc::channel(WRITER_QUEUE);
     tokio::spawn(serve(queue, sound, faults));
@@ -60,6 +61,7 @@ pub fn failing(store: Store, faults: Faults) -> Store {
         jobs,
         reader,
         refused,
+        newest,
     }
 }
 
@@ -137,6 +139,7 @@ pub fn gated(store: Store, gate: Arc<Gate>) -> Store {
         jobs: sound,
         reader,
         refused,
+        newest,
     } = store;
     let (jobs, mut queue) = mpsc::channel(WRITER_QUEUE);
     tokio::spawn(async move {
@@ -149,6 +152,7 @@ pub fn gated(store: Store, gate: Arc<Gate>) -> Store {
         jobs,
         reader,
         refused,
+        newest,
     }
 }
 

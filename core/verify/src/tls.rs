@@ -147,7 +147,8 @@ const CIPHER_SUITES: &[SupportedCipherSuite] = &[
     cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
 ];
 
-const TLS_VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
+/// TLS 1.3, and nothing else.
+pub const TLS_VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
 #[cfg(test)]
 mod tests;

@@ -77,6 +77,11 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "a length of time",
     ),
     (
+        "control-plane/store/src/postgres/following.rs",
+        "sleep(CONNECT_AGAIN)",
+        "a length of time",
+    ),
+    (
         "core/serve/src/deadline.rs",
         "sleep_until(deadline)",
         "a length of time from a call's arrival",

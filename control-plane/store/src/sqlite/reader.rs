@@ -5,15 +5,13 @@ use std::path::Path;
 use countersign_model::Seq;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sqlx::Row;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
+use sqlx::{Connection, Row};
 use tokio::sync::Mutex;
 
-use crate::database::{Changes, Reader};
-use crate::{Entry, Kind, StoreError, Write, signed, unsigned};
-
-/// A read returns so many writes and the rest of the commit that the last one is of.
-const ROWS_PER_READ: i64 = 1_000;
+use super::statements::newest;
+use crate::database::{Changes, Reader, Snapshot};
+use crate::{Entry, Kind, ROWS_PER_READ, StoreError, Write, signed, unsigned};
 
 /// The reading connection.
 #[derive(Debug)]
@@ -24,12 +22,17 @@ impl SqliteReader {
         Self(Mutex::new(connection))
     }
 
-    async fn read_all(&self) -> Result<Vec<Entry>, StoreError> {
+    async fn read_all(&self) -> Result<Snapshot, StoreError> {
         let mut reader = self.0.lock().await;
+        // Both reads see one moment.
+        let mut moment = reader.begin().await?;
+        let seq = newest(&mut moment).await?;
         let rows = sqlx::query("SELECT kind, key, value, seq FROM entries")
-            .fetch_all(&mut *reader)
+            .fetch_all(&mut *moment)
             .await?;
-        rows.iter().map(entry).collect()
+        moment.rollback().await?;
+        let entries = rows.iter().map(entry).collect::<Result<_, _>>()?;
+        Ok(Snapshot { seq, entries })
     }
 
     async fn read_after(&self, seq: Seq) -> Result<Changes, StoreError> {
@@ -40,7 +43,7 @@ impl SqliteReader {
              ORDER BY id",
         )
         .bind(signed(seq.0))
-        .bind(ROWS_PER_READ)
+        .bind(signed(ROWS_PER_READ as u64))
         .bind(i64::MAX)
         .fetch_all(&mut *reader)
         .await?;
@@ -66,7 +69,7 @@ impl SqliteReader {
 }
 
 impl Reader for SqliteReader {
-    fn snapshot(&self) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
+    fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
         self.read_all().boxed()
     }
 

@@ -4,7 +4,7 @@ use countersign_model::Seq;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::database::Found;
-use crate::{Kind, RETAINED_COMMITS, TRIM_EVERY, Write, signed, unsigned};
+use crate::{Entry, Kind, RETAINED_COMMITS, TRIM_EVERY, Write, signed, unsigned};
 
 /// The newest commit.
 pub(super) async fn newest(connection: &mut SqliteConnection) -> Result<Seq, sqlx::Error> {
@@ -34,6 +34,32 @@ pub(super) async fn seqs(
     Ok(found)
 }
 
+/// Puts an entry where it was, without a change.
+pub(super) async fn put(
+    seq: Seq,
+    entry: &Entry,
+    connection: &mut SqliteConnection,
+) -> Result<(), sqlx::Error> {
+    put_value(seq, entry.kind, &entry.key, &entry.value, connection).await
+}
+
+async fn put_value(
+    seq: Seq,
+    kind: Kind,
+    key: &str,
+    value: &str,
+    connection: &mut SqliteConnection,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)")
+        .bind(kind.as_str())
+        .bind(key)
+        .bind(value)
+        .bind(signed(seq.0))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Makes one write as part of commit `seq`.
 pub(super) async fn make(
     seq: Seq,
@@ -42,13 +68,7 @@ pub(super) async fn make(
 ) -> Result<(), sqlx::Error> {
     match &write.value {
         Some(value) => {
-            sqlx::query("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)")
-                .bind(write.kind.as_str())
-                .bind(&write.key)
-                .bind(value)
-                .bind(signed(seq.0))
-                .execute(&mut *connection)
-                .await?;
+            put_value(seq, write.kind, &write.key, value, connection).await?;
         }
         None => {
             sqlx::query("DELETE FROM entries WHERE kind = ? AND key = ?")
@@ -87,10 +107,11 @@ pub(super) async fn find(
 
 /// Removes the writes of old commits, now and then.
 pub(super) async fn trim(
+    before: Seq,
     newest: Seq,
     connection: &mut SqliteConnection,
 ) -> Result<(), sqlx::Error> {
-    if !newest.0.is_multiple_of(TRIM_EVERY) {
+    if before.0 / TRIM_EVERY == newest.0 / TRIM_EVERY {
         return Ok(());
     }
     sqlx::query("DELETE FROM changes WHERE seq < ?")

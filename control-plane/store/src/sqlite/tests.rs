@@ -95,7 +95,7 @@ fn numbered(n: usize) -> Write {
 }
 
 async fn keys(store: &Store) -> Vec<usize> {
-    let entries = store.snapshot().await.unwrap();
+    let entries = store.snapshot().await.unwrap().entries;
     let tokens = entries
         .iter()
         .filter(|entry: &&Entry| entry.kind == Kind::Token);

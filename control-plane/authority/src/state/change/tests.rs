@@ -178,7 +178,7 @@ async fn restored(plane: &Plane, hour: i64) -> (Told, Told) {
     take_over(&data_dir, entropy, now).await.unwrap();
     let (store, _) = Store::open(&data_dir).await.unwrap();
     let mut state = empty(&plane.authority);
-    for entry in store.snapshot().await.unwrap() {
+    for entry in store.snapshot().await.unwrap().entries {
         let seq = entry.seq;
         if let Some(change) = Change::read(&entry.into_write()).unwrap() {
             state.apply(seq, change);

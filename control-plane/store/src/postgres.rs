@@ -1,0 +1,303 @@
+//! PostgreSQL: how a control plane becomes several.
+//!
+//! A batch is one transaction of two round trips and a commit. The first takes the row of this
+//! writer, then that of the sequence, and reads what the preconditions ask for; the second makes the
+//! writes and commits. While the row of the sequence is locked nobody else has a place, so places are
+//! given in the order in which commits become visible.
+//!
+//! The row of the writer holds the number of its newest batch. It is the fence: a batch is made only
+//! on top of the one that this process made before. A second process with the same name, and a
+//! database that was put back from a copy, are found by it, and the writer stops. And it is the answer
+//! to a lost answer: whether a commit was made is read under a lock that the old transaction would
+//! still hold if it were undecided.
+
+mod address;
+mod following;
+mod reader;
+mod schema;
+mod session;
+mod statements;
+mod tls;
+
+use std::time::Duration;
+
+use countersign_model::Seq;
+use tokio::time::Instant;
+
+pub use self::address::{Address, AddressError};
+pub(crate) use self::following::follow;
+pub(crate) use self::reader::PostgresReader;
+pub use self::schema::VERSION;
+use self::session::{AnswerError, Session};
+use self::statements::Statements;
+use crate::database::{Commit, Database, Failed, Fate, Places, Unsettled, last, place};
+use crate::{DatabaseError, StoreError};
+
+/// After a connection that failed the next one is made, and until then writes are refused at once.
+const CONNECT_AGAIN: Duration = Duration::from_secs(1);
+/// A transaction that another one got in the way of is made again so often.
+const TRIES: usize = 5;
+/// Codes of SQL: the transaction failed because of another one, and may be made again.
+const AGAIN: [&str; 2] = ["40001", "40P01"];
+/// Classes of codes with which a server says at COMMIT that it did not commit: a rollback, a
+/// constraint, no room.
+const NOT_COMMITTED: [&str; 3] = ["40", "23", "53"];
+/// Of the first class: the server does not know.
+const UNKNOWN: &str = "40003";
+
+/// Who writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriterName {
+    /// The name of the replica.
+    pub name: String,
+    /// What tells its data directory from another with the same name.
+    pub instance: String,
+}
+
+/// The writing session, and the number of the newest batch.
+#[derive(Debug)]
+pub(crate) struct Postgres {
+    address: Address,
+    writer: WriterName,
+    session: Option<Writing>,
+    /// The newest batch that is known to be made.
+    batch: i64,
+    /// When a connection failed, and why.
+    away: Option<(Instant, String)>,
+}
+
+#[derive(Debug)]
+struct Writing {
+    session: Session,
+    statements: Statements,
+}
+
+/// Connects, brings the schema up to date and takes the row of the writer. Returns the newest place.
+pub(crate) async fn open(
+    address: Address,
+    writer: WriterName,
+) -> Result<(Postgres, PostgresReader, Seq), StoreError> {
+    let session = Session::open(&address).await?;
+    schema::migrate(&session).await?;
+    let writing = Writing::new(session).await?;
+    let batch = take_row(&writing, &writer).await?;
+    let newest = writing.statements.newest(&writing.session).await?;
+    let reader = PostgresReader::new(address.clone());
+    let database = Postgres {
+        address,
+        writer,
+        session: Some(writing),
+        batch,
+        away: None,
+    };
+    Ok((database, reader, newest))
+}
+
+/// Makes the row of a writer its own; from here on an older process of that name writes nothing.
+async fn take_row(writing: &Writing, writer: &WriterName) -> Result<i64, StoreError> {
+    let Writing {
+        session,
+        statements,
+    } = writing;
+    match statements.take(session, writer).await? {
+        Some(batch) => Ok(batch),
+        None => Err(StoreError::NameTaken {
+            name: writer.name.clone(),
+        }),
+    }
+}
+
+impl Writing {
+    async fn new(session: Session) -> Result<Self, DatabaseError> {
+        let statements = Statements::prepare(&session).await?;
+        Ok(Self {
+            session,
+            statements,
+        })
+    }
+}
+
+impl Postgres {
+    /// The session, opened anew where it ended; not more often than a server bears.
+    async fn connected(&mut self) -> Result<&Writing, DatabaseError> {
+        if let Some(writing) = self.session.take()
+            && !writing.session.client().is_closed()
+        {
+            return Ok(self.session.insert(writing));
+        }
+        if let Some((at, reason)) = &self.away
+            && at.elapsed() < CONNECT_AGAIN
+        {
+            return Err(DatabaseError::new(reason.clone()));
+        }
+        let opened = match Session::open(&self.address).await {
+            Ok(session) => Writing::new(session).await,
+            Err(error) => Err(error),
+        };
+        match opened {
+            Ok(writing) => {
+                self.away = None;
+                Ok(self.session.insert(writing))
+            }
+            Err(error) => {
+                self.away = Some((Instant::now(), error.to_string()));
+                Err(error)
+            }
+        }
+    }
+
+    async fn try_write(&mut self, commits: &[Commit]) -> Result<Places, NotWritten> {
+        let (batch, name) = (self.batch, self.writer.name.clone());
+        let Writing {
+            session,
+            statements,
+        } = self.connected().await.map_err(NotWritten::Away)?;
+        let begun = statements.begin(session, &name, batch, commits).await;
+        let begun = begun.map_err(NotWritten::Begin)?;
+        if !begun.is_ours {
+            let row = statements.batch_of(session, &name).await;
+            let row = row.map_err(NotWritten::Begin)?;
+            return Err(NotWritten::Lost(lost(&name, batch, row)));
+        }
+        let places = place(begun.newest, commits, begun.found);
+        if last(&places).is_none() {
+            // Only refused commits: the row of the writer stays as it was.
+            let rolled_back = session.client().batch_execute("ROLLBACK");
+            let rolled_back = session.answered(rolled_back).await;
+            return rolled_back.map(|()| places).map_err(NotWritten::Begin);
+        }
+        let made = statements
+            .make(session, begun.newest, commits, &places)
+            .await;
+        match made {
+            Ok(()) => {
+                self.batch = batch + 1;
+                Ok(places)
+            }
+            Err(error) => Err(NotWritten::Commit(error, places)),
+        }
+    }
+
+    /// What became of the batch after the newest, from the row of the writer.
+    async fn look(&mut self) -> Result<bool, Unsettled> {
+        let (batch, name) = (self.batch, self.writer.name.clone());
+        let yet = |error: AnswerError| Unsettled::Yet(error.into());
+        let Writing {
+            session,
+            statements,
+        } = self.connected().await.map_err(Unsettled::Yet)?;
+        let begin = session.client().batch_execute("BEGIN");
+        session.answered(begin).await.map_err(yet)?;
+        // Locked: an undecided transaction of ours would still hold it.
+        let row = statements.locked_batch_of(session, &name).await;
+        let row = row.map_err(yet)?;
+        let end = session.client().batch_execute("ROLLBACK");
+        session.answered(end).await.map_err(yet)?;
+        match row {
+            Some(row) if row == batch => Ok(false),
+            Some(row) if row == batch + 1 => {
+                self.batch = row;
+                Ok(true)
+            }
+            row => Err(Unsettled::Ever(lost(&name, batch, row))),
+        }
+    }
+}
+
+/// Why nothing is known any more of what this writer made.
+fn lost(name: &str, batch: i64, row: Option<i64>) -> DatabaseError {
+    DatabaseError::new(match row {
+        Some(row) if row > batch => {
+            format!("another control plane writes under the name {name}: stop one of the two")
+        }
+        _ => "the database does not hold what was committed to it: it was put back from an older \
+              copy, or a standby took over that had not everything; see \"The database is away\" in \
+              docs/operations.md"
+            .to_owned(),
+    })
+}
+
+/// A batch that was not made, or not as far as is known.
+enum NotWritten {
+    /// There is no session.
+    Away(DatabaseError),
+    /// Before the commit was sent.
+    Begin(AnswerError),
+    /// After it was sent.
+    Commit(AnswerError, Places),
+    /// The row of this writer is not as it left it.
+    Lost(DatabaseError),
+}
+
+impl NotWritten {
+    /// Whether another transaction was in the way, so that this one may be made again at once.
+    fn is_retried(&self) -> bool {
+        match self {
+            Self::Begin(error) | Self::Commit(error, _) => {
+                error.code().is_some_and(|code| AGAIN.contains(&code))
+            }
+            Self::Away(_) | Self::Lost(_) => false,
+        }
+    }
+
+    fn into_failed(self) -> Failed {
+        match self {
+            Self::Away(error) => Failed {
+                error,
+                fate: Fate::Refused,
+            },
+            Self::Begin(error) => Failed {
+                error: error.into(),
+                fate: Fate::Refused,
+            },
+            Self::Commit(error, places) => Failed {
+                fate: match is_refusal(error.code()) {
+                    true => Fate::Refused,
+                    false => Fate::Open(places),
+                },
+                error: error.into(),
+            },
+            Self::Lost(error) => Failed {
+                error,
+                fate: Fate::Unknown,
+            },
+        }
+    }
+}
+
+/// Whether the server says that it did not commit. A server that is shut down may have committed
+/// before it said so.
+fn is_refusal(code: Option<&str>) -> bool {
+    let Some(code) = code else { return false };
+    code != UNKNOWN && NOT_COMMITTED.iter().any(|class| code.starts_with(class))
+}
+
+impl Database for Postgres {
+    async fn write(&mut self, commits: &[Commit]) -> Result<Places, Failed> {
+        let mut tries = 1;
+        loop {
+            match self.try_write(commits).await {
+                Ok(places) => return Ok(places),
+                Err(error) => {
+                    // With its transaction, whatever became of that.
+                    self.session = None;
+                    if !error.is_retried() || tries == TRIES {
+                        return Err(error.into_failed());
+                    }
+                    tries += 1;
+                }
+            }
+        }
+    }
+
+    async fn settle(&mut self, _: &Places) -> Result<bool, Unsettled> {
+        let looked = self.look().await;
+        if looked.is_err() {
+            self.session = None;
+        }
+        looked
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,281 @@
+//! Where the database is and how it is reached: read from a `postgresql://` URL, without I/O.
+//!
+//! The parameters of TLS are read here, the others by the client library. A connection over a
+//! network is encrypted and its server is verified against a CA that the URL names, or it is not
+//! made: a database that somebody else answers for is a control plane that somebody else owns.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+
+/// Longest URL, in bytes.
+const MAX_URL: usize = 4_096;
+/// Most hosts of a URL.
+const MAX_HOSTS: usize = 8;
+/// How long one address of a host has to answer where the URL does not say.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+/// How long what was sent may stay unacknowledged before the connection counts as lost.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
+/// A connection on which nothing is said is looked at after this time.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
+const KEEPALIVE_RETRIES: u32 = 3;
+/// The port where a host names none.
+const PORT: u16 = 5_432;
+/// What an administrator of the database sees.
+const APPLICATION: &str = "countersign";
+
+/// A database, and how it is reached.
+#[derive(Clone)]
+pub struct Address {
+    pub(super) config: Config,
+    pub(super) tls: Option<TlsFiles>,
+    shown: String,
+}
+
+/// The files of TLS. They are read at every connection: what replaces them needs no restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TlsFiles {
+    /// The only CAs that may vouch for the server.
+    pub(super) roots: PathBuf,
+    /// Certificate and key of this client, where the server asks for them.
+    pub(super) identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// Why a URL names no database that is used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// It is none.
+    #[error(
+        "it is no address of a PostgreSQL database ({0}): \
+         write postgresql://ROLE@HOST/DATABASE?sslmode=verify-full&sslrootcert=FILE"
+    )]
+    Unreadable(String),
+    /// A part is missing.
+    #[error(
+        "it names no {0}: write postgresql://ROLE@HOST/DATABASE?sslmode=verify-full&sslrootcert=FILE"
+    )]
+    Missing(&'static str),
+    /// It is too much.
+    #[error("it is longer than {MAX_URL} bytes or names more than {MAX_HOSTS} hosts")]
+    TooLong,
+    /// Whoever is on the way could answer in place of the database.
+    #[error(
+        "sslmode={0} does not verify who answers for {1}: \
+         set sslmode=verify-full and sslrootcert=FILE, or name a Unix socket"
+    )]
+    Unverified(String, String),
+    /// There is nobody to trust.
+    #[error(
+        "sslmode=verify-full needs sslrootcert=FILE, the CA that signed the certificate of the database"
+    )]
+    NoRoots,
+    /// The other half is missing.
+    #[error("sslcert and sslkey belong together: name both files, or neither")]
+    HalfIdentity,
+    /// A standby takes no writes.
+    #[error("target_session_attrs={0} cannot write: leave it out, or set read-write")]
+    ReadOnly(&'static str),
+}
+
+/// What the URL says of TLS.
+#[derive(Default)]
+struct Parameters {
+    mode: Option<String>,
+    roots: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+impl Address {
+    /// Reads a URL. `password` is used where the URL has none.
+    ///
+    /// # Errors
+    /// It names no database, or one that could not be told from another.
+    pub fn parse(url: &str, password: Option<&[u8]>) -> Result<Self, AddressError> {
+        if url.len() > MAX_URL {
+            return Err(AddressError::TooLong);
+        }
+        let (parameters, rest) = parted(url)?;
+        let mut config: Config = rest.parse().map_err(|error| unreadable(&error))?;
+        if let (Some(password), None) = (password, config.get_password()) {
+            config.password(password);
+        }
+        complete(&mut config)?;
+        let tls = parameters.tls(&config)?;
+        config.ssl_mode(match tls {
+            Some(_) => SslMode::Require,
+            None => SslMode::Disable,
+        });
+        let shown = shown(&config);
+        Ok(Self { config, tls, shown })
+    }
+
+    /// Most time that a try of all hosts takes.
+    pub(super) fn connect_within(&self) -> Duration {
+        let each = self.config.get_connect_timeout();
+        let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(1);
+        *each.unwrap_or(&CONNECT_WITHIN) * hosts.max(1) * 2
+    }
+}
+
+/// Hosts and database, without role and password.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Address({self})")
+    }
+}
+
+/// Takes the parameters of TLS out of a URL.
+fn parted(url: &str) -> Result<(Parameters, String), AddressError> {
+    if !url.starts_with("postgresql://") && !url.starts_with("postgres://") {
+        return Err(AddressError::Unreadable(
+            "it does not begin with postgresql://".to_owned(),
+        ));
+    }
+    let (base, query) = url.split_once('?').unwrap_or((url, ""));
+    let mut parameters = Parameters::default();
+    let mut others = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let decoded = || {
+            let value = percent_decode_str(value).decode_utf8();
+            let value =
+                value.map_err(|_| AddressError::Unreadable(format!("{name} is no text")))?;
+            Ok(value.into_owned())
+        };
+        match name {
+            "sslmode" => parameters.mode = Some(decoded()?),
+            "sslrootcert" => parameters.roots = Some(decoded()?.into()),
+            "sslcert" => parameters.certificate = Some(decoded()?.into()),
+            "sslkey" => parameters.key = Some(decoded()?.into()),
+            _ => others.push(pair),
+        }
+    }
+    let rest = match others.is_empty() {
+        true => base.to_owned(),
+        false => format!("{base}?{}", others.join("&")),
+    };
+    Ok((parameters, rest))
+}
+
+/// Sets what the URL leaves open, and refuses what it lacks.
+fn complete(config: &mut Config) -> Result<(), AddressError> {
+    if config.get_hosts().is_empty() {
+        return Err(AddressError::Missing("host"));
+    }
+    if config.get_hosts().len() > MAX_HOSTS {
+        return Err(AddressError::TooLong);
+    }
+    if config.get_user().is_none() {
+        return Err(AddressError::Missing("role"));
+    }
+    if config.get_dbname().is_none() {
+        return Err(AddressError::Missing("database"));
+    }
+    if config.get_target_session_attrs() == TargetSessionAttrs::ReadOnly {
+        return Err(AddressError::ReadOnly("read-only"));
+    }
+    config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+    if config.get_application_name().is_none() {
+        config.application_name(APPLICATION);
+    }
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(CONNECT_WITHIN);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(UNACKNOWLEDGED);
+    }
+    config.keepalives_idle(KEEPALIVE_IDLE);
+    config.keepalives_interval(KEEPALIVE_INTERVAL);
+    config.keepalives_retries(KEEPALIVE_RETRIES);
+    Ok(())
+}
+
+impl Parameters {
+    /// TLS for what goes over a network; `None` where nothing does.
+    fn tls(self, config: &Config) -> Result<Option<TlsFiles>, AddressError> {
+        let remote = config.get_hosts().iter().find(|host| !is_local(host));
+        let mode = match (self.mode.as_deref(), remote) {
+            (Some(mode), _) => mode,
+            (None, Some(_)) => "verify-full",
+            (None, None) if self.roots.is_some() => "verify-full",
+            (None, None) => "disable",
+        };
+        match (mode, remote) {
+            ("verify-full", _) => {}
+            ("disable", None) => return Ok(None),
+            (mode, Some(host)) => {
+                return Err(AddressError::Unverified(mode.to_owned(), name(host)));
+            }
+            (mode, None) => {
+                let host = config.get_hosts().first().map(name);
+                return Err(AddressError::Unverified(
+                    mode.to_owned(),
+                    host.unwrap_or_default(),
+                ));
+            }
+        }
+        let identity = match (self.certificate, self.key) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            _ => return Err(AddressError::HalfIdentity),
+        };
+        let roots = self.roots.ok_or(AddressError::NoRoots)?;
+        Ok(Some(TlsFiles { roots, identity }))
+    }
+}
+
+/// Whether what is said to a host stays on this machine.
+fn is_local(host: &Host) -> bool {
+    match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => {
+            let address = name.parse::<IpAddr>();
+            name == "localhost" || address.is_ok_and(|address| address.is_loopback())
+        }
+    }
+}
+
+fn name(host: &Host) -> String {
+    match host {
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(path) => path.display().to_string(),
+    }
+}
+
+fn shown(config: &Config) -> String {
+    let ports = config.get_ports();
+    let hosts = config.get_hosts().iter().enumerate().map(|(n, host)| {
+        let port = ports.get(n).or(ports.first()).copied().unwrap_or(PORT);
+        match host {
+            Host::Tcp(name) => format!("{name}:{port}"),
+            Host::Unix(path) => path.display().to_string(),
+        }
+    });
+    let hosts: Vec<_> = hosts.collect();
+    format!(
+        "{}/{}",
+        hosts.join(","),
+        config.get_dbname().unwrap_or_default()
+    )
+}
+
+/// The library's words, which say which part it did not read and never a password.
+fn unreadable(error: &tokio_postgres::Error) -> AddressError {
+    AddressError::Unreadable(crate::DatabaseError::of(error).to_string())
+}
+
+#[cfg(test)]
+mod tests;

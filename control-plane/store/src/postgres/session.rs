@@ -1,0 +1,155 @@
+//! A session with the database: connected, limited, and waited for no longer than a bound.
+
+use std::time::Duration;
+
+use futures_util::future::poll_fn;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::tls::{NoTls, TlsStream};
+use tokio_postgres::{AsyncMessage, Client, Connection, Error, Socket};
+
+use super::Address;
+use super::tls::Tls;
+use crate::DatabaseError;
+
+/// How long one answer of the database is waited for.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// What the server is told of it: it gives up sooner than its client, and holds no lock for one that
+/// went away.
+const LIMITS: &str = "SET statement_timeout = '8s'; SET lock_timeout = '4s'; \
+                      SET idle_in_transaction_session_timeout = '8s'; \
+                      SET client_min_messages = warning";
+/// Most notices that wait to be read. What comes beyond is dropped: a notice says only that there
+/// is something to read.
+const NOTICES: usize = 1;
+
+/// An open session. It ends with this value.
+#[derive(Debug)]
+pub(super) struct Session {
+    client: Client,
+    connection: JoinHandle<()>,
+    notices: mpsc::Receiver<()>,
+}
+
+impl Session {
+    /// Connects to the first host that takes writes.
+    pub(super) async fn open(address: &Address) -> Result<Self, DatabaseError> {
+        let within = address.connect_within();
+        let opened = timeout(within, Self::connected(address)).await;
+        let session = opened.map_err(|_| silent(address, within))??;
+        session
+            .answered(session.client.batch_execute(LIMITS))
+            .await?;
+        Ok(session)
+    }
+
+    async fn connected(address: &Address) -> Result<Self, DatabaseError> {
+        let failed = |error: Error| {
+            let error = DatabaseError::of(&error);
+            DatabaseError::new(format!("{address}: {error}"))
+        };
+        match &address.tls {
+            None => {
+                let (client, connection) = address.config.connect(NoTls).await.map_err(failed)?;
+                Ok(Self::driven(client, connection))
+            }
+            Some(files) => {
+                let tls = Tls::read(files.clone()).await?;
+                let (client, connection) = address.config.connect(tls).await.map_err(failed)?;
+                Ok(Self::driven(client, connection))
+            }
+        }
+    }
+
+    fn driven<T>(client: Client, connection: Connection<Socket, T>) -> Self
+    where
+        T: TlsStream + Unpin + Send + 'static,
+    {
+        let (notified, notices) = mpsc::channel(NOTICES);
+        Self {
+            client,
+            connection: tokio::spawn(drive(connection, notified)),
+            notices,
+        }
+    }
+
+    /// What is asked through it.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Waits for an answer, and not for ever.
+    pub(super) async fn answered<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, AnswerError> {
+        match timeout(ANSWER_WITHIN, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(AnswerError::Answered(error)),
+            Err(_) => Err(AnswerError::Silent),
+        }
+    }
+
+    /// Returns when the server said that something is to be read; `false` where the session ended.
+    pub(super) async fn notified(&mut self) -> bool {
+        self.notices.recv().await.is_some()
+    }
+}
+
+impl Drop for Session {
+    /// A server that does not answer is not waited for.
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AnswerError {
+    #[error("the database did not answer within {} s", ANSWER_WITHIN.as_secs())]
+    Silent,
+    #[error("{}", DatabaseError::of(.0))]
+    Answered(#[source] Error),
+}
+
+impl AnswerError {
+    /// The code of SQL in which the server refused; `None` where it did not say anything.
+    pub(super) fn code(&self) -> Option<&str> {
+        match self {
+            Self::Silent => None,
+            Self::Answered(error) => error.code().map(tokio_postgres::error::SqlState::code),
+        }
+    }
+}
+
+impl From<AnswerError> for DatabaseError {
+    fn from(error: AnswerError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+fn silent(address: &Address, within: Duration) -> DatabaseError {
+    let seconds = within.as_secs();
+    DatabaseError::new(format!("{address} did not answer within {seconds} s"))
+}
+
+/// Reads and writes for the client until the session ends.
+async fn drive<T: TlsStream + Unpin>(
+    mut connection: Connection<Socket, T>,
+    notified: mpsc::Sender<()>,
+) {
+    while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
+        match message {
+            Ok(AsyncMessage::Notification(_)) => {
+                // One that waits already says the same.
+                let _ = notified.try_send(());
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::debug!(%error, "a session with the database ended");
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,450 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_tests_postgres::{Authority, Cluster, NAMES, Proxy, Setup};
+use tokio::time::timeout;
+
+use super::*;
+use crate::tests::contract::{Place, Server, writer};
+use crate::tests::put;
+use crate::{Kind, Store, Write};
+
+/// Anything that a test waits for happens in this time.
+const BOUND: Duration = Duration::from_secs(60);
+
+fn address(url: &impl ToString) -> Address {
+    Address::parse(&url.to_string(), None).unwrap()
+}
+
+async fn open(url: impl ToString, name: &str) -> Result<(Store, Seq), StoreError> {
+    Store::connect(address(&url), writer(name)).await
+}
+
+/// Commits until one is taken.
+async fn until_taken(store: &Store, write: Write) -> Seq {
+    let tried = async {
+        loop {
+            match store.commit(vec![write.clone()], Vec::new()).await {
+                Ok(seq) => return seq,
+                Err(StoreError::Batch(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    timeout(BOUND, tried).await.expect("writes are taken again")
+}
+
+#[tokio::test]
+async fn who_is_too_far_behind_is_told() {
+    let server = Server::new();
+    let (store, _) = server.open().await;
+    for n in 0..3 {
+        store.commit(vec![put("a", n)], Vec::new()).await.unwrap();
+    }
+    server
+        .0
+        .sql("DELETE FROM countersign.changes WHERE seq < 3");
+    assert_eq!(store.changes_after(Seq(1)).await.unwrap(), None);
+    let next = store.changes_after(Seq(2)).await.unwrap().unwrap();
+    assert_eq!(next, [(Seq(3), put("a", 2))]);
+}
+
+/// Two writers of one database: no place is given twice or left out, and each hears of the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn places_of_two_writers_follow_each_other() {
+    let server = Server::new();
+    let (a, _) = server.open().await;
+    let (b, _) = Store::connect(server.address(), writer("b")).await.unwrap();
+    let mut followed = b.follow().unwrap();
+    let of = |store: Store, name: &'static str| {
+        tokio::spawn(async move {
+            let mut places = Vec::new();
+            for n in 0..100 {
+                let write = put(&format!("{name}{n}"), n);
+                places.push(store.commit(vec![write], Vec::new()).await.unwrap().0);
+            }
+            places
+        })
+    };
+    let (of_a, of_b) = (of(a, "a"), of(b, "b"));
+    let mut places = of_a.await.unwrap();
+    places.extend(of_b.await.unwrap());
+    places.sort_unstable();
+    assert_eq!(places, (1..=200).collect::<Vec<_>>());
+    let all = timeout(BOUND, followed.wait_for(|newest| newest.0 == 200)).await;
+    all.expect("who follows hears of the last").unwrap();
+}
+
+/// A commit is known to the other within the time of a notice, not only of a question.
+#[tokio::test]
+async fn commit_is_told_of_at_once() {
+    let server = Server::new();
+    let (a, _) = server.open().await;
+    let (b, _) = Store::connect(server.address(), writer("b")).await.unwrap();
+    let mut followed = b.follow().unwrap();
+    // Its session listens by now.
+    let seq = a.commit(vec![put("a", 0)], Vec::new()).await.unwrap();
+    timeout(BOUND, followed.wait_for(|newest| *newest >= seq))
+        .await
+        .unwrap()
+        .unwrap();
+    let began = std::time::Instant::now();
+    for n in 0..40 {
+        let seq = a.commit(vec![put("a", n)], Vec::new()).await.unwrap();
+        timeout(BOUND, followed.wait_for(|newest| *newest >= seq))
+            .await
+            .unwrap()
+            .unwrap();
+    }
+    // By questions alone it would be half a second each on average.
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn second_process_of_a_name_stops_the_first() {
+    let server = Server::new();
+    let (first, _) = server.open().await;
+    first.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
+    let (second, _) = server.open().await;
+    second.commit(vec![put("a", 2)], Vec::new()).await.unwrap();
+    let fenced = first.commit(vec![put("a", 3)], Vec::new()).await;
+    assert!(matches!(fenced, Err(StoreError::Stopped)), "{fenced:?}");
+    assert!(first.is_stopped());
+    let entries = second.snapshot().await.unwrap().entries;
+    assert_eq!(
+        entries[0].read::<u32>().unwrap(),
+        2,
+        "nothing of it was kept"
+    );
+}
+
+#[tokio::test]
+async fn second_data_directory_of_a_name_is_refused() {
+    let server = Server::new();
+    let (first, _) = server.open().await;
+    let other = WriterName {
+        instance: "another".to_owned(),
+        ..writer("a")
+    };
+    let refused = Store::connect(server.address(), other).await.unwrap_err();
+    assert!(matches!(refused, StoreError::NameTaken { .. }), "{refused}");
+    first.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
+}
+
+/// What was committed is not there any more: whoever committed it writes nothing on top.
+#[tokio::test]
+async fn database_put_back_from_a_copy_stops_the_writer() {
+    let server = Server::new();
+    let (store, _) = server.open().await;
+    store.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
+    let copy = server.0.sql("SELECT batch FROM countersign.writers")[0][0].clone();
+    store.commit(vec![put("a", 2)], Vec::new()).await.unwrap();
+    server.0.sql(&format!(
+        "UPDATE countersign.writers SET batch = {copy}; UPDATE countersign.sequence SET newest = 1"
+    ));
+    let refused = store.commit(vec![put("a", 3)], Vec::new()).await;
+    assert!(matches!(refused, Err(StoreError::Stopped)), "{refused:?}");
+}
+
+/// The answer to COMMIT is lost, before or after the server had it: what is acknowledged is there
+/// once, what is refused is not there.
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_answer_to_a_commit_is_found_out() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let proxy = Proxy::before(&cluster);
+    let url = database.url().at(&[proxy.address()]).in_clear();
+    let (store, _) = open(url, "a").await.unwrap();
+    let mut acknowledged = Vec::new();
+    for n in 0..12 {
+        match n % 3 {
+            0 => proxy.cut_after_commit_forwarded(),
+            1 => proxy.cut_before_commit_forwarded(),
+            _ => {}
+        }
+        let commit = store.commit(vec![put(&n.to_string(), n)], Vec::new());
+        match timeout(BOUND, commit).await.expect("it is answered") {
+            Ok(seq) => acknowledged.push((n.to_string(), seq)),
+            Err(StoreError::Batch(_)) => {}
+            Err(error) => panic!("{n}: {error}"),
+        }
+        until_taken(&store, put("between", n)).await;
+    }
+    assert!(
+        acknowledged.iter().any(|(n, _)| n == "0"),
+        "after: it is kept"
+    );
+    assert!(
+        acknowledged.iter().all(|(n, _)| n != "1"),
+        "before: it is not"
+    );
+    let changes = store.changes_after(Seq(0)).await.unwrap().unwrap();
+    let numbered = changes
+        .into_iter()
+        .filter(|(_, write)| write.key != "between");
+    let kept: Vec<_> = numbered.map(|(seq, write)| (write.key, seq)).collect();
+    assert_eq!(kept, acknowledged, "as it was answered, and once");
+}
+
+/// Every commit that was acknowledged is there after the server was killed under load.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_server_keeps_what_was_acknowledged() {
+    let cluster = Cluster::start();
+    let (store, _) = open(cluster.database().url(), "a").await.unwrap();
+    let store = Arc::new(store);
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let writing = |name: u32| {
+        let (store, stop) = (Arc::clone(&store), Arc::clone(&stop));
+        tokio::spawn(async move {
+            let mut acknowledged = Vec::new();
+            for n in 0.. {
+                if stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+                let key = format!("{name}-{n}");
+                match store.commit(vec![put(&key, n)], Vec::new()).await {
+                    Ok(seq) => acknowledged.push((seq, key)),
+                    Err(StoreError::Batch(_)) => tokio::task::yield_now().await,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            acknowledged
+        })
+    };
+    let writers: Vec<_> = (0..4).map(writing).collect();
+    for round in 0..2 {
+        until_taken(&store, put("alive", round)).await;
+        cluster.kill();
+        let refused = store.commit(vec![put("dead", round)], Vec::new());
+        // Undecided ones wait for the server, others are refused; none is lost.
+        let refused = timeout(Duration::from_millis(100), refused).await;
+        assert!(!matches!(refused, Ok(Ok(_))), "no server, no commit");
+        cluster.start_again();
+        until_taken(&store, put("again", round)).await;
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let mut acknowledged = Vec::new();
+    for writer in writers {
+        acknowledged.extend(timeout(BOUND, writer).await.unwrap().unwrap());
+    }
+    acknowledged.sort();
+    let mut kept = Vec::new();
+    let mut after = Seq(0);
+    loop {
+        let changes = store.changes_after(after).await.unwrap().unwrap();
+        let Some((last, _)) = changes.last() else {
+            break;
+        };
+        after = *last;
+        kept.extend(changes.into_iter().map(|(seq, write)| (seq, write.key)));
+    }
+    kept.retain(|(_, key)| key.contains('-'));
+    kept.sort();
+    assert!(acknowledged.len() > 10, "there was load");
+    assert_eq!(
+        kept, acknowledged,
+        "none lost, none twice, none that was refused"
+    );
+}
+
+/// A server that does not answer costs a bounded wait, and is known to be away meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_server_is_told_of_and_recovered_from() {
+    let cluster = Cluster::start();
+    let (store, _) = open(cluster.database().url(), "a").await.unwrap();
+    store.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
+    cluster.freeze();
+    let asked = store.commit(vec![put("a", 2)], Vec::new());
+    let told = timeout(BOUND, asked).await.expect("a wait has an end");
+    assert!(matches!(told, Err(StoreError::Batch(_))), "{told:?}");
+    assert!(store.refused().is_refusing());
+    cluster.thaw();
+    until_taken(&store, put("a", 3)).await;
+    assert!(!store.refused().is_refusing());
+}
+
+/// Nobody writes, and it is known all the same that the database is away.
+#[tokio::test(flavor = "multi_thread")]
+async fn absence_is_noticed_though_nobody_writes() {
+    let cluster = Cluster::start();
+    let (store, _) = open(cluster.database().url(), "a").await.unwrap();
+    cluster.stop();
+    let noticed = async {
+        while !store.refused().is_refusing() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(BOUND, noticed).await.expect("it is told");
+    cluster.start_again();
+    let back = async {
+        while store.refused().is_refusing() {
+            store.try_again().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(BOUND, back).await.expect("and found again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn full_disk_of_the_server_refuses_and_recovers() {
+    let setup = Setup {
+        small_disk: true,
+        ..Setup::default()
+    };
+    let cluster = Cluster::with(setup);
+    let (store, _) = open(cluster.database().url(), "a").await.unwrap();
+    let kept = store.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
+    cluster.fill_disk();
+    let large = "x".repeat(200_000);
+    let mut refused = false;
+    for n in 0..400 {
+        let write = Write::put(Kind::Token, format!("large {n}"), &large);
+        let told = timeout(
+            Duration::from_secs(2),
+            store.commit(vec![write], Vec::new()),
+        )
+        .await;
+        match told {
+            Ok(Ok(_)) => {}
+            Ok(Err(StoreError::Batch(_))) | Err(_) => {
+                refused = true;
+                break;
+            }
+            Ok(Err(error)) => panic!("{error}"),
+        }
+    }
+    assert!(refused, "there was no room");
+    cluster.free_disk();
+    until_taken(&store, put("b", 1)).await;
+    let first = store.changes_after(Seq(0)).await.unwrap().unwrap();
+    assert_eq!(first[0], (kept, put("a", 1)));
+}
+
+/// A standby that has everything is promoted: the next host of the URL takes the writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn promoted_standby_takes_the_writes() {
+    let primary = Cluster::start();
+    let database = primary.database();
+    let standby = primary.standby();
+    primary.require(&standby);
+    let url = database.url().at(&[primary.address(), standby.address()]);
+    let (store, _) = open(url, "a").await.unwrap();
+    let before = store.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
+    primary.kill();
+    standby.promote();
+    let after = until_taken(&store, put("b", 2)).await;
+    assert!(after > before);
+    let changes = store.changes_after(Seq(0)).await.unwrap().unwrap();
+    assert!(
+        changes.contains(&(before, put("a", 1))),
+        "nothing acknowledged is lost"
+    );
+}
+
+/// A standby that had not everything is not written to.
+#[tokio::test(flavor = "multi_thread")]
+async fn standby_without_the_newest_commit_stops_the_writer() {
+    let primary = Cluster::start();
+    let database = primary.database();
+    let way = Proxy::before(&primary);
+    let standby = primary.standby_at(way.address());
+    let url = database.url().at(&[primary.address(), standby.address()]);
+    let (store, _) = open(url, "a").await.unwrap();
+    store.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
+    standby.catch_up(&primary);
+    way.black_hole();
+    store.commit(vec![put("a", 2)], Vec::new()).await.unwrap();
+    primary.kill();
+    standby.promote();
+    let stopped = async {
+        loop {
+            match store.commit(vec![put("a", 3)], Vec::new()).await {
+                Err(StoreError::Stopped) => return,
+                Err(StoreError::Batch(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    timeout(BOUND, stopped).await.expect("it stops");
+}
+
+#[tokio::test]
+async fn server_of_another_authority_or_name_is_refused() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let strangers = Authority::make();
+    let other = database.url().trusting(strangers.path());
+    let refused = open(other, "a").await.unwrap_err().to_string();
+    assert!(refused.contains("certificate"), "{refused}");
+
+    let ours = Authority::make();
+    cluster.show(&ours, &["db.example"]);
+    let named = database.url().trusting(ours.path());
+    let refused = open(named.clone(), "a").await.unwrap_err().to_string();
+    assert!(refused.contains("certificate"), "{refused}");
+    cluster.show(&ours, &NAMES);
+    open(named, "a").await.unwrap();
+}
+
+#[tokio::test]
+async fn wrong_password_is_told_without_it() {
+    let server = Server::new();
+    let url = server.0.url().with_password("hunter2");
+    let refused = open(url, "a").await.unwrap_err().to_string();
+    assert!(
+        refused.contains("password authentication failed"),
+        "{refused}"
+    );
+    assert!(!refused.contains("hunter2"), "{refused}");
+}
+
+#[tokio::test]
+async fn schema_of_a_newer_program_is_refused() {
+    let server = Server::new();
+    drop(server.open().await);
+    server.0.sql("UPDATE countersign.schema SET version = 2");
+    drop(server.open().await);
+    server
+        .0
+        .sql("UPDATE countersign.schema SET version = 3, oldest = 3");
+    let refused = open(server.0.url(), "a").await.unwrap_err();
+    assert!(matches!(refused, StoreError::Schema(_)), "{refused}");
+    let told = refused.to_string();
+    assert!(
+        told.contains("version 3") && told.contains("install the newer"),
+        "{told}"
+    );
+}
+
+/// Several that start at the same moment on an empty database make its tables once.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_made_once_by_many() {
+    let server = Server::new();
+    let opened = (0..6).map(|n| {
+        let (address, name) = (server.address(), n.to_string());
+        tokio::spawn(async move { Store::connect(address, writer(&name)).await.map(drop) })
+    });
+    for opened in futures_util::future::join_all(opened).await {
+        opened.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn role_that_may_make_nothing_is_told_what_to_do() {
+    let server = Server::new();
+    server
+        .0
+        .sql("CREATE ROLE only_reads LOGIN PASSWORD 'x' NOSUPERUSER");
+    let url = server.0.url().to_string();
+    let (_, rest) = url.split_once('@').unwrap();
+    let refused = open(format!("postgresql://only_reads:x@{rest}"), "a").await;
+    let refused = refused.unwrap_err().to_string();
+    server
+        .0
+        .sql("DROP OWNED BY only_reads; DROP ROLE only_reads");
+    assert!(refused.contains("countersign store migrate"), "{refused}");
+}
