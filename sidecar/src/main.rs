@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use countersign_cli::config::{self, file_or_default};
+use countersign_cli::table::look::Wide;
 use countersign_cli::{Exit, Failure, ManPages, arguments, completions, guard, man, print_text};
 use countersign_serve::{harden_process, raise_descriptor_limit};
-use countersign_sidecar::{Config, DEFAULT_FILE};
+use countersign_sidecar::{Config, DEFAULT_FILE, Report};
 
 /// Holds the keys of this machine's workloads, hands them out and carries their mTLS.
 #[derive(Parser)]
@@ -36,9 +37,18 @@ enum Verb {
     /// Show what a running sidecar holds, until when, and why not. Exit 4 if none runs.
     #[command(
         after_help = "Examples:\n  countersign-sidecar status --config sidecar.toml\n  \
+            countersign-sidecar status --config sidecar.toml --wide\n  \
             countersign-sidecar status --config sidecar.toml --json"
     )]
-    Status(File),
+    Status {
+        #[command(flatten)]
+        file: File,
+        /// Every row; otherwise the first 100 of each table, those with a problem first.
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        wide: Wide,
+    },
     /// Work with the configuration file.
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -91,7 +101,15 @@ fn main() -> ExitCode {
     let json = cli.json;
     guard(json, || match cli.verb {
         Verb::Run(file) => run(&file.path()?),
-        Verb::Status(file) => show_status(&file.path()?, json),
+        Verb::Status { file, all, wide } => {
+            let report = status_of(&file.path()?)?;
+            let text = match json {
+                true => serde_json::to_string(&report).expect("plain data serializes"),
+                false => countersign_sidecar::render_status(&report, wide.look(), all).to_string(),
+            };
+            print_text(&text)?;
+            Ok(Exit::Yes)
+        }
         Verb::Config(ConfigVerb::Check { file, effective }) => {
             check(&file.path()?, effective, json)
         }
@@ -124,16 +142,9 @@ fn check(file: &Path, effective: bool, json: bool) -> Result<Exit, Failure> {
     Ok(Exit::Yes)
 }
 
-fn show_status(file: &Path, json: bool) -> Result<Exit, Failure> {
+fn status_of(file: &Path) -> Result<Report, Failure> {
     let config = Config::load(file)?;
-    let report = runtime()?.block_on(countersign_sidecar::fetch_status(&config.state_dir))?;
-    let text = if json {
-        serde_json::to_string(&report).expect("plain data serializes")
-    } else {
-        countersign_sidecar::render_status(&report)
-    };
-    print_text(&text)?;
-    Ok(Exit::Yes)
+    runtime()?.block_on(countersign_sidecar::fetch_status(&config.state_dir))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

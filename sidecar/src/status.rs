@@ -8,6 +8,7 @@ mod table;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use countersign_cli::distance::to_the_second;
 use countersign_model::entitlement::ahead_of_demand;
 use countersign_model::{EntitlementId, Serial, SpiffeId};
 use jiff::Timestamp;
@@ -27,7 +28,7 @@ pub(crate) const MAX_REPORT_BYTES: usize = 16 * 1024 * 1024;
 const PATH: &str = "/status";
 const JUST_ENTITLED: &str = "waiting for the control plane to certify its key";
 const NOT_DEMANDED: &str = "beyond enrol_ahead, and nobody has asked for it yet";
-const UNREACHED: &str = "unknown until the control plane is reached: workload keys are never stored, \
+const UNCONNECTED: &str = "unknown until the control plane is connected: workload keys are never stored, \
      so after a restart they are enrolled anew";
 const NO_ENTITLEMENT: &str = "the control plane has not entitled this node to it";
 const RIGHT_WITHOUT_CHAIN: &str = "its first certificate has not arrived yet";
@@ -277,9 +278,10 @@ fn why_not(held: &Held, is_wanted: bool, now: Timestamp) -> Option<String> {
         return Some(problem.to_string());
     }
     match &held.svid {
-        Some(svid) if svid.lifetime.is_expired(now) => {
-            Some(format!("expired at {}", svid.lifetime.not_after))
-        }
+        Some(svid) if svid.lifetime.is_expired(now) => Some(format!(
+            "expired at {}",
+            to_the_second(svid.lifetime.not_after)
+        )),
         Some(_) => None,
         None if is_wanted => Some(JUST_ENTITLED.to_owned()),
         None => Some(NOT_DEMANDED.to_owned()),
@@ -296,7 +298,7 @@ fn listeners(
     let proxy = listening.iter().map(|listener| {
         let id = listener.identity.id();
         let problem = match snapshot.for_proxy(id) {
-            None if !reached => Some(UNREACHED.into()),
+            None if !reached => Some(UNCONNECTED.into()),
             None => Some(NO_ENTITLEMENT.into()),
             Some(held) if held.svid.is_none() => Some(RIGHT_WITHOUT_CHAIN.into()),
             Some(_) => listener.hindrance(now),

@@ -6,6 +6,8 @@
 
 pub mod fold;
 pub mod look;
+pub mod places;
+pub mod text;
 
 use std::fmt::Write as _;
 

@@ -12,6 +12,7 @@ mod reasons;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use countersign_cli::distance::to_the_second;
 use countersign_model::{EntitlementId, SpiffeId};
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -100,10 +101,10 @@ impl View<'_> {
     fn connection(&self, is_lacking: bool) -> Option<Reason> {
         let why = self.link.problem.as_deref().unwrap_or("connecting");
         if !self.link.ever {
-            let text = format!("the control plane was not reached yet: {why}");
-            return Some(Reason::new(ReasonKind::NeverReached, text));
+            let text = format!("the control plane is not connected yet: {why}");
+            return Some(Reason::new(ReasonKind::NeverConnected, text));
         }
-        let since = self.link.since;
+        let since = to_the_second(self.link.since);
         let is_lost = is_lacking && !self.link.connected;
         is_lost.then(|| {
             let text = format!("the control plane is not connected since {since}: {why}");
@@ -159,7 +160,7 @@ fn expiry(held: &Held, now: Timestamp) -> Option<Reason> {
     if !svid.lifetime.is_expired(now) {
         return None;
     }
-    let (id, at) = (&svid.id, svid.lifetime.not_after);
+    let (id, at) = (&svid.id, to_the_second(svid.lifetime.not_after));
     let why = held.problem.as_deref().unwrap_or("it was not renewed");
     let text = format!("the certificate of {id} expired at {at}: {why}");
     Some(Reason::new(ReasonKind::Expired, text))

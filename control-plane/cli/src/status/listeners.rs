@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::output::Printable;
 use crate::table::look::Look;
-use crate::table::{Cell, Keep, Table, Tone};
+use crate::table::places::{self, Places, Taken};
 
 /// How full a listener is; a bound of 0 is that of a kind of places which it does not have.
 #[derive(Debug, Serialize)]
@@ -37,74 +37,13 @@ impl From<ListenerStatus> for Listener {
 
 /// Nothing of a control plane that does not tell.
 pub(super) fn table(listeners: &[Listener], look: Look) -> Printable {
-    let of = |taken: u64, bound: u64| {
-        let text = format!("{taken} of {bound}");
-        let tone = if taken < bound {
-            Tone::Plain
-        } else {
-            Tone::Bad
-        };
-        match bound {
-            0 => Cell::from("-"),
-            _ => Cell::toned(text, tone),
-        }
-    };
-    let rows = listeners.iter().map(|it| {
-        [
-            it.listener.as_str().into(),
-            of(it.connections, it.bound),
-            of(it.strangers, it.strangers_bound),
-            it.turned_away.to_string().into(),
-            of(it.handshakes, it.handshakes_bound),
-        ]
+    let of = |taken, bound| Taken { taken, bound };
+    let rows = listeners.iter().map(|it| Places {
+        listener: &it.listener,
+        connections: of(it.connections, it.bound),
+        strangers: of(it.strangers, it.strangers_bound),
+        handshakes: of(it.handshakes, it.handshakes_bound),
+        turned_away: it.turned_away,
     });
-    let table = Table::new([
-        ("LISTENER", Keep::Always),
-        ("CONNECTIONS", Keep::Always),
-        ("STRANGERS", Keep::Unless(1)),
-        ("TURNED AWAY", Keep::Unless(2)),
-        ("HANDSHAKES", Keep::Wide),
-    ]);
-    table.with(rows).render(look, "")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_fit_a_terminal() {
-        let full = ListenerStatus {
-            name: "api".to_owned(),
-            connections: 16_384,
-            bound: 16_384,
-            strangers: 1_024,
-            strangers_bound: 1_024,
-            handshakes: 7,
-            handshakes_bound: 1_024,
-            turned_away: u64::MAX,
-        };
-        let admin = ListenerStatus {
-            name: "admin".to_owned(),
-            bound: 256,
-            ..ListenerStatus::default()
-        };
-        let look = Look {
-            width: Some(60),
-            ..Look::default()
-        };
-        let text = table(&[full.into(), admin.into()], look).to_string();
-        let lines: Vec<_> = text.lines().collect();
-        assert!(lines[1].contains("1024 of 1024"), "{text}");
-        assert!(
-            lines[2].contains("admin") && lines[2].contains(" - "),
-            "{text}"
-        );
-        assert!(lines.iter().all(|line| line.len() <= 60), "{text}");
-    }
-
-    #[test]
-    fn older_control_plane_tells_no_places() {
-        assert_eq!(table(&[], Look::default()), Printable::default());
-    }
+    places::table(rows, look)
 }

@@ -8,9 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::rows::Making;
-use super::verdict::folded;
 use crate::client::time;
 use crate::output::{Printable, filled};
+use crate::table::text::folded;
 use crate::table::{Cell, Keep, Table, Tone};
 
 /// How long ago a refusal is of use to who looks why a node does not come up.

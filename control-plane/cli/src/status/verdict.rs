@@ -9,8 +9,9 @@ use super::shape::{Endpoint, Node, Rotation, Shown};
 use crate::distance::{relative, to_the_second};
 use crate::output::{Printable, shell_word};
 use crate::short::Short;
+use crate::table::Tone;
 use crate::table::look::Look;
-use crate::table::{Tone, fold};
+use crate::table::text::folded;
 
 /// Most consumers that are named of whom a rotation waits for; `ca status` names more.
 const MAX_NAMED: usize = 5;
@@ -65,19 +66,6 @@ pub(super) fn text(shown: &Shown, now: Timestamp, look: Look) -> Printable {
         parts.extend(command.map(Printable::from));
     }
     Printable::join(parts, "\n")
-}
-
-/// A text with what stands before its first line, and as many spaces before the others.
-pub(super) fn folded(text: &str, before: &str, tone: Tone, look: Look) -> Vec<Printable> {
-    let width = look.width.filter(|_| !look.wide);
-    let width = width.map_or(usize::MAX, |width| width - before.len());
-    let lines = fold::wrapped(&crate::output::printable(text), width).into_iter();
-    let line = |(number, line): (usize, String)| {
-        let indent = " ".repeat(before.len());
-        let before = if number == 0 { before } else { &indent };
-        tone.paint(&format!("{before}{line}"), look)
-    };
-    lines.enumerate().map(line).collect()
 }
 
 fn first_line(shown: &Shown, is_well: bool) -> String {

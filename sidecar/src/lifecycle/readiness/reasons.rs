@@ -14,7 +14,7 @@ pub(super) struct Reason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReasonKind {
     NoBundle,
-    NeverReached,
+    NeverConnected,
     NotConnected,
     NotInstalled,
     Expired,
@@ -34,7 +34,7 @@ impl Reason {
     fn counted(&self, count: usize) -> String {
         let told = match self.kind {
             ReasonKind::NoBundle => "no trust bundle is installed",
-            ReasonKind::NeverReached => "the control plane was not reached yet",
+            ReasonKind::NeverConnected => "the control plane is not connected yet",
             ReasonKind::NotConnected => "the control plane is not connected",
             ReasonKind::Unsaved => "what must survive a restart is held in memory alone",
             ReasonKind::Older => "the control plane is older than what it has sent before",

@@ -179,7 +179,7 @@ fn counts_name_no_identity_and_no_place() {
         world.reasons(now()).counted(),
         [
             "no trust bundle is installed",
-            "the control plane was not reached yet",
+            "the control plane is not connected yet",
             "identities of listeners not installed: 1",
         ]
     );
@@ -201,7 +201,7 @@ fn who_never_reached_the_control_plane_is_not_ready() {
         world.missing(now()),
         [
             "no trust bundle is installed",
-            "the control plane was not reached yet: connecting"
+            "the control plane is not connected yet: connecting"
         ]
     );
 }
