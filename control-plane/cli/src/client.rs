@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Request, Status};
 
+use crate::called::Called;
 use crate::socket::{self, Named, Place};
 
 /// A verb that does not wait for a rotation is answered in this time or given up.
@@ -40,11 +41,17 @@ const SQUATTED: &str = "nothing was sent: name the control plane's own socket wi
 #[derive(Debug)]
 pub(crate) struct Client {
     named: Named,
+    called: Called,
 }
 
 impl Client {
-    pub(crate) fn new(named: Named) -> Self {
-        Self { named }
+    pub(crate) fn new(named: Named, called: Called) -> Self {
+        Self { named, called }
+    }
+
+    /// How commands that reach the same control plane are printed.
+    pub(crate) fn called(&self) -> &Called {
+        &self.called
     }
 
     /// Opens the admin socket.

@@ -116,7 +116,7 @@ impl Verb {
         let tree = bootstrap.tree();
         if matches!(bootstrap.peers, Peers::Inbound { allow } if allow.is_empty()) {
             let trust_domain = bootstrap.id.trust_domain();
-            output.progress(&format!(
+            output.progress(format!(
                 "every identity of {trust_domain} may connect, nodes too: name those that may with --allow"
             ));
         }

@@ -9,6 +9,7 @@ mod audit;
 mod backup;
 mod bundle;
 mod ca;
+mod called;
 mod certs;
 mod client;
 mod clock;
@@ -33,10 +34,11 @@ mod verify;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use countersign_cli::{Exit, Failure, ManPages, completions, distance, man, short, table};
 use jiff::Timestamp;
 
+use called::Called;
 use client::Client;
 use output::Output;
 use socket::{Asks, AsksOneOf, Named};
@@ -149,32 +151,80 @@ fn main() -> ExitCode {
 impl Cli {
     /// Runs the verb, which began now.
     async fn run(self, now: Timestamp) -> Result<Exit, Failure> {
-        let output = Output::new(self.json);
-        let client = |socket: Named| Client::new(socket.or(self.socket));
-        match self.verb {
-            Verb::Bundle(it) => it.verb.run(&client(it.socket), output).await,
-            Verb::Token(it) => it.verb.run(&client(it.socket), output).await,
-            Verb::Node(it) => it.verb.run(&client(it.socket), output, now).await,
-            Verb::Register(it) => it.verb.run(&client(it.socket), output).await,
-            Verb::Unregister(it) => it.verb.run(&client(it.socket), output).await,
-            Verb::Apply(it) => it.verb.run(&client(it.socket), output).await,
-            Verb::Export(it) => it.verb.run(&client(it.socket), output).await,
-            Verb::List(it) => it.verb.run(&client(it.socket), output, now).await,
-            Verb::Sign(it) => it.verb.run(&client(it.socket), output).await,
-            Verb::Report(it) => it.verb.run(&client(it.socket), output, now).await,
-            Verb::Status(it) => it.verb.run(&client(it.socket), output, now).await,
-            Verb::Ca(it) => it.verb.run(&client(it.socket), output, now).await,
-            Verb::Certs(it) => it.verb.run(&client(it.socket), output, now).await,
-            Verb::Backup(it) => it.verb.run(&client(it.socket), output).await,
-            Verb::Audit(verb) => verb.run(output).await,
-            Verb::Restore(restore) => restore.run(now, output).await,
-            Verb::Envoy(verb) => verb.run(output),
-            Verb::Id(verb) => verb.run(output),
-            Verb::Verify(verify) => verify.run(now, output),
-            Verb::Completions { shell } => completions::<Cli>(shell),
-            Verb::Man(pages) => pages.write::<Cli>(man::COMMANDS),
+        let named = self.verb.socket().cloned().unwrap_or_default();
+        let named = named.or(self.socket);
+        let called = Called::new(&named, asking());
+        let client = Client::new(named, called.clone());
+        let outcome = self.verb.run(&client, Output::new(self.json), now).await;
+        outcome.map_err(|failure| Failure {
+            remedy: called.completed(&failure.remedy),
+            ..failure
+        })
+    }
+}
+
+impl Verb {
+    async fn run(self, client: &Client, output: Output, now: Timestamp) -> Result<Exit, Failure> {
+        match self {
+            Self::Bundle(it) => it.verb.run(client, output).await,
+            Self::Token(it) => it.verb.run(client, output).await,
+            Self::Node(it) => it.verb.run(client, output, now).await,
+            Self::Register(it) => it.verb.run(client, output).await,
+            Self::Unregister(it) => it.verb.run(client, output).await,
+            Self::Apply(it) => it.verb.run(client, output).await,
+            Self::Export(it) => it.verb.run(client, output).await,
+            Self::List(it) => it.verb.run(client, output, now).await,
+            Self::Sign(it) => it.verb.run(client, output).await,
+            Self::Report(it) => it.verb.run(client, output, now).await,
+            Self::Status(it) => it.verb.run(client, output, now).await,
+            Self::Ca(it) => it.verb.run(client, output, now).await,
+            Self::Certs(it) => it.verb.run(client, output, now).await,
+            Self::Backup(it) => it.verb.run(client, output).await,
+            Self::Audit(verb) => verb.run(output).await,
+            Self::Restore(restore) => restore.run(now, output).await,
+            Self::Envoy(verb) => verb.run(output),
+            Self::Id(verb) => verb.run(output),
+            Self::Verify(verify) => verify.run(now, output),
+            Self::Completions { shell } => completions::<Cli>(shell),
+            Self::Man(pages) => pages.write::<Cli>(man::COMMANDS),
         }
     }
+
+    /// The socket that was named behind the verb; `None` of a verb that asks no control plane.
+    fn socket(&self) -> Option<&Named> {
+        match self {
+            Self::Bundle(AsksOneOf { socket, .. })
+            | Self::Token(AsksOneOf { socket, .. })
+            | Self::Node(AsksOneOf { socket, .. })
+            | Self::Ca(AsksOneOf { socket, .. })
+            | Self::Certs(AsksOneOf { socket, .. })
+            | Self::Register(Asks { socket, .. })
+            | Self::Unregister(Asks { socket, .. })
+            | Self::Apply(Asks { socket, .. })
+            | Self::Export(Asks { socket, .. })
+            | Self::List(Asks { socket, .. })
+            | Self::Sign(Asks { socket, .. })
+            | Self::Report(Asks { socket, .. })
+            | Self::Status(Asks { socket, .. })
+            | Self::Backup(Asks { socket, .. }) => Some(socket),
+            Self::Audit(_)
+            | Self::Restore(_)
+            | Self::Envoy(_)
+            | Self::Id(_)
+            | Self::Verify(_)
+            | Self::Completions { .. }
+            | Self::Man(_) => None,
+        }
+    }
+}
+
+/// The verbs that ask a control plane.
+fn asking() -> Vec<String> {
+    let takes_socket =
+        |verb: &&clap::Command| verb.get_arguments().any(|it| it.get_id() == "admin_socket");
+    let command = Cli::command();
+    let verbs = command.get_subcommands().filter(takes_socket);
+    verbs.map(|verb| verb.get_name().to_owned()).collect()
 }
 
 #[cfg(test)]

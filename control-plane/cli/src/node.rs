@@ -9,6 +9,7 @@ use countersign_proto::admin::{
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::called::Called;
 use crate::client::{Client, failure, next, request, time};
 use crate::distance::{between, relative, to_the_second};
 use crate::output::{Items, Output, Printable, filled};
@@ -111,7 +112,7 @@ impl Of {
         });
         let answer = admin.evict_node(asked).await.map_err(failure)?;
         let evicted = Evicted::new(self.node, ban, answer.into_inner());
-        output.show(&evicted, evicted_text)?;
+        output.show(&evicted, |it| evicted_text(it, client.called()))?;
         Ok(Exit::Yes)
     }
 
@@ -128,9 +129,12 @@ impl Of {
         };
         output.show(&unbanned, |it| {
             let Unbanned { node, log_index } = it;
+            let token = client
+                .called()
+                .command(&format!("token create --node {node} --out token"));
             format!(
                 "unbanned {node}, entry {log_index} of the issuance log\n\
-                 it comes back with a new join token: countersign token create --node {node}"
+                 it comes back with a new join token: {token}"
             )
         })?;
         Ok(Exit::Yes)
@@ -274,7 +278,7 @@ fn list_text(items: &[Node], now: Timestamp, look: Look) -> Printable {
         .render(look, "no node is known, or none passes this filter")
 }
 
-fn evicted_text(it: &Evicted) -> String {
+fn evicted_text(it: &Evicted, called: &Called) -> String {
     let Evicted {
         node, log_index, ..
     } = it;
@@ -296,9 +300,11 @@ fn evicted_text(it: &Evicted) -> String {
         None => "nothing that it was issued is valid any more".to_owned(),
     };
     let back = if it.banned {
-        format!("it stays out until unbanned: countersign node unban --node {node} --reason WHY")
+        let unban = called.command(&format!("node unban --node {node} --reason WHY"));
+        format!("it stays out until unbanned: {unban}")
     } else {
-        format!("it comes back with a new join token: countersign token create --node {node}")
+        let token = called.command(&format!("token create --node {node} --out token"));
+        format!("it comes back with a new join token: {token}")
     };
     let ended = ended.join(", ");
     format!(

@@ -65,10 +65,10 @@ impl Output {
     }
 
     /// Tells people on stderr how a long verb gets on; scripts get the final value alone.
-    pub(crate) fn progress(self, line: &str) {
+    pub(crate) fn progress(self, text: impl Into<Printable>) {
         if !self.json {
             // A progress line that cannot be written changes nothing about the outcome.
-            let _ = writeln!(io::stderr().lock(), "{}", printable(line));
+            let _ = writeln!(io::stderr().lock(), "{}", text.into());
         }
     }
 }
@@ -79,14 +79,28 @@ pub(crate) struct Items<T> {
     pub(crate) items: Vec<T>,
 }
 
-/// A text as one word of a shell, whatever is in it.
+/// A text as one word of a shell, whatever is in it: in quotes where it needs them.
 pub(crate) fn shell_word(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._:@+,-".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// A text of the wire, where empty is absent.
 pub(crate) fn filled(text: String) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
+}
+
+/// A number of things, in words.
+pub(crate) fn count(n: u64, what: &str) -> String {
+    many(n, what, &format!("{what}s"))
+}
+
+/// The same for what has another plural.
+pub(crate) fn many(n: u64, one: &str, more: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { more })
 }
 
 /// A cell: `-` for what is absent.

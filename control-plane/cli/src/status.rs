@@ -15,14 +15,14 @@ use countersign_cli::{Exit, Failure};
 use countersign_model::SpiffeId;
 use countersign_proto::admin::StatusRequest;
 
+use crate::called::Called;
 use crate::client::{Client, failure, next, request};
 use crate::distance::between;
-use crate::output::{Output, Printable};
+use crate::output::{Output, Printable, count};
 use crate::table::look::{Look, Wide};
 use jiff::Timestamp;
 use rows::Making;
 pub(crate) use shape::{Consumer, Endpoint, Node, Shown};
-use verdict::count;
 
 pub(crate) const EXAMPLES: &str = "Examples:\n  \
     countersign status\n  \
@@ -30,9 +30,6 @@ pub(crate) const EXAMPLES: &str = "Examples:\n  \
     countersign status --watch --interval 5s\n  \
     countersign status --id spiffe://example.org/pay\n  \
     countersign status --json | jq '.nodes[] | select(.connected | not) | .id'";
-
-const NOTHING: &str = "no node and no identity on a node passes this filter: \
-                       `countersign node list` and `countersign list` show what there is";
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
@@ -88,8 +85,8 @@ impl Status {
         let shown = self.ask(client).await?;
         let look = self.wide.look();
         output.show(&shown, |shown| match self.finds_nothing(shown) {
-            true => Printable::from(NOTHING.to_owned()),
-            false => text(shown, now, look, self.all),
+            true => nothing(client.called()).into(),
+            false => text(shown, now, look, self.all, client.called()),
         })?;
         Ok(Exit::Yes)
     }
@@ -131,14 +128,21 @@ async fn ask(client: &Client, asked: StatusRequest) -> Result<Shown, Failure> {
     Ok(shown)
 }
 
+fn nothing(called: &Called) -> String {
+    let [nodes, all] = ["node list", "list"].map(|verb| called.command(verb));
+    format!(
+        "no node and no identity on a node passes this filter: `{nodes}` and `{all}` show what there is"
+    )
+}
+
 /// The verdict, what is wrong, what is known of the control plane, then the rows.
-fn text(shown: &Shown, now: Timestamp, look: Look, all: bool) -> Printable {
+fn text(shown: &Shown, now: Timestamp, look: Look, all: bool, called: &Called) -> Printable {
     let now = shown.at.unwrap_or(now);
     let making = Making::of(shown, now, look, all);
     let parts = [
-        verdict::text(shown, now, look),
+        verdict::text(shown, now, look, called),
         facts(shown, now, &making),
-        refused::table(&shown.refused_attestations, &making),
+        refused::table(&shown.refused_attestations, &making, called),
         rows::endpoints(shown, &making),
         rows::nodes(shown, &making),
         rows::consumers(shown, &making),

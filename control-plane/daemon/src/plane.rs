@@ -27,17 +27,41 @@ pub(crate) const MAX_NAMED: usize = 256;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Waiting {
     /// The first of them, by name.
-    pub names: Vec<String>,
+    pub first: Vec<Laggard>,
     /// How many there are beside.
     pub more: u64,
 }
 
+/// One whom a rotation waits for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Laggard {
+    pub name: String,
+    pub connected: bool,
+    /// It is waited for no longer than this; `None` while its stream is open.
+    pub until: Option<Timestamp>,
+}
+
 impl Waiting {
     /// As many as are told at once.
-    pub(crate) fn of(mut names: Vec<String>) -> Self {
-        let more = names.len().saturating_sub(MAX_NAMED) as u64;
-        names.truncate(MAX_NAMED);
-        Self { names, more }
+    pub(crate) fn of(mut all: Vec<Laggard>) -> Self {
+        let more = all.len().saturating_sub(MAX_NAMED) as u64;
+        all.truncate(MAX_NAMED);
+        Self { first: all, more }
+    }
+
+    /// Their names.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.first.iter().map(|it| it.name.clone()).collect()
+    }
+}
+
+impl From<Consumer> for Laggard {
+    fn from(it: Consumer) -> Self {
+        Self {
+            until: it.credential_not_after.filter(|_| !it.connected),
+            connected: it.connected,
+            name: it.name,
+        }
     }
 }
 
@@ -89,13 +113,18 @@ impl Plane {
 
     /// The live consumers that do not have the newest bundle, as many as are told at once.
     pub(crate) fn waiting_for(&self) -> Waiting {
-        Waiting::of(self.laggards())
+        let laggards = self.laggards().into_iter();
+        Waiting::of(laggards.map(Laggard::from).collect())
     }
 
-    /// All of them.
-    pub(crate) fn laggards(&self) -> Vec<String> {
-        let bundle = self.authority.first_bundle();
-        bundle.map_or_else(Vec::new, |(bundle, _)| self.missing(bundle.version()))
+    /// All of them, with what is known of each.
+    pub(crate) fn laggards(&self) -> Vec<Consumer> {
+        let Some((bundle, _)) = self.authority.first_bundle() else {
+            return Vec::new();
+        };
+        let now = self.clock.now();
+        let waived = self.authority.waived(now);
+        self.consumers().laggards(bundle.version(), &waived, now)
     }
 
     /// Activates the prepared root, if there is one and everybody has its bundle.
@@ -156,21 +185,6 @@ impl Plane {
         }
     }
 
-    /// The live consumers that do not have the newest bundle, with what is known of each.
-    pub(crate) fn waited_for(&self, now: Timestamp) -> Vec<Consumer> {
-        let Some((bundle, _)) = self.authority.first_bundle() else {
-            return Vec::new();
-        };
-        let waived = self.authority.waived(now);
-        self.consumers().laggards(bundle.version(), &waived, now)
-    }
-
-    fn missing(&self, version: &str) -> Vec<String> {
-        let now = self.clock.now();
-        let waived = self.authority.waived(now);
-        self.consumers().waiting_for(version, &waived, now)
-    }
-
     fn consumers(&self) -> Consumers {
         Consumers::take(&self.authority.nodes(), &self.hub, &self.fleet)
     }
@@ -189,9 +203,14 @@ mod tests {
 
     #[test]
     fn names_beyond_the_bound_are_counted() {
-        let names = |count: usize| (0..count).map(|n| n.to_string()).collect();
-        assert_eq!(Waiting::of(names(MAX_NAMED)).more, 0);
-        let many = Waiting::of(names(MAX_NAMED + 7));
-        assert_eq!((many.names.len(), many.more), (MAX_NAMED, 7));
+        let laggard = |n: usize| Laggard {
+            name: n.to_string(),
+            connected: true,
+            until: None,
+        };
+        let all = |count: usize| (0..count).map(laggard).collect();
+        assert_eq!(Waiting::of(all(MAX_NAMED)).more, 0);
+        let many = Waiting::of(all(MAX_NAMED + 7));
+        assert_eq!((many.names().len(), many.more), (MAX_NAMED, 7));
     }
 }

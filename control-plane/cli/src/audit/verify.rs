@@ -34,7 +34,7 @@ pub(crate) struct Verify {
 
 impl Verify {
     pub(super) fn run(self, output: Output) -> Result<Exit, Failure> {
-        let progress = |done, of| output.progress(&format!("{done} of {of} entries"));
+        let progress = |done, of| output.progress(format!("{done} of {of} entries"));
         let verdict = self.asked().judge(&progress).map_err(failure)?;
         output.show(&verdict, text)?;
         Ok(if verdict.sound { Exit::Yes } else { Exit::No })

@@ -7,10 +7,11 @@ use countersign_cli::{Exit, Failure};
 use countersign_proto::admin::admin_client::AdminClient;
 use countersign_proto::admin::{ImportCaRequest, RequestCaRequest};
 use countersign_verify::pem::CERTIFICATE;
+use jiff::Timestamp;
 use serde::Serialize;
 use tonic::transport::Channel;
 
-use super::laggards::Laggards;
+use super::laggards::{Awaited, Laggards};
 use super::status::ShownAuthority;
 use crate::client::{failure, request};
 use crate::output::Output;
@@ -86,6 +87,7 @@ impl Import {
         self,
         admin: &mut AdminClient<Channel>,
         output: Output,
+        now: Timestamp,
     ) -> Result<(), Failure> {
         let message = ImportCaRequest {
             chain: certificates(&self.chain)?,
@@ -95,16 +97,16 @@ impl Import {
         let answer = answer.map_err(failure)?.into_inner();
         let imported = Imported {
             intermediate: answer.intermediate.map(ShownAuthority::from),
-            laggards: Laggards::new(answer.waiting_for, answer.waiting_for_more),
+            laggards: Laggards::of(answer.laggards, answer.waiting_for_more),
         };
-        output.show(&imported, text)
+        output.show(&imported, |imported| text(imported, now))
     }
 }
 
-fn text(imported: &Imported) -> String {
+fn text(imported: &Imported, now: Timestamp) -> String {
     let intermediate = imported.intermediate.as_ref();
     let line = intermediate.map_or_else(String::new, ShownAuthority::line);
-    match imported.laggards.line() {
+    match imported.laggards.text(Awaited::Acknowledgements, now) {
         None => line,
         Some(waiting) => format!("{line}, {waiting}"),
     }

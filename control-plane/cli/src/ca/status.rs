@@ -5,9 +5,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::laggards::Laggards;
+use crate::called::Called;
 use crate::client::time;
 use crate::distance::{relative, to_the_second};
-use crate::output::Printable;
+use crate::output::{Printable, count};
 use crate::short::Short;
 use crate::table::{Cell, Keep, Look, Table, Tone};
 
@@ -55,22 +56,25 @@ struct ShownStore {
     reason: String,
 }
 
-pub(super) fn text(shown: &Shown, now: Timestamp, look: Look) -> Printable {
+pub(super) fn text(shown: &Shown, now: Timestamp, look: Look, called: &Called) -> Printable {
     let mut parts = vec![
         authorities(shown, now, look),
         stores(shown, look),
-        bundle(shown, look).into(),
+        bundle(shown, now, look),
+        without(shown, now, called),
         waivers(shown, now, look),
     ];
     let renewals = shown.intermediates.iter().filter_map(|it| {
         let renew_by = to_the_second(it.renew_by?);
+        let [csr, import] = ["ca csr", "ca import"].map(|verb| called.command(verb));
         Some(format!(
-            "intermediate {}: import its successor by {renew_by} (ca csr, ca import)",
+            "intermediate {}: import its successor by {renew_by}\n  {csr} --out intermediate.csr\n  \
+             {import} --chain intermediate.pem --root root.pem",
             it.key_id
         ))
     });
     let obstacles = shown.obstacles.iter();
-    let obstacles = obstacles.map(|it| format!("cannot sign: {it}"));
+    let obstacles = obstacles.map(|it| format!("cannot sign: {}", called.completed(it)));
     parts.extend(renewals.chain(obstacles).map(Printable::from));
     Printable::join(parts, "\n\n")
 }
@@ -142,26 +146,37 @@ fn stores(shown: &Shown, look: Look) -> Printable {
     table.with(rows).render(look, "")
 }
 
-fn bundle(shown: &Shown, look: Look) -> String {
+fn bundle(shown: &Shown, now: Timestamp, look: Look) -> Printable {
     if shown.bundle_version.is_empty() {
-        return "no bundle yet".to_owned();
+        return "no bundle yet".to_owned().into();
     }
-    let waiting = shown.laggards.lines();
-    let waiting = waiting.unwrap_or_else(|| "every live consumer has acknowledged it".to_owned());
     let version = Short::of([shown.bundle_version.as_str()], look).short(&shown.bundle_version);
-    format!("bundle {version}: {waiting}")
+    let said = match shown.laggards.count() {
+        0 => "every live consumer has acknowledged it".to_owned(),
+        waiting => format!(
+            "{} did not acknowledge it yet",
+            count(waiting, "live consumer")
+        ),
+    };
+    let said = format!("bundle {version}: {said}").into();
+    Printable::join([said, shown.laggards.table(now, look)], "\n\n")
 }
 
-/// How a pending root goes on without who does not acknowledge, and whom it goes on without already.
-fn waivers(shown: &Shown, now: Timestamp, look: Look) -> Printable {
+/// How a pending root goes on without who does not acknowledge.
+fn without(shown: &Shown, now: Timestamp, called: &Called) -> Printable {
     let is_pending = shown.roots.iter().any(|root| root.state == PREPARED);
-    let command = shown.laggards.command().filter(|_| is_pending);
-    let command = command.map(|command| {
-        Printable::from(format!(
-            "the prepared root signs once they have the bundle or have expired; without one of \
-             them, for a time:\n  {command}"
-        ))
-    });
+    if !is_pending || shown.laggards.count() == 0 {
+        return Printable::default();
+    }
+    let until = shown.laggards.until(now);
+    let commands = shown.laggards.commands(called).join("\n  ");
+    Printable::from(format!(
+        "the prepared root waits for them, {until}\nwithout one of them, for a time:\n  {commands}"
+    ))
+}
+
+/// Whom a pending root goes on without already.
+fn waivers(shown: &Shown, now: Timestamp, look: Look) -> Printable {
     let rows = shown.waivers.iter().map(|it| {
         [
             it.consumer.as_str().into(),
@@ -174,8 +189,7 @@ fn waivers(shown: &Shown, now: Timestamp, look: Look) -> Printable {
         ("ENDS", Keep::Always),
         ("REASON", Keep::Always),
     ]);
-    let table = table.with(rows).render(look, "");
-    Printable::join(command.into_iter().chain([table]), "\n\n")
+    table.with(rows).render(look, "")
 }
 
 impl ShownAuthority {
@@ -194,7 +208,7 @@ impl From<CaStatusResponse> for Shown {
             intermediates: shown(wire.intermediates),
             issuing: shown(wire.issuing),
             bundle_version: wire.bundle_version,
-            laggards: Laggards::new(wire.waiting_for, wire.waiting_for_more),
+            laggards: Laggards::of(wire.laggards, wire.waiting_for_more),
             waivers: wire.waivers.into_iter().map(ShownWaiver::from).collect(),
             key_stores: key_stores.collect(),
             obstacles: wire.obstacles,

@@ -12,8 +12,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tonic::transport::Channel;
 
-use super::laggards::Laggards;
+use super::laggards::{Awaited, Laggards};
 use crate::client::{failure, request, time};
+use crate::distance::to_the_second;
 use crate::output::Output;
 
 pub(super) const WAIVE_EXAMPLES: &str = "Examples:\n  \
@@ -75,6 +76,7 @@ impl Waive {
         self,
         admin: &mut AdminClient<Channel>,
         output: Output,
+        now: Timestamp,
     ) -> Result<(), Failure> {
         let asked = request(WaiveRequest {
             consumers: self.consumers.clone(),
@@ -90,9 +92,9 @@ impl Waive {
             },
             root: answer.root,
             until: time(answer.until),
-            laggards: Laggards::new(answer.waiting_for, answer.waiting_for_more),
+            laggards: Laggards::of(answer.laggards, answer.waiting_for_more),
         };
-        output.show(&waived, text)
+        output.show(&waived, |waived| text(waived, now))
     }
 }
 
@@ -114,14 +116,14 @@ impl Unwaive {
     }
 }
 
-fn text(waived: &Waived) -> String {
-    let until = waived.until.map_or_else(String::new, |it| it.to_string());
+fn text(waived: &Waived, now: Timestamp) -> String {
+    let until = waived.until.map_or_else(String::new, to_the_second);
     let consumers = waived.consumers.join("\n  ");
-    let waiting = waived.laggards.line();
-    let waiting = waiting.unwrap_or_else(|| "it waits for nobody else".to_owned());
+    let waiting = waived.laggards.text(Awaited::Acknowledgements, now);
+    let waiting = waiting.unwrap_or_else(|| "waits for nobody else".to_owned());
     format!(
         "root {} signs without these, until {until}:\n  {consumers}\n\
-         one that is alive refuses what the root signs until it has the bundle\n{waiting}",
+         one that is alive refuses what the root signs until it has the bundle\nit {waiting}",
         waived.root
     )
 }

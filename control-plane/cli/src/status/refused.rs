@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::rows::Making;
+use crate::called::Called;
 use crate::client::time;
 use crate::output::{Printable, filled};
 use crate::table::text::folded;
@@ -53,7 +54,7 @@ impl RefusedAttestations {
 
 /// Nothing where none was refused in the last hour. A node that is proven comes first: anybody can
 /// be refused without one, again and again.
-pub(super) fn table(refused: &RefusedAttestations, making: &Making) -> Printable {
+pub(super) fn table(refused: &RefusedAttestations, making: &Making, called: &Called) -> Printable {
     let is_late =
         |at: Option<Timestamp>| at.is_some_and(|at| making.now.duration_since(at) <= LATELY);
     let mut rows: Vec<_> = refused.items.iter().filter(|it| is_late(it.last)).collect();
@@ -68,7 +69,10 @@ pub(super) fn table(refused: &RefusedAttestations, making: &Making) -> Printable
             "{dropped} more refusals since the start are not told: newer ones took their places"
         )
     });
-    let below = remedies(&rows).into_iter().chain(more).chain(dropped);
+    let below = remedies(&rows, called)
+        .into_iter()
+        .chain(more)
+        .chain(dropped);
     let below = below.flat_map(|line| folded(&line, "- ", Tone::Plain, making.look));
     let table = Table::new([
         ("REFUSED ATTESTATION OF", Keep::Always),
@@ -102,7 +106,7 @@ fn row(it: &RefusedAttestation, making: &Making) -> [Cell; 8] {
 }
 
 /// What mends them: each remedy once, behind its codes.
-fn remedies(rows: &[&RefusedAttestation]) -> Vec<String> {
+fn remedies(rows: &[&RefusedAttestation], called: &Called) -> Vec<String> {
     let mut codes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for it in rows {
         let of = codes.entry(&it.remedy).or_default();
@@ -110,7 +114,9 @@ fn remedies(rows: &[&RefusedAttestation]) -> Vec<String> {
             of.push(&it.code);
         }
     }
-    let line = |(remedy, codes): (&str, Vec<&str>)| format!("{}: {remedy}", codes.join(", "));
+    let line = |(remedy, codes): (&str, Vec<&str>)| {
+        format!("{}: {}", codes.join(", "), called.completed(remedy))
+    };
     codes.into_iter().map(line).collect()
 }
 
@@ -170,7 +176,7 @@ mod tests {
 
     fn shown(refused: &RefusedAttestations, look: Look, all: bool) -> String {
         let making = Making::of(&Shown::default(), at(0), look, all);
-        table(refused, &making).to_string()
+        table(refused, &making, &Called::default()).to_string()
     }
 
     fn at_width(width: usize) -> Look {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::listeners::Listener;
 use super::refused::RefusedAttestations;
+use crate::ca::laggards::Laggard;
 use crate::client::time;
 use crate::output::filled;
 
@@ -67,14 +68,6 @@ pub(crate) struct Rotation {
     pub(crate) waiting_for: Vec<Laggard>,
     pub(crate) waiting_for_more: u64,
     pub(crate) waivers: Vec<Waiver>,
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct Laggard {
-    pub(crate) consumer: String,
-    pub(crate) connected: bool,
-    /// It is waited for no longer than this; none while its stream is open.
-    pub(crate) until: Option<Timestamp>,
 }
 
 #[derive(Debug, Serialize)]
@@ -209,11 +202,7 @@ impl From<wire::StatusTotals> for Totals {
 
 impl From<wire::RotationStatus> for Rotation {
     fn from(wire: wire::RotationStatus) -> Self {
-        let waiting_for = wire.waiting_for.into_iter().map(|it| Laggard {
-            consumer: it.name,
-            connected: it.connected,
-            until: time(it.until),
-        });
+        let waiting_for = wire.waiting_for.into_iter().map(Laggard::from);
         let waivers = wire.waivers.into_iter().map(|it| Waiver {
             consumer: it.consumer,
             reason: it.reason,

@@ -1,7 +1,9 @@
 //! What people are shown, at the widths of a phone, a terminal and a wall.
 
-use super::shape::{Consumer, Endpoint, Laggard, Node, Refused, Rotation, Totals};
+use super::shape::{Consumer, Endpoint, Node, Refused, Rotation, Totals};
 use super::*;
+use crate::ca::laggards::Laggard;
+use crate::socket::Named;
 
 const DAY: i64 = 86_400;
 /// When the scene is looked at.
@@ -155,11 +157,18 @@ fn scene() -> Shown {
         rotation: Some(Rotation {
             key_id: "3f2a9c".to_owned() + &"0".repeat(34),
             not_before: ago(4_000),
-            waiting_for: vec![Laggard {
-                consumer: format!("{} proxy", id("node/b")),
-                connected: false,
-                until: ago(-2_400),
-            }],
+            waiting_for: vec![
+                Laggard {
+                    consumer: format!("{} envoy:4711:81223:ROOTCA", id("node/a")),
+                    connected: true,
+                    until: None,
+                },
+                Laggard {
+                    consumer: format!("{} proxy", id("node/b")),
+                    connected: false,
+                    until: ago(-2_400),
+                },
+            ],
             waiting_for_more: 0,
             waivers: Vec::new(),
         }),
@@ -184,7 +193,16 @@ fn shown(scene: &Shown, width: usize, wide: bool) -> String {
         wide,
         ..Look::default()
     };
-    text(scene, Timestamp::UNIX_EPOCH, look, false).to_string() + "\n"
+    let called = Called::default();
+    text(scene, Timestamp::UNIX_EPOCH, look, false, &called).to_string() + "\n"
+}
+
+/// Writes what is expected, where that is asked for: read the difference before it is kept.
+fn bless(width: usize, shown: &str) {
+    if std::env::var_os("COUNTERSIGN_BLESS").is_some() {
+        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/src/status/golden");
+        std::fs::write(format!("{golden}/{width}.txt"), shown).unwrap();
+    }
 }
 
 #[test]
@@ -195,11 +213,29 @@ fn status_reads_well_at_every_width() {
         (200, include_str!("golden/200.txt")),
     ] {
         let shown = shown(&scene(), width, false);
+        bless(width, &shown);
         assert!(shown == expected, "at {width} columns:\n{shown}");
         let is_command = |line: &str| line.starts_with("  $ ");
         let mut lines = shown.lines().filter(|line| !is_command(line));
         assert!(lines.all(|line| line.chars().count() <= width), "{shown}");
     }
+}
+
+/// What is pasted must reach the control plane that was asked.
+#[test]
+fn every_command_names_the_socket_that_was_given() {
+    let mut scene = scene();
+    let told = "run countersign ca rotate-root".to_owned();
+    (scene.obstacles, scene.alarms) = (vec![told.clone()], vec![told]);
+    let named = Named::new(Some("/srv/cp/admin.sock".into()));
+    let called = Called::new(&named, ["ca", "token", "list"].map(str::to_owned).into());
+    let now = Timestamp::UNIX_EPOCH;
+    let text = text(&scene, now, Look::default(), false, &called).to_string();
+    let ours = text.matches("countersign ").count();
+    let complete = text
+        .matches("countersign --admin-socket /srv/cp/admin.sock ")
+        .count();
+    assert!(ours >= 5 && complete == ours, "{text}");
 }
 
 #[test]

@@ -6,23 +6,29 @@ use jiff::Timestamp;
 
 use super::phrase;
 use super::shape::{Endpoint, Node, Rotation, Shown};
-use crate::distance::{relative, to_the_second};
-use crate::output::{Printable, shell_word};
+use crate::ca::laggards::{Laggards, at};
+use crate::called::Called;
+use crate::output::{Printable, count, many, shell_word};
 use crate::short::Short;
 use crate::table::Tone;
 use crate::table::look::Look;
 use crate::table::text::folded;
 
-/// Most consumers that are named of whom a rotation waits for; `ca status` names more.
-const MAX_NAMED: usize = 5;
+/// How it is told.
+#[derive(Clone, Copy)]
+struct Telling<'a> {
+    now: Timestamp,
+    look: Look,
+    called: &'a Called,
+}
 
 /// One thing that is wrong.
 struct Problem {
     what: String,
     /// Whom or what it is about: indented, one a line.
     of: Vec<String>,
-    /// What mends it.
-    command: Option<String>,
+    /// What mends it: a command a line.
+    commands: Vec<String>,
 }
 
 impl Problem {
@@ -30,15 +36,12 @@ impl Problem {
         Self {
             what,
             of: Vec::new(),
-            command: None,
+            commands: Vec::new(),
         }
     }
 
-    fn with(self, command: impl Into<String>) -> Self {
-        Self {
-            command: Some(command.into()),
-            ..self
-        }
+    fn with(self, commands: Vec<String>) -> Self {
+        Self { commands, ..self }
     }
 
     fn of(self, of: Vec<String>) -> Self {
@@ -47,8 +50,8 @@ impl Problem {
 }
 
 /// The verdict in one line, then every problem.
-pub(super) fn text(shown: &Shown, now: Timestamp, look: Look) -> Printable {
-    let problems = problems(shown, now, look);
+pub(super) fn text(shown: &Shown, now: Timestamp, look: Look, called: &Called) -> Printable {
+    let problems = Telling { now, look, called }.problems(shown);
     let first = first_line(shown, problems.is_empty());
     let tone = if problems.is_empty() {
         Tone::Good
@@ -62,8 +65,9 @@ pub(super) fn text(shown: &Shown, now: Timestamp, look: Look) -> Printable {
             parts.extend(folded(&line, "    ", Tone::Plain, look));
         }
         // A command is one line, whatever the width: it is copied.
-        let command = problem.command.map(|command| format!("  $ {command}"));
-        parts.extend(command.map(Printable::from));
+        let commands = problem.commands.into_iter();
+        let commands = commands.map(|command| format!("  $ {command}"));
+        parts.extend(commands.map(Printable::from));
     }
     Printable::join(parts, "\n")
 }
@@ -101,112 +105,98 @@ fn first_line(shown: &Shown, is_well: bool) -> String {
     format!("needs attention: {}", wrong.join(", "))
 }
 
-fn problems(shown: &Shown, now: Timestamp, look: Look) -> Vec<Problem> {
-    let obstacles = shown.obstacles.iter();
-    let obstacles = obstacles.map(|it| Problem::new(format!("cannot sign: {it}")));
-    let alarms = shown.alarms.iter();
-    let alarms = alarms.map(|it| Problem::new(format!("alarm: {it}")));
-    let mut problems: Vec<_> = obstacles.chain(alarms).collect();
-    problems.extend(shown.rotation.iter().map(|it| rotation(it, now, look)));
-    problems.extend(nodes(&shown.nodes, now));
-    problems.extend(endpoints(&shown.nodes, now));
-    problems
-}
-
-/// A root that waits: for whom, until when, and how it goes on without them.
-fn rotation(it: &Rotation, now: Timestamp, look: Look) -> Problem {
-    let root = Short::of([it.key_id.as_str()], look).short(&it.key_id);
-    let waiting = it.waiting_for.len() as u64 + it.waiting_for_more;
-    if waiting == 0 {
-        let from = it.not_before.filter(|from| *from > now);
-        return Problem::new(match from {
-            Some(from) => format!(
-                "root {root} is prepared, and not valid before {}",
-                at(from, now)
-            ),
-            None => format!("root {root} is prepared: everybody has it, and it is about to sign"),
-        });
+impl Telling<'_> {
+    fn problems(self, shown: &Shown) -> Vec<Problem> {
+        let said = |what: &str, it: &String| {
+            let it = self.called.completed(it);
+            Problem::new(format!("{what}: {it}"))
+        };
+        let obstacles = shown.obstacles.iter().map(|it| said("cannot sign", it));
+        let alarms = shown.alarms.iter().map(|it| said("alarm", it));
+        let mut problems: Vec<_> = obstacles.chain(alarms).collect();
+        problems.extend(shown.rotation.iter().map(|it| self.rotation(it)));
+        problems.extend(self.nodes(&shown.nodes));
+        problems.extend(self.endpoints(&shown.nodes));
+        problems
     }
-    let is_away = it.waiting_for_more == 0 && it.waiting_for.iter().all(|it| !it.connected);
-    let last = it.waiting_for.iter().filter_map(|it| it.until).max();
-    let until = match last.filter(|_| is_away) {
-        Some(last) => format!("at the latest until {}", at(last, now)),
-        None => "until they have acknowledged it".to_owned(),
-    };
-    let mut of: Vec<_> = it
-        .waiting_for
-        .iter()
-        .take(MAX_NAMED)
-        .map(|it| match it.until {
-            Some(until) => format!("{}, not connected, until {}", it.consumer, at(until, now)),
-            None => format!("{}, connected", it.consumer),
-        })
-        .collect();
-    let more = waiting - of.len() as u64;
-    if more > 0 {
-        of.push(format!("{more} more: countersign ca status"));
-    }
-    let consumers = count(waiting, "consumer");
-    let what = format!("root {root} waits for {consumers}, {until}");
-    let problem = Problem::new(what).of(of);
-    match it.waiting_for.first() {
-        Some(first) => problem.with(format!(
-            "countersign ca waive --consumer {} --reason WHY --for 24h",
-            shell_word(&first.consumer)
-        )),
-        None => problem,
-    }
-}
 
-fn at(time: Timestamp, now: Timestamp) -> String {
-    format!("{} ({})", to_the_second(time), relative(time, now))
-}
-
-/// Nodes, by how they stand: the first of each, and what to do.
-fn nodes(nodes: &[Node], now: Timestamp) -> Vec<Problem> {
-    let mut by_state: BTreeMap<&str, Vec<&Node>> = BTreeMap::new();
-    let needing = nodes.iter().filter(|it| it.needs_attention);
-    needing.for_each(|it| by_state.entry(&it.state).or_default().push(it));
-    let problem = |(state, of): (&str, Vec<&Node>)| {
-        let first = of[0];
-        let said = phrase::node(first, now);
-        let reason = first.reason.as_ref();
-        let reason = reason.map_or_else(String::new, |why| format!(" ({why})"));
-        let more = and_more(of.len());
-        let problem = Problem::new(format!("node {}: {said}{reason}{more}", first.id));
-        let node = &first.id;
-        problem.with(match state {
-            "away" => "systemctl status countersign-sidecar    # on that machine".to_owned(),
-            "banned" => format!("countersign node unban --node {node} --reason WHY"),
-            _ => format!("countersign token create --node {node} --out token"),
-        })
-    };
-    by_state.into_iter().map(problem).collect()
-}
-
-/// Identities that need attention though their node does not, by how they stand.
-fn endpoints(nodes: &[Node], now: Timestamp) -> Vec<Problem> {
-    let mut by_state: BTreeMap<&str, Vec<(&Node, &Endpoint)>> = BTreeMap::new();
-    for node in nodes {
-        let needing = node.endpoints.iter().filter(|it| it.needs_attention);
-        for it in needing.filter(|it| !node.needs_attention || it.state != node.state) {
-            by_state.entry(&it.state).or_default().push((node, it));
+    /// A root that waits: for whom, until when, and how it goes on without them.
+    fn rotation(self, it: &Rotation) -> Problem {
+        let root = Short::of([it.key_id.as_str()], self.look).short(&it.key_id);
+        let laggards = Laggards::new(it.waiting_for.clone(), it.waiting_for_more);
+        if laggards.count() == 0 {
+            let from = it.not_before.filter(|from| *from > self.now);
+            return Problem::new(match from {
+                Some(from) => format!(
+                    "root {root} is prepared, and not valid before {}",
+                    at(from, self.now)
+                ),
+                None => {
+                    format!("root {root} is prepared: everybody has it, and it is about to sign")
+                }
+            });
         }
+        let (consumers, until) = (
+            count(laggards.count(), "consumer"),
+            laggards.until(self.now),
+        );
+        Problem::new(format!("root {root} waits for {consumers}, {until}"))
+            .of(laggards.lines(self.now))
+            .with(laggards.commands(self.called))
     }
-    let problem = |(state, of): (&str, Vec<(&Node, &Endpoint)>)| {
-        let (node, it) = of[0];
-        let (said, more) = (phrase::endpoint(it, now), and_more(of.len()));
-        let owner = it.owner.as_ref();
-        let owner = owner.map_or_else(String::new, |owner| format!(" (owner {owner})"));
-        let what = format!("{} on {}: {said}{owner}{more}", it.id, node.id);
-        let because = it.refused.as_ref().map(|it| it.message.clone());
-        let problem = Problem::new(what).of(because.into_iter().collect());
-        problem.with(match state {
-            "refused" => format!("countersign list --id {} --wide", it.id),
-            _ => "countersign-sidecar status    # on that machine: says why not".to_owned(),
-        })
-    };
-    by_state.into_iter().map(problem).collect()
+
+    /// Nodes, by how they stand: the first of each, and what to do.
+    fn nodes(self, nodes: &[Node]) -> Vec<Problem> {
+        let mut by_state: BTreeMap<&str, Vec<&Node>> = BTreeMap::new();
+        let needing = nodes.iter().filter(|it| it.needs_attention);
+        needing.for_each(|it| by_state.entry(&it.state).or_default().push(it));
+        let problem = |(state, of): (&str, Vec<&Node>)| {
+            let first = of[0];
+            let said = phrase::node(first, self.now);
+            let reason = first.reason.as_ref();
+            let reason = reason.map_or_else(String::new, |why| format!(" ({why})"));
+            let more = and_more(of.len());
+            let problem = Problem::new(format!("node {}: {said}{reason}{more}", first.id));
+            let node = shell_word(&first.id);
+            let command = match state {
+                "away" => "systemctl status countersign-sidecar    # on that machine".to_owned(),
+                "banned" => self.ours(&format!("node unban --node {node} --reason WHY")),
+                _ => self.ours(&format!("token create --node {node} --out token")),
+            };
+            problem.with(vec![command])
+        };
+        by_state.into_iter().map(problem).collect()
+    }
+
+    /// Identities that need attention though their node does not, by how they stand.
+    fn endpoints(self, nodes: &[Node]) -> Vec<Problem> {
+        let mut by_state: BTreeMap<&str, Vec<(&Node, &Endpoint)>> = BTreeMap::new();
+        for node in nodes {
+            let needing = node.endpoints.iter().filter(|it| it.needs_attention);
+            for it in needing.filter(|it| !node.needs_attention || it.state != node.state) {
+                by_state.entry(&it.state).or_default().push((node, it));
+            }
+        }
+        let problem = |(state, of): (&str, Vec<(&Node, &Endpoint)>)| {
+            let (node, it) = of[0];
+            let (said, more) = (phrase::endpoint(it, self.now), and_more(of.len()));
+            let owner = it.owner.as_ref();
+            let owner = owner.map_or_else(String::new, |owner| format!(" (owner {owner})"));
+            let what = format!("{} on {}: {said}{owner}{more}", it.id, node.id);
+            let because = it.refused.as_ref().map(|it| it.message.clone());
+            let problem = Problem::new(what).of(because.into_iter().collect());
+            let command = match state {
+                "refused" => self.ours(&format!("list --id {} --wide", shell_word(&it.id))),
+                _ => "countersign-sidecar status    # on that machine: says why not".to_owned(),
+            };
+            problem.with(vec![command])
+        };
+        by_state.into_iter().map(problem).collect()
+    }
+
+    fn ours(self, verb: &str) -> String {
+        self.called.command(verb)
+    }
 }
 
 fn and_more(all: usize) -> String {
@@ -214,12 +204,4 @@ fn and_more(all: usize) -> String {
         1 => String::new(),
         all => format!(", and {} more like it", all - 1),
     }
-}
-
-pub(super) fn count(n: u64, what: &str) -> String {
-    many(n, what, &format!("{what}s"))
-}
-
-pub(super) fn many(n: u64, one: &str, more: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { more })
 }

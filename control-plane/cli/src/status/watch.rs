@@ -13,6 +13,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::Status;
 use super::shape::Shown;
+use crate::called::Called;
 use crate::client::Client;
 use crate::distance::{between, to_the_second};
 use crate::output::{Output, Printable};
@@ -65,7 +66,7 @@ async fn watch(
             answer = asked.ask(client) => answer,
         };
         frame.take_in(answer, crate::clock::now())?;
-        if !frame.print(asked, output, screen, crate::clock::now())? {
+        if !frame.print(asked, output, screen, client.called())? {
             return Ok(());
         }
         tokio::select! {
@@ -99,15 +100,16 @@ impl Frame {
         asked: &Status,
         output: Output,
         screen: &Screen,
-        now: Timestamp,
+        called: &Called,
     ) -> Result<bool, Failure> {
+        let now = crate::clock::now();
         // The terminal may have another size by now.
         let look = asked.wide.look();
         if output.is_json() {
             let fresh = self.shown.as_ref().filter(|_| self.failed.is_none());
             return fresh.map_or(Ok(true), |shown| output.line(shown, |_| String::new()));
         }
-        let text = self.text(asked, look, now);
+        let text = self.text(asked, look, now, called);
         let printed = match look.height.filter(|_| screen.is_open) {
             Some(height) => in_place(&text, height, look.width),
             None => format!("--- {}\n{text}\n\n", to_the_second(now)),
@@ -115,7 +117,7 @@ impl Frame {
         countersign_cli::print(printed.as_bytes())
     }
 
-    fn text(&self, asked: &Status, look: Look, now: Timestamp) -> Printable {
+    fn text(&self, asked: &Status, look: Look, now: Timestamp, called: &Called) -> Printable {
         let silence = self.failed.as_ref().map(|(since, failure)| {
             let (for_, every) = (between(*since, now), asked.interval.as_secs_f64());
             let said = format!(
@@ -125,7 +127,7 @@ impl Frame {
             Tone::Bad.paint(&said, look)
         });
         let shown = self.shown.as_ref().map(|shown| {
-            let text = super::text(shown, now, look, asked.all);
+            let text = super::text(shown, now, look, asked.all, called);
             let was = shown.at.filter(|_| self.failed.is_some());
             let was = was.map(|at| Printable::from(format!("as it was at {}:", to_the_second(at))));
             Printable::join(was.into_iter().chain([text]), "\n")

@@ -187,3 +187,26 @@ async fn an_oversized_message_is_the_callers_mistake() {
     assert_eq!(code, "message_too_large");
     assert!(plane.cli("list").await.status.success(), "others go on");
 }
+
+/// What mends it is pasted by whoever reads it, and must reach the control plane that was asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn remedies_name_the_socket_that_was_given() {
+    let plane = Plane::start().await;
+    let socket = plane.socket();
+    let refused = plane
+        .cli(&format!("node evict --node {NODE_A} --reason lost"))
+        .await;
+    let told = String::from_utf8(refused.stderr).unwrap();
+    let command = format!("countersign --admin-socket {} node list", socket.display());
+    assert!(told.contains(&command), "{told}");
+    let _node = plane.node(NODE_A).await;
+    let evicted = plane
+        .cli(&format!("node ban --node {NODE_A} --reason lost"))
+        .await;
+    let told = String::from_utf8(evicted.stdout).unwrap();
+    let command = format!(
+        "countersign --admin-socket {} node unban --node {NODE_A}",
+        socket.display()
+    );
+    assert!(told.contains(&command), "{told}");
+}

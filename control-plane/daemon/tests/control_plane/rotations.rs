@@ -56,8 +56,11 @@ async fn the_steps_of_a_root_are_told_in_order() {
     stream.subscribe(SECRET_TYPE, BUNDLE).await;
     stream.present(BUNDLE).await;
     let mut verb = plane.follow("ca rotate-root --wait");
-    let begun = verb.until(&format!("waiting for {NODE_A}")).await;
+    let begun = verb.until("countersign --admin-socket").await;
     assert!(begun[0].starts_with("prepared "), "{begun:?}");
+    assert!(begun[0].contains("waits for 1 consumer"), "{begun:?}");
+    assert_eq!(begun[1], format!("  {NODE_A} proxy, connected"));
+    assert!(begun[3].contains("ca waive --consumer"), "{begun:?}");
     let told = tokio::select! {
         told = verb.rest() => told,
         never = stream.acknowledge_all() => never,
@@ -114,7 +117,7 @@ async fn a_new_issuing_ca_waits_for_connected_workloads() {
     stream.present(entitlement).await;
 
     let mut verb = plane.follow("ca rotate-issuing --wait");
-    let begun = verb.until(&format!("waiting for {NODE_A} {WEB}")).await;
+    let begun = verb.until(&format!("  {NODE_A} {WEB}, connected")).await;
     assert!(begun[0].starts_with("activated "), "{begun:?}");
     // One more rotation: whoever renews under the newest has left the older ones as well.
     plane.ask("ca rotate-issuing").await;

@@ -173,8 +173,8 @@ async fn every_verb_keeps_its_json() {
     let status = plane.ask("ca status").await;
     assert_eq!(
         keys(&status).join(" "),
-        "bundle_version intermediates issuing key_stores obstacles roots waiting_for waiting_for_more \
-         waivers"
+        "bundle_version intermediates issuing key_stores laggards obstacles roots waiting_for \
+         waiting_for_more waivers"
     );
     for tier in ["roots", "issuing"] {
         assert_eq!(
@@ -184,7 +184,13 @@ async fn every_verb_keeps_its_json() {
     }
     assert_eq!(keys(&status["key_stores"][0]), ["reason", "state", "store"]);
     let rotated = plane.ask("ca rotate-issuing").await;
-    let progress = ["key_id", "state", "waiting_for", "waiting_for_more"];
+    let progress = [
+        "key_id",
+        "laggards",
+        "state",
+        "waiting_for",
+        "waiting_for_more",
+    ];
     assert_eq!(keys(&rotated), progress);
     let removed = plane.ask(&format!("unregister --id {WEB}")).await;
     assert_eq!(keys(&removed), ["items", "valid_until"]);

@@ -43,8 +43,20 @@ async fn waived_rotation_goes_on_without_the_waived_alone() {
     assert_eq!(status(&plane).await, stuck);
     let text = plane.cli("ca status").await;
     let text = String::from_utf8(text.stdout).unwrap();
-    let command = format!("countersign ca waive --consumer '{a}' --reason WHY --for 24h");
-    assert!(text.contains(&command), "{text}");
+    let socket = plane.socket();
+    for name in [&a, &b] {
+        let row = text.lines().find(|line| line.starts_with(name.as_str()));
+        let row = row.unwrap_or_else(|| panic!("{text}"));
+        assert!(
+            row.contains("not connected") && row.contains("in "),
+            "{text}"
+        );
+        let command = format!(
+            "countersign --admin-socket {} ca waive --consumer '{name}' --reason WHY --for 24h",
+            socket.display()
+        );
+        assert!(text.contains(&command), "{text}");
+    }
 
     let mistyped = waive(&plane, &[NODE_A], 600).await.unwrap_err();
     assert_eq!(mistyped.code(), Code::NotFound, "{mistyped}");

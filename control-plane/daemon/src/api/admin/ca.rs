@@ -28,8 +28,9 @@ pub(super) fn status(plane: &Plane) -> wire::CaStatusResponse {
         intermediates: intermediates.iter().map(authority).collect(),
         issuing: issuing.iter().map(authority).collect(),
         bundle_version: bundle.map_or_else(String::new, |(it, _)| it.version().to_owned()),
-        waiting_for: waiting.names,
+        waiting_for: waiting.names(),
         waiting_for_more: waiting.more,
+        laggards: waivers::laggards(&waiting),
         waivers: waivers.map(waivers::shown).collect(),
         key_stores: stores
             .map(|(kind, condition)| wire::KeyStore {
@@ -78,8 +79,9 @@ pub(super) async fn import(
     let waiting = plane.waiting_for();
     Ok(wire::ImportCaResponse {
         intermediate: Some(authority(&imported)),
-        waiting_for: waiting.names,
+        waiting_for: waiting.names(),
         waiting_for_more: waiting.more,
+        laggards: waivers::laggards(&waiting),
     })
 }
 

@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status};
 
-use super::{Operator, Progress, refused};
-use crate::plane::{Plane, Waiting};
+use super::{Operator, Progress, refused, waivers};
+use crate::plane::{Laggard, Plane, Waiting};
 
 /// Steps that wait for a slow reader.
 const MAX_QUEUED_STEPS: usize = 16;
@@ -105,7 +105,11 @@ fn issuing_step(plane: &Plane, issuing: &AuthorityInfo) -> Option<Waiting> {
                 let installed = acknowledged.is_some_and(|held| *held == svid.serial);
                 let expired = svid.lifetime.is_expired(plane.clock.now());
                 let behind = !expired && (!current || !installed);
-                behind.then(|| format!("{node} {}", it.spiffe_id))
+                behind.then(|| Laggard {
+                    name: format!("{node} {}", it.spiffe_id),
+                    connected: true,
+                    until: None,
+                })
             })
         })
         .collect();
@@ -164,8 +168,9 @@ async fn tell(
     let progress = |state: &str, waiting: Waiting| RotateProgress {
         state: state.to_owned(),
         key_id: authority.key_id.clone(),
-        waiting_for: waiting.names,
+        waiting_for: waiting.names(),
         waiting_for_more: waiting.more,
+        laggards: waivers::laggards(&waiting),
     };
     let mut changes = plane.fleet.changes();
     let waiting = step(plane, authority).unwrap_or_default();

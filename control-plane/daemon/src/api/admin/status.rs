@@ -12,7 +12,6 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use countersign_fleet::gate::Consumer;
 use countersign_model::SpiffeId;
 use countersign_proto::admin as wire;
 use countersign_proto::convert::time::timestamp;
@@ -23,7 +22,7 @@ use tonic::Status;
 use self::node::Reading;
 use self::totals::Totals;
 use super::{spiffe_id, waivers};
-use crate::plane::{MAX_NAMED, Plane};
+use crate::plane::Plane;
 
 /// Nodes that are read under one lock: some 16,000 endpoints each would still be milliseconds.
 const NODES_AT_ONCE: usize = 16;
@@ -174,25 +173,15 @@ fn head(plane: &Plane, bundle: &str, now: Timestamp) -> wire::StatusResponse {
 /// A prepared root, and whom it waits for.
 fn rotation(plane: &Plane, now: Timestamp) -> Option<wire::RotationStatus> {
     let root = plane.authority.prepared_root()?;
-    let laggards = plane.waited_for(now);
-    let more = laggards.len().saturating_sub(MAX_NAMED) as u64;
+    let waiting = plane.waiting_for();
     let waivers = plane.authority.waivers(now).into_iter();
     Some(wire::RotationStatus {
         key_id: root.key_id,
         not_before: Some(timestamp(root.not_before)),
-        waiting_for: laggards.iter().take(MAX_NAMED).map(laggard).collect(),
-        waiting_for_more: more,
+        waiting_for: waivers::laggards(&waiting),
+        waiting_for_more: waiting.more,
         waivers: waivers.map(waivers::shown).collect(),
     })
-}
-
-fn laggard(it: &Consumer) -> wire::Laggard {
-    let until = it.credential_not_after.filter(|_| !it.connected);
-    wire::Laggard {
-        name: it.name.clone(),
-        connected: it.connected,
-        until: until.map(timestamp),
-    }
 }
 
 #[cfg(test)]

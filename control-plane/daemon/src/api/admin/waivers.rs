@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tonic::Status;
 
 use super::{Operator, act, described, invalid, refused};
-use crate::plane::Plane;
+use crate::plane::{Laggard, Plane, Waiting};
 
 /// Waives consumers that the pending root waits for, and no others: a mistyped name opens nothing. Or
 /// whoever is absent.
@@ -35,8 +35,9 @@ pub(super) async fn waive(
     Ok(wire::WaiveResponse {
         until: Some(timestamp(waiver.until)),
         root: waiver.root,
-        waiting_for: waiting.names,
+        waiting_for: waiting.names(),
         waiting_for_more: waiting.more,
+        laggards: laggards(&waiting),
     })
 }
 
@@ -53,6 +54,16 @@ pub(super) async fn unwaive(
     Ok(wire::UnwaiveResponse {})
 }
 
+/// Those whom a rotation waits for, as they are told.
+pub(super) fn laggards(waiting: &Waiting) -> Vec<wire::Laggard> {
+    let laggard = |it: &Laggard| wire::Laggard {
+        name: it.name.clone(),
+        connected: it.connected,
+        until: it.until.map(timestamp),
+    };
+    waiting.first.iter().map(laggard).collect()
+}
+
 /// A waiver as it is listed.
 pub(super) fn shown((consumer, waiver): (String, Waiver)) -> wire::Waiver {
     wire::Waiver {
@@ -65,8 +76,10 @@ pub(super) fn shown((consumer, waiver): (String, Waiver)) -> wire::Waiver {
 
 fn check_waited_for(plane: &Plane, named: &[String], now: Timestamp) -> Result<(), Status> {
     let (laggards, held) = (plane.laggards(), plane.authority.waivers(now));
-    let is_known =
-        |name: &&String| laggards.contains(*name) || held.iter().any(|(waived, _)| waived == *name);
+    let is_known = |name: &&String| {
+        laggards.iter().any(|it| it.name == **name)
+            || held.iter().any(|(waived, _)| waived == *name)
+    };
     match named.iter().find(|name| !is_known(name)) {
         Some(stranger) if plane.authority.prepared_root().is_some() => {
             Err(not_waited_for(stranger))
