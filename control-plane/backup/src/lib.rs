@@ -10,7 +10,7 @@ mod unpack;
 
 pub use manifest::Manifest;
 pub use pack::Pack;
-pub use unpack::{UnpackError, unpack};
+pub use unpack::{UnpackError, begins_as_backup, unpack};
 
 /// The manifest within the file.
 const MANIFEST: &str = "manifest.json";

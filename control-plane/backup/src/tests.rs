@@ -79,6 +79,39 @@ fn a_backup_that_was_cut_off_is_refused() {
     }
 }
 
+/// What is in a file that was named by mistake is nobody's to read in an error.
+#[test]
+fn another_file_is_said_to_be_no_backup() {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(6);
+    tar.append_data(&mut header, "home/notes", &b"secret"[..])
+        .unwrap();
+    let others = tar.into_inner().unwrap();
+    let text = b"secret = 1\n".repeat(200);
+    for bytes in [&b""[..], b"secret", &text, &others, &packed()[..300]] {
+        let refused = unpacked(bytes).unwrap_err();
+        assert!(matches!(refused, UnpackError::NotABackup(_)), "{refused:?}");
+        assert!(!begins_as_backup(bytes));
+    }
+    assert!(begins_as_backup(&packed()));
+}
+
+#[test]
+fn what_the_archive_says_is_not_told() {
+    let mut bytes = packed();
+    // The size of the second member: no number.
+    let second = 2 * 512;
+    bytes[second + 124..second + 136].copy_from_slice(b"secret text!");
+    let refused = unpacked(&bytes).unwrap_err();
+    let text = refused.to_string();
+    assert!(matches!(refused, UnpackError::Damaged(_)), "{refused:?}");
+    assert!(
+        !text.contains("secret") && !text.contains("header"),
+        "{text}"
+    );
+}
+
 #[test]
 fn another_format_is_told_apart_from_damage() {
     let mut pack = Pack::new(Vec::new());
@@ -108,6 +141,9 @@ fn a_member_never_leaves_the_folder() {
         header.as_old_mut().name[..bytes.len()].copy_from_slice(bytes);
         header.set_cksum();
         let mut tar = tar::Builder::new(Vec::new());
+        let mut first = tar::Header::new_gnu();
+        first.set_size(0);
+        tar.append_data(&mut first, "state.db", &b""[..]).unwrap();
         tar.append(&header, &b"evil"[..]).unwrap();
         let refused = unpacked(&tar.into_inner().unwrap());
         assert!(

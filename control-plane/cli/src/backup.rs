@@ -1,11 +1,12 @@
 //! `countersign backup`: everything that a lost control plane is restored from, in one file.
 
 use std::fs::{File, FileType, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use countersign_backup::begins_as_backup;
 use countersign_cli::{Exit, Failure};
 use countersign_proto::admin::backup_piece::Piece;
 use countersign_proto::admin::{BackupPiece, BackupRequest, BackupSummary};
@@ -13,11 +14,13 @@ use serde::Serialize;
 use tonic::Streaming;
 
 use crate::client::{Client, failure};
+use crate::destination::{self, Destination};
 use crate::output::Output;
 
 pub(crate) const EXAMPLES: &str = "Examples:\n  \
     countersign backup --out countersign.tar\n  \
-    countersign backup --out countersign.tar --without-keys --json\n\n\
+    countersign backup --out countersign.tar --without-keys --json\n  \
+    countersign backup --out - | gpg --encrypt --recipient ops@example.org > countersign.tar.gpg\n\n\
     The file holds the CA keys that are on disk: who has it is the certificate authority.\n\
     With --without-keys they have to be kept elsewhere, and put back after a restore.";
 
@@ -26,9 +29,9 @@ const FILE_MODE: u32 = 0o600;
 
 #[derive(Debug, Args)]
 pub(crate) struct Backup {
-    /// Where it goes; a file that is there is replaced once the new one is whole
+    /// Where it goes; a backup that is there is replaced once the new one is whole; - writes to stdout
     #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    out: Destination,
     /// Leave the CA keys out
     #[arg(long)]
     without_keys: bool,
@@ -48,19 +51,23 @@ struct Made {
 
 impl Backup {
     pub(crate) async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
-        let draft = self.draft();
+        match destination::file(Some(&self.out)) {
+            Some(path) => self.to_file(path, client, output).await?,
+            None => self.to_stdout(client, output).await?,
+        }
+        Ok(Exit::Yes)
+    }
+
+    async fn to_file(&self, out: &Path, client: &Client, output: Output) -> Result<(), Failure> {
+        let draft = draft_of(out);
         // Before anything is asked for: a backup may take long.
-        replaceable(&self.out)?;
+        replaceable(out)?;
         replaceable(&draft)?;
-        let mut admin = client.connect().await?;
-        let asked = BackupRequest {
-            without_keys: self.without_keys,
-        };
-        let pieces = admin.backup(asked).await.map_err(failure)?.into_inner();
-        let received = receive(pieces, &draft).await;
+        let pieces = self.ask(client).await?;
+        let received = to_draft(pieces, &draft).await;
         let placed = received.and_then(|received| {
-            replaceable(&self.out)?;
-            place(&draft, &self.out).map_err(|error| unwritten(&self.out, &error))?;
+            replaceable(out)?;
+            place(&draft, out).map_err(|error| unwritten(out, &error))?;
             Ok(received)
         });
         if placed.is_err() {
@@ -68,27 +75,57 @@ impl Backup {
             let _ = std::fs::remove_file(&draft);
         }
         let (summary, bytes) = placed?;
-        output.show(&self.made(summary, bytes), Made::text)?;
-        Ok(Exit::Yes)
+        output.show(&made(out, summary, bytes), Made::text)
     }
 
-    fn draft(&self) -> PathBuf {
-        let mut name = self.out.clone().into_os_string();
-        name.push(".new");
-        name.into()
-    }
-
-    fn made(self, summary: BackupSummary, bytes: u64) -> Made {
-        Made {
-            file: self.out,
-            bytes,
-            files: summary.files,
-            trust_domain: summary.trust_domain,
-            epoch: summary.epoch,
-            log_id: format!("{:06x}", summary.log_id),
-            log_size: summary.log_size,
-            with_keys: summary.with_keys,
+    /// For a program that encrypts it or takes it elsewhere. What was cut off has no manifest, and is not
+    /// restored.
+    async fn to_stdout(&self, client: &Client, output: Output) -> Result<(), Failure> {
+        if output.is_json() {
+            return Err(destination::stdout_taken("--out"));
         }
+        if io::stdout().is_terminal() {
+            return Err(Failure::new(
+                Exit::Usage,
+                "backup_for_a_terminal",
+                "a backup is an archive with secrets, and stdout is a terminal",
+                "name a file with --out, or a program that takes the backup: | gpg --encrypt",
+            ));
+        }
+        let mut pieces = self.ask(client).await?;
+        let stdout = Path::new("stdout");
+        let unwritten = |error: &io::Error| unwritten(stdout, error);
+        let received = receive(&mut pieces, &mut io::stdout(), unwritten).await;
+        let (summary, bytes) = received?;
+        output.progress(made(stdout, summary, bytes).text());
+        Ok(())
+    }
+
+    async fn ask(&self, client: &Client) -> Result<Streaming<BackupPiece>, Failure> {
+        let mut admin = client.connect().await?;
+        let asked = BackupRequest {
+            without_keys: self.without_keys,
+        };
+        Ok(admin.backup(asked).await.map_err(failure)?.into_inner())
+    }
+}
+
+fn draft_of(out: &Path) -> PathBuf {
+    let mut name = out.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
+}
+
+fn made(file: &Path, summary: BackupSummary, bytes: u64) -> Made {
+    Made {
+        file: file.to_owned(),
+        bytes,
+        files: summary.files,
+        trust_domain: summary.trust_domain,
+        epoch: summary.epoch,
+        log_id: format!("{:06x}", summary.log_id),
+        log_size: summary.log_size,
+        with_keys: summary.with_keys,
     }
 }
 
@@ -108,8 +145,8 @@ impl Made {
     }
 }
 
-/// Refuses a path that something else than a regular file has: it would be gone, and root may
-/// replace a device. A symbolic link is neither followed nor replaced, wherever it leads.
+/// Refuses a path that something else than a backup has: it would be gone, and root may replace a device. A
+/// symbolic link is neither followed nor replaced, wherever it leads.
 fn replaceable(path: &Path) -> Result<(), Failure> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if !found.is_file() => Err(Failure::new(
@@ -122,8 +159,20 @@ fn replaceable(path: &Path) -> Result<(), Failure> {
             ),
             "choose a path that is free or has a regular file; of a link, the path it leads to",
         )),
+        Ok(_) => {
+            let head = destination::head(path).map_err(|error| unwritten(path, &error))?;
+            if head.is_empty() || begins_as_backup(&head) {
+                return Ok(());
+            }
+            Err(Failure::new(
+                Exit::Usage,
+                "backup_over_another_file",
+                format!("{} is there, and is not a backup", path.display()),
+                "choose a path that is free or has a backup",
+            ))
+        }
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unwritten(path, &error)),
-        _ => Ok(()),
+        Err(_) => Ok(()),
     }
 }
 
@@ -141,8 +190,8 @@ fn kind(found: FileType) -> &'static str {
     }
 }
 
-/// Writes the pieces; a stream that ends without a summary is no backup.
-async fn receive(
+/// Writes the pieces into a new file.
+async fn to_draft(
     mut pieces: Streaming<BackupPiece>,
     draft: &Path,
 ) -> Result<(BackupSummary, u64), Failure> {
@@ -157,16 +206,27 @@ async fn receive(
         .mode(FILE_MODE)
         .open(draft);
     let mut file = file.map_err(|error| unwritten(&error))?;
+    let received = receive(&mut pieces, &mut file, unwritten).await?;
+    file.sync_all().map_err(|error| unwritten(&error))?;
+    Ok(received)
+}
+
+/// Writes the pieces; a stream that ends without a summary is no backup.
+async fn receive(
+    pieces: &mut Streaming<BackupPiece>,
+    to: &mut impl Write,
+    unwritten: impl Fn(&io::Error) -> Failure,
+) -> Result<(BackupSummary, u64), Failure> {
     let mut bytes = 0;
     loop {
         let piece = pieces.message().await.map_err(failure)?;
         match piece.and_then(|piece| piece.piece) {
             Some(Piece::Data(data)) => {
-                file.write_all(&data).map_err(|error| unwritten(&error))?;
+                to.write_all(&data).map_err(|error| unwritten(&error))?;
                 bytes += data.len() as u64;
             }
             Some(Piece::Summary(summary)) => {
-                file.sync_all().map_err(|error| unwritten(&error))?;
+                to.flush().map_err(|error| unwritten(&error))?;
                 return Ok((summary, bytes));
             }
             None => {

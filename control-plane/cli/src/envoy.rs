@@ -22,6 +22,7 @@ use countersign_cli::{Exit, Failure};
 use countersign_model::SpiffeId;
 use serde::Serialize;
 
+use crate::destination::{self, Destination};
 use crate::output::Output;
 use bootstrap::{Bootstrap, Peers};
 use endpoint::Endpoint;
@@ -88,9 +89,9 @@ pub(crate) struct Write {
     /// A file for one JSON line a request or connection [default: stdout]
     #[arg(long, value_name = "FILE")]
     access_log: Option<PathBuf>,
-    /// A file for the bootstrap; without it, stdout
+    /// A file for the bootstrap; without it, or with -, stdout
     #[arg(long, short, value_name = "FILE")]
-    out: Option<PathBuf>,
+    out: Option<Destination>,
 }
 
 /// What Envoy understands of what it carries.
@@ -120,7 +121,7 @@ impl Verb {
                 "every identity of {trust_domain} may connect, nodes too: name those that may with --allow"
             ));
         }
-        let Some(path) = &write.out else {
+        let Some(path) = destination::file(write.out.as_ref()) else {
             output.show(&tree.to_json(), |_| tree.to_yaml().trim_end().to_owned())?;
             return Ok(Exit::Yes);
         };
@@ -129,13 +130,8 @@ impl Verb {
         } else {
             tree.to_yaml()
         };
-        std::fs::write(path, text).map_err(|error| {
-            failure(
-                "bootstrap_not_written",
-                format!("cannot write {}: {error}", path.display()),
-                "name a file in a directory that you can write".to_owned(),
-            )
-        })?;
+        let remedy = "name a file in a directory that you can write";
+        destination::write(path, &text, "bootstrap_not_written", remedy)?;
         let direction = bootstrap.peers.direction();
         output.show(&Written { path, direction }, |written| {
             let path = written.path.display();

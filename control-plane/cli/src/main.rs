@@ -13,6 +13,7 @@ mod called;
 mod certs;
 mod client;
 mod clock;
+mod destination;
 mod document;
 mod entropy;
 mod envoy;

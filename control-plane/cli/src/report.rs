@@ -21,21 +21,23 @@ use serde::Serialize;
 
 use crate::ca::rotation::Course;
 use crate::client::{Client, failure, request};
+use crate::destination::{self, Destination};
 use crate::output::{Output, Printable};
 use crate::status::{self, Shown};
 
 pub(crate) const EXAMPLES: &str = "Examples:\n  \
     countersign report --html report.html\n  \
     countersign report --html /var/www/mesh.html --json | jq .status.totals\n  \
+    countersign report --html - | ssh desk 'cat > mesh.html'\n  \
     countersign report --json\n\n\
     The page stands alone: it asks nothing of the network, follows the reader's light or dark, \
     and can be printed.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Report {
-    /// Where the page is written; a file of that name is replaced
+    /// Where the page is written; a file of that name is replaced; - writes to stdout, without --json
     #[arg(long, value_name = "FILE", required_unless_present = "json")]
-    html: Option<PathBuf>,
+    html: Option<Destination>,
 }
 
 /// Everything that the page shows.
@@ -56,15 +58,25 @@ impl Report {
         output: Output,
         now: Timestamp,
     ) -> Result<Exit, Failure> {
+        let html = destination::file(self.html.as_ref());
+        let is_to_stdout = self.html == Some(Destination::Stdout);
+        if is_to_stdout && output.is_json() {
+            return Err(destination::stdout_taken("--html"));
+        }
+        html.map_or(Ok(()), destination::require_replaceable)?;
         let status = status::everything(client).await?;
         let mut admin = client.connect().await?;
         let answer = admin.last_rotation(request(LastRotationRequest {})).await;
         let facts = Facts {
             at: status.at.unwrap_or(now),
-            html: self.html,
+            html: html.map(Path::to_owned),
             status,
             rotation: answer.map_err(failure)?.into_inner().into(),
         };
+        if is_to_stdout {
+            output.bytes(page::of(&facts).as_bytes())?;
+            return Ok(Exit::Yes);
+        }
         if let Some(file) = &facts.html {
             write(file, &page::of(&facts)).map_err(|error| not_written(file, &error))?;
         }

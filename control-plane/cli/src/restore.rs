@@ -60,7 +60,7 @@ impl Restore {
         let draft = beside(&self.data_dir);
         let made = DirBuilder::new().mode(DIR_MODE).create(&draft);
         made.map_err(|error| unwritable(&draft, &error))?;
-        let restored = restore(&file, &draft, now).await;
+        let restored = restore(&file, &self.file, &draft, now).await;
         let placed = restored.and_then(|restored| {
             place(&draft, &self.data_dir).map_err(|error| unwritable(&self.data_dir, &error))?;
             Ok(restored)
@@ -113,10 +113,12 @@ impl Restored {
 
 async fn restore(
     file: &File,
+    name: &Path,
     draft: &Path,
     now: Timestamp,
 ) -> Result<(Manifest, TakenOver), Failure> {
-    let manifest = unpack(io::BufReader::new(file), draft).map_err(refused)?;
+    let manifest =
+        unpack(io::BufReader::new(file), draft).map_err(|error| refused(name, &error))?;
     let data_dir = DataDir::open(draft).map_err(|error| unusable(&error))?;
     let taken_over = take_over(&data_dir, Arc::new(OsEntropy), now).await;
     let taken_over = taken_over.map_err(|error| unusable(&error))?;
@@ -159,20 +161,21 @@ fn place(draft: &Path, data_dir: &Path) -> io::Result<()> {
     File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "used as a function of map_err"
-)]
-fn refused(error: UnpackError) -> Failure {
-    let (code, remedy) = match &error {
+fn refused(file: &Path, error: &UnpackError) -> Failure {
+    let (code, remedy) = match error {
         UnpackError::Io(_) => (
             "backup_unreadable",
             "check the file, and free space beside --data-dir",
         ),
+        UnpackError::NotABackup(_) => (
+            "not_a_backup",
+            "name the file that `countersign backup --out FILE` wrote, with --in",
+        ),
         UnpackError::Damaged(_) => ("backup_damaged", "take another backup"),
         UnpackError::Format(_) => ("backup_format", "restore it with the version that made it"),
     };
-    Failure::new(Exit::Usage, code, error.to_string(), remedy)
+    let message = format!("{}: {error}", file.display());
+    Failure::new(Exit::Usage, code, message, remedy)
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {

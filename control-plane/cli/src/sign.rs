@@ -13,6 +13,8 @@ use rustls_pki_types::CertificateDer;
 use serde::Serialize;
 
 use crate::client::{Client, failure, request, time};
+use crate::destination::{self, DASH, Destination};
+use crate::distance::to_the_second;
 use crate::output::Output;
 
 pub(crate) const EXAMPLES: &str = "Examples:\n  \
@@ -23,8 +25,9 @@ pub(crate) const EXAMPLES: &str = "Examples:\n  \
     The same key gets the same certificate again while that is young, and a new one from 0.8 times\n\
     svid.renew_at of its lifetime on. A fresh key gets a new one at once.";
 
-/// Stands for stdin or stdout.
-const DASH: &str = "-";
+/// What mends a chain that was not written.
+const AGAIN: &str =
+    "sign the same request again with an --out that can be written: the answer is the same";
 
 #[derive(Debug, Args)]
 pub(crate) struct Sign {
@@ -36,7 +39,7 @@ pub(crate) struct Sign {
     csr: PathBuf,
     /// Where the PEM chain goes; - writes to stdout
     #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    out: Destination,
 }
 
 #[derive(Debug, Serialize)]
@@ -54,6 +57,8 @@ struct Signed {
 impl Sign {
     pub(crate) async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
         let csr = read(&self.csr)?;
+        let out = destination::file(Some(&self.out));
+        out.map_or(Ok(()), destination::require_replaceable)?;
         let mut admin = client.connect().await?;
         let asked = request(SignRequest {
             id: self.id.to_string(),
@@ -62,11 +67,11 @@ impl Sign {
         let answer = admin.sign(asked).await.map_err(failure)?.into_inner();
         let signed = self.signed(answer);
         if let Some(path) = &signed.path {
-            write(path, &signed.pem)?;
+            destination::write(path, &signed.pem, "chain_not_written", AGAIN)?;
         }
         output.show(&signed, |signed| match &signed.path {
             Some(path) => {
-                let until = signed.not_after.map(|end| end.to_string());
+                let until = signed.not_after.map(to_the_second);
                 format!("{} until {}", path.display(), until.unwrap_or_default())
             }
             None => signed.pem.trim_end().to_owned(),
@@ -81,7 +86,7 @@ impl Sign {
             serial: answer.serial,
             issued_at: time(answer.issued_at),
             not_after: time(answer.not_after),
-            path: Some(self.out).filter(|path| path != Path::new(DASH)),
+            path: destination::file(Some(&self.out)).map(Path::to_owned),
             pem: chain
                 .map(|der| countersign_verify::bundle::pem_block(&der))
                 .collect(),
@@ -116,15 +121,4 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
         ));
     }
     Ok(bytes)
-}
-
-fn write(path: &Path, pem: &str) -> Result<(), Failure> {
-    std::fs::write(path, pem).map_err(|error| {
-        Failure::new(
-            Exit::Usage,
-            "chain_not_written",
-            format!("cannot write {}: {error}", path.display()),
-            "sign the same request again with an --out that can be written: the answer is the same",
-        )
-    })
 }

@@ -13,6 +13,8 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::client::{Client, failure, request, time};
+use crate::destination::{self, Destination};
+use crate::distance::to_the_second;
 use crate::output::Output;
 
 #[derive(Debug, Subcommand)]
@@ -20,6 +22,7 @@ pub(crate) enum Verb {
     /// Make a token that one node may attest with, once
     #[command(after_help = "Examples:\n  \
         countersign token create --node spiffe://example.org/node/a --out token\n  \
+        countersign token create --node spiffe://example.org/node/a --out token --replace\n  \
         countersign token create --node spiffe://example.org/node/a --ttl 1h --json")]
     Create {
         /// The node's SPIFFE ID
@@ -28,9 +31,12 @@ pub(crate) enum Verb {
         /// How long the token can be used
         #[arg(long, default_value = "10m", value_parser = countersign_cli::duration::argument)]
         ttl: Duration,
-        /// A file for the token, which its owner alone may open; without it, stdout
+        /// A file for the token, which its owner alone may open; without it, or with -, stdout
         #[arg(long, value_name = "FILE")]
-        out: Option<PathBuf>,
+        out: Option<Destination>,
+        /// Replace what is in the file: a token that is in it is lost
+        #[arg(long)]
+        replace: bool,
     },
 }
 
@@ -46,10 +52,19 @@ struct Created {
 
 impl Verb {
     pub(crate) async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
-        let Self::Create { node, ttl, out } = self;
-        if let Some(path) = &out {
+        let Self::Create {
+            node,
+            ttl,
+            out,
+            replace,
+        } = self;
+        let out = destination::file(out.as_ref());
+        if let Some(path) = out {
             // Before there is a token, which would be lost.
             secret_file::require_writable(path).map_err(|error| unwritten(path, &error))?;
+            if !replace {
+                require_empty(path)?;
+            }
         }
         let mut admin = client.connect().await?;
         let asked = request(CreateTokenRequest {
@@ -61,13 +76,13 @@ impl Verb {
             .await
             .map_err(failure)?
             .into_inner();
-        if let Some(path) = &out {
+        if let Some(path) = out {
             let line = Zeroizing::new(format!("{}\n", made.token));
             secret_file::write(path, &line).map_err(|error| unwritten(path, &error))?;
         }
         let created = Created {
             token: out.is_none().then_some(made.token),
-            path: out,
+            path: out.map(Path::to_owned),
             node,
             expires_at: time(made.expires_at),
         };
@@ -82,9 +97,23 @@ impl Created {
             return token.clone();
         }
         let path = self.path.as_deref().unwrap_or(Path::new(""));
-        let until = self.expires_at.map(|end| end.to_string());
+        let until = self.expires_at.map(to_the_second);
         format!("{} until {}", path.display(), until.unwrap_or_default())
     }
+}
+
+/// Whose token is in a file cannot be seen, nor whether it was used.
+fn require_empty(path: &Path) -> Result<(), Failure> {
+    let head = destination::head(path);
+    if head.is_ok_and(|head| !head.is_empty()) {
+        return Err(Failure::new(
+            Exit::Usage,
+            "token_file_exists",
+            format!("{} is there, and is not empty", path.display()),
+            "write the token to another file with --out, or replace what is in this one with --replace",
+        ));
+    }
+    Ok(())
 }
 
 fn unwritten(path: &Path, error: &io::Error) -> Failure {

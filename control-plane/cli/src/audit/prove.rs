@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::DEFAULT_LOG;
 use super::failure::failure;
+use crate::destination::{self, Destination};
 use crate::output::Output;
 
 pub(super) const EXAMPLES: &str = "Examples:\n  \
@@ -27,9 +28,9 @@ pub(crate) struct Prove {
         conflicts_with = "check"
     )]
     serial: Option<Serial>,
-    /// Write the proof here instead of to stdout
+    /// Write the proof here; without it, or with -, to stdout
     #[arg(long, value_name = "FILE", conflicts_with = "check")]
-    out: Option<PathBuf>,
+    out: Option<Destination>,
     /// Check this proof; needs no log
     #[arg(long, value_name = "FILE", requires = "key")]
     check: Option<PathBuf>,
@@ -62,9 +63,9 @@ impl Prove {
         let serial = self.serial.expect("clap asks for a serial or a proof");
         let (proof, proved) = prove(&folder, &keys, serial).map_err(failure)?;
         let text = proof.to_text();
-        match &self.out {
+        match destination::file(self.out.as_ref()) {
             Some(path) => {
-                write(path, &text)?;
+                destination::write(path, &text, "output_failed", "choose another --out")?;
                 output.show(&proved, |proved| summary(proved, Some(path)))?;
             }
             None => {
@@ -74,18 +75,6 @@ impl Prove {
         }
         Ok(Exit::Yes)
     }
-}
-
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text).map_err(|error| {
-        let message = format!("{} cannot be written: {error}", path.display());
-        Failure::new(
-            Exit::Usage,
-            "output_failed",
-            message,
-            "choose another --out",
-        )
-    })
 }
 
 fn summary(proved: &Proved, out: Option<&Path>) -> String {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use countersign_cli::{Exit, Failure};
+use countersign_cli::Failure;
 use countersign_proto::admin::admin_client::AdminClient;
 use countersign_proto::admin::{ImportCaRequest, RequestCaRequest};
 use countersign_verify::pem::CERTIFICATE;
@@ -14,6 +14,7 @@ use tonic::transport::Channel;
 use super::laggards::{Awaited, Laggards};
 use super::status::ShownAuthority;
 use crate::client::{failure, request};
+use crate::destination::{self, Destination};
 use crate::output::Output;
 use crate::verify::blocks;
 
@@ -30,9 +31,9 @@ pub(super) const IMPORT_EXAMPLES: &str = "Examples:\n  \
 
 #[derive(Debug, Args)]
 pub(crate) struct Csr {
-    /// Where to write it [default: stdout]
+    /// Where to write it; - writes to stdout [default: -]
     #[arg(long, value_name = "FILE")]
-    out: Option<PathBuf>,
+    out: Option<Destination>,
 }
 
 #[derive(Debug, Args)]
@@ -64,16 +65,19 @@ impl Csr {
         admin: &mut AdminClient<Channel>,
         output: Output,
     ) -> Result<(), Failure> {
+        let out = destination::file(self.out.as_ref());
+        out.map_or(Ok(()), destination::require_replaceable)?;
         let answer = admin.request_ca(request(RequestCaRequest {})).await;
         let answer = answer.map_err(failure)?.into_inner();
         let requested = Requested {
             key_id: answer.key_id,
             pem: answer.pem,
         };
-        match &self.out {
+        match out {
             None => output.show(&requested, |it| it.pem.trim_end().to_owned()),
             Some(file) => {
-                write(file, &requested.pem)?;
+                let remedy = "check the path and its permissions";
+                destination::write(file, &requested.pem, "file_unwritable", remedy)?;
                 output.show(&requested, |it| {
                     format!("{}: for the key {}", file.display(), it.key_id)
                 })
@@ -114,16 +118,4 @@ fn text(imported: &Imported, now: Timestamp) -> String {
 
 fn certificates(file: &Path) -> Result<Vec<Vec<u8>>, Failure> {
     blocks(file, CERTIFICATE)
-}
-
-/// A request holds nothing secret: it is written like any file.
-fn write(file: &Path, pem: &str) -> Result<(), Failure> {
-    std::fs::write(file, pem).map_err(|error| {
-        Failure::new(
-            Exit::Usage,
-            "file_unwritable",
-            format!("cannot write {}: {error}", file.display()),
-            "check the path and its permissions",
-        )
-    })
 }

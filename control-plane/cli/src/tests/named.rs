@@ -11,7 +11,7 @@ use clap::{CommandFactory, Parser};
 const OF_THE_DAEMONS: [&str; 2] = ["config", "effective"];
 
 /// What other programs take is theirs to say.
-const OTHERS: [&str; 2] = ["envoy --", "softhsm2-util --"];
+const OTHERS: [&str; 3] = ["envoy --", "softhsm2-util --", "gpg --"];
 
 fn project() -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));

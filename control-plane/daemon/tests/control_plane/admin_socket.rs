@@ -147,6 +147,18 @@ async fn a_token_file_is_its_owners_alone() {
     let session = plane.dial(None).await;
     session.attest(token.trim(), &key, "node").await.unwrap();
 
+    // Another node's may be in it, and is not lost by a slip.
+    let create_b = format!("token create --node {NODE_B} --out {}", path.display());
+    let refused = plane.cli(&create_b).await;
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(told.contains("--replace"), "{told}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), token);
+    plane.ask(&format!("{create_b} --replace")).await;
+    let token_b = std::fs::read_to_string(&path).unwrap();
+    assert_ne!(token_b, token);
+    let token = token_b;
+
     let link = plane.folder().join("link");
     std::os::unix::fs::symlink(&path, &link).unwrap();
     let create = format!("token create --node {NODE_A} --out {}", link.display());
@@ -209,4 +221,28 @@ async fn remedies_name_the_socket_that_was_given() {
         socket.display()
     );
     assert!(told.contains(&command), "{told}");
+}
+
+/// One sign for one thing in every verb.
+#[tokio::test(flavor = "multi_thread")]
+async fn dash_is_stdout_whoever_writes() {
+    let plane = Plane::start().await;
+    for (verb, begins) in [
+        (format!("token create --node {NODE_A} --out -"), ""),
+        ("report --html -".to_owned(), "<!DOCTYPE html>"),
+        (
+            format!("envoy bootstrap --id {WEB} --listen 127.0.0.1:1 --upstream 127.0.0.1:2 -o -"),
+            "#",
+        ),
+    ] {
+        let answer = plane.cli(&verb).await;
+        assert!(answer.status.success(), "{verb}: {answer:?}");
+        let stdout = String::from_utf8(answer.stdout).unwrap();
+        assert!(
+            stdout.len() > 60 && stdout.starts_with(begins),
+            "{verb}: {stdout}"
+        );
+    }
+    assert!(!plane.folder().join("-").exists());
+    assert!(!Path::new("-").exists());
 }

@@ -255,7 +255,12 @@ async fn nothing_is_restored_by_halves() {
     std::fs::write(&bad, &whole[..whole.len() / 2]).unwrap();
     assert_eq!(
         refused(&plane, &bad, &vault.data_dir()).await,
-        "backup_unreadable"
+        "backup_damaged"
+    );
+    std::fs::write(&bad, "[ca]\npin = 1\n").unwrap();
+    assert_eq!(
+        refused(&plane, &bad, &vault.data_dir()).await,
+        "not_a_backup"
     );
     let mut changed = whole.clone();
     // Within the database, which is the first member.
@@ -337,11 +342,32 @@ async fn a_backup_replaces_nothing_but_files() {
     std::fs::rename(&pipe, path("whole.tar.new")).unwrap();
     let code = refused_out(&plane, &vault, &path("whole.tar")).await;
     assert_eq!(code, "backup_not_a_file");
-    // A file is replaced.
+    let key = path("plc.key");
+    std::fs::write(&key, "theirs").unwrap();
+    let code = refused_out(&plane, &vault, &key).await;
+    assert_eq!(code, "backup_over_another_file");
+    assert_eq!(std::fs::read(&key).unwrap(), b"theirs");
+    // A backup is replaced.
     for _ in 0..2 {
         vault.back_up(&plane, "").await;
     }
     assert!(kind(&vault.file()).is_file());
+}
+
+/// As a program takes it that encrypts it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_stdout_is_restored() {
+    let (plane, vault) = (Plane::start().await, Vault::new());
+    plane.register(WEB, NODE_A).await;
+    let answer = plane.cli("backup --out -").await;
+    assert!(answer.status.success(), "{answer:?}");
+    let told = String::from_utf8(answer.stderr).unwrap();
+    assert!(told.starts_with("stdout: "), "{told}");
+    std::fs::write(vault.file(), &answer.stdout).unwrap();
+    restore(&plane, &vault.file(), &vault.data_dir()).await;
+    let mixed = plane.cli("backup --out - --json").await;
+    assert_eq!(mixed.status.code(), Some(2), "{mixed:?}");
+    assert!(mixed.stdout.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
