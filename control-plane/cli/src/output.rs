@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
+pub(crate) use countersign_cli::printable::Printable;
 use countersign_cli::printable::lines_of;
-pub(crate) use countersign_cli::printable::{Printable, printable};
 use countersign_cli::{Failure, print};
 use serde::Serialize;
 
