@@ -1,8 +1,9 @@
 //! Tables that fold to the terminal.
 //!
-//! Where a table is too wide, its least important columns are left out first; `--wide` shows all of
-//! them and folds nothing. What is still too wide is wrapped, between words and parts of paths where that is possible. A
-//! colour repeats what the words say and never says more.
+//! Where a table is too wide, its least important columns are left out first, and a line below says which;
+//! `--wide` shows all of them and folds nothing. What is still too wide is wrapped, between words and parts
+//! of paths where that is possible: so are the few cells that are much longer than the others of their
+//! column, before a column is left out for them. A colour repeats what the words say and never says more.
 
 pub mod fold;
 pub mod look;
@@ -137,22 +138,39 @@ impl<const N: usize> Table<N> {
         let header = self.columns.map(|(name, _)| Cell::from(name));
         let rows = std::iter::once(&header).chain(&self.rows);
         let lines = rows.flat_map(|row| lines(row, &room, look));
-        Printable::trusted(lines.collect::<Vec<_>>().join("\n"))
+        let table = Printable::trusted(lines.collect::<Vec<_>>().join("\n"));
+        let below = self.left_out(&room, look);
+        Printable::join([table].into_iter().chain(below), "\n")
+    }
+
+    /// A line that names the columns that have no room; those that nobody sees without `--wide` are not
+    /// among them.
+    fn left_out(&self, room: &[Room], look: Look) -> Vec<Printable> {
+        let columns = self.columns.iter().enumerate();
+        let left_out = columns.filter(|(place, (_, keep))| {
+            matches!(keep, Keep::Unless(_)) && room.iter().all(|it| it.place != *place)
+        });
+        let names: Vec<_> = left_out.map(|(_, (name, _))| *name).collect();
+        if names.is_empty() {
+            return Vec::new();
+        }
+        let said = format!("--wide shows {}", names.join(", "));
+        text::folded(&said, "", Tone::Plain, look)
     }
 
     fn room(&self, look: Look) -> Vec<Room> {
-        let natural = |place: usize| {
+        let widths = |place: usize| {
             let cells = self.rows.iter().map(|row| row[place].text.width());
-            cells.max().unwrap_or(0).max(self.columns[place].0.width())
+            let mut widths: Vec<_> = cells.collect();
+            widths.sort_unstable();
+            widths
         };
         let columns = self.columns.iter().enumerate();
         let columns: Vec<_> = columns
             .filter(|(_, (_, keep))| look.wide || *keep != Keep::Wide)
-            .map(|(place, (name, keep))| Room {
-                place,
-                keep: if look.wide { Keep::Always } else { *keep },
-                width: natural(place),
-                least: name.width(),
+            .map(|(place, (name, keep))| {
+                let keep = if look.wide { Keep::Always } else { *keep };
+                Room::new(place, keep, name.width(), &widths(place))
             })
             .collect();
         // Whoever wants everything wants it in one line.

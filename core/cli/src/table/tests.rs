@@ -48,6 +48,50 @@ fn least_important_columns_are_left_out_first() {
 }
 
 #[test]
+fn columns_without_room_are_named() {
+    let below = |width| text(at(width)).lines().skip(2).collect::<String>();
+    assert_eq!(below(60), "");
+    assert_eq!(below(50), "--wide shows SERIAL");
+    assert!(text(at(30)).ends_with("\n--wide shows OWNER, SERIAL"));
+    let wide = Look {
+        wide: true,
+        ..at(30)
+    };
+    assert!(!text(wide).contains("--wide"));
+}
+
+/// An ID that one team chose takes no column from the rows of the others.
+#[test]
+fn one_long_cell_leaves_no_column_out() {
+    let row = |id: String| [id.into(), "team-pay".into(), "5c1a2b00000003…".into()];
+    let columns = [
+        ("ID", Keep::Always),
+        ("OWNER", Keep::Unless(1)),
+        ("SERIAL", Keep::Unless(2)),
+    ];
+    let ids = |n: usize| (0..n).map(|n| format!("spiffe://example.org/pay/{n}"));
+    let long = format!("spiffe://example.org/pay/{}", "batch/".repeat(12));
+    for short in [1, 2, 40] {
+        let rows = ids(short).chain([long.clone()]).map(row);
+        let text = Table::new(columns)
+            .with(rows)
+            .render(at(80), "")
+            .to_string();
+        assert!(text.starts_with("ID") && text.contains("SERIAL"), "{text}");
+        assert!(!text.contains("--wide"), "{text}");
+        assert!(text.lines().all(|line| line.width() <= 80), "{text}");
+        assert_eq!(text.lines().count(), 1 + short + 2, "{text}");
+    }
+    // Where all are long, there is no room for it.
+    let rows = (0..3).map(|_| row(long.clone()));
+    let text = Table::new(columns)
+        .with(rows)
+        .render(at(80), "")
+        .to_string();
+    assert!(text.contains("--wide shows"), "{text}");
+}
+
+#[test]
 fn wide_shows_everything() {
     let wide = Look {
         wide: true,
@@ -58,7 +102,10 @@ fn wide_shows_everything() {
 
 #[test]
 fn what_has_no_room_is_wrapped_between_segments() {
-    assert_eq!(text(at(22)), "ID\nspiffe://example.org/\npay/db");
+    assert_eq!(
+        text(at(22)),
+        "ID\nspiffe://example.org/\npay/db\n--wide shows OWNER,\nSERIAL"
+    );
 }
 
 #[test]
