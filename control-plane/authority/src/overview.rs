@@ -57,6 +57,14 @@ impl Authority {
         nodes.iter().map(|id| state.overview(id, now)).collect()
     }
 
+    /// When the registration changed what certificates say, where the newest certificate was made before: by
+    /// the entry of the log, where it is kept.
+    pub fn outdated(&self, endpoint: &EndpointOverview) -> Option<Option<Timestamp>> {
+        let changed = endpoint.entitlement.min_key_epoch;
+        let made_at = || self.ledger.log().made_at(changed).ok().flatten();
+        endpoint.is_outdated().then(made_at)
+    }
+
     /// How many registrations are signed by hand.
     pub fn manual_count(&self) -> usize {
         self.state.read().registry.manual_count()
@@ -100,7 +108,7 @@ impl State {
 
 impl EndpointOverview {
     /// Whether the certificate was made before the registration changed what certificates say.
-    pub fn is_outdated(&self) -> bool {
+    fn is_outdated(&self) -> bool {
         let index = self.svid.as_ref().map(|svid| svid.serial.index());
         let is_workload = self.entitlement.id != EntitlementId::node();
         is_workload && index.is_some_and(|index| index < self.entitlement.min_key_epoch)

@@ -80,8 +80,8 @@ pub struct SvidFacts {
     pub renewal_due: Timestamp,
     /// Whether its node has acknowledged it.
     pub is_acknowledged: bool,
-    /// Whether it was made before the registration changed what certificates say.
-    pub is_outdated: bool,
+    /// It was made before the registration changed what certificates say: then, where that is known.
+    pub outdated: Option<Option<Timestamp>>,
 }
 
 /// What a row says.
@@ -129,11 +129,11 @@ impl SvidFacts {
             attention("expired", Some(not_after))
         } else if now > self.renewal_due {
             after(SETTLING, "overdue", self.renewal_due, now)
-        } else if self.is_outdated {
-            Standing {
-                state: "changed",
-                since: None,
-                needs_attention: false,
+        } else if let Some(changed) = self.outdated {
+            match changed {
+                Some(changed) => after(SETTLING, "changed", changed.max(connected), now),
+                // So long ago that nobody remembers.
+                None => attention("changed", None),
             }
         } else if !self.is_acknowledged {
             after(SETTLING, "unacknowledged", issued_at.max(connected), now)

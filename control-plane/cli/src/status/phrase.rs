@@ -21,7 +21,11 @@ pub(crate) fn endpoint(it: &Endpoint, now: Timestamp) -> String {
             let late = it.since.map_or_else(String::new, |due| between(due, now));
             format!("renewal {late} overdue, {}", rest(it, now))
         }
-        "changed" => "held, to be replaced: its registration changed".to_owned(),
+        "changed" => {
+            let since = it.since.map(|since| format!(" {}", relative(since, now)));
+            let since = since.unwrap_or_default();
+            format!("held, to be replaced: its registration changed{since}")
+        }
         "unacknowledged" => since("sent, not acknowledged"),
         "expired" => {
             let end = it.not_after.map(|end| relative(end, now));
@@ -137,6 +141,11 @@ mod tests {
         for (state, since, expected) in [
             ("held", 1_000, "held, renewal in 16 min"),
             ("overdue", 1_980, "renewal 20 s overdue, valid 50 min more"),
+            (
+                "changed",
+                1_985,
+                "held, to be replaced: its registration changed 15 s ago",
+            ),
             ("unacknowledged", 1_990, "sent, not acknowledged for 10 s"),
             (
                 "away",

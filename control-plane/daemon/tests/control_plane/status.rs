@@ -81,6 +81,20 @@ async fn registrations_that_nobody_holds_say_why() {
     assert!(time("issued_at") < due && due < end, "{held}");
     assert_eq!(held["since"], held["issued_at"]);
 
+    plane
+        .ask(&format!(
+            "register --id {WEB} --node {NODE_A} --selector unix:uid:1000 --dns web.local"
+        ))
+        .await;
+    let changed = row(&plane, WEB).await;
+    assert_eq!(changed["state"], "changed", "{changed}");
+    assert_eq!(changed["needs_attention"], false, "{changed}");
+    plane.advance(11);
+    let unchanged = row(&plane, WEB).await;
+    assert_eq!(unchanged["since"], changed["since"], "{unchanged}");
+    assert!(changed["since"].is_string(), "{changed}");
+    assert_eq!(unchanged["needs_attention"], true, "{unchanged}");
+
     let secs = due.duration_since(plane_now(&plane).await).as_secs();
     plane.advance(secs + 20);
     assert_eq!(state(&plane, WEB).await, "overdue");

@@ -22,7 +22,7 @@ fn held() -> Facts {
             },
             renewal_due: at(2_500),
             is_acknowledged: true,
-            is_outdated: false,
+            outdated: None,
         }),
     }
 }
@@ -116,8 +116,14 @@ fn a_registration_that_nobody_holds_says_why() {
 #[test]
 fn what_a_change_made_old_is_said() {
     let mut facts = held();
-    facts.svid.as_mut().unwrap().is_outdated = true;
-    assert_eq!(said(facts, 1_500), ("changed", None, false));
+    let mut outdated = |since| {
+        facts.svid.as_mut().unwrap().outdated = Some(since);
+        facts
+    };
+    let changed = outdated(Some(at(1_500)));
+    assert_eq!(said(changed, 1_509), ("changed", Some(1_500), false));
+    assert_eq!(said(changed, 1_510), ("changed", Some(1_500), true));
+    assert_eq!(said(outdated(None), 1_500), ("changed", None, true));
 }
 
 fn moments() -> impl Strategy<Value = Timestamp> {
@@ -135,18 +141,25 @@ fn nodes() -> impl Strategy<Value = NodeStanding> {
 }
 
 fn any_facts() -> impl Strategy<Value = Facts> {
-    let svid = (0i64..10_000, 1i64..5_000, 0.0f64..0.9, any::<[bool; 2]>()).prop_map(
-        |(issued, length, share, [is_acknowledged, is_outdated])| SvidFacts {
-            lifetime: Lifetime {
-                issued_at: at(issued),
-                not_after: at(issued + length),
+    let svid = (
+        0i64..10_000,
+        1i64..5_000,
+        0.0f64..0.9,
+        any::<bool>(),
+        proptest::option::of(proptest::option::of(moments())),
+    )
+        .prop_map(
+            |(issued, length, share, is_acknowledged, outdated)| SvidFacts {
+                lifetime: Lifetime {
+                    issued_at: at(issued),
+                    not_after: at(issued + length),
+                },
+                #[allow(clippy::cast_possible_truncation, reason = "below 5,000")]
+                renewal_due: at(issued + (length as f64 * share) as i64),
+                is_acknowledged,
+                outdated,
             },
-            #[allow(clippy::cast_possible_truncation, reason = "below 5,000")]
-            renewal_due: at(issued + (length as f64 * share) as i64),
-            is_acknowledged,
-            is_outdated,
-        },
-    );
+        );
     let refused = proptest::option::weighted(0.1, proptest::option::of(moments()));
     let is_ahead = proptest::option::of(any::<bool>());
     (

@@ -41,7 +41,9 @@ impl<'a> Reading<'a> {
             ahead_of_demand(entitlements, ahead)
         });
         let endpoint = |it| {
-            let mut said = facts(it, &told, standing, ahead.as_ref()).standing(now);
+            let outdated = plane.authority.outdated(it);
+            let facts = facts(it, &told, standing, ahead.as_ref(), outdated);
+            let mut said = facts.standing(now);
             // The row of the node says so itself.
             let is_said = it.entitlement.is_node() && !standing.is_connected();
             said.needs_attention &= !is_said;
@@ -237,6 +239,7 @@ fn facts(
     told: &NodeState,
     node: NodeStanding,
     ahead: Option<&BTreeSet<&EntitlementId>>,
+    outdated: Option<Option<Timestamp>>,
 ) -> Facts {
     let entitlement = &it.entitlement;
     let svid = it.svid.as_ref().map(|svid| SvidFacts {
@@ -247,7 +250,7 @@ fn facts(
             // What an attestation gave it is no news on its stream, which it opened by that.
             None => entitlement.is_node(),
         },
-        is_outdated: it.is_outdated(),
+        outdated,
     });
     Facts {
         refused: it.refused.as_ref().map(|(_, since)| *since),
