@@ -8,6 +8,7 @@ use countersign_serve::limits::MAX_OPS_CONNECTIONS;
 use countersign_serve::ops::Ops;
 use countersign_serve::shutdown::Signals;
 use countersign_serve::unix::{SocketModes, UnixSocket, bind_unix};
+use countersign_serve::wire::Tcp;
 use countersign_serve::{
     BindError, Counters, Descriptors, Limits, ListenerSeries, ServiceManager, bind_tcp, ops,
 };
@@ -155,6 +156,7 @@ impl Sidecar {
             metrics: metrics.clone(),
             clock: clock.clone(),
             draws: Draws::of_system(),
+            network: Arc::new(Tcp),
         };
         let control = Control::new(&config, parts, clock.now());
         let link = control.state();

@@ -22,6 +22,7 @@ use std::time::Duration;
 use countersign_discovery::DeltaClient;
 use countersign_model::{EntitlementId, TrustDomain};
 use countersign_proto::mesh::Hello;
+use countersign_serve::wire::Dial;
 use countersign_verify::tls::TrustCell;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -65,6 +66,8 @@ pub(crate) struct Parts {
     pub(crate) clock: Clock,
     /// What waits are spread by.
     pub(crate) draws: Draws,
+    /// What the control plane is reached by.
+    pub(crate) network: Arc<dyn Dial>,
 }
 
 /// The control task.
@@ -112,7 +115,7 @@ impl Control {
         }
         Self {
             trust_domain: config.trust_domain.clone(),
-            addresses: Addresses::new(config.control_plane.addresses.clone()),
+            addresses: Addresses::new(config.control_plane.addresses.clone()).over(parts.network),
             bundle_file: config.control_plane.bundle.clone(),
             attestation: Arc::clone(&config.attestation),
             enrol_ahead: config.workload_api.enrol_ahead,

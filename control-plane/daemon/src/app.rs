@@ -12,13 +12,16 @@ use countersign_fleet::Fleet;
 use countersign_fleet::rotation::Rotation;
 use countersign_model::entropy::Entropy;
 use countersign_proto::KEY_PROOF_EXPORTER;
+use countersign_serve::grpc::Connection;
 use countersign_serve::limits::{MAX_OPERATOR_CONNECTIONS, MAX_OPS_CONNECTIONS};
 use countersign_serve::tls::TlsService;
-use countersign_serve::unix::{SocketModes, UnixSocket, bind_unix};
+use countersign_serve::unix::{SocketModes, UnixPeer, UnixSocket, bind_unix};
+use countersign_serve::wire::Listen;
 use countersign_serve::{
     BindError, Descriptors, Limits, ServiceManager, bind_tcp, grpc, ops, tls, unix,
 };
 use tokio::net::TcpListener;
+use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -107,42 +110,31 @@ pub async fn start(
     clock: Clock,
     entropy: Arc<dyn Entropy>,
 ) -> Result<Running, StartError> {
-    let now = clock.now();
-    let authority = Authority::open(config.authority(entropy), now).await?;
+    let authority = Authority::open(config.authority(entropy), clock.now()).await?;
     let listeners = Listeners::bind(config)?;
-    let tls = ServerTls::new(authority.clone(), clock.clone());
-    let tls_changes = authority.changes();
-    let lifetime = tls.begin().await?;
-    let metrics = Metrics::default();
-    let admission = &config.admission;
-    let plane = Arc::new(Plane {
-        hub: authority.hub().clone(),
-        authority,
-        signing: Gate::new(admission.signing(), metrics.signing()),
-        attesting: Gate::new(admission.attesting(), metrics.attesting()),
-        fleet: Fleet::default(),
-        rotation: Rotation::default(),
-        refusals: Mutex::default(),
-        metrics,
-        clock,
-        started_at: now,
-        api_address: listeners.api.local_addr()?,
-        telemetry_address: listeners.telemetry.local_addr()?,
-        stopping: CancellationToken::new(),
-        tasks: TaskTracker::new(),
-    });
-    let running = Running {
-        plane: plane.clone(),
-        manager: None,
-        abandon: CancellationToken::new(),
-    };
-    let server = tls.config();
-    running.background(tls.keep(lifetime, tls_changes));
-    running.background(lifecycle::keep_time(plane.clone()));
-    running.background(lifecycle::keep_log(plane.clone()));
-    running.background(lifecycle::keep_gate(plane.clone()));
-    running.background(lifecycle::keep_keys(plane.clone()));
-    running.serve(listeners, server, config);
+    let addresses = listeners.addresses()?;
+    let (running, tls) = Running::begin(config, (authority, clock), addresses).await?;
+    running.serve(listeners, tls, config);
+    Ok(running)
+}
+
+/// As [`start`], without the kernel's network: sidecars and operators come from elsewhere, and nobody
+/// is told of metrics. For the simulation.
+///
+/// # Errors
+/// As [`start`].
+#[doc(hidden)]
+pub async fn start_on<A: Connection<Peer = UnixPeer>>(
+    config: &Config,
+    (clock, entropy): (Clock, Arc<dyn Entropy>),
+    api: impl Listen,
+    admin: impl Stream<Item = io::Result<A>> + Send + 'static,
+) -> Result<Running, StartError> {
+    let authority = Authority::open(config.authority(entropy), clock.now()).await?;
+    let addresses = (config.api.listen, config.telemetry.listen);
+    let (running, tls) = Running::begin(config, (authority, clock), addresses).await?;
+    running.serve_api(api, tls, Limits::default());
+    running.serve_admin(admin);
     Ok(running)
 }
 
@@ -154,9 +146,56 @@ impl Listeners {
             telemetry: bind_tcp(config.telemetry.listen, "telemetry.listen")?,
         })
     }
+
+    /// Of the sidecar API and of the metrics.
+    fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+        Ok((self.api.local_addr()?, self.telemetry.local_addr()?))
+    }
 }
 
 impl Running {
+    /// Everything but the listeners, and what the one of the sidecar API presents.
+    async fn begin(
+        config: &Config,
+        (authority, clock): (Arc<Authority>, Clock),
+        (api_address, telemetry_address): (SocketAddr, SocketAddr),
+    ) -> Result<(Self, Arc<rustls::ServerConfig>), StartError> {
+        let now = clock.now();
+        let tls = ServerTls::new(authority.clone(), clock.clone());
+        let tls_changes = authority.changes();
+        let lifetime = tls.begin().await?;
+        let metrics = Metrics::default();
+        let admission = &config.admission;
+        let plane = Arc::new(Plane {
+            hub: authority.hub().clone(),
+            authority,
+            signing: Gate::new(admission.signing(), metrics.signing()),
+            attesting: Gate::new(admission.attesting(), metrics.attesting()),
+            fleet: Fleet::default(),
+            rotation: Rotation::default(),
+            refusals: Mutex::default(),
+            metrics,
+            clock,
+            started_at: now,
+            api_address,
+            telemetry_address,
+            stopping: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        });
+        let running = Self {
+            plane: plane.clone(),
+            manager: None,
+            abandon: CancellationToken::new(),
+        };
+        let server = tls.config();
+        running.background(tls.keep(lifetime, tls_changes));
+        running.background(lifecycle::keep_time(plane.clone()));
+        running.background(lifecycle::keep_log(plane.clone()));
+        running.background(lifecycle::keep_gate(plane.clone()));
+        running.background(lifecycle::keep_keys(plane));
+        Ok((running, server))
+    }
+
     /// Where the sidecar API listens.
     pub fn api_address(&self) -> SocketAddr {
         self.plane.api_address
@@ -200,6 +239,12 @@ impl Running {
         }
     }
 
+    /// Ends as a process does that is killed: nothing is finished, and nobody is told.
+    #[doc(hidden)]
+    pub fn abandon(self) {
+        self.abandon.cancel();
+    }
+
     fn serve(&self, listeners: Listeners, tls: Arc<rustls::ServerConfig>, config: &Config) {
         let plane = &self.plane;
         let Listeners {
@@ -207,33 +252,45 @@ impl Running {
             admin,
             telemetry,
         } = listeners;
+        let caps = Caps::share(&mut Descriptors::of_process());
         listening("api", plane.api_address);
+        self.serve_api(api, tls, caps.api);
+
+        listening("admin", config.admin.socket.display());
+        let counters = plane.metrics.admin.clone();
+        self.serve_admin(unix::incoming(admin, admin::admits, caps.admin, counters));
+
+        listening("telemetry", plane.telemetry_address);
+        let readiness = Arc::new(Readiness(plane.clone()));
+        let hosts = config.telemetry.hosts.clone();
+        self.background(ops::serve(telemetry, readiness, caps.telemetry, hosts));
+    }
+
+    fn serve_api(&self, api: impl Listen, tls: Arc<rustls::ServerConfig>, limits: Limits) {
+        let plane = &self.plane;
         let offered = mesh::Api::new(plane);
         let server = grpc::Server::new(offered.messages)
             .add_service(offered.mesh)
             .add_service(offered.attestation);
-        let caps = Caps::share(&mut Descriptors::of_process());
         let service = TlsService {
             standing: Arc::new(mesh::standing(plane)),
-            limits: caps.api,
+            limits,
             counters: plane.metrics.api.clone(),
             ..TlsService::new(tls, KEY_PROOF_EXPORTER)
         };
         let incoming = tls::incoming(api, service);
         let stop = plane.stopping.clone().cancelled_owned();
         self.until_drained("api", server.serve_until(incoming, stop));
+    }
 
-        listening("admin", config.admin.socket.display());
+    fn serve_admin<C: Connection<Peer = UnixPeer>>(
+        &self,
+        incoming: impl Stream<Item = io::Result<C>> + Send + 'static,
+    ) {
+        let plane = &self.plane;
         let server = grpc::Server::new(admin::messages()).add_service(admin::service(plane));
-        let counters = plane.metrics.admin.clone();
-        let incoming = unix::incoming(admin, admin::admits, caps.admin, counters);
         let stop = plane.stopping.clone().cancelled_owned();
         self.until_drained("admin", server.serve_until(incoming, stop));
-
-        listening("telemetry", plane.telemetry_address);
-        let readiness = Arc::new(Readiness(plane.clone()));
-        let hosts = config.telemetry.hosts.clone();
-        self.background(ops::serve(telemetry, readiness, caps.telemetry, hosts));
     }
 
     /// A server that is waited for at the end.

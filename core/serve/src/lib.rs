@@ -31,6 +31,7 @@ mod testing;
 pub mod tls;
 pub mod turnstile;
 pub mod unix;
+pub mod wire;
 
 pub use blocking::blocking;
 pub use counters::{Counters, ListenerSeries, Usage};

@@ -19,6 +19,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::limits::HANDSHAKE_DEADLINE;
 use crate::turnstile::Turn;
+use crate::wire::Wire;
 
 pub use connection::TlsConnection;
 pub use incoming::{TlsService, incoming};
@@ -86,19 +87,19 @@ pub async fn handshake(
     config: Arc<ServerConfig>,
     turn: Turn,
 ) -> Result<TlsStream<Metered>, HandshakeError> {
+    // A socket that is closed already says so in the handshake.
+    let _ = stream.set_nodelay(true);
     let mut stream = handshake_within(stream, config, turn, HANDSHAKE_DEADLINE).await?;
     stream.get_mut().0.unlimited();
     Ok(stream)
 }
 
-async fn handshake_within(
-    stream: TcpStream,
+async fn handshake_within<W: Wire>(
+    stream: W,
     config: Arc<ServerConfig>,
     mut turn: Turn,
     deadline: Duration,
-) -> Result<TlsStream<Metered>, HandshakeError> {
-    // A socket that is closed already says so in the handshake.
-    let _ = stream.set_nodelay(true);
+) -> Result<TlsStream<Metered<W>>, HandshakeError> {
     let stream = Metered::new(stream, turn.take_attention());
     let accepting = Box::pin(async {
         let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;

@@ -11,6 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 
+use countersign_serve::wire::{Dial, Tcp};
 use http::Uri;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
@@ -79,6 +80,7 @@ pub(crate) struct Reached {
 pub(crate) struct Addresses {
     configured: Vec<Uri>,
     resolver: Resolver,
+    network: Arc<dyn Dial>,
     /// How often one was of no use after it had answered.
     disappointments: usize,
 }
@@ -94,8 +96,14 @@ impl Addresses {
         Self {
             configured,
             resolver,
+            network: Arc::new(Tcp),
             disappointments: 0,
         }
+    }
+
+    /// Reached by another network than the kernel's.
+    pub(crate) fn over(self, network: Arc<dyn Dial>) -> Self {
+        Self { network, ..self }
     }
 
     /// The one that was taken last answered and was of no use: another comes first now.
@@ -149,7 +157,8 @@ impl Addresses {
                 true => format!("{shown} ({at})"),
                 false => shown.clone(),
             };
-            (label, dial(at, name.clone(), Arc::clone(tls)))
+            let network = Arc::clone(&self.network);
+            (label, dial(network, at, name.clone(), Arc::clone(tls)))
         });
         let race = race(attempts).await;
         let mut failures: Vec<_> = overtaken(&race).collect();

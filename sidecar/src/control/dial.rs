@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use countersign_proto::KEY_PROOF_EXPORTER;
 use countersign_serve::limits::{HANDSHAKE_DEADLINE, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
+use countersign_serve::wire::{Dial, Wire};
 use countersign_verify::tls::handshake_words;
 use http::Uri;
 use hyper_util::rt::TokioIo;
 use rustls::{AlertDescription, ClientConfig};
 use rustls_pki_types::ServerName;
 use tokio::io::AsyncBufReadExt as _;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -97,11 +97,12 @@ pub(crate) struct Link {
 /// # Errors
 /// Whatever step failed, each within its deadline.
 pub(super) async fn dial(
+    network: Arc<dyn Dial>,
     address: SocketAddr,
     name: ServerName<'static>,
     tls: Arc<ClientConfig>,
 ) -> Result<Link, DialError> {
-    let stream = connect(address, name, tls).await?;
+    let stream = connect(network, address, name, tls).await?;
     let exporter = stream
         .get_ref()
         .1
@@ -114,16 +115,16 @@ pub(super) async fn dial(
 }
 
 async fn connect(
+    network: Arc<dyn Dial>,
     address: SocketAddr,
     name: ServerName<'static>,
     tls: Arc<ClientConfig>,
-) -> Result<TlsStream<TcpStream>, DialError> {
-    let tcp = timeout(CONNECT_DEADLINE, TcpStream::connect(address))
+) -> Result<TlsStream<Box<dyn Wire>>, DialError> {
+    let wire = timeout(CONNECT_DEADLINE, network.dial(address))
         .await
         .map_err(|_| DialError::Deadline("connecting"))?
         .map_err(DialError::Connect)?;
-    tcp.set_nodelay(true).map_err(DialError::Connect)?;
-    timeout(HANDSHAKE_DEADLINE, handshake(tcp, name, tls))
+    timeout(HANDSHAKE_DEADLINE, handshake(wire, name, tls))
         .await
         .map_err(|_| DialError::Deadline("the TLS handshake"))?
         .map_err(handshake_error)
@@ -132,11 +133,11 @@ async fn connect(
 /// In TLS 1.3 our side is done before the control plane has judged our certificate. In HTTP/2 it
 /// speaks first, and that tells. Until then nothing is sent: what breaks a call has lost its reason.
 async fn handshake(
-    tcp: TcpStream,
+    wire: Box<dyn Wire>,
     name: ServerName<'static>,
     tls: Arc<ClientConfig>,
-) -> io::Result<TlsStream<TcpStream>> {
-    let mut stream = TlsConnector::from(tls).connect(name, tcp).await?;
+) -> io::Result<TlsStream<Box<dyn Wire>>> {
+    let mut stream = TlsConnector::from(tls).connect(name, wire).await?;
     let first = stream.fill_buf().await?;
     match first.is_empty() {
         true => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -165,7 +166,7 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
-async fn over(stream: TlsStream<TcpStream>) -> Result<Channel, tonic::transport::Error> {
+async fn over(stream: TlsStream<Box<dyn Wire>>) -> Result<Channel, tonic::transport::Error> {
     let mut once = Some(TokioIo::new(stream));
     let connector = tower::service_fn(move |_: Uri| {
         let io = once.take().ok_or(io::ErrorKind::NotConnected);

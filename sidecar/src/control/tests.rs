@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use countersign_model::{Entitlement, Lifetime, Serial};
+use countersign_serve::wire::Tcp;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -68,6 +69,7 @@ impl Node {
             metrics: metrics.clone(),
             clock: Clock::of_system(),
             draws,
+            network: Arc::new(Tcp),
         };
         let control = Control::new(&config, parts, clock::now());
         let node = Self {

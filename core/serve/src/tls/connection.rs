@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 
@@ -21,6 +22,7 @@ use crate::limits::{
     MAX_HANDSHAKE_BYTES,
 };
 use crate::places::Place;
+use crate::wire::Wire;
 
 /// For how long a connection may stay: while it has its place, and a stranger only for a while.
 #[derive(Debug)]
@@ -90,8 +92,8 @@ impl Tenure {
 
 /// An accepted TLS connection with a first-byte deadline, whose answers are gathered.
 #[derive(Debug)]
-pub struct TlsConnection {
-    stream: Gathering<TlsStream<Metered>>,
+pub struct TlsConnection<W = TcpStream> {
+    stream: Gathering<TlsStream<Metered<W>>>,
     peer: TlsPeer,
     greeting: Greeting,
     indexing: Indexing,
@@ -103,10 +105,10 @@ pub struct TlsConnection {
 /// [`MAX_HANDSHAKE_BYTES`] again; a listener whose strangers may say more has more.
 const TLS_SHARE: usize = 4;
 
-impl TlsConnection {
+impl<W: Wire> TlsConnection<W> {
     /// The first bytes are due within `limit`.
     pub(super) fn new(
-        mut stream: TlsStream<Metered>,
+        mut stream: TlsStream<Metered<W>>,
         peer: TlsPeer,
         tenure: Tenure,
         limit: Duration,
@@ -136,7 +138,7 @@ impl TlsConnection {
     }
 }
 
-impl Connection for TlsConnection {
+impl<W: Wire> Connection for TlsConnection<W> {
     type Peer = TlsPeer;
     fn peer(&self) -> TlsPeer {
         self.peer.clone()
@@ -150,7 +152,7 @@ impl Connection for TlsConnection {
     }
 }
 
-impl AsyncRead for TlsConnection {
+impl<W: Wire> AsyncRead for TlsConnection<W> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -174,7 +176,7 @@ impl AsyncRead for TlsConnection {
     }
 }
 
-impl AsyncWrite for TlsConnection {
+impl<W: Wire> AsyncWrite for TlsConnection<W> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use countersign_telemetry::{Principal, peer_line};
 use rustls::ServerConfig;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_rustls::server::TlsStream;
@@ -19,12 +18,13 @@ use tokio_stream::Stream;
 
 use super::connection::{Tenure, TlsConnection};
 use super::{HandshakeError, Metered, TlsPeer, handshake_within};
-use crate::accept::{Ready, accept_tcp};
+use crate::accept::Ready;
 use crate::counters::Counters;
 use crate::limits::Limits;
 use crate::places::{Bounds, Holder, Place, Places, Standing, Surplus};
 use crate::source::Source;
 use crate::turnstile::{Turn, Turnstile};
+use crate::wire::{Listen, Wire};
 
 /// What a TLS listener serves with.
 #[derive(Clone)]
@@ -67,10 +67,10 @@ impl TlsService {
 
 /// The connections of a TLS listener, for [`Server::serve`](crate::grpc::Server::serve): handshakes run side
 /// by side, each within its deadline; a failed one ends that connection alone.
-pub fn incoming(
-    listener: TcpListener,
+pub fn incoming<L: Listen>(
+    listener: L,
     service: TlsService,
-) -> impl Stream<Item = io::Result<TlsConnection>> + Send + 'static {
+) -> impl Stream<Item = io::Result<TlsConnection<L::Wire>>> + Send + 'static {
     let Limits {
         max_pending_handshakes,
         max_strangers,
@@ -107,15 +107,14 @@ struct Greeter {
 }
 
 impl Greeter {
-    async fn run(self: Arc<Self>, listener: TcpListener, ready: mpsc::Sender<TlsConnection>) {
+    async fn run<L: Listen>(
+        self: Arc<Self>,
+        listener: L,
+        ready: mpsc::Sender<TlsConnection<L::Wire>>,
+    ) {
         let mut greeting = JoinSet::new();
         loop {
-            let accepting = async {
-                (
-                    self.turnstile.attention().await,
-                    accept_tcp(&listener).await,
-                )
-            };
+            let accepting = async { (self.turnstile.attention().await, listener.accept().await) };
             let (attention, (stream, address)) = tokio::select! {
                 accepted = accepting => accepted,
                 Some(_) = greeting.join_next() => continue,
@@ -126,12 +125,12 @@ impl Greeter {
         }
     }
 
-    async fn introduce(
+    async fn introduce<W: Wire>(
         self: Arc<Self>,
-        stream: TcpStream,
+        stream: W,
         address: SocketAddr,
         turn: Turn,
-        ready: mpsc::Sender<TlsConnection>,
+        ready: mpsc::Sender<TlsConnection<W>>,
     ) {
         let TlsService {
             config,
@@ -156,7 +155,11 @@ impl Greeter {
     }
 
     /// A connection with its place; `None` where there is none for it.
-    fn connection(&self, stream: TlsStream<Metered>, address: SocketAddr) -> Option<TlsConnection> {
+    fn connection<W: Wire>(
+        &self,
+        stream: TlsStream<Metered<W>>,
+        address: SocketAddr,
+    ) -> Option<TlsConnection<W>> {
         let (_, session) = stream.get_ref();
         let label = self.service.exporter_label;
         let exporter = session.export_keying_material([0; 32], label, None).ok()?;

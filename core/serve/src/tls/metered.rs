@@ -4,20 +4,20 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use rustix::net::{RecvFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::limits::MAX_HANDSHAKE_BYTES;
 use crate::turnstile::Attention;
+use crate::wire::Wire;
 
-/// A TCP connection from which only so much is read.
+/// A connection from which only so much is read.
 ///
 /// TLS keeps an unfinished message of a handshake, 64 KiB of it, whoever sends it, and after the
 /// handshake as well.
 #[derive(Debug)]
-pub struct Metered {
-    stream: TcpStream,
+pub struct Metered<W = TcpStream> {
+    stream: W,
     left: usize,
     unanswered: Option<Unanswered>,
 }
@@ -31,8 +31,15 @@ struct Unanswered {
 }
 
 impl Metered {
+    /// The connection.
+    pub fn tcp(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+impl<W: Wire> Metered<W> {
     /// A connection before its handshake.
-    pub(super) fn new(stream: TcpStream, attention: Option<Attention>) -> Self {
+    pub(super) fn new(stream: W, attention: Option<Attention>) -> Self {
         let unanswered = |attention| Unanswered {
             _attention: attention,
             was_asked: false,
@@ -42,11 +49,6 @@ impl Metered {
             left: MAX_HANDSHAKE_BYTES,
             unanswered: attention.map(unanswered),
         }
-    }
-
-    /// The connection.
-    pub fn tcp(&self) -> &TcpStream {
-        &self.stream
     }
 
     /// Nothing is to be done for the peer any more, or nothing for now.
@@ -60,7 +62,7 @@ impl Metered {
             return;
         };
         let is_first = !std::mem::replace(&mut unanswered.was_asked, true);
-        if !(is_first && bytes_wait(&self.stream)) {
+        if !(is_first && self.stream.has_bytes()) {
             self.unanswered = None;
         }
     }
@@ -83,12 +85,7 @@ impl Metered {
     }
 }
 
-fn bytes_wait(stream: &TcpStream) -> bool {
-    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-    recv(stream, &mut [0], flags).is_ok()
-}
-
-impl AsyncRead for Metered {
+impl<W: Wire> AsyncRead for Metered<W> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -109,7 +106,7 @@ impl AsyncRead for Metered {
     }
 }
 
-impl AsyncWrite for Metered {
+impl<W: Wire> AsyncWrite for Metered<W> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
