@@ -1,4 +1,4 @@
-# The two commands of this project: `make demo` and `make test`; how it is installed is in deploy/install.mk.
+# The commands of this project, `make demo` and `make test` first; how it is installed is in deploy/install.mk.
 
 CARGO ?= cargo
 VENV   := .venv
@@ -10,7 +10,7 @@ TARGET := $(shell realpath --canonicalize-missing "$(or $(CARGO_TARGET_DIR),targ
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test reference
+.PHONY: help demo test simulate reference
 
 help: ## Show this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,10 @@ demo: $(VENV)/.installed ## Watch certificates rotate under load; ARGS='--durati
 
 test: $(VENV)/.installed ## Run every test, after installing what the tests need
 	@CARGO="$(CARGO)" tests/run.sh "$(TARGET)" "$(VENV)/bin/python"
+
+simulate: ## Run both daemons on a machine that a seed owns; SEED=n or SEEDS=n
+	@$(CARGO) test --locked --quiet --package countersign-simulation --test simulation -- \
+		$(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20) --from $(or $(FROM),1))
 
 reference: ## Write docs/reference again from the code
 	COUNTERSIGN_BLESS=1 $(CARGO) test --locked --quiet --package countersign-control-plane --package countersign-sidecar \

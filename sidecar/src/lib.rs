@@ -28,6 +28,8 @@ mod proxy;
 #[cfg(test)]
 mod reference;
 mod sds;
+#[doc(hidden)]
+pub mod simulated;
 mod state;
 mod status;
 mod telemetry;

@@ -65,6 +65,7 @@ const BESIDE: &[&str] = &[
     "countersign-ports",
     "countersign-programs",
     "countersign-reference",
+    "countersign-simulation",
     "countersign-fuzz",
     "countersign-benches",
 ];

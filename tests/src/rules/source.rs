@@ -14,6 +14,7 @@ const NOT_PRODUCTION: &[&str] = &[
     "tests/postgres",
     "tests/programs",
     "tests/reference",
+    "tests/simulation",
     "docs/integrations/examples/rust",
     "fuzz",
     "benches",

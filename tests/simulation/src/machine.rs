@@ -1,0 +1,89 @@
+//! The machine of a run: the process that sees the simulated one, and the runtime that all hosts
+//! share.
+//!
+//! One thread runs every task; whatever else runs in threads of its own, such as the database and the
+//! writer of the log, runs while that thread waits, one at a time (`shim/machine.c`). The clock stands
+//! still until nothing is left to do, and goes on to the next timer then.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use tokio::runtime::Builder;
+
+/// The first argument of a process that is one run.
+pub const RUN: &str = "run-of-a-seed";
+
+/// The file of the clock, in the folder of the run.
+const CLOCK: &str = "clock";
+/// When every run begins: 2030-01-01, in nanoseconds since 1970.
+const BEGINS: i64 = 1_893_456_000_000_000_000;
+/// Takes the generator of the processor away from AWS-LC, which asks it beside the kernel.
+const NO_RDRAND: &str = "~0x4000000000000000";
+
+/// This program again, as a run of a seed in an empty folder: see the module's page.
+pub(crate) fn process(seed: u64, folder: &Path, out: Stdio) -> Result<Command> {
+    std::fs::write(folder.join(CLOCK), BEGINS.to_ne_bytes())?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args([RUN, &seed.to_string()])
+        .current_dir(folder)
+        .env_clear()
+        .env("LD_PRELOAD", env!("SIMULATED_MACHINE"))
+        .env("OPENSSL_ia32cap", NO_RDRAND)
+        .env("SIMULATION_SEED", seed.to_string())
+        .env("SIMULATION_CLOCK", CLOCK)
+        .env("RUST_BACKTRACE", "1")
+        .stdin(Stdio::null())
+        .stdout(out);
+    Ok(command)
+}
+
+/// Runs everything, on one thread, in simulated time. The runtime is one of a current thread, whose clock
+/// is paused.
+///
+/// # Errors
+/// It was not begun by [`runs`](crate::runs).
+pub fn run<T>(mut runtime: Builder, life: impl Future<Output = T>) -> Result<T> {
+    let clock = Arc::new(Clock::open()?);
+    let runtime = runtime
+        .enable_time()
+        // What other threads have done is taken up when nothing else is left to do, and not at a
+        // moment that they decide.
+        .event_interval(u32::MAX)
+        .global_queue_interval(u32::MAX)
+        .on_thread_park(std::thread::yield_now)
+        .on_thread_unpark(move || clock.follow(tokio::time::Instant::now().into_std()))
+        .build()
+        .context("no runtime")?;
+    Ok(runtime.block_on(life))
+}
+
+/// What all clocks of the process say.
+struct Clock {
+    file: File,
+    began: Instant,
+}
+
+impl Clock {
+    fn open() -> Result<Self> {
+        let file = OpenOptions::new().write(true).open(CLOCK);
+        Ok(Self {
+            file: file.context("run by the program itself, with a clock")?,
+            began: Instant::now(),
+        })
+    }
+
+    fn follow(&self, now: Instant) {
+        let passed = now.duration_since(self.began).as_nanos();
+        let shown = i64::try_from(passed).map(|passed| BEGINS + passed);
+        let shown = shown.expect("a run takes less than centuries");
+        let written: io::Result<()> = self.file.write_all_at(&shown.to_ne_bytes(), 0);
+        written.expect("eight bytes of a file that is there");
+    }
+}

@@ -1,0 +1,286 @@
+//! What is known from outside, and the invariants that are judged by it: what an operator was answered,
+//! what each sidecar is seen to hold, and when the network and the processes were disturbed. It knows
+//! nothing of what is inside.
+
+mod expected;
+mod ledger;
+mod watched;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_sidecar::simulated::{Credential, Held, Right};
+use countersign_verify::TrustBundle;
+use countersign_verify::svid::verify_svid;
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::operator::Key;
+pub(crate) use expected::Expectations;
+pub(crate) use ledger::judge as judge_log;
+use watched::{Seen, Watched};
+
+/// An invariant that did not hold.
+#[derive(Debug)]
+pub(crate) struct Violation {
+    invariant: &'static str,
+    what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VIOLATED {}: {}", self.invariant, self.what)
+    }
+}
+
+/// Fails with the invariant and what was seen.
+fn holds(
+    condition: bool,
+    invariant: &'static str,
+    what: impl FnOnce() -> String,
+) -> Result<(), Violation> {
+    match condition {
+        true => Ok(()),
+        false => Err(Violation {
+            invariant,
+            what: what(),
+        }),
+    }
+}
+
+/// While nothing is disturbed a change arrives within this time, and what is missing is there again.
+pub(crate) const SETTLES: Duration = Duration::from_secs(60);
+/// While a node is connected it hears of a removed right within this time.
+const BOUND: Duration = Duration::from_secs(5);
+/// Certificates say whole seconds.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Everything that is known.
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    /// What was registered, by what the operator was answered.
+    pub(crate) expected: Expectations,
+    nodes: BTreeMap<String, Watched>,
+    /// Every certificate that was seen, by its serial.
+    seen: BTreeMap<String, Seen>,
+    /// Since when the control plane is not disturbed; `None` while it is.
+    plane_calm: Option<Instant>,
+}
+
+/// What is looked at.
+pub(crate) struct View<'a> {
+    /// SPIFFE ID of the node.
+    pub(crate) node: String,
+    /// How often its sidecar has been started.
+    pub(crate) starts: u32,
+    /// What it holds.
+    pub(crate) held: &'a Held,
+}
+
+impl Model {
+    /// A node, or what it is reached by, is disturbed from now on, or not any more.
+    pub(crate) fn disturbed(&mut self, node: &str, is_disturbed: bool) {
+        let calm = (!is_disturbed).then(Instant::now);
+        self.nodes.entry(node.to_owned()).or_default().calm = calm;
+    }
+
+    /// The control plane is, and with it everybody.
+    pub(crate) fn plane_disturbed(&mut self, is_disturbed: bool) {
+        self.plane_calm = (!is_disturbed).then(Instant::now);
+    }
+
+    /// Every certificate that was seen.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = (&String, &Seen)> {
+        self.seen.iter()
+    }
+
+    /// Judges what all nodes hold now.
+    ///
+    /// # Errors
+    /// The first invariant that does not hold.
+    pub(crate) fn judge(&mut self, views: &[View<'_>], now: Timestamp) -> Result<(), Violation> {
+        let mut is_changed = false;
+        for view in views {
+            is_changed |= self.judge_one(view, now)?;
+        }
+        match is_changed {
+            true => trusted_by_all(views, now),
+            false => Ok(()),
+        }
+    }
+
+    /// Since when neither the node nor the control plane is disturbed.
+    fn calm(&self, node: &str) -> Option<Instant> {
+        let node = self.nodes.get(node).and_then(|watched| watched.calm)?;
+        Some(node.max(self.plane_calm?))
+    }
+
+    /// Whether anything is held that was not held before.
+    fn judge_one(&mut self, view: &View<'_>, now: Timestamp) -> Result<bool, Violation> {
+        let calm = self.calm(&view.node);
+        let rights = view.held.rights();
+        for right in &rights {
+            self.judge_right(view, right, calm)?;
+            if let Some(credential) = &right.credential {
+                self.judge_credential(view, right, credential)?;
+            }
+        }
+        let watched = self.nodes.entry(view.node.clone()).or_default();
+        watched.restarted(view.starts);
+        watched.judge_stamp(&view.node, view.held.stamp())?;
+        let is_changed = watched.judge_bundle(&view.node, view.held.bundle().as_deref())?;
+        let is_expected = |id: &str| {
+            let key = Key {
+                node: view.node.clone(),
+                id: id.to_owned(),
+            };
+            id == view.node || self.expected.present_since(&key).is_some()
+        };
+        let is_newer = watched.judge_credentials(&view.node, &rights, is_expected, now)?;
+        if calm.is_some_and(|calm| calm.elapsed() >= SETTLES) {
+            self.judge_settled(&view.node, &rights, now)?;
+        }
+        Ok(is_changed || is_newer)
+    }
+
+    /// A right is registered, or was until a moment ago.
+    fn judge_right(
+        &self,
+        view: &View<'_>,
+        right: &Right,
+        calm: Option<Instant>,
+    ) -> Result<(), Violation> {
+        let id = right.spiffe_id.as_str();
+        if id == view.node {
+            return Ok(());
+        }
+        let key = Key {
+            node: view.node.clone(),
+            id: id.to_owned(),
+        };
+        let told = || format!("{} is entitled to {id}", view.node);
+        let is_known = self.expected.is_known(&key);
+        holds(
+            is_known,
+            "no_identity_is_granted_beyond_its_registration",
+            told,
+        )?;
+        let Some(absent) = self.expected.absent_since(&key) else {
+            return Ok(());
+        };
+        // A node that was not disturbed since well before the removal was connected all the time.
+        let is_connected = calm.is_some_and(|calm| absent.at >= calm + SETTLES);
+        let is_late = is_connected && absent.at.elapsed() > BOUND;
+        let told = || format!("{}, {:?} after its removal", told(), absent.at.elapsed());
+        holds(
+            !is_late,
+            "a_removed_right_stops_within_the_bound_while_connected",
+            told,
+        )
+    }
+
+    /// A certificate is for its right, made while that was registered, and the only one of its serial.
+    fn judge_credential(
+        &mut self,
+        view: &View<'_>,
+        right: &Right,
+        credential: &Credential,
+    ) -> Result<(), Violation> {
+        let serial = credential.serial.to_string();
+        let seen = Seen::of(right, credential);
+        if let Some(known) = self.seen.get(&serial) {
+            let told = || format!("{serial} is the serial of two certificates");
+            return holds(*known == seen, "no_serial_is_used_twice", told);
+        }
+        let key = Key {
+            node: view.node.clone(),
+            id: right.spiffe_id.to_string(),
+        };
+        if let Some(absent) = self.expected.absent_since(&key) {
+            let issued = credential.lifetime.issued_at;
+            let is_before = issued <= absent.wall + SECOND;
+            let told = || {
+                let (node, id) = (&key.node, &key.id);
+                format!("{node} got {id} at {issued}, removed at {}", absent.wall)
+            };
+            holds(
+                is_before,
+                "no_identity_is_granted_beyond_its_registration",
+                told,
+            )?;
+        }
+        self.seen.insert(serial, seen);
+        Ok(())
+    }
+
+    /// While nothing is disturbed everything that is registered is held, and is good.
+    fn judge_settled(&self, node: &str, rights: &[Right], now: Timestamp) -> Result<(), Violation> {
+        let is_good = |id: &str| {
+            let mut of_id = rights.iter().filter(|right| right.spiffe_id.as_str() == id);
+            of_id.any(|right| {
+                let credential = right.credential.as_ref();
+                credential.is_some_and(|it| it.lifetime.not_after > now)
+            })
+        };
+        let settled = self.expected.settled_at(node);
+        let mut wanted = settled.map(|key| key.id.as_str()).chain([node]);
+        let missing = wanted.find(|id| !is_good(id));
+        holds(
+            missing.is_none(),
+            "every_live_sidecar_ends_with_a_valid_credential",
+            || {
+                let missing = missing.unwrap_or_default();
+                format!("{node} has no good credential for {missing}, undisturbed for {SETTLES:?}")
+            },
+        )
+    }
+}
+
+/// Whoever is live accepts whatever is held: a root signs nothing before, and leaves no bundle while
+/// something of it is good.
+fn trusted_by_all(views: &[View<'_>], now: Timestamp) -> Result<(), Violation> {
+    let live: Vec<_> = { views.iter() }
+        .filter_map(|view| live_bundle(view, now))
+        .collect();
+    for view in views {
+        for right in view.held.rights() {
+            let good = right.credential.filter(|it| it.lifetime.not_after > now);
+            let Some(credential) = good else {
+                continue;
+            };
+            for (judge, bundle) in &live {
+                let bundles = [Arc::clone(bundle)].into_iter().collect();
+                let verdict = verify_svid(&credential.chain, &bundles, &[], now);
+                let told = || {
+                    let (node, id) = (&view.node, &right.spiffe_id);
+                    format!(
+                        "{judge} refuses {id} of {node}: {:?}",
+                        verdict.as_ref().err()
+                    )
+                };
+                let is_accepted = verdict
+                    .as_ref()
+                    .is_ok_and(|svid| svid.id == right.spiffe_id);
+                holds(
+                    is_accepted,
+                    "a_root_signs_nothing_before_every_live_consumer_acknowledged_it",
+                    told,
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The bundle of a node whose own credential is good.
+fn live_bundle<'v>(view: &'v View<'_>, now: Timestamp) -> Option<(&'v str, Arc<TrustBundle>)> {
+    let rights = view.held.rights();
+    let own = rights
+        .iter()
+        .find(|right| right.spiffe_id.as_str() == view.node)?;
+    let credential = own.credential.as_ref()?;
+    let is_live = credential.lifetime.not_after > now;
+    is_live.then_some((view.node.as_str(), view.held.bundle()?))
+}

@@ -1,0 +1,130 @@
+//! What is registered, as far as anybody outside can know.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{SETTLES, Violation, holds};
+use crate::operator::Key;
+
+/// A moment, by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) at: Instant,
+    pub(crate) wall: Timestamp,
+}
+
+/// Whether something is registered.
+#[derive(Clone, Copy, Debug)]
+enum Standing {
+    /// It was said so, and nothing asked for since.
+    Present(Moment),
+    /// The same of its removal.
+    Absent(Moment),
+    /// A change was asked for, and not answered.
+    Doubtful,
+}
+
+/// Every registration that anybody ever asked for.
+#[derive(Debug, Default)]
+pub(crate) struct Expectations(BTreeMap<Key, Standing>);
+
+impl Expectations {
+    /// A change is asked for: what was, where it comes to nothing.
+    pub(crate) fn asked(&mut self, key: &Key) -> Before {
+        Before(self.0.insert(key.clone(), Standing::Doubtful))
+    }
+
+    /// It was answered.
+    pub(crate) fn answered(&mut self, key: &Key, is_present: bool, wall: Timestamp) {
+        let moment = Moment {
+            at: Instant::now(),
+            wall,
+        };
+        let standing = match is_present {
+            true => Standing::Present(moment),
+            false => Standing::Absent(moment),
+        };
+        self.0.insert(key.clone(), standing);
+    }
+
+    /// It was refused: nothing has changed.
+    pub(crate) fn refused(&mut self, key: &Key, Before(standing): Before) {
+        match standing {
+            Some(standing) => self.0.insert(key.clone(), standing),
+            None => self.0.remove(key),
+        };
+    }
+
+    /// The control plane says that these are all: what was acknowledged is so, and what was in doubt is
+    /// known now.
+    ///
+    /// # Errors
+    /// Something that was acknowledged is not so.
+    pub(crate) fn listed(&mut self, listed: &[Key], wall: Timestamp) -> Result<(), Violation> {
+        let invariant = "what_was_acknowledged_is_kept";
+        for key in listed {
+            let told = || format!("{key:?} is listed, and nobody asked for it");
+            holds(self.0.contains_key(key), invariant, told)?;
+        }
+        let keys: Vec<_> = self.0.keys().cloned().collect();
+        for key in keys {
+            let is_listed = listed.contains(&key);
+            let is_kept = match self.0[&key] {
+                Standing::Present(_) => is_listed,
+                Standing::Absent(_) => !is_listed,
+                Standing::Doubtful => {
+                    self.answered(&key, is_listed, wall);
+                    true
+                }
+            };
+            let told = || format!("{key:?} was {:?}, listed: {is_listed}", self.0[&key]);
+            holds(is_kept, invariant, told)?;
+        }
+        Ok(())
+    }
+
+    /// Whether anybody ever asked for it.
+    pub(crate) fn is_known(&self, key: &Key) -> bool {
+        self.0.contains_key(key)
+    }
+
+    pub(crate) fn absent_since(&self, key: &Key) -> Option<Moment> {
+        match self.0.get(key)? {
+            Standing::Absent(moment) => Some(*moment),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn present_since(&self, key: &Key) -> Option<Moment> {
+        match self.0.get(key)? {
+            Standing::Present(moment) => Some(*moment),
+            _ => None,
+        }
+    }
+
+    /// What is registered for a node and has been for long.
+    pub(crate) fn settled_at(&self, node: &str) -> impl Iterator<Item = &Key> {
+        self.0
+            .iter()
+            .filter_map(move |(key, standing)| match standing {
+                Standing::Present(moment) => {
+                    let is_settled = key.node == node && moment.at.elapsed() >= SETTLES;
+                    is_settled.then_some(key)
+                }
+                _ => None,
+            })
+    }
+
+    /// What is registered, as far as anybody knows.
+    pub(crate) fn present(&self) -> impl Iterator<Item = &Key> {
+        let present = self.0.iter();
+        present.filter_map(|(key, it)| matches!(it, Standing::Present(_)).then_some(key))
+    }
+}
+
+/// What was known before a change was asked for.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "a refusal gives it back"]
+pub(crate) struct Before(Option<Standing>);

@@ -1,0 +1,129 @@
+//! A node of a run: a sidecar's own code on a state directory of this machine.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow};
+use countersign_serve::secret_file;
+use countersign_sidecar::Config;
+use countersign_sidecar::simulated::{self, Held};
+use jiff::Timestamp;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tracing::Instrument as _;
+
+use crate::control_plane::ADDRESS;
+use crate::network::Network;
+
+/// How long an operator watches a node that has no credential.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A machine with a sidecar.
+pub(crate) struct Node {
+    /// Its number, from 1 on.
+    pub(crate) number: u8,
+    network: Network,
+    running: Option<(Held, JoinHandle<()>)>,
+    /// How often the sidecar has been started.
+    pub(crate) starts: u32,
+    /// Since when it has had no good credential of its own.
+    helpless_since: Option<Instant>,
+}
+
+impl Node {
+    pub(crate) fn new(number: u8, network: Network) -> Result<Self> {
+        let node = Self {
+            number,
+            network,
+            running: None,
+            starts: 0,
+            helpless_since: None,
+        };
+        fs::create_dir(node.folder())?;
+        Ok(node)
+    }
+
+    /// How the trace names it.
+    pub(crate) fn name(&self) -> String {
+        format!("node-{}", self.number)
+    }
+
+    pub(crate) fn spiffe_id(&self) -> String {
+        format!("spiffe://example.org/node/{}", self.number)
+    }
+
+    pub(crate) fn address(&self) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::new(10, 0, 1, self.number))
+    }
+
+    fn folder(&self) -> PathBuf {
+        PathBuf::from(self.name())
+    }
+
+    /// Puts there what an operator brings.
+    pub(crate) fn provision(&self, bundle: &str, token: &str) -> Result<()> {
+        let folder = self.folder();
+        fs::write(folder.join("bundle.pem"), bundle)?;
+        secret_file::write(&folder.join("token"), token)?;
+        let file = format!(
+            "trust_domain = \"example.org\"\nstate_dir = \"./state\"\n\
+             [control_plane]\naddress = \"https://{ADDRESS}\"\nbundle = \"./bundle.pem\"\n\
+             [attestation]\nmethod = \"join_token\"\ntoken_file = \"./token\"\n\
+             [workload_api]\nsocket = \"./sidecar.sock\"\n"
+        );
+        Ok(fs::write(folder.join("sidecar.toml"), file)?)
+    }
+
+    /// Whether it has had no good credential of its own for long, and nobody looked after it since.
+    pub(crate) fn needs_help(&mut self, now: Timestamp) -> bool {
+        let Some(held) = self.held() else {
+            self.helpless_since = None;
+            return false;
+        };
+        let own = held
+            .rights()
+            .into_iter()
+            .find(|it| it.spiffe_id.as_str() == self.spiffe_id());
+        let credential = own.and_then(|right| right.credential);
+        if credential.is_some_and(|it| it.lifetime.not_after > now) {
+            self.helpless_since = None;
+            return false;
+        }
+        let since = *self.helpless_since.get_or_insert_with(Instant::now);
+        let needs = since.elapsed() >= PATIENCE;
+        if needs {
+            self.helpless_since = None;
+        }
+        needs
+    }
+
+    /// What the sidecar holds, where it runs.
+    pub(crate) fn held(&self) -> Option<&Held> {
+        self.running.as_ref().map(|(held, _)| held)
+    }
+
+    pub(crate) fn start(&mut self) -> Result<()> {
+        let config = Config::load(&self.folder().join("sidecar.toml"))?;
+        let network = self.network.of(self.address());
+        let begun = simulated::begin(&config, network);
+        let (held, life) = begun.map_err(|failure| anyhow!("{}", failure.message))?;
+        let life = life.instrument(tracing::info_span!("sidecar", node = self.number));
+        self.running = Some((held, tokio::spawn(life)));
+        self.starts += 1;
+        Ok(())
+    }
+
+    /// Kills the sidecar, and waits until its files are closed.
+    pub(crate) async fn kill(&mut self) -> Result<()> {
+        let Some((_, task)) = self.running.take() else {
+            return Ok(());
+        };
+        task.abort();
+        match task.await {
+            Err(error) if error.is_cancelled() => Ok(()),
+            ended => ended.context("the sidecar ended by itself"),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The operator: calls of the admin API, over a connection to the control plane's socket.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use countersign_proto::admin::admin_client::AdminClient;
+use countersign_proto::admin::{
+    CreateTokenRequest, ListRequest, RegisterMode, RegisterRequest, Registration, RotateRequest,
+    ShowBundleRequest, UnregisterRequest,
+};
+use countersign_verify::bundle::certificate_pem;
+use hyper_util::rt::TokioIo;
+use tokio_stream::StreamExt as _;
+use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::{Code, Request, Status};
+
+use crate::network::End;
+
+/// What is not answered within this time is given up.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A registration, by its key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    /// SPIFFE ID of the node.
+    pub(crate) node: String,
+    /// The identity.
+    pub(crate) id: String,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.id)
+    }
+}
+
+/// Why a call came to nothing.
+#[derive(Debug)]
+pub(crate) enum NotDone {
+    /// It said no: nothing has changed.
+    Refused(Status),
+    /// Nobody knows whether it was done.
+    Unknown(String),
+}
+
+impl fmt::Display for NotDone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(status) => f.write_str(status.message()),
+            Self::Unknown(why) => f.write_str(why),
+        }
+    }
+}
+
+impl NotDone {
+    fn of(status: Status) -> Self {
+        match status.code() {
+            Code::PermissionDenied
+            | Code::FailedPrecondition
+            | Code::InvalidArgument
+            | Code::NotFound
+            | Code::AlreadyExists => Self::Refused(status),
+            _ => Self::Unknown(format!("{:?}: {}", status.code(), status.message())),
+        }
+    }
+}
+
+/// An operator with a connection.
+pub(crate) struct Operator(AdminClient<Channel>);
+
+impl Operator {
+    /// Connects; `None`: nobody listens.
+    pub(crate) async fn connect(end: Option<End>) -> Result<Self, NotDone> {
+        let end = end.ok_or_else(|| NotDone::Unknown("nobody listens".to_owned()))?;
+        let mut once = Some(TokioIo::new(end));
+        let connector = tower::service_fn(move |_: Uri| {
+            let io = once.take().ok_or(io::ErrorKind::NotConnected);
+            std::future::ready(io.map_err(io::Error::from))
+        });
+        let endpoint = Endpoint::from_static("http://admin").timeout(DEADLINE);
+        let channel = endpoint.connect_with_connector(connector).await;
+        let channel = channel.map_err(|error| NotDone::Unknown(error.to_string()))?;
+        Ok(Self(AdminClient::new(channel)))
+    }
+
+    /// The trust bundle, PEM.
+    pub(crate) async fn bundle(&mut self) -> Result<String, NotDone> {
+        let shown = self.0.show_bundle(ShowBundleRequest {}).await;
+        let shown = shown.map_err(NotDone::of)?.into_inner();
+        Ok(shown
+            .roots
+            .iter()
+            .map(|root| certificate_pem(root))
+            .collect())
+    }
+
+    /// A join token.
+    pub(crate) async fn token(&mut self, node: String) -> Result<String, NotDone> {
+        let ttl = prost_types::Duration {
+            seconds: 3_600,
+            nanos: 0,
+        };
+        let asked = CreateTokenRequest {
+            node,
+            ttl: Some(ttl),
+        };
+        let made = self.0.create_token(asked).await.map_err(NotDone::of)?;
+        Ok(made.into_inner().token)
+    }
+
+    pub(crate) async fn register(&mut self, key: &Key) -> Result<(), NotDone> {
+        let asked = RegisterRequest {
+            registration: Some(Registration {
+                id: key.id.clone(),
+                node: key.node.clone(),
+                selectors: vec!["unix:uid:1000".to_owned()],
+                owner: "team".to_owned(),
+                ..Registration::default()
+            }),
+            mode: RegisterMode::Replace.into(),
+            given: Vec::new(),
+            dry_run: false,
+        };
+        let done = self.0.register(asked).await;
+        done.map(drop).map_err(NotDone::of)
+    }
+
+    pub(crate) async fn unregister(&mut self, key: &Key) -> Result<(), NotDone> {
+        let asked = UnregisterRequest {
+            id: key.id.clone(),
+            node: key.node.clone(),
+        };
+        let done = self.0.unregister(asked).await;
+        done.map(drop).map_err(NotDone::of)
+    }
+
+    /// Every registration.
+    pub(crate) async fn list(&mut self) -> Result<Vec<Key>, NotDone> {
+        let listed = self.0.list(ListRequest::default()).await;
+        let mut pages = listed.map_err(NotDone::of)?.into_inner();
+        let mut keys = Vec::new();
+        while let Some(page) = pages.next().await {
+            let items = page.map_err(NotDone::of)?.items;
+            keys.extend(
+                items
+                    .into_iter()
+                    .map(|Registration { id, node, .. }| Key { node, id }),
+            );
+        }
+        keys.sort();
+        Ok(keys)
+    }
+
+    /// Begins to replace the issuing CA, or the root; its key identifier.
+    pub(crate) async fn rotate(&mut self, is_root: bool) -> Result<String, NotDone> {
+        let asked = Request::new(RotateRequest { wait: false });
+        let begun = match is_root {
+            true => self.0.rotate_root(asked).await,
+            false => self.0.rotate_issuing(asked).await,
+        };
+        let mut progress = begun.map_err(NotDone::of)?.into_inner();
+        let mut key_id = String::new();
+        while let Some(step) = progress.next().await {
+            key_id = step.map_err(NotDone::of)?.key_id;
+        }
+        Ok(key_id)
+    }
+}

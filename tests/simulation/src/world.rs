@@ -1,0 +1,183 @@
+//! One run: hosts, an operator who acts, and a seed that disturbs them. What is due next happens next,
+//! and after each event the model judges.
+
+mod acts;
+mod faults;
+
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use countersign_control_plane::clock::Clock;
+use fastrand::Rng;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::control_plane::ControlPlane;
+use crate::model::{Model, View, Violation, judge_log};
+use crate::network::{Conditions, Network};
+use crate::node::Node;
+use crate::operator::{NotDone, Operator};
+use crate::trace::Trace;
+use faults::Mend;
+
+/// The model looks at least this often.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long a run is disturbed.
+const DISTURBED: Duration = Duration::from_secs(20 * 60);
+/// How long it is left alone at its end.
+const CALM: Duration = Duration::from_secs(3 * 60);
+/// The longest time between two acts.
+const LONGEST_PAUSE: f64 = 30.0;
+
+/// Why a run ends before its end.
+#[derive(Debug)]
+enum Ended {
+    /// An invariant did not hold.
+    Violated(Violation),
+    /// The run itself does not work.
+    Broken(anyhow::Error),
+}
+
+impl From<Violation> for Ended {
+    fn from(violation: Violation) -> Self {
+        Self::Violated(violation)
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Ended {
+    fn from(error: E) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
+/// Everything of a run.
+struct World {
+    trace: Trace,
+    random: Rng,
+    clock: Clock,
+    network: Network,
+    plane: ControlPlane,
+    nodes: Vec<Node>,
+    model: Model,
+    /// What ends, and when.
+    mends: Vec<(Instant, Mend)>,
+}
+
+/// One run, from its beginning to its verdict.
+///
+/// # Errors
+/// The simulation itself does not work.
+pub async fn run(seed: u64) -> Result<ExitCode> {
+    let trace = Trace::new(Box::new(io::stdout()));
+    tracing_subscriber::fmt()
+        .with_writer(trace.clone())
+        .without_time()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::INFO)
+        .init();
+    let mut world = World::new(seed, trace.clone());
+    let ended = Box::pin(world.live()).await;
+    let code = match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Ended::Violated(violation)) => {
+            trace.line("model", &violation.to_string());
+            ExitCode::FAILURE
+        }
+        Err(Ended::Broken(error)) => return Err(error),
+    };
+    let (lines, hash) = trace.sum();
+    println!("seed {seed}: {lines} lines, {hash}");
+    Ok(code)
+}
+
+impl World {
+    fn new(seed: u64, trace: Trace) -> Self {
+        let mut random = Rng::with_seed(seed);
+        let network = Network::new(random.fork(), Conditions::good());
+        Self {
+            trace,
+            clock: Clock::wall(),
+            plane: ControlPlane::new(network.clone()),
+            network,
+            nodes: Vec::new(),
+            model: Model::default(),
+            mends: Vec::new(),
+            random,
+        }
+    }
+
+    async fn live(&mut self) -> Result<(), Ended> {
+        let end = Instant::now() + DISTURBED;
+        self.plane.start().await?;
+        self.model.plane_disturbed(false);
+        for number in 1..=self.random.u8(1..=5) {
+            let node = Node::new(number, self.network.clone())?;
+            self.nodes.push(node);
+            self.admit(usize::from(number) - 1).await?;
+            self.register().await?;
+        }
+        let mut act = Instant::now();
+        while Instant::now() < end {
+            if act <= Instant::now() {
+                self.act().await?;
+                let pause = LONGEST_PAUSE * self.random.f64();
+                act = Instant::now() + Duration::from_secs_f64(pause);
+            }
+            self.step(act).await?;
+        }
+        self.end().await
+    }
+
+    /// Nothing is disturbed any more; everything is judged.
+    async fn end(&mut self) -> Result<(), Ended> {
+        self.say("nothing is disturbed from now on");
+        for (due, _) in &mut self.mends {
+            *due = Instant::now();
+        }
+        let end = Instant::now() + CALM;
+        while Instant::now() < end {
+            self.step(end).await?;
+        }
+        self.list().await?;
+        // The newest entries are in a checkpoint.
+        sleep(Duration::from_secs(3)).await;
+        let log = self.plane.folder().join("log");
+        let entries = judge_log(&self.model, &log)??;
+        let seen = self.model.seen().count();
+        self.say(&format!("{entries} entries, {seen} certificates seen"));
+        Ok(())
+    }
+
+    /// Waits for what is due next, at the latest for `until`, and judges what there is then.
+    async fn step(&mut self, until: Instant) -> Result<(), Ended> {
+        let due = self.mends.iter().map(|(due, _)| *due).min();
+        let next = due.unwrap_or(until).min(until);
+        sleep_until(next.min(Instant::now() + LOOK)).await;
+        self.mend_what_is_due().await?;
+        self.help().await?;
+        let views: Vec<_> = self.nodes.iter().filter_map(view).collect();
+        Ok(self.model.judge(&views, self.clock.now())?)
+    }
+
+    fn say(&self, what: &str) {
+        self.trace.line("world", what);
+    }
+
+    async fn operator(&self) -> Result<Operator, NotDone> {
+        Operator::connect(self.plane.connect()).await
+    }
+}
+
+fn view(node: &Node) -> Option<View<'_>> {
+    let held = node.held()?;
+    Some(View {
+        node: node.spiffe_id(),
+        starts: node.starts,
+        held,
+    })
+}
+
+fn broken(error: &NotDone) -> Ended {
+    Ended::Broken(anyhow!("{error}"))
+}

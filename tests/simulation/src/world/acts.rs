@@ -1,0 +1,153 @@
+//! What the operator does.
+
+use super::{Ended, World, broken};
+use crate::operator::{Key, NotDone};
+
+/// Identities of a node, at most.
+const MOST_IDENTITIES: u8 = 4;
+
+impl World {
+    /// The operator acts, or something is disturbed.
+    pub(super) async fn act(&mut self) -> Result<(), Ended> {
+        match self.random.u8(0..20) {
+            0..=4 => self.register().await,
+            5..=8 => self.unregister().await,
+            9 => self.rotate(false).await,
+            10 => self.rotate(true).await,
+            11 => self.list().await,
+            _ => self.disturb().await,
+        }
+    }
+
+    /// Starts a node for the first time.
+    pub(super) async fn admit(&mut self, node: usize) -> Result<(), Ended> {
+        self.provision(node)
+            .await?
+            .map_err(|error| broken(&error))?;
+        let node = &mut self.nodes[node];
+        node.start()?;
+        self.model.disturbed(&node.spiffe_id(), false);
+        let name = node.name();
+        self.say(&format!("{name} started for the first time"));
+        Ok(())
+    }
+
+    /// Brings bundle and token to a node.
+    async fn provision(&mut self, node: usize) -> Result<Result<(), NotDone>, Ended> {
+        let brought = async {
+            let mut operator = self.operator().await?;
+            let bundle = operator.bundle().await?;
+            Ok((bundle, operator.token(self.nodes[node].spiffe_id()).await?))
+        };
+        let (bundle, token) = match brought.await {
+            Ok(brought) => brought,
+            Err(error) => return Ok(Err(error)),
+        };
+        self.nodes[node].provision(&bundle, &token)?;
+        Ok(Ok(()))
+    }
+
+    /// Brings bundle and token again to a node that cannot attest by itself: its credential ended while it
+    /// was cut off, or the root was replaced before it had one.
+    pub(super) async fn help(&mut self) -> Result<(), Ended> {
+        let now = self.clock.now();
+        for node in 0..self.nodes.len() {
+            if !self.nodes[node].needs_help(now) {
+                continue;
+            }
+            let name = self.nodes[node].name();
+            match self.provision(node).await? {
+                Ok(()) => self.say(&format!("{name} gets bundle and token again")),
+                Err(error) => self.say(&format!("{name} cannot be helped: {error}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn any_key(&mut self) -> Key {
+        let node = self.random.usize(0..self.nodes.len());
+        let name = self.random.u8(1..=MOST_IDENTITIES);
+        let node = &self.nodes[node];
+        Key {
+            id: format!("spiffe://example.org/{}/web-{name}", node.name()),
+            node: node.spiffe_id(),
+        }
+    }
+
+    pub(super) async fn register(&mut self) -> Result<(), Ended> {
+        let key = self.any_key();
+        self.change(&key, true).await
+    }
+
+    async fn unregister(&mut self) -> Result<(), Ended> {
+        let present: Vec<_> = self.model.expected.present().cloned().collect();
+        match self.random.choice(&present) {
+            Some(key) => self.change(key, false).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn change(&mut self, key: &Key, is_present: bool) -> Result<(), Ended> {
+        let before = self.model.expected.asked(key);
+        let done = match self.operator().await {
+            Ok(mut operator) if is_present => operator.register(key).await,
+            Ok(mut operator) => operator.unregister(key).await,
+            // Nothing was asked.
+            Err(error) => {
+                self.model.expected.refused(key, before);
+                self.say(&format!("{key}: not asked, {error}"));
+                return Ok(());
+            }
+        };
+        let verb = if is_present {
+            "registered"
+        } else {
+            "unregistered"
+        };
+        match done {
+            Ok(()) => {
+                self.model
+                    .expected
+                    .answered(key, is_present, self.clock.now());
+                self.say(&format!("{key} {verb}"));
+            }
+            Err(NotDone::Refused(status)) => {
+                self.model.expected.refused(key, before);
+                self.say(&format!("{key} not {verb}: {}", status.message()));
+            }
+            Err(error) => self.say(&format!("{key} perhaps {verb}: {error}")),
+        }
+        Ok(())
+    }
+
+    async fn rotate(&mut self, is_root: bool) -> Result<(), Ended> {
+        let begun = match self.operator().await {
+            Ok(mut operator) => operator.rotate(is_root).await,
+            Err(error) => Err(error),
+        };
+        let what = if is_root { "root" } else { "issuing CA" };
+        match begun {
+            Ok(key_id) => self.say(&format!("{what} is replaced by {key_id}")),
+            Err(error) => self.say(&format!("{what} is not replaced: {error}")),
+        }
+        Ok(())
+    }
+
+    /// What the control plane says of registrations is what it acknowledged.
+    pub(super) async fn list(&mut self) -> Result<(), Ended> {
+        let listed = match self.operator().await {
+            Ok(mut operator) => operator.list().await,
+            Err(error) => Err(error),
+        };
+        match listed {
+            Ok(keys) => {
+                self.say(&format!("{} registrations listed", keys.len()));
+                Ok(self.model.expected.listed(&keys, self.clock.now())?)
+            }
+            Err(error) => {
+                self.say(&format!("nothing listed: {error}"));
+                Ok(())
+            }
+        }
+    }
+}
