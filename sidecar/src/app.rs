@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::consumers::Consumers;
-use crate::control::addresses::Addresses;
+use crate::control::addresses::all_shown;
 use crate::control::link_state::LinkState;
 use crate::control::{Control, Parts};
 use crate::entropy::Draws;
@@ -286,7 +286,7 @@ fn reporter(
     (listeners, others): (Vec<Listening>, Vec<(&'static str, String)>),
     readiness: Readiness,
 ) -> impl Fn() -> Report + Send + Sync + use<> + 'static {
-    let address = Addresses::new(config.control_plane.addresses.clone()).to_string();
+    let address = all_shown(&config.control_plane.addresses);
     let enrol_ahead = config.workload_api.enrol_ahead;
     let demanded = holdings.demanded();
     move || {

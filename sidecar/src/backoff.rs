@@ -32,6 +32,12 @@ impl Backoff {
         ceiling.mul_f64(draw.clamp(0.0, 1.0))
     }
 
+    /// The wait before another address is tried that may be good: it does not grow, and spreads those
+    /// who lost the same control plane at the same moment.
+    pub(crate) fn elsewhere(draw: f64) -> Duration {
+        FIRST.mul_f64(draw.clamp(0.0, 1.0))
+    }
+
     /// The wait of who was replaced: half of [`REPLACED`] at least, so that the other one is left
     /// in peace, and drawn, so that two of them do not keep in step.
     pub(crate) fn replaced(&self, draw: f64) -> Duration {

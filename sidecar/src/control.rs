@@ -6,10 +6,14 @@
 
 pub(crate) mod addresses;
 mod broken;
+mod choice;
+mod departure;
 pub(crate) mod dial;
 pub(crate) mod enrol;
 mod error;
 pub(crate) mod link_state;
+mod observed;
+mod patience;
 mod race;
 mod recognition;
 mod report;
@@ -29,9 +33,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use self::addresses::Addresses;
+use self::choice::End;
+use self::departure::departure;
 use self::enrol::EnrolError;
 use self::error::ControlError;
-use self::link_state::{LinkState, UnreachedAddress};
+use self::link_state::{LeftAddress, LinkState, UnreachedAddress};
 use self::session::{Finished, Session, SessionError};
 use crate::backoff::{Backoff, STEADY};
 use crate::clock::Clock;
@@ -45,7 +51,11 @@ use crate::identity::clock_skew::ClockSkew;
 use crate::identity::renew::{FIRST_KEY_EPOCH, Renewals};
 use crate::install::{Installer, KINDS};
 use crate::proxy::identity::Served;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Departure, Metrics};
+
+/// Why the address before is not in use any more, where nothing was wrong with it.
+const RENEWED: &str =
+    "nothing failed: the credential was renewed, and a connection made with the new one";
 
 /// The parts of the sidecar that the control task works with.
 #[derive(Debug)]
@@ -90,24 +100,38 @@ pub(crate) struct Control {
     clock: Clock,
     draws: Draws,
     backoff: Backoff,
-    /// The newest connection ended because our credential was not recognised.
+    /// Our credential was not recognised at an address of this round.
+    was_unrecognised: bool,
+    /// Nor at any other: it is not tried again before an attestation was.
     is_unrecognised: bool,
     saving: Backoff,
     /// When what is not on disk is tried again.
     save_at: Option<Instant>,
     /// When the newest stream opened, until its end was judged.
     opened_at: Option<Instant>,
-    /// Where the newest connection leads and what was not reached before it, until its end was
-    /// judged.
-    reached: Option<(String, Vec<UnreachedAddress>)>,
+    /// Where the newest connection leads, until its end was judged.
+    reached: Option<ReachedAddress>,
+    /// Where the one before it led, and why it ended.
+    left: Option<(String, Departure)>,
     /// Whether the control plane was recognised by the configured bundle, not by the stored one.
     by_configured: bool,
     state: watch::Sender<LinkState>,
 }
 
+/// Where a connection leads.
+#[derive(Clone, Debug)]
+struct ReachedAddress {
+    /// Its place in the configuration.
+    place: usize,
+    /// As it is shown.
+    address: String,
+    /// What was not reached before it.
+    unreached: Vec<UnreachedAddress>,
+}
+
 impl Control {
     /// Takes up what survived a restart.
-    pub(crate) fn new(config: &Config, parts: Parts, now: Timestamp) -> Self {
+    pub(crate) fn new(config: &Config, mut parts: Parts, now: Timestamp) -> Self {
         let client = subscribed(&parts.installer);
         let mut renewals = Renewals::default();
         if let Some(node) = parts.installer.node() {
@@ -115,7 +139,10 @@ impl Control {
         }
         Self {
             trust_domain: config.trust_domain.clone(),
-            addresses: Addresses::new(config.control_plane.addresses.clone()).over(parts.network),
+            addresses: Addresses::new(config.control_plane.addresses.clone(), || {
+                parts.draws.next()
+            })
+            .over(parts.network),
             bundle_file: config.control_plane.bundle.clone(),
             attestation: Arc::clone(&config.attestation),
             enrol_ahead: config.workload_api.enrol_ahead,
@@ -130,11 +157,13 @@ impl Control {
             clock: parts.clock,
             draws: parts.draws,
             backoff: Backoff::default(),
+            was_unrecognised: false,
             is_unrecognised: false,
             saving: Backoff::default(),
             save_at: None,
             opened_at: None,
             reached: None,
+            left: None,
             by_configured: false,
             state: watch::channel(LinkState::starting(now)).0,
         }
@@ -149,8 +178,12 @@ impl Control {
     pub(crate) async fn run(mut self) {
         loop {
             match Box::pin(self.connect_once()).await {
-                Ok(Finished::Redial) => tracing::debug!("replacing the connection"),
+                Ok(Finished::Redial) => {
+                    tracing::debug!("replacing the connection");
+                    self.leave(Departure::Renewed, RENEWED.to_owned());
+                }
                 Err(error) => {
+                    self.leave(departure(&error), error.to_string());
                     let wait = self.wait_after(&error, Instant::now());
                     let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
                     tracing::warn!(%error, wait_ms, "control plane not connected");
@@ -166,6 +199,21 @@ impl Control {
                 }
             }
         }
+    }
+
+    /// What is said of an address, should the next connection lead to another one.
+    fn leave(&mut self, reason: Departure, problem: String) {
+        let Some(reached) = &self.reached else {
+            return;
+        };
+        let (address, at) = (reached.address.clone(), self.clock.now());
+        self.left = Some((address.clone(), reason));
+        let left = LeftAddress {
+            address,
+            problem,
+            at,
+        };
+        self.state.send_modify(|link| link.left = Some(left));
     }
 
     /// What is said first: what was seen of the control plane, and the newest certificate, which
@@ -189,8 +237,13 @@ impl Control {
         self.ensure_credential(self.clock.now()).await?;
         let identity = Arc::clone(self.installer.node_identity());
         let link = self.dial(Some(identity)).await?;
-        let session = Session::open(self, link).await?;
-        Ok(session.run().await?)
+        let over = link.clone();
+        let opened = Session::open(self, link).await;
+        let ended = match opened {
+            Ok(session) => session.run().await,
+            Err(error) => Err(error),
+        };
+        Ok(ended.map_err(|error| error.over(&over))?)
     }
 
     /// Waits. What is not on disk yet is written meanwhile, when the disk takes it.
@@ -229,17 +282,25 @@ impl Control {
         if was_steady {
             self.backoff.succeed();
         }
-        if self.reached.take().is_some() && !was_steady {
-            self.addresses.disappoint();
-        }
-        self.is_unrecognised = match error {
+        let was_silent = departure(error) == Departure::Silent;
+        let end = End {
+            address: self.reached.take().map(|reached| reached.place),
+            was_steady,
+            was_silent,
+        };
+        let is_round_over = self.addresses.ended(end, now);
+        self.was_unrecognised |= match error {
             ControlError::Session(SessionError::Unrecognised(_)) => true,
             ControlError::Dial(unreached) => unreached.is_refused(),
             _ => false,
         };
+        self.is_unrecognised = is_round_over && std::mem::take(&mut self.was_unrecognised);
         let draw = self.draws.next();
         match error {
             ControlError::Session(SessionError::Replaced(_)) => self.backoff.replaced(draw),
+            // Pings are out of step, so what they find needs no spreading.
+            _ if !is_round_over && was_silent => Duration::ZERO,
+            _ if !is_round_over => Backoff::elsewhere(draw),
             ControlError::Attest(source)
             | ControlError::Expired { source, .. }
             | ControlError::Unrecognised { source, .. } => match source.pushback() {
@@ -250,15 +311,32 @@ impl Control {
         }
     }
 
+    /// Whether another address did not fail lately.
+    fn may_find_better(&self) -> bool {
+        let reached = self.reached.as_ref();
+        reached.is_some_and(|it| self.addresses.has_better(it.place, Instant::now()))
+    }
+
     /// The stream is open: the outage, if there was one, is over.
     fn opened(&mut self) {
         self.opened_at = Some(Instant::now());
         self.metrics.connected(true);
-        let Some((address, unreached)) = self.reached.clone() else {
+        let Some(reached) = self.reached.clone() else {
             return;
         };
-        let others = unreached.len();
-        tracing::info!(address, unreached = others, "control plane connected");
+        let (address, unreached) = (reached.address, reached.unreached);
+        let left = self.left.take().filter(|(other, _)| *other != address);
+        let (left, reason) = left.unzip();
+        if let Some(reason) = reason {
+            self.metrics.failed_over(reason);
+        }
+        tracing::info!(
+            address,
+            unreached = unreached.len(),
+            left,
+            reason = reason.map(Departure::as_str),
+            "control plane connected"
+        );
         let now = self.clock.now();
         self.state
             .send_modify(|link| link.opened(address, unreached, now));

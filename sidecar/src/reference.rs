@@ -13,7 +13,7 @@ use crate::Config;
 use crate::holdings::{Held, Holdings, Snapshot};
 use crate::pki::{Authority, now, right, serial};
 use crate::sds::SdsMetrics;
-use crate::telemetry::{Metrics, Side, WokenSeries};
+use crate::telemetry::{Departure, Metrics, Side, WokenSeries};
 
 const KEYS: &str = "# Configuration of the sidecar
 
@@ -105,6 +105,7 @@ fn everything() -> String {
     metrics.refusal(&"inbound[0]".into(), "no_identity");
     metrics.renewal(true);
     metrics.renewal(false);
+    metrics.failed_over(Departure::Silent);
     let entitlement = Arc::new(right('1', "/web", 1));
     let held = Held {
         svid: Some(Authority::new("root").svid(&entitlement.spiffe_id, serial(1))),

@@ -18,7 +18,7 @@ pub use client::fetch;
 pub(crate) use server::{MAX_CONNECTIONS, serve};
 pub use table::render;
 
-use crate::control::link_state::{LinkState, UnreachedAddress};
+use crate::control::link_state::{LeftAddress, LinkState, UnreachedAddress};
 use crate::holdings::{Held, Snapshot};
 use crate::proxy::Listening;
 use crate::telemetry::Counted;
@@ -118,6 +118,9 @@ pub(crate) struct ControlPlane {
     /// The addresses that the last attempt did not reach, and why.
     #[serde(default)]
     pub(crate) unreached: Vec<UnreachedAddress>,
+    /// The address of the stream before this one, and why it was left.
+    #[serde(default)]
+    pub(crate) left: Option<LeftAddress>,
     /// Whether the discovery stream is open.
     pub(crate) connected: bool,
     /// Since when it is or is not.
@@ -209,6 +212,7 @@ impl Report {
             control_plane: ControlPlane {
                 address: sources.link.address.unwrap_or(sources.address),
                 unreached: sources.link.unreached,
+                left: sources.link.left,
                 connected: sources.link.connected,
                 since: sources.link.since,
                 problem: sources.link.problem,

@@ -1,5 +1,6 @@
 //! What the sidecar counts about itself.
 
+mod departure;
 mod held;
 mod metrics;
 
@@ -7,6 +8,7 @@ use std::sync::Arc;
 
 use countersign_serve::Counters;
 
+pub(crate) use departure::Departure;
 pub(crate) use held::WokenSeries;
 pub(crate) use metrics::{Metrics, Side};
 

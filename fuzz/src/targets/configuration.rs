@@ -74,7 +74,7 @@ const SIDECAR: &str = r#"
 trust_domain = "example.org"
 state_dir = "./sidecar-state"
 [control_plane]
-address = "https://127.0.0.1:8443"
+addresses = ["https://127.0.0.1:8443", "https://cp-b.example:8443"]
 bundle = "./bundle.pem"
 [attestation]
 method = "join_token"

@@ -15,18 +15,27 @@ pub(crate) const DEFAULT_ENROL_AHEAD: u64 = 64;
 pub(crate) const DEFAULT_MAX_STRANGERS: u64 = MAX_LOCAL_STRANGERS as u64;
 /// Largest `enrol_ahead`.
 const MAX_ENROL_AHEAD: u64 = 16_384;
-/// Most addresses of the control plane: enough for one name in each of a few sites. What more of
-/// them would hide is a name that resolves to them all.
-pub(crate) const MAX_ADDRESSES: usize = 4;
+/// Most addresses of control planes: more replicas than a trust domain has any use for.
+pub(crate) const MAX_ADDRESSES: usize = 16;
+/// The port of an address that names none.
+pub(crate) const DEFAULT_PORT: u16 = 443;
 /// `telemetry.listen` where it is not set: beside the control plane's 9464, so that both run on one
 /// machine, and fixed, so that a Prometheus finds it.
 const DEFAULT_TELEMETRY_PORT: u16 = 9_465;
 const HTTPS: &str = "https";
 const ADDRESS: Key = Key::new(
     "control_plane.address",
-    "Where the control plane is: one address, or several in the order in which they are tried.",
+    "Where the control plane is. Either this or `control_plane.addresses` has to be written.",
 )
 .of("https://host:port");
+const ADDRESSES: Key = Key::new(
+    "control_plane.addresses",
+    "Where the control planes of the trust domain are, where there are several. The sidecar is connected \
+     to one of them, and to another where that fails.",
+)
+.of("https://host:port");
+const ADDRESSES_REMEDY: &str = "write address = \"https://host:port\" for one control plane, or for several \
+     addresses = [\"https://a:8443\", \"https://b:8443\"], at most 16";
 const BUNDLE: Key = Key::new(
     "control_plane.bundle",
     "A PEM file with the roots that recognise the control plane at the first contact. Later the \
@@ -91,8 +100,7 @@ const HOSTS_REMEDY: &str = "write a list of at most 16 host names or IP addresse
 /// `[control_plane]`: where it is and how it is recognised the first time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ControlPlane {
-    /// `address`: `https://host:port`, without path or query; one, or several in the order in
-    /// which they are tried. Never empty.
+    /// `address` or `addresses`: `https://host:port`, without path or query, none twice. Never empty.
     pub(crate) addresses: Vec<Uri>,
     /// `bundle`: PEM roots for the first attestation; the newest bundle in `state_dir` comes
     /// first wherever there is one.
@@ -101,15 +109,28 @@ pub(crate) struct ControlPlane {
 
 impl ControlPlane {
     pub(super) fn read(reader: &mut Reader) -> Option<Self> {
-        let addresses = reader.one_or_more(
-            &ADDRESS,
-            &format!("write \"https://host:port\", or a list of at most {MAX_ADDRESSES} of them"),
+        let addresses = reader.one_or_several(
+            (&ADDRESS, &ADDRESSES),
+            ADDRESSES_REMEDY,
             MAX_ADDRESSES,
             parse_address,
         );
+        for (index, address) in addresses.iter().enumerate() {
+            let is_same = |other: &Uri| endpoint(other) == endpoint(address);
+            if addresses[..index].iter().any(is_same) {
+                let problem = format!("names {address} twice");
+                reader.mistake(ADDRESSES, problem, "name each control plane once");
+            }
+        }
         let bundle = reader.path(&BUNDLE, None);
         Some(Self { addresses, bundle })
     }
+}
+
+/// By which two addresses are the same.
+fn endpoint(address: &Uri) -> (String, u16) {
+    let host = address.host().unwrap_or_default().to_ascii_lowercase();
+    (host, address.port_u16().unwrap_or(DEFAULT_PORT))
 }
 
 fn parse_address(text: &str) -> Result<Uri, String> {

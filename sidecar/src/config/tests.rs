@@ -218,25 +218,53 @@ fn an_address_is_https_host_and_port() {
     }
 }
 
+const ADDRESS_LINE: &str = "address = \"https://127.0.0.1:8443\"";
+
 #[test]
-fn several_addresses_are_tried_in_order() {
-    let written = |text: &str| WHOLE.replace("\"https://127.0.0.1:8443\"", text);
-    let two = written(r#"["https://a.example:1", "https://[::1]:2"]"#);
+fn several_addresses_are_a_list() {
+    let written = |text: &str| WHOLE.replace(ADDRESS_LINE, text);
+    let two = written(r#"addresses = ["https://a.example:1", "https://[::1]:2"]"#);
     let hosts: Vec<_> = load(&two).unwrap().control_plane.addresses;
     let hosts: Vec<_> = hosts.iter().filter_map(http::Uri::host).collect();
     assert_eq!(hosts, ["a.example", "[::1]"]);
-    let many = format!("[{}]", r#""https://a:1","#.repeat(MAX_ADDRESSES + 1));
+    let each = |count| -> Vec<_> { (1..=count).map(|n| format!("https://a:{n}")).collect() };
+    let most = written(&format!("addresses = {:?}", each(MAX_ADDRESSES)));
+    let most = load(&most).unwrap().control_plane.addresses;
+    assert_eq!(most.len(), MAX_ADDRESSES);
+    let many = format!("addresses = {:?}", each(MAX_ADDRESSES + 1));
     for (text, key) in [
-        ("[]", "control_plane.address"),
-        (&*many, "control_plane.address"),
-        (r#"["https://a:1", "b:2"]"#, "control_plane.address[1]"),
-        ("8443", "control_plane.address"),
+        ("addresses = []", "control_plane.addresses"),
+        (&*many, "control_plane.addresses"),
+        (
+            r#"addresses = ["https://a:1", "b:2"]"#,
+            "control_plane.addresses[1]",
+        ),
+        (r#"addresses = "https://a:1""#, "control_plane.addresses"),
+        (r#"address = ["https://a:1"]"#, "control_plane.address"),
+        ("address = 8443", "control_plane.address"),
     ] {
-        assert_eq!(
-            mistakes(&[("\"https://127.0.0.1:8443\"", text)]),
-            [key],
-            "{text}"
-        );
+        assert_eq!(mistakes(&[(ADDRESS_LINE, text)]), [key], "{text}");
+    }
+}
+
+#[test]
+fn address_and_addresses_exclude_each_other() {
+    let both = format!("{ADDRESS_LINE}\naddresses = [\"https://a:1\"]");
+    assert_eq!(
+        mistakes(&[(ADDRESS_LINE, &both)]),
+        ["control_plane.addresses"]
+    );
+    assert_eq!(mistakes(&[(ADDRESS_LINE, "")]), ["control_plane.address"]);
+}
+
+#[test]
+fn no_address_is_named_twice() {
+    for twice in [
+        r#"addresses = ["https://a:8443", "https://b:8443", "https://A:8443"]"#,
+        r#"addresses = ["https://a", "https://a:443"]"#,
+    ] {
+        let keys = mistakes(&[(ADDRESS_LINE, twice)]);
+        assert_eq!(keys, ["control_plane.addresses"], "{twice}");
     }
 }
 

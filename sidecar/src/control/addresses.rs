@@ -1,28 +1,37 @@
 //! Which address of the control plane is taken: the first that answers and proves to be it.
 //!
-//! Configured addresses are tried in their order and what a name resolves to in the resolver's,
-//! families in turn, each with a head start before the next begins (`control/race`). So an
-//! address that drops packets, or one behind which another server listens, costs a second and
-//! nothing more. An address that answered and was then of no use goes to the end of the order.
+//! Configured addresses are tried in the order that `control/choice` says and what a name resolves
+//! to in the resolver's, families in turn, each with a head start before the next begins
+//! (`control/race`). So an address that drops packets, or one behind which another server listens,
+//! costs its head start and nothing more.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_serve::wire::{Dial, Tcp};
 use http::Uri;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::choice::{Choice, End};
 use super::dial::{DialError, Link, RESOLVE_DEADLINE, dial};
+use super::patience::Patience;
 use super::race::{Race, race};
+use crate::config::DEFAULT_PORT;
 
 /// Most addresses of one name that are tried.
 pub(crate) const MAX_RESOLVED: usize = 8;
-const DEFAULT_PORT: u16 = 443;
+/// A configured address has this long before the next is tried beside it: each is another control
+/// plane, so none is greeted twice.
+pub(super) const HEAD_START_OF_CONFIGURED: Duration = Duration::from_millis(500);
+/// What a name resolves to has this long. Longer than a browser would wait: who hurries makes a
+/// control plane that is slow because it is busy greet everybody twice.
+pub(super) const HEAD_START_OF_RESOLVED: Duration = Duration::from_secs(1);
 
 /// What a name resolves to, some time.
 pub(crate) type Resolution = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
@@ -69,6 +78,8 @@ impl fmt::Display for Unreached {
 pub(crate) struct Reached {
     /// It.
     pub(crate) link: Link,
+    /// The place in the configuration of the address that was taken.
+    pub(crate) place: usize,
     /// The address that was taken.
     pub(crate) address: String,
     /// Those that were tried before it.
@@ -81,23 +92,26 @@ pub(crate) struct Addresses {
     configured: Vec<Uri>,
     resolver: Resolver,
     network: Arc<dyn Dial>,
-    /// How often one was of no use after it had answered.
-    disappointments: usize,
+    choice: Choice,
 }
 
 impl Addresses {
-    /// At least one, the most wanted first; the system resolves names.
-    pub(crate) fn new(configured: Vec<Uri>) -> Self {
-        Self::resolved_by(configured, Arc::new(by_system))
+    /// At least one; `draw` says which comes first. The system resolves names.
+    pub(crate) fn new(configured: Vec<Uri>, draw: impl FnMut() -> f64) -> Self {
+        Self::resolved_by(configured, Arc::new(by_system), draw)
     }
 
     /// As [`Addresses::new`], with another resolver.
-    pub(crate) fn resolved_by(configured: Vec<Uri>, resolver: Resolver) -> Self {
+    pub(crate) fn resolved_by(
+        configured: Vec<Uri>,
+        resolver: Resolver,
+        draw: impl FnMut() -> f64,
+    ) -> Self {
         Self {
+            choice: Choice::new(configured.len(), draw),
             configured,
             resolver,
             network: Arc::new(Tcp),
-            disappointments: 0,
         }
     }
 
@@ -106,24 +120,35 @@ impl Addresses {
         Self { network, ..self }
     }
 
-    /// The one that was taken last answered and was of no use: another comes first now.
-    pub(crate) fn disappoint(&mut self) {
-        self.disappointments = self.disappointments.wrapping_add(1);
+    /// The connection ended, or there was none: [`Choice::ended`].
+    pub(super) fn ended(&mut self, end: End, now: Instant) -> bool {
+        self.choice.ended(end, now)
+    }
+
+    /// Whether another address than the one in this place did not fail lately.
+    pub(super) fn has_better(&self, than: usize, now: Instant) -> bool {
+        self.choice.has_better(than, now)
+    }
+
+    /// How long the control plane may be silent.
+    pub(super) fn patience(&self) -> Patience {
+        self.choice.patience()
     }
 
     /// Connects to the first that answers and that `tls` accepts.
     ///
     /// # Errors
     /// Why each was not reached.
-    pub(crate) async fn dial(&self, tls: &Arc<ClientConfig>) -> Result<Reached, Unreached> {
-        let rounds = self.disappointments / self.configured.len().max(1);
-        let configured = rotated(self.configured.clone(), self.disappointments);
-        let attempts = configured.into_iter().map(|uri| {
-            let attempt = self.dial_one(uri.clone(), rounds, tls);
-            (shown(&uri), attempt)
-        });
-        let race = race(attempts).await;
-        let mut failures: Vec<_> = overtaken(&race).collect();
+    pub(crate) async fn dial(&mut self, tls: &Arc<ClientConfig>) -> Result<Reached, Unreached> {
+        let order = self.choice.order(Instant::now());
+        let attempts = order.into_iter().map(|at| (at, self.dial_one(at, tls)));
+        let race = race(HEAD_START_OF_CONFIGURED, attempts).await;
+        let now = Instant::now();
+        let failed = race.failed.iter().map(|(at, _)| at);
+        for at in failed.chain(&race.overtaken) {
+            self.choice.passed_by(*at, now);
+        }
+        let mut failures: Vec<_> = overtaken(&race, |at| shown(&self.configured[*at])).collect();
         failures.extend(
             race.failed
                 .into_iter()
@@ -139,34 +164,34 @@ impl Addresses {
     }
 
     /// Resolves one of them and connects to the first that answers there.
-    async fn dial_one(
-        &self,
-        uri: Uri,
-        rounds: usize,
-        tls: &Arc<ClientConfig>,
-    ) -> Result<Reached, Unreached> {
-        let shown = shown(&uri);
-        let resolved = self.resolve(&uri).await;
+    async fn dial_one(&self, place: usize, tls: &Arc<ClientConfig>) -> Result<Reached, Unreached> {
+        let uri = &self.configured[place];
+        let shown = shown(uri);
+        let resolved = self.resolve(uri).await;
         let (name, resolved) = resolved.map_err(|error| {
             let address = shown.clone();
             Unreached(vec![Failure { address, error }])
         })?;
         let is_name = matches!(name, ServerName::DnsName(_));
-        let attempts = rotated(resolved, rounds).into_iter().map(|at| {
+        let keepalive = self.patience().keepalive;
+        let resolved = rotated(resolved, self.choice.rounds());
+        let attempts = resolved.into_iter().map(|at| {
             let label = match is_name {
                 true => format!("{shown} ({at})"),
                 false => shown.clone(),
             };
             let network = Arc::clone(&self.network);
-            (label, dial(network, at, name.clone(), Arc::clone(tls)))
+            let name = name.clone();
+            (label, dial((network, at), name, Arc::clone(tls), keepalive))
         });
-        let race = race(attempts).await;
-        let mut failures: Vec<_> = overtaken(&race).collect();
+        let race = race(HEAD_START_OF_RESOLVED, attempts).await;
+        let mut failures: Vec<_> = overtaken(&race, String::clone).collect();
         let failed = race.failed.into_iter();
         failures.extend(failed.map(|(address, error)| Failure { address, error }));
         match race.won {
             Some((address, link)) => Ok(Reached {
                 link,
+                place,
                 address,
                 failures,
             }),
@@ -206,11 +231,9 @@ impl fmt::Debug for Addresses {
 }
 
 /// Every address in text, as it was configured.
-impl fmt::Display for Addresses {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all: Vec<_> = self.configured.iter().map(shown).collect();
-        f.write_str(&all.join(", "))
-    }
+pub(crate) fn all_shown(configured: &[Uri]) -> String {
+    let all: Vec<_> = configured.iter().map(shown).collect();
+    all.join(", ")
 }
 
 /// As it was written: the path that is always added says nothing.
@@ -222,10 +245,12 @@ fn by_system(name: String, port: u16) -> Resolution {
     Box::pin(async move { Ok(tokio::net::lookup_host((name, port)).await?.collect()) })
 }
 
-fn overtaken<T, E>(race: &Race<String, T, E>) -> impl Iterator<Item = Failure> + use<T, E> {
-    let labels = race.overtaken.clone().into_iter();
-    labels.map(|address| Failure {
-        address,
+fn overtaken<L, T, E>(
+    race: &Race<L, T, E>,
+    shown: impl Fn(&L) -> String,
+) -> impl Iterator<Item = Failure> {
+    race.overtaken.iter().map(move |label| Failure {
+        address: shown(label),
         error: DialError::Overtaken,
     })
 }

@@ -31,6 +31,11 @@ pub(super) fn status_words(status: &Status) -> String {
     }
 }
 
+/// Whether this is no answer of the control plane: the connection to it broke.
+pub(super) fn is_broken(status: &Status) -> bool {
+    status.source().is_some()
+}
+
 /// What the control plane tells beside its answer, as to the holder of a token that has ended.
 fn told(status: &Status) -> Option<&str> {
     let told = status.metadata().get(REMEDY_KEY)?.to_str().ok()?;

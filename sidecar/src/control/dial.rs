@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_proto::KEY_PROOF_EXPORTER;
-use countersign_serve::limits::{HANDSHAKE_DEADLINE, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
+use countersign_serve::grpc::Keepalive;
+use countersign_serve::limits::HANDSHAKE_DEADLINE;
 use countersign_serve::wire::{Dial, Wire};
 use countersign_verify::tls::handshake_words;
 use http::Uri;
@@ -18,10 +19,14 @@ use hyper_util::rt::TokioIo;
 use rustls::{AlertDescription, ClientConfig};
 use rustls_pki_types::ServerName;
 use tokio::io::AsyncBufReadExt as _;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
+
+use super::broken::is_broken;
+use super::observed::{Heard, Observed};
 
 /// A TCP connection is made in this time or given up.
 pub(crate) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -90,17 +95,29 @@ pub(crate) struct Link {
     pub(crate) channel: Channel,
     /// The TLS exporter that key proofs on it are bound to.
     pub(crate) exporter: [u8; 32],
+    /// What was heard of the other side.
+    heard: Heard,
+    /// It answers a ping in this time.
+    answers_within: Duration,
 }
 
-/// Connects to one address and hands the connection to gRPC.
+impl Link {
+    /// Whether a call failed because nothing came over the connection any more.
+    pub(super) fn is_silent(&self, status: &Status) -> bool {
+        is_broken(status) && self.heard.nothing_for(self.answers_within, Instant::now())
+    }
+}
+
+/// Connects to one address and hands the connection to gRPC. Whoever listens there is asked from time
+/// to time whether it is still there.
 ///
 /// # Errors
 /// Whatever step failed, each within its deadline.
 pub(super) async fn dial(
-    network: Arc<dyn Dial>,
-    address: SocketAddr,
+    (network, address): (Arc<dyn Dial>, SocketAddr),
     name: ServerName<'static>,
     tls: Arc<ClientConfig>,
+    keepalive: Keepalive,
 ) -> Result<Link, DialError> {
     let stream = connect(network, address, name, tls).await?;
     let exporter = stream
@@ -108,10 +125,17 @@ pub(super) async fn dial(
         .1
         .export_keying_material([0; 32], KEY_PROOF_EXPORTER, None)
         .map_err(|error| DialError::Handshake(io::Error::other(error)))?;
-    let channel = timeout(HANDSHAKE_DEADLINE, over(stream))
+    let heard = Heard::since(Instant::now());
+    let stream = Observed::new(stream, heard.clone());
+    let channel = timeout(HANDSHAKE_DEADLINE, over(stream, keepalive))
         .await
         .map_err(|_| DialError::Deadline("HTTP/2"))??;
-    Ok(Link { channel, exporter })
+    Ok(Link {
+        channel,
+        exporter,
+        heard,
+        answers_within: keepalive.timeout,
+    })
 }
 
 async fn connect(
@@ -166,7 +190,10 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
-async fn over(stream: TlsStream<Box<dyn Wire>>) -> Result<Channel, tonic::transport::Error> {
+async fn over(
+    stream: Observed<TlsStream<Box<dyn Wire>>>,
+    keepalive: Keepalive,
+) -> Result<Channel, tonic::transport::Error> {
     let mut once = Some(TokioIo::new(stream));
     let connector = tower::service_fn(move |_: Uri| {
         let io = once.take().ok_or(io::ErrorKind::NotConnected);
@@ -174,8 +201,8 @@ async fn over(stream: TlsStream<Box<dyn Wire>>) -> Result<Channel, tonic::transp
     });
     // The connector has connected already, with TLS: this URI only fills `:authority`.
     Endpoint::from_static("http://control-plane")
-        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .http2_keep_alive_interval(keepalive.interval)
+        .keep_alive_timeout(keepalive.timeout)
         .keep_alive_while_idle(true)
         .connect_with_connector(connector)
         .await

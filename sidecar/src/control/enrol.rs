@@ -21,7 +21,7 @@ use rustls_pki_types::CertificateDer;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
-use super::broken::status_words;
+use super::broken::{is_broken, status_words};
 use super::dial::Link;
 use crate::evidence::EvidenceError;
 use crate::identity::keypair::ECDSA_SECP256R1_SHA256;
@@ -57,6 +57,12 @@ impl EnrolError {
     pub(crate) fn is_denied(&self) -> bool {
         let is_no = |status: &Status| status.code() == Code::PermissionDenied;
         matches!(self, Self::Refused(status) if is_no(status)) || self.is_unknown()
+    }
+
+    /// Whether the control plane answered that it cannot do this now.
+    pub(super) fn is_unavailable(&self) -> bool {
+        let is_unable = |status: &Status| status.code() == Code::Unavailable && !is_broken(status);
+        matches!(self, Self::Refused(status) if is_unable(status))
     }
 
     /// Whether the control plane knows of no such right: one that it removed before we heard of it, or
@@ -124,7 +130,11 @@ pub(crate) async fn attest(
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
     let answer = timeout(ENROL_DEADLINE, client.attest_node(request))
         .await
-        .map_err(|_| EnrolError::Deadline)??;
+        .map_err(|_| EnrolError::Deadline)?;
+    let answer = answer.map_err(|status| match link.is_silent(&status) {
+        true => EnrolError::Deadline,
+        false => status.into(),
+    })?;
     read_attestation(answer.into_inner(), trust_domain)
 }
 

@@ -14,6 +14,17 @@ pub(crate) struct UnreachedAddress {
     pub(crate) problem: String,
 }
 
+/// The address of the newest connection that ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LeftAddress {
+    /// As configured, with what the name resolved to.
+    pub(crate) address: String,
+    /// Why it ended.
+    pub(crate) problem: String,
+    /// When.
+    pub(crate) at: Timestamp,
+}
+
 /// How the connection to the control plane stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LinkState {
@@ -34,6 +45,8 @@ pub(crate) struct LinkState {
     /// The addresses that the last attempt did not reach. Bounded: of every configured address
     /// [`MAX_RESOLVED`](super::addresses::MAX_RESOLVED).
     pub(crate) unreached: Vec<UnreachedAddress>,
+    /// Where the connection before this one led.
+    pub(crate) left: Option<LeftAddress>,
 }
 
 impl LinkState {
@@ -48,6 +61,7 @@ impl LinkState {
             clock_skew: None,
             address: None,
             unreached: Vec::new(),
+            left: None,
         }
     }
 
@@ -67,6 +81,7 @@ impl LinkState {
             clock_skew: self.clock_skew,
             address: Some(address),
             unreached,
+            left: self.left.take(),
         };
     }
 

@@ -25,7 +25,7 @@ use rustls::ClientConfig;
 use super::addresses::{Reached, Unreached};
 use super::dial::{ALPN, Link};
 use super::link_state::UnreachedAddress;
-use super::{Control, ControlError};
+use super::{Control, ControlError, ReachedAddress};
 use crate::install::UselessBundle;
 
 /// Why the configured bundle does not help where the stored one does not.
@@ -98,7 +98,11 @@ impl Control {
             );
         }
         self.by_configured = by_configured;
-        self.reached = Some((reached.address, told(&Unreached(reached.failures))));
+        self.reached = Some(ReachedAddress {
+            place: reached.place,
+            address: reached.address,
+            unreached: told(&Unreached(reached.failures)),
+        });
         reached.link
     }
 

@@ -67,6 +67,9 @@ pub(crate) enum SessionError {
          `countersign backup` and `countersign restore`"
     )]
     Older(String),
+    /// Nothing came over the connection any more.
+    #[error("the control plane did not answer a keepalive in time")]
+    Silent,
     /// It did not say Hello.
     #[error("the control plane did not say Hello in time")]
     NoHello,
@@ -75,9 +78,22 @@ pub(crate) enum SessionError {
         "the control plane speaks protocol version {0}, this sidecar speaks {PROTOCOL_VERSION}"
     )]
     Protocol(u32),
+    /// It cannot do now what another control plane may.
+    #[error("the control plane cannot certify now, so another address is tried: {0}")]
+    Unable(String),
     /// It reads nothing.
     #[error("the control plane does not read what it is sent")]
     Stalled,
+}
+
+impl SessionError {
+    /// What happened where this was the connection.
+    pub(super) fn over(self, link: &Link) -> Self {
+        match self {
+            Self::Ended(status) if link.is_silent(&status) => Self::Silent,
+            other => other,
+        }
+    }
 }
 
 impl From<tonic::Status> for SessionError {
@@ -115,11 +131,14 @@ pub(super) struct Session<'a> {
     /// Handshakes that failed, as last told on this stream.
     failures: Option<u64>,
     failures_at: Instant,
+    /// Why this control plane is left for another once nothing is in flight.
+    unable: Option<String>,
 }
 
 impl<'a> Session<'a> {
     /// Opens the stream: Hello both ways, then what is wanted and what is held.
     pub(super) async fn open(control: &'a mut Control, link: Link) -> Result<Self, SessionError> {
+        let deadline = control.addresses.patience().hello;
         let (outbox, unsent) = mpsc::channel(MAX_UNSENT);
         post(&outbox, FromNode::Hello(control.hello()))?;
         let mut client =
@@ -132,7 +151,7 @@ impl<'a> Session<'a> {
             let first = inbox.message().await?;
             Ok::<_, tonic::Status>((inbox, first))
         };
-        let (inbox, first) = timeout(HELLO_DEADLINE, opening)
+        let (inbox, first) = timeout(deadline, opening)
             .await
             .map_err(|_| SessionError::NoHello)??;
         // Before anything is asked for: what it certifies now nobody could take.
@@ -158,6 +177,7 @@ impl<'a> Session<'a> {
             report_at: None,
             failures: None,
             failures_at: Instant::now(),
+            unable: None,
         })
     }
 
@@ -176,8 +196,13 @@ impl<'a> Session<'a> {
         loop {
             let now = self.control.clock.now();
             let wake = self.start_enrolments(&demanded.borrow_and_update().clone(), now);
-            if self.must_redial(now) && self.in_flight.is_empty() {
-                return Ok(Finished::Redial);
+            if self.in_flight.is_empty() {
+                if let Some(why) = self.unable.take() {
+                    return Err(SessionError::Unable(why));
+                }
+                if self.must_redial(now) {
+                    return Ok(Finished::Redial);
+                }
             }
             let nap = wake.map_or(REPLAN_EVERY, |wake| nap(now, wake).min(REPLAN_EVERY));
             let save_at = self.control.save_when_due(Instant::now());

@@ -2,8 +2,10 @@
 
 mod attesting;
 mod disk;
+mod failover;
 mod older;
 mod plane;
+mod relay;
 mod roots;
 mod unknown;
 
@@ -51,7 +53,10 @@ impl Node {
     }
 
     fn ready_with(plane: &Plane, folder: &TempDir, draws: Draws) -> (Self, Control) {
-        let config = config(plane, folder);
+        Self::configured(&config(plane, folder), draws)
+    }
+
+    fn configured(config: &Config, draws: Draws) -> (Self, Control) {
         let holdings = Holdings::new();
         let consumers = Arc::<Consumers>::default();
         let trust = TrustCell::new([].into_iter().collect());
@@ -71,7 +76,7 @@ impl Node {
             draws,
             network: Arc::new(Tcp),
         };
-        let control = Control::new(&config, parts, clock::now());
+        let control = Control::new(config, parts, clock::now());
         let node = Self {
             holdings,
             consumers,

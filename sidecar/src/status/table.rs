@@ -9,6 +9,7 @@ use countersign_cli::table::{Cell, Keep, Look, Table, Tone};
 use jiff::Timestamp;
 
 use super::{Identity, Report};
+use crate::control::link_state::LeftAddress;
 
 /// Rows of one table that a person reads; more with `--all`.
 const MOST_ROWS: usize = 100;
@@ -43,6 +44,11 @@ fn facts(report: &Report, look: Look) -> Vec<Printable> {
     lines.extend(passed_by.flat_map(|other| {
         let (address, why) = (&other.address, &other.problem);
         below(&format!("not reached: {address}: {why}"))
+    }));
+    let elsewhere = |left: &&LeftAddress| link.connected && left.address != link.address;
+    lines.extend(link.left.iter().filter(elsewhere).flat_map(|left| {
+        let (address, why, when) = (&left.address, &left.problem, relative(left.at, report.at));
+        below(&format!("left {when}: {address}: {why}"))
     }));
     lines.extend(bundle(report, look));
     let headroom = length(report.outage_headroom_secs);

@@ -193,6 +193,28 @@ fn nothing_of_a_report_steers_the_terminal() {
 }
 
 #[test]
+fn address_that_was_left_is_told() {
+    let mut told = report();
+    let link = &mut told.control_plane;
+    link.connected = true;
+    link.left = Some(LeftAddress {
+        address: "https://cp-a:8443".to_owned(),
+        problem: "the control plane did not answer a keepalive in time".to_owned(),
+        at: link.since,
+    });
+    let line = ": https://cp-a:8443: the control plane did not answer a keepalive in time";
+    assert!(shown(&told, None).contains(line), "{}", shown(&told, None));
+    let json = serde_json::to_value(&told).unwrap();
+    assert_eq!(
+        json["control_plane"]["left"]["address"],
+        "https://cp-a:8443"
+    );
+    // It is the one that is in use again.
+    told.control_plane.address = "https://cp-a:8443".to_owned();
+    assert!(!shown(&told, None).contains(line));
+}
+
+#[test]
 fn places_of_listeners_are_told() {
     let report = report();
     let places = &report.places.items[0];

@@ -12,6 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::departure::Departure;
 use super::held::HeldSeries;
 use crate::holdings::Snapshot;
 use crate::identity::clock_skew::ClockSkew;
@@ -58,6 +59,11 @@ struct SideLabels {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DepartureLabels {
+    reason: Departure,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabels {
     result: Outcome,
 }
@@ -101,6 +107,7 @@ pub(crate) struct Metrics {
     renewals: Family<OutcomeLabels, Counter>,
     connections: Family<SideLabels, Gauge>,
     connected: Gauge,
+    failovers: Family<DepartureLabels, Counter>,
     clock_skew: Gauge,
     /// Only where the configuration asks for it: who runs here is not for every local process.
     identity_labels: bool,
@@ -124,6 +131,7 @@ impl Metrics {
             renewals: Family::default(),
             connections: Family::default(),
             connected: Gauge::default(),
+            failovers: Family::default(),
             clock_skew: Gauge::default(),
             identity_labels,
         };
@@ -176,6 +184,13 @@ impl Metrics {
         self.connected.set(i64::from(connected));
     }
 
+    /// The discovery stream opened at another address than the one before, which was left for this.
+    pub(crate) fn failed_over(&self, reason: Departure) {
+        self.failovers
+            .get_or_create(&DepartureLabels { reason })
+            .inc();
+    }
+
     /// How our clock stands to the control plane's, where they disagree.
     pub(crate) fn clocks(&self, skew: Option<ClockSkew>) {
         self.clock_skew.set(skew.map_or(0, |skew| skew.as_secs()));
@@ -223,6 +238,11 @@ impl Metrics {
             "control_stream_connected",
             "1 while the discovery stream of the control plane is open",
             self.connected.clone(),
+        );
+        registry.register(
+            "control_failovers",
+            "Streams of the control plane that opened at another address than the one before, by why that was left",
+            self.failovers.clone(),
         );
         registry.register(
             "clock_skew_seconds",

@@ -10,7 +10,6 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use super::super::dial::ALPN;
-use super::super::race::HEAD_START;
 use super::*;
 use crate::pki::{Authority, serial, trust_domain};
 
@@ -96,15 +95,20 @@ fn named(resolved: &[SocketAddr]) -> Addresses {
         Box::pin(async move { Ok(resolved) })
     };
     let name = "https://control-plane.test".parse().unwrap();
-    Addresses::resolved_by(vec![name], Arc::new(resolver))
+    Addresses::resolved_by(vec![name], Arc::new(resolver), in_order)
 }
 
 fn listed(addresses: &[SocketAddr]) -> Addresses {
     let uri = |at: &SocketAddr| format!("https://{at}").parse().unwrap();
-    Addresses::new(addresses.iter().map(uri).collect())
+    Addresses::new(addresses.iter().map(uri).collect(), in_order)
 }
 
-async fn dial(addresses: &Addresses, authority: &Authority) -> Result<Reached, Unreached> {
+/// Draws by which a list keeps its order.
+fn in_order() -> f64 {
+    1.0
+}
+
+async fn dial(addresses: &mut Addresses, authority: &Authority) -> Result<Reached, Unreached> {
     timeout(BOUND, addresses.dial(&tls(authority)))
         .await
         .expect("within the bound")
@@ -114,14 +118,14 @@ async fn dial(addresses: &Addresses, authority: &Authority) -> Result<Reached, U
 async fn address_that_drops_packets_hides_no_other() {
     let authority = Authority::new("root");
     let (silent, good) = (Silent::open().await, control_plane(&authority).await);
-    for addresses in [
-        named(&[silent.address, good]),
-        listed(&[silent.address, good]),
+    for (mut addresses, head_start) in [
+        (named(&[silent.address, good]), HEAD_START_OF_RESOLVED),
+        (listed(&[silent.address, good]), HEAD_START_OF_CONFIGURED),
     ] {
         let began = std::time::Instant::now();
-        let reached = dial(&addresses, &authority).await.unwrap();
+        let reached = dial(&mut addresses, &authority).await.unwrap();
         assert!(reached.address.contains(&good.to_string()));
-        assert!(began.elapsed() >= HEAD_START);
+        assert!(began.elapsed() >= head_start);
         let [failure] = &reached.failures[..] else {
             panic!("{:?}", reached.failures);
         };
@@ -135,8 +139,8 @@ async fn server_that_says_nothing_hides_no_other() {
     let authority = Authority::new("root");
     let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let good = control_plane(&authority).await;
-    let addresses = named(&[mute.local_addr().unwrap(), good]);
-    let reached = dial(&addresses, &authority).await.unwrap();
+    let mut addresses = named(&[mute.local_addr().unwrap(), good]);
+    let reached = dial(&mut addresses, &authority).await.unwrap();
     assert!(reached.address.contains(&good.to_string()));
 }
 
@@ -145,7 +149,7 @@ async fn every_address_must_prove_to_be_the_control_plane() {
     let (authority, other) = (Authority::new("root"), Authority::new("other"));
     let (node, _served) = serve(&authority, Some("/node/a")).await;
     let foreign = control_plane(&other).await;
-    let error = dial(&listed(&[node, foreign]), &authority)
+    let error = dial(&mut listed(&[node, foreign]), &authority)
         .await
         .unwrap_err();
     assert!(error.is_unproven());
@@ -157,7 +161,7 @@ async fn every_address_must_prove_to_be_the_control_plane() {
         assert!(text.contains(part), "{part} in {text}");
     }
     let good = control_plane(&authority).await;
-    let reached = dial(&named(&[node, foreign, good]), &authority)
+    let reached = dial(&mut named(&[node, foreign, good]), &authority)
         .await
         .unwrap();
     assert!(reached.address.contains(&good.to_string()));
@@ -168,7 +172,7 @@ async fn every_address_must_prove_to_be_the_control_plane() {
 async fn control_plane_without_a_ca_is_told() {
     let authority = Authority::new("root");
     let (address, _served) = serve(&authority, None).await;
-    let error = dial(&listed(&[address]), &authority).await.unwrap_err();
+    let error = dial(&mut listed(&[address]), &authority).await.unwrap_err();
     assert!(matches!(error.0[0].error, DialError::NoIdentity), "{error}");
     assert!(error.to_string().contains("countersign ca status"));
 }
@@ -183,8 +187,14 @@ async fn useless_address_goes_to_the_end() {
     for mut addresses in [named(&good), listed(&good)] {
         let mut taken = Vec::new();
         for _ in 0..3 {
-            taken.push(dial(&addresses, &authority).await.unwrap().address);
-            addresses.disappoint();
+            let reached = dial(&mut addresses, &authority).await.unwrap();
+            taken.push(reached.address);
+            let end = End {
+                address: Some(reached.place),
+                was_steady: false,
+                was_silent: false,
+            };
+            addresses.ended(end, Instant::now());
         }
         assert!(taken[0] != taken[1] && taken[0] == taken[2], "{taken:?}");
     }
@@ -193,7 +203,7 @@ async fn useless_address_goes_to_the_end() {
 #[tokio::test]
 async fn name_without_address_says_so() {
     let authority = Authority::new("root");
-    let error = dial(&named(&[]), &authority).await.unwrap_err();
+    let error = dial(&mut named(&[]), &authority).await.unwrap_err();
     let text = error.to_string();
     assert!(
         text.contains("control-plane.test") && text.contains("has no address"),
@@ -205,7 +215,7 @@ async fn name_without_address_says_so() {
 async fn silent_resolver_has_a_deadline() {
     let resolver: Resolver = Arc::new(|_, _| Box::pin(std::future::pending()));
     let name = vec!["https://control-plane.test".parse().unwrap()];
-    let addresses = Addresses::resolved_by(name, resolver);
+    let mut addresses = Addresses::resolved_by(name, resolver, in_order);
     let error = addresses.dial(&tls(&Authority::new("root"))).await;
     let text = error.unwrap_err().to_string();
     assert!(text.contains("resolving the name timed out"), "{text}");
@@ -226,7 +236,7 @@ async fn refused_certificate_is_told_before_a_call() {
     let [authority, before] = ["root", "before"].map(Authority::new);
     let at = control_plane(&authority).await;
     let tls = tls_of(Some(identity(&before, "/node/a")), &authority);
-    let addresses = listed(&[at]);
+    let mut addresses = listed(&[at]);
     let refused = timeout(BOUND, addresses.dial(&tls)).await.unwrap();
     let refused = refused.unwrap_err();
     assert!(refused.is_refused(), "{refused}");

@@ -136,6 +136,10 @@ impl Session<'_> {
         control.metrics.renewal(false);
         control.installer.problem(id, &error.to_string());
         tracing::warn!(entitlement = %id, %error, "enrolment failed");
+        if error.is_unavailable() && control.may_find_better() {
+            self.unable.get_or_insert_with(|| error.to_string());
+        }
+        let control = &mut *self.control;
         // Until its end it is served: the right may be registered again.
         if error.is_unknown() && control.installer.drop_expired(id, now) {
             control.renewals.forget(id);

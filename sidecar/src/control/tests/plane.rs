@@ -93,6 +93,20 @@ pub(super) struct Plane {
     pub(super) address: SocketAddr,
     state: Arc<Mutex<State>>,
     changed: watch::Sender<u64>,
+    fault: Option<Fault>,
+}
+
+/// What is wrong with one of several control planes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It opens no stream and attests nobody, and answers with this.
+    Refuses(Code),
+    /// It certifies nothing: its store is away.
+    CertifiesNothing,
+    /// It says Hello, and ends the stream.
+    HangsUp,
+    /// It does what an attestation asks for, and its answer is lost.
+    LosesAttestations,
 }
 
 impl Plane {
@@ -109,19 +123,33 @@ impl Plane {
             authority,
             state: Arc::default(),
             changed: watch::channel(0).0,
+            fault: None,
         };
         plane.publish_bundle(&[&plane.authority]);
         plane.entitle(&node_right(NODE));
-        let own = plane
+        plane.serve(listener);
+        plane
+    }
+
+    /// Another control plane of the same store: what one changes the other has.
+    pub(super) fn replica(&self, fault: Option<Fault>) -> SocketAddr {
+        let listener = countersign_serve::bind_tcp("127.0.0.1:0".parse().unwrap(), "test").unwrap();
+        let address = listener.local_addr().unwrap();
+        let replica = Self {
+            fault,
+            ..self.clone()
+        };
+        replica.serve(listener);
+        address
+    }
+
+    fn serve(&self, listener: tokio::net::TcpListener) {
+        let own = self
             .authority
             .svid(&trust_domain().control_plane(), serial(0xffff));
         let identity = IdentityCell::empty();
         identity.install(certified_key(own.chain.clone(), &own.key).unwrap());
-        let trust = TrustCell::new(
-            [plane.authority.bundle()]
-                .into_iter()
-                .collect::<BundleSet>(),
-        );
+        let trust = TrustCell::new([self.authority.bundle()].into_iter().collect::<BundleSet>());
         let tls = server_config(
             identity,
             trust,
@@ -134,11 +162,10 @@ impl Plane {
             each: 8 * MAX_MESSAGE_BYTES,
         });
         let server = countersign_serve::grpc::Server::new(messages)
-            .add_service(NodeAttestationServer::new(plane.clone()))
-            .add_service(MeshServer::new(plane.clone()))
+            .add_service(NodeAttestationServer::new(self.clone()))
+            .add_service(MeshServer::new(self.clone()))
             .serve(incoming(listener, TlsService::new(tls, KEY_PROOF_EXPORTER)));
         tokio::spawn(server);
-        plane
     }
 
     pub(super) fn state(&self) -> State {
@@ -308,6 +335,9 @@ impl NodeAttestation for Plane {
         &self,
         request: Request<AttestNodeRequest>,
     ) -> Result<Response<AttestNodeResponse>, Status> {
+        if let Some(Fault::Refuses(code)) = self.fault {
+            return Err(Status::new(code, "not here"));
+        }
         let peer = peer(&request);
         let request = request.into_inner();
         let Some(Evidence::JoinToken(evidence)) = request.evidence else {
@@ -329,7 +359,8 @@ impl NodeAttestation for Plane {
         self.change(|state| state.is_evicted = false);
         let index = self.certify(&peer, "node", &key, &id(NODE));
         let chain = self.authority.certify(&id(NODE), serial(index), &key.spki);
-        if self.state().loses_attestations {
+        let loses = self.fault == Some(Fault::LosesAttestations);
+        if loses || self.state().loses_attestations {
             return Err(Status::unavailable("the answer is lost"));
         }
         Ok(Response::new(AttestNodeResponse {
@@ -359,6 +390,9 @@ impl Mesh for Plane {
             state.calls.push(enrolments.len());
         });
         let enrolments = enrolments.into_iter();
+        if self.fault == Some(Fault::CertifiesNothing) {
+            return Err(Status::unavailable("the store is away"));
+        }
         let answers = enrolments.map(|enrolment| answer(self.enrol_one(&peer, enrolment)));
         let answers = answers.collect();
         if self.state().holds_answers {
@@ -374,6 +408,9 @@ impl Mesh for Plane {
         &self,
         request: Request<Streaming<NodeMessage>>,
     ) -> Result<Response<Self::DiscoverStream>, Status> {
+        if let Some(Fault::Refuses(code)) = self.fault {
+            return Err(Status::new(code, "not here"));
+        }
         if peer(&request).svid.is_none() || self.state().is_evicted {
             return Err(Status::unauthenticated("not the SVID of a node"));
         }
@@ -451,6 +488,9 @@ impl Plane {
                         ..hello()
                     };
                     send(&out, FromControl::Hello(hello)).await;
+                    if self.fault == Some(Fault::HangsUp) {
+                        return;
+                    }
                 }
                 Some(FromNode::Delta(request)) => {
                     let nacked = usize::from(request.error_detail.is_some());

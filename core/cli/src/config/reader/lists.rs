@@ -37,20 +37,28 @@ impl Reader {
         self.items(key, remedy, most, parse)
     }
 
-    /// A required key with one text or a list of at most `most`, each turned into a value.
-    pub fn one_or_more<T>(
+    /// One text under `one`, or a list of at most `most` texts under `several`, each turned into a
+    /// value. One of the two keys has to be written, and not both.
+    pub fn one_or_several<T>(
         &mut self,
-        key: &Key,
+        (one, several): (&Key, &Key),
         remedy: &str,
         most: usize,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Vec<T> {
-        self.note_required(key, "text or list", entries(most));
-        self.demand(key.name, remedy);
-        match self.lookup(key.name) {
-            Some(Value::Array(_)) => self.items(key, remedy, most, parse),
-            _ => Vec::from_iter(self.parsed(key.name, remedy, parse)),
+        self.note_written(one, "text", None, Bounds::Any);
+        self.note_written(several, "list", None, entries(most));
+        match (self.contains(one), self.contains(several)) {
+            (true, true) => {
+                let problem = format!("cannot stand beside {}{}", self.prefix, one.name);
+                self.mistake(several, problem, remedy);
+            }
+            (false, false) => self.demand(one.name, remedy),
+            _ => {}
         }
+        let mut values = self.items(several, remedy, most, &parse);
+        values.extend(self.parsed(one.name, remedy, parse));
+        values
     }
 
     fn items<T>(
