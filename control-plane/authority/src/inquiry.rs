@@ -3,11 +3,13 @@
 use countersign_ca::log::Logged;
 use countersign_inventory::{Certificate, Lineage, LineageId};
 use countersign_issue::issuance::Issuance;
-use countersign_model::Serial;
+use countersign_model::SerialPrefix;
 use countersign_refusal::Denied;
 
 use super::{Authority, AuthorityError};
 
+/// Most entries that are looked at for one that begins as it is asked for: a bundle of the log.
+const MAX_CANDIDATES: u64 = 256;
 /// Most certificates of a history.
 pub(crate) const MAX_HISTORY: usize = 1_000;
 
@@ -25,12 +27,18 @@ pub struct Shown {
 }
 
 impl Authority {
-    /// Finds a certificate by its serial, which says where in the log it is.
+    /// Finds a certificate by its serial, or by how it begins: that says where in the log it is.
     ///
     /// # Errors
-    /// Not a certificate of this log, or one whose entry was pruned; the disk.
-    pub fn certificate(&self, serial: &Serial, history: usize) -> Result<Shown, AuthorityError> {
-        let logged = self.entry_of(serial)?.ok_or_else(|| unknown(serial))?;
+    /// Not a certificate of this log, or one whose entry was pruned; several that begin so, or too many
+    /// that may; the disk.
+    pub fn certificate(
+        &self,
+        serial: &SerialPrefix,
+        history: usize,
+    ) -> Result<Shown, AuthorityError> {
+        let logged = self.entry_of(serial)?;
+        let serial = &logged.issuance().serial.clone();
         let before = self.history(logged.issuance(), history.min(MAX_HISTORY))?;
         let id = lineage_of(logged.issuance());
         let voided = self.is_void(serial.index());
@@ -44,10 +52,23 @@ impl Authority {
         })
     }
 
-    fn entry_of(&self, serial: &Serial) -> Result<Option<Logged>, AuthorityError> {
+    fn entry_of(&self, serial: &SerialPrefix) -> Result<Logged, AuthorityError> {
+        let (first, last) = serial.indexes().into_inner();
         // Not by the log's id: after a restore it begins with entries of another log.
-        let logged = self.ledger.log().read_back(serial.index())?;
-        Ok(logged.filter(|logged| logged.issuance().serial == *serial))
+        let last = last.min(self.ledger.log().size().saturating_sub(1));
+        if last.saturating_sub(first) >= MAX_CANDIDATES {
+            return Err(too_short(serial).into());
+        }
+        let mut found = None;
+        for index in first..=last {
+            let logged = self.ledger.log().read_back(index)?;
+            let logged = logged.filter(|it| serial.begins(&it.issuance().serial));
+            if found.is_some() && logged.is_some() {
+                return Err(too_short(serial).into());
+            }
+            found = found.or(logged);
+        }
+        Ok(found.ok_or_else(|| unknown(serial))?)
     }
 
     fn history(
@@ -90,10 +111,18 @@ fn lineage_of(issuance: &Issuance) -> LineageId {
     )
 }
 
-fn unknown(serial: &Serial) -> Denied {
+fn unknown(serial: &SerialPrefix) -> Denied {
     Denied {
         code: "not_found",
         message: format!("no certificate {serial} is in the issuance log"),
         remedy: "see `countersign certs list`; entries older than the log keeps are gone",
+    }
+}
+
+fn too_short(serial: &SerialPrefix) -> Denied {
+    Denied {
+        code: "serial_too_short",
+        message: format!("more than one certificate may begin with {serial}"),
+        remedy: "give more of its digits: 16 always tell one",
     }
 }

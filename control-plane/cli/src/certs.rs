@@ -4,13 +4,16 @@ mod shape;
 
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
 use countersign_cli::{Exit, Failure};
-use countersign_model::{Criticality, Serial, SpiffeId};
+use countersign_issue::profile::Profile;
+use countersign_model::{Criticality, SerialPrefix, SpiffeId};
 use countersign_proto::admin::list_certificates_request::Validity;
 use countersign_proto::admin::{ListCertificatesRequest, ShowCertificateRequest};
 use countersign_proto::convert::time::duration;
 
+use crate::called::Called;
 use crate::client::{Client, failure, next, request};
 use crate::distance::{relative, to_the_second};
 use crate::output::{Items, Output, Printable, cell, filled};
@@ -25,8 +28,8 @@ const LIST_EXAMPLES: &str = "Examples:\n  \
     countersign certs list --id spiffe://example.org/pay --ends-within 10m\n  \
     countersign certs list --json | jq -r '.items[] | [.id, .newest.serial] | @tsv'";
 const SHOW_EXAMPLES: &str = "Examples:\n  \
-    countersign certs show 0a1b2c00000000070011223344556677\n  \
-    countersign certs show 0a1b2c00000000070011223344556677 --history 10 --json\n  \
+    countersign certs show 0a1b2c0000000007\n  \
+    countersign certs show --serial 0a1b2c00000000070011223344556677 --history 10 --json\n  \
     countersign certs show 0a1b2c00000000070011223344556677 --pem | openssl x509 -noout -text";
 
 #[derive(Debug, Subcommand)]
@@ -53,17 +56,12 @@ pub(crate) struct List {
     /// low, standard or critical
     #[arg(long)]
     criticality: Option<Criticality>,
-    /// x509-svid, server, issuing-ca, intermediate-ca or root-ca
-    #[arg(long, default_value = "", hide_default_value = true)]
-    profile: String,
+    /// What kind of certificate
+    #[arg(long, value_parser = profiles())]
+    profile: Option<String>,
     /// Signed by the CA of this key id, or of one that begins so
-    #[arg(
-        long,
-        value_name = "KEY_ID",
-        default_value = "",
-        hide_default_value = true
-    )]
-    issuer: String,
+    #[arg(long, value_name = "KEY_ID", value_parser = key_id)]
+    issuer: Option<String>,
     /// With this label; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = crate::registration::label)]
     labels: Vec<(String, String)>,
@@ -87,14 +85,38 @@ enum State {
 
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    /// The serial, 32 hex digits
-    serial: Serial,
+    /// The serial, or as much of it as tables show
+    #[arg(required_unless_present = "named")]
+    serial: Option<SerialPrefix>,
+    /// The same, as `audit prove` takes it
+    #[arg(
+        id = "named",
+        long = "serial",
+        value_name = "SERIAL",
+        conflicts_with = "serial"
+    )]
+    named: Option<SerialPrefix>,
     /// How many certificates before it to tell of
     #[arg(long, default_value_t = 0, value_name = "N")]
     history: u32,
     /// Print the certificate itself, as PEM
     #[arg(long, conflicts_with = "history")]
     pem: bool,
+}
+
+/// The names of every profile.
+fn profiles() -> PossibleValuesParser {
+    PossibleValuesParser::new(Profile::ALL.map(|it| it.shape().name))
+}
+
+/// A key id, or how one begins.
+fn key_id(text: &str) -> Result<String, String> {
+    let digits = text.trim_end_matches('…');
+    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if digits.is_empty() || !is_hex {
+        return Err("a key id is hex digits, as `ca status` shows them".to_owned());
+    }
+    Ok(digits.to_ascii_lowercase())
 }
 
 impl Verb {
@@ -121,7 +143,9 @@ impl List {
         while let Some(row) = next(&mut rows).await? {
             items.push(Lineage::from(row));
         }
-        output.show(&Items { items }, |it| list_text(&it.items, now, look))?;
+        output.show(&Items { items }, |it| {
+            list_text(&it.items, now, look, client.called())
+        })?;
         Ok(Exit::Yes)
     }
 
@@ -139,8 +163,8 @@ impl List {
             node: text(self.node),
             owner: self.owner,
             criticality: criticality.to_owned(),
-            profile: self.profile,
-            issuer: self.issuer,
+            profile: self.profile.unwrap_or_default(),
+            issuer: self.issuer.unwrap_or_default(),
             ends_within: self.ends_within.map(duration),
             validity: validity.into(),
             labels: self.labels.into_iter().collect(),
@@ -151,8 +175,10 @@ impl List {
 impl Show {
     async fn run(self, client: &Client, output: Output) -> Result<Exit, Failure> {
         let mut admin = client.connect().await?;
+        let serial = self.serial.or(self.named);
+        let serial = serial.expect("clap asks for one of them");
         let asked = request(ShowCertificateRequest {
-            serial: self.serial.to_string(),
+            serial: serial.to_string(),
             history: self.history,
         });
         let answer = admin.show_certificate(asked).await.map_err(failure)?;
@@ -166,7 +192,7 @@ impl Show {
     }
 }
 
-fn list_text(items: &[Lineage], now: Timestamp, look: Look) -> Printable {
+fn list_text(items: &[Lineage], now: Timestamp, look: Look, called: &Called) -> Printable {
     let serials = items.iter().map(|it| it.newest.serial.as_str());
     let serials = Short::of(serials, look);
     let issuers = items.iter().map(|it| it.newest.issuer.as_str());
@@ -203,9 +229,10 @@ fn list_text(items: &[Lineage], now: Timestamp, look: Look) -> Printable {
         ("NEWEST FROM", Keep::Wide),
         ("ISSUER", Keep::Wide),
     ]);
-    table
-        .with(rows)
-        .render(look, "no certificate passes this filter")
+    let [all, issuers] = ["certs list --state any", "ca status"].map(|verb| called.command(verb));
+    let none =
+        format!("no certificate passes this filter: `{all}` lists every one, `{issuers}` the CAs");
+    table.with(rows).render(look, &none)
 }
 
 fn show_text(shown: &Shown) -> Printable {

@@ -11,6 +11,7 @@ pub mod registration;
 pub mod schedule;
 pub mod selector;
 pub mod serial;
+pub mod serial_prefix;
 pub mod spiffe_id;
 pub mod tables;
 mod time;
@@ -21,5 +22,6 @@ pub use registration::{Criticality, Hint, HintError, Parent, Registration, Regis
 pub use schedule::{Lifetime, RenewalWindow};
 pub use selector::{Claimed, Selector, SelectorError, SelectorSet};
 pub use serial::{Serial, SerialError};
+pub use serial_prefix::{SerialPrefix, SerialPrefixError};
 pub use spiffe_id::{IdRule, SpiffeId, SpiffeIdError, TrustDomain};
 pub use time::{Seq, whole_second};

@@ -125,7 +125,10 @@ async fn same_key_is_renewed_once_that_is_due() {
     certificates::verify(&plane, &second.chain, after(1_298));
     let again = sign(&plane, "/plc", &pair, 1_298).await.unwrap();
     assert_eq!(said(&second), said(&again));
-    let shown = plane.authority.certificate(&second.serial, 10).unwrap();
+    let shown = plane
+        .authority
+        .certificate(&second.serial.into(), 10)
+        .unwrap();
     let history: Vec<_> = shown.history.iter().map(|it| it.serial).collect();
     assert_eq!(history, [first.serial], "both are in the log");
 

@@ -342,7 +342,7 @@ async fn void_of_a_ca_is_told_after_every_start() {
         .unwrap();
     let (void, end) = (logged.issuance().serial, logged.issuance().not_after);
     let is_void = |plane: &Plane| {
-        let shown = plane.authority.certificate(&void, 0).unwrap();
+        let shown = plane.authority.certificate(&void.into(), 0).unwrap();
         shown.voided && shown.der.is_none()
     };
     assert!(is_void(&plane));

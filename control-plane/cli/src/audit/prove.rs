@@ -15,19 +15,23 @@ use crate::output::Output;
 
 pub(super) const EXAMPLES: &str = "Examples:\n  \
     countersign audit prove --serial 0a1b2c00000000072f0c8e4f1d3a5b69 --out web.tlog-proof\n  \
+    countersign audit prove 0a1b2c00000000072f0c8e4f1d3a5b69\n  \
     countersign audit prove --check web.tlog-proof --key log.vkey --json\n\n\
     Exit 0: proved. Exit 1: the proof does not hold. Exit 3: no such certificate.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Prove {
-    /// The serial of the certificate
+    /// The serial of the certificate, 32 hex digits
+    #[arg(required_unless_present_any = ["named", "check"], conflicts_with_all = ["named", "check"])]
+    serial: Option<Serial>,
+    /// The same
     #[arg(
-        long,
+        id = "named",
+        long = "serial",
         value_name = "SERIAL",
-        required_unless_present = "check",
         conflicts_with = "check"
     )]
-    serial: Option<Serial>,
+    named: Option<Serial>,
     /// Write the proof here; without it, or with -, to stdout
     #[arg(long, value_name = "FILE", conflicts_with = "check")]
     out: Option<Destination>,
@@ -60,7 +64,8 @@ impl Prove {
             output.show(&proved.map_err(failure)?, |proved| summary(proved, None))?;
             return Ok(Exit::Yes);
         }
-        let serial = self.serial.expect("clap asks for a serial or a proof");
+        let serial = self.serial.or(self.named);
+        let serial = serial.expect("clap asks for a serial or a proof");
         let (proof, proved) = prove(&folder, &keys, serial).map_err(failure)?;
         let text = proof.to_text();
         match destination::file(self.out.as_ref()) {

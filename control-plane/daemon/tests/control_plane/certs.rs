@@ -77,7 +77,7 @@ async fn the_fingerprint_is_that_of_the_certificate() {
 #[tokio::test(flavor = "multi_thread")]
 async fn filters_narrow_the_list_and_strangers_are_not_found() {
     let mut plane = Plane::start().await;
-    enrolled(&plane, 1).await;
+    let serials = enrolled(&plane, 1).await;
     for (filter, expected) in [
         ("--owner me", vec![WEB]),
         ("--owner nobody", vec![]),
@@ -94,6 +94,17 @@ async fn filters_narrow_the_list_and_strangers_are_not_found() {
         let listed = plane.ask(&format!("certs list {filter}")).await;
         assert_eq!(ids(&listed), expected, "{filter}");
     }
+    // As a table shortens it, and as `audit prove` takes it.
+    let whole = &serials[0];
+    for asked in [&format!("{}…", &whole[..16]), &format!("--serial {whole}")] {
+        let shown = plane.ask(&format!("certs show {asked}")).await;
+        assert_eq!(shown["certificate"]["serial"], whole.as_str(), "{asked}");
+    }
+    let ambiguous = plane
+        .cli(&format!("certs show {} --json", &whole[..8]))
+        .await;
+    let told = String::from_utf8(ambiguous.stderr).unwrap();
+    assert!(told.contains("serial_too_short"), "{told}");
     let unknown = plane.cli(&format!("certs show {}", "7f".repeat(16))).await;
     assert_eq!(unknown.status.code(), Some(3), "{unknown:?}");
     let wrong = plane.cli("certs show nonsense").await;

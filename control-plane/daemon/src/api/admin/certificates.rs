@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use countersign_inventory::{Certificate, Filter, Lineage, Validity};
-use countersign_model::Serial;
+use countersign_model::SerialPrefix;
 use countersign_proto::admin as wire;
 use countersign_proto::admin::list_certificates_request::Validity as WireValidity;
 use countersign_proto::convert::time::{read_duration, timestamp};
@@ -36,13 +36,8 @@ pub(super) fn show(
     plane: &Plane,
     asked: &wire::ShowCertificateRequest,
 ) -> Result<Response<wire::ShowCertificateResponse>, Status> {
-    let serial: Serial =
-        asked
-            .serial
-            .parse()
-            .map_err(|error: countersign_model::SerialError| {
-                invalid("invalid_serial", error.to_string())
-            })?;
+    let serial = asked.serial.parse::<SerialPrefix>();
+    let serial = serial.map_err(|error| invalid("invalid_serial", error.to_string()))?;
     let history = usize::try_from(asked.history).unwrap_or(usize::MAX);
     let shown = plane.authority.certificate(&serial, history);
     let shown = shown.map_err(|error| status(&error))?;
