@@ -176,7 +176,10 @@ impl Authority {
         if registrations.is_empty() {
             return Err(AuthorityError::Denied(Denied {
                 code: "not_found",
-                message: format!("{id} is not registered there"),
+                message: match node {
+                    Some(node) => format!("{id} is not registered on {node}"),
+                    None => format!("{id} is not registered"),
+                },
                 remedy: "see `countersign list`",
             }));
         }

@@ -11,9 +11,10 @@ use countersign_proto::admin::{ApplyRequest, ApplyResponse, Refused};
 use serde::Serialize;
 
 use crate::client::{Client, failure, request};
+use crate::destination::DASH;
 use crate::document::{self, Entry, MAX_BYTES, Mistake};
 use crate::output::Output;
-use crate::registration::{Outcome, Shown, Written};
+use crate::registration::{Outcome, Shown, Written, tell_rivals};
 
 pub(crate) const EXAMPLES: &str = "Examples:\n  \
     countersign export > registrations.yaml\n  \
@@ -25,9 +26,6 @@ pub(crate) const EXAMPLES: &str = "Examples:\n  \
     gone. What is registered and not in the file stays as it is.\n\n\
     Exit 0: done, or nothing to do. Exit 2: the file does not read. Exit 3: one is refused, nothing\n\
     was changed.";
-
-/// Stands for stdin.
-const DASH: &str = "-";
 
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
@@ -87,6 +85,11 @@ impl Apply {
         let applied = Applied::new(self.dry_run, entries, answer);
         if refused.is_none() || self.dry_run {
             output.show(&applied, Applied::text)?;
+            let written = applied.items.iter().filter_map(|it| match it {
+                Item::Written(written) => Some(written.registration()),
+                Item::Refused(_) => None,
+            });
+            tell_rivals(written, client, output).await?;
         }
         refused.map_or(Ok(Exit::Yes), Err)
     }
@@ -238,8 +241,11 @@ impl Item {
             Self::Written(it) if it.outcome == Outcome::Unchanged => None,
             Self::Written(it) => Some(it.text(is_dry_run)),
             Self::Refused(it) => {
-                let place = it.registration.place();
-                Some(format!("refused {place}: {}", it.error.message))
+                let (place, message) = (it.registration.place(), &it.error.message);
+                Some(match message.contains(&place) {
+                    true => format!("refused: {message}"),
+                    false => format!("refused {place}: {message}"),
+                })
             }
         }
     }

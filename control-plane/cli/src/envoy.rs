@@ -31,6 +31,8 @@ use endpoint::Endpoint;
 const SOCKET: &str = "/run/countersign/sidecar/sidecar.sock";
 /// Where every SPIFFE program is told the socket, as `unix:///run/x.sock`.
 const SOCKET_VARIABLE: &str = "SPIFFE_ENDPOINT_SOCKET";
+/// How long a connection of http keeps the identity that it began with, where nothing is said.
+const KEPT: Duration = Duration::from_secs(3_600);
 /// Longest path that a Unix socket can have.
 const MAX_SOCKET_BYTES: usize = 107;
 
@@ -57,7 +59,7 @@ pub(crate) struct Write {
     #[arg(long, value_name = "SPIFFE ID", value_parser = SpiffeId::with_path)]
     id: SpiffeId,
     /// Where it listens
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = address)]
     listen: SocketAddr,
     /// Where it connects to: the service (inbound), or the service's proxy (outbound)
     #[arg(long, value_name = "HOST:PORT")]
@@ -75,17 +77,17 @@ pub(crate) struct Write {
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
     /// Envoy's admin port: loopback, read-only
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9901")]
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9901", value_parser = address)]
     admin: SocketAddr,
     /// What Envoy calls itself in the sidecar's status [default: from the ID]
     #[arg(long, value_name = "NAME")]
     node_id: Option<String>,
     /// Most connections that it has open at once
-    #[arg(long, value_name = "NUMBER", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "NUMBER", default_value_t = 16_384, value_parser = connections)]
     max_connections: u32,
-    /// How long a connection may keep the identity that it began with (http)
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = countersign_cli::duration::parse)]
-    max_connection_duration: Duration,
+    /// How long a connection may keep the identity that it began with: of http alone [default: 1h]
+    #[arg(long, value_name = "DURATION", value_parser = countersign_cli::duration::parse)]
+    max_connection_duration: Option<Duration>,
     /// A file for one JSON line a request or connection [default: stdout]
     #[arg(long, value_name = "FILE")]
     access_log: Option<PathBuf>,
@@ -150,6 +152,14 @@ impl Write {
         };
         self.judge_identities(&peers)?;
         self.judge_addresses(&peers)?;
+        if self.protocol == Protocol::Tcp && self.max_connection_duration.is_some() {
+            return Err(failure(
+                "duration_of_tcp",
+                "--max-connection-duration has no effect on --protocol tcp: bytes are not cut off"
+                    .to_owned(),
+                "leave it out, or carry --protocol http".to_owned(),
+            ));
+        }
         Ok(Bootstrap {
             id: &self.id,
             listen: self.listen,
@@ -160,7 +170,7 @@ impl Write {
             admin: self.admin,
             node_id: self.node_id.as_deref(),
             max_connections: self.max_connections,
-            max_connection_duration: self.max_connection_duration,
+            max_connection_duration: self.max_connection_duration.unwrap_or(KEPT),
             access_log: self.access_log.as_deref(),
         })
     }
@@ -227,14 +237,24 @@ impl Write {
     }
 }
 
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let example = "write IP:PORT, such as 127.0.0.1:8443, 0.0.0.0:8443 or [::1]:8443";
+    text.parse().map_err(|_| example.to_owned())
+}
+
+fn connections(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| format!("write a number from 1 to {}", u32::MAX))
+}
+
 /// The sidecar's socket as Envoy can use it from any folder.
 fn socket(named: Option<&Path>, url: Option<&str>) -> Result<PathBuf, Failure> {
-    let from_url = || {
-        url.and_then(|url| url.strip_prefix("unix:"))
-            .map(PathBuf::from)
+    let url = url.filter(|url| !url.is_empty());
+    let path = match (named, url) {
+        (Some(path), _) => path.to_owned(),
+        (None, None) => SOCKET.into(),
+        (None, Some(url)) => from_url(url)?,
     };
-    let path = named.map(Path::to_owned).or_else(from_url);
-    let path = path.unwrap_or_else(|| SOCKET.into());
     let absolute = std::path::absolute(&path).unwrap_or(path);
     let length = absolute.as_os_str().len();
     if absolute.to_str().is_none() || length > MAX_SOCKET_BYTES {
@@ -248,6 +268,23 @@ fn socket(named: Option<&Path>, url: Option<&str>) -> Result<PathBuf, Failure> {
         ));
     }
     Ok(absolute)
+}
+
+/// Envoy is on the sidecar's machine, and only a Unix socket tells the sidecar who it is.
+fn from_url(url: &str) -> Result<PathBuf, Failure> {
+    let path = url.strip_prefix("unix:").map(|path| {
+        // unix:///run/x.sock has an empty authority.
+        let path = path.strip_prefix("//").unwrap_or(path);
+        PathBuf::from(path)
+    });
+    let path = path.filter(|path| !path.as_os_str().is_empty());
+    path.ok_or_else(|| {
+        failure(
+            "socket_url",
+            format!("{SOCKET_VARIABLE} is {url}, and names no Unix socket"),
+            format!("set it to unix://{SOCKET}, or name the socket with --socket"),
+        )
+    })
 }
 
 fn failure(code: &str, message: String, remedy: String) -> Failure {

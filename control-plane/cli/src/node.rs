@@ -294,8 +294,9 @@ fn evicted_text(it: &Evicted, called: &Called) -> String {
     }
     let validity = match it.valid_until {
         Some(until) => format!(
-            "still valid until {until}: certificates that it was issued; \
-             who verifies them accepts them until then"
+            "still valid until {}: certificates that it was issued; \
+             who verifies them accepts them until then",
+            to_the_second(until)
         ),
         None => "nothing that it was issued is valid any more".to_owned(),
     };

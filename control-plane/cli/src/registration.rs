@@ -1,5 +1,6 @@
 //! `countersign register`, `unregister` and `list`.
 
+mod defaults;
 mod list;
 mod register;
 mod written;
@@ -13,7 +14,9 @@ use countersign_proto::admin::{Registration, UnregisterRequest};
 use serde::Serialize;
 
 use crate::client::{Client, failure, request, time};
+use crate::distance::to_the_second;
 use crate::output::{Output, filled};
+pub(crate) use defaults::tell_rivals;
 pub(crate) use list::{LIST_EXAMPLES, List, listed};
 pub(crate) use register::{EXAMPLES as REGISTER_EXAMPLES, Register};
 pub(crate) use written::{Outcome, Written};
@@ -89,7 +92,10 @@ fn removed_text(removed: &Removed) -> String {
         .map(|it| format!("unregistered {}", it.place()))
         .collect();
     lines.push(match removed.valid_until {
-        Some(until) => format!("what was issued for it stays valid until {until}"),
+        Some(until) => {
+            let until = to_the_second(until);
+            format!("what was issued for it stays valid until {until}")
+        }
         None => "no certificate issued for it is still valid".to_owned(),
     });
     lines.join("\n")

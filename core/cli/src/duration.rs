@@ -24,7 +24,7 @@ pub enum DurationError {
     #[error("a duration is a number and a unit")]
     NoNumber,
     /// A number without a unit.
-    #[error("the unit is missing")]
+    #[error("the unit is missing: d, h, m, s or ms, as in 10m")]
     NoUnit,
     /// A unit that is not one of `d`, `h`, `m`, `s`, `ms`.
     #[error("the unit is none of d, h, m, s, ms")]

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::client::time;
 use crate::distance::to_the_second;
-use crate::output::{Printable, cell};
+use crate::output::{Printable, cell, filled};
 use crate::table::{Cell, Keep, Look, Table, Tone};
 
 pub(super) const EXAMPLES: &str = "Examples:\n  \
@@ -56,6 +56,16 @@ pub(crate) struct Failures {
 }
 
 impl Lane {
+    /// How many serials were seen under a root. Where none was seen at all nothing is known: another kind of
+    /// consumer reports no handshakes, and one that has none may hold either.
+    fn serials_under(&self, root: Option<&String>) -> String {
+        if self.sightings.is_empty() {
+            return "unobserved".to_owned();
+        }
+        let seen = self.sightings.iter().filter(|it| Some(&it.root) == root);
+        seen.count().to_string()
+    }
+
     /// How many handshakes failed there.
     pub(crate) fn failed(&self) -> u64 {
         self.failures.iter().map(|it| it.count).sum()
@@ -75,10 +85,7 @@ pub(super) fn text(course: &Course, look: Look) -> Printable {
         |at| format!("it signs since {}", to_the_second(at)),
     );
     let rows = course.lanes.iter().map(|lane| {
-        let under = |root: Option<&String>| {
-            let seen = lane.sightings.iter().filter(|it| Some(&it.root) == root);
-            seen.count().to_string()
-        };
+        let under = |root: Option<&String>| Cell::from(lane.serials_under(root));
         let acknowledged = match (lane.acknowledged_at, lane.waived) {
             (None, true) => Cell::toned("waived", Tone::Warn),
             (None, false) => Cell::toned("-", Tone::Warn),
@@ -89,8 +96,8 @@ pub(super) fn text(course: &Course, look: Look) -> Printable {
         [
             lane.consumer.as_str().into(),
             acknowledged,
-            under(course.old_root.as_ref()).into(),
-            under(Some(new_root)).into(),
+            under(course.old_root.as_ref()),
+            under(Some(new_root)),
             Cell::toned(failed.to_string(), tone),
         ]
     });
@@ -113,7 +120,6 @@ pub(super) fn text(course: &Course, look: Look) -> Printable {
 
 impl From<wire::LastRotationResponse> for Course {
     fn from(wire: wire::LastRotationResponse) -> Self {
-        let filled = |text: String| Some(text).filter(|text| !text.is_empty());
         Self {
             old_root: filled(wire.old_root),
             new_root: filled(wire.new_root),
@@ -146,5 +152,46 @@ impl From<wire::RotationLane> for Lane {
             sightings_more: wire.sightings_more,
             failures: failures.collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_saw_is_not_counted_as_none() {
+        let root = |name: &str| Some(name.to_owned());
+        let sighting = |root: &str| Sighting {
+            at: None,
+            id: String::new(),
+            serial: String::new(),
+            root: root.to_owned(),
+        };
+        let lane = |consumer: &str, sightings| Lane {
+            consumer: consumer.to_owned(),
+            acknowledged_at: Some(Timestamp::UNIX_EPOCH),
+            waived: false,
+            sightings,
+            sightings_more: 0,
+            failures: Vec::new(),
+        };
+        let course = Course {
+            old_root: root("old"),
+            new_root: root("new"),
+            lanes: vec![
+                lane("seen", vec![sighting("new"), sighting("new")]),
+                lane("quiet", Vec::new()),
+            ],
+            ..Course::default()
+        };
+        let text = text(&course, Look::default()).to_string();
+        let words = |consumer: &str| {
+            let line = text.lines().find(|line| line.starts_with(consumer));
+            let words = line.unwrap().split_whitespace().skip(2);
+            words.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(words("seen"), ["0", "2", "0"], "{text}");
+        assert_eq!(words("quiet"), ["unobserved", "unobserved", "0"], "{text}");
     }
 }

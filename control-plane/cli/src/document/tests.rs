@@ -144,7 +144,7 @@ registrations:
         "line 6, registrations[0].selectors[0]: uid:1 does not read",
         "line 4, registrations[0].id: example.org/web does not read",
         "line 4, registrations[0]: owner is missing",
-        "line 8, registrations[0].x509_ttl: 30 does not read; the unit is missing; write numbers",
+        "line 8, registrations[0].x509_ttl: 30 does not read; the unit is missing: d, h, m, s or ms, as in 10m; write numbers",
         "line 9, registrations[0].dns: this is no list; write - before each",
         "line 14, registrations[1].owner: the key is there twice; write it once",
         "line 12, registrations[1].node: what is signed by hand has none; leave it out",

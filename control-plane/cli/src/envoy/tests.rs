@@ -157,8 +157,29 @@ fn socket_is_that_of_the_flag_before_that_of_the_environment() {
     assert_eq!(path(&named, url), "/x.sock");
     assert_eq!(path(INBOUND, url), "/run/y.sock");
     assert_eq!(path(INBOUND, None), SOCKET);
+    for url in ["tcp:127.0.0.1:8081", "/run/y.sock", "unix:"] {
+        let refused = read(INBOUND).judge(Some(url)).map(drop).unwrap_err();
+        assert_eq!(refused.code, "socket_url", "{url}");
+        assert!(refused.remedy.contains("--socket"), "{url}");
+        assert_eq!(path(&named, Some(url)), "/x.sock", "{url}");
+    }
     let relative = format!("{INBOUND} --socket x.sock");
     assert!(Path::new(&path(&relative, None)).is_absolute());
+}
+
+#[test]
+fn arguments_without_effect_or_shape_get_an_example() {
+    let tcp = format!("{INBOUND} --protocol tcp --max-connection-duration 5m");
+    assert_eq!(refusal(&tcp).code, "duration_of_tcp");
+    for (line, example) in [
+        ("--listen 8443", "such as 127.0.0.1:8443"),
+        ("--max-connections 0", "a number from 1 to"),
+    ] {
+        let line = format!("bootstrap --id spiffe://example.org/web --upstream 127.0.0.1:1 {line}");
+        let words = ["envoy"].into_iter().chain(line.split_whitespace());
+        let error = Line::try_parse_from(words).map(drop).unwrap_err();
+        assert!(error.to_string().contains(example), "{error}");
+    }
 }
 
 #[test]

@@ -102,6 +102,7 @@ fn list_text(items: &[Shown], now: Timestamp, look: Look) -> Printable {
         ("CRITICALITY", Keep::Unless(6)),
         ("DEFAULT", Keep::Unless(8)),
         ("REFUSED", refused),
+        ("HINT", Keep::Wide),
         ("CREATED", Keep::Wide),
         ("ENTITLEMENT", Keep::Wide),
     ]);
@@ -111,7 +112,7 @@ fn list_text(items: &[Shown], now: Timestamp, look: Look) -> Printable {
         .render(look, "no registration passes this filter")
 }
 
-fn row(shown: &Shown, now: Timestamp, look: Look) -> [Cell; 13] {
+fn row(shown: &Shown, now: Timestamp, look: Look) -> [Cell; 14] {
     let labels = shown.labels.iter();
     let labels: Vec<_> = labels
         .map(|(key, value)| format!("{key}={value}"))
@@ -129,7 +130,10 @@ fn row(shown: &Shown, now: Timestamp, look: Look) -> [Cell; 13] {
         filled(shown.selectors.join(" ")).into(),
         filled(shown.dns.join(" ")).into(),
         filled(labels.join(" ")).into(),
-        shown.x509_ttl_secs.map(|secs| format!("{secs}s")).into(),
+        shown
+            .x509_ttl_secs
+            .map(|secs| countersign_cli::duration::format(Duration::from_secs(secs)))
+            .into(),
         end.into(),
         shown.criticality.as_str().into(),
         if shown.default { "yes" } else { "-" }.into(),
@@ -137,6 +141,7 @@ fn row(shown: &Shown, now: Timestamp, look: Look) -> [Cell; 13] {
             || "-".into(),
             |refused| Cell::toned(refused.code.clone(), Tone::Bad),
         ),
+        shown.hint.clone().into(),
         shown.created_at.map(to_the_second).into(),
         shown.entitlement.as_str().into(),
     ]

@@ -9,7 +9,7 @@ use countersign_model::{Criticality, Selector, SpiffeId};
 use countersign_proto::admin::{RegisterMode, RegisterRequest, Registration};
 use countersign_proto::convert::time::timestamp;
 
-use super::{Written, label};
+use super::{Written, label, tell_rivals};
 use crate::client::{Client, failure, request};
 use crate::output::Output;
 use crate::times;
@@ -131,6 +131,7 @@ impl Register {
         let answer = admin.register(request(asked)).await.map_err(failure)?;
         let written = Written::from(answer.into_inner());
         output.show(&written, |it| it.text(is_dry_run))?;
+        tell_rivals(std::iter::once(written.registration()), client, output).await?;
         Ok(Exit::Yes)
     }
 
@@ -155,15 +156,19 @@ impl Register {
     /// The fields that are written: those that are given, and those that are cleared.
     fn written(&self) -> Result<Vec<&'static str>, Failure> {
         let given = self.given();
-        let cleared = self.clear.iter().map(|it| it.field());
-        if let Some(both) = cleared.clone().find(|field| given.contains(field)) {
+        let both = self.clear.iter().find(|it| given.contains(&it.field()));
+        if let Some(both) = both.and_then(ValueEnum::to_possible_value) {
             return Err(Failure::new(
                 Exit::Usage,
                 "given_and_cleared",
-                format!("{both} is given and cleared"),
+                format!(
+                    "--clear {} takes away what another flag gives",
+                    both.get_name()
+                ),
                 "give it a value, or clear it",
             ));
         }
+        let cleared = self.clear.iter().map(|it| it.field());
         Ok(given.iter().copied().chain(cleared).collect())
     }
 
@@ -263,5 +268,8 @@ mod tests {
             (refused.exit, &*refused.code),
             (Exit::Usage, "given_and_cleared")
         );
+        // By the words of the command line, not by those of the API.
+        let refused = asked("--expires-in 1d --clear expires").unwrap_err();
+        assert!(refused.message.contains("--clear expires "), "{refused}");
     }
 }

@@ -38,6 +38,11 @@ struct Change {
 }
 
 impl Written {
+    /// As it is now, or would be.
+    pub(crate) fn registration(&self) -> &Shown {
+        &self.registration
+    }
+
     /// In one line, as done or as it would be.
     pub(crate) fn text(&self, is_dry_run: bool) -> String {
         let place = self.registration.place();

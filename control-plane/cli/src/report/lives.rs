@@ -42,7 +42,7 @@ pub(super) fn picture(status: &Shown, now: Timestamp) -> Markup {
                 div.scroll {
                     table {
                         thead { tr {
-                            th { "Identity" } th { "Node" } th { "Life" } th { "Ends" } th { "State" }
+                            th { "Identity" } th { "Node" } th.life { "Life" } th { "Ends" } th { "State" }
                         } }
                         tbody {
                             @for (node, it) in rows.into_iter().take(MOST_ROWS) { (row(node, it, now)) }
@@ -57,7 +57,12 @@ pub(super) fn picture(status: &Shown, now: Timestamp) -> Markup {
 
 fn row(node: &Node, it: &Endpoint, now: Timestamp) -> Markup {
     let said = phrase::endpoint(it, now);
-    let mark = if it.needs_attention { "bad" } else { "good" };
+    let (mark, sign) = match (it.needs_attention, &*it.state) {
+        (true, _) => ("bad", "▲ "),
+        (false, "held") => ("good", "● "),
+        // Nothing is wrong, and nothing is held.
+        (false, _) => ("idle", "○ "),
+    };
     html! {
         tr.(mark) data-id=(it.id) data-node=(node.id) data-state=(it.state)
             data-not-after=[it.not_after] data-serial=[it.wanted.as_ref()] {
@@ -69,7 +74,7 @@ fn row(node: &Node, it: &Endpoint, now: Timestamp) -> Markup {
                     span title=(to_the_second(end)) { (relative(end, now)) }
                 } @else { "–" }
             }
-            td { span.sign aria-hidden="true" { @if it.needs_attention { "▲ " } @else { "● " } } (said) }
+            td { span.sign aria-hidden="true" { (sign) } (said) }
         }
     }
 }

@@ -186,6 +186,23 @@ fn page_replaces_what_was_there_or_leaves_it() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }
 
+/// Green says that something is as it should be.
+#[test]
+fn what_nobody_holds_is_not_green() {
+    let mut facts = facts(2, 1, 1);
+    let states = [("held", false), ("not_asked_for", false), ("away", true)];
+    let nodes = facts.status.nodes.iter_mut();
+    let endpoints = nodes.flat_map(|node| &mut node.endpoints);
+    for (it, (state, needs_attention)) in endpoints.zip(states) {
+        it.state = state.to_owned();
+        it.needs_attention = needs_attention;
+    }
+    let page = page::of(&facts);
+    for mark in ["good", "idle", "bad"] {
+        assert!(page.contains(&format!("<tr class=\"{mark}\"")), "{mark}");
+    }
+}
+
 proptest! {
     /// Whatever the texts and times are, there is a page, and its text stays text.
     #[test]

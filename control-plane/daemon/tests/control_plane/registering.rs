@@ -178,3 +178,26 @@ async fn file_is_applied_whole_or_not_at_all() {
         2
     );
 }
+
+/// The SDS name `default` stands for one identity: which of two is nothing that anybody chose.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_default_of_a_caller_is_told() {
+    let plane = Plane::start().await;
+    let register = |path: &str| {
+        format!(
+            "register --id spiffe://example.org/{path} --node {NODE_A} --selector unix:uid:1000 \
+             --owner me --default"
+        )
+    };
+    let first = plane.cli(&register("web")).await;
+    assert!(first.stderr.is_empty(), "{first:?}");
+    let second = plane.cli(&register("db")).await;
+    assert!(second.status.success(), "{second:?}");
+    let told = String::from_utf8(second.stderr).unwrap();
+    assert!(told.contains("both the default of one caller"), "{told}");
+    let certificates = plane.cli("certs list --profile foo").await;
+    assert_eq!(certificates.status.code(), Some(2), "{certificates:?}");
+    let none = plane.cli("certs list --issuer 00ff").await;
+    let told = String::from_utf8(none.stdout).unwrap();
+    assert!(told.contains("--state any"), "{told}");
+}

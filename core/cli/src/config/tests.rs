@@ -214,7 +214,7 @@ fn all_mistakes_come_together() {
         lines.iter().all(|l| l.contains("sidecar.toml: ")),
         "{report}"
     );
-    assert!(report.contains(r#"ttl: "5" the unit is missing; write a duration from "1s" to "2s""#));
+    assert!(report.contains(r#"ttl: "5" the unit is missing: d, h, m, s or ms, as in 10m; write a duration from "1s" to "2s""#));
     assert!(report.contains("did you mean api.listen?"), "{report}");
 }
 

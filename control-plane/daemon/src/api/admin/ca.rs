@@ -63,8 +63,15 @@ pub(super) async fn import(
     let root = match request.roots.as_slice() {
         [root] => CertificateDer::from(root.clone()),
         roots => {
-            let message = format!("{} roots where 1 is expected", roots.len());
-            return Err(invalid("import_roots", message));
+            let message = format!(
+                "--root holds {} certificates, and one is needed",
+                roots.len()
+            );
+            return Err(described(
+                Status::invalid_argument(message),
+                "import_roots",
+                "give the root that signed the intermediate, alone in its file",
+            ));
         }
     };
     if request.chain.len() > MAX_CERTIFICATES {
