@@ -1,17 +1,27 @@
-//! What the disk does not take: told in readiness and `status`, and tried again by itself, so that
+//! What the disk or the database does not take: told in readiness and `status`, and tried again by itself, so that
 //! a control plane that nobody sends a write while it is not ready becomes ready again.
 
 use countersign_store::DATABASE;
 use jiff::Timestamp;
 use tracing::info;
 
-use super::Authority;
+use super::{Authority, StoreSettings};
 
 impl Authority {
+    /// Whether the store takes writes.
+    pub fn is_writable(&self) -> bool {
+        !self.store.refused().is_refusing() && !self.store.is_stopped()
+    }
+
     /// What the disk refused last, for people; empty where it takes everything.
     pub(super) fn refused_writes(&self, now: Timestamp) -> Vec<String> {
-        let database = self.backups.data_dir().path().join(DATABASE);
-        let database = format!("writes to {}", database.display());
+        let database = match &self.settings.store {
+            StoreSettings::Sqlite => {
+                let file = self.backups.data_dir().path().join(DATABASE);
+                format!("writes to {}", file.display())
+            }
+            StoreSettings::Postgres { address, .. } => format!("writes to the database {address}"),
+        };
         let of_store = self.store.refused().told(&database, now);
         let of_log = self
             .ledger

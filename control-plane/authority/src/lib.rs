@@ -14,6 +14,7 @@ mod backing_up;
 mod ca_hierarchy;
 mod ca_set;
 mod clock_check;
+mod database;
 mod disk;
 mod doubts;
 mod errors;
@@ -64,6 +65,7 @@ pub use countersign_keys::Pkcs11Settings;
 pub use countersign_registry::{Field, Mode, NoField, Policy, Written};
 use countersign_restore::facts::Predecessor;
 use countersign_store::Store;
+pub use countersign_store::postgres::Address as DatabaseAddress;
 
 pub use backing_up::BackedUp;
 use backing_up::Backups;
@@ -83,7 +85,7 @@ use state::SharedState;
 pub use state::Waiver;
 pub use values::{
     Applied, AuthorityError, AuthorityInfo, CaRequest, Hierarchy, RegistrationRequest, Removed,
-    ServerIdentity, Settings, Tiers,
+    ServerIdentity, Settings, StoreSettings, Tiers,
 };
 pub use waiving::ABSENT;
 

@@ -14,6 +14,7 @@ use countersign_issue::profile::{Profile, Tier};
 use countersign_keys::Stores;
 use countersign_refusal::{Denied, Unavailable};
 use countersign_registry::{Defaults, rules};
+use countersign_restore::facts::TRUST_DOMAIN;
 use countersign_store::{DataDir, Entry, Kind, Snapshot, Store, StoreError};
 use jiff::Timestamp;
 use tracing::Instrument;
@@ -21,6 +22,7 @@ use tracing::Instrument;
 use super::backing_up::Backups;
 use super::ca_hierarchy::{CaHierarchy, KEYS};
 use super::ca_set::{CaSet, HeldKey};
+use super::database;
 use super::doubts::Doubts;
 use super::identity::{Identity, Meta, begin, resume};
 use super::issuing::Stripes;
@@ -76,14 +78,13 @@ impl Authority {
         remove_leftovers(data_dir.path());
         let keys = keys(&data_dir)?;
         keys.probe();
-        let (opened, _) = Store::open(&data_dir).await?;
-        let store = store(opened);
+        let store = store(database::open(&settings, &data_dir).await?);
         let Snapshot { seq, entries } = store.snapshot().await?;
         let (meta, entries): (Vec<_>, Vec<_>) = entries
             .into_iter()
             .partition(|entry| entry.kind == Kind::Meta);
         let meta: Meta = meta.into_iter().map(|e| (e.key.clone(), e)).collect();
-        let is_new = meta.is_empty();
+        let is_new = !meta.contains_key(TRUST_DOMAIN);
         let mut identity = if is_new {
             begin(&store, &settings).await?
         } else {

@@ -4,6 +4,7 @@ mod attesting;
 mod backup;
 mod certificates;
 mod claims;
+mod database;
 mod ending;
 mod evicting;
 mod faults;
@@ -30,8 +31,8 @@ mod void;
 mod waiving;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_lc_rs::rand;
@@ -53,8 +54,9 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 pub(crate) use backup::Bytes;
 
 use super::{
-    AttestedNode, Authority, AuthorityError, Hierarchy, Mode, Policy, ProfileTimes, ProvenKey,
-    PublishedSvid, RegistrationRequest, Retention, Settings,
+    AttestedNode, Authority, AuthorityError, DatabaseAddress, Hierarchy, Mode, Policy,
+    ProfileTimes, ProvenKey, PublishedSvid, RegistrationRequest, Retention, Settings,
+    StoreSettings,
 };
 
 const ECDSA_P256: u16 = 0x0403;
@@ -84,11 +86,38 @@ impl Entropy for Random {
     }
 }
 
+/// Where the tests keep their state: SQLite, or with this variable set to `postgres` a database for
+/// each data directory. `make test` runs them both ways.
+const STORE: &str = "COUNTERSIGN_TEST_STORE";
+
+fn store_of(data_dir: &Path) -> StoreSettings {
+    static DATABASES: Mutex<BTreeMap<PathBuf, String>> = Mutex::new(BTreeMap::new());
+    if std::env::var_os(STORE).is_none_or(|store| store != "postgres") {
+        return StoreSettings::Sqlite;
+    }
+    let mut databases = DATABASES.lock().unwrap();
+    let made = || {
+        let database = countersign_tests_postgres::shared().database();
+        database.url().to_string()
+    };
+    let url = databases.entry(data_dir.to_owned()).or_insert_with(made);
+    database_at(url)
+}
+
+/// The state of the control plane `a`, in a database.
+fn database_at(url: &str) -> StoreSettings {
+    StoreSettings::Postgres {
+        address: DatabaseAddress::parse(url, None).unwrap(),
+        replica: "a".to_owned(),
+    }
+}
+
 fn settings(data_dir: &Path) -> Settings {
     Settings {
         trust_domain: TrustDomain::new("example.org").unwrap(),
         entropy: Arc::new(Random),
         data_dir: data_dir.to_owned(),
+        store: store_of(data_dir),
         x509_ttl: Duration::from_secs(3_600),
         renew: RenewalWindow::default(),
         root_ttl: Duration::from_secs(3_650 * 86_400),

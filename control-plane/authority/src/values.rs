@@ -13,6 +13,7 @@ use countersign_model::entropy::Entropy;
 use countersign_model::{Lifetime, Registration, RenewalWindow, TrustDomain};
 use countersign_refusal::{Denied, Unavailable};
 use countersign_registry::{Mode, Policy, Written};
+use countersign_store::postgres::Address;
 use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 
@@ -25,8 +26,10 @@ pub struct Settings {
     pub trust_domain: TrustDomain,
     /// Where random bytes come from.
     pub entropy: Arc<dyn Entropy>,
-    /// Where state and keys live.
+    /// Where the log and keys live, and the state where no database is named.
     pub data_dir: PathBuf,
+    /// The database of the state.
+    pub store: StoreSettings,
     /// Lifetime of an X.509-SVID where the registration names none.
     pub x509_ttl: Duration,
     /// When sidecars renew.
@@ -45,6 +48,20 @@ pub struct Settings {
     pub times: ProfileTimes,
     /// A file with keys that are never certified.
     pub blocked_keys: Option<PathBuf>,
+}
+
+/// The database that keeps the state.
+#[derive(Clone, Debug)]
+pub enum StoreSettings {
+    /// SQLite, in the data directory.
+    Sqlite,
+    /// PostgreSQL, which others may share.
+    Postgres {
+        /// Where it is.
+        address: Address,
+        /// The name of this control plane among them.
+        replica: String,
+    },
 }
 
 /// Which tiers of CAs there are, and where each keeps its keys.

@@ -28,6 +28,7 @@ mod restore;
 mod sign;
 mod socket;
 mod status;
+mod store;
 mod times;
 mod token;
 mod verify;
@@ -110,6 +111,9 @@ enum Verb {
     /// Make a data_dir from a backup, offline: a new epoch
     #[command(after_help = restore::EXAMPLES)]
     Restore(restore::Restore),
+    /// The database of a control plane, offline: check it, make its tables, move a state
+    #[command(subcommand)]
+    Store(store::Verb),
     /// Envoys that take their identity from a sidecar, offline
     #[command(subcommand)]
     Envoy(envoy::Verb),
@@ -183,6 +187,7 @@ impl Verb {
             Self::Backup(it) => it.verb.run(client, output).await,
             Self::Audit(verb) => verb.run(output).await,
             Self::Restore(restore) => restore.run(now, output).await,
+            Self::Store(verb) => verb.run(output).await,
             Self::Envoy(verb) => verb.run(output),
             Self::Id(verb) => verb.run(output),
             Self::Verify(verify) => verify.run(now, output),
@@ -210,6 +215,7 @@ impl Verb {
             | Self::Backup(Asks { socket, .. }) => Some(socket),
             Self::Audit(_)
             | Self::Restore(_)
+            | Self::Store(_)
             | Self::Envoy(_)
             | Self::Id(_)
             | Self::Verify(_)

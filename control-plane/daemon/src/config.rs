@@ -12,6 +12,7 @@ mod issuance_log;
 mod keys;
 mod log;
 mod policy;
+mod store;
 mod svid;
 mod telemetry;
 
@@ -32,6 +33,7 @@ pub use check::check;
 pub use issuance_log::IssuanceLog;
 pub use keys::{CaKeys, TierStores};
 pub use log::{Log, LogFormat};
+pub use store::Store;
 pub use svid::Svid;
 pub use telemetry::Telemetry;
 
@@ -55,6 +57,8 @@ pub struct Config {
     pub trust_domain: TrustDomain,
     /// `data_dir`: state and keys.
     pub data_dir: PathBuf,
+    /// `[store]` and `[replica]`.
+    pub store: Store,
     /// `[api]`.
     pub api: Api,
     /// `[admin]`.
@@ -108,6 +112,7 @@ impl Config {
             |text| TrustDomain::new(text).map_err(|error| error.to_string()),
         );
         let data_dir = reader.path(&DATA_DIR, Some("cp"));
+        let store = Store::read(reader);
         let api = Api::read(reader);
         let beside = data_dir.clone().unwrap_or_else(|| reader.beside("cp"));
         let admin = Admin::read(reader, &beside);
@@ -121,6 +126,7 @@ impl Config {
         Some(Self {
             trust_domain: trust_domain?,
             data_dir: data_dir?,
+            store,
             api: api?,
             admin: admin?,
             telemetry: telemetry?,
@@ -139,6 +145,7 @@ impl Config {
             entropy,
             trust_domain: self.trust_domain.clone(),
             data_dir: self.data_dir.clone(),
+            store: self.store.settings(),
             x509_ttl: self.svid.x509_ttl,
             renew: self.svid.renew_at,
             root_ttl: self.ca.root_ttl,

@@ -62,6 +62,7 @@ fn levels(plane: &Plane) -> Levels {
         registrations: authority.registration_count(),
         nodes: authority.attested_count(),
         certified_keys: authority.certified_keys(),
+        store_writable: authority.is_writable(),
         ca_not_after: active.collect(),
         signing: plane.signing.occupancy(),
         attesting: plane.attesting.occupancy(),

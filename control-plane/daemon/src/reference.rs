@@ -106,6 +106,7 @@ fn everything() -> String {
         registrations: 0,
         nodes: 0,
         certified_keys: 0,
+        store_writable: true,
         ca_not_after: roles.map(|role| (role, Timestamp::UNIX_EPOCH)).to_vec(),
         signing: (0, 0),
         attesting: (0, 0),

@@ -46,6 +46,7 @@ pub(crate) struct Metrics {
     registrations: Gauge,
     nodes: Gauge,
     certified_keys: Gauge,
+    store_writable: Gauge,
     ca_not_after: Family<RoleLabel, Gauge<f64, AtomicU64>>,
     gates: Gates,
 }
@@ -106,6 +107,7 @@ impl Metrics {
         self.registrations.set(count(levels.registrations));
         self.nodes.set(count(levels.nodes));
         self.certified_keys.set(count(levels.certified_keys));
+        self.store_writable.set(levels.store_writable.into());
         for (role, not_after) in &levels.ca_not_after {
             let series = self.ca_not_after.get_or_create(&RoleLabel { role });
             series.set(not_after.as_duration().as_secs_f64());
@@ -126,6 +128,8 @@ pub(crate) struct Levels {
     pub(crate) nodes: usize,
     /// Keys with a certificate that is valid or being made.
     pub(crate) certified_keys: usize,
+    /// Whether the store takes writes.
+    pub(crate) store_writable: bool,
     /// NotAfter of the active CA, by role.
     pub(crate) ca_not_after: Vec<(&'static str, Timestamp)>,
     /// How many recognised callers run, and how many wait.
@@ -148,6 +152,7 @@ impl Default for Metrics {
             registrations: Gauge::default(),
             nodes: Gauge::default(),
             certified_keys: Gauge::default(),
+            store_writable: Gauge::default(),
             ca_not_after: Family::default(),
             gates: Gates::default(),
         };
@@ -193,6 +198,11 @@ impl Metrics {
             "certified_keys",
             "Keys with a certificate that is valid or being made",
             self.certified_keys.clone(),
+        );
+        r.register(
+            "store_writable",
+            "Whether the database takes writes: 1, or 0 while it is away or refuses them",
+            self.store_writable.clone(),
         );
         r.register_with_unit(
             "ca_not_after_timestamp",

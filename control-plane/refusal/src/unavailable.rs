@@ -11,7 +11,8 @@ pub enum Unavailable {
     /// It may work later, by itself: a device, a disk or a peer is away.
     #[error(transparent)]
     Retry(Cause),
-    /// This process does no more of it: what its disk holds is not known.
+    /// This process does no more of it: what its disk or database holds is not known, or another
+    /// writes in its place.
     #[error(transparent)]
     Stopped(Cause),
     /// What is stored is not what was written.
@@ -39,7 +40,9 @@ impl Unavailable {
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Retry(_) => "try again; the log of the control plane says more",
-            Self::Stopped(_) => "restart the control plane once its disk is sound",
+            Self::Stopped(_) => {
+                "see `countersign status` for why it stopped, mend that, then restart the control plane"
+            }
             Self::Damaged(_) => {
                 "see the log of the control plane for what is damaged; restore a backup with \
                  `countersign restore`"
@@ -61,6 +64,6 @@ mod tests {
         assert_eq!(told.to_string(), "a log entry is damaged");
         let told = [told, Unavailable::stopped("stopped"), unavailable];
         let remedies = told.map(|it| it.remedy().split(' ').next().unwrap_or_default());
-        assert_eq!(remedies, ["see", "restart", "try"], "one for each");
+        assert_eq!(remedies, ["see", "see", "try"], "one for each");
     }
 }

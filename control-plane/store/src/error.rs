@@ -61,7 +61,7 @@ pub enum StoreError {
     },
     /// The writer stopped for good: what the database holds is not known, or another writes in its
     /// place.
-    #[error("the store stopped after an input/output error; restart once the disk is sound")]
+    #[error("the store stopped for good; restart once its cause is mended")]
     Stopped,
     /// A value that this program did not write.
     #[error("the database holds a damaged {what}")]

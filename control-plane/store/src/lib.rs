@@ -5,6 +5,7 @@
 //! its queue with one fsync. Nothing here knows what a value means. Certificates are not here: they
 //! are in the issuance log.
 
+pub mod copy;
 mod data_dir;
 mod database;
 mod entry;
@@ -37,6 +38,10 @@ const WRITER_QUEUE: usize = 1_024;
 pub const DATABASE: &str = "state.db";
 /// Key of what is written to see whether the disk takes anything.
 const TRIAL: &str = "trial";
+/// Key of what a copy says of the commits before it: that it was removed. It never was there.
+const COPIED: &str = "copied";
+/// Key in a database whose state was moved away; its value says where.
+const MOVED: &str = "moved";
 /// A read of changes returns so many writes and the rest of the commit that the last one is of.
 const ROWS_PER_READ: usize = 1_000;
 /// How many of the newest commits keep their writes.
@@ -77,6 +82,14 @@ impl Store {
         let refused = Arc::clone(&store.refused);
         tokio::spawn(postgres::follow(address, tell, refused));
         Ok((store, newest))
+    }
+
+    /// What a database holds, without a trace of having looked; `None` where it was never used.
+    ///
+    /// # Errors
+    /// It cannot be reached, or its schema is of a newer program.
+    pub async fn look(address: &postgres::Address) -> Result<Option<Snapshot>, StoreError> {
+        postgres::look(address).await
     }
 
     /// A store that others of this process may share, with what they made durable.

@@ -12,6 +12,8 @@
 //! still hold if it were undecided.
 
 mod address;
+mod checking;
+mod copying;
 mod following;
 mod reader;
 mod schema;
@@ -25,12 +27,16 @@ use countersign_model::Seq;
 use tokio::time::Instant;
 
 pub use self::address::{Address, AddressError};
+pub use self::checking::{Checked, check, migrate};
+pub(crate) use self::copying::{mark_moved, write_copy};
 pub(crate) use self::following::follow;
 pub(crate) use self::reader::PostgresReader;
 pub use self::schema::VERSION;
 use self::session::{AnswerError, Session};
 use self::statements::Statements;
-use crate::database::{Commit, Database, Failed, Fate, Places, Unsettled, last, place};
+use crate::database::{
+    Commit, Database, Failed, Fate, Places, Reader, Snapshot, Unsettled, last, place,
+};
 use crate::{DatabaseError, StoreError};
 
 /// After a connection that failed the next one is made, and until then writes are refused at once.
@@ -91,6 +97,20 @@ pub(crate) async fn open(
         away: None,
     };
     Ok((database, reader, newest))
+}
+
+/// What is there, by reads alone.
+pub(crate) async fn look(address: &Address) -> Result<Option<Snapshot>, StoreError> {
+    let session = Session::open(address).await?;
+    let present = schema::version(&session).await?;
+    schema::is_usable(present)?;
+    match present {
+        None => Ok(None),
+        Some(_) => PostgresReader::new(address.clone())
+            .snapshot()
+            .await
+            .map(Some),
+    }
 }
 
 /// Makes the row of a writer its own; from here on an older process of that name writes nothing.

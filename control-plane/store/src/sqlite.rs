@@ -23,9 +23,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 
 use self::reader::SqliteReader;
-use self::statements::{find, make, newest, put, seqs, trim};
-use crate::database::{Commit, Database, Failed, Fate, Places, Unsettled, asked, last, place};
-use crate::{Entry, Kind, StoreError, TRIAL, Write};
+use self::statements::{find, make, mark, newest, put, seqs, trim};
+use crate::database::{
+    Commit, Database, Failed, Fate, Places, Snapshot, Unsettled, asked, last, place,
+};
+use crate::{DatabaseError, Entry, Kind, StoreError, TRIAL, Write};
 
 /// SQLite's primary result code for input/output errors; extended codes carry it in the low byte.
 const SQLITE_IOERR: i32 = 10;
@@ -49,8 +51,7 @@ pub(crate) struct Sqlite {
 /// Opens a database and brings its schema up to date.
 pub(crate) async fn open(path: &Path) -> Result<(Sqlite, SqliteReader, Seq), StoreError> {
     let mut writing = connect(path).await?;
-    let migrated = migrator().run_direct(None, &mut writing, false).await;
-    migrated.map_err(|error| StoreError::Schema(error.to_string()))?;
+    migrate(&mut writing).await?;
     let newest = newest(&mut writing).await?;
     let reader = SqliteReader::new(connect(path).await?);
     Ok((
@@ -60,24 +61,54 @@ pub(crate) async fn open(path: &Path) -> Result<(Sqlite, SqliteReader, Seq), Sto
     ))
 }
 
-/// Writes a database that holds these entries, as of a commit, into an empty file.
-pub(crate) async fn write_copy(
-    path: &Path,
-    seq: Seq,
-    entries: Vec<Entry>,
-) -> Result<(), StoreError> {
-    let (mut database, _, _) = open(path).await?;
-    let mut transaction = database.connected().await?.begin().await?;
+/// Writes a database that holds these entries, as of a commit, into an empty file: one file, whole.
+pub(crate) async fn write_copy(path: &Path, seq: Seq, entries: &[Entry]) -> Result<(), StoreError> {
+    let mut connection = connect(path).await?;
+    migrate(&mut connection).await?;
+    let mut transaction = connection.begin().await?;
     for entry in entries {
-        let at = entry.seq;
-        put(at, &entry, &mut transaction).await?;
+        put(entry, &mut transaction).await?;
     }
     // What tells the newest commit: nothing else of the past is there.
-    let trial = Write::remove(Kind::Meta, TRIAL);
-    make(seq, &trial, &mut transaction).await?;
+    mark(seq, &mut transaction).await?;
     transaction.commit().await?;
-    database.close().await;
-    Ok(())
+    settle(connection).await
+}
+
+/// What is in a database that nobody uses. It is one file afterwards.
+pub(crate) async fn look(path: &Path) -> Result<Snapshot, StoreError> {
+    let mut connection = connect(path).await?;
+    let snapshot = reader::read_all(&mut connection).await?;
+    settle(connection).await?;
+    Ok(snapshot)
+}
+
+/// Brings everything from the log into the file, so that the file can be moved alone.
+async fn settle(mut connection: SqliteConnection) -> Result<(), StoreError> {
+    let busy: i64 = sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)")
+        .fetch_one(&mut connection)
+        .await?;
+    connection.close().await?;
+    match busy {
+        0 => Ok(()),
+        _ => Err(DatabaseError::new("the database is in use").into()),
+    }
+}
+
+/// Gives a database that [`look`] or [`write_copy`] left another name.
+pub(crate) fn rename(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::rename(from, to)?;
+    // Both are empty. The next database of that name must not find them.
+    for part in ["-wal", "-shm"] {
+        let mut name = from.as_os_str().to_owned();
+        name.push(part);
+        match std::fs::remove_file(&name) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    let folder = to.parent().unwrap_or(Path::new("."));
+    std::fs::File::open(folder)?.sync_all()
 }
 
 async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
@@ -88,6 +119,11 @@ async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
         .pragma("wal_autocheckpoint", "10000")
         .disable_statement_logging();
     options.connect().await
+}
+
+async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let migrated = migrator().run_direct(None, connection, false).await;
+    migrated.map_err(|error| StoreError::Schema(error.to_string()))
 }
 
 fn migrator() -> Migrator {

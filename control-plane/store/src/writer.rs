@@ -126,7 +126,7 @@ impl<D: Database> Writer<D> {
         let reason = match fate {
             Fate::Refused => error.to_string(),
             Fate::Open(_) => format!("{error}; whether the last change is kept is not known yet"),
-            Fate::Unknown => StoreError::Stopped.to_string(),
+            Fate::Unknown => format!("{error}; {}", StoreError::Stopped),
         };
         if self.refused.refused(reason) {
             peer_line!(ERROR, Principal::part("store"), %error, "a write to the store failed");

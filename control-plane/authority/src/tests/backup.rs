@@ -73,6 +73,8 @@ async fn restored(plane: Plane, bytes: &Bytes) -> (Plane, u64) {
     let size = succession.log_size;
     drop(data_dir);
     settings.data_dir = draft;
+    // A restore makes files, also of what a database held.
+    settings.store = StoreSettings::Sqlite;
     let authority = Authority::open(settings, after(3)).await.unwrap();
     let dir = plane.dir;
     (Plane { dir, authority }, size)

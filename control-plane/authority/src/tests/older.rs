@@ -14,7 +14,7 @@ use super::orphans::{alive, alive_in, all_in};
 use super::*;
 
 /// Copies a folder as a kill would leave it.
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     std::fs::set_permissions(to, from.metadata().unwrap().permissions()).unwrap();
     for entry in from.read_dir().unwrap() {
@@ -81,6 +81,15 @@ async fn is_refused(plane: Plane, changes: impl AsyncFnOnce(&Plane)) {
     );
 }
 
+/// These tests exchange the file of the database.
+async fn on_files(change: impl FnOnce(&mut Settings)) -> Plane {
+    Plane::with(|settings| {
+        settings.store = StoreSettings::Sqlite;
+        change(settings);
+    })
+    .await
+}
+
 async fn rotate_root(plane: &Plane) {
     let authority = &plane.authority;
     authority.prepare_root(after(1)).await.unwrap();
@@ -90,7 +99,7 @@ async fn rotate_root(plane: &Plane) {
 
 #[tokio::test]
 async fn older_database_destroys_no_key_on_disk() {
-    let plane = Plane::with(|settings| settings.hierarchy = all_in(StoreKind::Disk, None)).await;
+    let plane = on_files(|settings| settings.hierarchy = all_in(StoreKind::Disk, None)).await;
     is_refused(plane, async |plane| {
         plane.authority.prepare_root(after(1)).await.unwrap();
         plane.authority.rotate_issuing(after(2)).await.unwrap();
@@ -109,7 +118,7 @@ fn older_database_destroys_no_key_in_a_token() {
         let runtime = { runtime }.worker_threads(2).enable_all().build();
         let hierarchy = all_in(StoreKind::Pkcs11, Some(token));
         runtime.unwrap().block_on(async {
-            let plane = Plane::with(|settings| settings.hierarchy = hierarchy).await;
+            let plane = on_files(|settings| settings.hierarchy = hierarchy).await;
             is_refused(plane, rotate_root).await;
         });
     });
@@ -117,7 +126,7 @@ fn older_database_destroys_no_key_in_a_token() {
 
 #[tokio::test]
 async fn leaf_of_an_unknown_ca_tells() {
-    let plane = Plane::new().await;
+    let plane = on_files(|_| ()).await;
     is_refused(plane, async |plane| {
         plane.authority.rotate_issuing(after(1)).await.unwrap();
         plane.authority.server_identity(after(2)).await.unwrap();
@@ -127,7 +136,7 @@ async fn leaf_of_an_unknown_ca_tells() {
 
 #[tokio::test]
 async fn inventory_of_a_newer_database_tells() {
-    let plane = Plane::new().await;
+    let plane = on_files(|_| ()).await;
     is_refused(plane, async |plane| {
         plane.authority.rotate_issuing(after(1)).await.unwrap();
         plane.authority.flush(after(2)).await.unwrap();
@@ -137,7 +146,7 @@ async fn inventory_of_a_newer_database_tells() {
 
 #[tokio::test]
 async fn database_older_by_registrations_is_refused() {
-    let plane = Plane::new().await;
+    let plane = on_files(|_| ()).await;
     is_refused(plane, async |plane| {
         plane.register(registration("/web", "/node/a")).await;
         let api = whole(registration("/api", "/node/a"));

@@ -12,6 +12,7 @@ mod certs;
 mod clocks;
 mod consumers;
 mod daemon;
+mod database;
 mod disks;
 mod enrolments;
 mod expiry;

@@ -33,8 +33,10 @@ const APPLICATION: &str = "countersign";
 /// A database, and how it is reached.
 #[derive(Clone)]
 pub struct Address {
-    pub(super) config: Config,
+    pub(super) config: Box<Config>,
     pub(super) tls: Option<TlsFiles>,
+    /// Read at every connection.
+    pub(super) password_file: Option<PathBuf>,
     shown: String,
 }
 
@@ -78,6 +80,9 @@ pub enum AddressError {
     /// The other half is missing.
     #[error("sslcert and sslkey belong together: name both files, or neither")]
     HalfIdentity,
+    /// It is not known which of the two is meant.
+    #[error("it has a password and there is a file of one: keep the file")]
+    TwoPasswords,
     /// A standby takes no writes.
     #[error("target_session_attrs={0} cannot write: leave it out, or set read-write")]
     ReadOnly(&'static str),
@@ -93,18 +98,18 @@ struct Parameters {
 }
 
 impl Address {
-    /// Reads a URL. `password` is used where the URL has none.
+    /// Reads a URL. The password is in a file, or in the URL.
     ///
     /// # Errors
     /// It names no database, or one that could not be told from another.
-    pub fn parse(url: &str, password: Option<&[u8]>) -> Result<Self, AddressError> {
+    pub fn parse(url: &str, password_file: Option<PathBuf>) -> Result<Self, AddressError> {
         if url.len() > MAX_URL {
             return Err(AddressError::TooLong);
         }
         let (parameters, rest) = parted(url)?;
         let mut config: Config = rest.parse().map_err(|error| unreadable(&error))?;
-        if let (Some(password), None) = (password, config.get_password()) {
-            config.password(password);
+        if password_file.is_some() && config.get_password().is_some() {
+            return Err(AddressError::TwoPasswords);
         }
         complete(&mut config)?;
         let tls = parameters.tls(&config)?;
@@ -113,7 +118,12 @@ impl Address {
             None => SslMode::Disable,
         });
         let shown = shown(&config);
-        Ok(Self { config, tls, shown })
+        Ok(Self {
+            config: Box::new(config),
+            tls,
+            password_file,
+            shown,
+        })
     }
 
     /// Most time that a try of all hosts takes.

@@ -87,7 +87,7 @@ impl PostgresReader {
 
     async fn write_copy(&self, path: &Path) -> Result<(), StoreError> {
         let Snapshot { seq, entries } = self.read_all().await?;
-        sqlite::write_copy(path, seq, entries).await
+        sqlite::write_copy(path, seq, &entries).await
     }
 }
 

@@ -33,9 +33,9 @@ const FORBIDDEN: &str = "42501";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Version {
     /// The schema.
-    version: i32,
+    pub(super) version: i32,
     /// The oldest program.
-    oldest: i32,
+    pub(super) oldest: i32,
 }
 
 /// What is there; `None` before the first start.

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use countersign_serve::secret_file;
 use futures_util::future::poll_fn;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::tls::{NoTls, TlsStream};
-use tokio_postgres::{AsyncMessage, Client, Connection, Error, Socket};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, Socket};
 
 use super::Address;
 use super::tls::Tls;
@@ -15,11 +16,15 @@ use crate::DatabaseError;
 
 /// How long one answer of the database is waited for.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// What the server is told of it: it gives up sooner than its client, and holds no lock for one that
-/// went away.
+/// What the server is told of it: it gives up sooner than its client, holds no lock for one that went
+/// away, and acknowledges nothing that a crash would take back, whatever its default.
 const LIMITS: &str = "SET statement_timeout = '8s'; SET lock_timeout = '4s'; \
                       SET idle_in_transaction_session_timeout = '8s'; \
-                      SET client_min_messages = warning";
+                      SET client_min_messages = warning; \
+                      SELECT set_config('synchronous_commit', 'on', false) \
+                      WHERE current_setting('synchronous_commit') = 'off'";
+/// Longest password that is read, in bytes.
+const MAX_PASSWORD: usize = 1_024;
 /// Most notices that wait to be read. What comes beyond is dropped: a notice says only that there
 /// is something to read.
 const NOTICES: usize = 1;
@@ -49,14 +54,15 @@ impl Session {
             let error = DatabaseError::of(&error);
             DatabaseError::new(format!("{address}: {error}"))
         };
+        let config = with_password(address).await?;
         match &address.tls {
             None => {
-                let (client, connection) = address.config.connect(NoTls).await.map_err(failed)?;
+                let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
                 Ok(Self::driven(client, connection))
             }
             Some(files) => {
                 let tls = Tls::read(files.clone()).await?;
-                let (client, connection) = address.config.connect(tls).await.map_err(failed)?;
+                let (client, connection) = config.connect(tls).await.map_err(failed)?;
                 Ok(Self::driven(client, connection))
             }
         }
@@ -102,6 +108,20 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.connection.abort();
     }
+}
+
+/// With the password of the file, where there is one.
+async fn with_password(address: &Address) -> Result<Config, DatabaseError> {
+    let mut config = Config::clone(&address.config);
+    let Some(file) = address.password_file.clone() else {
+        return Ok(config);
+    };
+    let unusable = format!("password_file {}", file.display());
+    let read = tokio::task::spawn_blocking(move || secret_file::read(&file, MAX_PASSWORD));
+    let read = read.await.map_err(|error| DatabaseError::of(&error))?;
+    let read = read.map_err(|error| DatabaseError::new(format!("{unusable}: {error}")))?;
+    config.password(read.trim_end_matches(['\r', '\n']));
+    Ok(config)
 }
 
 /// Why there is no answer.

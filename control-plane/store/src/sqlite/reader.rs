@@ -22,19 +22,6 @@ impl SqliteReader {
         Self(Mutex::new(connection))
     }
 
-    async fn read_all(&self) -> Result<Snapshot, StoreError> {
-        let mut reader = self.0.lock().await;
-        // Both reads see one moment.
-        let mut moment = reader.begin().await?;
-        let seq = newest(&mut moment).await?;
-        let rows = sqlx::query("SELECT kind, key, value, seq FROM entries")
-            .fetch_all(&mut *moment)
-            .await?;
-        moment.rollback().await?;
-        let entries = rows.iter().map(entry).collect::<Result<_, _>>()?;
-        Ok(Snapshot { seq, entries })
-    }
-
     async fn read_after(&self, seq: Seq) -> Result<Changes, StoreError> {
         let mut reader = self.0.lock().await;
         let rows = sqlx::query(
@@ -70,7 +57,7 @@ impl SqliteReader {
 
 impl Reader for SqliteReader {
     fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
-        self.read_all().boxed()
+        async { read_all(&mut *self.0.lock().await).await }.boxed()
     }
 
     fn changes_after(&self, seq: Seq) -> BoxFuture<'_, Result<Changes, StoreError>> {
@@ -80,6 +67,18 @@ impl Reader for SqliteReader {
     fn copy_to<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, Result<(), StoreError>> {
         self.write_copy(path).boxed()
     }
+}
+
+/// Everything that is, and the commit that it is of, at one moment.
+pub(super) async fn read_all(reader: &mut SqliteConnection) -> Result<Snapshot, StoreError> {
+    let mut moment = reader.begin().await?;
+    let seq = newest(&mut moment).await?;
+    let rows = sqlx::query("SELECT kind, key, value, seq FROM entries")
+        .fetch_all(&mut *moment)
+        .await?;
+    moment.rollback().await?;
+    let entries = rows.iter().map(entry).collect::<Result<_, _>>()?;
+    Ok(Snapshot { seq, entries })
 }
 
 fn entry(row: &SqliteRow) -> Result<Entry, StoreError> {

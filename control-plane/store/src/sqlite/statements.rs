@@ -4,7 +4,7 @@ use countersign_model::Seq;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::database::Found;
-use crate::{Entry, Kind, RETAINED_COMMITS, TRIM_EVERY, Write, signed, unsigned};
+use crate::{COPIED, Entry, Kind, RETAINED_COMMITS, TRIM_EVERY, Write, signed, unsigned};
 
 /// The newest commit.
 pub(super) async fn newest(connection: &mut SqliteConnection) -> Result<Seq, sqlx::Error> {
@@ -36,11 +36,21 @@ pub(super) async fn seqs(
 
 /// Puts an entry where it was, without a change.
 pub(super) async fn put(
-    seq: Seq,
     entry: &Entry,
     connection: &mut SqliteConnection,
 ) -> Result<(), sqlx::Error> {
-    put_value(seq, entry.kind, &entry.key, &entry.value, connection).await
+    put_value(entry.seq, entry.kind, &entry.key, &entry.value, connection).await
+}
+
+/// Says which commit is the newest, by a removal of what is not there.
+pub(super) async fn mark(seq: Seq, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO changes (seq, kind, key) VALUES (?, ?, ?)")
+        .bind(signed(seq.0))
+        .bind(Kind::Meta.as_str())
+        .bind(COPIED)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 async fn put_value(

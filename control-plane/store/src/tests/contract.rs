@@ -22,7 +22,7 @@ impl Files {
         self.0.path().join("cp")
     }
 
-    fn dir(&self) -> DataDir {
+    pub(crate) fn dir(&self) -> DataDir {
         DataDir::open(&self.0.path().join("cp")).unwrap()
     }
 }

@@ -112,6 +112,33 @@ impl Reader {
         self.parsed(key.name, remedy, parse)
     }
 
+    /// The same, of a text that may hold a secret: `shown` is what is told of one that `parse` took, and
+    /// nothing is told of another.
+    pub fn secret<T>(
+        &mut self,
+        key: &Key,
+        remedy: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+        shown: impl FnOnce(&T) -> String,
+    ) -> Option<T> {
+        let value = self.lookup(key.name);
+        let parsed = value.map(|value| match value {
+            Value::String(text) => parse(&text),
+            other => Err(wrong_type("a text in quotes", &other)),
+        });
+        let value = match parsed {
+            None => None,
+            Some(Ok(value)) => Some(value),
+            Some(Err(problem)) => {
+                self.mistake(key, problem, remedy);
+                None
+            }
+        };
+        let told = value.as_ref().map(|value| shown(value).into());
+        self.note(key, "text", told, None, Bounds::Any);
+        value
+    }
+
     /// The tables of an array such as `[[inbound]]`, at most `most`: `read` is called with a reader
     /// for each.
     pub fn tables<T>(

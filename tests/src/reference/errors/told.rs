@@ -133,6 +133,11 @@ pub(super) const TOLD: &[(&str, &str, &str)] = &[
         "Make it writable for the user of the sidecar alone, and give each sidecar one of its own.",
     ),
     (
+        "database_url",
+        "The URL names no database, or one that could not be told from another.",
+        "Write `postgresql://ROLE@HOST/DATABASE?sslmode=verify-full&sslrootcert=FILE`.",
+    ),
+    (
         "data_dir_unusable",
         "`data_dir` cannot be used.",
         "Check owner, permissions and free space, and that no other control plane uses it.",

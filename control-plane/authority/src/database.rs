@@ -1,0 +1,108 @@
+//! Which database keeps the state, and who this control plane is in it.
+
+use std::io;
+
+use countersign_model::entropy::Entropy;
+use countersign_refusal::{Denied, Unavailable};
+use countersign_serve::durable_file;
+use countersign_store::copy::moved_to;
+use countersign_store::postgres::WriterName;
+use countersign_store::{
+    DATABASE, DataDir, Kind, Precondition, Snapshot, Store, StoreError, Write,
+};
+
+use super::{AuthorityError, Settings, StoreSettings};
+
+/// The file that tells this data directory from every other.
+const INSTANCE: &str = "instance";
+/// Key in the store: the control plane whose log and CAs the state belongs to.
+const REPLICA: &str = "replica";
+
+/// Opens the database, or makes it.
+pub(super) async fn open(settings: &Settings, data_dir: &DataDir) -> Result<Store, AuthorityError> {
+    let StoreSettings::Postgres { address, replica } = &settings.store else {
+        return Ok(Store::open(data_dir).await?.0);
+    };
+    if data_dir.path().join(DATABASE).exists() {
+        return Err(two_states(settings).into());
+    }
+    if let Some(found) = Store::look(address).await? {
+        is_ours(&found, replica)?;
+    }
+    let instance = instance(data_dir, &*settings.entropy)?;
+    let name = replica.clone();
+    let writer = WriterName { name, instance };
+    let (store, _) = Store::connect(address.clone(), writer).await?;
+    claim(&store, replica).await?;
+    Ok(store)
+}
+
+/// Says whose state it is, once. Of two that begin at the same moment one does.
+async fn claim(store: &Store, replica: &str) -> Result<(), AuthorityError> {
+    let first = Precondition::Absent(Kind::Meta, REPLICA.to_owned());
+    let claim = vec![Write::put(Kind::Meta, REPLICA, &replica)];
+    match store.commit(claim, vec![first]).await {
+        Ok(_) => Ok(()),
+        Err(StoreError::Conflict) => is_ours(&store.snapshot().await?, replica),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn is_ours(found: &Snapshot, replica: &str) -> Result<(), AuthorityError> {
+    if let Some(place) = moved_to(found) {
+        return Err(AuthorityError::Denied(Denied {
+            code: "database_moved",
+            message: format!("the state of this database was moved to {place}"),
+            remedy: "remove store.url, or copy the state back into an empty database",
+        }));
+    }
+    let mut facts = found
+        .entries
+        .iter()
+        .filter(|entry| entry.kind == Kind::Meta);
+    let Some(owner) = facts.find(|entry| entry.key == REPLICA) else {
+        return Ok(());
+    };
+    let owner: String = owner.read()?;
+    if owner == replica {
+        return Ok(());
+    }
+    Err(AuthorityError::Denied(Denied {
+        code: "database_taken",
+        message: format!(
+            "the database holds the state of the control plane {owner}, not of {replica}"
+        ),
+        remedy: "name another database in store.url; one control plane uses a database so far",
+    }))
+}
+
+fn two_states(settings: &Settings) -> Denied {
+    Denied {
+        code: "two_states",
+        message: format!(
+            "{} holds a state of its own and store.url names a database",
+            settings.data_dir.display()
+        ),
+        remedy: "copy the state with `countersign store copy`, then move state.db away; or remove store.url",
+    }
+}
+
+/// What tells this data directory from a second one whose control plane has the same name.
+fn instance(data_dir: &DataDir, entropy: &dyn Entropy) -> Result<String, AuthorityError> {
+    let path = data_dir.path().join(INSTANCE);
+    match std::fs::read_to_string(&path) {
+        Ok(instance) if !instance.trim().is_empty() => return Ok(instance.trim().to_owned()),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(unavailable(&error)),
+    }
+    let mut random = [0; 16];
+    entropy.fill(&mut random)?;
+    let instance = hex::encode(random);
+    durable_file::write(&path, instance.as_bytes()).map_err(|error| unavailable(&error))?;
+    Ok(instance)
+}
+
+fn unavailable(error: &io::Error) -> AuthorityError {
+    Unavailable::retry(format!("{INSTANCE}: {error}")).into()
+}

@@ -1,0 +1,215 @@
+//! A state that is kept in PostgreSQL.
+
+use countersign_backup::unpack;
+use countersign_refusal::Unavailable;
+use countersign_restore::take_over;
+use countersign_store::DataDir;
+use countersign_store::copy::to_files;
+use countersign_tests_postgres::{Cluster, Database, shared};
+
+use super::*;
+
+async fn kept_in(database: &Database) -> Plane {
+    let url = database.url().to_string();
+    Plane::with(|settings| settings.store = database_at(&url)).await
+}
+
+fn rows(database: &Database) -> String {
+    let tables = ["entries", "changes", "sequence", "writers"];
+    let counted = tables.map(|table| format!("(SELECT count(*) FROM countersign.{table})"));
+    format!(
+        "{:?}",
+        database.sql(&format!("SELECT {}", counted.join(", ")))
+    )
+}
+
+#[tokio::test]
+async fn state_in_a_database_is_found_again() {
+    let database = shared().database();
+    let plane = kept_in(&database).await;
+    let web = plane.register(registration("/web", "/node/a")).await;
+    let node = plane.attest("/node/a").await;
+    let svid = plane.enrol(&node, &web).await;
+    let stamp = plane.authority.stamp();
+    assert!(!plane.dir.path().join("cp/state.db").exists());
+
+    let plane = plane.restart(after(60)).await;
+    assert_eq!(plane.authority.stamp(), stamp);
+    let found = plane.authority.published(&svid.node, &web).unwrap();
+    assert_eq!(found.serial, svid.serial);
+    let plane = plane.crash(after(61)).await;
+    assert_eq!(plane.authority.entitlements(&svid.node).len(), 2);
+}
+
+#[tokio::test]
+async fn database_of_another_control_plane_is_refused() {
+    let database = shared().database();
+    let _plane = kept_in(&database).await;
+    let before = rows(&database);
+    let dir = Dir::new();
+    let mut settings = settings(&dir.path().join("cp"));
+    settings.store = match database_at(&database.url().to_string()) {
+        StoreSettings::Postgres { address, .. } => StoreSettings::Postgres {
+            address,
+            replica: "b".to_owned(),
+        },
+        StoreSettings::Sqlite => unreachable!("it is in a database"),
+    };
+    assert_eq!(
+        code(Authority::open(settings.clone(), start()).await),
+        "database_taken"
+    );
+    // Another data directory under the name of the first.
+    settings.store = database_at(&database.url().to_string());
+    let refused = Authority::open(settings, start())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("has the name a"), "{refused}");
+    assert_eq!(rows(&database), before, "nothing was written");
+}
+
+#[tokio::test]
+async fn two_states_are_refused() {
+    let plane = Plane::with(|settings| settings.store = StoreSettings::Sqlite).await;
+    let Plane { dir, authority } = plane;
+    let mut settings = authority.settings.clone();
+    drop(authority);
+    let database = shared().database();
+    settings.store = database_at(&database.url().to_string());
+    let opened = async {
+        loop {
+            match Authority::open(settings.clone(), start()).await {
+                Err(AuthorityError::Denied(denied)) => return denied.code,
+                Err(_) => tokio::task::yield_now().await,
+                Ok(_) => panic!("one of the two was chosen"),
+            }
+        }
+    };
+    assert_eq!(
+        tokio::time::timeout(MINUTE, opened).await.unwrap(),
+        "two_states"
+    );
+    drop(dir);
+}
+
+#[tokio::test]
+async fn database_whose_state_was_moved_is_refused() {
+    let database = shared().database();
+    let plane = kept_in(&database).await;
+    let mut settings = plane.authority.settings.clone();
+    let StoreSettings::Postgres { address, .. } = &settings.store else {
+        unreachable!("it is in a database");
+    };
+    let elsewhere = Dir::new();
+    let dir = DataDir::open(&elsewhere.path().join("cp")).unwrap();
+    to_files(address, &dir).await.unwrap();
+    settings.data_dir = elsewhere.path().join("other");
+    assert_eq!(
+        code(Authority::open(settings, after(1)).await),
+        "database_moved"
+    );
+    let request = whole(registration("/web", "/node/a"));
+    let stopped = plane.authority.register(request, false, after(2)).await;
+    assert!(matches!(
+        stopped,
+        Err(AuthorityError::Unavailable(Unavailable::Stopped(_)))
+    ));
+}
+
+/// While the database is away what is known is served, what needs a commit is refused for now, and
+/// it is told; nothing of what was refused is there afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn database_that_is_away_takes_nothing_away() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let plane = kept_in(&database).await;
+    let web = plane.register(registration("/web", "/node/a")).await;
+    let node = plane.attest("/node/a").await;
+    let svid = plane.enrol(&node, &web).await;
+    cluster.stop();
+
+    let request = whole(registration("/api", "/node/a"));
+    let refused = plane.authority.register(request, false, start()).await;
+    let refused = refused.unwrap_err();
+    assert!(
+        matches!(refused, AuthorityError::Unavailable(Unavailable::Retry(_))),
+        "{refused}"
+    );
+    assert!(refused.to_string().contains("database"), "{refused}");
+    let told = plane.authority.refused_writes(after(1));
+    assert!(
+        told.iter()
+            .any(|it| it.contains("writes to the database 127.0.0.1:")),
+        "{told:?}"
+    );
+    let found = plane.authority.published(&svid.node, &web).unwrap();
+    assert_eq!(found.serial, svid.serial);
+    assert_eq!(plane.authority.entitlements(&svid.node).len(), 2);
+
+    cluster.start_again();
+    let recovered = async {
+        while !plane.authority.refused_writes(after(2)).is_empty() {
+            plane.authority.try_writes_again().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(MINUTE, recovered).await.unwrap();
+    assert_eq!(
+        plane.authority.entitlements(&svid.node).len(),
+        2,
+        "nothing of it was kept"
+    );
+    plane.register(registration("/api", "/node/a")).await;
+    let plane = plane.crash(after(3)).await;
+    assert_eq!(plane.authority.entitlements(&svid.node).len(), 3);
+}
+
+/// A copy of the data directory is a second process of one name: the first stops.
+#[tokio::test]
+async fn older_process_of_a_name_writes_no_more() {
+    let database = shared().database();
+    let plane = kept_in(&database).await;
+    let (first, second) = (&plane.authority, Dir::new());
+    older::copy(&plane.dir.path().join("cp"), &second.path().join("cp"));
+    let mut settings = first.settings.clone();
+    settings.data_dir = second.path().join("cp");
+    let other = Authority::open(settings, after(1)).await.unwrap();
+    let request = whole(registration("/web", "/node/a"));
+    let stopped = first.register(request.clone(), false, after(2)).await;
+    assert!(
+        matches!(
+            stopped,
+            Err(AuthorityError::Unavailable(Unavailable::Stopped(_)))
+        ),
+        "it stops for good"
+    );
+    other.register(request, false, after(3)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backup_of_a_database_is_restored_to_files() {
+    let database = shared().database();
+    let plane = kept_in(&database).await;
+    let web = plane.register(registration("/web", "/node/a")).await;
+    let bytes = Bytes::default();
+    plane
+        .authority
+        .back_up(true, bytes.clone(), after(1))
+        .await
+        .unwrap();
+    let draft = plane.dir.path().join("restored");
+    std::fs::create_dir(&draft).unwrap();
+    unpack(bytes.0.lock().unwrap().as_slice(), &draft).unwrap();
+    let data_dir = DataDir::open(&draft).unwrap();
+    let mut settings = plane.authority.settings.clone();
+    take_over(&data_dir, settings.entropy.clone(), after(2))
+        .await
+        .unwrap();
+    drop(data_dir);
+    settings.data_dir = draft;
+    settings.store = StoreSettings::Sqlite;
+    let restored = Authority::open(settings, after(3)).await.unwrap();
+    let node = id("/node/a");
+    assert!(restored.entitlements(&node).iter().any(|it| it.id == web));
+}
