@@ -153,11 +153,13 @@ impl Authority {
             self.restore_manual(logged.issuance())?;
             return self.restore_listed(logged);
         }
+        let issuance = logged.issuance().clone();
         let signed = match self.signed_again(logged) {
             Ok(signed) => signed,
             Err(error) => {
-                warn!(%error, "a certificate was lost and cannot be signed again");
-                return Ok(());
+                let serial = issuance.serial;
+                warn!(%serial, %error, "a certificate was lost and cannot be signed again");
+                return self.restore_unsigned(&issuance);
             }
         };
         self.ledger.issued(&signed);
@@ -166,6 +168,19 @@ impl Authority {
             let serial = signed.issuance().serial;
             warn!(%serial, %error, "a certificate is not published again");
         }
+        Ok(())
+    }
+
+    /// Takes in a certificate that nobody can be given again, for the power went before its signature
+    /// was on the disk, and the key of its CA is gone. Its holder may have it all the same: a node that
+    /// shows it is recognised.
+    fn restore_unsigned(&self, issuance: &Issuance) -> Result<(), AuthorityError> {
+        self.ledger.found(issuance);
+        let node = SpiffeId::new(&issuance.node).map_err(|_| damaged_entry())?;
+        let entitlement = EntitlementId::parse(&issuance.entitlement).ok_or_else(damaged_entry)?;
+        let mut state = self.state.write();
+        state.keys.issued(issuance);
+        state.certified(&node, &entitlement, issuance);
         Ok(())
     }
 

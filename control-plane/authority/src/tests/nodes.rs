@@ -126,3 +126,24 @@ async fn session_from_before_an_attestation_gets_nothing() {
     plane.enrol(&new, &EntitlementId::node()).await;
     plane.enrol(&new, &web).await;
 }
+
+/// Signatures are beside the log and are not synced: where the power goes they are made again, but not
+/// those of a CA that was replaced since.
+#[tokio::test]
+async fn node_whose_signature_was_lost_is_recognised() {
+    let plane = Plane::new().await;
+    let node = plane.attest("/node/a").await;
+    let own = plane.enrol(&node, &EntitlementId::node()).await;
+    let seen = certificates::verify(&plane, &own.chain(), after(1));
+    plane.authority.rotate_issuing(after(1)).await.unwrap();
+    let signatures = plane.dir.path().join("cp/log/signatures");
+    std::fs::remove_dir_all(&signatures).unwrap();
+    let plane = plane.crash(after(2)).await;
+    let recognised = plane.authority.recognise(&seen.id, &seen.spki_sha256);
+    assert_eq!(recognised, Some(node), "it holds what the log says");
+    let listed = plane.authority.published(&seen.id, &EntitlementId::node());
+    assert!(
+        listed.is_none(),
+        "without a signature there is no chain to give"
+    );
+}
