@@ -10,6 +10,11 @@
  * Clocks: all of them say what the first eight bytes of the file SIMULATION_CLOCK say, nanoseconds since
  * 1970. It stands still unless that file is written.
  *
+ * Disk: files are as they were written, and beside them, in the folder SIMULATION_DISK, lies what of each is
+ * on the disk, by the number of its inode: what was written before the last fsync of it that did
+ * something. Those of a thread whose name SIMULATION_FORGETS begins do nothing. A name is on the disk
+ * at once.
+ *
  * Threads: one at a time. The first thread runs until it waits or yields; then the others run, each
  * until it waits, in an order that the seed draws, until none of them can; then the first again. A wait
  * with a timeout times out when nothing else can run.
@@ -27,6 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -34,6 +40,7 @@
 #include <unistd.h>
 
 #define MOST_THREADS 128
+#define MOST_FILES 65536
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
 enum state { FREE, READY, RUNNING, WAITING };
@@ -61,6 +68,7 @@ static __thread int self;
 static __thread uint64_t stream;
 static uint64_t seed;
 static const volatile int64_t *nanoseconds;
+static const char *disk, *forgets;
 
 static uint64_t mixed(uint64_t z) {
   z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -75,6 +83,8 @@ __attribute__((constructor)) static void begin(void) {
   seed = mixed((given ? strtoull(given, NULL, 10) : 0) + 1);
   stream = seed;
   draws = ~seed;
+  disk = getenv("SIMULATION_DISK");
+  forgets = getenv("SIMULATION_FORGETS");
   int file = clock ? open(clock, O_RDONLY | O_CLOEXEC) : -1;
   if (file < 0) return;
   void *mapped = mmap(NULL, sizeof *nanoseconds, PROT_READ, MAP_SHARED, file, 0);
@@ -136,6 +146,95 @@ time_t time(time_t *now) {
   if (now) *now = it.tv_sec;
   return it.tv_sec;
 }
+
+/* Disk. A file is written by one thread at a time, as everything is. */
+
+struct file {
+  ino_t number;
+  off_t from, to;
+};
+
+static struct file unsynced[MOST_FILES];
+
+static struct file *of(ino_t number) {
+  size_t place = (size_t)mixed(number) % MOST_FILES, tried = 0;
+  while (unsynced[place].number != 0 && unsynced[place].number != number) {
+    if (++tried == MOST_FILES) abort();
+    place = (place + 1) % MOST_FILES;
+  }
+  unsynced[place].number = number;
+  return &unsynced[place];
+}
+
+static void wrote(int descriptor, off_t from, ssize_t count) {
+  struct stat found;
+  if (!disk || count <= 0 || fstat(descriptor, &found) != 0 || !S_ISREG(found.st_mode)) return;
+  int error = errno;
+  if (from < 0) from = lseek(descriptor, 0, SEEK_CUR) - count;
+  struct file *file = of(found.st_ino);
+  if (file->to == 0 || from < file->from) file->from = from;
+  if (from + count > file->to) file->to = from + count;
+  errno = error;
+}
+
+static __typeof__(&pwrite) real_pwrite(void) {
+  static __typeof__(&pwrite) real;
+  if (!real) real = REAL(pwrite);
+  return real;
+}
+
+ssize_t write(int descriptor, const void *bytes, size_t count) {
+  static __typeof__(&write) real;
+  if (!real) real = REAL(write);
+  ssize_t written = real(descriptor, bytes, count);
+  if (descriptor > 2) wrote(descriptor, -1, written);
+  return written;
+}
+
+ssize_t pwrite(int descriptor, const void *bytes, size_t count, off_t from) {
+  ssize_t written = real_pwrite()(descriptor, bytes, count, from);
+  wrote(descriptor, from, written);
+  return written;
+}
+
+ssize_t pwrite64(int descriptor, const void *bytes, size_t count, off64_t from) {
+  return pwrite(descriptor, bytes, count, from);
+}
+
+static int is_forgotten(void) {
+  char name[16] = "";
+  prctl(PR_GET_NAME, name);
+  return forgets && strncmp(name, forgets, strlen(forgets)) == 0;
+}
+
+/* Puts what was written since the last time beside the file. */
+static int synced(int descriptor) {
+  struct stat found;
+  if (!disk || fstat(descriptor, &found) != 0 || !S_ISREG(found.st_mode)) return 0;
+  if (is_forgotten()) return 0;
+  struct file *file = of(found.st_ino);
+  char path[64], there[512], block[16384];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
+  snprintf(there, sizeof there, "%s/%llu", disk, (unsigned long long)found.st_ino);
+  int from = open(path, O_RDONLY | O_CLOEXEC), to = open(there, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  if (from < 0 || to < 0) abort();
+  for (off_t at = file->from; at < file->to;) {
+    size_t left = (size_t)(file->to - at);
+    ssize_t count = pread(from, block, left < sizeof block ? left : sizeof block, at);
+    if (count <= 0) break;
+    if (real_pwrite()(to, block, (size_t)count, at) != count) abort();
+    at += count;
+  }
+  if (ftruncate(to, found.st_size) != 0) abort();
+  file->from = file->to = 0;
+  close(from);
+  close(to);
+  return 0;
+}
+
+int fsync(int descriptor) { return synced(descriptor); }
+
+int fdatasync(int descriptor) { return synced(descriptor); }
 
 /* Threads. Whoever calls what follows holds the baton. */
 

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
+use crate::disk::{Loss, copy};
 use crate::network::{End, Local, Network};
 
 /// Where sidecars reach it.
@@ -25,8 +26,8 @@ pub(crate) const ADDRESS: &str = "10.0.0.1:8443";
 /// The control plane.
 pub(crate) struct ControlPlane {
     network: Network,
-    /// How often it has been started.
-    starts: u32,
+    /// How often it has been killed.
+    kills: u32,
     running: Option<(Running, mpsc::UnboundedSender<Local>)>,
 }
 
@@ -34,7 +35,7 @@ impl ControlPlane {
     pub(crate) fn new(network: Network) -> Self {
         Self {
             network,
-            starts: 0,
+            kills: 0,
             running: None,
         }
     }
@@ -43,9 +44,13 @@ impl ControlPlane {
         ADDRESS.parse().expect("an address")
     }
 
-    /// The data directory of the newest start.
+    /// The data directory since the newest kill.
     pub(crate) fn folder(&self) -> PathBuf {
-        PathBuf::from(format!("cp-{}", self.starts))
+        self.folder_of(self.kills)
+    }
+
+    fn folder_of(&self, kill: u32) -> PathBuf {
+        PathBuf::from(format!("cp-{kill}"))
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -53,13 +58,11 @@ impl ControlPlane {
     }
 
     /// Starts it on what its predecessor left on the disk.
+    ///
+    /// # Errors
+    /// It does not start.
     pub(crate) async fn start(&mut self) -> Result<()> {
-        let before = self.folder();
-        self.starts += 1;
         let folder = self.folder();
-        if before.exists() {
-            copy(&before, &folder).context("copy the disk")?;
-        }
         let file = folder.with_extension("toml");
         fs::write(&file, configuration(&folder))?;
         let config = Config::read(&file)?;
@@ -72,12 +75,21 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Kills it.
-    pub(crate) fn kill(&mut self) {
-        if let Some((running, _)) = self.running.take() {
-            running.abandon();
-            self.network.stop_listening(Self::address());
-        }
+    /// Kills it, or its machine. What its successor finds is what is on the disk at this moment, or, with
+    /// a defect, what was there at the kill before: what goes on for a moment goes on beside it.
+    pub(crate) fn kill(&mut self, loss: &mut Loss<'_>, rolled_back: bool) -> Result<()> {
+        let Some((running, _)) = self.running.take() else {
+            return Ok(());
+        };
+        let before = match rolled_back {
+            true => self.folder_of(self.kills.saturating_sub(1)),
+            false => self.folder(),
+        };
+        self.kills += 1;
+        copy(&before, &self.folder(), loss).context("copy the disk")?;
+        running.abandon();
+        self.network.stop_listening(Self::address());
+        Ok(())
     }
 
     /// A connection to its admin socket.
@@ -96,22 +108,4 @@ fn configuration(folder: &Path) -> String {
          [svid]\nx509_ttl = \"10m\"\n[ca]\nissuing_ttl = \"1h\"\nroot_ttl = \"30d\"\n",
         folder.display()
     )
-}
-
-/// What a disk holds when the power goes: the files as they are. What SQLite keeps in memory that is
-/// shared is not of the disk.
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir(to)?;
-    fs::set_permissions(to, fs::metadata(from)?.permissions())?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (name, path) = (entry.file_name(), entry.path());
-        let target = to.join(&name);
-        if entry.file_type()?.is_dir() {
-            copy(&path, &target)?;
-        } else if !name.to_string_lossy().ends_with("-shm") {
-            fs::copy(&path, &target)?;
-        }
-    }
-    Ok(())
 }

@@ -11,6 +11,8 @@
 )]
 
 mod control_plane;
+mod defects;
+mod disk;
 pub mod machine;
 mod model;
 mod network;
@@ -20,4 +22,5 @@ pub mod runs;
 mod trace;
 mod world;
 
+pub use defects::Defect;
 pub use world::run;

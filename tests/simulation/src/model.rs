@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::operator::Key;
-pub(crate) use expected::Expectations;
+pub(crate) use expected::{Before, Expectations};
 pub(crate) use ledger::judge as judge_log;
 use watched::{Seen, Watched};
 
@@ -47,6 +47,14 @@ fn holds(
             invariant,
             what: what(),
         }),
+    }
+}
+
+/// A control plane starts on whatever a power cut has left to it.
+pub(crate) fn never_starts(error: &anyhow::Error) -> Violation {
+    Violation {
+        invariant: "it_starts_again_on_what_is_left",
+        what: format!("{error:#}"),
     }
 }
 

@@ -9,6 +9,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::defects::Defect;
 use crate::machine;
 
 /// Folders of files that are memory: nothing of a run outlives it.
@@ -22,7 +23,7 @@ const SHOWN: usize = 40;
 /// No run could be begun.
 pub fn one(seed: u64) -> Result<ExitCode> {
     let folder = Folder::new(seed)?;
-    let status = machine::process(seed, &folder.0, Stdio::inherit())?.status()?;
+    let status = machine::process(seed, None, &folder.0, Stdio::inherit())?.status()?;
     Ok(match status.success() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
@@ -71,10 +72,10 @@ pub fn many(from: u64, count: u64) -> Result<ExitCode> {
 ///
 /// # Errors
 /// No run could be begun.
-pub fn traced(seed: u64) -> Result<(String, bool)> {
+pub fn traced(seed: u64, defect: Option<Defect>) -> Result<(String, bool)> {
     let folder = Folder::new(seed)?;
     let trace = folder.0.join("trace");
-    let mut command = machine::process(seed, &folder.0, File::create(&trace)?.into())?;
+    let mut command = machine::process(seed, defect, &folder.0, File::create(&trace)?.into())?;
     let status = command.stderr(Stdio::null()).status()?;
     Ok((fs::read_to_string(&trace)?, status.success()))
 }
@@ -82,7 +83,7 @@ pub fn traced(seed: u64) -> Result<(String, bool)> {
 fn quiet(seed: u64) -> Result<()> {
     let folder = Folder::new(seed)?;
     let trace = folder.0.join("trace");
-    let mut command = machine::process(seed, &folder.0, File::create(&trace)?.into())?;
+    let mut command = machine::process(seed, None, &folder.0, File::create(&trace)?.into())?;
     let output = command.stderr(Stdio::piped()).output()?;
     let last = tail(&trace)?;
     let said = String::from_utf8_lossy(&output.stderr);

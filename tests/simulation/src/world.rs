@@ -14,6 +14,8 @@ use fastrand::Rng;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::control_plane::ControlPlane;
+use crate::defects::Defect;
+use crate::machine::Steps;
 use crate::model::{Model, View, Violation, judge_log};
 use crate::network::{Conditions, Network};
 use crate::node::Node;
@@ -62,13 +64,16 @@ struct World {
     model: Model,
     /// What ends, and when.
     mends: Vec<(Instant, Mend)>,
+    steps: Steps,
+    /// What is wrong on purpose.
+    defect: Option<Defect>,
 }
 
 /// One run, from its beginning to its verdict.
 ///
 /// # Errors
 /// The simulation itself does not work.
-pub async fn run(seed: u64) -> Result<ExitCode> {
+pub async fn run(seed: u64, steps: Steps) -> Result<ExitCode> {
     let trace = Trace::new(Box::new(io::stdout()));
     tracing_subscriber::fmt()
         .with_writer(trace.clone())
@@ -76,7 +81,7 @@ pub async fn run(seed: u64) -> Result<ExitCode> {
         .with_ansi(false)
         .with_max_level(tracing::Level::INFO)
         .init();
-    let mut world = World::new(seed, trace.clone());
+    let mut world = World::new(seed, trace.clone(), steps);
     let ended = Box::pin(world.live()).await;
     let code = match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -92,7 +97,7 @@ pub async fn run(seed: u64) -> Result<ExitCode> {
 }
 
 impl World {
-    fn new(seed: u64, trace: Trace) -> Self {
+    fn new(seed: u64, trace: Trace, steps: Steps) -> Self {
         let mut random = Rng::with_seed(seed);
         let network = Network::new(random.fork(), Conditions::good());
         Self {
@@ -103,6 +108,8 @@ impl World {
             nodes: Vec::new(),
             model: Model::default(),
             mends: Vec::new(),
+            steps,
+            defect: Defect::of_run(),
             random,
         }
     }

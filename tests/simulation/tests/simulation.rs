@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
-use countersign_simulation::{machine, run, runs};
+use countersign_simulation::{Defect, machine, run, runs};
 use tokio::runtime::Builder;
 
 /// Seeds that every test run takes.
@@ -14,10 +14,14 @@ const SEEDS: u64 = 20;
 /// Seeds that are run twice.
 const TWICE: u64 = 3;
 
+/// Seeds within which a planted defect is found.
+const SEEDS_OF_A_DEFECT: u64 = 50;
+
 type Test = (&'static str, fn() -> Result<()>);
 
 const TESTS: &[Test] = &[
     ("same_seed_gives_the_same_run", same_seed_gives_the_same_run),
+    ("planted_defects_are_found", planted_defects_are_found),
     (
         "invariants_hold_under_every_seed",
         invariants_hold_under_every_seed,
@@ -26,10 +30,10 @@ const TESTS: &[Test] = &[
 
 fn same_seed_gives_the_same_run() -> Result<()> {
     for seed in 1..=TWICE {
-        let (one, other) = (runs::traced(seed)?, runs::traced(seed)?);
+        let (one, other) = (runs::traced(seed, None)?, runs::traced(seed, None)?);
         ensure!(one == other, "seed {seed} gave two runs");
     }
-    let (one, other) = (runs::traced(1)?, runs::traced(2)?);
+    let (one, other) = (runs::traced(1, None)?, runs::traced(2, None)?);
     ensure!(one != other, "two seeds gave the same run");
     Ok(())
 }
@@ -37,6 +41,26 @@ fn same_seed_gives_the_same_run() -> Result<()> {
 fn invariants_hold_under_every_seed() -> Result<()> {
     let ended = runs::many(1, SEEDS)?;
     ensure!(ended == ExitCode::SUCCESS, "see the lines above");
+    Ok(())
+}
+
+fn planted_defects_are_found() -> Result<()> {
+    for (name, defect) in Defect::ALL {
+        let found = (1..=SEEDS_OF_A_DEFECT).find_map(|seed| {
+            let traced = runs::traced(seed, Some(*defect));
+            traced
+                .map(|(trace, is_sound)| (!is_sound).then_some((seed, trace)))
+                .transpose()
+        });
+        let (seed, trace) = found
+            .transpose()?
+            .with_context(|| format!("{name} was not found"))?;
+        let last = trace
+            .lines()
+            .rfind(|line| line.contains("VIOLATED"))
+            .with_context(|| format!("{name} broke the run of seed {seed}"))?;
+        println!("{name}: seed {seed}, {last}");
+    }
     Ok(())
 }
 
@@ -59,7 +83,7 @@ fn main() -> Result<ExitCode> {
 fn simulated(seed: u64) -> Result<ExitCode> {
     let mut runtime = Builder::new_current_thread();
     runtime.start_paused(true);
-    machine::run(runtime, run(seed))?
+    machine::run(runtime, |steps| run(seed, steps))?
 }
 
 /// What cargo and nextest ask of a test program.

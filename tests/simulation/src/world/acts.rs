@@ -1,6 +1,8 @@
 //! What the operator does.
 
 use super::{Ended, World, broken};
+use crate::defects::Defect;
+use crate::model::Before;
 use crate::operator::{Key, NotDone};
 
 /// Identities of a node, at most.
@@ -99,10 +101,48 @@ impl World {
                 return Ok(());
             }
         };
-        let verb = if is_present {
-            "registered"
-        } else {
-            "unregistered"
+        self.answered(key, is_present, before, done);
+        Ok(())
+    }
+
+    /// Asks for a change, and kills the control plane so many steps later.
+    pub(super) async fn change_and_kill(
+        &mut self,
+        steps: u64,
+        has_power: bool,
+    ) -> Result<(), Ended> {
+        let key = self.any_key();
+        // What changes nothing is not cut short.
+        let is_present = self.model.expected.present_since(&key).is_none();
+        let Ok(mut operator) = self.operator().await else {
+            return self.end_control_plane(has_power);
+        };
+        let before = self.model.expected.asked(&key);
+        let mut call = Box::pin(async {
+            match is_present {
+                true => operator.register(&key).await,
+                false => operator.unregister(&key).await,
+            }
+        });
+        let early = tokio::select! {
+            biased;
+            done = &mut call => Some(done),
+            () = self.steps.pass(steps) => None,
+        };
+        self.end_control_plane(has_power)?;
+        let done = match early {
+            Some(done) => done,
+            None if self.defect == Some(Defect::AcknowledgedEarly) => Ok(()),
+            None => call.await,
+        };
+        self.answered(&key, is_present, before, done);
+        Ok(())
+    }
+
+    fn answered(&mut self, key: &Key, is_present: bool, before: Before, done: Result<(), NotDone>) {
+        let verb = match is_present {
+            true => "registered",
+            false => "unregistered",
         };
         match done {
             Ok(()) => {
@@ -117,7 +157,6 @@ impl World {
             }
             Err(error) => self.say(&format!("{key} perhaps {verb}: {error}")),
         }
-        Ok(())
     }
 
     async fn rotate(&mut self, is_root: bool) -> Result<(), Ended> {

@@ -2,14 +2,20 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{Ended, World};
 use crate::control_plane::ControlPlane;
+use crate::defects::Defect;
+use crate::disk::Loss;
+use crate::model::never_starts;
 use crate::network::Conditions;
 
 /// The longest time that something is disturbed, in seconds.
 const LONGEST: f64 = 60.0;
+
+/// Steps after which the control plane is killed, at most: a change takes about so many.
+const MOST_STEPS: u64 = 16;
 
 /// How something ends.
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +40,7 @@ impl World {
             4..=5 => self.reset(node),
             6..=7 => self.kill_sidecar(node).await?,
             8 => self.spoil(),
-            _ => self.kill_control_plane(),
+            _ => self.kill_control_plane().await?,
         }
         Ok(())
     }
@@ -65,7 +71,8 @@ impl World {
                 self.say(&format!("{} starts again", self.nodes[node].name()));
             }
             Mend::ControlPlane => {
-                self.plane.start().await?;
+                let started = self.plane.start().await;
+                started.map_err(|error| never_starts(&error))?;
                 self.calm_plane();
                 self.say("control plane starts again");
                 self.list().await?;
@@ -137,14 +144,38 @@ impl World {
         Ok(())
     }
 
-    fn kill_control_plane(&mut self) {
+    /// At any moment, in the middle of a change as well.
+    async fn kill_control_plane(&mut self) -> Result<(), Ended> {
         if !self.plane.is_running() {
-            return;
+            return Ok(());
         }
-        self.plane.kill();
+        let steps = self.random.u64(0..=MOST_STEPS);
+        let delay = Duration::from_micros(self.random.u64(0..=20_000));
+        let has_power = self.random.bool();
+        if self.random.bool() {
+            self.change_and_kill(steps, has_power).await?;
+        } else {
+            sleep(delay).await;
+            self.steps.pass(steps).await;
+            self.end_control_plane(has_power)?;
+        }
         self.model.plane_disturbed(true);
         let lasts = self.lasts(Mend::ControlPlane);
-        self.say(&format!("control plane is killed for {lasts:.1?}"));
+        let how = match has_power {
+            true => "is killed",
+            false => "loses its power",
+        };
+        self.say(&format!("control plane {how} for {lasts:.1?}"));
+        Ok(())
+    }
+
+    pub(super) fn end_control_plane(&mut self, has_power: bool) -> Result<(), Ended> {
+        let mut loss = match has_power {
+            true => Loss::Nothing,
+            false => Loss::Unsynced(&mut self.random),
+        };
+        let rolled_back = self.defect == Some(Defect::OlderDisk);
+        Ok(self.plane.kill(&mut loss, rolled_back)?)
     }
 
     fn spoil(&mut self) {
