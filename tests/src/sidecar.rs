@@ -58,10 +58,18 @@ impl Sidecar {
     /// # Errors
     /// It cannot be started. It may not be ready yet.
     pub fn start(folder: &Path, api: SocketAddr, listeners: &Listeners) -> Result<Self> {
+        Self::start_among(folder, &[api], listeners)
+    }
+
+    /// As [`Sidecar::start`], with several control planes.
+    ///
+    /// # Errors
+    /// It cannot be started. It may not be ready yet.
+    pub fn start_among(folder: &Path, apis: &[SocketAddr], listeners: &Listeners) -> Result<Self> {
         let telemetry = ports::reserve();
         std::fs::write(
             folder.join("sidecar.toml"),
-            configuration(api, telemetry, listeners),
+            configuration(apis, telemetry, listeners),
         )?;
         Ok(Self {
             folder: folder.to_owned(),
@@ -134,12 +142,17 @@ fn launch(folder: &Path) -> Result<Process> {
     Process::start("sidecar", &program, &arguments, folder)
 }
 
-fn configuration(api: SocketAddr, telemetry: SocketAddr, listeners: &Listeners) -> String {
+fn configuration(apis: &[SocketAddr], telemetry: SocketAddr, listeners: &Listeners) -> String {
+    let urls: Vec<_> = apis.iter().map(|api| format!("https://{api}")).collect();
+    let addresses = match &urls[..] {
+        [one] => format!("address = {one:?}"),
+        several => format!("addresses = {several:?}"),
+    };
     let mut text = format!(
         r#"trust_domain = "example.org"
 state_dir = "./state"
 [control_plane]
-address = "https://{api}"
+{addresses}
 bundle = "./bundle.pem"
 [attestation]
 method = "join_token"

@@ -8,6 +8,7 @@ mod configuration;
 mod crowded;
 mod daemon;
 mod demo;
+mod failover;
 mod images;
 mod packages;
 mod pages;

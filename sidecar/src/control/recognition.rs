@@ -63,6 +63,8 @@ impl Control {
         &mut self,
         identity: Option<Arc<IdentityCell>>,
     ) -> Result<Link, ControlError> {
+        // What fails from here on is no fault of the address before.
+        self.reached = None;
         let is_stored = !self.installer.needs_bootstrap();
         if !is_stored {
             let path = self.bundle_file.as_ref().ok_or(ControlError::NoBundle)?;

@@ -105,11 +105,13 @@ async fn control_plane_that_cannot_serve_is_passed_by() {
         (Code::DataLoss, "older"),
     ] {
         let (plane, folder) = world().await;
-        // It has a credential, which another control plane of the trust domain knows.
+        // It has a credential, which another control plane of the trust domain knows, and a token
+        // that it does not need.
         let node = Node::start(&plane, &folder);
         let serial = node.holds(&EntitlementId::node()).await;
         node.end().await;
-        std::fs::remove_file(folder.path().join("token")).unwrap();
+        let token = folder.path().join("token");
+        countersign_serve::secret_file::write(&token, plane::NEW_TOKEN).unwrap();
         let behind = plane.replica(Some(Fault::Refuses(code)));
         let node = start(knowing(&plane, &folder, &[behind, plane.address]));
         connected_to(&node, plane.address).await;
@@ -236,4 +238,22 @@ async fn rounds_in_which_all_fail_are_spaced() {
     ways.iter().for_each(|way| way.becomes(Way::Open));
     until(|| node.link.borrow().connected).await;
     node.end().await;
+}
+
+/// A connection that was replaced ended by itself: what is not reached after it says nothing of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn address_before_is_not_blamed_for_a_failed_dial() {
+    let (plane, folder) = world().await;
+    let nobody = Relay::before(plane.address).await;
+    nobody.refuse();
+    let (node, mut control) = knowing(&plane, &folder, &[nobody.address]);
+    control.reached = Some(ReachedAddress {
+        place: 0,
+        address: "https://before".to_owned(),
+        unreached: Vec::new(),
+    });
+    control.opened();
+    let error = control.dial(None).await.unwrap_err();
+    control.leave(departure(&error), error.to_string());
+    assert_eq!(node.link.borrow().left, None);
 }
