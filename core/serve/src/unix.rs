@@ -4,6 +4,7 @@ mod authority;
 mod bind;
 mod dial;
 mod kept;
+mod obstacle;
 mod pace;
 mod user_places;
 
@@ -33,6 +34,7 @@ use authority::AuthorityMender;
 pub use bind::{SocketModes, bind_unix};
 pub use dial::{NotASocket, Squatter, Trust, dial};
 pub use kept::UnixSocket;
+pub use obstacle::Obstacle;
 use pace::Pace;
 pub use user_places::{UserPlace, UserPlaces};
 

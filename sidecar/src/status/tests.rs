@@ -253,9 +253,27 @@ async fn a_running_sidecar_answers_on_its_socket() {
     server.abort();
 }
 
-#[tokio::test]
-async fn a_sidecar_that_does_not_run_is_unreachable() {
+#[tokio::test(start_paused = true)]
+async fn why_no_sidecar_answers_is_told_apart() {
+    use countersign_cli::Exit;
+
+    let told = async |folder: &std::path::Path| {
+        let failure = fetch(folder).await.unwrap_err();
+        (failure.exit, failure.code, failure.remedy)
+    };
     let folder = tempfile::tempdir().unwrap();
-    let failure = fetch(folder.path()).await.unwrap_err();
-    assert_eq!(failure.exit, countersign_cli::Exit::Unreachable);
+    let (exit, code, _) = told(folder.path()).await;
+    assert_eq!((exit, &*code), (Exit::Unreachable, "not_running"));
+
+    let socket = folder.path().join(STATUS_SOCKET);
+    std::fs::write(&socket, "").unwrap();
+    let (exit, code, _) = told(folder.path()).await;
+    assert_eq!((exit, &*code), (Exit::Usage, "status_socket_is_none"));
+
+    // One that stands still: whoever connects waits.
+    std::fs::remove_file(&socket).unwrap();
+    let _stopped = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let (exit, code, remedy) = told(folder.path()).await;
+    assert_eq!((exit, &*code), (Exit::Unreachable, "no_answer"));
+    assert!(remedy.starts_with("it runs"), "{remedy}");
 }

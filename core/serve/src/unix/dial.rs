@@ -50,6 +50,14 @@ pub enum Why {
     Unnamed,
 }
 
+/// Its server answers other users alone, and would close the connection.
+#[derive(Debug, thiserror::Error)]
+#[error("root and uid {server} alone are answered here, and this is uid {own}")]
+struct Unwelcome {
+    server: u32,
+    own: u32,
+}
+
 /// Something else than a socket is at the path.
 #[derive(Debug, thiserror::Error)]
 #[error("it is {0}, not a socket")]
@@ -74,11 +82,11 @@ impl NotASocket {
 ///
 /// # Errors
 /// The kernel's; with [`Squatter`] inside where somebody else listens, and [`NotASocket`] where
-/// nobody can.
+/// nobody can. [`Obstacle`](super::Obstacle) sorts them.
 pub async fn dial(socket: &Path, trust: Trust) -> io::Result<UnixStream> {
     if trust == Trust::Found {
         let own = rustix::process::geteuid().as_raw();
-        require_given_to(own, socket).map_err(|why| Squatter::Exchangeable(why).refused())?;
+        require_given_to(own, socket).map_err(exchangeable)?;
     }
     let stream = UnixStream::connect(socket).await;
     let stream = stream.map_err(|error| unconnected(error, socket))?;
@@ -86,7 +94,25 @@ pub async fn dial(socket: &Path, trust: Trust) -> io::Result<UnixStream> {
     let server = UnixPeer::of(&stream)?;
     let own = rustix::process::geteuid().as_raw();
     judge(server.uid, own, socket, trust).map_err(Squatter::refused)?;
+    is_answered(server.uid, own)?;
     Ok(stream)
+}
+
+/// What may not be looked at is not said to be another's.
+fn exchangeable(why: NotOurs) -> io::Error {
+    match why {
+        NotOurs::Unreadable { source, .. } => source,
+        why => Squatter::Exchangeable(why).refused(),
+    }
+}
+
+/// Root asks every server, and every other user its own.
+fn is_answered(server: u32, own: u32) -> io::Result<()> {
+    if own == 0 || own == server {
+        return Ok(());
+    }
+    let unwelcome = Unwelcome { server, own };
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, unwelcome))
 }
 
 impl Squatter {
@@ -128,6 +154,7 @@ mod tests {
     use std::os::unix::process::CommandExt as _;
     use std::process::{Command, Stdio};
 
+    use super::super::Obstacle;
     use super::*;
 
     const STRANGER: u32 = 54_321;
@@ -226,6 +253,58 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
         let error = dial(&socket, Trust::Named).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn server_of_root_answers_root_alone() {
+        for (server, own) in [(0, 0), (1_000, 0), (1_000, 1_000)] {
+            is_answered(server, own).unwrap();
+        }
+        let error = is_answered(0, 1_000).unwrap_err();
+        assert_eq!(Obstacle::of(&error), Obstacle::Denied);
+        let told = error.to_string();
+        assert!(told.contains("this is uid 1000"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn obstacles_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        let deserted = folder.path().join("deserted");
+        drop(std::os::unix::net::UnixListener::bind(&deserted).unwrap());
+        for (path, expected) in [
+            (folder.path().join("nothing"), Obstacle::Absent),
+            (deserted, Obstacle::Absent),
+            (file, Obstacle::NoSocket),
+            (folder.path().join("x".repeat(200)), Obstacle::NoSocket),
+        ] {
+            let error = dial(&path, Trust::Named).await.unwrap_err();
+            assert_eq!(Obstacle::of(&error), expected, "{error}");
+        }
+        let denied = exchangeable(NotOurs::Unreadable {
+            path: folder.path().to_owned(),
+            source: io::ErrorKind::PermissionDenied.into(),
+        });
+        assert_eq!(Obstacle::of(&denied), Obstacle::Denied);
+    }
+
+    /// As a process that stands still: what connects waits in its queue, until that is full.
+    #[tokio::test]
+    async fn server_that_accepts_nothing_is_silent() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let stopped = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        rustix::net::listen(&stopped, 1).unwrap();
+        let mut waiting = Vec::new();
+        let error = loop {
+            match dial(&socket, Trust::Named).await {
+                Ok(stream) => waiting.push(stream),
+                Err(error) => break error,
+            }
+            assert!(waiting.len() < 10, "the queue of a listener has a bound");
+        };
+        assert_eq!(Obstacle::of(&error), Obstacle::Silent, "{error}");
     }
 
     #[test]

@@ -59,8 +59,8 @@ pub(super) const TOLD: &[(&str, &str, &str)] = &[
     ),
     (
         "connection_closed",
-        "The connection was closed in the middle of a call.",
-        "Look whether the control plane runs, and whether this user may use its socket.",
+        "The connection broke in the middle of a call.",
+        "Look whether the control plane ended, and what its log says last.",
     ),
     (
         "control_plane_unreachable",
@@ -69,18 +69,49 @@ pub(super) const TOLD: &[(&str, &str, &str)] = &[
     ),
     (
         "admin_socket_denied",
-        "This user may not open the admin socket.",
+        "This user may not use the admin socket.",
         "Run the command as root or as the user of the control plane.",
     ),
     (
         "admin_socket_is_none",
-        "A plain file, a folder or a device is where a socket was named.",
+        "No socket can be where one was named: a plain file, a folder or a device is there, or the path is \
+         too long.",
         "Name the socket: `admin.socket` of the control plane's configuration.",
     ),
     (
         "admin_socket_of_another",
         "Another user's process answers on the admin socket; nothing was sent.",
         "Name the socket of the control plane.",
+    ),
+    (
+        "no_answer",
+        "The control plane, or the sidecar, is there and does not answer.",
+        "Look whether it was stopped or its machine has no time for it; restart it if it stays so.",
+    ),
+    (
+        "no_report",
+        "Who answers on the sidecar's socket sends no report that can be read, or broke off.",
+        "Use the `countersign-sidecar` of the version that runs, or try again.",
+    ),
+    (
+        "not_running",
+        "No sidecar answers on the socket in its `state_dir`.",
+        "Start it with `countersign-sidecar run`.",
+    ),
+    (
+        "status_socket_denied",
+        "This user may not ask the sidecar for its status.",
+        "Run the command as root or as the user of the sidecar.",
+    ),
+    (
+        "status_socket_is_none",
+        "No socket can be where the sidecar's is: a plain file or a folder is there, or the path is too long.",
+        "Look at `state_dir` in the configuration.",
+    ),
+    (
+        "status_socket_of_another",
+        "Another user's process answers on the sidecar's socket; nothing was sent.",
+        "Look whose `state_dir` this is.",
     ),
     (
         "no_runtime",
