@@ -1,7 +1,7 @@
 //! The operator's API, on a Unix socket that only the control plane's own user and root may use.
 //!
 //! Handlers convert, call the authority and convert back. A refusal carries a stable code and a
-//! remedy in its metadata.
+//! remedy in its metadata ([`refusing`]).
 
 mod backup;
 mod ca;
@@ -11,6 +11,7 @@ mod listing;
 mod nodes;
 mod operator;
 mod oversize;
+mod refusing;
 mod registering;
 pub mod registration;
 mod rotate;
@@ -21,22 +22,21 @@ mod waivers;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use countersign_authority::{Act, AuthorityError, Reason};
-use countersign_model::SpiffeId;
+use countersign_authority::AuthorityError;
+use countersign_proto::admin as wire;
 use countersign_proto::admin::admin_server::{Admin, AdminServer};
 use countersign_proto::convert::time::{read_duration, timestamp};
-use countersign_proto::{CODE_KEY, REMEDY_KEY, admin as wire};
 use countersign_serve::limits::MAX_MESSAGE_BYTES;
 use countersign_serve::messages::{MessageBounds, Shares};
 use countersign_serve::unix::UnixPeer;
 use countersign_telemetry::{Principal, peer_line};
 use tokio_stream::Stream;
-use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 
 use crate::plane::Plane;
 use operator::Operator;
 use oversize::Described;
+use refusing::{invalid, spiffe_id};
 
 /// Answers operators.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ pub(crate) fn admits(peer: &UnixPeer) -> bool {
 
 impl AdminService {
     fn refused(&self, operator: Operator, error: &AuthorityError) -> Status {
-        refused(&self.plane, operator, error)
+        refusing::refused(&self.plane, operator, error)
     }
 }
 
@@ -330,72 +330,3 @@ pub(crate) type Lineages =
 
 /// The steps of a rotation.
 pub(crate) type Progress = Pin<Box<dyn Stream<Item = Result<wire::RotateProgress, Status>> + Send>>;
-
-/// An operator asked for something that is not granted: the issuance log will tell.
-fn refused(plane: &Plane, operator: Operator, error: &AuthorityError) -> Status {
-    if let AuthorityError::Denied(denied) = error {
-        let (caller, now) = (operator.to_string(), plane.clock.now());
-        plane.authority.refused(&caller, denied, now);
-    }
-    status(error)
-}
-
-/// Who does something, and why.
-fn act(plane: &Plane, operator: Operator, reason: &str) -> Result<Act, Status> {
-    let reason = Reason::new(reason).map_err(|denied| refused(plane, operator, &denied.into()))?;
-    Ok(Act {
-        reason,
-        operator: operator.to_string(),
-    })
-}
-
-/// The one mapping from the authority's errors to gRPC.
-fn status(error: &AuthorityError) -> Status {
-    match error {
-        AuthorityError::Denied(denied) => described(
-            Status::permission_denied(&denied.message),
-            denied.code,
-            denied.remedy,
-        ),
-        AuthorityError::TooManyKeys { .. } => described(
-            Status::resource_exhausted(error.to_string()),
-            "too_many_keys",
-            "wait until certificates have ended; see countersign_certified_keys",
-        ),
-        AuthorityError::KeyShareTaken { .. } => described(
-            Status::resource_exhausted(error.to_string()),
-            "key_share_taken",
-            "wait until certificates of this identity have ended",
-        ),
-        AuthorityError::Unavailable(why) => described(
-            Status::unavailable(error.to_string()),
-            "unavailable",
-            why.remedy(),
-        ),
-        other => described(
-            Status::unavailable(other.to_string()),
-            "unavailable",
-            "try again; the log of the control plane says more",
-        ),
-    }
-}
-
-/// A request that does not read.
-fn invalid(code: &'static str, message: impl Into<String>) -> Status {
-    let status = Status::invalid_argument(message);
-    described(status, code, "see --help of this verb")
-}
-
-fn described(mut status: Status, code: &'static str, remedy: &'static str) -> Status {
-    for (key, value) in [(CODE_KEY, code), (REMEDY_KEY, remedy)] {
-        // A value that is no header text is left out: the message still says what happened.
-        if let Ok(value) = MetadataValue::try_from(value) {
-            status.metadata_mut().insert(key, value);
-        }
-    }
-    status
-}
-
-fn spiffe_id(field: &str, text: &str) -> Result<SpiffeId, Status> {
-    SpiffeId::new(text).map_err(|error| invalid(error.rule.code(), format!("{field}: {error}")))
-}

@@ -18,7 +18,8 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-use super::{Operator, refused};
+use super::Operator;
+use super::refusing::refused;
 use crate::plane::Plane;
 
 /// Bytes of a piece.

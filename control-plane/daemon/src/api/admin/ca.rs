@@ -6,7 +6,8 @@ use countersign_proto::convert::time::timestamp;
 use rustls_pki_types::CertificateDer;
 use tonic::Status;
 
-use super::{Operator, described, invalid, refused, waivers};
+use super::refusing::{described, invalid, refused};
+use super::{Operator, waivers};
 use crate::plane::Plane;
 
 /// Most certificates in one import.

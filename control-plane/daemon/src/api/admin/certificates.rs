@@ -10,7 +10,8 @@ use countersign_proto::convert::time::{read_duration, timestamp};
 use jiff::SignedDuration;
 use tonic::{Response, Status};
 
-use super::{Lineages, invalid, status};
+use super::Lineages;
+use super::refusing::{invalid, status};
 use crate::plane::Plane;
 
 /// The lineages that pass the filter, by ID.

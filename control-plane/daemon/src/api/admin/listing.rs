@@ -11,7 +11,8 @@ use futures_util::stream::{self, Stream, StreamExt as _};
 use jiff::SignedDuration;
 use tonic::Status;
 
-use super::{invalid, registration, spiffe_id};
+use super::refusing::{invalid, spiffe_id};
+use super::registration;
 use crate::plane::Plane;
 
 /// Most registrations in one message: a few hundred kilobytes, where each has what most have.

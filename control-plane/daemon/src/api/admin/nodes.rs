@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use tokio_stream::Stream;
 use tonic::{Response, Status};
 
-use super::{Operator, act, refused, spiffe_id};
+use super::Operator;
+use super::refusing::{act, refused, spiffe_id};
 use crate::plane::Plane;
 
 /// The nodes of a list, one a message.

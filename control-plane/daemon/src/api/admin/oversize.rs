@@ -14,7 +14,7 @@ use tonic::server::NamedService;
 use tonic::{Code, Status};
 use tower::Service;
 
-use super::described;
+use super::refusing::described;
 
 const SIGN: &str = "/countersign.admin.v1.Admin/Sign";
 

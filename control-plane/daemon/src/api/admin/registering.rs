@@ -9,8 +9,9 @@ use countersign_refusal::Denied;
 use jiff::Timestamp;
 use tonic::Status;
 
+use super::Operator;
+use super::refusing::{invalid, refused};
 use super::registration::{read, said, written};
-use super::{Operator, invalid, refused};
 use crate::plane::Plane;
 
 pub(super) async fn register(
@@ -24,7 +25,7 @@ pub(super) async fn register(
     let registered = plane.authority.register(asked, is_dry_run, now).await;
     match registered {
         Ok(it) => Ok(response(&it)),
-        Err(error) if is_dry_run => Err(super::status(&error)),
+        Err(error) if is_dry_run => Err(super::refusing::status(&error)),
         Err(error) => Err(refused(plane, operator, &error)),
     }
 }

@@ -12,7 +12,7 @@ use countersign_refusal::Denied;
 use jiff::Timestamp;
 use tonic::Status;
 
-use super::{invalid, spiffe_id};
+use super::refusing::{invalid, spiffe_id};
 
 /// Reads a registration that is asked for, whole; the server's own fields are ignored.
 ///

@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status};
 
-use super::{Operator, Progress, refused, waivers};
+use super::refusing::refused;
+use super::{Operator, Progress, waivers};
 use crate::plane::{Laggard, Plane, Waiting};
 
 /// Steps that wait for a slow reader.

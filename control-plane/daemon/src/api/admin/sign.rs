@@ -8,7 +8,8 @@ use countersign_proto::convert::time::timestamp;
 use countersign_refusal::Denied;
 use tonic::{Response, Status};
 
-use super::{Operator, described, refused, spiffe_id};
+use super::Operator;
+use super::refusing::{described, refused, spiffe_id};
 use crate::plane::Plane;
 
 pub(super) async fn manual(

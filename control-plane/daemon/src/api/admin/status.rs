@@ -21,7 +21,8 @@ use tonic::Status;
 
 use self::node::Reading;
 use self::totals::Totals;
-use super::{spiffe_id, waivers};
+use super::refusing::spiffe_id;
+use super::waivers;
 use crate::plane::Plane;
 
 /// Nodes that are read under one lock: some 16,000 endpoints each would still be milliseconds.

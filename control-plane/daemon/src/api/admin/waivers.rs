@@ -6,7 +6,8 @@ use countersign_proto::convert::time::{read_duration, timestamp};
 use jiff::Timestamp;
 use tonic::Status;
 
-use super::{Operator, act, described, invalid, refused};
+use super::Operator;
+use super::refusing::{act, described, invalid, refused};
 use crate::plane::{Laggard, Plane, Waiting};
 
 /// Waives consumers that the pending root waits for, and no others: a mistyped name opens nothing. Or
