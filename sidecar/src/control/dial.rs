@@ -18,7 +18,7 @@ use http::Uri;
 use hyper_util::rt::TokioIo;
 use rustls::{AlertDescription, ClientConfig};
 use rustls_pki_types::ServerName;
-use tokio::io::AsyncBufReadExt as _;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -32,6 +32,12 @@ use super::observed::{Heard, Observed};
 pub(crate) const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// A name is resolved in this time or given up.
 pub(crate) const RESOLVE_DEADLINE: Duration = Duration::from_secs(5);
+/// What the control plane may send of one stream before we have read it. It need not wait for us at
+/// 10 MB a second over 100 ms: a push of every certificate and bundle is such a stream.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+/// The same of all streams together: the discovery stream, and an enrolment beside it. So much memory it
+/// can make us hold, whatever it sends.
+const CONNECTION_WINDOW: u32 = 2 * STREAM_WINDOW;
 /// The application protocol of gRPC.
 pub(crate) const ALPN: &[u8] = b"h2";
 
@@ -190,10 +196,10 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
-async fn over(
-    stream: Observed<TlsStream<Box<dyn Wire>>>,
-    keepalive: Keepalive,
-) -> Result<Channel, tonic::transport::Error> {
+async fn over<S>(stream: S, keepalive: Keepalive) -> Result<Channel, tonic::transport::Error>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let mut once = Some(TokioIo::new(stream));
     let connector = tower::service_fn(move |_: Uri| {
         let io = once.take().ok_or(io::ErrorKind::NotConnected);
@@ -201,6 +207,8 @@ async fn over(
     });
     // The connector has connected already, with TLS: this URI only fills `:authority`.
     Endpoint::from_static("http://control-plane")
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keep_alive_interval(keepalive.interval)
         .keep_alive_timeout(keepalive.timeout)
         .keep_alive_while_idle(true)
@@ -210,7 +218,46 @@ async fn over(
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt as _;
+
     use super::*;
+
+    /// What a control plane may send unread, as our first frames say it.
+    #[tokio::test]
+    async fn windows_are_the_named_ones() {
+        const PREFACE: usize = 24;
+        const SETTINGS: u8 = 4;
+        const WINDOW_UPDATE: u8 = 8;
+        const INITIAL_WINDOW_SIZE: u16 = 4;
+        const DEFAULT: u32 = 65_535;
+        let (ours, mut theirs) = tokio::io::duplex(4_096);
+        let keepalive = Keepalive {
+            interval: CONNECT_DEADLINE,
+            timeout: CONNECT_DEADLINE,
+        };
+        let _channel = over(ours, keepalive).await.unwrap();
+        theirs.read_exact(&mut [0; PREFACE]).await.unwrap();
+        let (mut stream, mut connection) = (None, None);
+        while stream.is_none() || connection.is_none() {
+            let mut head = [0; 9];
+            theirs.read_exact(&mut head).await.unwrap();
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut body = vec![0; usize::try_from(length).unwrap()];
+            theirs.read_exact(&mut body).await.unwrap();
+            let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap());
+            match head[3] {
+                SETTINGS => {
+                    let mut settings = body.chunks_exact(6);
+                    let window = settings.find(|it| it[..2] == INITIAL_WINDOW_SIZE.to_be_bytes());
+                    stream = window.map(|it| number(&it[2..]));
+                }
+                WINDOW_UPDATE => connection = Some(DEFAULT + number(&body)),
+                _ => {}
+            }
+        }
+        assert_eq!(stream, Some(STREAM_WINDOW));
+        assert_eq!(connection, Some(CONNECTION_WINDOW));
+    }
 
     #[test]
     fn another_failed_handshake_stays_one() {
