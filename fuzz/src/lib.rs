@@ -76,6 +76,7 @@ pub const TARGETS: &[Target] = &[
     target!(process_stat, 50_000),
     target!(public_key, 10_000),
     target!(registration, 20_000),
+    target!(registration_file, 10_000),
     target!(revocation_list, 5_000, SIGNED_WHOLE),
     target!(secret, 10_000),
     target!(selector, 50_000),

@@ -25,6 +25,7 @@ pub mod policy;
 pub mod process_stat;
 pub mod public_key;
 pub mod registration;
+pub mod registration_file;
 pub mod revocation_list;
 pub mod secret;
 pub mod selector;

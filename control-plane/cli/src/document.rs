@@ -15,37 +15,42 @@ use std::fmt;
 
 use countersign_proto::admin::Registration;
 
-pub(crate) use writing::{Json, yaml};
+pub use writing::{Json, yaml};
 
 /// Longest file that is read: what fits into one call.
-pub(crate) const MAX_BYTES: usize = 4 * 1024 * 1024;
+pub const MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Most registrations of a file: what the control plane writes at once.
 const MAX_REGISTRATIONS: usize = 10_000;
 /// Most mistakes that are told at once.
-const MAX_MISTAKES: usize = 100;
+pub const MAX_MISTAKES: usize = 100;
 
 /// A registration of a file, and where it is.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Entry {
-    pub(crate) registration: Registration,
-    pub(crate) place: Place,
+pub struct Entry {
+    /// What is to be registered.
+    pub registration: Registration,
+    /// Where it begins.
+    pub place: Place,
 }
 
 /// Where something is in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub struct Place {
     /// From 1 on; `None` in JSON.
-    pub(crate) line: Option<usize>,
+    pub line: Option<usize>,
     /// Such as `registrations[2].dns`.
-    pub(crate) path: String,
+    pub path: String,
 }
 
 /// What is wrong, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mistake {
-    pub(crate) place: Place,
-    pub(crate) problem: String,
-    pub(crate) remedy: String,
+pub struct Mistake {
+    /// Where it is.
+    pub place: Place,
+    /// What is wrong.
+    pub problem: String,
+    /// What to write instead.
+    pub remedy: String,
 }
 
 impl fmt::Display for Place {
@@ -63,7 +68,7 @@ impl fmt::Display for Place {
 ///
 /// # Errors
 /// Every mistake, at most [`MAX_MISTAKES`] of them.
-pub(crate) fn read(text: &str) -> Result<Vec<Entry>, Vec<Mistake>> {
+pub fn read(text: &str) -> Result<Vec<Entry>, Vec<Mistake>> {
     let documents = parse(text).map_err(|mistake| vec![mistake])?;
     let mut mistakes = Vec::new();
     let entries = fields::registrations(&documents, &mut mistakes);

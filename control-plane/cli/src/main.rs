@@ -14,7 +14,6 @@ mod certs;
 mod client;
 mod clock;
 mod destination;
-mod document;
 mod entropy;
 mod envoy;
 mod export;
@@ -29,7 +28,6 @@ mod sign;
 mod socket;
 mod status;
 mod store;
-mod times;
 mod token;
 mod verify;
 
@@ -38,6 +36,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use countersign_cli::{Exit, Failure, ManPages, completions, distance, man, short, table};
+use countersign_operator::{document, times};
 use jiff::Timestamp;
 
 use called::Called;

@@ -11,7 +11,7 @@ const DATE_CHARACTERS: usize = 10;
 ///
 /// # Errors
 /// What could be written instead.
-pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
+pub fn moment(text: &str) -> Result<Timestamp, String> {
     let parsed = match text.parse::<i64>() {
         Ok(secs) => Timestamp::from_second(secs).ok(),
         Err(_) if text.len() == DATE_CHARACTERS => midnight(text),
@@ -28,7 +28,7 @@ pub(crate) fn moment(text: &str) -> Result<Timestamp, String> {
 ///
 /// # Errors
 /// What could be written instead.
-pub(crate) fn end(text: &str) -> Result<Timestamp, String> {
+pub fn end(text: &str) -> Result<Timestamp, String> {
     moment(text).map_err(|error| format!("{error}; from now on, write --expires-in 24h"))
 }
 

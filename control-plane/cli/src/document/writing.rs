@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use countersign_cli::duration;
 use countersign_proto::admin::Registration;
+use countersign_proto::convert::time::read_optional_timestamp;
 use serde::Serialize;
-
-use crate::client::time;
 
 /// A file as JSON.
 #[derive(Debug, Serialize)]
-pub(crate) struct Json {
+pub struct Json {
     version: u32,
     registrations: Vec<Written>,
 }
@@ -45,7 +44,7 @@ struct Written {
 
 impl Json {
     /// Sorted by ID, node and selectors.
-    pub(crate) fn of(registrations: Vec<Registration>) -> Self {
+    pub fn of(registrations: Vec<Registration>) -> Self {
         let mut registrations: Vec<_> = registrations.into_iter().map(Written::from).collect();
         registrations.sort();
         Self {
@@ -57,6 +56,8 @@ impl Json {
 
 impl From<Registration> for Written {
     fn from(wire: Registration) -> Self {
+        let end = read_optional_timestamp("expires_at", wire.expires_at);
+        let end = end.ok().flatten();
         let ttl = wire.x509_ttl.and_then(|ttl| Duration::try_from(ttl).ok());
         Self {
             id: wire.id,
@@ -70,13 +71,13 @@ impl From<Registration> for Written {
             dns: wire.dns,
             hint: wire.hint,
             default: wire.is_default,
-            expires_at: time(wire.expires_at).map(|end| end.to_string()),
+            expires_at: end.map(|end| end.to_string()),
         }
     }
 }
 
 /// The same as YAML.
-pub(crate) fn yaml(file: &Json) -> String {
+pub fn yaml(file: &Json) -> String {
     let mut text = format!("version: {}\nregistrations:", file.version);
     if file.registrations.is_empty() {
         text.push_str(" []");
