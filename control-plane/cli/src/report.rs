@@ -22,7 +22,7 @@ use serde::Serialize;
 use crate::ca::rotation::Course;
 use crate::client::{Client, failure, request};
 use crate::destination::{self, Destination};
-use crate::output::{Output, Printable};
+use crate::output::{Output, Printable, count, many};
 use crate::status::{self, Shown};
 
 pub(crate) const EXAMPLES: &str = "Examples:\n  \
@@ -92,10 +92,10 @@ fn summary(facts: &Facts) -> Printable {
         .as_ref()
         .map_or_else(String::new, |file| format!("{}: ", file.display()));
     Printable::from(format!(
-        "{file}{} identities on {} nodes, {} consumers, {}",
-        totals.endpoints,
-        totals.nodes,
-        totals.consumers,
+        "{file}{} on {}, {}, {}",
+        many(totals.endpoints, "identity", "identities"),
+        count(totals.nodes, "node"),
+        count(totals.consumers, "consumer"),
         match facts.rotation.new_root {
             Some(_) => "the newest rotation of the root",
             None => "no rotation of the root since the control plane started",
