@@ -15,6 +15,7 @@ cc -E -include stdio.h -x c /dev/null >/dev/null 2>&1 || missing+=(gcc libc6-dev
 command -v openssl >/dev/null || missing+=(openssl)
 command -v setpriv >/dev/null || missing+=(util-linux)
 command -v curl >/dev/null || missing+=(curl)
+command -v jq >/dev/null || missing+=(jq)
 command -v logrotate >/dev/null || missing+=(logrotate)
 command -v strace >/dev/null || missing+=(strace)
 command -v softhsm2-util >/dev/null || missing+=(softhsm2)

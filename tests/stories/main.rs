@@ -4,12 +4,14 @@
 
 mod authorities;
 mod bad_input;
+mod command_line;
 mod configuration;
 mod crowded;
 mod daemon;
 mod demo;
 mod failover;
 mod images;
+mod operator_pages;
 mod packages;
 mod pages;
 mod push;

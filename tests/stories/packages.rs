@@ -138,6 +138,29 @@ async fn units_are_no_more_exposed_than_they_need() -> Result<()> {
     Ok(())
 }
 
+/// Sidecars hold their keys in memory, and get new ones from a control plane that is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn upgrade_restarts_the_control_plane_first() -> Result<()> {
+    const STUBS: &str = "mkdir -p stubs /run/systemd/system; for name in getent useradd systemctl \
+        deb-systemd-invoke; do printf '#!/bin/sh\\necho \"%s $*\" >> calls.log\\n' $name > stubs/$name; \
+        chmod +x stubs/$name; done";
+    let mut shell = Shell::start()?;
+    shell.run(STUBS).await?;
+    let script = binaries::project().join("deploy/debian/postinst");
+    let script = script.display();
+    let upgrade = format!("PATH=$PWD/stubs:$PATH sh '{script}' configure 0.0.9; cat calls.log");
+    let calls = shell.run(&upgrade).await?;
+    let restarts = calls
+        .lines()
+        .filter_map(|call| call.strip_prefix("deb-systemd-invoke "));
+    let expected = [
+        "try-restart countersign-control-plane.service",
+        "try-restart countersign-sidecar.service countersign-sidecar@*.service",
+    ];
+    ensure!(restarts.eq(expected), "{calls}");
+    Ok(())
+}
+
 /// One machine for all of it: a root costs a minute.
 #[tokio::test(flavor = "multi_thread")]
 async fn package_lives_in_a_bare_debian_and_leaves_it() -> Result<()> {

@@ -7,7 +7,7 @@ use countersign_tests::{Page, Shell, binaries};
 const INDEX: (&str, &str) = ("docs/integrations/README.md", "A mesh to try them with");
 
 /// A machine on which the common beginning was done.
-async fn begun() -> Result<Shell> {
+pub(crate) async fn begun() -> Result<Shell> {
     let mut shell = Shell::start()?;
     shell.follow(&Page::section(INDEX.0, INDEX.1)?).await?;
     Ok(shell)
@@ -124,13 +124,16 @@ async fn shipped_bootstraps_start_as_they_are() -> Result<()> {
     shell.follow(&request).await
 }
 
-/// Whatever the caller writes there, in whichever spelling a service may read it.
+/// Whatever the caller writes there, in whichever spelling a service may read it; nor does what it writes
+/// make it one of ours, whose word Envoy takes for the time that a request may last.
 #[tokio::test(flavor = "multi_thread")]
 async fn service_is_told_who_calls() -> Result<()> {
     // Answers with the headers of the request, as a WSGI service would see them.
     const SERVICE: &str = "cat > service.py <<'EOF'\n\
         from wsgiref.simple_server import make_server\n\
+        import time\n\
         def app(environ, start):\n    \
+            time.sleep(0.2)\n    \
             start('200 OK', [])\n    \
             return [environ.get('HTTP_X_FORWARDED_CLIENT_CERT', 'nobody').encode()]\n\
         make_server('127.0.0.1', 8080, app).serve_forever()\n\
@@ -153,6 +156,7 @@ async fn service_is_told_who_calls() -> Result<()> {
         $ curl -sS -k --cert svid/current/svid.pem --key svid/current/key.pem \\\n\
         -H 'x-forwarded-client-cert: URI=spiffe://example.org/admin' \\\n\
         -H 'x_forwarded_client_cert: URI=spiffe://example.org/admin' \\\n\
+        -H 'x-forwarded-for: 10.0.0.1' -H 'x-envoy-upstream-rq-timeout-ms: 1' \\\n\
         https://127.0.0.1:15006/ > told.log && cat told.log\n\
         By=spiffe://example.org/web;Hash=…;URI=spiffe://example.org/client\n```\n";
     shell.follow(&Page::parse("a request", told)?).await?;

@@ -49,6 +49,23 @@ async fn lost_attestation_is_repeated_on_another_connection() {
     assert_eq!(thief.message(), "attestation refused", "and no more");
 }
 
+/// Another token would not help, so none is asked for.
+#[tokio::test]
+async fn holder_of_a_used_token_is_not_sent_for_another_by_a_ban() {
+    let plane = Plane::start().await;
+    let (token, key) = (plane.token(NODE_A).await, KeyPair::generate().unwrap());
+    let attest = async |key| plane.dial(None).await.attest(&token, key, "node").await;
+    attest(&key).await.unwrap();
+    let ban = format!("node ban --node {NODE_A} --reason lost");
+    plane.ask(&ban).await;
+    let banned = attest(&key).await.unwrap_err();
+    let told = |refused: &Status| refused.metadata().get("countersign-remedy").is_some();
+    assert_eq!(banned.message(), "attestation refused");
+    assert!(!told(&banned), "{banned:?}");
+    let thief = attest(&KeyPair::generate().unwrap()).await.unwrap_err();
+    assert!(told(&thief), "the token itself was the reason: {thief:?}");
+}
+
 /// The one row of a node.
 async fn listed(plane: &Plane, node: &str) -> Value {
     let listed = plane.ask(&format!("node list --node {node}")).await;

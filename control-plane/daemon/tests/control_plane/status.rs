@@ -152,6 +152,25 @@ async fn totals_count_what_a_filter_leaves_out() {
     assert_eq!(status["nodes"][0]["id"], NODE_A);
 }
 
+/// A typing error is no good news.
+#[tokio::test(flavor = "multi_thread")]
+async fn filter_that_finds_nothing_is_not_all_well() {
+    let plane = Plane::start().await;
+    plane.register(WEB, NODE_A).await;
+    for filter in [
+        "--node spiffe://example.org/node/ab",
+        "--id spiffe://example.org/wen",
+    ] {
+        let output = plane.cli(&format!("status {filter}")).await;
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.starts_with("no node and no identity"), "{text}");
+        assert!(
+            text.contains("list") && !text.contains("all is well"),
+            "{text}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn consumers_say_what_they_acknowledged_and_since_when() {
     let plane = Plane::start().await;
