@@ -82,6 +82,12 @@ impl Statements {
         })
     }
 
+    /// Sends no notices any more, as to a database that has none.
+    #[cfg(test)]
+    pub(super) fn silence(&mut self) {
+        self.notifies = false;
+    }
+
     /// The newest commit.
     pub(super) async fn newest(&self, session: &Session) -> Result<Seq, DatabaseError> {
         let asked = "SELECT newest FROM countersign.sequence";

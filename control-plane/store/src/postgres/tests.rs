@@ -448,3 +448,64 @@ async fn role_that_may_make_nothing_is_told_what_to_do() {
         .sql("DROP OWNED BY only_reads; DROP ROLE only_reads");
     assert!(refused.contains("countersign store migrate"), "{refused}");
 }
+
+/// Makes the next inserts of changes fail as if another transaction had been in the way.
+fn fail_next(server: &Server, times: u32) {
+    server.0.sql(&format!(
+        "CREATE SEQUENCE IF NOT EXISTS public.tries; SELECT setval('public.tries', 1, false); \
+         GRANT ALL ON SEQUENCE public.tries TO PUBLIC; \
+         CREATE OR REPLACE FUNCTION public.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         IF nextval('public.tries') <= {times} THEN \
+         RAISE EXCEPTION 'in the way' USING ERRCODE = '40001'; END IF; RETURN NULL; END $$; \
+         DROP TRIGGER IF EXISTS fail ON countersign.changes; \
+         CREATE TRIGGER fail AFTER INSERT ON countersign.changes \
+         FOR EACH STATEMENT EXECUTE FUNCTION public.fail()"
+    ));
+}
+
+#[tokio::test]
+async fn serialization_failure_is_tried_again() {
+    let server = Server::new();
+    let (store, _) = server.open().await;
+    fail_next(&server, 3);
+    let first = store.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
+    assert_eq!(first, Seq(1), "a try that failed takes no place");
+    fail_next(&server, 1_000);
+    let refused = store.commit(vec![put("a", 2)], Vec::new()).await;
+    assert!(matches!(refused, Err(StoreError::Batch(_))), "{refused:?}");
+    fail_next(&server, 0);
+    let next = store.commit(vec![put("a", 3)], Vec::new()).await.unwrap();
+    let changes = store.changes_after(Seq(0)).await.unwrap().unwrap();
+    assert_eq!(changes, [(first, put("a", 1)), (next, put("a", 3))]);
+}
+
+/// The sequence is the truth: without a notice a commit is heard of by the next question.
+#[tokio::test]
+async fn commit_without_a_notice_is_followed() {
+    let server = Server::new();
+    let (follower, _) = server.open().await;
+    let (mut silent, _, _) = super::open(server.address(), writer("b")).await.unwrap();
+    silent.session.as_mut().unwrap().statements.silence();
+    let commit = Commit {
+        writes: vec![put("a", 1)],
+        preconditions: Vec::new(),
+    };
+    let places = silent.write(&[commit]).await.unwrap();
+    let mut newest = follower.follow().unwrap();
+    let heard = timeout(BOUND, newest.wait_for(|it| Some(*it) == places[0])).await;
+    heard.expect("it is asked for").unwrap();
+}
+
+/// Whatever a role or a server has by default, a commit that is acknowledged is on the disk.
+#[tokio::test]
+async fn acknowledged_commit_is_never_asynchronous() {
+    let server = Server::new();
+    let name = server.0.url().database().to_owned();
+    server.0.sql(&format!(
+        "ALTER DATABASE {name} SET synchronous_commit = off"
+    ));
+    let session = Session::open(&server.address()).await.unwrap();
+    let asked = "SELECT current_setting('synchronous_commit')";
+    let row = session.client().query_one(asked, &[]).await.unwrap();
+    assert_eq!(row.get::<_, &str>(0), "on");
+}
