@@ -37,6 +37,11 @@ impl LogKeys {
         });
         let mut texts = given.collect::<Result<Vec<_>, _>>()?;
         let given = !texts.is_empty();
+        if !given && !folder.path().is_dir() {
+            let path = folder.checkpoint_path();
+            let unread = Unread::Missing;
+            return Err(AuditError::NoCheckpoint { path, unread });
+        }
         if !given {
             texts.push(text_of(&folder.vkey_path())?);
         }

@@ -26,13 +26,15 @@ pub(super) async fn open(settings: &Settings, data_dir: &DataDir) -> Result<Stor
     if data_dir.path().join(DATABASE).exists() {
         return Err(two_states(settings).into());
     }
-    if let Some(found) = Store::look(address).await? {
+    if let Some(found) = Store::look(address).await.map_err(not_had)? {
         is_ours(&found, replica)?;
     }
     let instance = instance(data_dir, &*settings.entropy)?;
     let name = replica.clone();
     let writer = WriterName { name, instance };
-    let (store, _) = Store::connect(address.clone(), writer).await?;
+    let (store, _) = Store::connect(address.clone(), writer)
+        .await
+        .map_err(not_had)?;
     claim(&store, replica).await?;
     Ok(store)
 }
@@ -85,6 +87,31 @@ fn two_states(settings: &Settings) -> Denied {
         ),
         remedy: "copy the state with `countersign store copy`, then move state.db away; or remove store.url",
     }
+}
+
+/// Why there is no start: it is about the database, not about the data directory.
+fn not_had(error: StoreError) -> AuthorityError {
+    let (code, remedy) = match &error {
+        StoreError::Database(_) => (
+            "database_unavailable",
+            "see what `countersign store check` says of store.url; a start is tried again by the \
+             service manager",
+        ),
+        StoreError::Schema(_) => (
+            "database_schema",
+            "see what `countersign store check` says of store.url",
+        ),
+        StoreError::NameTaken { .. } => (
+            "replica_name_taken",
+            "set another replica.name, or start it with the data_dir that the name belongs to",
+        ),
+        _ => return error.into(),
+    };
+    AuthorityError::Denied(Denied {
+        code,
+        message: error.to_string(),
+        remedy,
+    })
 }
 
 /// What tells this data directory from a second one whose control plane has the same name.

@@ -69,7 +69,14 @@ impl From<KeyError> for AuthorityError {
 
 impl From<DataDirError> for AuthorityError {
     fn from(error: DataDirError) -> Self {
-        Unavailable::retry(error).into()
+        match error {
+            DataDirError::Locked(path) => Self::Denied(Denied {
+                code: "data_dir_in_use",
+                message: format!("{} is in use by another control plane", path.display()),
+                remedy: "stop that process, or set another data_dir",
+            }),
+            other => Unavailable::retry(other).into(),
+        }
     }
 }
 

@@ -188,9 +188,7 @@ async fn open_again(settings: Settings, now: Timestamp) -> Arc<Authority> {
     let opened = async {
         loop {
             match Authority::open(settings.clone(), now).await {
-                Err(AuthorityError::Unavailable(why))
-                    if why.to_string().contains("is in use by another") =>
-                {
+                Err(AuthorityError::Denied(denied)) if denied.code == "data_dir_in_use" => {
                     tokio::task::yield_now().await;
                 }
                 opened => return opened.unwrap(),

@@ -52,9 +52,7 @@ pub enum StoreError {
     #[error("the database schema cannot be used: {0}")]
     Schema(String),
     /// Another data directory writes under the name of this replica.
-    #[error(
-        "another control plane has the name {name} in this database: choose another [replica] name"
-    )]
+    #[error("another data_dir has the name {name} in this database")]
     NameTaken {
         /// The name.
         name: String,

@@ -15,7 +15,6 @@ mod defects;
 mod disk;
 pub mod machine;
 mod model;
-pub mod mutants;
 mod network;
 mod node;
 mod operator;

@@ -194,7 +194,7 @@ fn a_log_under_another_key_is_refused() {
     assert!(audit.judge(&|_, _| ()).unwrap().sound);
     let missing = Audit::of(Path::new("/nowhere")).judge(&|_, _| ());
     assert!(
-        matches!(missing, Err(AuditError::KeyUnread { .. })),
+        matches!(missing, Err(AuditError::NoCheckpoint { .. })),
         "{missing:?}"
     );
 }

@@ -24,7 +24,6 @@ const NAME: Key = Key::new(
     "The name of this control plane among those that share a database.",
 )
 .of("name")
-.by_default("a")
 .within("1 to 63 of a-z, 0-9 and -");
 
 const URL_REMEDY: &str = "write postgresql://ROLE@HOST/DATABASE?sslmode=verify-full&sslrootcert=FILE, or \
@@ -62,7 +61,7 @@ impl Store {
                 "remove it",
             );
         }
-        let replica = reader.optional(&NAME, NAME_REMEDY, name);
+        let replica = reader.text_or(&NAME, FIRST, NAME_REMEDY, name);
         Self {
             database: address.as_ref().map(DatabaseAddress::to_string),
             password_file,

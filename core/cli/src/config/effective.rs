@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value as Json, json};
 
 use super::Setting;
-use super::setting::bare;
+use super::setting::{TABLES, bare};
 use crate::printable::printable;
 use crate::{Exit, Failure, print_text};
 
@@ -71,6 +71,8 @@ fn values(setting: &Setting) -> Vec<String> {
         None => vec!["-".to_owned()],
         Some(Json::Array(items)) if items.is_empty() => vec!["(none)".to_owned()],
         Some(Json::Array(items)) => items.iter().map(bare).collect(),
+        // How many tables there are; none is written as an empty list is.
+        Some(value) if setting.kind == TABLES && *value == 0 => vec!["(none)".to_owned()],
         Some(value) => vec![bare(value)],
     }
 }

@@ -112,7 +112,22 @@ impl Reader {
         self.parsed(key.name, remedy, parse)
     }
 
-    /// The same, of a text that may hold a secret: `shown` is what is told of one that `parse` took, and
+    /// The same with a default, which `parse` takes.
+    pub fn text_or<T>(
+        &mut self,
+        key: &Key,
+        default: &str,
+        remedy: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        self.note_written(key, "text", Some(default.into()), Bounds::Any);
+        match self.contains(key) {
+            true => self.parsed(key.name, remedy, parse),
+            false => parse(default).ok(),
+        }
+    }
+
+    /// The same as [`optional`](Self::optional), of a text that may hold a secret: `shown` is what is told of one that `parse` took, and
     /// nothing is told of another.
     pub fn secret<T>(
         &mut self,

@@ -41,6 +41,10 @@ fn a_log_under_another_key_is_refused() {
     assert_eq!(exit, Ok(Exit::Yes));
     let missing = run(&["audit", "verify", "--log", "/nowhere"]).unwrap_err();
     assert_eq!(missing.exit, Exit::Usage);
+    assert_eq!(
+        missing.code, "no_checkpoint",
+        "it is the log that is missing"
+    );
 }
 
 #[test]
