@@ -19,11 +19,11 @@ use hyper_util::rt::TokioIo;
 use rustls::{AlertDescription, ClientConfig};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
 
 use super::broken::is_broken;
 use super::observed::{Heard, Observed};
@@ -101,16 +101,16 @@ pub(crate) struct Link {
     pub(crate) channel: Channel,
     /// The TLS exporter that key proofs on it are bound to.
     pub(crate) exporter: [u8; 32],
-    /// What was heard of the other side.
+    /// Whether the other side ended it.
     heard: Heard,
-    /// It answers a ping in this time.
-    answers_within: Duration,
 }
 
 impl Link {
-    /// Whether a call failed because nothing came over the connection any more.
+    /// Whether a call failed because we closed the connection: a keepalive was not answered. What else
+    /// ends one comes from the other side, or has a code of HTTP/2.
     pub(super) fn is_silent(&self, status: &Status) -> bool {
-        is_broken(status) && self.heard.nothing_for(self.answers_within, Instant::now())
+        let has_no_reason = matches!(status.code(), Code::Unknown | Code::Unavailable);
+        is_broken(status) && has_no_reason && !self.heard.the_end()
     }
 }
 
@@ -131,7 +131,7 @@ pub(super) async fn dial(
         .1
         .export_keying_material([0; 32], KEY_PROOF_EXPORTER, None)
         .map_err(|error| DialError::Handshake(io::Error::other(error)))?;
-    let heard = Heard::since(Instant::now());
+    let heard = Heard::default();
     let stream = Observed::new(stream, heard.clone());
     let channel = timeout(HANDSHAKE_DEADLINE, over(stream, keepalive))
         .await
@@ -140,7 +140,6 @@ pub(super) async fn dial(
         channel,
         exporter,
         heard,
-        answers_within: keepalive.timeout,
     })
 }
 

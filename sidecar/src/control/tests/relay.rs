@@ -3,12 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 /// What happens on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,13 +23,18 @@ pub(super) enum Way {
     Mute,
     /// Nothing passes that goes to it.
     Deaf,
+    /// Everything passes, after [`DELAY`].
+    Slow,
     /// Connections are reset, new ones too.
     Reset,
 }
 
+/// What a slow way takes in each direction: longer, there and back, than a ping may take at first.
+const DELAY: Duration = Duration::from_millis(500);
+
 impl Way {
     fn is_open(self, direction: Way) -> bool {
-        self == Self::Open || self == direction
+        matches!(self, Self::Open | Self::Slow) || self == direction
     }
 }
 
@@ -113,6 +120,10 @@ async fn copy(
     let mut bytes = vec![0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut bytes).await {
         let is_over = way.wait_for(|way| way.is_open(direction)).await.is_err();
+        let is_slow = *way.borrow() == Way::Slow;
+        if is_slow {
+            sleep(DELAY).await;
+        }
         if is_over || to.write_all(&bytes[..count]).await.is_err() {
             return;
         }
