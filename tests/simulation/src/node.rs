@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use tracing::Instrument as _;
 
 use crate::control_plane::ADDRESS;
+use crate::disk::{Loss, copy};
 use crate::network::Network;
 
 /// How long an operator watches a node that has no credential.
@@ -115,15 +116,19 @@ impl Node {
         Ok(())
     }
 
-    /// Kills the sidecar, and waits until its files are closed.
-    pub(crate) async fn kill(&mut self) -> Result<()> {
+    /// Kills the sidecar, or its machine, and waits until its files are closed.
+    pub(crate) async fn kill(&mut self, loss: &mut Loss<'_>) -> Result<()> {
         let Some((_, task)) = self.running.take() else {
             return Ok(());
         };
         task.abort();
         match task.await {
-            Err(error) if error.is_cancelled() => Ok(()),
-            ended => ended.context("the sidecar ended by itself"),
+            Err(error) if error.is_cancelled() => {}
+            ended => ended.context("the sidecar ended by itself")?,
         }
+        let (state, left) = (self.folder().join("state"), self.folder().join("left"));
+        copy(&state, &left, loss)?;
+        fs::remove_dir_all(&state)?;
+        Ok(fs::rename(&left, &state)?)
     }
 }

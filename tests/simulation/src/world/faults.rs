@@ -66,7 +66,8 @@ impl World {
                 ));
             }
             Mend::Sidecar(node) => {
-                self.nodes[node].start()?;
+                let started = self.nodes[node].start();
+                started.map_err(|error| never_starts(&error))?;
                 self.calm(node);
                 self.say(&format!("{} starts again", self.nodes[node].name()));
             }
@@ -137,10 +138,19 @@ impl World {
         if self.nodes[node].held().is_none() {
             return Ok(());
         }
-        self.nodes[node].kill().await?;
+        let has_power = self.random.bool();
+        let mut loss = match has_power {
+            true => Loss::Nothing,
+            false => Loss::Unsynced(&mut self.random),
+        };
+        self.nodes[node].kill(&mut loss).await?;
         self.model.disturbed(&self.nodes[node].spiffe_id(), true);
         let (name, lasts) = (self.nodes[node].name(), self.lasts(Mend::Sidecar(node)));
-        self.say(&format!("{name} is killed for {lasts:.1?}"));
+        let how = match has_power {
+            true => "is killed",
+            false => "loses its power",
+        };
+        self.say(&format!("{name} {how} for {lasts:.1?}"));
         Ok(())
     }
 
