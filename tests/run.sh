@@ -41,5 +41,9 @@ if "$cargo" nextest --version >/dev/null 2>&1; then
 else
     "$cargo" test --workspace --locked --no-fail-fast --lib --bins --tests 2>&1 | tee "$said"
 fi
+# Once more with the state in PostgreSQL: nothing that uses the store may tell the two apart. All tests
+# of a process share one server.
+COUNTERSIGN_TEST_STORE=postgres "$cargo" test --locked --package countersign-authority --lib 2>&1 |
+    tee -a "$said"
 "$cargo" test --workspace --locked --doc 2>&1 | tee -a "$said"
 "$python" "$here/judge.py" "$issued"
