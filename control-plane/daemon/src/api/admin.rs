@@ -1,7 +1,7 @@
 //! The operator's API, on a Unix socket that only the control plane's own user and root may use.
 //!
 //! Handlers convert, call the authority and convert back. A refusal carries a stable code and a
-//! remedy in its metadata ([`refusing`]).
+//! remedy in its metadata (`refusing`).
 
 mod backup;
 mod ca;
