@@ -10,7 +10,7 @@ TARGET := $(shell realpath --canonicalize-missing "$(or $(CARGO_TARGET_DIR),targ
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate reference
+.PHONY: help demo test simulate mutants reference
 
 help: ## Show this text
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ test: $(VENV)/.installed ## Run every test, after installing what the tests need
 simulate: ## Run both daemons on a machine that a seed owns; SEED=n or SEEDS=n
 	@$(CARGO) test --locked --quiet --package countersign-simulation --test simulation -- \
 		$(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20) --from $(or $(FROM),1))
+
+mutants: ## Plant mistakes in a copy of the sources; each has to be found under some seed
+	@$(CARGO) test --locked --quiet --package countersign-simulation --test simulation -- --mutants
 
 reference: ## Write docs/reference again from the code
 	COUNTERSIGN_BLESS=1 $(CARGO) test --locked --quiet --package countersign-control-plane --package countersign-sidecar \

@@ -15,6 +15,7 @@ mod defects;
 mod disk;
 pub mod machine;
 mod model;
+pub mod mutants;
 mod network;
 mod node;
 mod operator;

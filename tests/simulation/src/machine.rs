@@ -19,6 +19,7 @@ use anyhow::{Context as _, Result};
 use tokio::runtime::Builder;
 
 use crate::defects::Defect;
+use crate::mutants::MUTANT;
 
 /// The first argument of a process that is one run.
 pub const RUN: &str = "run-of-a-seed";
@@ -53,6 +54,9 @@ pub(crate) fn process(
         .env("SIMULATION_DISK", DISK)
         .stdin(Stdio::null())
         .stdout(out);
+    if let Ok(mutant) = std::env::var(MUTANT) {
+        command.env(MUTANT, mutant);
+    }
     if let Some(defect) = defect {
         let (variable, value) = defect.environment();
         command.env(variable, value);

@@ -181,6 +181,9 @@ impl Model {
         // A node that was not disturbed since well before the removal was connected all the time.
         let is_connected = calm.is_some_and(|calm| absent.at >= calm + SETTLES);
         let is_late = is_connected && absent.at.elapsed() > BOUND;
+        // However it was disturbed before: it has come back, and was told.
+        let is_settled = calm.is_some_and(|calm| calm.elapsed() >= SETTLES);
+        let is_late = is_late || is_settled && absent.at.elapsed() >= SETTLES;
         let told = || format!("{}, {:?} after its removal", told(), absent.at.elapsed());
         holds(
             !is_late,

@@ -80,6 +80,21 @@ pub fn traced(seed: u64, defect: Option<Defect>) -> Result<(String, bool)> {
     Ok((fs::read_to_string(&trace)?, status.success()))
 }
 
+/// The first of so many runs in which an invariant does not hold, and which.
+///
+/// # Errors
+/// No run could be begun.
+pub fn until_violated(count: u64) -> Result<Option<String>> {
+    for seed in 1..=count {
+        let (trace, is_sound) = traced(seed, None)?;
+        if !is_sound {
+            let line = trace.lines().rfind(|line| line.contains("VIOLATED"));
+            return Ok(line.map(|line| format!("seed {seed}, {line}")));
+        }
+    }
+    Ok(None)
+}
+
 fn quiet(seed: u64) -> Result<()> {
     let folder = Folder::new(seed)?;
     let trace = folder.0.join("trace");

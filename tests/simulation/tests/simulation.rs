@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, ensure};
-use countersign_simulation::{Defect, machine, run, runs};
+use countersign_simulation::{Defect, machine, mutants, run, runs};
 use tokio::runtime::Builder;
 
 /// Seeds that every test run takes.
@@ -21,6 +21,7 @@ type Test = (&'static str, fn() -> Result<()>);
 
 const TESTS: &[Test] = &[
     ("same_seed_gives_the_same_run", same_seed_gives_the_same_run),
+    ("mutants_have_their_places", mutants::have_their_places),
     ("planted_defects_are_found", planted_defects_are_found),
     (
         "invariants_hold_under_every_seed",
@@ -76,6 +77,12 @@ fn main() -> Result<ExitCode> {
         ["--seed", seed] => runs::one(number(seed)?),
         ["--seeds", count] => runs::many(1, number(count)?),
         ["--seeds", count, "--from", first] => runs::many(number(first)?, number(count)?),
+        ["--until-violated", count] => {
+            let found = runs::until_violated(number(count)?)?;
+            found.iter().for_each(|line| println!("{line}"));
+            Ok(ExitCode::SUCCESS)
+        }
+        ["--mutants"] => mutants::look_for_all(env!("CARGO")),
         _ => Ok(tested(&arguments)),
     }
 }

@@ -1,0 +1,188 @@
+//! Mistakes in production code, planted in a copy of the sources: what judges a run has to find each.
+//!
+//! One build has all of them, and a variable says which is made. The sources themselves know nothing of it.
+//! A test makes sure that each still has its place; `make mutants` builds the copy and looks for them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// The variable that names the mistake which is made.
+pub(crate) const MUTANT: &str = "SIMULATION_MUTANT";
+/// Seeds within which a mistake is found.
+const SEEDS: u64 = 300;
+/// Seeds that show that the copy is sound where no mistake is made.
+const SOUND: u64 = 5;
+/// Where a mistake tells whether it is made.
+const GUARD: &str = "@";
+
+/// One mistake: what of a file is replaced, and by what.
+struct Mutant {
+    name: &'static str,
+    file: &'static str,
+    right: &'static str,
+    wrong: &'static str,
+}
+
+const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "a_removal_is_not_told",
+        file: "control-plane/daemon/src/api/mesh/resource_kinds/entitlement.rs",
+        right: "if viewer.authority.was_removed(viewer.node, id) {",
+        wrong: "if !@ && viewer.authority.was_removed(viewer.node, id) {",
+    },
+    Mutant {
+        name: "a_tombstone_is_not_stored",
+        file: "control-plane/authority/src/removal.rs",
+        right: "let changes = buried.chain(gone).collect();",
+        wrong: "let changes = buried.filter(|_| !@).chain(gone).collect();",
+    },
+    Mutant {
+        name: "a_removed_right_is_kept",
+        file: "sidecar/src/install/entitlements.rs",
+        right: "for id in removed {\n                entries.remove(id);",
+        wrong: "for id in removed.iter().filter(|_| !@) {\n                entries.remove(id);",
+    },
+    Mutant {
+        name: "a_root_waits_for_nobody",
+        file: "control-plane/fleet/src/consumers.rs",
+        right: "if waiting.is_empty() {",
+        wrong: "if @ || waiting.is_empty() {",
+    },
+    Mutant {
+        name: "nothing_is_renewed",
+        file: "sidecar/src/identity/schedule.rs",
+        right: "let renewal = self.entitlement.renewal(&held.serial, &held.lifetime);",
+        wrong: "if @ {\n return None;\n }\n\
+                let renewal = self.entitlement.renewal(&held.serial, &held.lifetime);",
+    },
+    Mutant {
+        name: "the_journal_is_not_synced",
+        file: "control-plane/tlog/src/journal/writer.rs",
+        right: "self.store.sync().map_err(|_| LogError::Stopped)?;",
+        wrong: "if !@ {\n self.store.sync().map_err(|_| LogError::Stopped)?;\n }",
+    },
+    Mutant {
+        name: "a_commit_is_not_synced",
+        file: "control-plane/store/src/sqlite.rs",
+        right: ".synchronous(SqliteSynchronous::Full)",
+        wrong: ".synchronous(if @ { SqliteSynchronous::Off } else { SqliteSynchronous::Full })",
+    },
+    Mutant {
+        name: "a_lost_signature_makes_a_stranger",
+        file: "control-plane/authority/src/restoring.rs",
+        right: "state.certified(&node, &entitlement, issuance);\n        Ok(())",
+        wrong: "if !@ {\n state.certified(&node, &entitlement, issuance);\n }\n Ok(())",
+    },
+];
+
+impl Mutant {
+    /// The text of its file with the mistake, and with those that are there already.
+    fn planted(&self, text: &str) -> Result<String> {
+        let places = text.matches(self.right).count();
+        ensure!(
+            places == 1,
+            "{} has {places} places in {}",
+            self.name,
+            self.file
+        );
+        let name = self.name;
+        let guard = format!("std::env::var(\"{MUTANT}\").is_ok_and(|it| it == \"{name}\")");
+        Ok(text.replace(self.right, &self.wrong.replace(GUARD, &guard)))
+    }
+}
+
+/// Each mistake has one place in the sources.
+///
+/// # Errors
+/// One of them has none, or several.
+pub fn have_their_places() -> Result<()> {
+    MUTANTS.iter().try_for_each(|mutant| {
+        let text = fs::read_to_string(project().join(mutant.file))?;
+        mutant.planted(&text).map(drop)
+    })
+}
+
+/// Builds a copy of the sources with every mistake, and looks for each.
+///
+/// # Errors
+/// The copy cannot be built.
+pub fn look_for_all(cargo: &str) -> Result<ExitCode> {
+    let copy = project().join("target/mutants/sources");
+    copy_sources(&copy)?;
+    let mut missed = 0;
+    let mutants = MUTANTS.iter().map(|mutant| (mutant.name, SEEDS));
+    for (name, seeds) in std::iter::once(("", SOUND)).chain(mutants) {
+        let mut command = Command::new(cargo);
+        command
+            .current_dir(&copy)
+            .env("CARGO_TARGET_DIR", copy.with_file_name("built"))
+            .env(MUTANT, name)
+            .args([
+                "test",
+                "--locked",
+                "--quiet",
+                "--package",
+                "countersign-simulation",
+            ])
+            .args([
+                "--test",
+                "simulation",
+                "--",
+                "--until-violated",
+                &seeds.to_string(),
+            ]);
+        let output = command.output().context(cargo.to_owned())?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let found = said.lines().find(|line| line.contains("VIOLATED"));
+        match (name, found) {
+            ("", None) if output.status.success() => {}
+            ("", _) => anyhow::bail!("{}", String::from_utf8_lossy(&output.stderr)),
+            (name, Some(line)) => println!("{name}: {line}"),
+            (name, None) => {
+                missed += 1;
+                println!("{name}: NOT FOUND");
+            }
+        }
+    }
+    Ok(match missed {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+fn copy_sources(copy: &Path) -> Result<()> {
+    let listed = Command::new("git")
+        .args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        ])
+        .current_dir(project())
+        .output()?;
+    for name in String::from_utf8(listed.stdout)?.split_terminator('\0') {
+        let from = project().join(name);
+        // A link to a folder, or one that is removed and not yet committed.
+        let Ok(mut bytes) = fs::read(&from) else {
+            continue;
+        };
+        for mutant in MUTANTS.iter().filter(|mutant| mutant.file == name) {
+            bytes = mutant.planted(&String::from_utf8(bytes)?)?.into_bytes();
+        }
+        let to = copy.join(name);
+        fs::create_dir_all(to.parent().context("a file is in a folder")?)?;
+        // What is as it was is not built again.
+        if fs::read(&to).ok().as_ref() != Some(&bytes) {
+            fs::write(&to, bytes)?;
+        }
+    }
+    Ok(())
+}
+
+fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
