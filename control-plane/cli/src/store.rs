@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use countersign_cli::{Exit, Failure};
 use countersign_store::copy::{Copied, CopyError, to_database, to_files};
-use countersign_store::postgres::{Address, Checked, check, migrate};
+use countersign_store::postgres::{Address, Checked, check, grant, migrate};
 use countersign_store::{DataDir, StoreError};
 use serde::Serialize;
 
@@ -20,7 +20,7 @@ const CHECK_EXAMPLES: &str = "Examples:\n  \
     Nothing is changed. Exit code 1 where a control plane could not use it as it is.";
 const MIGRATE_EXAMPLES: &str = "Example:\n  \
     countersign store migrate --url 'postgresql://owner@db/countersign?sslmode=verify-full&sslrootcert=/etc/countersign/db-ca.pem' \\\n      \
-    --password-file owner-password\n\n\
+    --password-file owner-password --grant-to countersign\n\n\
     A control plane does it by itself when it starts, where its role may. Programs of the version before\n\
     can go on meanwhile.";
 const COPY_EXAMPLES: &str = "Examples:\n  \
@@ -39,7 +39,7 @@ pub(crate) enum Verb {
     Check(Database),
     /// Make or change the tables, for a role that a control plane does not have
     #[command(after_help = MIGRATE_EXAMPLES)]
-    Migrate(Database),
+    Migrate(Migrate),
     /// Move the state between a data_dir and a database
     #[command(after_help = COPY_EXAMPLES)]
     Copy(Copy),
@@ -53,6 +53,15 @@ pub(crate) struct Database {
     /// A file, mode 0600, that holds the password of the role
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    #[command(flatten)]
+    database: Database,
+    /// The role of the control plane, where it is not the one of the URL: it may use the tables
+    #[arg(long, value_name = "ROLE")]
+    grant_to: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -79,10 +88,21 @@ impl Verb {
                 output.show(&found, Found::text)?;
                 Ok(if found.usable { Exit::Yes } else { Exit::No })
             }
-            Self::Migrate(database) => {
-                let migrated = migrate(&database.address()?).await;
+            Self::Migrate(asked) => {
+                let address = asked.database.address()?;
+                let migrated = migrate(&address).await;
                 let (from, to) = migrated.map_err(|it| failed(&it))?;
-                output.show(&Migrated { from, to }, Migrated::text)?;
+                if let Some(role) = &asked.grant_to {
+                    let granted = grant(&address, role).await;
+                    granted.map_err(|it| failed(&it))?;
+                }
+                let granted_to = asked.grant_to;
+                let migrated = Migrated {
+                    from,
+                    to,
+                    granted_to,
+                };
+                output.show(&migrated, Migrated::text)?;
                 Ok(Exit::Yes)
             }
             Self::Copy(copy) => copy.run(output).await,
@@ -313,14 +333,19 @@ impl Found {
 struct Migrated {
     from: Option<i32>,
     to: i32,
+    granted_to: Option<String>,
 }
 
 impl Migrated {
     fn text(&self) -> String {
-        match self.from {
+        let done = match self.from {
             None => format!("tables of version {} made", self.to),
             Some(from) if from >= self.to => format!("version {from}: nothing to do"),
             Some(from) => format!("version {from} became {}", self.to),
+        };
+        match &self.granted_to {
+            None => done,
+            Some(role) => format!("{done}; {role} may use them"),
         }
     }
 }

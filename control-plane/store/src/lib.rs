@@ -55,6 +55,8 @@ pub struct Store {
     jobs: mpsc::Sender<Job>,
     reader: Arc<dyn Reader>,
     refused: Arc<RefusedWrites>,
+    /// Whether what others commit is heard of.
+    deaf: Arc<RefusedWrites>,
     /// The newest commit, where others of the same database make some.
     newest: Option<watch::Receiver<Seq>>,
 }
@@ -79,8 +81,8 @@ impl Store {
         let (database, reader, newest) = postgres::open(address.clone(), writer).await?;
         let (tell, told) = watch::channel(newest);
         let store = Self::of(database, reader, Some(told));
-        let refused = Arc::clone(&store.refused);
-        tokio::spawn(postgres::follow(address, tell, refused));
+        let deaf = Arc::clone(&store.deaf);
+        tokio::spawn(postgres::follow(address, tell, deaf));
         Ok((store, newest))
     }
 
@@ -114,6 +116,7 @@ impl Store {
             jobs,
             reader: Arc::new(reader),
             refused,
+            deaf: Arc::default(),
             newest,
         }
     }
@@ -133,10 +136,11 @@ impl Store {
         answer.await.map_err(|_| StoreError::Stopped)?
     }
 
-    /// Writes a little where the newest write was refused: room is noticed though nobody asks for
-    /// a write.
+    /// Writes a little where the newest write was refused, or the database seems to be away: room and
+    /// absence are noticed though nobody asks for a write.
     pub async fn try_again(&self) {
-        if self.refused.is_refusing() && !self.is_stopped() {
+        let is_away = self.refused.is_refusing() || self.deaf.is_refusing();
+        if is_away && !self.is_stopped() {
             let trial = Write::put(Kind::Meta, TRIAL, &true);
             // How it ends is known to the writer.
             let _ = self.commit(vec![trial], Vec::new()).await;
@@ -146,6 +150,11 @@ impl Store {
     /// Whether writes are taken.
     pub fn refused(&self) -> &RefusedWrites {
         &self.refused
+    }
+
+    /// Whether what others commit is heard of; refused while the session that listens is away.
+    pub fn deaf(&self) -> &RefusedWrites {
+        &self.deaf
     }
 
     /// Waits until everything that was queued so far is on disk.

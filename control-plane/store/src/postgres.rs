@@ -27,13 +27,13 @@ use countersign_model::Seq;
 use tokio::time::Instant;
 
 pub use self::address::{Address, AddressError};
-pub use self::checking::{Checked, check, migrate};
+pub use self::checking::{Checked, check, grant, migrate};
 pub(crate) use self::copying::{mark_moved, write_copy};
 pub(crate) use self::following::follow;
 pub(crate) use self::reader::PostgresReader;
 pub use self::schema::VERSION;
 use self::session::{AnswerError, Session};
-use self::statements::Statements;
+use self::statements::{Row, Statements};
 use crate::database::{
     Commit, Database, Failed, Fate, Places, Reader, Snapshot, Unsettled, last, place,
 };
@@ -44,10 +44,12 @@ const CONNECT_AGAIN: Duration = Duration::from_secs(1);
 /// A transaction that another one got in the way of is made again so often.
 const TRIES: usize = 5;
 /// Codes of SQL: the transaction failed because of another one, and may be made again.
-const AGAIN: [&str; 2] = ["40001", "40P01"];
+const AGAIN: [&str; 3] = ["40001", "40P01", FAILED_BEFORE];
 /// Classes of codes with which a server says at COMMIT that it did not commit: a rollback, a
 /// constraint, no room.
 const NOT_COMMITTED: [&str; 3] = ["40", "23", "53"];
+/// A statement before this one failed in the same transaction: its error may come second.
+const FAILED_BEFORE: &str = "25P02";
 /// Of the first class: the server does not know.
 const UNKNOWN: &str = "40003";
 
@@ -66,8 +68,8 @@ pub(crate) struct Postgres {
     address: Address,
     writer: WriterName,
     session: Option<Writing>,
-    /// The newest batch that is known to be made.
-    batch: i64,
+    /// Its row, as the newest batch left it that is known to be made.
+    row: Row,
     /// When a connection failed, and why.
     away: Option<(Instant, String)>,
 }
@@ -86,14 +88,14 @@ pub(crate) async fn open(
     let session = Session::open(&address).await?;
     schema::migrate(&session).await?;
     let writing = Writing::new(session).await?;
-    let batch = take_row(&writing, &writer).await?;
+    let row = take_row(&writing, &writer).await?;
     let newest = writing.statements.newest(&writing.session).await?;
     let reader = PostgresReader::new(address.clone());
     let database = Postgres {
         address,
         writer,
         session: Some(writing),
-        batch,
+        row,
         away: None,
     };
     Ok((database, reader, newest))
@@ -114,13 +116,13 @@ pub(crate) async fn look(address: &Address) -> Result<Option<Snapshot>, StoreErr
 }
 
 /// Makes the row of a writer its own; from here on an older process of that name writes nothing.
-async fn take_row(writing: &Writing, writer: &WriterName) -> Result<i64, StoreError> {
+async fn take_row(writing: &Writing, writer: &WriterName) -> Result<Row, StoreError> {
     let Writing {
         session,
         statements,
     } = writing;
     match statements.take(session, writer).await? {
-        Some(batch) => Ok(batch),
+        Some(row) => Ok(row),
         None => Err(StoreError::NameTaken {
             name: writer.name.clone(),
         }),
@@ -167,17 +169,17 @@ impl Postgres {
     }
 
     async fn try_write(&mut self, commits: &[Commit]) -> Result<Places, NotWritten> {
-        let (batch, name) = (self.batch, self.writer.name.clone());
+        let (own, name) = (self.row.clone(), self.writer.name.clone());
         let Writing {
             session,
             statements,
         } = self.connected().await.map_err(NotWritten::Away)?;
-        let begun = statements.begin(session, &name, batch, commits).await;
+        let begun = statements.begin(session, &name, &own, commits).await;
         let begun = begun.map_err(NotWritten::Begin)?;
         if !begun.is_ours {
-            let row = statements.batch_of(session, &name).await;
+            let row = statements.row_of(session, &name).await;
             let row = row.map_err(NotWritten::Begin)?;
-            return Err(NotWritten::Lost(lost(&name, batch, row)));
+            return Err(NotWritten::Lost(lost(&name, &own, row.as_ref())));
         }
         let places = place(begun.newest, commits, begun.found);
         if last(&places).is_none() {
@@ -191,7 +193,7 @@ impl Postgres {
             .await;
         match made {
             Ok(()) => {
-                self.batch = batch + 1;
+                self.row = own.next();
                 Ok(places)
             }
             Err(error) => Err(NotWritten::Commit(error, places)),
@@ -200,7 +202,7 @@ impl Postgres {
 
     /// What became of the batch after the newest, from the row of the writer.
     async fn look(&mut self) -> Result<bool, Unsettled> {
-        let (batch, name) = (self.batch, self.writer.name.clone());
+        let (own, name) = (self.row.clone(), self.writer.name.clone());
         let yet = |error: AnswerError| Unsettled::Yet(error.into());
         let Writing {
             session,
@@ -209,26 +211,31 @@ impl Postgres {
         let begin = session.client().batch_execute("BEGIN");
         session.answered(begin).await.map_err(yet)?;
         // Locked: an undecided transaction of ours would still hold it.
-        let row = statements.locked_batch_of(session, &name).await;
+        let row = statements.locked_row_of(session, &name).await;
         let row = row.map_err(yet)?;
-        let end = session.client().batch_execute("ROLLBACK");
+        // The lock is a write: its commit waits for the standbys that the batch may not have waited for.
+        let end = session.client().batch_execute("COMMIT");
         session.answered(end).await.map_err(yet)?;
+        session.unwarned().map_err(yet)?;
         match row {
-            Some(row) if row == batch => Ok(false),
-            Some(row) if row == batch + 1 => {
-                self.batch = row;
+            Some(row) if row == own => Ok(false),
+            Some(row) if row == own.next() => {
+                self.row = row;
                 Ok(true)
             }
-            row => Err(Unsettled::Ever(lost(&name, batch, row))),
+            row => Err(Unsettled::Ever(lost(&name, &own, row.as_ref()))),
         }
     }
 }
 
 /// Why nothing is known any more of what this writer made.
-fn lost(name: &str, batch: i64, row: Option<i64>) -> DatabaseError {
+fn lost(name: &str, own: &Row, row: Option<&Row>) -> DatabaseError {
     DatabaseError::new(match row {
-        Some(row) if row > batch => {
-            format!("another control plane writes under the name {name}: stop one of the two")
+        Some(row) if row.run != own.run && row.batch >= own.batch => {
+            format!(
+                "another control plane writes under the name {name}, or the state was moved: stop one of \
+                 the two"
+            )
         }
         _ => "the database does not hold what was committed to it: it was put back from an older \
               copy, or a standby took over that had not everything; see \"The database is away\" in \
@@ -289,7 +296,9 @@ impl NotWritten {
 /// before it said so.
 fn is_refusal(code: Option<&str>) -> bool {
     let Some(code) = code else { return false };
-    code != UNKNOWN && NOT_COMMITTED.iter().any(|class| code.starts_with(class))
+    let is_no_commit =
+        code == FAILED_BEFORE || NOT_COMMITTED.iter().any(|class| code.starts_with(class));
+    code != UNKNOWN && is_no_commit
 }
 
 impl Database for Postgres {

@@ -53,6 +53,7 @@ pub fn failing(store: Store, faults: Faults) -> Store {
         jobs: sound,
         reader,
         refused,
+        deaf,
         newest,
     } = store;
     let (jobs, queue) = mpsc::channel(WRITER_QUEUE);
@@ -61,6 +62,7 @@ pub fn failing(store: Store, faults: Faults) -> Store {
         jobs,
         reader,
         refused,
+        deaf,
         newest,
     }
 }
@@ -139,6 +141,7 @@ pub fn gated(store: Store, gate: Arc<Gate>) -> Store {
         jobs: sound,
         reader,
         refused,
+        deaf,
         newest,
     } = store;
     let (jobs, mut queue) = mpsc::channel(WRITER_QUEUE);
@@ -152,6 +155,7 @@ pub fn gated(store: Store, gate: Arc<Gate>) -> Store {
         jobs,
         reader,
         refused,
+        deaf,
         newest,
     }
 }

@@ -26,9 +26,10 @@ CREATE TABLE countersign.changes (
 );
 
 -- Who writes, and the number of its newest batch. A batch whose answer was lost is found by it, and
--- a second process with the name of the first is told apart.
+-- a second process with the name of the first is told apart: `run` is new for each that takes the row.
 CREATE TABLE countersign.writers (
     name     text   PRIMARY KEY,
     instance text   NOT NULL,
+    run      uuid   NOT NULL DEFAULT gen_random_uuid(),
     batch    bigint NOT NULL
 );

@@ -19,6 +19,8 @@ const MAX_URL: usize = 4_096;
 const MAX_HOSTS: usize = 8;
 /// How long one address of a host has to answer where the URL does not say.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+/// And besides, for everything until it takes statements: TLS, the password, what it is.
+const LOG_IN_WITHIN: Duration = Duration::from_secs(2);
 /// How long what was sent may stay unacknowledged before the connection counts as lost.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(10);
 /// A connection on which nothing is said is looked at after this time.
@@ -33,7 +35,8 @@ const APPLICATION: &str = "countersign";
 /// A database, and how it is reached.
 #[derive(Clone)]
 pub struct Address {
-    pub(super) config: Box<Config>,
+    config: Box<Config>,
+    hosts: Vec<HostAddress>,
     pub(super) tls: Option<TlsFiles>,
     /// Read at every connection.
     pub(super) password_file: Option<PathBuf>,
@@ -111,14 +114,16 @@ impl Address {
         if password_file.is_some() && config.get_password().is_some() {
             return Err(AddressError::TwoPasswords);
         }
-        complete(&mut config)?;
+        check(&config)?;
         let tls = parameters.tls(&config)?;
         config.ssl_mode(match tls {
             Some(_) => SslMode::Require,
             None => SslMode::Disable,
         });
-        let shown = shown(&config);
+        let hosts = HostAddress::all(&config);
+        let shown = shown(&hosts, &config);
         Ok(Self {
+            hosts,
             config: Box::new(config),
             tls,
             password_file,
@@ -126,11 +131,76 @@ impl Address {
         })
     }
 
-    /// Most time that a try of all hosts takes.
-    pub(super) fn connect_within(&self) -> Duration {
-        let each = self.config.get_connect_timeout();
-        let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(1);
-        *each.unwrap_or(&CONNECT_WITHIN) * hosts.max(1) * 2
+    /// The hosts, in the order in which they are tried.
+    pub(super) fn hosts(&self) -> impl Iterator<Item = &HostAddress> {
+        self.hosts.iter()
+    }
+}
+
+/// One host of several. Each is tried by itself, so that one which stands still holds up no other.
+#[derive(Clone, Debug)]
+pub(super) struct HostAddress {
+    host: Host,
+    port: u16,
+    within: Duration,
+}
+
+impl HostAddress {
+    fn all(config: &Config) -> Vec<Self> {
+        let ports = config.get_ports();
+        let within = *config.get_connect_timeout().unwrap_or(&CONNECT_WITHIN);
+        let hosts = config.get_hosts().iter().enumerate();
+        hosts
+            .map(|(n, host)| Self {
+                host: host.clone(),
+                port: ports.get(n).or(ports.first()).copied().unwrap_or(PORT),
+                within: within + LOG_IN_WITHIN,
+            })
+            .collect()
+    }
+
+    /// How long it has to answer, with everything until it takes statements.
+    pub(super) fn within(&self) -> Duration {
+        self.within
+    }
+
+    /// How it is connected to.
+    pub(super) fn config(&self, address: &Address) -> Config {
+        let whole = &address.config;
+        let mut config = Config::new();
+        match &self.host {
+            Host::Tcp(name) => config.host(name),
+            Host::Unix(path) => config.host_path(path),
+        };
+        config.port(self.port);
+        config.user(whole.get_user().unwrap_or_default());
+        config.dbname(whole.get_dbname().unwrap_or_default());
+        config.application_name(whole.get_application_name().unwrap_or(APPLICATION));
+        if let Some(password) = whole.get_password() {
+            config.password(password);
+        }
+        if let Some(options) = whole.get_options() {
+            config.options(options);
+        }
+        config.ssl_mode(whole.get_ssl_mode());
+        config.ssl_negotiation(whole.get_ssl_negotiation());
+        config.channel_binding(whole.get_channel_binding());
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        config.connect_timeout(*whole.get_connect_timeout().unwrap_or(&CONNECT_WITHIN));
+        config.tcp_user_timeout(*whole.get_tcp_user_timeout().unwrap_or(&UNACKNOWLEDGED));
+        config.keepalives_idle(KEEPALIVE_IDLE);
+        config.keepalives_interval(KEEPALIVE_INTERVAL);
+        config.keepalives_retries(KEEPALIVE_RETRIES);
+        config
+    }
+}
+
+impl fmt::Display for HostAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Tcp(name) => write!(f, "{name}:{}", self.port),
+            Host::Unix(path) => write!(f, "{}", path.display()),
+        }
     }
 }
 
@@ -180,8 +250,8 @@ fn parted(url: &str) -> Result<(Parameters, String), AddressError> {
     Ok((parameters, rest))
 }
 
-/// Sets what the URL leaves open, and refuses what it lacks.
-fn complete(config: &mut Config) -> Result<(), AddressError> {
+/// Refuses what the URL lacks, and what it should not say.
+fn check(config: &Config) -> Result<(), AddressError> {
     if config.get_hosts().is_empty() {
         return Err(AddressError::Missing("host"));
     }
@@ -197,19 +267,23 @@ fn complete(config: &mut Config) -> Result<(), AddressError> {
     if config.get_target_session_attrs() == TargetSessionAttrs::ReadOnly {
         return Err(AddressError::ReadOnly("read-only"));
     }
-    config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-    if config.get_application_name().is_none() {
-        config.application_name(APPLICATION);
+    if !config.get_hostaddrs().is_empty() {
+        return Err(AddressError::Unreadable(
+            "hostaddr is not used: name the host".to_owned(),
+        ));
     }
-    if config.get_connect_timeout().is_none() {
-        config.connect_timeout(CONNECT_WITHIN);
+    let (hosts, ports) = (config.get_hosts().len(), config.get_ports().len());
+    if ports > 1 && ports != hosts {
+        return Err(AddressError::Unreadable(
+            "there is not one port for each host".to_owned(),
+        ));
     }
-    if config.get_tcp_user_timeout().is_none() {
-        config.tcp_user_timeout(UNACKNOWLEDGED);
+    let is_torn = |host: &Host| matches!(host, Host::Tcp(name) if name.contains('@'));
+    if config.get_hosts().iter().any(is_torn) {
+        return Err(AddressError::Unreadable(
+            "a character of the password has to be percent-encoded, such as %40 for @".to_owned(),
+        ));
     }
-    config.keepalives_idle(KEEPALIVE_IDLE);
-    config.keepalives_interval(KEEPALIVE_INTERVAL);
-    config.keepalives_retries(KEEPALIVE_RETRIES);
     Ok(())
 }
 
@@ -265,16 +339,8 @@ fn name(host: &Host) -> String {
     }
 }
 
-fn shown(config: &Config) -> String {
-    let ports = config.get_ports();
-    let hosts = config.get_hosts().iter().enumerate().map(|(n, host)| {
-        let port = ports.get(n).or(ports.first()).copied().unwrap_or(PORT);
-        match host {
-            Host::Tcp(name) => format!("{name}:{port}"),
-            Host::Unix(path) => path.display().to_string(),
-        }
-    });
-    let hosts: Vec<_> = hosts.collect();
+fn shown(hosts: &[HostAddress], config: &Config) -> String {
+    let hosts: Vec<_> = hosts.iter().map(HostAddress::to_string).collect();
     format!(
         "{}/{}",
         hosts.join(","),

@@ -94,6 +94,25 @@ pub async fn migrate(address: &Address) -> Result<(Option<i32>, i32), StoreError
     Ok((before.map(|it| it.version), VERSION))
 }
 
+/// Lets a role that owns nothing use the tables: read and write, and change nothing about them.
+///
+/// # Errors
+/// The role that is logged in does not own them, or there is no such role.
+pub async fn grant(address: &Address, role: &str) -> Result<(), StoreError> {
+    let session = Session::open(address).await?;
+    // The server writes the name as it has to be quoted.
+    let written = "SELECT format('GRANT USAGE ON SCHEMA countersign TO %1$I; \
+                   GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA countersign TO %1$I', \
+                   $1::text)";
+    let answer = session
+        .answered(session.client().query_one(written, &[&role]))
+        .await;
+    let row = answer.map_err(DatabaseError::from)?;
+    let granted: String = row.get(0);
+    let granted = session.answered(session.client().batch_execute(&granted));
+    Ok(granted.await.map_err(DatabaseError::from)?)
+}
+
 type Content = (Option<Seq>, Option<u64>, Vec<String>);
 
 async fn content(session: &Session) -> Result<Content, DatabaseError> {

@@ -50,7 +50,7 @@ pub(crate) async fn mark_moved(
         put(&session, &[moved]).await?;
         mark(&session, seq, MOVED, Some(&value)).await?;
         // Whoever still writes is fenced out by it.
-        let fence = "UPDATE countersign.writers SET batch = batch + 1";
+        let fence = "UPDATE countersign.writers SET run = gen_random_uuid()";
         session
             .answered(session.client().execute(fence, &[]))
             .await?;

@@ -26,16 +26,12 @@ const ASK_OFTEN: Duration = Duration::from_millis(100);
 const CONNECT_AGAIN: Duration = Duration::from_secs(1);
 
 /// Tells of the newest commit until nobody wants to know.
-pub(crate) async fn follow(
-    address: Address,
-    newest: watch::Sender<Seq>,
-    refused: Arc<RefusedWrites>,
-) {
+pub(crate) async fn follow(address: Address, newest: watch::Sender<Seq>, deaf: Arc<RefusedWrites>) {
     let followed = async {
         loop {
-            let Err(error) = follow_session(&address, &newest).await;
-            // A write may wait for a while; readiness tells at once.
-            if refused.refused(error.to_string()) {
+            let Err(error) = follow_session(&address, &newest, &deaf).await;
+            // Nobody may write for a while; readiness tells at once.
+            if deaf.refused(error.to_string()) {
                 peer_line!(WARN, Principal::part("store"), %error, "the database is away");
             }
             sleep(CONNECT_AGAIN).await;
@@ -50,6 +46,7 @@ pub(crate) async fn follow(
 async fn follow_session(
     address: &Address,
     newest: &watch::Sender<Seq>,
+    deaf: &RefusedWrites,
 ) -> Result<std::convert::Infallible, DatabaseError> {
     let mut session = Session::open(address).await?;
     let listen = format!("LISTEN {CHANNEL}");
@@ -73,6 +70,10 @@ async fn follow_session(
                 "the database is older than what was read of it: commit {} is its newest, and {} was",
                 found.0, told.0
             )));
+        }
+        if deaf.taken() {
+            let store = Principal::part("store");
+            peer_line!(INFO, store, "the database is back");
         }
         newest.send_if_modified(|newest| std::mem::replace(newest, found) != found);
         if timeout(every, session.notified()).await == Ok(false) {

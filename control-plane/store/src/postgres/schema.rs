@@ -48,6 +48,7 @@ pub(super) async fn version(session: &Session) -> Result<Option<Version>, StoreE
             oldest: row.get(1),
         })),
         Err(error) if ABSENT.contains(&error.code().unwrap_or_default()) => Ok(None),
+        Err(error) if error.code() == Some(FORBIDDEN) => Err(forbidden(&error)),
         Err(error) => Err(DatabaseError::from(error).into()),
     }
 }
@@ -134,7 +135,7 @@ async fn locked_step(session: &Session) -> Result<(), AnswerError> {
 
 fn forbidden(error: &AnswerError) -> StoreError {
     StoreError::Schema(format!(
-        "the role may not make its tables ({error}): run `countersign store migrate` once as the \
-         owner of the database, or let the role create a schema in it"
+        "the role may not make or use its tables ({error}): run `countersign store migrate` once as \
+         the owner of the database, with --grant-to and this role"
     ))
 }

@@ -1,5 +1,7 @@
 //! A session with the database: connected, limited, and waited for no longer than a bound.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use countersign_serve::secret_file;
@@ -11,6 +13,7 @@ use tokio_postgres::tls::{NoTls, TlsStream};
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, Socket};
 
 use super::Address;
+use super::address::HostAddress;
 use super::tls::Tls;
 use crate::DatabaseError;
 
@@ -24,7 +27,7 @@ const LIMITS: &str = "SET statement_timeout = '8s'; SET lock_timeout = '4s'; \
                       SET client_min_messages = warning; \
                       SET default_transaction_isolation = 'read committed'; \
                       SELECT set_config('synchronous_commit', 'on', false) \
-                      WHERE current_setting('synchronous_commit') = 'off'";
+                      WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')";
 /// Longest password that is read, in bytes.
 const MAX_PASSWORD: usize = 1_024;
 /// Most notices that wait to be read. What comes beyond is dropped: a notice says only that there
@@ -37,37 +40,45 @@ pub(super) struct Session {
     client: Client,
     connection: JoinHandle<()>,
     notices: mpsc::Receiver<()>,
+    /// Whether the server warned of something, such as a commit that no standby has.
+    warned: Arc<AtomicBool>,
 }
 
 impl Session {
     /// Connects to the first host that takes writes.
     pub(super) async fn open(address: &Address) -> Result<Self, DatabaseError> {
-        let within = address.connect_within();
-        let opened = timeout(within, Self::connected(address)).await;
-        let session = opened.map_err(|_| silent(address, within))??;
-        session
-            .answered(session.client.batch_execute(LIMITS))
-            .await?;
-        Ok(session)
+        let mut told = Vec::new();
+        for host in address.hosts() {
+            // The client library bounds the first of several steps alone.
+            let opened = timeout(host.within(), Self::connected(address, host)).await;
+            match opened.unwrap_or_else(|_| Err(silent(host))) {
+                Ok(session) => return Ok(session),
+                Err(error) => told.push(error.to_string()),
+            }
+        }
+        Err(DatabaseError::new(told.join("; ")))
     }
 
-    async fn connected(address: &Address) -> Result<Self, DatabaseError> {
+    async fn connected(address: &Address, host: &HostAddress) -> Result<Self, DatabaseError> {
         let failed = |error: Error| {
             let error = DatabaseError::of(&error);
-            DatabaseError::new(format!("{address}: {error}"))
+            DatabaseError::new(format!("{host}: {error}"))
         };
-        let config = with_password(address).await?;
-        match &address.tls {
+        let config = with_password(address, host).await?;
+        let session = match &address.tls {
             None => {
                 let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
-                Ok(Self::driven(client, connection))
+                Self::driven(client, connection)
             }
             Some(files) => {
                 let tls = Tls::read(files.clone()).await?;
                 let (client, connection) = config.connect(tls).await.map_err(failed)?;
-                Ok(Self::driven(client, connection))
+                Self::driven(client, connection)
             }
-        }
+        };
+        let limited = session.client.batch_execute(LIMITS);
+        session.answered(limited).await?;
+        Ok(session)
     }
 
     fn driven<T>(client: Client, connection: Connection<Socket, T>) -> Self
@@ -75,10 +86,12 @@ impl Session {
         T: TlsStream + Unpin + Send + 'static,
     {
         let (notified, notices) = mpsc::channel(NOTICES);
+        let warned = Arc::new(AtomicBool::new(false));
         Self {
             client,
-            connection: tokio::spawn(drive(connection, notified)),
+            connection: tokio::spawn(drive(connection, notified, Arc::clone(&warned))),
             notices,
+            warned,
         }
     }
 
@@ -99,6 +112,14 @@ impl Session {
         }
     }
 
+    /// An error where the server warned of something: a commit that it made may be on no standby.
+    pub(super) fn unwarned(&self) -> Result<(), AnswerError> {
+        match self.warned.load(Ordering::Acquire) {
+            true => Err(AnswerError::Warned),
+            false => Ok(()),
+        }
+    }
+
     /// Returns when the server said that something is to be read; `false` where the session ended.
     pub(super) async fn notified(&mut self) -> bool {
         self.notices.recv().await.is_some()
@@ -113,8 +134,8 @@ impl Drop for Session {
 }
 
 /// With the password of the file, where there is one.
-async fn with_password(address: &Address) -> Result<Config, DatabaseError> {
-    let mut config = Config::clone(&address.config);
+async fn with_password(address: &Address, host: &HostAddress) -> Result<Config, DatabaseError> {
+    let mut config = host.config(address);
     let Some(file) = address.password_file.clone() else {
         return Ok(config);
     };
@@ -131,6 +152,8 @@ async fn with_password(address: &Address) -> Result<Config, DatabaseError> {
 pub(super) enum AnswerError {
     #[error("the database did not answer within {} s", ANSWER_WITHIN.as_secs())]
     Silent,
+    #[error("the database warned of the commit")]
+    Warned,
     #[error("{}", DatabaseError::of(.0))]
     Answered(#[source] Error),
 }
@@ -139,7 +162,7 @@ impl AnswerError {
     /// The code of SQL in which the server refused; `None` where it did not say anything.
     pub(super) fn code(&self) -> Option<&str> {
         match self {
-            Self::Silent => None,
+            Self::Silent | Self::Warned => None,
             Self::Answered(error) => error.code().map(tokio_postgres::error::SqlState::code),
         }
     }
@@ -151,21 +174,27 @@ impl From<AnswerError> for DatabaseError {
     }
 }
 
-fn silent(address: &Address, within: Duration) -> DatabaseError {
-    let seconds = within.as_secs();
-    DatabaseError::new(format!("{address} did not answer within {seconds} s"))
+fn silent(host: &HostAddress) -> DatabaseError {
+    let seconds = host.within().as_secs();
+    DatabaseError::new(format!("{host} did not answer within {seconds} s"))
 }
 
 /// Reads and writes for the client until the session ends.
 async fn drive<T: TlsStream + Unpin>(
     mut connection: Connection<Socket, T>,
     notified: mpsc::Sender<()>,
+    warned: Arc<AtomicBool>,
 ) {
     while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
         match message {
             Ok(AsyncMessage::Notification(_)) => {
                 // One that waits already says the same.
                 let _ = notified.try_send(());
+            }
+            // Lesser notices are not sent.
+            Ok(AsyncMessage::Notice(notice)) => {
+                tracing::debug!(%notice, "the database warned");
+                warned.store(true, Ordering::Release);
             }
             Ok(_) => {}
             Err(error) => {

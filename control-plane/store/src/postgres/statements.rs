@@ -14,7 +14,8 @@ use crate::{
 
 /// What is asked for again and again, in the order of the fields of [`Statements`].
 const PREPARED: [&str; 8] = [
-    "UPDATE countersign.writers SET batch = $2 + 1 WHERE name = $1 AND batch = $2",
+    "UPDATE countersign.writers SET batch = $2 + 1 \
+     WHERE name = $1 AND batch = $2 AND run::text = $3",
     "SELECT newest FROM countersign.sequence FOR UPDATE",
     "SELECT kind, key, seq FROM countersign.entries WHERE (kind, key) IN \
      (SELECT * FROM unnest($1::text[], $2::text[]))",
@@ -44,6 +45,30 @@ pub(super) struct Statements {
     trim: Statement,
     /// Whether those who follow are told of a commit: not every database can.
     notifies: bool,
+}
+
+/// The row of a writer: which process took it, and the number of its newest batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) run: String,
+    pub(super) batch: i64,
+}
+
+impl Row {
+    fn of(row: &tokio_postgres::Row) -> Self {
+        Self {
+            run: row.get(0),
+            batch: row.get(1),
+        }
+    }
+
+    /// As the next batch of the same process leaves it.
+    pub(super) fn next(&self) -> Self {
+        Self {
+            run: self.run.clone(),
+            batch: self.batch + 1,
+        }
+    }
 }
 
 /// How a transaction begins.
@@ -102,38 +127,35 @@ impl Statements {
         &self,
         session: &Session,
         writer: &WriterName,
-    ) -> Result<Option<i64>, StoreError> {
+    ) -> Result<Option<Row>, StoreError> {
         let taken = "INSERT INTO countersign.writers AS w (name, instance, batch) \
-                     VALUES ($1, $2, 0) ON CONFLICT (name) DO UPDATE SET batch = w.batch + 1 \
-                     WHERE w.instance = EXCLUDED.instance RETURNING batch";
+                     VALUES ($1, $2, 0) ON CONFLICT (name) DO UPDATE \
+                     SET batch = w.batch + 1, run = gen_random_uuid() \
+                     WHERE w.instance = EXCLUDED.instance RETURNING run::text, batch";
         let names: [&(dyn ToSql + Sync); 2] = [&writer.name, &writer.instance];
         let taken = session.answered(session.client().query_opt(taken, &names));
         let row = taken.await.map_err(DatabaseError::from)?;
-        Ok(row.map(|row| row.get(0)))
+        Ok(row.map(|row| Row::of(&row)))
     }
 
-    /// The number of a writer's newest batch.
-    pub(super) async fn batch_of(
+    /// The row of a writer.
+    pub(super) async fn row_of(
         &self,
         session: &Session,
         name: &str,
-    ) -> Result<Option<i64>, AnswerError> {
-        batch(
-            session,
-            name,
-            "SELECT batch FROM countersign.writers WHERE name = $1",
-        )
-        .await
+    ) -> Result<Option<Row>, AnswerError> {
+        let asked = "SELECT run::text, batch FROM countersign.writers WHERE name = $1";
+        found(session, name, asked).await
     }
 
     /// The same, after every transaction that may still change it.
-    pub(super) async fn locked_batch_of(
+    pub(super) async fn locked_row_of(
         &self,
         session: &Session,
         name: &str,
-    ) -> Result<Option<i64>, AnswerError> {
-        let locked = "SELECT batch FROM countersign.writers WHERE name = $1 FOR UPDATE";
-        batch(session, name, locked).await
+    ) -> Result<Option<Row>, AnswerError> {
+        let locked = "SELECT run::text, batch FROM countersign.writers WHERE name = $1 FOR UPDATE";
+        found(session, name, locked).await
     }
 
     /// Begins a transaction: takes the row of the writer, then that of the sequence, always in this
@@ -142,14 +164,14 @@ impl Statements {
         &self,
         session: &Session,
         name: &str,
-        batch: i64,
+        row: &Row,
         commits: &[Commit],
     ) -> Result<Begun, AnswerError> {
         let client = session.client();
         let (kinds, keys): (Vec<_>, Vec<_>) = asked(commits)
             .map(|(kind, key)| (kind.as_str(), key))
             .unzip();
-        let fence: [&(dyn ToSql + Sync); 2] = [&name, &batch];
+        let fence: [&(dyn ToSql + Sync); 3] = [&name, &row.batch, &row.run];
         let names: [&(dyn ToSql + Sync); 2] = [&kinds, &keys];
         let find = async {
             match kinds.is_empty() {
@@ -213,15 +235,15 @@ impl Statements {
             try_join(trimmed, notified),
         );
         let made = try_join(written, client.batch_execute("COMMIT"));
-        session.answered(made).await.map(|_| ())
+        session.answered(made).await?;
+        session.unwarned()
     }
 }
 
-async fn batch(session: &Session, name: &str, sql: &str) -> Result<Option<i64>, AnswerError> {
-    let row = session
-        .answered(session.client().query_opt(sql, &[&name]))
-        .await?;
-    Ok(row.map(|row| row.get(0)))
+async fn found(session: &Session, name: &str, sql: &str) -> Result<Option<Row>, AnswerError> {
+    let names: [&(dyn ToSql + Sync); 1] = [&name];
+    let row = session.answered(session.client().query_opt(sql, &names));
+    Ok(row.await?.map(|row| Row::of(&row)))
 }
 
 /// The writes of a batch, in columns.

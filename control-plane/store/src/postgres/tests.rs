@@ -272,21 +272,62 @@ async fn silent_server_is_told_of_and_recovered_from() {
 async fn absence_is_noticed_though_nobody_writes() {
     let cluster = Cluster::start();
     let (store, _) = open(cluster.database().url(), "a").await.unwrap();
+    let until = async |is_deaf: bool| {
+        let changed = async {
+            while store.deaf().is_refusing() != is_deaf {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(BOUND, changed).await.expect("it is told");
+    };
     cluster.stop();
-    let noticed = async {
-        while !store.refused().is_refusing() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(BOUND, noticed).await.expect("it is told");
+    until(true).await;
     cluster.start_again();
-    let back = async {
-        while store.refused().is_refusing() {
-            store.try_again().await;
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(BOUND, back).await.expect("and found again");
+    until(false).await;
+    assert!(!store.refused().is_refusing(), "no write was refused");
+}
+
+/// A first host that stands still keeps nobody from the second.
+#[tokio::test(flavor = "multi_thread")]
+async fn host_that_stands_still_is_passed_by() {
+    let primary = Cluster::start();
+    let database = primary.database();
+    let standby = primary.standby();
+    primary.require(&standby);
+    let url = database.url().at(&[primary.address(), standby.address()]);
+    let (store, _) = open(&url, "a").await.unwrap();
+    let before = store.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
+    primary.freeze();
+    standby.promote();
+    let after = until_taken(&store, put("b", 2)).await;
+    assert!(after > before);
+    primary.thaw();
+}
+
+/// Another that takes the row while an answer is lost is not mistaken for the lost commit.
+#[tokio::test(flavor = "multi_thread")]
+async fn row_of_another_is_no_answer_to_a_lost_one() {
+    let cluster = Cluster::start();
+    let database = cluster.database();
+    let proxy = Proxy::before(&cluster);
+    let url = database.url().at(&[proxy.address()]).in_clear();
+    let (store, _) = open(url, "a").await.unwrap();
+    store.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
+    proxy.cut_before_commit_forwarded();
+    proxy.refuse();
+    let lost = tokio::spawn(async move {
+        let answer = store.commit(vec![put("a", 2)], Vec::new()).await;
+        (store, answer)
+    });
+    proxy.wait_for_cuts(1);
+    let (other, _) = open(database.url(), "a").await.unwrap();
+    proxy.pass();
+    let (store, answer) = timeout(BOUND, lost).await.unwrap().unwrap();
+    assert!(matches!(answer, Err(StoreError::Stopped)), "{answer:?}");
+    assert!(store.is_stopped());
+    let entries = other.snapshot().await.unwrap().entries;
+    assert_eq!(entries[0].read::<u32>().unwrap(), 1, "it was not made");
+    other.commit(vec![put("a", 3)], Vec::new()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -441,12 +482,19 @@ async fn role_that_may_make_nothing_is_told_what_to_do() {
         .sql("CREATE ROLE only_reads LOGIN PASSWORD 'x' NOSUPERUSER");
     let url = server.0.url().to_string();
     let (_, rest) = url.split_once('@').unwrap();
-    let refused = open(format!("postgresql://only_reads:x@{rest}"), "a").await;
-    let refused = refused.unwrap_err().to_string();
-    server
-        .0
-        .sql("DROP OWNED BY only_reads; DROP ROLE only_reads");
+    let url = format!("postgresql://only_reads:x@{rest}");
+    let refused = open(&url, "a").await.unwrap_err().to_string();
     assert!(refused.contains("countersign store migrate"), "{refused}");
+    // Made by the owner alone they are of no use to it, and that is said as well.
+    migrate(&server.address()).await.unwrap();
+    let refused = open(&url, "a").await.unwrap_err();
+    assert!(matches!(refused, StoreError::Schema(_)), "{refused}");
+    grant(&server.address(), "only_reads").await.unwrap();
+    let (store, _) = open(&url, "a").await.unwrap();
+    store.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
+    drop(store);
+    let gone = "DROP OWNED BY only_reads; DROP ROLE only_reads";
+    server.0.sql(gone);
 }
 
 /// Makes the next inserts of changes fail as if another transaction had been in the way.

@@ -10,14 +10,20 @@ fn parse(url: &str) -> Result<Address, AddressError> {
 fn address_of_the_manual_is_read() {
     let address = parse(&format!("postgresql://countersign@db1,db2:5433/mesh?{TLS}")).unwrap();
     assert_eq!(address.to_string(), "db1:5432,db2:5433/mesh");
-    let files = address.tls.unwrap();
+    let files = address.tls.clone().unwrap();
     assert_eq!(files.roots, PathBuf::from("/etc/db-ca.pem"));
     assert_eq!(files.identity, None);
-    assert_eq!(
-        address.config.get_target_session_attrs(),
-        TargetSessionAttrs::ReadWrite
-    );
-    assert_eq!(address.config.get_application_name(), Some("countersign"));
+    let configs: Vec<_> = address.hosts().map(|host| host.config(&address)).collect();
+    assert_eq!(configs.len(), 2);
+    for config in configs {
+        assert_eq!(
+            config.get_target_session_attrs(),
+            TargetSessionAttrs::ReadWrite
+        );
+        assert_eq!(config.get_application_name(), Some("countersign"));
+        assert_eq!(config.get_ssl_mode(), SslMode::Require);
+        assert_eq!((config.get_hosts().len(), config.get_ports().len()), (1, 1));
+    }
 }
 
 #[test]
@@ -92,6 +98,9 @@ fn what_is_no_address_is_refused() {
         "db1",
         "postgresql://c@db1:x/mesh",
         "postgresql://c@db1/m?zz=1",
+        "postgresql://c@localhost/m?hostaddr=10.0.0.1",
+        "postgresql://c@db1,db2,db3/m?port=1,2",
+        "postgresql://c:hunter@2@db1/m",
     ] {
         let refused = parse(url).unwrap_err();
         assert!(
