@@ -76,7 +76,7 @@ impl Authority {
         })?;
         let copies = Scratch::new(&self.backups.data_dir).map_err(unavailable)?;
         let keys = {
-            let _no_change_of_keys = self.writing.lock().await;
+            let _no_change_of_keys = self.turn().await?;
             self.copy_database(&copies.database()).await?;
             if with_keys {
                 self.keys_on_disk()

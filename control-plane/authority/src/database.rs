@@ -2,6 +2,7 @@
 
 use std::io;
 
+use countersign_ca::log::FOLDER;
 use countersign_model::entropy::Entropy;
 use countersign_refusal::{Denied, Unavailable};
 use countersign_serve::durable_file;
@@ -26,7 +27,12 @@ pub(super) async fn open(settings: &Settings, data_dir: &DataDir) -> Result<Stor
     if data_dir.path().join(DATABASE).exists() {
         return Err(two_states(settings).into());
     }
-    if let Some(found) = Store::look(address).await.map_err(not_had)? {
+    let found = Store::look(address).await.map_err(not_had)?;
+    let is_empty = found.as_ref().is_none_or(|it| it.entries.is_empty());
+    if is_empty && data_dir.path().join(FOLDER).exists() {
+        return Err(no_state(settings).into());
+    }
+    if let Some(found) = found {
         is_ours(&found, replica)?;
     }
     let instance = instance(data_dir, &*settings.entropy)?;
@@ -76,6 +82,17 @@ fn is_ours(found: &Snapshot, replica: &str) -> Result<(), AuthorityError> {
         ),
         remedy: "name another database in store.url; one control plane uses a database so far",
     }))
+}
+
+fn no_state(settings: &Settings) -> Denied {
+    Denied {
+        code: "state_missing",
+        message: format!(
+            "{} has the log of a control plane, and the database that store.url names has no state",
+            settings.data_dir.display()
+        ),
+        remedy: "check store.url; copy the state there with `countersign store copy`",
+    }
 }
 
 fn two_states(settings: &Settings) -> Denied {

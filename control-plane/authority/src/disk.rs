@@ -10,7 +10,9 @@ use super::{Authority, StoreSettings};
 impl Authority {
     /// Whether the store takes writes.
     pub fn is_writable(&self) -> bool {
-        !self.store.refused().is_refusing() && !self.store.is_stopped()
+        !self.store.refused().is_refusing()
+            && !self.store.deaf().is_refusing()
+            && !self.store.is_stopped()
     }
 
     /// What the disk refused last, for people; empty where it takes everything.
@@ -28,7 +30,14 @@ impl Authority {
             .log()
             .refused()
             .told("entries of the issuance log", now);
-        of_store.into_iter().chain(of_log).collect()
+        let deaf = match &self.settings.store {
+            StoreSettings::Sqlite => None,
+            StoreSettings::Postgres { address, .. } => {
+                let notices = format!("notices of the database {address}");
+                self.store.deaf().told(&notices, now)
+            }
+        };
+        of_store.into_iter().chain(deaf).chain(of_log).collect()
     }
 
     /// Writes a little where something was refused, and takes it back.

@@ -78,7 +78,7 @@ impl Authority {
         eviction: Eviction,
         now: Timestamp,
     ) -> Result<Evicted, AuthorityError> {
-        let _one_at_a_time = self.writing.lock().await;
+        let _one_at_a_time = self.turn().await?;
         self.may_be_evicted(&eviction)?;
         let node = eviction.node.clone();
         // No attestation and no renewal of the node itself is under way. What is enrolled for its
@@ -181,7 +181,7 @@ impl Authority {
         act: Act,
         now: Timestamp,
     ) -> Result<u64, AuthorityError> {
-        let _one_at_a_time = self.writing.lock().await;
+        let _one_at_a_time = self.turn().await?;
         if self.state.read().bans.of(&node).is_none() {
             return Err(AuthorityError::Denied(Denied {
                 code: "not_banned",

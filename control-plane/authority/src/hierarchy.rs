@@ -42,7 +42,7 @@ impl Authority {
         now: Timestamp,
     ) -> Result<AuthorityInfo, AuthorityError> {
         self.to_the_end(async move |this| {
-            let _one_at_a_time = this.writing.lock().await;
+            let _one_at_a_time = this.turn().await?;
             let mut next = this.hierarchy.read().clone();
             let made = match this.add_intermediate(&mut next, now).await {
                 Ok(record) => { this.add_issuing(&mut next, now).await }.map(|_| record),
@@ -127,7 +127,7 @@ impl Authority {
 
     async fn make_first_cas_later(&self, now: Timestamp) -> Result<(), AuthorityError> {
         self.to_the_end(async move |this| {
-            let _one_at_a_time = this.writing.lock().await;
+            let _one_at_a_time = this.turn().await?;
             if this
                 .hierarchy
                 .read()

@@ -41,7 +41,7 @@ impl Authority {
     /// The root is ours; the store or a key is unavailable.
     pub async fn ca_request(&self) -> Result<CaRequest, AuthorityError> {
         self.to_the_end(async move |this| {
-            let _one_at_a_time = this.writing.lock().await;
+            let _one_at_a_time = this.turn().await?;
             let waiting = this.hierarchy.read().requested.clone();
             let asked = waiting.map(|held| this.request_of(&held)).transpose();
             match asked {
@@ -68,7 +68,7 @@ impl Authority {
         now: Timestamp,
     ) -> Result<AuthorityInfo, AuthorityError> {
         self.to_the_end(async move |this| {
-            let _one_at_a_time = this.writing.lock().await;
+            let _one_at_a_time = this.turn().await?;
             let mut next = this.hierarchy.read().clone();
             if let Some(known) = chain.first().and_then(|it| known(&next, it)) {
                 return Ok(known);

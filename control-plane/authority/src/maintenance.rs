@@ -30,7 +30,7 @@ impl Authority {
         // What fails stops nothing else.
         let hierarchy = self.keep_hierarchy(now).await;
         let rest = self.to_the_end(async move |this| {
-            let _one_at_a_time = this.writing.lock().await;
+            let _one_at_a_time = this.turn().await?;
             this.destroy_pending();
             let voided = this
                 .ledger

@@ -7,12 +7,16 @@
 //! away is found at a start ([`super::unfinished`]).
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use countersign_model::Seq;
 use countersign_proto::log::entry::What;
+use countersign_refusal::Unavailable;
 use countersign_store::{Kind, Precondition, StoreError, Write};
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use tokio::sync::MutexGuard;
+use tokio::time::timeout;
 
 use super::state::{Change, State};
 use super::{Authority, AuthorityError};
@@ -20,7 +24,22 @@ use super::{Authority, AuthorityError};
 /// Key in the store: how many entries of the log are accounted for by commits.
 pub(super) const ACCOUNTED: &str = "log_accounted";
 
+/// How long a change waits for those before it.
+const TURN_WITHIN: Duration = Duration::from_secs(20);
+
 impl Authority {
+    /// Waits for the changes before this one, of which one is made at a time. Not for ever: one of them
+    /// may wait for a database that is away to say what became of it.
+    pub(super) async fn turn(&self) -> Result<MutexGuard<'_, ()>, Unavailable> {
+        let turn = timeout(TURN_WITHIN, self.writing.lock()).await;
+        turn.map_err(|_| {
+            let seconds = TURN_WITHIN.as_secs();
+            Unavailable::retry(format!(
+                "a change before this one was not decided within {seconds} s"
+            ))
+        })
+    }
+
     /// Logs what is about to change, then makes the change durable and takes it. `changes` is told
     /// the index of the first entry, `before` looks at the state that ends with the change. The
     /// caller holds `writing`.

@@ -70,7 +70,7 @@ impl Authority {
         is_dry_run: bool,
         now: Timestamp,
     ) -> Result<Applied, AuthorityError> {
-        let _one_at_a_time = self.writing.lock().await;
+        let _one_at_a_time = self.turn().await?;
         let mut together = Together::of(&requests);
         let mut drafts = Vec::with_capacity(requests.len());
         for request in requests {
@@ -171,7 +171,7 @@ impl Authority {
         node: Option<&SpiffeId>,
         now: Timestamp,
     ) -> Result<Removed, AuthorityError> {
-        let _one_at_a_time = self.writing.lock().await;
+        let _one_at_a_time = self.turn().await?;
         let registrations = self.state.read().registry.of_id(id, node);
         if registrations.is_empty() {
             return Err(AuthorityError::Denied(Denied {

@@ -10,6 +10,7 @@ use countersign_issue::issuance::Issuance;
 use countersign_model::{EntitlementId, SpiffeId};
 use countersign_proto::log::entry::What;
 use countersign_proto::log::{Opened, Registered};
+use countersign_refusal::Denied;
 use jiff::Timestamp;
 use tracing::warn;
 
@@ -31,6 +32,19 @@ struct Reading {
     void_cas: Vec<Issuance>,
 }
 
+/// The entries that the state accounts for were given places which a log without them would give again.
+fn log_older_than_state(size: u64, accounted: u64) -> AuthorityError {
+    AuthorityError::Denied(Denied {
+        code: "log_older_than_state",
+        message: format!(
+            "the issuance log in data_dir has {size} entries, and the state accounts for {accounted}: \
+             data_dir was put back from a copy, or is another"
+        ),
+        remedy: "start with the data_dir that the state belongs to, or from a backup with \
+                 `countersign restore`",
+    })
+}
+
 impl Authority {
     /// Reads the log. Where there is a file of the inventory, from the end of what it covers and
     /// from the oldest valid certificate on; otherwise from the first entry that is kept.
@@ -39,7 +53,11 @@ impl Authority {
         accounted: u64,
         now: Timestamp,
     ) -> Result<(), AuthorityError> {
-        if self.ledger.log().size() == 0 {
+        let size = self.ledger.log().size();
+        if accounted > size {
+            return Err(log_older_than_state(size, accounted));
+        }
+        if size == 0 {
             let opened = What::Opened(self.opened());
             self.ledger.log().note(now, opened).await?;
             return Ok(());

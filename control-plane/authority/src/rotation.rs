@@ -61,7 +61,7 @@ impl Authority {
     /// The store or a key is unavailable.
     pub async fn rotate_issuing(&self, now: Timestamp) -> Result<AuthorityInfo, AuthorityError> {
         self.to_the_end(async move |this| {
-            let _one_at_a_time = this.writing.lock().await;
+            let _one_at_a_time = this.turn().await?;
             let mut next = this.hierarchy.read().clone();
             let made = this.add_issuing(&mut next, now).await;
             let replaced = this.replace(made, next, [Event::Authorities], now);
@@ -78,7 +78,7 @@ impl Authority {
     /// The store or a key is unavailable.
     pub async fn prepare_root(&self, now: Timestamp) -> Result<AuthorityInfo, AuthorityError> {
         self.to_the_end(async move |this| {
-            let _one_at_a_time = this.writing.lock().await;
+            let _one_at_a_time = this.turn().await?;
             if let Some(prepared) = this.prepared_root() {
                 return Ok(prepared);
             }
@@ -103,7 +103,7 @@ impl Authority {
         now: Timestamp,
     ) -> Result<AuthorityInfo, AuthorityError> {
         self.to_the_end(async move |this| {
-            let _one_at_a_time = this.writing.lock().await;
+            let _one_at_a_time = this.turn().await?;
             let mut next = this.hierarchy.read().clone();
             let present = this.bundle().0.version().to_owned();
             next.retires_at(now);

@@ -38,7 +38,7 @@ impl Authority {
     /// must be read again at a start.
     async fn coverage(&self, now: Timestamp, is_end: bool) -> Option<Coverage> {
         // No change is logged and not yet committed meanwhile.
-        let _one_at_a_time = self.writing.lock().await;
+        let _one_at_a_time = self.turn().await.ok()?;
         let (size, before) = self.ledger.settle_now();
         // A certificate that is being signed is in the log and not in the inventory.
         let is_quiet = is_end && !self.state.read().keys.is_issuing();

@@ -35,7 +35,7 @@ impl Authority {
         ttl: Duration,
         now: Timestamp,
     ) -> Result<(String, Timestamp), AuthorityError> {
-        let _one_at_a_time = self.writing.lock().await;
+        let _one_at_a_time = self.turn().await?;
         self.may_be_node(node, ttl)?;
         let token = join_token::generate(&*self.settings.entropy)?;
         let hash = TokenHash::of(&token).expect("our tokens have our shape");

@@ -92,7 +92,7 @@ impl Authority {
         act: Act,
         now: Timestamp,
     ) -> Result<Waiver, AuthorityError> {
-        let _one_at_a_time = self.writing.lock().await;
+        let _one_at_a_time = self.turn().await?;
         let root = self.prepared_root().ok_or_else(nothing_pending)?.key_id;
         check(&consumers, lasting)?;
         if consumers.iter().any(|it| it == ABSENT) && !self.is_root_early(now) {
@@ -136,7 +136,7 @@ impl Authority {
         operator: String,
         now: Timestamp,
     ) -> Result<(), AuthorityError> {
-        let _one_at_a_time = self.writing.lock().await;
+        let _one_at_a_time = self.turn().await?;
         let waivers = self.waivers(now).into_iter();
         let waiver = { waivers }.find(|(name, _)| *name == consumer);
         let (_, waiver) = waiver.ok_or_else(|| not_waived(&consumer))?;

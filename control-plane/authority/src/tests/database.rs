@@ -116,6 +116,56 @@ async fn database_whose_state_was_moved_is_refused() {
     ));
 }
 
+/// A data directory that was put back under a living database would give places of its log again.
+#[tokio::test]
+async fn log_older_than_its_state_is_refused() {
+    let database = shared().database();
+    let plane = kept_in(&database).await;
+    let old = Dir::new();
+    older::copy(&plane.dir.path().join("cp"), &old.path().join("cp"));
+    plane.register(registration("/web", "/node/a")).await;
+    let mut settings = plane.authority.settings.clone();
+    let Plane {
+        dir: _dir,
+        authority,
+    } = plane;
+    authority.flush(after(1)).await.unwrap();
+    drop(authority);
+    settings.data_dir = old.path().join("cp");
+    assert_eq!(
+        code(Authority::open(settings, after(2)).await),
+        "log_older_than_state"
+    );
+}
+
+/// A mistyped database is not made the state of a control plane that has a log.
+#[tokio::test]
+async fn empty_database_for_a_used_data_directory_is_refused() {
+    let (database, empty) = (shared().database(), shared().database());
+    let plane = kept_in(&database).await;
+    let mut settings = plane.authority.settings.clone();
+    let Plane {
+        dir: _dir,
+        authority,
+    } = plane;
+    drop(authority);
+    settings.store = database_at(&empty.url().to_string());
+    let opened = async {
+        loop {
+            match Authority::open(settings.clone(), after(1)).await {
+                Err(AuthorityError::Denied(denied)) if denied.code == "data_dir_in_use" => {
+                    tokio::task::yield_now().await;
+                }
+                other => return code(other),
+            }
+        }
+    };
+    let refused = tokio::time::timeout(MINUTE, opened).await.unwrap();
+    assert_eq!(refused, "state_missing");
+    let tables = "SELECT count(*) FROM pg_namespace WHERE nspname = 'countersign'";
+    assert_eq!(empty.sql(tables), [["0"]], "nothing was written");
+}
+
 /// While the database is away what is known is served, what needs a commit is refused for now, and
 /// it is told; nothing of what was refused is there afterwards.
 #[tokio::test(flavor = "multi_thread")]

@@ -112,3 +112,24 @@ async fn removal_names_the_end_of_what_overtakes_it() {
     assert_eq!(removed.valid_until, Some(end));
     assert!(authority.published(node.id(), &web).is_none());
 }
+
+/// A commit that waits for a database to say what became of it holds up those behind it for a while,
+/// not for as long as it waits itself.
+#[tokio::test]
+async fn change_behind_an_undecided_one_is_refused_in_time() {
+    let (plane, gate) = waiting().await;
+    let authority = &plane.authority;
+    gate.shut(Kind::Registration);
+    let its = authority.clone();
+    let change = tokio::spawn(async move { its.register(named(&[]), false, start()).await });
+    gate.arrived().await;
+    tokio::time::pause();
+    let other = whole(registration("/api", "/node/a"));
+    let refused = authority.register(other.clone(), false, start()).await;
+    tokio::time::resume();
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("was not decided within 20 s"), "{refused}");
+    gate.reopen();
+    change.await.unwrap().unwrap();
+    authority.register(other, false, start()).await.unwrap();
+}
