@@ -197,6 +197,10 @@ fn failed(error: &StoreError) -> Failure {
 
 fn not_copied(error: &CopyError) -> Failure {
     let (code, remedy) = match error {
+        CopyError::Store(StoreError::Conflict) => (
+            "copy_differs",
+            "stop the control plane that writes to the database, then copy again",
+        ),
         CopyError::Store(error) => return failed(error),
         CopyError::NoState => (
             "no_state",

@@ -57,11 +57,14 @@ pub async fn to_database(dir: &DataDir, address: &Address) -> Result<Copied, Cop
         return Err(CopyError::NoState);
     }
     let source = sqlite::look(&file).await?;
-    if !postgres::write_copy(address, &source).await? {
-        return Err(CopyError::NotEmpty);
-    }
+    let is_written = postgres::write_copy(address, &source).await?;
     let copy = postgres::look(address).await?.ok_or(CopyError::NoState)?;
-    let copied = same(&source, &copy)?;
+    let copied = match same(&source, &copy) {
+        // Also of an earlier copy that was cut short before its last step.
+        Ok(copied) => copied,
+        Err(_) if !is_written => return Err(CopyError::NotEmpty),
+        Err(differs) => return Err(differs),
+    };
     let aside = file.with_extension(format!("db.copied-{}", source.seq.0));
     let renamed = sqlite::rename(&file, &aside);
     renamed.map_err(|error| CopyError::Io { path: file, error })?;
@@ -86,12 +89,13 @@ pub async fn to_files(address: &Address, dir: &DataDir) -> Result<Copied, CopyEr
         path: draft.clone(),
         error,
     };
-    let here = dir.path().display().to_string();
+    let here = std::fs::canonicalize(dir.path()).map_err(failed)?;
+    let here = here.display().to_string();
     let source = postgres::look(address).await?.ok_or(CopyError::NoState)?;
     match moved_to(&source) {
         // It was cut short after everything but its last step.
         Some(there) if there == here && draft.exists() => {
-            let copied = same_of(&sqlite::look(&draft).await?);
+            let copied = same(&before_it_moved(source), &sqlite::look(&draft).await?)?;
             sqlite::rename(&draft, &file).map_err(failed)?;
             return Ok(copied);
         }
@@ -109,6 +113,16 @@ pub async fn to_files(address: &Address, dir: &DataDir) -> Result<Copied, CopyEr
     postgres::mark_moved(address, &source, &here).await?;
     sqlite::rename(&draft, &file).map_err(failed)?;
     Ok(copied)
+}
+
+/// What was copied of a database that was marked afterwards.
+fn before_it_moved(marked: Snapshot) -> Snapshot {
+    let is_mark = |entry: &Entry| entry.kind == Kind::Meta && entry.key == MOVED;
+    let entries = marked.entries.into_iter();
+    Snapshot {
+        seq: Seq(marked.seq.0.saturating_sub(1)),
+        entries: entries.filter(|entry| !is_mark(entry)).collect(),
+    }
 }
 
 /// Where the state of a database was moved to.

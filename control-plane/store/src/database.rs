@@ -37,6 +37,8 @@ pub(crate) enum Fate {
     Open(Places),
     /// Nothing is known of the database any more.
     Unknown,
+    /// What was committed before is not there any more.
+    Older,
 }
 
 /// Why it is not known yet whether a batch is kept.
@@ -46,6 +48,8 @@ pub(crate) enum Unsettled {
     Yet(DatabaseError),
     /// It will not be known.
     Ever(DatabaseError),
+    /// What was committed before it is not there any more.
+    Older(DatabaseError),
 }
 
 /// Where commits are written, by one owner.

@@ -20,6 +20,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use countersign_model::Seq;
 use countersign_refusal::RefusedWrites;
@@ -55,6 +56,7 @@ pub struct Store {
     jobs: mpsc::Sender<Job>,
     reader: Arc<dyn Reader>,
     refused: Arc<RefusedWrites>,
+    is_older: Arc<AtomicBool>,
     /// Whether what others commit is heard of.
     deaf: Arc<RefusedWrites>,
     /// The newest commit, where others of the same database make some.
@@ -109,13 +111,14 @@ impl Store {
         newest: Option<watch::Receiver<Seq>>,
     ) -> Self {
         let (jobs, queue) = mpsc::channel(WRITER_QUEUE);
-        let refused = Arc::default();
-        let writer = Writer::new(database, Arc::clone(&refused));
+        let (refused, is_older) = (Arc::default(), Arc::default());
+        let writer = Writer::new(database, Arc::clone(&refused), Arc::clone(&is_older));
         tokio::spawn(writer.run(queue));
         Self {
             jobs,
             reader: Arc::new(reader),
             refused,
+            is_older,
             deaf: Arc::default(),
             newest,
         }
@@ -189,6 +192,11 @@ impl Store {
     /// Whether the writer ended after an input/output error.
     pub fn is_stopped(&self) -> bool {
         self.jobs.is_closed()
+    }
+
+    /// Whether the writer ended because what was committed is not in the database any more.
+    pub fn is_older(&self) -> bool {
+        self.is_older.load(Ordering::Acquire)
     }
 
     async fn submit(&self, job: Job) -> Result<(), StoreError> {

@@ -223,25 +223,36 @@ impl Postgres {
                 self.row = row;
                 Ok(true)
             }
-            row => Err(Unsettled::Ever(lost(&name, &own, row.as_ref()))),
+            row => Err(match lost(&name, &own, row.as_ref()) {
+                Lost::Taken(error) => Unsettled::Ever(error),
+                Lost::Older(error) => Unsettled::Older(error),
+            }),
         }
     }
 }
 
-/// Why nothing is known any more of what this writer made.
-fn lost(name: &str, own: &Row, row: Option<&Row>) -> DatabaseError {
-    DatabaseError::new(match row {
+/// Why this writer writes no more: its row is not as it left it.
+enum Lost {
+    /// Somebody else took it.
+    Taken(DatabaseError),
+    /// It is as it was before.
+    Older(DatabaseError),
+}
+
+fn lost(name: &str, own: &Row, row: Option<&Row>) -> Lost {
+    match row {
         Some(row) if row.run != own.run && row.batch >= own.batch => {
-            format!(
-                "another control plane writes under the name {name}, or the state was moved: stop one of \
-                 the two"
-            )
+            Lost::Taken(DatabaseError::new(format!(
+                "another control plane writes under the name {name}, or the state was moved: stop one \
+                 of the two"
+            )))
         }
-        _ => "the database does not hold what was committed to it: it was put back from an older \
-              copy, or a standby took over that had not everything; see \"The database is away\" in \
-              docs/operations.md"
-            .to_owned(),
-    })
+        _ => Lost::Older(DatabaseError::new(
+            "the database does not hold what was committed to it: it was put back from an older copy, \
+             or a standby took over that had not everything; see \"The database is away\" in \
+             docs/operations.md",
+        )),
+    }
 }
 
 /// A batch that was not made, or not as far as is known.
@@ -253,7 +264,7 @@ enum NotWritten {
     /// After it was sent.
     Commit(AnswerError, Places),
     /// The row of this writer is not as it left it.
-    Lost(DatabaseError),
+    Lost(Lost),
 }
 
 impl NotWritten {
@@ -284,9 +295,13 @@ impl NotWritten {
                 },
                 error: error.into(),
             },
-            Self::Lost(error) => Failed {
+            Self::Lost(Lost::Taken(error)) => Failed {
                 error,
                 fate: Fate::Unknown,
+            },
+            Self::Lost(Lost::Older(error)) => Failed {
+                error,
+                fate: Fate::Older,
             },
         }
     }

@@ -233,7 +233,9 @@ impl Database for Sqlite {
                 self.close().await;
                 match fate(&error, Some(Places::new())) {
                     Fate::Unknown => Err(Unsettled::Ever(error.into())),
-                    Fate::Refused | Fate::Open(_) => Err(Unsettled::Yet(error.into())),
+                    Fate::Refused | Fate::Open(_) | Fate::Older => {
+                        Err(Unsettled::Yet(error.into()))
+                    }
                 }
             }
         }

@@ -53,6 +53,7 @@ pub fn failing(store: Store, faults: Faults) -> Store {
         jobs: sound,
         reader,
         refused,
+        is_older,
         deaf,
         newest,
     } = store;
@@ -62,6 +63,7 @@ pub fn failing(store: Store, faults: Faults) -> Store {
         jobs,
         reader,
         refused,
+        is_older,
         deaf,
         newest,
     }
@@ -141,6 +143,7 @@ pub fn gated(store: Store, gate: Arc<Gate>) -> Store {
         jobs: sound,
         reader,
         refused,
+        is_older,
         deaf,
         newest,
     } = store;
@@ -155,6 +158,7 @@ pub fn gated(store: Store, gate: Arc<Gate>) -> Store {
         jobs,
         reader,
         refused,
+        is_older,
         deaf,
         newest,
     }

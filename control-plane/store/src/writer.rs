@@ -8,6 +8,7 @@
 mod settling;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use countersign_model::Seq;
@@ -39,6 +40,8 @@ pub(crate) enum Job {
 pub(crate) struct Writer<D> {
     database: D,
     refused: Arc<RefusedWrites>,
+    /// Whether it stopped because what was committed is not there any more.
+    is_older: Arc<AtomicBool>,
     /// How long a batch may stay undecided.
     pub(crate) settle_within: Duration,
 }
@@ -51,10 +54,11 @@ struct Callers {
 }
 
 impl<D: Database> Writer<D> {
-    pub(crate) fn new(database: D, refused: Arc<RefusedWrites>) -> Self {
+    pub(crate) fn new(database: D, refused: Arc<RefusedWrites>, is_older: Arc<AtomicBool>) -> Self {
         Self {
             database,
             refused,
+            is_older,
             settle_within: SETTLE_WITHIN,
         }
     }
@@ -93,25 +97,27 @@ impl<D: Database> Writer<D> {
         let Failed { error, fate } = failed;
         self.note_failure(&error, &fate);
         let kept = match fate {
-            Fate::Refused => Some(None),
+            Fate::Refused => Ok(None),
             Fate::Open(places) => {
                 let within = self.settle_within;
                 let is_kept = settle(&mut self.database, &places, within, queue).await;
                 is_kept.map(|is_kept| is_kept.then_some(places))
             }
-            Fate::Unknown => None,
+            lost => Err(lost),
         };
-        match &kept {
-            Some(Some(places)) => callers.answer(places),
-            Some(None) => callers.refuse(|| StoreError::Batch(error.to_string())),
-            None => {
-                self.note_failure(&error, &Fate::Unknown);
+        match kept {
+            Ok(Some(places)) => callers.answer(&places),
+            Ok(None) => callers.refuse(|| StoreError::Batch(error.to_string())),
+            Err(lost) => {
+                self.note_failure(&error, &lost);
+                self.is_older.store(lost == Fate::Older, Ordering::Release);
                 // First, so that whoever hears of it finds the store stopped.
                 queue.close();
                 callers.refuse(|| StoreError::Stopped);
+                return false;
             }
         }
-        kept.is_some()
+        true
     }
 
     fn note_success(&self, places: &Places) {
@@ -126,7 +132,7 @@ impl<D: Database> Writer<D> {
         let reason = match fate {
             Fate::Refused => error.to_string(),
             Fate::Open(_) => format!("{error}; whether the last change is kept is not known yet"),
-            Fate::Unknown => format!("{error}; {}", StoreError::Stopped),
+            Fate::Unknown | Fate::Older => format!("{error}; {}", StoreError::Stopped),
         };
         if self.refused.refused(reason) {
             peer_line!(ERROR, Principal::part("store"), %error, "a write to the store failed");

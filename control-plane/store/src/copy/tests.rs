@@ -117,6 +117,48 @@ async fn copy_that_was_cut_short_is_finished() {
     assert_eq!(sorted(&store.snapshot().await.unwrap()), sorted(&source));
 }
 
+#[tokio::test]
+async fn copy_to_a_database_that_was_cut_short_is_finished() {
+    let (files, server) = (Files::new(), Server::new());
+    let (store, _) = files.open().await;
+    filled(&store).await;
+    closed(store, &files).await;
+    let source = sqlite::look(&files.dir_path().join(DATABASE))
+        .await
+        .unwrap();
+    assert!(
+        postgres::write_copy(&server.address(), &source)
+            .await
+            .unwrap()
+    );
+    let copied = to_database(&files.dir(), &server.address()).await.unwrap();
+    assert_eq!(copied.seq, source.seq);
+    assert!(!files.dir_path().join(DATABASE).exists());
+}
+
+/// A draft that is not what was moved is not taken for it.
+#[tokio::test]
+async fn draft_of_another_state_is_not_taken() {
+    let (files, server) = (Files::new(), Server::new());
+    let (store, _) = server.open().await;
+    filled(&store).await;
+    let source = store.snapshot().await.unwrap();
+    let dir = files.dir();
+    let draft = dir.path().join("state.db.copying");
+    dir.touch(&draft).unwrap();
+    sqlite::write_copy(&draft, source.seq, &source.entries[1..])
+        .await
+        .unwrap();
+    let here = std::fs::canonicalize(dir.path()).unwrap();
+    let here = here.display().to_string();
+    postgres::mark_moved(&server.address(), &source, &here)
+        .await
+        .unwrap();
+    let refused = to_files(&server.address(), &dir).await;
+    assert!(matches!(refused, Err(CopyError::Differs(_))), "{refused:?}");
+    assert!(!dir.path().join(DATABASE).exists());
+}
+
 #[test]
 fn difference_is_found() {
     let entry = |key: &str, value: &str, seq| Entry {

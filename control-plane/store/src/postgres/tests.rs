@@ -113,7 +113,7 @@ async fn second_process_of_a_name_stops_the_first() {
     second.commit(vec![put("a", 2)], Vec::new()).await.unwrap();
     let fenced = first.commit(vec![put("a", 3)], Vec::new()).await;
     assert!(matches!(fenced, Err(StoreError::Stopped)), "{fenced:?}");
-    assert!(first.is_stopped());
+    assert!(first.is_stopped() && !first.is_older());
     let entries = second.snapshot().await.unwrap().entries;
     assert_eq!(
         entries[0].read::<u32>().unwrap(),
@@ -411,6 +411,7 @@ async fn standby_without_the_newest_commit_stops_the_writer() {
         }
     };
     timeout(BOUND, stopped).await.expect("it stops");
+    assert!(store.is_older(), "and it is known why");
 }
 
 #[tokio::test]

@@ -175,7 +175,7 @@ async fn commit_that_stays_undecided_stops_the_writer() {
     let connection = connect(&cramped.database()).await.unwrap();
     let (jobs, queue) = mpsc::channel(8);
     let database = Sqlite::new(cramped.database(), connection, Seq(0));
-    let mut writer = Writer::new(database, Arc::default());
+    let mut writer = Writer::new(database, Arc::default(), Arc::default());
     writer.settle_within = Duration::ZERO;
     tokio::spawn(writer.run(queue));
     let stopped = async {

@@ -10,32 +10,36 @@ use tokio::time::Instant;
 
 use super::Job;
 use crate::StoreError;
-use crate::database::{Database, Places, Unsettled};
+use crate::database::{Database, Fate, Places, Unsettled};
 
 /// How long the callers of an undecided batch wait before the writer stops for good.
 pub(super) const SETTLE_WITHIN: Duration = Duration::from_secs(3_600);
 /// How long after a try that failed the next one is made.
 const SETTLE_AGAIN: Duration = Duration::from_secs(1);
 
-/// Whether a batch is kept; `None` where that cannot be decided.
+/// Whether a batch is kept; why not where that cannot be decided.
 pub(super) async fn settle(
     database: &mut impl Database,
     places: &Places,
     within: Duration,
     queue: &mut mpsc::Receiver<Job>,
-) -> Option<bool> {
+) -> Result<bool, Fate> {
     let begun = Instant::now();
     loop {
         match database.settle(places).await {
-            Ok(is_kept) => return Some(is_kept),
+            Ok(is_kept) => return Ok(is_kept),
             Err(Unsettled::Ever(error)) => {
                 tracing::debug!(%error, "a commit cannot be decided");
-                return None;
+                return Err(Fate::Unknown);
+            }
+            Err(Unsettled::Older(error)) => {
+                tracing::debug!(%error, "a commit is lost with those before it");
+                return Err(Fate::Older);
             }
             Err(Unsettled::Yet(error)) => tracing::debug!(%error, "a commit is still undecided"),
         }
         if begun.elapsed() >= within || !refuse_meanwhile(queue).await {
-            return None;
+            return Err(Fate::Unknown);
         }
     }
 }
