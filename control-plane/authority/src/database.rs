@@ -11,11 +11,14 @@ use countersign_store::postgres::WriterName;
 use countersign_store::{
     DATABASE, DataDir, Kind, Precondition, Snapshot, Store, StoreError, Write,
 };
+use countersign_telemetry::{Principal, peer_line};
 
-use super::{AuthorityError, Settings, StoreSettings};
+use super::{Authority, AuthorityError, Settings, StoreSettings};
 
 /// The file that tells this data directory from every other.
 const INSTANCE: &str = "instance";
+/// The file that says that the database was found older than it was left.
+const OLDER: &str = "database-older";
 /// Key in the store: the control plane whose log and CAs the state belongs to.
 const REPLICA: &str = "replica";
 
@@ -26,6 +29,18 @@ pub(super) async fn open(settings: &Settings, data_dir: &DataDir) -> Result<Stor
     };
     if data_dir.path().join(DATABASE).exists() {
         return Err(two_states(settings).into());
+    }
+    let marker = data_dir.path().join(OLDER);
+    if marker.exists() {
+        return Err(AuthorityError::Denied(Denied {
+            code: "database_older",
+            message: format!(
+                "the database was found without what was committed to it ({})",
+                marker.display()
+            ),
+            remedy: "bring back the server that has it and remove that file, or start from a backup; \
+                     see \"The database is away\" in docs/operations.md",
+        }));
     }
     let found = Store::look(address).await.map_err(not_had)?;
     let is_empty = found.as_ref().is_none_or(|it| it.entries.is_empty());
@@ -43,6 +58,22 @@ pub(super) async fn open(settings: &Settings, data_dir: &DataDir) -> Result<Stor
         .map_err(not_had)?;
     claim(&store, replica).await?;
     Ok(store)
+}
+
+impl Authority {
+    /// Remembers beyond a restart that the database lacks what was committed to it: what starts would take
+    /// it as it is.
+    pub(super) fn remember_older(&self) {
+        let marker = self.backups.data_dir().path().join(OLDER);
+        if !self.store.is_older() || marker.exists() {
+            return;
+        }
+        let told = "The database did not hold what this control plane had committed to it.\n";
+        if let Err(error) = durable_file::write(&marker, told.as_bytes()) {
+            let store = Principal::part("store");
+            peer_line!(ERROR, store, %error, "it is not remembered that the database is older");
+        }
+    }
 }
 
 /// Says whose state it is, once. Of two that begin at the same moment one does.

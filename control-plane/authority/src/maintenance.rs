@@ -21,6 +21,7 @@ impl Authority {
     /// The store or a key is unavailable.
     pub async fn tick(&self, now: Timestamp) -> Result<(), AuthorityError> {
         if self.store.is_stopped() {
+            self.remember_older();
             return Err(StoreError::Stopped.into());
         }
         self.try_writes_again().await;

@@ -138,6 +138,47 @@ async fn log_older_than_its_state_is_refused() {
     );
 }
 
+/// A restart does not forget that the database had lost what was committed.
+#[tokio::test]
+async fn older_database_is_refused_after_a_restart() {
+    let database = shared().database();
+    let plane = kept_in(&database).await;
+    plane.register(registration("/web", "/node/a")).await;
+    database.sql("UPDATE countersign.writers SET batch = 1");
+    let request = whole(registration("/api", "/node/a"));
+    plane
+        .authority
+        .register(request, false, after(1))
+        .await
+        .unwrap_err();
+    plane.authority.tick(after(2)).await.unwrap_err();
+    let Plane {
+        dir: _dir,
+        authority,
+    } = plane;
+    let settings = authority.settings.clone();
+    drop(authority);
+    let marker = settings.data_dir.join("database-older");
+    assert_eq!(opened_code(&settings).await, "database_older");
+    std::fs::remove_file(marker).unwrap();
+    open_again(settings, after(3)).await;
+}
+
+/// The code with which a start is refused once the process before has let go of the directory.
+async fn opened_code(settings: &Settings) -> &'static str {
+    let opened = async {
+        loop {
+            match Authority::open(settings.clone(), after(2)).await {
+                Err(AuthorityError::Denied(denied)) if denied.code == "data_dir_in_use" => {
+                    tokio::task::yield_now().await;
+                }
+                other => return code(other),
+            }
+        }
+    };
+    tokio::time::timeout(MINUTE, opened).await.unwrap()
+}
+
 /// A mistyped database is not made the state of a control plane that has a log.
 #[tokio::test]
 async fn empty_database_for_a_used_data_directory_is_refused() {
@@ -150,17 +191,7 @@ async fn empty_database_for_a_used_data_directory_is_refused() {
     } = plane;
     drop(authority);
     settings.store = database_at(&empty.url().to_string());
-    let opened = async {
-        loop {
-            match Authority::open(settings.clone(), after(1)).await {
-                Err(AuthorityError::Denied(denied)) if denied.code == "data_dir_in_use" => {
-                    tokio::task::yield_now().await;
-                }
-                other => return code(other),
-            }
-        }
-    };
-    let refused = tokio::time::timeout(MINUTE, opened).await.unwrap();
+    let refused = opened_code(&settings).await;
     assert_eq!(refused, "state_missing");
     let tables = "SELECT count(*) FROM pg_namespace WHERE nspname = 'countersign'";
     assert_eq!(empty.sql(tables), [["0"]], "nothing was written");
