@@ -122,7 +122,15 @@ impl Mesh {
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755))?;
         let operator = self.operator()?;
         let token = folder.join("token").display().to_string();
-        let create = ["token", "create", "--node", &node_id(node), "--out", &token];
+        let create = [
+            "token",
+            "create",
+            "--node",
+            &node_id(node),
+            "--replace",
+            "--out",
+            &token,
+        ];
         operator.text(&create).await?;
         let show = ["bundle", "show", "--format", "pem"];
         std::fs::write(folder.join("bundle.pem"), operator.text(&show).await?)?;
