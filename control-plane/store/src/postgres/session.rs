@@ -112,7 +112,13 @@ impl Session {
         }
     }
 
-    /// An error where the server warned of something: a commit that it made may be on no standby.
+    /// What the server warned of before, such as the collation of a database at the log-in, says nothing
+    /// of the commit that comes.
+    pub(super) fn forget_warnings(&self) {
+        self.warned.store(false, Ordering::Release);
+    }
+
+    /// An error where the server warned of something since: a commit that it made may be on no standby.
     pub(super) fn unwarned(&self) -> Result<(), AnswerError> {
         match self.warned.load(Ordering::Acquire) {
             true => Err(AnswerError::Warned),

@@ -234,6 +234,7 @@ impl Statements {
             client.execute(&self.sequence, &sequence),
             try_join(trimmed, notified),
         );
+        session.forget_warnings();
         let made = try_join(written, client.batch_execute("COMMIT"));
         session.answered(made).await?;
         session.unwarned()

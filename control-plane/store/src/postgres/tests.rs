@@ -558,3 +558,41 @@ async fn acknowledged_commit_is_never_asynchronous() {
     let row = session.client().query_one(asked, &[]).await.unwrap();
     assert_eq!(row.get::<_, &str>(0), "on");
 }
+
+/// A warning from before a commit says nothing of it.
+#[tokio::test]
+async fn warning_before_a_commit_is_not_of_it() {
+    let server = Server::new();
+    let (mut database, _, _) = super::open(server.address(), writer("a")).await.unwrap();
+    let session = &database.session.as_ref().unwrap().session;
+    let warned = "DO $$ BEGIN RAISE WARNING 'an old collation'; END $$";
+    session.client().batch_execute(warned).await.unwrap();
+    assert!(session.unwarned().is_err(), "it was heard");
+    let commit = Commit {
+        writes: vec![put("a", 1)],
+        preconditions: Vec::new(),
+    };
+    assert_eq!(database.write(&[commit]).await.unwrap(), [Some(Seq(1))]);
+}
+
+/// One at the commit leaves open what became of it, until that is found out.
+#[tokio::test]
+async fn warned_commit_is_looked_up() {
+    let server = Server::new();
+    let (mut database, _, _) = super::open(server.address(), writer("a")).await.unwrap();
+    server.0.sql(
+        "CREATE FUNCTION public.warn() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         RAISE WARNING 'canceling wait'; RETURN NULL; END $$; \
+         CREATE CONSTRAINT TRIGGER warn AFTER INSERT ON countersign.changes \
+         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.warn()",
+    );
+    let commit = Commit {
+        writes: vec![put("a", 1)],
+        preconditions: Vec::new(),
+    };
+    let failed = database.write(&[commit]).await.unwrap_err();
+    let Fate::Open(places) = failed.fate else {
+        panic!("{failed:?}");
+    };
+    assert!(matches!(database.settle(&places).await, Ok(true)));
+}
