@@ -11,6 +11,7 @@ mod departure;
 pub(crate) mod dial;
 pub(crate) mod enrol;
 mod error;
+mod failover;
 pub(crate) mod link_state;
 mod observed;
 mod patience;
@@ -33,13 +34,12 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use self::addresses::Addresses;
-use self::choice::End;
 use self::departure::departure;
 use self::enrol::EnrolError;
 use self::error::ControlError;
-use self::link_state::{LeftAddress, LinkState, UnreachedAddress};
+use self::link_state::{LinkState, UnreachedAddress};
 use self::session::{Finished, Session, SessionError};
-use crate::backoff::{Backoff, STEADY};
+use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::consumers::Consumers;
@@ -201,21 +201,6 @@ impl Control {
         }
     }
 
-    /// What is said of an address, should the next connection lead to another one.
-    fn leave(&mut self, reason: Departure, problem: String) {
-        let Some(reached) = &self.reached else {
-            return;
-        };
-        let (address, at) = (reached.address.clone(), self.clock.now());
-        self.left = Some((address.clone(), reason));
-        let left = LeftAddress {
-            address,
-            problem,
-            at,
-        };
-        self.state.send_modify(|link| link.left = Some(left));
-    }
-
     /// What is said first: what was seen of the control plane, and the newest certificate, which
     /// proves it.
     fn hello(&self) -> Hello {
@@ -274,72 +259,6 @@ impl Control {
             self.save_at = Some(now + self.saving.fail(1.0));
         }
         self.save_at
-    }
-
-    fn wait_after(&mut self, error: &ControlError, now: Instant) -> Duration {
-        let lasted = self.opened_at.take().map(|at| now - at);
-        let was_steady = lasted.is_some_and(|lasted| lasted >= STEADY);
-        if was_steady {
-            self.backoff.succeed();
-        }
-        let was_silent = departure(error) == Departure::Silent;
-        let end = End {
-            address: self.reached.take().map(|reached| reached.place),
-            was_steady,
-            was_silent,
-        };
-        let is_round_over = self.addresses.ended(end, now);
-        self.was_unrecognised |= match error {
-            ControlError::Session(SessionError::Unrecognised(_)) => true,
-            ControlError::Dial(unreached) => unreached.is_refused(),
-            _ => false,
-        };
-        self.is_unrecognised = is_round_over && std::mem::take(&mut self.was_unrecognised);
-        let draw = self.draws.next();
-        match error {
-            ControlError::Session(SessionError::Replaced(_)) => self.backoff.replaced(draw),
-            // Pings are out of step, so what they find needs no spreading.
-            _ if !is_round_over && was_silent => Duration::ZERO,
-            _ if !is_round_over => Backoff::elsewhere(draw),
-            ControlError::Attest(source)
-            | ControlError::Expired { source, .. }
-            | ControlError::Unrecognised { source, .. } => match source.pushback() {
-                Some(asked) => self.backoff.pushed_back(asked, draw),
-                None => self.backoff.fail(draw),
-            },
-            _ => self.backoff.fail(draw),
-        }
-    }
-
-    /// Whether another address did not fail lately.
-    fn may_find_better(&self) -> bool {
-        let reached = self.reached.as_ref();
-        reached.is_some_and(|it| self.addresses.has_better(it.place, Instant::now()))
-    }
-
-    /// The stream is open: the outage, if there was one, is over.
-    fn opened(&mut self) {
-        self.opened_at = Some(Instant::now());
-        self.metrics.connected(true);
-        let Some(reached) = self.reached.clone() else {
-            return;
-        };
-        let (address, unreached) = (reached.address, reached.unreached);
-        let left = self.left.take().filter(|(other, _)| *other != address);
-        let (left, reason) = left.unzip();
-        if let Some(reason) = reason {
-            self.metrics.failed_over(reason);
-        }
-        tracing::info!(
-            address,
-            unreached = unreached.len(),
-            left,
-            reason = reason.map(Departure::as_str),
-            "control plane connected"
-        );
-        let now = self.clock.now();
-        self.state
-            .send_modify(|link| link.opened(address, unreached, now));
     }
 
     /// A credential that is not recognised is tried again as well, in turn: it is never given up

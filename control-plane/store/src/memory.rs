@@ -1,5 +1,5 @@
-//! A database in memory, which several stores may share: for tests and the simulation, in which a
-//! control plane ends and what it made durable stays.
+//! A database in memory, which several stores may share: for tests, in which a control plane ends and
+//! what it made durable stays.
 
 use std::collections::HashMap;
 use std::path::Path;

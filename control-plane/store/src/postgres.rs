@@ -214,6 +214,7 @@ impl Postgres {
         let row = statements.locked_row_of(session, &name).await;
         let row = row.map_err(yet)?;
         // The lock is a write: its commit waits for the standbys that the batch may not have waited for.
+        session.forget_warnings();
         let end = session.client().batch_execute("COMMIT");
         session.answered(end).await.map_err(yet)?;
         session.unwarned().map_err(yet)?;

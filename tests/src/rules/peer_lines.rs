@@ -222,11 +222,14 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 "sidecar/src/control.rs",
                 &[
                     "control plane not connected",
-                    "control plane connected",
                     "node attested",
                     "clocks disagree",
                     "clocks agree again",
                 ],
+            ),
+            (
+                "sidecar/src/control/failover.rs",
+                &["control plane connected"],
             ),
             (
                 "sidecar/src/control/recognition.rs",
