@@ -3,7 +3,7 @@
 use countersign_model::Serial;
 use countersign_proto::convert::time::read_timestamp;
 use countersign_proto::log::entry::What;
-use countersign_proto::log::{Entry, Issued};
+use countersign_proto::log::{Entry, Issued, Rotated};
 use jiff::Timestamp;
 use prost::Message;
 use serde::{Serialize, Serializer};
@@ -114,11 +114,7 @@ pub(crate) fn facts(entry: &Entry) -> Vec<(&'static str, String)> {
             ("node", removed.node.clone()),
             ("reason", removed.reason.clone()),
         ],
-        Some(What::Rotated(rotated)) => vec![
-            ("tier", rotated.tier.clone()),
-            ("key_id", rotated.key_id.clone()),
-            ("state", rotated.state.clone()),
-        ],
+        Some(What::Rotated(rotated)) => of_rotated(rotated),
         Some(What::Refused(refused)) => vec![
             ("caller", refused.caller.clone()),
             ("code", refused.code.clone()),
@@ -159,6 +155,18 @@ pub(crate) fn facts(entry: &Entry) -> Vec<(&'static str, String)> {
 fn time(at: Option<prost_types::Timestamp>) -> String {
     let read = read_timestamp("until", at);
     read.map_or_else(|_| String::new(), |at| at.to_string())
+}
+
+fn of_rotated(rotated: &Rotated) -> Vec<(&'static str, String)> {
+    let mut facts = vec![
+        ("tier", rotated.tier.clone()),
+        ("key_id", rotated.key_id.clone()),
+        ("state", rotated.state.clone()),
+    ];
+    if !rotated.replica.is_empty() {
+        facts.push(("replica", rotated.replica.clone()));
+    }
+    facts
 }
 
 fn of_issued(issued: &Issued) -> Vec<(&'static str, String)> {

@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::{Arc, RwLockReadGuard};
 
 use arc_swap::ArcSwapOption;
+use countersign_ca::authorities::Authorities;
 use countersign_ca::key::StoreKind;
 use countersign_keys::Stores;
 use countersign_verify::TrustBundle;
@@ -26,7 +27,7 @@ pub(crate) struct CaHierarchy {
     refused_keys: Refused,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Held {
     set: CaSet,
     undestroyed: Undestroyed,
@@ -49,11 +50,17 @@ impl Deref for ReadCas<'_> {
 }
 
 impl CaHierarchy {
-    /// No CAs yet.
-    pub(crate) fn new(stores: Stores, refused_keys: Refused) -> Self {
+    /// No CAs yet. `own` is the owner of the issuing CAs that are ours.
+    pub(crate) fn new(stores: Stores, refused_keys: Refused, own: &str) -> Self {
+        let held = Held {
+            set: CaSet::of(own, Authorities::default()),
+            undestroyed: Undestroyed::default(),
+            is_clock_told: false,
+            reminded_of: None,
+        };
         Self {
             stores,
-            cas: Ordered::new(Place::Cas, Held::default()),
+            cas: Ordered::new(Place::Cas, held),
             bundle: ArcSwapOption::empty(),
             refused_keys,
         }

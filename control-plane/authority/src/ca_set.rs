@@ -14,8 +14,10 @@ use jiff::Timestamp;
 use super::AuthorityInfo;
 
 /// The CAs and the keys that this process can sign with.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct CaSet {
+    /// The owner of the issuing CAs that are ours: the name of this replica, empty where it is alone.
+    own: String,
     pub(super) authorities: Authorities,
     pub(super) keys: HashMap<String, HeldKey>,
     /// The intermediate's key that waits for its certificate from a root that is not ours.
@@ -43,13 +45,38 @@ pub(super) struct Made {
 const RENEWAL_SHARE: i32 = 3;
 
 impl CaSet {
-    /// The active issuing CA and its key.
+    /// These CAs, as the owner of some issuing CAs has them; no key yet.
+    pub(super) fn of(own: &str, authorities: Authorities) -> Self {
+        Self {
+            own: own.to_owned(),
+            authorities,
+            keys: HashMap::new(),
+            requested: None,
+            made: Vec::new(),
+        }
+    }
+
+    /// The owner of the issuing CAs that are ours.
+    pub(super) fn own(&self) -> &str {
+        &self.own
+    }
+
+    /// The CA of a tier that signs; of issuing CAs our own.
+    pub(super) fn active(&self, tier: Tier) -> Option<&CaRecord> {
+        match tier {
+            Tier::Root => self.authorities.active_root(),
+            Tier::Intermediate => self.authorities.active_intermediate(),
+            Tier::Issuing => self.authorities.active_issuing(&self.own),
+        }
+    }
+
+    /// Our own active issuing CA and its key.
     pub(super) fn issuing(&self) -> Option<(Issuer, Arc<dyn CaKey>)> {
         self.signer(Tier::Issuing)
     }
 
     pub(super) fn signer(&self, tier: Tier) -> Option<(Issuer, Arc<dyn CaKey>)> {
-        let record = self.authorities.active(tier)?;
+        let record = self.active(tier)?;
         Some((record.as_issuer(), self.key(&record.key_id)?))
     }
 
@@ -65,9 +92,9 @@ impl CaSet {
     /// The CA that an issuing CA is made under: the intermediate where there shall be one, and
     /// where the root's key is not here.
     pub(super) fn parent_tier(&self, with_intermediate: bool) -> Tier {
-        let root = self.authorities.active(Tier::Root);
+        let root = self.active(Tier::Root);
         let is_foreign = root.is_some_and(|root| root.store.is_none());
-        let has_one = self.authorities.active(Tier::Intermediate).is_some();
+        let has_one = self.active(Tier::Intermediate).is_some();
         if is_foreign || (with_intermediate && has_one) {
             Tier::Intermediate
         } else {
@@ -87,7 +114,7 @@ impl CaSet {
     pub(super) fn renew_by(&self, record: &CaRecord) -> Option<Timestamp> {
         let slots = self.authorities.slots();
         let root = self.authorities.record(&record.issued_by)?;
-        let is_active = slots.active(Tier::Intermediate) == Some(&record.key_id);
+        let is_active = slots.active_intermediate() == Some(&record.key_id);
         if !is_active || root.store.is_some() {
             return None;
         }
@@ -98,14 +125,14 @@ impl CaSet {
 
     /// The active intermediate, where its operator should bring a successor: its key id and its end.
     pub(super) fn ends_soon(&self, now: Timestamp) -> Option<(String, Timestamp)> {
-        let present = self.authorities.active(Tier::Intermediate)?;
+        let present = self.active(Tier::Intermediate)?;
         let is_due = self
             .renew_by(present)
             .is_some_and(|renew_by| renew_by <= now);
         is_due.then(|| (present.key_id.clone(), present.not_after))
     }
 
-    /// The ids of all our CA keys: no leaf may have one of them.
+    /// The ids of all CA keys: no leaf may have one of them.
     pub(super) fn key_ids(&self) -> Vec<String> {
         let slots = self.authorities.slots().iter();
         slots.map(|(key_id, _)| key_id.clone()).collect()
@@ -115,7 +142,12 @@ impl CaSet {
         self.authorities.slots_mut().note_leaf(issuer, not_after);
     }
 
-    /// Keys that no CA in here may sign with any more.
+    /// Whether a CA's key may be here: those of root and intermediate, and of our own issuing CAs.
+    pub(super) fn may_have_key(&self, record: &CaRecord) -> bool {
+        record.tier != Tier::Issuing || record.owner == self.own
+    }
+
+    /// Keys of ours that no CA in here may sign with any more.
     pub(super) fn idle_keys(&self) -> Vec<String> {
         let slots = self.authorities.slots();
         let idle = |key_id: &&String| {
@@ -125,12 +157,17 @@ impl CaSet {
         self.keys.keys().filter(idle).cloned().collect()
     }
 
-    /// The issuing CA may sign until now: what lives under it is kept at least so long.
+    /// Our own issuing CA may sign until now: what lives under it is kept at least so long.
     pub(super) fn retires_at(&mut self, now: Timestamp) {
-        if let Some(issuing) = self.authorities.slots().active(Tier::Issuing) {
+        if let Some(issuing) = self.authorities.slots().active_issuing(&self.own) {
             let issuing = issuing.to_owned();
             self.note_leaf(&issuing, now);
         }
+    }
+
+    /// Forgets the CAs that nothing lives under any more, and says which.
+    pub(super) fn drop_dead(&mut self, now: Timestamp) -> Vec<String> {
+        self.authorities.drop_dead(&self.own, now)
     }
 
     /// The certificate for a key that was made for this copy.

@@ -106,14 +106,14 @@ impl Authority {
     /// Whether the active root is not valid yet, so that we can present nothing to who is absent.
     pub(super) fn is_root_early(&self, now: Timestamp) -> bool {
         let cas = self.hierarchy.read();
-        let active = cas.authorities.active(Tier::Root);
+        let active = cas.active(Tier::Root);
         active.is_some_and(|root| root.not_before > now)
     }
 }
 
 fn not_yet_valid(cas: &CaSet, now: Timestamp) -> Option<NotYetValid> {
     let tiers = [Tier::Root, Tier::Intermediate, Tier::Issuing].into_iter();
-    let signing = tiers.filter_map(|tier| cas.authorities.active(tier));
+    let signing = tiers.filter_map(|tier| cas.active(tier));
     let wrong = { signing }.find(|ca| ca.not_before > now)?;
     let issuer = cas.authorities.record(&wrong.issued_by);
     Some(NotYetValid {

@@ -20,7 +20,7 @@ const INSTANCE: &str = "instance";
 /// The file that says that the database was found older than it was left.
 const OLDER: &str = "database-older";
 /// Key in the store: the control plane whose log and CAs the state belongs to.
-const REPLICA: &str = "replica";
+pub(super) const REPLICA: &str = "replica";
 
 /// Opens the database, or makes it.
 pub(super) async fn open(settings: &Settings, data_dir: &DataDir) -> Result<Store, AuthorityError> {

@@ -72,12 +72,12 @@ impl Authority {
         obstacles.extend(self.put_back());
         obstacles.extend(self.not_yet_valid(now).map(|wrong| wrong.to_string()));
         let cas = self.hierarchy.read();
-        let Some(issuing) = cas.authorities.active(Tier::Issuing) else {
+        let Some(issuing) = cas.active(Tier::Issuing) else {
             obstacles.push(self.why_none());
             return obstacles;
         };
         let not_ready = |tier: Tier| {
-            let store = cas.authorities.active(tier)?.store?;
+            let store = cas.active(tier)?.store?;
             let condition = self.hierarchy.stores().condition(store)?;
             (!condition.is_ready()).then(|| format!("the key store {store} is {condition}"))
         };
@@ -128,13 +128,7 @@ impl Authority {
     async fn make_first_cas_later(&self, now: Timestamp) -> Result<(), AuthorityError> {
         self.to_the_end(async move |this| {
             let _one_at_a_time = this.turn().await?;
-            if this
-                .hierarchy
-                .read()
-                .authorities
-                .active(Tier::Root)
-                .is_some()
-            {
+            if this.hierarchy.read().active(Tier::Root).is_some() {
                 return Ok(());
             }
             this.make_first_cas(now).await
@@ -145,7 +139,7 @@ impl Authority {
     fn due(&self, now: Timestamp) -> Option<Due> {
         let cas = self.hierarchy.read();
         let is_ours = self.settings.hierarchy.root.is_some();
-        let Some(root) = cas.authorities.active(Tier::Root) else {
+        let Some(root) = cas.active(Tier::Root) else {
             return (is_ours && self.are_ready(&[Tier::Root])).then_some(Due::Everything);
         };
         if is_ours && self.is_root_due(&cas, root, now) && self.are_ready(&[Tier::Root]) {
@@ -170,15 +164,12 @@ impl Authority {
         if !self.makes_intermediates() {
             return false;
         }
-        let present = cas.authorities.active(Tier::Intermediate);
+        let present = cas.active(Tier::Intermediate);
         present.is_none_or(|present| is_half_gone(present, root, now))
     }
 
     fn is_issuing_due(&self, cas: &CaSet, parent: Tier, now: Timestamp) -> bool {
-        let (Some(parent), Some(issuing)) = (
-            cas.authorities.active(parent),
-            cas.authorities.active(Tier::Issuing),
-        ) else {
+        let (Some(parent), Some(issuing)) = (cas.active(parent), cas.active(Tier::Issuing)) else {
             return false;
         };
         let is_misplaced = issuing.issued_by != parent.key_id;
@@ -192,7 +183,7 @@ impl Authority {
             Tier::Root if self.makes_intermediates() => &[Tier::Intermediate, Tier::Issuing],
             _ => &[Tier::Issuing],
         };
-        let signer = cas.authorities.active(tier).and_then(|signer| signer.store);
+        let signer = cas.active(tier).and_then(|signer| signer.store);
         signer.is_some_and(|store| self.is_ready(store)) && self.are_ready(below)
     }
 
@@ -252,7 +243,7 @@ impl Authority {
         next: &mut CaSet,
         now: Timestamp,
     ) -> Result<(), AuthorityError> {
-        let root = next.authorities.active(Tier::Root);
+        let root = next.active(Tier::Root);
         let is_ours = root.is_some_and(|root| root.store.is_some());
         if is_ours && self.makes_intermediates() {
             self.add_intermediate(next, now).await?;

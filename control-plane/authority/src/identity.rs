@@ -9,6 +9,7 @@ use countersign_restore::facts::{
 };
 use countersign_store::{Entry, Kind, Store, Write};
 
+use super::database::REPLICA;
 use super::doubts::StoredDoubts;
 use super::importing::{REQUESTED, StoredRequest};
 use super::record::ACCOUNTED;
@@ -30,6 +31,8 @@ pub(super) struct Identity {
     pub(super) log_accounted: u64,
     /// Where a restore took the state from.
     pub(super) predecessor: Option<Predecessor>,
+    /// The replica whose log and issuing CA came with the state.
+    pub(super) first_replica: Option<String>,
     /// What told before a restart that the state was put back.
     pub(super) doubts: Option<StoredDoubts>,
 }
@@ -53,6 +56,7 @@ pub(super) async fn begin(store: &Store, settings: &Settings) -> Result<Identity
         requested: None,
         log_accounted: 0,
         predecessor: None,
+        first_replica: None,
         doubts: None,
     })
 }
@@ -82,6 +86,7 @@ pub(super) fn resume(meta: &Meta, settings: &Settings) -> Result<Identity, Autho
         requested: meta.get(REQUESTED).map(Entry::read).transpose()?,
         log_accounted: find(ACCOUNTED)?.read()?,
         predecessor: meta.get(PREDECESSOR).map(Entry::read).transpose()?,
+        first_replica: meta.get(REPLICA).map(Entry::read).transpose()?,
         doubts: meta.get(DOUBTS).map(Entry::read).transpose()?,
     })
 }

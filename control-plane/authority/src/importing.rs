@@ -202,7 +202,7 @@ fn trust(next: &mut CaSet, root: CaRecord) -> Result<SlotState, AuthorityError> 
         let slot = next.authorities.slots().get(&root.key_id);
         return Ok(slot.map_or(SlotState::Retired, |slot| slot.state));
     }
-    let is_first = next.authorities.active(Tier::Root).is_none();
+    let is_first = next.active(Tier::Root).is_none();
     let slots = next.authorities.slots_mut();
     let state = if is_first {
         slots.begin(&root.key_id, root.not_after)?;

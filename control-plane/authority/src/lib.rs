@@ -9,6 +9,7 @@
 //! `backing_up`. The other files say what is done with them, one file a topic; the order of the
 //! locks is in `lock`.
 
+mod adopting;
 mod attesting;
 mod backing_up;
 mod ca_hierarchy;

@@ -80,7 +80,7 @@ impl Authority {
 
     async fn drop_dead(&self, now: Timestamp) -> Result<(), AuthorityError> {
         let mut next = self.hierarchy.read().clone();
-        let dropped = next.authorities.drop_dead(now);
+        let dropped = next.drop_dead(now);
         if dropped.is_empty() {
             return Ok(());
         }

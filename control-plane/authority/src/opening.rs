@@ -30,8 +30,8 @@ use super::ledger::Ledger;
 use super::refused_keys::Refused;
 use super::scratch::remove_leftovers;
 use super::state::{Change, SharedState, State};
-use super::stored_cas::StoredCa;
-use super::{Authority, AuthorityError, Settings};
+use super::stored_cas::damaged_ca;
+use super::{Authority, AuthorityError, Settings, stored_cas};
 use crate::series::IssuanceSeries;
 
 impl Authority {
@@ -112,7 +112,7 @@ impl Authority {
             writing: tokio::sync::Mutex::default(),
             state: SharedState::new(state, seq),
             ledger: Ledger::new(log),
-            hierarchy: CaHierarchy::new(keys, refused_keys),
+            hierarchy: CaHierarchy::new(keys, refused_keys, settings.replica()),
             enrolling: Stripes::default(),
             backups: Backups::new(data_dir),
             metrics: IssuanceSeries::default(),
@@ -146,7 +146,9 @@ impl Authority {
         now: Timestamp,
     ) -> Result<(), AuthorityError> {
         let (bundle_sequence, accounted) = (identity.bundle_sequence, identity.log_accounted);
-        let cas = self.restored_cas(&entries)?;
+        let stored = stored_cas::read(&entries)?;
+        let first = identity.first_replica.as_deref();
+        let cas = self.restored_cas(self.adopted(stored, first).await?)?;
         if cas.authorities.slots().iter().next().is_none() {
             // First start, or one that was cut short before the CAs were stored.
             self.restore_state(entries)?;
@@ -165,37 +167,26 @@ impl Authority {
         self.first_tick(now).await
     }
 
-    fn restored_cas(&self, entries: &[Entry]) -> Result<CaSet, AuthorityError> {
-        let mut stored = Vec::new();
-        for entry in entries.iter().filter(|entry| entry.kind == Kind::Authority) {
-            let ca = entry.read::<StoredCa>()?.read(entry.key.clone());
-            stored.push(ca.ok_or_else(damaged_ca)?);
-        }
-        let authorities = Authorities::restore(stored);
+    fn restored_cas(&self, authorities: Authorities) -> Result<CaSet, AuthorityError> {
+        let mut cas = CaSet::of(self.settings.replica(), authorities);
         let mut keys = HashMap::new();
-        for (key_id, slot) in authorities.slots().iter() {
+        for (key_id, slot) in cas.authorities.slots().iter() {
             if slot.state == SlotState::Retired {
                 continue;
             }
-            if let Some(held) = self.restored_key(&authorities, key_id)? {
+            if let Some(held) = self.restored_key(&cas, key_id)? {
                 keys.insert(key_id.clone(), held);
             }
         }
-        Ok(CaSet {
-            authorities,
-            keys,
-            ..CaSet::default()
-        })
+        cas.keys = keys;
+        Ok(cas)
     }
 
-    /// The key of a CA; `None` where it is not ours, and where an issuing CA lost it, for which
+    /// The key of a CA; `None` where it is not ours, and where our issuing CA lost it, for which
     /// another is made.
-    fn restored_key(
-        &self,
-        authorities: &Authorities,
-        key_id: &str,
-    ) -> Result<Option<HeldKey>, AuthorityError> {
-        let Some(record) = authorities.record(key_id) else {
+    fn restored_key(&self, cas: &CaSet, key_id: &str) -> Result<Option<HeldKey>, AuthorityError> {
+        let record = cas.authorities.record(key_id);
+        let Some(record) = record.filter(|record| cas.may_have_key(record)) else {
             return Ok(None);
         };
         let Some(store) = record.store else {
@@ -231,8 +222,4 @@ impl Authority {
         times.allow(longest)?;
         rules::lifetime(longest, self.settings.issuing_ttl)
     }
-}
-
-fn damaged_ca() -> AuthorityError {
-    Unavailable::damaged("a stored CA is damaged").into()
 }

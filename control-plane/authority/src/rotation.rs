@@ -3,7 +3,7 @@
 //! Every step works on a copy of the slots: keys and certificates are made, the copy is stored,
 //! and only then seen. A step that fails or crashes leaves what was there.
 
-use countersign_ca::authorities::CaRecord;
+use countersign_ca::authorities::{Authorities, CaRecord};
 use countersign_ca::bundle;
 use countersign_ca::key::CaKey;
 use countersign_ca::slots::{SlotError, SlotState, Slots};
@@ -39,6 +39,14 @@ impl Authority {
             intermediates: of_tier(Tier::Intermediate),
             issuing: of_tier(Tier::Issuing),
         }
+    }
+
+    /// Which tiers have a CA that signs here, and its end.
+    pub fn signs_until(&self) -> Vec<(&'static str, Timestamp)> {
+        let cas = self.hierarchy.read();
+        let tiers = [Tier::Root, Tier::Intermediate, Tier::Issuing].into_iter();
+        let signing = tiers.filter_map(|tier| Some((tier.as_str(), cas.active(tier)?.not_after)));
+        signing.collect()
     }
 
     /// Roots and issuing CAs, newest first.
@@ -109,7 +117,7 @@ impl Authority {
             next.retires_at(now);
             let slots = next.authorities.slots_mut();
             slots.activate_root(gate.bundle_version(), &present)?;
-            let active = next.authorities.active(Tier::Root).cloned();
+            let active = next.active(Tier::Root).cloned();
             let root = active.ok_or_else(no_root)?;
             if root.not_before > now {
                 return Err(not_valid_yet(&root));
@@ -124,7 +132,7 @@ impl Authority {
 
     /// The first root and issuing CA of all.
     pub(super) async fn make_first_cas(&self, now: Timestamp) -> Result<(), AuthorityError> {
-        let mut next = CaSet::default();
+        let mut next = CaSet::of(self.settings.replica(), Authorities::default());
         let made = match self.add_root(&mut next, Slots::begin, now).await {
             Ok(root) => { self.add_below_root(&mut next, now).await }.map(|()| root),
             Err(error) => Err(error),
@@ -179,7 +187,8 @@ impl Authority {
         let certified = self.certify_ca(next, Tier::Issuing, &held, signer, now);
         let record = certified.await?;
         let slots = next.authorities.slots_mut();
-        slots.activate_issuing(&record.key_id, &parent.key_id, record.not_after)?;
+        let (owner, key_id) = (&record.owner, &record.key_id);
+        slots.activate_issuing(owner, key_id, &parent.key_id, record.not_after)?;
         next.authorities.keep(record.clone());
         next.keys.insert(record.key_id.clone(), held);
         Ok(record)
@@ -205,9 +214,14 @@ impl Authority {
         let signed = self.certify(subject, key.spki(), issuer, issuer_key, now);
         let signed = signed.await?;
         let issuance = signed.issuance();
+        let owner = match tier {
+            Tier::Issuing => next.own().to_owned(),
+            Tier::Root | Tier::Intermediate => String::new(),
+        };
         let record = CaRecord {
             key_id: key.key_id().to_owned(),
             tier,
+            owner,
             store: Some(*store),
             key_identifier: key.key_id().to_owned(),
             serial: issuance.serial.to_string(),

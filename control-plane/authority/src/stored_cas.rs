@@ -7,13 +7,19 @@ use countersign_issue::profile::Tier;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use countersign_store::{Kind, Write};
+use countersign_refusal::Unavailable;
+use countersign_store::{Entry, Kind, Write};
+
+use super::AuthorityError;
 
 /// A CA certificate and its slot, as JSON in the store.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct StoredCa {
     tier: Tier,
     state: SlotState,
+    /// Absent where there are no replicas.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    owner: String,
     #[serde(default = "on_disk")]
     store: Option<StoreKind>,
     #[serde(default)]
@@ -32,6 +38,7 @@ impl StoredCa {
         Self {
             tier: record.tier,
             state,
+            owner: record.owner.clone(),
             store: record.store,
             key_identifier: Some(record.key_identifier.clone()),
             serial: record.serial.clone(),
@@ -44,9 +51,10 @@ impl StoredCa {
     }
 
     /// The CA with this key; `None` where it is damaged.
-    pub(super) fn read(self, key_id: String) -> Option<(CaRecord, SlotState)> {
+    fn read(self, key_id: String) -> Option<(CaRecord, SlotState)> {
         let record = CaRecord {
             tier: self.tier,
+            owner: self.owner,
             store: self.store,
             key_identifier: self.key_identifier.unwrap_or_else(|| key_id.clone()),
             serial: self.serial,
@@ -59,6 +67,20 @@ impl StoredCa {
         };
         Some((record, self.state))
     }
+}
+
+/// The CAs that are stored.
+pub(super) fn read(entries: &[Entry]) -> Result<Authorities, AuthorityError> {
+    let mut stored = Vec::new();
+    for entry in entries.iter().filter(|entry| entry.kind == Kind::Authority) {
+        let ca = entry.read::<StoredCa>()?.read(entry.key.clone());
+        stored.push(ca.ok_or_else(damaged_ca)?);
+    }
+    Ok(Authorities::restore(stored))
+}
+
+pub(super) fn damaged_ca() -> AuthorityError {
+    Unavailable::damaged("a stored CA is damaged").into()
 }
 
 /// What must be written to come from `before` to `after`.

@@ -20,6 +20,7 @@ mod nodes;
 mod older;
 mod orphans;
 mod overtaking;
+mod owners;
 mod policy;
 mod registrations;
 mod rotation;

@@ -50,6 +50,16 @@ pub struct Settings {
     pub blocked_keys: Option<PathBuf>,
 }
 
+impl Settings {
+    /// The name of this control plane among those that share its database; empty where it is alone.
+    pub fn replica(&self) -> &str {
+        match &self.store {
+            StoreSettings::Sqlite => "",
+            StoreSettings::Postgres { replica, .. } => replica,
+        }
+    }
+}
+
 /// The database that keeps the state.
 #[derive(Clone, Debug)]
 pub enum StoreSettings {
@@ -129,6 +139,9 @@ pub struct AuthorityInfo {
     pub serial: String,
     /// Where it stands.
     pub state: SlotState,
+    /// Which replica's issuing CA it is; empty for a root and an intermediate, and where there are no
+    /// replicas.
+    pub replica: String,
     /// Where its key is; `None` for a root that is not ours.
     pub store: Option<StoreKind>,
     /// When an operator should bring a successor; `None` where we make it ourselves.
@@ -150,6 +163,7 @@ impl AuthorityInfo {
             subject: record.subject(),
             serial: record.serial.clone(),
             state,
+            replica: record.owner.clone(),
             store: record.store,
             renew_by: None,
             not_before: record.not_before,

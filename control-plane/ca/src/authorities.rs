@@ -19,6 +19,9 @@ pub struct CaRecord {
     pub key_id: String,
     /// Its place in the hierarchy.
     pub tier: Tier,
+    /// Whose it is: the replica that has the key of an issuing CA. Empty for a root and an
+    /// intermediate, and where there are no replicas.
+    pub owner: String,
     /// Where its key is; `None` for a root that is not ours.
     pub store: Option<StoreKind>,
     /// The subject key identifier in its certificate, lower-case hex: not always the key id where
@@ -85,6 +88,7 @@ impl Authorities {
             let slot = Slot {
                 tier: record.tier,
                 state,
+                owner: record.owner.clone(),
                 issued_by: record.issued_by.clone(),
                 not_after: record.not_after,
                 live_until: None,
@@ -122,9 +126,29 @@ impl Authorities {
         self.records.get(key_id)
     }
 
-    /// The CA of a tier that signs.
-    pub fn active(&self, tier: Tier) -> Option<&CaRecord> {
-        self.record(self.slots.active(tier)?)
+    /// The root that signs.
+    pub fn active_root(&self) -> Option<&CaRecord> {
+        self.record(self.slots.active_root()?)
+    }
+
+    /// The intermediate that signs.
+    pub fn active_intermediate(&self) -> Option<&CaRecord> {
+        self.record(self.slots.active_intermediate()?)
+    }
+
+    /// The issuing CA of an owner that signs.
+    pub fn active_issuing(&self, owner: &str) -> Option<&CaRecord> {
+        self.record(self.slots.active_issuing(owner)?)
+    }
+
+    /// Gives the issuing CAs of one owner to another, as [`Slots::adopt`] says.
+    pub fn adopt(&mut self, from: &str, to: &str) {
+        self.slots.adopt(from, to);
+        for (key_id, slot) in self.slots.iter() {
+            if let Some(record) = self.records.get_mut(key_id) {
+                record.owner.clone_from(&slot.owner);
+            }
+        }
     }
 
     /// The certificates from a CA up to the root, which is left out: what is presented after a
@@ -171,9 +195,9 @@ impl Authorities {
         all
     }
 
-    /// Forgets what was dropped.
-    pub fn drop_dead(&mut self, now: Timestamp) -> Vec<String> {
-        let dropped = self.slots.drop_dead(now);
+    /// Forgets what was dropped, as [`Slots::drop_dead`] says.
+    pub fn drop_dead(&mut self, owner: &str, now: Timestamp) -> Vec<String> {
+        let dropped = self.slots.drop_dead(owner, now);
         self.prune();
         dropped
     }
@@ -201,11 +225,11 @@ impl Authorities {
             tier: slot.tier.as_str().to_owned(),
             key_id: key_id.to_owned(),
             state: state.to_owned(),
+            replica: slot.owner.clone(),
         };
         let present = self.slots.iter().filter_map(|(key_id, slot)| {
             let old = before.slots.get(key_id);
-            let is_same = old.is_some_and(|old| old.state == slot.state);
-            (!is_same).then(|| step(key_id, slot, slot.state.as_str()))
+            (!is_same(old, slot)).then(|| step(key_id, slot, slot.state.as_str()))
         });
         let gone = before.slots.iter().filter_map(|(key_id, slot)| {
             let is_gone = self.slots.get(key_id).is_none();
@@ -219,10 +243,7 @@ impl Authorities {
         &'a self,
         before: &'a Self,
     ) -> (Vec<(&'a CaRecord, SlotState)>, Vec<&'a str>) {
-        let differs = |key_id: &String, slot: &Slot| {
-            let old = before.slots.get(key_id);
-            old.is_none_or(|old| old.state != slot.state)
-        };
+        let differs = |key_id: &String, slot: &Slot| !is_same(before.slots.get(key_id), slot);
         let slots = self.slots.iter();
         let changed = slots.filter(|(key_id, slot)| differs(key_id, slot));
         let changed = changed.filter_map(|(key_id, slot)| Some((self.record(key_id)?, slot.state)));
@@ -230,4 +251,9 @@ impl Authorities {
         let gone = before.filter(|key_id| self.slots.get(key_id).is_none());
         (changed.collect(), gone.collect())
     }
+}
+
+/// Whether a slot is what it was, as far as it is stored.
+fn is_same(old: Option<&Slot>, slot: &Slot) -> bool {
+    old.is_some_and(|old| old.state == slot.state && old.owner == slot.owner)
 }

@@ -87,6 +87,7 @@ impl Foreign {
         CaRecord {
             key_id: self.key_id,
             tier,
+            owner: String::new(),
             store,
             key_identifier: self.key_identifier,
             serial: self.serial,

@@ -1,10 +1,16 @@
 //! Which CA may sign: prepared → active → retired → dropped, as a pure machine.
 //!
-//! Invariants, held after every step: at most one CA of a tier is active; an active CA is under an
-//! active one: the issuing CA under the intermediate where there is one and otherwise under the
-//! root; only an active CA signs; every root from prepared to retired is trusted; a retired CA is
-//! dropped only after everything under it has expired. A failed step changes nothing. Nothing here
-//! holds a key or reads a clock.
+//! Root and intermediate are the trust domain's, and several control planes may share them; each has
+//! an issuing CA of its own. The owner of an issuing CA is the name of that replica; a control plane
+//! that is alone needs no name, and its own is the empty one.
+//!
+//! Invariants, held after every step: at most one root, one intermediate and one issuing CA of an
+//! owner are active; an active CA is under an active one: an issuing CA under the intermediate where
+//! there is one and otherwise under the root; only an active CA signs; every root from prepared to
+//! retired is trusted; a retired CA is dropped only after everything under it has expired. A failed
+//! step changes nothing. Nothing here holds a key or reads a clock.
+
+mod room;
 
 use std::collections::BTreeMap;
 
@@ -12,15 +18,11 @@ use countersign_issue::profile::Tier;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub use room::{MAX_INTERMEDIATES, MAX_ISSUING, MAX_ISSUING_OF_ONE, MAX_ROOTS};
+
 /// Time for which a retired CA is kept after the last known end: a leaf may have been in the middle
 /// of its issuance when the CA retired.
 const IN_FLIGHT: SignedDuration = SignedDuration::from_secs(60);
-/// Most roots at a time, and so in a bundle: a rotation beyond that waits for one to be dropped.
-pub const MAX_ROOTS: usize = 16;
-/// Most intermediates that are remembered.
-pub const MAX_INTERMEDIATES: usize = 64;
-/// Most issuing CAs that are remembered.
-pub const MAX_ISSUING: usize = 1_024;
 
 /// The state of one CA key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,12 +72,28 @@ pub struct Slot {
     pub tier: Tier,
     /// Whether it signs.
     pub state: SlotState,
+    /// Whose it is: the replica that has the key of an issuing CA. Empty for a root and an
+    /// intermediate, and where there are no replicas.
+    pub owner: String,
     /// Key id of its issuer; its own for a root.
     pub issued_by: String,
     /// NotAfter.
     pub not_after: Timestamp,
     /// NotAfter of the last leaf under it (an issuing CA).
     pub live_until: Option<Timestamp>,
+}
+
+impl Slot {
+    fn new(tier: Tier, state: SlotState, issued_by: &str, not_after: Timestamp) -> Self {
+        Self {
+            tier,
+            state,
+            owner: String::new(),
+            issued_by: issued_by.to_owned(),
+            not_after,
+            live_until: None,
+        }
+    }
 }
 
 /// Every CA, by key id.
@@ -93,7 +111,10 @@ impl Slots {
         if !self.0.is_empty() {
             return Err(SlotError::WrongState);
         }
-        self.insert(key_id, Tier::Root, SlotState::Active, key_id, not_after);
+        self.insert(
+            key_id,
+            Slot::new(Tier::Root, SlotState::Active, key_id, not_after),
+        );
         Ok(())
     }
 
@@ -104,7 +125,8 @@ impl Slots {
         }
         self.has_room(Tier::Root)?;
         self.is_new(key_id)?;
-        self.insert(key_id, Tier::Root, SlotState::Prepared, key_id, not_after);
+        let slot = Slot::new(Tier::Root, SlotState::Prepared, key_id, not_after);
+        self.insert(key_id, slot);
         Ok(())
     }
 
@@ -125,14 +147,14 @@ impl Slots {
             self.0.remove(&before);
         }
         let (tier, state) = (Tier::Intermediate, SlotState::Prepared);
-        self.insert(key_id, tier, state, issued_by, not_after);
+        self.insert(key_id, Slot::new(tier, state, issued_by, not_after));
         Ok(())
     }
 
     /// Activates the prepared root, and the intermediate that waits with it. `acknowledged` is the
     /// version of the bundle that every live consumer has, `present` that of the bundle which the
-    /// prepared root is in. The old root and the CAs under it retire: an issuing CA under the new
-    /// root must follow.
+    /// prepared root is in. The old root and the CAs under it retire, those of every owner: issuing
+    /// CAs under the new root must follow.
     pub fn activate_root(&mut self, acknowledged: &str, present: &str) -> Result<(), SlotError> {
         let key_id = self
             .prepared_root()
@@ -141,11 +163,9 @@ impl Slots {
         if acknowledged != present {
             return Err(SlotError::OtherBundle);
         }
-        self.has_room(Tier::Issuing)?;
+        self.has_room_for_all()?;
         let intermediate = self.prepared_intermediate().map(str::to_owned);
-        for tier in [Tier::Root, Tier::Intermediate, Tier::Issuing] {
-            self.retire_active(tier);
-        }
+        self.retire(|_| true);
         self.set(&key_id, SlotState::Active);
         if let Some(intermediate) = intermediate {
             self.set(&intermediate, SlotState::Active);
@@ -153,48 +173,72 @@ impl Slots {
         Ok(())
     }
 
-    /// Adds an intermediate under the active root and activates it; the one before and its issuing
-    /// CA retire: an issuing CA under the new one must follow.
+    /// Adds an intermediate under the active root and activates it; the one before and all issuing
+    /// CAs retire: issuing CAs under the new one must follow.
     pub fn activate_intermediate(
         &mut self,
         key_id: &str,
         issued_by: &str,
         not_after: Timestamp,
     ) -> Result<(), SlotError> {
-        if self.active(Tier::Root) != Some(issued_by) {
+        if self.active_root() != Some(issued_by) {
             return Err(SlotError::WrongState);
         }
         self.has_room(Tier::Intermediate)?;
-        self.has_room(Tier::Issuing)?;
+        self.has_room_for_all()?;
         self.is_new(key_id)?;
-        self.retire_active(Tier::Intermediate);
-        self.retire_active(Tier::Issuing);
+        self.retire(|slot| slot.tier != Tier::Root);
         let (tier, state) = (Tier::Intermediate, SlotState::Active);
-        self.insert(key_id, tier, state, issued_by, not_after);
+        self.insert(key_id, Slot::new(tier, state, issued_by, not_after));
         Ok(())
     }
 
-    /// Adds an issuing CA under the active intermediate or root and activates it; the one before
-    /// retires, and so does an intermediate that is passed by.
+    /// Adds an issuing CA of an owner under the active intermediate or root and activates it; the
+    /// owner's before it retires. Under the root it passes an active intermediate by: that retires
+    /// with everything under it.
     pub fn activate_issuing(
         &mut self,
+        owner: &str,
         key_id: &str,
         issued_by: &str,
         not_after: Timestamp,
     ) -> Result<(), SlotError> {
-        let is_under_root = self.active(Tier::Root) == Some(issued_by);
-        if !is_under_root && self.active(Tier::Intermediate) != Some(issued_by) {
+        let is_under_root = self.active_root() == Some(issued_by);
+        if !is_under_root && self.active_intermediate() != Some(issued_by) {
             return Err(SlotError::WrongState);
         }
-        self.has_room(Tier::Issuing)?;
+        self.has_room_for(owner)?;
         self.is_new(key_id)?;
-        if is_under_root {
-            self.retire_active(Tier::Intermediate);
+        if is_under_root && self.active_intermediate().is_some() {
+            self.retire(|slot| slot.tier != Tier::Root);
         }
-        self.retire_active(Tier::Issuing);
-        let (tier, state) = (Tier::Issuing, SlotState::Active);
-        self.insert(key_id, tier, state, issued_by, not_after);
+        self.retire(|slot| slot.tier == Tier::Issuing && slot.owner == owner);
+        let slot = Slot {
+            owner: owner.to_owned(),
+            ..Slot::new(Tier::Issuing, SlotState::Active, issued_by, not_after)
+        };
+        self.insert(key_id, slot);
         Ok(())
+    }
+
+    /// Retires the active issuing CA of an owner that is no more.
+    pub fn retire_owner(&mut self, owner: &str) {
+        self.retire(|slot| slot.tier == Tier::Issuing && slot.owner == owner);
+    }
+
+    /// Gives the issuing CAs of one owner to another: a control plane has another name now. Where the
+    /// other has an active one already, that stays the only one.
+    pub fn adopt(&mut self, from: &str, to: &str) {
+        if from == to {
+            return;
+        }
+        if self.active_issuing(to).is_some() {
+            self.retire_owner(from);
+        }
+        let slots = self.0.values_mut();
+        for slot in slots.filter(|slot| slot.tier == Tier::Issuing && slot.owner == from) {
+            to.clone_into(&mut slot.owner);
+        }
     }
 
     /// Notes the end of a leaf under an issuing CA.
@@ -213,16 +257,33 @@ impl Slots {
         }
     }
 
-    /// Drops every retired CA that nothing lives under any more, and says which.
-    pub fn drop_dead(&mut self, now: Timestamp) -> Vec<String> {
+    /// Drops every retired CA that nothing lives under any more, and says which. Only the leaves of
+    /// `owner` are known to have been noted: what another owner's issuing CA signed is over when
+    /// that CA has ended.
+    pub fn drop_dead(&mut self, owner: &str, now: Timestamp) -> Vec<String> {
         let from_below = [Tier::Issuing, Tier::Intermediate, Tier::Root];
-        let drop_tier = |tier| self.remove_dead(tier, now);
+        let drop_tier = |tier| self.remove_dead(tier, owner, now);
         from_below.into_iter().flat_map(drop_tier).collect()
     }
 
-    /// The CA of a tier that may sign.
-    pub fn active(&self, tier: Tier) -> Option<&str> {
-        self.find(tier, SlotState::Active)
+    /// The root that may sign.
+    pub fn active_root(&self) -> Option<&str> {
+        self.find(Tier::Root, SlotState::Active)
+    }
+
+    /// The intermediate that may sign.
+    pub fn active_intermediate(&self) -> Option<&str> {
+        self.find(Tier::Intermediate, SlotState::Active)
+    }
+
+    /// The issuing CA of an owner that may sign.
+    pub fn active_issuing(&self, owner: &str) -> Option<&str> {
+        let mut all = self.0.iter();
+        let is_it = |slot: &Slot| {
+            slot.tier == Tier::Issuing && slot.state == SlotState::Active && slot.owner == owner
+        };
+        all.find(|(_, slot)| is_it(slot))
+            .map(|(key_id, _)| key_id.as_str())
     }
 
     /// The root that waits for its gate.
@@ -262,21 +323,7 @@ impl Slots {
             .map(|(key_id, _)| key_id.as_str())
     }
 
-    fn insert(
-        &mut self,
-        key_id: &str,
-        tier: Tier,
-        state: SlotState,
-        issued_by: &str,
-        not_after: Timestamp,
-    ) {
-        let slot = Slot {
-            tier,
-            state,
-            issued_by: issued_by.to_owned(),
-            not_after,
-            live_until: None,
-        };
+    fn insert(&mut self, key_id: &str, slot: Slot) {
         self.0.insert(key_id.to_owned(), slot);
     }
 
@@ -289,37 +336,25 @@ impl Slots {
         }
     }
 
-    fn has_room(&self, tier: Tier) -> Result<(), SlotError> {
-        let used = self.0.values().filter(|slot| slot.tier == tier).count();
-        let most = match tier {
-            Tier::Root => MAX_ROOTS,
-            Tier::Intermediate => MAX_INTERMEDIATES,
-            Tier::Issuing => MAX_ISSUING,
-        };
-        if used < most {
-            Ok(())
-        } else {
-            Err(SlotError::Full)
-        }
-    }
-
     fn set(&mut self, key_id: &str, state: SlotState) {
         if let Some(slot) = self.0.get_mut(key_id) {
             slot.state = state;
         }
     }
 
-    fn retire_active(&mut self, tier: Tier) {
-        if let Some(key_id) = self.active(tier).map(str::to_owned) {
-            self.set(&key_id, SlotState::Retired);
+    /// Retires the active ones of some.
+    fn retire(&mut self, is_one: impl Fn(&Slot) -> bool) {
+        let active = |slot: &&mut Slot| slot.state == SlotState::Active && is_one(slot);
+        for slot in self.0.values_mut().filter(active) {
+            slot.state = SlotState::Retired;
         }
     }
 
-    fn remove_dead(&mut self, tier: Tier, now: Timestamp) -> Vec<String> {
+    fn remove_dead(&mut self, tier: Tier, owner: &str, now: Timestamp) -> Vec<String> {
         let dead: Vec<String> = self
             .0
             .iter()
-            .filter(|(key_id, slot)| slot.tier == tier && self.is_dead(key_id, slot, now))
+            .filter(|(key_id, slot)| slot.tier == tier && self.is_dead(key_id, slot, owner, now))
             .map(|(key_id, _)| key_id.clone())
             .collect();
         for key_id in &dead {
@@ -328,12 +363,18 @@ impl Slots {
         dead
     }
 
-    fn is_dead(&self, key_id: &str, slot: &Slot, now: Timestamp) -> bool {
+    fn is_dead(&self, key_id: &str, slot: &Slot, owner: &str, now: Timestamp) -> bool {
         let is_under = |child: &Slot| child.tier != Tier::Root && child.issued_by == *key_id;
         let passed = |end: Timestamp| now.duration_since(end) > IN_FLIGHT;
+        let is_foreign = slot.tier == Tier::Issuing && slot.owner != owner;
+        let last_end = if is_foreign {
+            Some(slot.not_after)
+        } else {
+            slot.live_until
+        };
         slot.state == SlotState::Retired
             && !self.0.values().any(is_under)
-            && slot.live_until.is_none_or(passed)
+            && last_end.is_none_or(passed)
     }
 }
 

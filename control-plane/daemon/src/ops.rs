@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use countersign_authority::SlotState;
 use countersign_serve::ops::Ops;
 
 use crate::plane::Plane;
@@ -46,16 +45,6 @@ impl Ops for Readiness {
 
 fn levels(plane: &Plane) -> Levels {
     let authority = &plane.authority;
-    let all = authority.tiers();
-    let tiers = [
-        ("root", all.roots),
-        ("intermediate", all.intermediates),
-        ("issuing", all.issuing),
-    ];
-    let active = tiers.into_iter().filter_map(|(role, slots)| {
-        let active = slots.iter().find(|it| it.state == SlotState::Active)?;
-        Some((role, active.not_after))
-    });
     Levels {
         issued: authority.issued_total(),
         streams: plane.hub.connected().len(),
@@ -63,7 +52,7 @@ fn levels(plane: &Plane) -> Levels {
         nodes: authority.attested_count(),
         certified_keys: authority.certified_keys(),
         store_writable: authority.is_writable(),
-        ca_not_after: active.collect(),
+        ca_not_after: authority.signs_until(),
         signing: plane.signing.occupancy(),
         attesting: plane.attesting.occupancy(),
     }

@@ -71,6 +71,10 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 &["key of the issuing CA is gone; another is made"],
             ),
             (
+                "control-plane/authority/src/adopting.rs",
+                &["issuing CAs have the name of this replica now"],
+            ),
+            (
                 "control-plane/authority/src/doubts.rs",
                 &["alarm: nodes say that they have seen a newer state"],
             ),

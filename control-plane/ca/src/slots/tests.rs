@@ -24,25 +24,40 @@ enum Step {
     Leaf(i64),
     /// So many seconds pass, then the dead are dropped.
     Time(i64),
+    /// The replica is no more.
+    RetireOwner,
+    /// Another replica takes over what it has.
+    Adopt(&'static str),
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+/// Who may do it: a control plane without a name, and replicas.
+const OWNERS: [&str; 3] = ["", "a", "b"];
+
+fn owner() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(&OWNERS)
+}
+
+fn steps() -> impl Strategy<Value = Vec<(&'static str, Step)>> {
     let step = prop_oneof![
-        Just(Step::PrepareRoot),
-        any::<bool>().prop_map(Step::ActivateRoot),
-        Just(Step::PrepareIntermediate),
-        Just(Step::ActivateIntermediate),
-        Just(Step::ActivateIssuing),
-        Just(Step::PassIntermediateBy),
-        (20i64..3_600).prop_map(Step::Leaf),
-        (1i64..2_000).prop_map(Step::Time),
+        2 => Just(Step::PrepareRoot),
+        2 => any::<bool>().prop_map(Step::ActivateRoot),
+        2 => Just(Step::PrepareIntermediate),
+        2 => Just(Step::ActivateIntermediate),
+        4 => Just(Step::ActivateIssuing),
+        2 => Just(Step::PassIntermediateBy),
+        4 => (20i64..3_600).prop_map(Step::Leaf),
+        4 => (1i64..2_000).prop_map(Step::Time),
+        1 => Just(Step::RetireOwner),
+        1 => owner().prop_map(Step::Adopt),
     ];
-    prop::collection::vec(step, 1..80)
+    prop::collection::vec((owner(), step), 1..80)
 }
 
 /// The machine, its clock, and what a careful observer remembers of it.
 struct Run {
     slots: Slots,
+    /// Who does the next step.
+    owner: &'static str,
     now: Timestamp,
     made: usize,
     acknowledged: BTreeSet<String>,
@@ -55,6 +70,7 @@ impl Run {
     fn new() -> Self {
         let mut run = Self {
             slots: Slots::default(),
+            owner: "",
             now: Timestamp::from_second(1_800_000_000).unwrap(),
             made: 0,
             acknowledged: BTreeSet::from(["ca-1".to_owned()]),
@@ -74,22 +90,33 @@ impl Run {
     }
 
     fn activate_issuing(&mut self) {
-        let parents = [Tier::Intermediate, Tier::Root].map(|tier| self.slots.active(tier));
+        let parents = [self.slots.active_intermediate(), self.slots.active_root()];
         let parent = parents.into_iter().flatten().next().unwrap().to_owned();
+        let before = self.slots.clone();
         self.activate_issuing_under(&parent);
+        let of_others = |slots: &Slots| {
+            let all = slots.0.clone().into_iter();
+            let others = all.filter(|(_, slot)| slot.owner != self.owner);
+            others.collect::<BTreeMap<_, _>>()
+        };
+        assert_eq!(of_others(&self.slots), of_others(&before));
     }
 
     fn activate_issuing_under(&mut self, parent: &str) {
         let key_id = self.name();
-        let done = self.slots.activate_issuing(&key_id, parent, Timestamp::MAX);
+        let end = self.now + SignedDuration::from_secs(3_700);
+        let done = self
+            .slots
+            .activate_issuing(self.owner, &key_id, parent, end);
         if done.is_ok() {
+            assert_eq!(self.slots.active_issuing(self.owner), Some(&*key_id));
             self.signed(&key_id, parent);
         }
     }
 
     fn activate_intermediate(&mut self) {
         let key_id = self.name();
-        let root = self.slots.active(Tier::Root).unwrap().to_owned();
+        let root = self.slots.active_root().unwrap().to_owned();
         let end = Timestamp::MAX;
         if self
             .slots
@@ -97,6 +124,7 @@ impl Run {
             .is_ok()
         {
             self.signed(&key_id, &root);
+            self.invariant_all_retired();
             self.activate_issuing();
         }
     }
@@ -130,6 +158,7 @@ impl Run {
                 assert!(is_present || done.is_err(), "a gate of another bundle");
                 if done.is_ok() {
                     self.acknowledged.extend(prepared.into_iter().flatten());
+                    self.invariant_all_retired();
                     self.activate_issuing();
                 }
             }
@@ -145,40 +174,77 @@ impl Run {
             Step::ActivateIntermediate => self.activate_intermediate(),
             Step::ActivateIssuing => self.activate_issuing(),
             Step::PassIntermediateBy => {
-                let root = self.slots.active(Tier::Root).unwrap().to_owned();
+                let root = self.slots.active_root().unwrap().to_owned();
                 self.activate_issuing_under(&root);
             }
             Step::Leaf(secs) => {
-                let issuer = self.slots.active(Tier::Issuing).unwrap().to_owned();
+                let Some(issuer) = self.slots.active_issuing(self.owner) else {
+                    return;
+                };
+                let (issuer, issuer_end) = (issuer.to_owned(), self.slots.0[issuer].not_after);
                 let end = self.now + SignedDuration::from_secs(secs);
+                let end = end.min(issuer_end);
                 self.slots.note_leaf(&issuer, end);
                 self.leaves.entry(issuer).or_default().push(end);
             }
             Step::Time(secs) => {
                 self.now += SignedDuration::from_secs(secs);
-                self.slots.drop_dead(self.now);
+                self.drop_dead();
+            }
+            Step::RetireOwner => {
+                self.slots.retire_owner(self.owner);
+                assert_eq!(self.slots.active_issuing(self.owner), None);
+            }
+            Step::Adopt(by) => {
+                let active = [by, self.owner].map(|it| self.slots.active_issuing(it));
+                let active = active.into_iter().flatten().next().map(str::to_owned);
+                self.slots.adopt(self.owner, by);
+                assert_eq!(self.slots.active_issuing(by), active.as_deref());
             }
         }
     }
 
+    /// As the owner sees it, who has noted no leaves of others.
+    fn drop_dead(&mut self) {
+        let mut seen = self.slots.clone();
+        let others = seen.0.values_mut().filter(|it| it.owner != self.owner);
+        others.for_each(|it| it.live_until = None);
+        seen.drop_dead(self.owner, self.now);
+        self.slots.0.retain(|key_id, _| seen.get(key_id).is_some());
+    }
+
+    fn count_active(&self, is_counted: impl Fn(&Slot) -> bool) -> usize {
+        let slots = self.slots.0.values();
+        let active = slots.filter(|slot| slot.state == SlotState::Active);
+        active.filter(|slot| is_counted(slot)).count()
+    }
+
+    fn invariant_all_retired(&self) {
+        assert_eq!(self.count_active(|slot| slot.tier == Tier::Issuing), 0);
+        for owner in OWNERS {
+            assert!(self.slots.has_room_for(owner).is_ok(), "{owner}");
+        }
+    }
+
     fn invariant_at_most_one_is_active(&self) {
-        for (tier, least) in [(Tier::Root, 1), (Tier::Intermediate, 0), (Tier::Issuing, 1)] {
-            let is_active = |slot: &&Slot| slot.tier == tier && slot.state == SlotState::Active;
-            let count = self.slots.0.values().filter(is_active).count();
-            assert!((least..=1).contains(&count), "{tier:?}: {count}");
+        assert_eq!(self.count_active(|slot| slot.tier == Tier::Root), 1);
+        assert!(self.count_active(|slot| slot.tier == Tier::Intermediate) <= 1);
+        for owner in OWNERS {
+            let is_its = |slot: &Slot| slot.tier == Tier::Issuing && slot.owner == owner;
+            assert!(self.count_active(is_its) <= 1, "{owner}");
         }
     }
 
     fn invariant_what_is_active_is_under_what_is_active(&self) {
-        let issuer = |tier| {
-            let key_id = self.slots.active(tier)?;
-            Some(self.slots.get(key_id)?.issued_by.as_str())
-        };
-        let root = self.slots.active(Tier::Root);
-        let intermediate = self.slots.active(Tier::Intermediate);
-        assert_eq!(issuer(Tier::Issuing), intermediate.or(root));
-        if intermediate.is_some() {
-            assert_eq!(issuer(Tier::Intermediate), root);
+        let root = self.slots.active_root();
+        let intermediate = self.slots.active_intermediate();
+        let slots = self.slots.0.values();
+        for slot in slots.filter(|slot| slot.state == SlotState::Active) {
+            let above = match slot.tier {
+                Tier::Issuing => intermediate.or(root),
+                _ => root,
+            };
+            assert_eq!(Some(&*slot.issued_by), above);
         }
     }
 
@@ -218,7 +284,8 @@ proptest! {
     fn a_root_signs_nothing_before_every_live_consumer_acknowledged_it(steps in steps()) {
         let mut run = Run::new();
         run.check();
-        for step in steps {
+        for (owner, step) in steps {
+            run.owner = owner;
             run.apply(step);
             run.check();
         }
@@ -227,11 +294,12 @@ proptest! {
     #[test]
     fn refused_steps_change_nothing(steps in steps()) {
         let mut run = Run::new();
-        for step in steps {
+        for (owner, step) in steps {
+            run.owner = owner;
             run.apply(step);
             let before = run.slots.clone();
             prop_assert!(run.slots.activate_root("older", "present").is_err());
-            prop_assert!(run.slots.activate_issuing("new", "no root", Timestamp::MAX).is_err());
+            prop_assert!(run.slots.activate_issuing(owner, "new", "no root", Timestamp::MAX).is_err());
             prop_assert!(run.slots.activate_intermediate("new", "no root", Timestamp::MAX).is_err());
             prop_assert!(run.slots.prepare_intermediate("new", "no root", Timestamp::MAX).is_err());
             prop_assert!(run.slots.begin("new", Timestamp::MAX).is_err());
@@ -270,7 +338,7 @@ fn intermediates_have_a_bound() {
             .count()
     };
     assert_eq!(of_tier(&run), MAX_INTERMEDIATES);
-    let root = run.slots.active(Tier::Root).unwrap().to_owned();
+    let root = run.slots.active_root().unwrap().to_owned();
     let full = run
         .slots
         .activate_intermediate("new", &root, Timestamp::MAX);
@@ -295,11 +363,60 @@ fn issuing_cas_have_a_bound() {
     run.apply(Step::PrepareRoot);
     let full = Err(SlotError::Full);
     assert_eq!(run.slots.activate_root("present", "present"), full);
-    let root = run.slots.active(Tier::Root).unwrap().to_owned();
+    let root = run.slots.active_root().unwrap().to_owned();
     let intermediate = run
         .slots
         .activate_intermediate("new", &root, Timestamp::MAX);
     assert_eq!(intermediate, full);
     run.apply(Step::Time(3_600 + 61));
     assert_eq!(of_tier(&run), 1);
+}
+
+#[test]
+fn one_replica_has_a_share_of_issuing_cas() {
+    let mut run = Run::new();
+    let of = |run: &Run, owner: &str| {
+        let all = run.slots.iter();
+        all.filter(|(_, slot)| slot.tier == Tier::Issuing && slot.owner == owner)
+            .count()
+    };
+    run.owner = "b";
+    run.apply(Step::ActivateIssuing);
+    run.owner = "a";
+    for _ in 0..MAX_ISSUING_OF_ONE + 3 {
+        run.apply(Step::Leaf(3_600));
+        run.apply(Step::ActivateIssuing);
+    }
+    assert_eq!(of(&run, "a"), MAX_ISSUING_OF_ONE);
+    let root = run.slots.active_root().unwrap().to_owned();
+    let add = |run: &mut Run, owner: &str| {
+        let slots = &mut run.slots;
+        slots.activate_issuing(owner, "new", &root, Timestamp::MAX)
+    };
+    assert_eq!(add(&mut run, "a"), Err(SlotError::Full));
+    assert_eq!(add(&mut run, "b"), Ok(()), "another's share is its own");
+    // A root under which `a` could have no issuing CA is not activated.
+    run.apply(Step::PrepareRoot);
+    let full = Err(SlotError::Full);
+    assert_eq!(run.slots.activate_root("present", "present"), full);
+    run.apply(Step::RetireOwner);
+    assert_eq!(run.slots.activate_root("present", "present"), Ok(()));
+    run.apply(Step::Time(3_600 + 61));
+    assert_eq!(of(&run, "a"), 0);
+}
+
+#[test]
+fn issuing_ca_of_another_is_kept_until_its_end() {
+    let mut run = Run::new();
+    run.owner = "b";
+    run.apply(Step::ActivateIssuing);
+    run.apply(Step::Leaf(3_600));
+    let issuing = run.slots.active_issuing("b").unwrap().to_owned();
+    run.apply(Step::ActivateIssuing);
+    run.owner = "a";
+    run.apply(Step::Time(3_700));
+    assert!(run.slots.get(&issuing).is_some(), "`a` knows no leaf of it");
+    run.owner = "b";
+    run.apply(Step::Time(1));
+    assert!(run.slots.get(&issuing).is_none(), "`b` does");
 }

@@ -119,7 +119,7 @@ fn issuing_step(plane: &Plane, issuing: &AuthorityInfo) -> Option<Waiting> {
 }
 
 /// The rotated CA and those of its tier made after it: who renews under a newer one has left the
-/// old ones too.
+/// old ones too. Who has one of another replica's issuing CA was never under the old ones.
 fn successors(plane: &Plane, rotated: &AuthorityInfo) -> Vec<CertificateDer<'static>> {
     let Tiers {
         intermediates,
@@ -129,8 +129,12 @@ fn successors(plane: &Plane, rotated: &AuthorityInfo) -> Vec<CertificateDer<'sta
     // Newest first.
     let newer = |tier: Vec<AuthorityInfo>| {
         let at = tier.iter().position(|it| it.key_id == rotated.key_id);
-        let tier = tier.into_iter().take(at.map_or(0, |at| at + 1));
-        tier.map(|it| it.certificate)
+        let tier = tier.into_iter().enumerate();
+        let follows = move |place: usize, it: &AuthorityInfo| {
+            at.is_some_and(|at| place <= at || it.replica != rotated.replica)
+        };
+        let tier = tier.filter(move |(place, it)| follows(*place, it));
+        tier.map(|(_, it)| it.certificate)
     };
     newer(intermediates).chain(newer(issuing)).collect()
 }
