@@ -18,8 +18,8 @@ use countersign_issue::lint::{self, Candidate};
 use countersign_issue::profile::{Issuer, ProfileTimes, Subject, Tier, ca_name};
 use countersign_issue::template;
 use countersign_model::{
-    Criticality, EntitlementId, Lifetime, Registration, RegistrationKey, RenewalWindow, Selector,
-    SelectorSet, Seq, Serial, SpiffeId,
+    Coordinate, Criticality, EntitlementId, Lifetime, Registration, RegistrationKey, RenewalWindow,
+    Selector, SelectorSet, Seq, Serial, SpiffeId,
 };
 use countersign_proto::mesh::JoinTokenEvidence;
 use countersign_proto::mesh::attest_node_request::Evidence;
@@ -54,7 +54,7 @@ fn attested(id: &SpiffeId, now: Timestamp) -> AttestedNode {
         panic!("the token is good")
     };
     let mut nodes = Nodes::default();
-    let stored = verdict.stored(None, 0, now);
+    let stored = verdict.stored(None, now);
     nodes.written(id, stored, Seq(2));
     let node = nodes.of_lineage(id, Seq(2));
     node.expect("it is the newest attestation")
@@ -212,6 +212,7 @@ fn registry(key: RegistrationKey, now: Timestamp) -> Registry {
             created_seq: 1,
         },
         key_epoch: 0,
+        raised_at: None,
     });
     registry
 }
@@ -241,8 +242,10 @@ fn unprepared(now: Timestamp) -> Issuance {
         not_after: now + TTL,
         tbs: Vec::new(),
         account: Default::default(),
-        renews: Some(1),
+        renews: Coordinate::new(LOG_ID, 0).ok(),
         key_epoch: Some(0),
+        attested: Some(Seq(1)),
+        order: 1,
     }
 }
 

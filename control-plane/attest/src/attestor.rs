@@ -152,10 +152,10 @@ impl Attestation {
         self.method
     }
 
-    /// What is to be stored of the node, as the log has so many entries; `before` is what is stored
-    /// of it so far.
-    pub fn stored(&self, before: Option<&StoredNode>, log_size: u64, now: Timestamp) -> StoredNode {
-        StoredNode::attesting(self.method, before, log_size, now)
+    /// What is to be stored of the node; `before` is what is stored of it so far, and the commit that
+    /// wrote that.
+    pub fn stored(&self, before: Option<(&StoredNode, Seq)>, now: Timestamp) -> StoredNode {
+        StoredNode::attesting(self.method, before, now)
     }
 
     /// What is used up in the very commit that begins the lineage; `None` for evidence that is

@@ -40,6 +40,11 @@ impl AttestedNode {
         self.method
     }
 
+    /// The commit that made its attestation durable.
+    pub fn lineage(&self) -> Seq {
+        self.lineage
+    }
+
     fn new(id: SpiffeId, method: Method, lineage: Seq) -> Self {
         Self {
             id,

@@ -46,23 +46,14 @@ pub struct Attested {
 /// A key that was certified for a node.
 #[derive(Clone, Copy, Debug)]
 pub struct NodeKey {
-    /// Where in the log, or where it counts as being.
-    pub index: u64,
+    /// The attestation of the node that it was certified under, by the commit that wrote it.
+    pub lineage: Seq,
+    /// Where it stands among the certificates of the node: those that were logged later are higher.
+    pub order: u64,
     /// SHA-256 over its SubjectPublicKeyInfo.
     pub spki_sha256: [u8; 32],
     /// Of the certificate.
     pub serial: Serial,
-}
-
-impl NodeKey {
-    /// The key of the certificate with this serial.
-    pub fn new(serial: Serial, spki_sha256: [u8; 32]) -> Self {
-        Self {
-            index: serial.index(),
-            spki_sha256,
-            serial,
-        }
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -89,7 +80,7 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// A node attested or was evicted, by this commit: keys of an earlier lineage go. What is older
+    /// A node attested or was evicted, by this commit: keys of the lineage before go. What is older
     /// than what is known changes nothing.
     pub fn written(&mut self, id: &SpiffeId, stored: StoredNode, lineage: Seq) {
         let end = stored.changed_at();
@@ -100,7 +91,7 @@ impl Nodes {
             credential_not_after: end,
         });
         if lineage >= node.lineage {
-            node.keys.retain(|key| key.index >= stored.lineage_from);
+            node.keys.retain(|key| key.lineage >= lineage);
             node.stored = stored;
             node.lineage = lineage;
         }
@@ -112,10 +103,22 @@ impl Nodes {
         Some(node.as_attested(id))
     }
 
-    /// Whether a certificate at a log index belongs to an earlier lineage of a node.
-    pub fn is_earlier(&self, id: &SpiffeId, index: u64) -> bool {
+    /// Whether a lineage of a node is not its newest.
+    pub fn is_earlier(&self, id: &SpiffeId, lineage: Option<Seq>) -> bool {
         let node = self.known.get(id);
-        node.is_some_and(|node| index < node.stored.lineage_from)
+        node.is_some_and(|node| lineage.is_none_or(|lineage| lineage < node.lineage))
+    }
+
+    /// The newest lineage of a node, where it began before this time: for certificates of an older
+    /// version, which do not name theirs.
+    pub fn lineage_at(&self, id: &SpiffeId, certified_at: Timestamp) -> Option<Seq> {
+        let node = self.known.get(id)?;
+        (node.stored.changed_at() <= certified_at).then_some(node.lineage)
+    }
+
+    /// The key by which a node is recognised that was certified last.
+    pub fn newest_key(&self, id: &SpiffeId) -> Option<&NodeKey> {
+        self.known.get(id)?.keys.last()
     }
 
     /// A node key was certified.
@@ -123,11 +126,11 @@ impl Nodes {
         let Some(node) = self.known.get_mut(id) else {
             return;
         };
-        if key.index < node.stored.lineage_from {
+        if key.lineage < node.lineage {
             return;
         }
         node.keys.push(key);
-        node.keys.sort_unstable_by_key(|key| key.index);
+        node.keys.sort_unstable_by_key(|key| key.order);
         let excess = node.keys.len().saturating_sub(KEYS);
         node.keys.drain(..excess);
     }
@@ -147,25 +150,46 @@ impl Nodes {
         known.then(|| node.as_attested(id))
     }
 
-    /// Whether a key of a node can be recognised as one certified at a log index: the node has
-    /// neither attested nor been evicted since then, nor since the time at which it was certified.
-    pub fn may_adopt(&self, id: &SpiffeId, index: u64, certified_at: Timestamp) -> bool {
-        let stored = self.known.get(id).map(|node| &node.stored);
-        stored.is_some_and(|stored| {
-            // Certificates speak in whole seconds.
-            let is_after = stored.attested_at.as_second() <= certified_at.as_second();
-            is_after && stored.lineage_from <= index && stored.evicted.is_none()
-        })
+    /// The lineage that a key of a node can be recognised in which was certified before the state was
+    /// restored by a commit: the node has neither attested nor been evicted since then, nor since the
+    /// time at which the key was certified.
+    pub fn may_adopt(
+        &self,
+        id: &SpiffeId,
+        restored_by: Seq,
+        certified_at: Timestamp,
+    ) -> Option<Seq> {
+        let node = self.known.get(id)?;
+        // Certificates speak in whole seconds.
+        let is_after = node.stored.attested_at.as_second() <= certified_at.as_second();
+        let may = is_after && node.lineage < restored_by && node.stored.evicted.is_none();
+        may.then_some(node.lineage)
     }
 
     /// Recognises such a key from now on, and answers whether it does: not every key
     /// [can](Self::may_adopt) be.
-    pub fn adopt(&mut self, id: &SpiffeId, key: NodeKey, certified_at: Timestamp) -> bool {
-        if !self.may_adopt(id, key.index, certified_at) {
+    pub fn adopt(
+        &mut self,
+        id: &SpiffeId,
+        (serial, spki_sha256): (Serial, [u8; 32]),
+        restored_by: Seq,
+        certified_at: Timestamp,
+    ) -> bool {
+        let Some(lineage) = self.may_adopt(id, restored_by, certified_at) else {
             return false;
-        }
-        self.certified(id, key);
-        self.recognise(id, &key.spki_sha256).is_some()
+        };
+        // Whatever was certified since then is newer.
+        let order = 0;
+        self.certified(
+            id,
+            NodeKey {
+                lineage,
+                order,
+                spki_sha256,
+                serial,
+            },
+        );
+        self.recognise(id, &spki_sha256).is_some()
     }
 
     /// Whether a node has not attested anew since this proof was made: whoever holds an older key
@@ -185,10 +209,10 @@ impl Nodes {
         self.known.contains_key(id)
     }
 
-    /// Whether what was certified for a node at a log index ended with an eviction.
-    pub fn is_ended(&self, id: &SpiffeId, index: u64) -> bool {
+    /// Whether what was certified for a lineage of a node ended with an eviction.
+    pub fn is_ended(&self, id: &SpiffeId, lineage: Option<Seq>) -> bool {
         let node = self.known.get(id);
-        node.is_some_and(|node| node.stored.has_ended(index))
+        node.is_some_and(|node| node.stored.has_ended(lineage.unwrap_or_default()))
     }
 
     /// The IDs of all nodes.
@@ -199,6 +223,12 @@ impl Nodes {
     /// What is stored of a node.
     pub fn stored(&self, id: &SpiffeId) -> Option<&StoredNode> {
         Some(&self.known.get(id)?.stored)
+    }
+
+    /// What is stored of a node, and the commit that wrote it.
+    pub fn stored_by(&self, id: &SpiffeId) -> Option<(&StoredNode, Seq)> {
+        let node = self.known.get(id)?;
+        Some((&node.stored, node.lineage))
     }
 
     /// Until when something that a node was given is valid.
@@ -271,11 +301,8 @@ mod tests {
     use super::*;
     use crate::Method;
 
-    /// As a store that was written by an older version has it.
-    fn stored(lineage_from: u64) -> StoredNode {
-        let bytes =
-            format!(r#"{{"attested_at":"1970-01-01T00:00:00Z","lineage_from":{lineage_from}}}"#);
-        serde_json::from_str(&bytes).unwrap()
+    fn stored() -> StoredNode {
+        serde_json::from_str(r#"{"attested_at":"1970-01-01T00:00:00Z"}"#).unwrap()
     }
 
     fn verdict() -> crate::attestor::Attestation {
@@ -288,7 +315,7 @@ mod tests {
 
     #[test]
     fn nodes_are_bounded_and_forgotten() {
-        let (mut nodes, stored) = (Nodes::default(), stored(0));
+        let (mut nodes, stored) = (Nodes::default(), stored());
         for n in 0..MAX_NODES {
             assert!(nodes.has_room_for(&id(n)));
             nodes.written(&id(n), stored.clone(), Seq(n as u64));
@@ -312,30 +339,42 @@ mod tests {
         );
     }
 
-    /// An enrolment that was logged between the entry of an eviction and its end.
     #[test]
-    fn what_an_eviction_overtook_has_ended() {
+    fn what_came_before_an_eviction_has_ended() {
         let now = Timestamp::UNIX_EPOCH;
-        let evicted = stored(3).evicted(7, "key copied", now);
-        assert!(evicted.has_ended(6) && evicted.has_ended(8));
-        let back = verdict().stored(Some(&evicted), 10, now);
-        assert!(back.has_ended(9) && !back.has_ended(10));
-        let again = verdict().stored(Some(&back), 20, now);
-        assert!(!again.has_ended(10), "no eviction ended it");
+        // Attested by commit 3, put out by 7, back by 10, and once more by 20.
+        let evicted = stored().evicted("key copied", now);
+        assert!(evicted.has_ended(Seq(3)) && evicted.has_ended(Seq(7)));
+        let back = verdict().stored(Some((&evicted, Seq(7))), now);
+        assert!(back.has_ended(Seq(3)) && !back.has_ended(Seq(10)));
+        let again = verdict().stored(Some((&back, Seq(10))), now);
+        assert!(again.has_ended(Seq(3)));
+        assert!(!again.has_ended(Seq(10)), "no eviction ended it");
+    }
+
+    /// A certificate of an older version names no lineage.
+    #[test]
+    fn lineage_is_told_by_time_where_none_is_named() {
+        let (id, mut nodes) = (id(1), Nodes::default());
+        let at = |second| Timestamp::from_second(second).unwrap();
+        nodes.written(&id, verdict().stored(None, at(60)), Seq(5));
+        assert_eq!(nodes.lineage_at(&id, at(59)), None);
+        assert_eq!(nodes.lineage_at(&id, at(60)), Some(Seq(5)));
     }
 
     #[test]
     fn lineage_is_numbered_by_its_commit() {
         let id = SpiffeId::new("spiffe://example.org/node/a").unwrap();
         let mut nodes = Nodes::default();
-        // As seen by memory: the earlier commit after the later one, at the same log index.
-        nodes.written(&id, stored(7), Seq(11));
-        nodes.written(&id, stored(7), Seq(10));
+        // As seen by memory: the earlier commit after the later one.
+        nodes.written(&id, stored(), Seq(11));
+        nodes.written(&id, stored(), Seq(10));
         let of = |lineage| AttestedNode::new(id.clone(), Method::JoinToken, Seq(lineage));
         let (later, earlier) = (of(11), of(10));
         assert!(nodes.is_current(&later) && !nodes.is_current(&earlier));
         assert_eq!(nodes.of_lineage(&id, Seq(11)), Some(later));
         assert_eq!(nodes.of_lineage(&id, Seq(10)), None);
-        assert!(nodes.is_earlier(&id, 6) && !nodes.is_earlier(&id, 7));
+        assert!(nodes.is_earlier(&id, Some(Seq(10))) && nodes.is_earlier(&id, None));
+        assert!(!nodes.is_earlier(&id, Some(Seq(11))));
     }
 }

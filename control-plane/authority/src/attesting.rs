@@ -11,10 +11,8 @@ use countersign_attest::attestor::{
 use countersign_attest::node_svid::NodeSvid;
 use countersign_attest::nodes::MAX_NODES;
 use countersign_attest::refusals::Showing;
-use countersign_inventory::LineageId;
 use countersign_issue::key::PublicKey;
-use countersign_issue::profile::Profile;
-use countersign_model::{EntitlementId, SpiffeId};
+use countersign_model::{Coordinate, EntitlementId, SpiffeId};
 use countersign_proto::mesh::attest_node_request::Evidence;
 use countersign_refusal::{Denied, Unavailable};
 use countersign_store::{Kind, Precondition, StoreError};
@@ -106,7 +104,7 @@ impl Authority {
     }
 
     /// Attestations of one node happen one at a time. No enrolment of its own identity is under way
-    /// either: what the old holder gets has a lower index, or is refused because this attestation
+    /// either: what the old holder gets is of the lineage before, or is refused because this attestation
     /// came between.
     async fn attest_alone(
         &self,
@@ -157,27 +155,18 @@ impl Authority {
         facts: &SessionFacts,
     ) -> Result<AttestedNode, Denied> {
         let (id, spki_sha256) = (repetition.node(), &facts.spki_sha256);
-        let newest = self.newest_node_key(id);
         let state = self.state.read();
         let is_certified = || state.keys.certified_at(spki_sha256, facts.now).is_some();
         let is_in_time = facts.now <= repetition.until() || is_certified();
         let lineage = state.nodes.of_lineage(id, repetition.lineage());
         let lineage = lineage.filter(|_| is_in_time);
-        let other =
-            newest.filter(|(index, key)| key != spki_sha256 && !state.nodes.is_earlier(id, *index));
+        let newest = state.nodes.newest_key(id);
+        let other = newest.filter(|key| key.spki_sha256 != *spki_sha256);
         let node = lineage.filter(|_| other.is_none());
         let node = node.ok_or_else(|| repetition.used().clone())?;
         let principal = Principal::identity(node.id().as_str());
         peer_line!(INFO, principal, node = %node.id(), "attestation repeated: its answer was lost");
         Ok(node)
-    }
-
-    /// Log index and key of the newest certificate of a node's own identity.
-    fn newest_node_key(&self, node: &SpiffeId) -> Option<(u64, [u8; 32])> {
-        let own = EntitlementId::node();
-        let id = LineageId::of(Profile::Svid, node.as_str(), node.as_str(), own.as_str());
-        let newest = self.ledger.newest(&id)?;
-        Some((newest.serial.index(), newest.spki_sha256))
     }
 
     fn is_away(&self, node: &SpiffeId) -> Result<(), Denied> {
@@ -211,7 +200,13 @@ impl Authority {
         keys.check_holder(spki_sha256, node, &EntitlementId::node(), now)?;
         // Whoever it was that had it put out may still hold the key and its certificate.
         let certified = keys.certified_at(spki_sha256, now);
-        if certified.is_some_and(|index| state.nodes.is_ended(node, index)) {
+        let ended = |entry: Coordinate| {
+            let logged = self.ledger.log().read_back(entry.index());
+            let logged = logged.ok().flatten();
+            let lineage = logged.and_then(|it| state.lineage(node, it.issuance()));
+            state.nodes.is_ended(node, lineage)
+        };
+        if certified.is_some_and(ended) {
             return Err(AuthorityError::Denied(Denied {
                 code: "key_evicted",
                 message: format!("this key was certified for {node} before it was evicted"),
@@ -228,8 +223,7 @@ impl Authority {
         now: Timestamp,
     ) -> Result<AttestedNode, AuthorityError> {
         let node = attestation.node();
-        let before = self.state.read().nodes.stored(node).cloned();
-        let stored = attestation.stored(before.as_ref(), self.ledger.log().size(), now);
+        let stored = attestation.stored(self.state.read().nodes.stored_by(node), now);
         let mut changes = vec![Change::Node(node.clone(), Some(stored))];
         let mut unused = Vec::new();
         if let Some(spent) = attestation.spent() {

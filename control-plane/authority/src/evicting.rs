@@ -86,7 +86,6 @@ impl Authority {
         let own = EntitlementId::node();
         let _none_enrols = self.enrolling.lock(Some(&node), &own).await;
         let ending = Ending::of(&self.state.read(), eviction, now);
-        let changes = |index| ending.changes(index);
         // Under the lock that ends it all.
         let before = |state: &State| {
             (
@@ -94,7 +93,7 @@ impl Authority {
                 self.state.hub().is_connected(&node),
             )
         };
-        let changed = self.change(vec![ending.entry()], changes, before, now);
+        let changed = self.change(vec![ending.entry()], ending.changes(), before, now);
         let (log_index, (valid_until, was_connected)) = changed.await?;
         self.withdraw_word(&node);
         let Eviction { act, is_ban, .. } = &ending.eviction;
@@ -142,10 +141,10 @@ impl Ending {
         })
     }
 
-    fn node(&self, index: u64) -> Option<StoredNode> {
+    fn node(&self) -> Option<StoredNode> {
         let reason = self.eviction.act.reason.as_str();
         let node = self.node.as_ref();
-        node.map(|node| node.evicted(index, reason, self.now))
+        node.map(|node| node.evicted(reason, self.now))
     }
 
     fn ban(&self) -> Option<Ban> {
@@ -156,11 +155,9 @@ impl Ending {
         })
     }
 
-    fn changes(&self, index: u64) -> Vec<Change> {
+    fn changes(&self) -> Vec<Change> {
         let id = &self.eviction.node;
-        let node = self
-            .node(index)
-            .map(|it| Change::Node(id.clone(), Some(it)));
+        let node = self.node().map(|it| Change::Node(id.clone(), Some(it)));
         let ban = self.ban().map(|it| Change::Ban(id.clone(), Some(it)));
         let revoked = self.revoked.iter().cloned();
         let tokens = revoked.map(|(hash, token)| Change::Token(hash, Some(token)));
@@ -195,7 +192,7 @@ impl Authority {
             reason: reason.to_owned(),
             operator: act.operator.clone(),
         });
-        let unbanned = |_| vec![Change::Ban(node.clone(), None)];
+        let unbanned = vec![Change::Ban(node.clone(), None)];
         let changed = self.change(vec![what], unbanned, |_| (), now);
         let (log_index, ()) = changed.await?;
         info!(node = %node, reason, operator = act.operator, "node unbanned");

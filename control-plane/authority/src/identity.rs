@@ -7,7 +7,7 @@ use countersign_refusal::{Denied, Unavailable};
 use countersign_restore::facts::{
     DOUBTS, EPOCH, LOG_ID, PREDECESSOR, Predecessor, TRUST_DOMAIN, random_log_id,
 };
-use countersign_store::{Entry, Kind, Store, Write};
+use countersign_store::{Entry, Kind, Store, StoreError, Write};
 
 use super::database::REPLICA;
 use super::doubts::StoredDoubts;
@@ -29,10 +29,10 @@ pub(super) struct Identity {
     pub(super) requested: Option<StoredRequest>,
     /// Entries of the log that commits account for.
     pub(super) log_accounted: u64,
-    /// Where a restore took the state from.
-    pub(super) predecessor: Option<Predecessor>,
     /// The replica whose log and issuing CA came with the state.
     pub(super) first_replica: Option<String>,
+    /// Where a restore took the state from, and the commit that says so.
+    pub(super) predecessor: Option<(Predecessor, Seq)>,
     /// What told before a restart that the state was put back.
     pub(super) doubts: Option<StoredDoubts>,
 }
@@ -85,8 +85,10 @@ pub(super) fn resume(meta: &Meta, settings: &Settings) -> Result<Identity, Autho
         bundle_sequence: find(BUNDLE_SEQUENCE)?.read()?,
         requested: meta.get(REQUESTED).map(Entry::read).transpose()?,
         log_accounted: find(ACCOUNTED)?.read()?,
-        predecessor: meta.get(PREDECESSOR).map(Entry::read).transpose()?,
         first_replica: meta.get(REPLICA).map(Entry::read).transpose()?,
+        predecessor: { meta.get(PREDECESSOR) }
+            .map(|entry| Ok::<_, StoreError>((entry.read()?, entry.seq)))
+            .transpose()?,
         doubts: meta.get(DOUBTS).map(Entry::read).transpose()?,
     })
 }

@@ -3,7 +3,7 @@
 use countersign_ca::log::Logged;
 use countersign_inventory::{Certificate, Lineage, LineageId};
 use countersign_issue::issuance::Issuance;
-use countersign_model::SerialPrefix;
+use countersign_model::{Coordinate, SerialPrefix};
 use countersign_refusal::Denied;
 
 use super::{Authority, AuthorityError};
@@ -41,7 +41,7 @@ impl Authority {
         let serial = &logged.issuance().serial.clone();
         let before = self.history(logged.issuance(), history.min(MAX_HISTORY))?;
         let id = lineage_of(logged.issuance());
-        let voided = self.is_void(serial.index());
+        let voided = self.is_void(serial.coordinate());
         let (certificate, der) = self.seen(logged)?;
         Ok(Shown {
             lineage: self.ledger.lineage(&id),
@@ -78,12 +78,13 @@ impl Authority {
     ) -> Result<Vec<Certificate>, AuthorityError> {
         let mut history = Vec::new();
         let mut before = issuance.renews;
-        while let Some(index) = before.filter(|_| history.len() < most) {
-            let Some(logged) = self.ledger.log().read_back(index)? else {
+        while let Some(entry) = before.filter(|_| history.len() < most) {
+            let Some(logged) = self.ledger.log().read_back(entry.index())? else {
                 break;
             };
             // An entry names an earlier one, so the walk ends.
-            before = logged.issuance().renews.filter(|earlier| *earlier < index);
+            let is_earlier = |it: &Coordinate| it.index() < entry.index();
+            before = logged.issuance().renews.filter(is_earlier);
             history.push(self.seen(logged)?.0);
         }
         Ok(history)

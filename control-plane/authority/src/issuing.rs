@@ -154,12 +154,11 @@ impl Authority {
         now: Timestamp,
     ) -> Result<Signed, AuthorityError> {
         self.check_clock(now)?;
-        let index = logged.issuance().serial.index();
         // The epoch of an entry may be above the present one: a restore took back the change that
         // raised it, and with it what the certificate says.
         let (present, then) = (authorized.key_epoch(), logged.issuance().key_epoch);
         let issuer = &logged.issuance().issuer;
-        if then.map_or(index < present, |then| then != present) || self.is_too_early(issuer, now) {
+        if then != Some(present) || self.is_too_early(issuer, now) {
             return Err(AuthorityError::Denied(Denied {
                 code: "key_superseded",
                 message: "this key was certified before its registration changed".to_owned(),

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use countersign_inventory::Void;
 use countersign_issue::issuance::Issuance;
 use countersign_model::tables::FirstEnd;
-use countersign_model::{EntitlementId, SpiffeId};
+use countersign_model::{Coordinate, EntitlementId, SpiffeId};
 use countersign_refusal::Denied;
 use countersign_registry::Authorized;
 use jiff::Timestamp;
@@ -62,7 +62,7 @@ impl Default for Keys {
 
 impl Keys {
     /// Claims a key for what was authorized. A key that its holder has a certificate for is not
-    /// claimed: the answer is the log index of that certificate.
+    /// claimed: the answer is the entry of that certificate.
     ///
     /// # Errors
     /// The key is another's, or there is no room for one more.
@@ -71,7 +71,7 @@ impl Keys {
         spki_sha256: [u8; 32],
         authorized: &Authorized,
         now: Timestamp,
-    ) -> Result<Option<u64>, AuthorityError> {
+    ) -> Result<Option<Coordinate>, AuthorityError> {
         self.claim_for(spki_sha256, holder_of(authorized), now)
     }
 
@@ -105,12 +105,12 @@ impl Keys {
         spki_sha256: [u8; 32],
         holder: HolderId,
         now: Timestamp,
-    ) -> Result<Option<u64>, AuthorityError> {
+    ) -> Result<Option<Coordinate>, AuthorityError> {
         let found = self.uses.get(&spki_sha256).copied();
         let live = found.filter(|used| used.is_live(now));
         self.check_bound(&spki_sha256, holder, now)?;
         if let Some(used) = live {
-            return Ok(used.index());
+            return Ok(used.entry());
         }
         // A key whose certificate has ended keeps its place in the table: only a new one needs room.
         if found.is_none() {
@@ -159,10 +159,14 @@ impl Keys {
         Ok(())
     }
 
-    /// Log index of the certificate of a key, while it is valid.
-    pub(super) fn certified_at(&self, spki_sha256: &[u8; 32], now: Timestamp) -> Option<u64> {
+    /// The entry of the certificate of a key, while it is valid.
+    pub(super) fn certified_at(
+        &self,
+        spki_sha256: &[u8; 32],
+        now: Timestamp,
+    ) -> Option<Coordinate> {
         let used = self.uses.get(spki_sha256).filter(|used| used.is_live(now));
-        used?.index()
+        used?.entry()
     }
 
     /// Whether there is room for one more key of an entitlement of a node. What a start finds in the
@@ -231,14 +235,14 @@ impl Keys {
         self.voids.note(undelivered, used, &mut self.shares);
     }
 
-    /// Whether the certificate at a log index is void, as long as it would be valid.
-    pub(super) fn is_void(&self, index: u64) -> bool {
-        self.voids.contains(index)
+    /// Whether the certificate of an entry is void, as long as it would be valid.
+    pub(super) fn is_void(&self, entry: Coordinate) -> bool {
+        self.voids.contains(entry)
     }
 
-    /// The void certificates below a log index.
-    pub(super) fn voids_below(&self, index: u64) -> Vec<Void> {
-        self.voids.below(index)
+    /// The void certificates below an index of their log, of the logs that are `own`.
+    pub(super) fn voids_below(&self, index: u64, own: impl Fn(u32) -> bool) -> Vec<Void> {
+        self.voids.below(index, own)
     }
 
     /// Whether a certificate is being issued.
@@ -246,12 +250,15 @@ impl Keys {
         !self.renewing.is_empty() || self.uses.values().any(KeyUse::is_claimed)
     }
 
-    /// The lowest log index of a certificate that is valid, or would be if it were not void.
-    pub(super) fn oldest_live(&self, now: Timestamp) -> Option<u64> {
+    /// The lowest index of a certificate that is valid, or would be if it were not void, in the logs
+    /// that are `own`.
+    pub(super) fn oldest_live(&self, now: Timestamp, own: impl Fn(u32) -> bool) -> Option<u64> {
         let live = self.uses.values();
         live.filter(|used| used.end().is_some_and(|end| end >= now))
-            .filter_map(KeyUse::index)
-            .chain(self.voids.oldest_live(now))
+            .filter_map(KeyUse::entry)
+            .chain(self.voids.live(now))
+            .filter(|entry| own(entry.log_id()))
+            .map(Coordinate::index)
             .min()
     }
 

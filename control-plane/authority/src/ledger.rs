@@ -11,7 +11,7 @@ use std::sync::{RwLockReadGuard, RwLockWriteGuard};
 
 use countersign_ca::log::Log;
 use countersign_ca::sign::Signed;
-use countersign_inventory::{Certificate, Filter, Inventory, Issued, Lineage, LineageId};
+use countersign_inventory::{Filter, Inventory, Issued, Lineage, LineageId};
 use countersign_issue::issuance::Issuance;
 use countersign_model::Registration;
 use jiff::Timestamp;
@@ -83,11 +83,6 @@ impl Ledger {
     /// One lineage.
     pub(crate) fn lineage(&self, id: &LineageId) -> Option<Lineage> {
         self.read().inventory.lineage(id).cloned()
-    }
-
-    /// The newest certificate of a lineage.
-    pub(crate) fn newest(&self, id: &LineageId) -> Option<Certificate> {
-        Some(self.read().inventory.lineage(id)?.newest.clone())
     }
 
     /// The lineages that pass a filter, by ID, then node: a copy, so that nobody waits for a reader

@@ -63,6 +63,7 @@ pub use countersign_ca::key::{Condition, StoreKind, StoreState};
 pub use countersign_ca::slots::SlotState;
 pub use countersign_issue::profile::ProfileTimes;
 pub use countersign_keys::Pkcs11Settings;
+use countersign_model::Seq;
 pub use countersign_registry::{Field, Mode, NoField, Policy, Written};
 use countersign_restore::facts::Predecessor;
 use countersign_store::Store;
@@ -98,8 +99,8 @@ pub struct Authority {
     this: Weak<Self>,
     settings: Settings,
     epoch: u64,
-    /// Where a restore took the state from.
-    predecessor: Option<Predecessor>,
+    /// Where a restore took the state from, and the commit that says so.
+    predecessor: Option<(Predecessor, Seq)>,
     /// What makes a change durable.
     store: Arc<Store>,
     /// One logged change at a time; enrolments do not wait for it.

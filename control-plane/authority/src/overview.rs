@@ -30,6 +30,8 @@ pub struct EndpointOverview {
     pub entitlement: Arc<Entitlement>,
     /// Who answers for it, and how much it matters; `None` for the node's own.
     pub account: Option<(String, Criticality)>,
+    /// When the registration last changed what certificates say, where that is known.
+    pub raised_at: Option<Timestamp>,
     /// Why it is not issued for any more, and since when where that is known.
     pub refused: Option<(Denied, Option<Timestamp>)>,
     /// The newest certificate.
@@ -55,14 +57,6 @@ impl Authority {
     pub fn overview(&self, nodes: &[SpiffeId], now: Timestamp) -> Vec<NodeOverview> {
         let state = self.state.read();
         nodes.iter().map(|id| state.overview(id, now)).collect()
-    }
-
-    /// When the registration changed what certificates say, where the newest certificate was made before: by
-    /// the entry of the log, where it is kept.
-    pub fn outdated(&self, endpoint: &EndpointOverview) -> Option<Option<Timestamp>> {
-        let changed = endpoint.entitlement.min_key_epoch;
-        let made_at = || self.ledger.log().made_at(changed).ok().flatten();
-        endpoint.is_outdated().then(made_at)
     }
 
     /// How many registrations are signed by hand.
@@ -98,6 +92,7 @@ impl State {
             judged.err().map(|denied| (denied, ended))
         });
         EndpointOverview {
+            raised_at: kept.and_then(|kept| kept.raised_at),
             account: registration.map(|it| (it.owner.clone(), it.criticality)),
             refused,
             svid: self.published.newest(node, &entitlement.id),
@@ -107,10 +102,11 @@ impl State {
 }
 
 impl EndpointOverview {
-    /// Whether the certificate was made before the registration changed what certificates say.
-    fn is_outdated(&self) -> bool {
-        let index = self.svid.as_ref().map(|svid| svid.serial.index());
+    /// When the registration changed what certificates say, where the newest certificate was made before.
+    pub fn outdated(&self) -> Option<Option<Timestamp>> {
+        let then = self.svid.as_ref().and_then(|svid| svid.key_epoch);
         let is_workload = self.entitlement.id != EntitlementId::node();
-        is_workload && index.is_some_and(|index| index < self.entitlement.min_key_epoch)
+        let is_before = then.is_some_and(|then| then < self.entitlement.min_key_epoch);
+        (is_workload && is_before).then_some(self.raised_at)
     }
 }

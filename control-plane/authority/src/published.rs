@@ -23,6 +23,10 @@ pub struct PublishedSvid {
     pub serial: Serial,
     /// From issue to NotAfter.
     pub lifetime: Lifetime,
+    /// The key epoch of the registration that allowed it.
+    pub(super) key_epoch: Option<u64>,
+    /// Where it stands among all that were issued.
+    pub(super) order: u64,
     leaf: CertificateDer<'static>,
     above: Path,
     /// No other module can make one.
@@ -67,6 +71,8 @@ impl PublishedSvid {
                 issued_at: issuance.issued_at,
                 not_after: issuance.not_after,
             },
+            key_epoch: issuance.key_epoch,
+            order: issuance.order,
             leaf: signed.certificate().clone(),
             above,
             _proof: Proof,

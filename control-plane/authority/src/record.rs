@@ -40,35 +40,19 @@ impl Authority {
         })
     }
 
-    /// Logs what is about to change, then makes the change durable and takes it. `changes` is told
-    /// the index of the first entry, `before` looks at the state that ends with the change. The
-    /// caller holds `writing`.
+    /// Logs what is about to change, then makes the change durable and takes it. `before` looks at the
+    /// state that ends with the change. Says at which index the first entry is. The caller holds
+    /// `writing`.
     pub(super) async fn change<T>(
         &self,
         what: Vec<What>,
-        changes: impl FnOnce(u64) -> Vec<Change>,
+        changes: Vec<Change>,
         before: impl FnOnce(&State) -> T,
         now: Timestamp,
     ) -> Result<(u64, T), NotCommitted> {
-        let changes = |indexes: &[u64]| changes(indexes.iter().min().copied().unwrap_or_default());
-        self.change_each(what, changes, before, now).await
-    }
-
-    /// As [`change`](Self::change), where `changes` is told the index of every entry, in their order.
-    pub(super) async fn change_each<T>(
-        &self,
-        what: Vec<What>,
-        changes: impl FnOnce(&[u64]) -> Vec<Change>,
-        before: impl FnOnce(&State) -> T,
-        now: Timestamp,
-    ) -> Result<(u64, T), NotCommitted> {
-        let mut made = Vec::new();
-        let writes = |indexes: &[u64]| {
-            made = changes(indexes);
-            made.iter().map(Change::write).collect()
-        };
+        let writes = changes.iter().map(Change::write).collect();
         let (index, seq) = self.commit_logged(what, writes, now).await?;
-        Ok((index, self.take(seq, made, before)))
+        Ok((index, self.take(seq, changes, before)))
     }
 
     /// Makes a change durable that the log is not told of, and takes it.
@@ -92,18 +76,17 @@ impl Authority {
         self.state.take(seq, changes, before)
     }
 
-    /// Logs what is about to change, then commits it. `writes` is told the index of every entry, in
-    /// their order. The caller holds `writing`.
+    /// Logs what is about to change, then commits it. Says at which index the first entry is. The caller
+    /// holds `writing`.
     pub(super) async fn commit_logged(
         &self,
         what: Vec<What>,
-        writes: impl FnOnce(&[u64]) -> Vec<Write>,
+        mut writes: Vec<Write>,
         now: Timestamp,
     ) -> Result<(u64, Seq), NotCommitted> {
         self.begin_change(now).await?;
         let noted = self.note_all(what, now).await?;
         let first = noted.iter().min().copied().unwrap_or_default();
-        let mut writes = writes(&noted);
         if let Some(last) = noted.iter().max() {
             writes.push(Write::put(Kind::Meta, ACCOUNTED, &(last + 1)));
         }

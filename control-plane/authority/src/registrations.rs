@@ -105,28 +105,16 @@ impl Authority {
             .iter()
             .filter(|it| !it.written.is_unchanged())
             .collect();
-        let mut indexes = Vec::new();
         if !new.is_empty() {
             let what = new.iter().map(|draft| draft.entry()).collect();
-            let changes = |at: &[u64]| {
-                indexes = at.to_vec();
-                let placed = new.iter().zip(at);
-                placed.flat_map(|(draft, at)| draft.changes(*at)).collect()
-            };
-            self.change_each(what, changes, |_| (), now).await?;
+            let changes = new.iter().flat_map(|draft| draft.changes()).collect();
+            self.change(what, changes, |_| (), now).await?;
         }
         for draft in &new {
             let key = &draft.written.registration.key;
             info!(spiffe_id = %key.id, node = key.node().map(tracing::field::display), "registered");
         }
-        let mut indexes = indexes.into_iter();
-        let written = drafts
-            .into_iter()
-            .map(|draft| match draft.written.is_unchanged() {
-                true => draft.written,
-                false => draft.written_at(indexes.next().expect("each has its entry")),
-            });
-        Ok(written.collect())
+        Ok(drafts.into_iter().map(|draft| draft.written).collect())
     }
 
     /// What a request comes to, if every rule lets it.
@@ -138,7 +126,7 @@ impl Authority {
     ) -> Result<Draft, AuthorityError> {
         together.check_once(&request.registration.key)?;
         let names_criticality = request.names_criticality;
-        let draft = self.drafted(request, now)?;
+        let draft = self.drafted(request, together.next_place(), now)?;
         let Written {
             registration,
             before,
@@ -206,14 +194,23 @@ impl Authority {
     }
 
     /// What will be kept, and what is kept now. A change of what certificates say raises the key
-    /// epoch; so does a return after a removal. Owner, criticality, labels and end do not.
-    fn drafted(&self, request: RegistrationRequest, now: Timestamp) -> Result<Draft, Denied> {
+    /// epoch; so does a return after a removal. Owner, criticality, labels and end do not. Of those that
+    /// are asked for together each has its `place`.
+    fn drafted(
+        &self,
+        request: RegistrationRequest,
+        place: u64,
+        now: Timestamp,
+    ) -> Result<Draft, Denied> {
         let RegistrationRequest {
             mut registration,
             mode,
             ..
         } = request;
         registration.created_at = now;
+        // Above every commit so far, and so above every key epoch.
+        let next = self.state.sequence() + 1;
+        registration.created_seq = next + place;
         let state = self.state.read();
         let before = state.registry.of_key(&registration.key);
         // A removal is not remembered of what is signed by hand: every beginning is a return.
@@ -221,7 +218,7 @@ impl Authority {
             let entitlement = registration.key.entitlement_id();
             state.registry.tombstones.contains(node, &entitlement)
         });
-        let present = before.map_or(0, |before| before.key_epoch);
+        let present = before.map_or((0, None), |before| (before.key_epoch, before.raised_at));
         let before = before.map(|before| &before.registration);
         let written = Written::of(registration, &mode, before)?;
         let raises = match &written.before {
@@ -233,8 +230,10 @@ impl Authority {
         Ok(Draft {
             keeps_criticality: written.before.is_some() && keeps(mode),
             written,
-            raises,
-            present,
+            epoch: match raises {
+                true => (next.max(present.0 + 1), Some(now)),
+                false => present,
+            },
         })
     }
 }

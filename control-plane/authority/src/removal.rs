@@ -71,7 +71,7 @@ impl Authority {
             let ends = registrations.iter();
             ends.filter_map(|gone| state.end_after(gone, now)).max()
         };
-        let changed = self.change(what.collect(), |_| changes, last_end, now);
+        let changed = self.change(what.collect(), changes, last_end, now);
         let (_, valid_until) = changed.await?;
         for gone in registrations {
             let (id, node) = (&gone.key.id, gone.key.node().map(tracing::field::display));

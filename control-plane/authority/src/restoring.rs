@@ -10,11 +10,12 @@ use countersign_issue::issuance::Issuance;
 use countersign_model::{EntitlementId, SpiffeId};
 use countersign_proto::log::entry::What;
 use countersign_proto::log::{Opened, Registered};
-use countersign_refusal::Denied;
+use countersign_refusal::{Denied, Unavailable};
 use jiff::Timestamp;
 use tracing::warn;
 
 use super::issuing::{damaged_entry, is_published};
+use super::state::Age;
 use super::unfinished::{Unfinished, older_than_log};
 use super::{Authority, AuthorityError, PublishedSvid};
 
@@ -62,7 +63,7 @@ impl Authority {
             self.ledger.log().note(now, opened).await?;
             return Ok(());
         }
-        let own = self.predecessor.map_or(0, |it| it.size);
+        let own = self.predecessor.map_or(0, |(it, _)| it.size);
         let covered = self.load_inventory();
         if covered.accounted > accounted {
             return Err(older_than_log());
@@ -172,7 +173,7 @@ impl Authority {
             return self.restore_listed(logged);
         }
         let issuance = logged.issuance().clone();
-        let signed = match self.signed_again(logged) {
+        let signed = match self.signed_if_allowed(logged) {
             Ok(signed) => signed,
             Err(error) => {
                 let serial = issuance.serial;
@@ -187,6 +188,19 @@ impl Authority {
             warn!(%serial, %error, "a certificate is not published again");
         }
         Ok(())
+    }
+
+    /// The certificate of an entry. Where its registration changed since, its signature is not made again:
+    /// the right may have ended before there was one.
+    fn signed_if_allowed(&self, logged: Logged) -> Result<Signed, AuthorityError> {
+        let node = SpiffeId::new(&logged.issuance().node).map_err(|_| damaged_entry())?;
+        let age = self.state.read().age(&node, logged.issuance());
+        if age == Age::Present {
+            return self.signed_again(logged);
+        }
+        let signed = self.ledger.log().signed_before(logged)?;
+        let unsigned = "it is not signed, and its registration changed since";
+        Ok(signed.map_err(|_| Unavailable::retry(unsigned))?)
     }
 
     /// Takes in a certificate that nobody can be given again, for the power went before its signature
@@ -213,14 +227,14 @@ impl Authority {
         state.certified(&node, &entitlement, issuance);
         let holder = state.holder(&node, &entitlement);
         let holder = holder.filter(|(_, since)| *since <= issuance.issued_at);
-        // An outdated certificate is shown to nobody: it says more than the state of a backup
-        // allows, or its right had ended, so that it may be void though the log never took that
-        // entry. Somebody may have it all the same, so it stays in the inventory.
-        let is_outdated = state.is_outdated(&node, issuance);
-        if state.nodes.is_ended(&node, issuance.serial.index()) {
+        // What says more than the state of a backup allows is shown to nobody. Somebody may have it all
+        // the same, so it stays in the inventory.
+        let is_taken_back = state.age(&node, issuance) == Age::TakenBack;
+        let lineage = state.lineage(&node, issuance);
+        if state.nodes.is_ended(&node, lineage) {
             let end = issuance.not_after;
             state.published.note_end(&node, &entitlement, end);
-        } else if let Some((holder, _)) = holder.filter(|_| !is_outdated) {
+        } else if let Some((holder, _)) = holder.filter(|_| !is_taken_back) {
             let svid = PublishedSvid::of(signed, above, holder).ok_or_else(damaged_entry)?;
             state.published.offer(Arc::new(svid));
         }

@@ -260,7 +260,7 @@ impl Authority {
         let sequence = present.map_or(0, |present| present.1) + u64::from(is_new_bundle);
         writes.push(Write::put(Kind::Meta, BUNDLE_SEQUENCE, &sequence));
         let what = steps.into_iter().map(What::Rotated).collect();
-        let (_, seq) = self.commit_logged(what, |_| writes, now).await?;
+        let (_, seq) = self.commit_logged(what, writes, now).await?;
         let idle = next.idle_keys();
         let idle: Vec<_> = idle.iter().filter_map(|id| next.keys.remove(id)).collect();
         self.hierarchy.replace(next, |next, present| {

@@ -43,14 +43,23 @@ impl Authority {
         // A certificate that is being signed is in the log and not in the inventory.
         let is_quiet = is_end && !self.state.read().keys.is_issuing();
         let settled = if is_quiet { size } else { before };
-        let oldest_live = self.state.read().keys.oldest_live(now).unwrap_or(settled);
+        let oldest_live = self
+            .state
+            .read()
+            .keys
+            .oldest_live(now, |_| true)
+            .unwrap_or(settled);
         let undestroyed = self.hierarchy.first_undestroyed().unwrap_or(oldest_live);
         let oldest_live = oldest_live.min(undestroyed);
         let coverage = Coverage {
             log_id: self.ledger.log().id(),
             settled,
             oldest_live,
-            voids: self.state.read().keys.voids_below(settled.min(oldest_live)),
+            voids: self
+                .state
+                .read()
+                .keys
+                .voids_below(settled.min(oldest_live), |_| true),
             accounted: self.ledger.accounted(),
         };
         (!self.ledger.is_void_pending() && !self.store.is_stopped()).then_some(coverage)

@@ -137,23 +137,32 @@ impl State {
         Some((holder, kept.registration.created_at))
     }
 
-    /// Whether a certificate that was found in the log was authorized for a registration that had
-    /// changed before it was logged, or for a change that a restore took back: then its epoch is
-    /// above the present one. One of before the change is told by its index.
-    pub(super) fn is_outdated(&self, node: &SpiffeId, issuance: &Issuance) -> bool {
+    /// How a certificate that was found in the log stands to its registration as it is now.
+    pub(super) fn age(&self, node: &SpiffeId, issuance: &Issuance) -> Age {
         let entitlement = EntitlementId::parse(&issuance.entitlement);
         let held = entitlement.and_then(|it| Some(self.registry.held(node, &it)?.1.key_epoch));
-        let (Some(present), Some(then)) = (held, issuance.key_epoch) else {
-            return false;
-        };
-        let overtook = then < present && present < issuance.serial.index();
-        overtook || then > present
+        match held.zip(issuance.key_epoch) {
+            Some((present, then)) if then < present => Age::Before,
+            Some((present, then)) if then > present => Age::TakenBack,
+            _ => Age::Present,
+        }
     }
 
     /// Whether an ID belongs to a node, or soon will.
     pub(super) fn is_node(&self, id: &SpiffeId) -> bool {
         self.nodes.contains(id) || self.tokens.expects(id) || self.registry.is_node(id)
     }
+}
+
+/// How a certificate stands to the registration that it was authorized for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Age {
+    /// It says what the registration says now.
+    Present,
+    /// What it says changed since.
+    Before,
+    /// It was authorized for a change that a restore took back.
+    TakenBack,
 }
 
 /// The newest SVID of every entitlement, by node.
@@ -175,8 +184,8 @@ impl Published {
     /// Keeps an SVID if it is newer than the one that is there.
     pub(super) fn offer(&mut self, svid: Arc<PublishedSvid>) {
         let entry = self.entry(&svid.node, &svid.entitlement, svid.lifetime.not_after);
-        let newest = entry.svid.as_ref().map(|it| it.serial.index());
-        if newest.is_none_or(|newest| newest < svid.serial.index()) {
+        let newest = entry.svid.as_ref().map(|it| it.order);
+        if newest.is_none_or(|newest| newest < svid.order) {
             entry.svid = Some(svid);
         }
     }

@@ -1,6 +1,5 @@
 //! The nodes of a state that was restored from a backup: a fleet comes back by itself.
 
-use countersign_attest::nodes::{NodeKey, Nodes};
 use countersign_model::Serial;
 use countersign_telemetry::{Principal, peer_line};
 use countersign_verify::VerifiedSvid;
@@ -14,14 +13,18 @@ impl Authority {
     /// by the log and by the clock. So a fleet comes back by itself; such a certificate ends by itself.
     pub fn adopts(&self, svid: &VerifiedSvid) -> bool {
         let serial = Serial::from_bytes(&svid.serial).ok();
-        let (Some(predecessor), Some(serial)) = (self.predecessor, serial) else {
+        let (Some((predecessor, restored_by)), Some(serial)) = (self.predecessor, serial) else {
             return false;
         };
         let certified_at = svid.not_before + self.settings.times.svid_backdate;
         let id = &svid.id;
         // Who could not be recognised anyway costs no look into the log.
-        let may_adopt = |nodes: &Nodes| nodes.may_adopt(id, predecessor.size, certified_at);
-        if !may_adopt(&self.state.read().nodes) {
+        let lineage = self
+            .state
+            .read()
+            .nodes
+            .may_adopt(id, restored_by, certified_at);
+        if lineage.is_none() {
             return false;
         }
         // A copy that was put back has gone on before it was restored, at the same coordinates.
@@ -30,14 +33,12 @@ impl Authority {
         if !is_of_it || !(is_beyond || self.is_missing(&serial)) {
             return false;
         }
-        let key = NodeKey {
-            index: predecessor.size,
-            spki_sha256: svid.spki_sha256,
-            serial,
-        };
-        if !self.state.write().nodes.adopt(id, key, certified_at) {
+        let key = (serial, svid.spki_sha256);
+        let mut state = self.state.write();
+        if !state.nodes.adopt(id, key, restored_by, certified_at) {
             return false;
         }
+        drop(state);
         peer_line!(
             INFO,
             Principal::identity(id.as_str()),

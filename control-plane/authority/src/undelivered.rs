@@ -10,7 +10,7 @@
 use countersign_inventory::Void;
 use countersign_issue::issuance::Issuance;
 use countersign_issue::key::key_id_of;
-use countersign_model::EntitlementId;
+use countersign_model::{Coordinate, EntitlementId};
 use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
 
@@ -28,7 +28,7 @@ impl Authority {
     /// Voids a certificate in memory, and has its `voided` entry written by the next call of
     /// [`void_pending`](Self::void_pending).
     pub(super) fn give_up(&self, undelivered: &Undelivered) {
-        let index = undelivered.index();
+        let index = undelivered.entry().index();
         // First, so that an inventory that is written down meanwhile does not cover this entry.
         self.ledger.must_void(index);
         self.state.write().keys.undelivered(undelivered);
@@ -47,9 +47,9 @@ impl Authority {
         self.ledger.void(&[], now).await;
     }
 
-    /// Whether the certificate at a log index is void, as far as is remembered.
-    pub(super) fn is_void(&self, index: u64) -> bool {
-        self.state.read().keys.is_void(index)
+    /// Whether the certificate of an entry is void, as far as is remembered.
+    pub(super) fn is_void(&self, entry: Coordinate) -> bool {
+        self.state.read().keys.is_void(entry)
     }
 
     /// A void certificate was found in the log.

@@ -116,7 +116,7 @@ impl Authority {
         };
         let what = consumers.iter().map(entry).collect();
         let waived = |it: &String| Change::Waiver(it.clone(), Some(waiver.clone()));
-        let changes = |_| consumers.iter().map(waived).collect();
+        let changes = consumers.iter().map(waived).collect();
         self.change(what, changes, |_| (), now).await?;
         let Waiver {
             root,
@@ -145,7 +145,7 @@ impl Authority {
             root: waiver.root,
             operator: operator.clone(),
         });
-        let unwaived = |_| vec![Change::Waiver(consumer.clone(), None)];
+        let unwaived = vec![Change::Waiver(consumer.clone(), None)];
         self.change(vec![what], unwaived, |_| (), now).await?;
         info!(consumer, operator, "consumer no longer waived");
         Ok(())

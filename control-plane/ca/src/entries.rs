@@ -1,7 +1,7 @@
 //! Between certificates and the entries of the log. What the to-be-signed bytes say is read from
 //! them again and not kept a second time beside them.
 
-use countersign_model::Serial;
+use countersign_model::{Coordinate, Seq, Serial};
 use countersign_proto::convert::time::{read_timestamp, timestamp};
 use countersign_proto::log::entry::What;
 use countersign_proto::log::{Entry, Issued, Label};
@@ -48,8 +48,13 @@ pub fn issued(issuance: &Issuance) -> What {
         criticality: issuance.account.criticality.as_str().to_owned(),
         labels: labels(&issuance.account),
         issuer: issuance.issuer.clone(),
-        renews: issuance.renews.map_or(0, |index| index + 1),
+        renews: issuance.renews.map_or(0, |renewed| renewed.index() + 1),
+        renews_log: issuance.renews.map_or(0, |renewed| {
+            let is_here = renewed.log_id() == issuance.serial.log_id();
+            if is_here { 0 } else { renewed.log_id() }
+        }),
         key_epoch: issuance.key_epoch,
+        attested: issuance.attested.map(|seq| seq.0),
     })
 }
 
@@ -57,8 +62,15 @@ pub fn issued(issuance: &Issuance) -> What {
 pub fn issuance(at: Timestamp, issued: Issued) -> Result<Issuance, Unreadable> {
     let (_, tbs) = TbsCertificate::from_der(&issued.tbs).map_err(|_| Unreadable)?;
     let end = tbs.validity().not_after.timestamp();
+    let serial = Serial::from_bytes(tbs.raw_serial()).map_err(|_| Unreadable)?;
+    let renewed_in = match issued.renews_log {
+        0 => serial.log_id(),
+        other => other,
+    };
+    let renews = issued.renews.checked_sub(1);
+    let renews = renews.map(|index| Coordinate::new(renewed_in, index));
     Ok(Issuance {
-        serial: Serial::from_bytes(tbs.raw_serial()).map_err(|_| Unreadable)?,
+        serial,
         profile: Profile::named(&issued.profile).ok_or(Unreadable)?,
         spiffe_id: uri(&tbs).ok_or(Unreadable)?,
         node: issued.node,
@@ -76,8 +88,10 @@ pub fn issuance(at: Timestamp, issued: Issued) -> Result<Issuance, Unreadable> {
                 .map(|label| (label.name, label.value))
                 .collect(),
         },
-        renews: issued.renews.checked_sub(1),
+        renews: renews.transpose().map_err(|_| Unreadable)?,
         key_epoch: issued.key_epoch,
+        attested: issued.attested.map(Seq),
+        order: serial.index(),
         tbs: issued.tbs,
     })
 }

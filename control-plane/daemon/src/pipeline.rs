@@ -30,10 +30,10 @@
 //! ```
 //! # use countersign_control_plane::pipeline::*;
 //! # fn attested(
-//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, log_size: u64, seq: Seq,
+//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, seq: Seq,
 //! # ) -> Result<Option<Attested>, Denied> {
 //! let Verdict::Attests(attestation) = attestor.judge(facts)? else { return Ok(None) };
-//! let stored = attestation.stored(None, log_size, facts.now);
+//! let stored = attestation.stored(None, facts.now);
 //! nodes.written(attestation.node(), stored, seq);
 //! let node = nodes.of_lineage(attestation.node(), seq);
 //! # Ok(node)

@@ -146,9 +146,8 @@ impl Inventory {
             &issuance.node,
             &issuance.entitlement,
         );
-        let index = issuance.serial.index();
-        let known = self.lineages.get(&id).map(|it| it.newest.serial.index());
-        if known.is_some_and(|newest| index <= newest) {
+        let known = self.lineages.get(&id).map(|it| it.newest.order);
+        if known.is_some_and(|newest| issuance.order <= newest) {
             return;
         }
         self.issued.count(issuance.profile);

@@ -88,6 +88,8 @@ pub struct Certificate {
     pub issued_at: Timestamp,
     /// Its NotAfter.
     pub not_after: Timestamp,
+    /// Where it stands among all that were issued.
+    pub order: u64,
 }
 
 impl Certificate {
@@ -100,6 +102,7 @@ impl Certificate {
             issuer,
             issued_at: issuance.issued_at,
             not_after: issuance.not_after,
+            order: issuance.order,
         }
     }
 }

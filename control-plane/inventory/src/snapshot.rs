@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use countersign_issue::profile::Profile;
-use countersign_model::Serial;
+use countersign_model::{Coordinate, Serial};
 use countersign_registry::Account;
 use jiff::Timestamp;
 use prost::Message;
@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use super::{Certificate, Inventory, Issued, Lineage, LineageId};
 
 /// The line that a file begins with. Another shape takes another line.
-const SHAPE: &[u8] = b"countersign inventory 4\n";
+const SHAPE: &[u8] = b"countersign inventory 5\n";
 const DIGEST_BYTES: usize = 32;
 
 /// An inventory and how much of which log it tells of.
@@ -39,8 +39,8 @@ pub struct Coverage {
 /// A certificate that nobody was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Void {
-    /// Its index in the log.
-    pub index: u64,
+    /// Its entry.
+    pub entry: Coordinate,
     /// Its NotAfter.
     pub not_after: Timestamp,
     /// SHA-256 of its SubjectPublicKeyInfo.
@@ -77,6 +77,8 @@ struct VoidRow {
     not_after: i64,
     #[prost(bytes = "vec", tag = "3")]
     spki_sha256: Vec<u8>,
+    #[prost(uint32, tag = "4")]
+    log_id: u32,
 }
 
 #[derive(Message)]
@@ -111,6 +113,8 @@ struct Row {
     not_after: i64,
     #[prost(btree_map = "string, string", tag = "15")]
     labels: BTreeMap<String, String>,
+    #[prost(uint64, tag = "16")]
+    order: u64,
 }
 
 impl Inventory {
@@ -197,6 +201,7 @@ impl Inventory {
                 issuer: self.names.text(&row.issuer),
                 issued_at: nanoseconds(row.issued_at)?,
                 not_after: Timestamp::from_second(row.not_after).ok()?,
+                order: row.order,
             },
         };
         Some((lineage.id(), lineage))
@@ -206,7 +211,8 @@ impl Inventory {
 impl From<&Void> for VoidRow {
     fn from(void: &Void) -> Self {
         Self {
-            index: void.index,
+            index: void.entry.index(),
+            log_id: void.entry.log_id(),
             not_after: void.not_after.as_second(),
             spki_sha256: void.spki_sha256.to_vec(),
         }
@@ -216,7 +222,7 @@ impl From<&Void> for VoidRow {
 impl VoidRow {
     fn read(self) -> Option<Void> {
         Some(Void {
-            index: self.index,
+            entry: Coordinate::new(self.log_id, self.index).ok()?,
             not_after: Timestamp::from_second(self.not_after).ok()?,
             spki_sha256: self.spki_sha256.try_into().ok()?,
         })
@@ -242,6 +248,7 @@ impl From<&Lineage> for Row {
             issued_at: from_nanoseconds(it.newest.issued_at),
             not_after: it.newest.not_after.as_second(),
             labels: it.account.labels.clone(),
+            order: it.newest.order,
         }
     }
 }

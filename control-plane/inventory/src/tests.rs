@@ -1,5 +1,5 @@
 use countersign_footprint::{alone, kept_by};
-use countersign_model::{Criticality, Serial};
+use countersign_model::{Coordinate, Criticality, Serial};
 
 use super::*;
 
@@ -29,6 +29,8 @@ fn issuance(index: u64, id: &str, node: &str, issued_at: i64) -> Issuance {
         },
         renews: None,
         key_epoch: None,
+        attested: None,
+        order: index,
     }
 }
 
@@ -76,7 +78,7 @@ fn coverage() -> Coverage {
         oldest_live: 1,
         accounted: 2,
         voids: vec![Void {
-            index: 0,
+            entry: Coordinate::new(0x01_0000, 0).unwrap(),
             not_after: at(900),
             spki_sha256: [3; 32],
         }],

@@ -1,6 +1,6 @@
 //! One certificate as the log holds it: what was to be signed, for whom, and who answers for it.
 
-use countersign_model::Serial;
+use countersign_model::{Coordinate, Seq, Serial};
 use countersign_registry::Account;
 use jiff::Timestamp;
 
@@ -31,9 +31,15 @@ pub struct Issuance {
     pub tbs: Vec<u8>,
     /// Who answers for it.
     pub account: Account,
-    /// Index of the certificate that this one renews.
-    pub renews: Option<u64>,
-    /// The key epoch of the registration that allowed it; `None` for a CA, the control plane's own
-    /// and what an older version logged.
+    /// The certificate that this one renews.
+    pub renews: Option<Coordinate>,
+    /// The key epoch of the registration that allowed it; `None` for a CA and the control plane's
+    /// own.
     pub key_epoch: Option<u64>,
+    /// The attestation that its node was recognised by, by the commit that wrote it; `None` where no
+    /// node holds the key.
+    pub attested: Option<Seq>,
+    /// Where its entry stands among those of all logs: by the commits of the database, where that
+    /// keeps the logs, and otherwise by the index in the one log.
+    pub order: u64,
 }

@@ -90,6 +90,8 @@ pub fn prepare(
         account: subject.account,
         renews: subject.renews,
         key_epoch: subject.key_epoch,
+        attested: subject.attested,
+        order: serial.index(),
     });
     Ok(Linted { issuance })
 }

@@ -15,7 +15,7 @@ mod times;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_model::{SpiffeId, TrustDomain};
+use countersign_model::{Coordinate, Seq, SpiffeId, TrustDomain};
 use countersign_registry::{Account, Authorized};
 use jiff::Timestamp;
 use rcgen::{
@@ -129,10 +129,12 @@ pub struct Subject {
     pub(crate) refused_keys: Option<Arc<RefusedKeys>>,
     /// Who answers for it.
     pub(crate) account: Account,
-    /// Log index of the certificate that this one renews.
-    pub(crate) renews: Option<u64>,
+    /// The certificate that this one renews.
+    pub(crate) renews: Option<Coordinate>,
     /// The key epoch of the registration that allows it.
     pub(crate) key_epoch: Option<u64>,
+    /// The attestation of the node that allows it.
+    pub(crate) attested: Option<Seq>,
 }
 
 impl Subject {
@@ -158,15 +160,13 @@ impl Subject {
             account: authorized.account().clone(),
             renews: None,
             key_epoch: Some(authorized.key_epoch()),
+            attested: authorized.attested(),
         }
     }
 
-    /// The same, as the renewal of the certificate at a log index.
-    pub fn renewing(self, index: Option<u64>) -> Self {
-        Self {
-            renews: index,
-            ..self
-        }
+    /// The same, as the renewal of a certificate.
+    pub fn renewing(self, renews: Option<Coordinate>) -> Self {
+        Self { renews, ..self }
     }
 
     /// What kind of certificate it gets.
@@ -190,6 +190,7 @@ impl Subject {
             account: Account::default(),
             renews: None,
             key_epoch: None,
+            attested: None,
         }
     }
 
@@ -214,6 +215,7 @@ impl Subject {
             account: Account::default(),
             renews: None,
             key_epoch: None,
+            attested: None,
         }
     }
 }

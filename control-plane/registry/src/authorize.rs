@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use countersign_attest::{AttestedNode, Method};
-use countersign_model::{EntitlementId, Registration, SpiffeId};
+use countersign_model::{EntitlementId, Registration, Seq, SpiffeId};
 use countersign_refusal::Denied;
 use jiff::Timestamp;
 
@@ -22,6 +22,7 @@ pub struct Authorized {
     dns: Vec<String>,
     ttl: Duration,
     key_epoch: u64,
+    attested: Option<Seq>,
     account: Account,
 }
 
@@ -56,9 +57,14 @@ impl Authorized {
         &self.account
     }
 
-    /// Certificates at lower log indexes were made for another registration.
+    /// The commit that last changed what the registration has certificates say.
     pub fn key_epoch(&self) -> u64 {
         self.key_epoch
+    }
+
+    /// The attestation that the node was recognised by; none where no node holds the key.
+    pub fn attested(&self) -> Option<Seq> {
+        self.attested
     }
 
     /// Whether a certificate that was authorized before says what is allowed now: the registration
@@ -74,7 +80,12 @@ impl Authorized {
         })
     }
 
-    fn registered(kept: &Kept, entitlement: EntitlementId, ttl: Duration) -> Self {
+    fn registered(
+        kept: &Kept,
+        entitlement: EntitlementId,
+        ttl: Duration,
+        attested: Option<Seq>,
+    ) -> Self {
         let registration = &kept.registration;
         Self {
             node: registration.key.node().cloned(),
@@ -83,6 +94,7 @@ impl Authorized {
             dns: registration.dns.clone(),
             ttl,
             key_epoch: kept.key_epoch,
+            attested,
             account: Account::of(registration),
         }
     }
@@ -104,6 +116,7 @@ pub fn authorize(
             dns: Vec::new(),
             ttl: registry.defaults().ttl,
             key_epoch: 0,
+            attested: Some(node.lineage()),
             account: Account::default(),
         });
     }
@@ -116,7 +129,8 @@ pub fn authorize(
         })?;
     let ttl = registry.judge(&kept.registration, Some(node.method()), now)?;
     // The registry's own text: what is made of it shares that.
-    Ok(Authorized::registered(kept, id.clone(), ttl))
+    let attested = Some(node.lineage());
+    Ok(Authorized::registered(kept, id.clone(), ttl, attested))
 }
 
 /// Whether the ID may be signed by hand.
@@ -132,7 +146,7 @@ pub fn authorize_manual(
     })?;
     let ttl = registry.judge(&kept.registration, None, now)?;
     let entitlement = kept.registration.key.entitlement_id();
-    Ok(Authorized::registered(kept, entitlement, ttl))
+    Ok(Authorized::registered(kept, entitlement, ttl, None))
 }
 
 impl Registry {

@@ -36,8 +36,12 @@ pub use writing::{Field, Mode, NoField, Written};
 pub struct Kept {
     /// What the operator registered.
     pub registration: Registration,
-    /// Raised when the names or the lifetime of its certificates change.
+    /// Raised when the names or the lifetime of its certificates change, and higher than that of any
+    /// registration of the same key before.
     pub key_epoch: u64,
+    /// When it was raised last.
+    #[serde(default)]
+    pub raised_at: Option<Timestamp>,
 }
 
 /// What is the same for every certificate of this control plane.

@@ -21,7 +21,7 @@ pub use nap::{LONGEST_NAP, nap};
 pub use registration::{Criticality, Hint, HintError, Parent, Registration, RegistrationKey};
 pub use schedule::{Lifetime, RenewalWindow};
 pub use selector::{Claimed, Selector, SelectorError, SelectorSet};
-pub use serial::{Serial, SerialError};
+pub use serial::{Coordinate, Serial, SerialError};
 pub use serial_prefix::{SerialPrefix, SerialPrefixError};
 pub use spiffe_id::{IdRule, SpiffeId, SpiffeIdError, TrustDomain};
 pub use time::{Seq, whole_second};

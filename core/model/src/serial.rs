@@ -4,6 +4,7 @@
 //! zero, so the DER INTEGER (RFC 5280 section 4.1.2.2) is positive and keeps its 16 bytes.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -12,7 +13,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub const SERIAL_BYTES: usize = 16;
 const MAX_LOG_ID: u32 = (1 << 23) - 1;
 const MIN_LOG_ID: u32 = 1 << 16;
-const MAX_INDEX: u64 = (1 << 40) - 1;
+const INDEX_BITS: u32 = 40;
+const MAX_INDEX: u64 = (1 << INDEX_BITS) - 1;
 
 /// A coordinate or text that is no serial of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,11 +73,47 @@ impl Serial {
         u64::from_be_bytes([0, 0, 0, b[3], b[4], b[5], b[6], b[7]])
     }
 
+    /// The entry: its log and its index there.
+    pub fn coordinate(&self) -> Coordinate {
+        let packed = u64::from(self.log_id()) << INDEX_BITS | self.index();
+        Coordinate(NonZeroU64::new(packed).expect("no log has the id zero"))
+    }
+
     /// A number in `0.0..1.0` from its random half: the same wherever the serial is known.
     pub fn draw(&self) -> f64 {
         let b = &self.0;
         let random = u32::from_be_bytes([b[8], b[9], b[10], b[11]]);
         f64::from(random) / (f64::from(u32::MAX) + 1.0)
+    }
+}
+
+/// One entry of one issuance log: the first half of a serial. Those of one log sort by index.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Coordinate(NonZeroU64);
+
+impl Coordinate {
+    /// The entry of a log at an index.
+    ///
+    /// # Errors
+    /// A part that no serial has.
+    pub fn new(log_id: u32, index: u64) -> Result<Self, SerialError> {
+        Ok(Serial::new(log_id, index, [0; 8])?.coordinate())
+    }
+
+    /// Which log holds the entry.
+    pub fn log_id(self) -> u32 {
+        u32::try_from(self.0.get() >> INDEX_BITS).expect("a log id has 24 bits")
+    }
+
+    /// The entry's index in that log.
+    pub fn index(self) -> u64 {
+        self.0.get() & MAX_INDEX
+    }
+}
+
+impl fmt::Debug for Coordinate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:06x}/{}", self.log_id(), self.index())
     }
 }
 
@@ -124,6 +162,12 @@ mod tests {
             (0x7f_0203, 0xff_0000_0001)
         );
         assert_eq!(serial.to_string().parse(), Ok(serial));
+        let coordinate = Coordinate::new(0x7f_0203, 0xff_0000_0001).unwrap();
+        assert_eq!(serial.coordinate(), coordinate);
+        assert_eq!(
+            (coordinate.log_id(), coordinate.index()),
+            (serial.log_id(), serial.index())
+        );
     }
 
     #[test]

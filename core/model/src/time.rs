@@ -1,9 +1,11 @@
 //! Points in time and in the order of commits.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// A place in the order of commits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Seq(pub u64);
 
 /// Certificates speak in whole seconds.

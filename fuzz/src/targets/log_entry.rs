@@ -43,6 +43,8 @@ pub fn seeds() -> Vec<Vec<u8>> {
         issuer: "0a".repeat(20),
         renews: 7,
         key_epoch: Some(5),
+        attested: Some(3),
+        renews_log: 1 << 20,
     };
     let opened = Opened {
         trust_domain: "example.org".to_owned(),

@@ -129,11 +129,19 @@ mod tests {
     fn current_key_of_a_node_recognises_it_until_its_end() {
         let id = SpiffeId::new("spiffe://example.org/node/a").unwrap();
         let at = |second| Timestamp::from_second(second).unwrap();
-        let stored = verdict(id.clone()).stored(None, 0, at(0));
+        let stored = verdict(id.clone()).stored(None, at(0));
         let mut nodes = Nodes::default();
         nodes.written(&id, stored, Seq(5));
         let serial = Serial::new(1 << 20, 1, [7; 8]).unwrap();
-        nodes.certified(&id, NodeKey::new(serial, [1; 32]));
+        nodes.certified(
+            &id,
+            NodeKey {
+                lineage: Seq(5),
+                order: 1,
+                spki_sha256: [1; 32],
+                serial,
+            },
+        );
         let judge = |id: &SpiffeId, key, second| {
             let facts = SessionFacts {
                 spki_sha256: [key; 32],

@@ -1,5 +1,6 @@
 //! What is stored of a node, and how an attestation and an eviction change it.
 
+use countersign_model::Seq;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -14,45 +15,34 @@ pub struct StoredNode {
     /// How; by a join token where an older record does not say.
     #[serde(default, rename = "attestor")]
     pub method: Method,
-    /// Node keys certified at earlier log indexes belong to an earlier lineage.
-    pub(super) lineage_from: u64,
     /// Since when the lineage is ended by hand, and why.
     #[serde(default)]
     pub(super) evicted: Option<(Timestamp, String)>,
-    /// What was certified for the node at earlier log indexes ended with an eviction.
+    /// The commit of its newest eviction: what was certified for the lineages before it has ended.
     #[serde(default)]
-    pub(super) ended_below: u64,
+    pub(super) ended_by: Seq,
 }
 
 impl StoredNode {
-    /// A node that attests now, as the log has so many entries; `before` is what is stored of it
-    /// so far. What an eviction ended stays so: all that was certified before, and not only before
-    /// the eviction's entry, for an enrolment may have been under way.
-    pub(crate) fn attesting(
-        method: Method,
-        before: Option<&Self>,
-        log_size: u64,
-        now: Timestamp,
-    ) -> Self {
-        let ended_below = before.map_or(0, |before| match before.evicted {
-            Some(_) => log_size,
-            None => before.ended_below,
+    /// A node that attests now; `before` is what is stored of it so far, and the commit that wrote
+    /// that. What an eviction ended stays so.
+    pub(crate) fn attesting(method: Method, before: Option<(&Self, Seq)>, now: Timestamp) -> Self {
+        let ended_by = before.map_or(Seq(0), |(before, written_by)| match before.evicted {
+            Some(_) => written_by,
+            None => before.ended_by,
         });
         Self {
             attested_at: now,
             method,
-            lineage_from: log_size,
             evicted: None,
-            ended_below,
+            ended_by,
         }
     }
 
-    /// The same node once the entry at a log index has put it out.
-    pub fn evicted(&self, index: u64, reason: &str, now: Timestamp) -> Self {
+    /// The same node once it is put out.
+    pub fn evicted(&self, reason: &str, now: Timestamp) -> Self {
         Self {
-            lineage_from: index + 1,
             evicted: Some((now, reason.to_owned())),
-            ended_below: index + 1,
             ..self.clone()
         }
     }
@@ -62,9 +52,9 @@ impl StoredNode {
         self.evicted.is_some()
     }
 
-    /// Whether what was certified for the node at a log index ended with an eviction.
-    pub(super) fn has_ended(&self, index: u64) -> bool {
-        self.evicted.is_some() || index < self.ended_below
+    /// Whether what was certified for a lineage of the node ended with an eviction.
+    pub(super) fn has_ended(&self, lineage: Seq) -> bool {
+        self.evicted.is_some() || lineage < self.ended_by
     }
 
     /// The newest act on it.

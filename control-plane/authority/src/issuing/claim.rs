@@ -11,6 +11,7 @@ use std::sync::Arc;
 use countersign_ca::log::Logged;
 use countersign_issue::issuance::Issuance;
 use countersign_issue::profile::{Issuer, Subject};
+use countersign_model::Coordinate;
 use countersign_refusal::Unavailable;
 use countersign_registry::Authorized;
 use jiff::Timestamp;
@@ -68,8 +69,8 @@ impl Authority {
         now: Timestamp,
     ) -> Result<Claimed, AuthorityError> {
         let certified = self.state.write().keys.claim(key.sha256, authorized, now)?;
-        if let Some(index) = certified {
-            let before = self.logged_before(index)?;
+        if let Some(entry) = certified {
+            let before = self.logged_before(entry)?;
             if !applicant.renews(self, before.issuance(), authorized, now) {
                 return Ok(Claimed::Certified(before, one_at_a_time));
             }
@@ -105,10 +106,10 @@ impl Authority {
     }
 
     /// The entry of a certificate that a key was given before.
-    fn logged_before(&self, index: u64) -> Result<Logged, AuthorityError> {
+    fn logged_before(&self, entry: Coordinate) -> Result<Logged, AuthorityError> {
         self.ledger
             .log()
-            .read_back(index)?
+            .read_back(entry.index())?
             .ok_or_else(|| Unavailable::damaged("an entry is missing from the issuance log").into())
     }
 }

@@ -105,8 +105,9 @@ impl Applicant for Enrolment<'_> {
         _: &Authorized,
         now: Timestamp,
     ) -> bool {
-        let (state, index) = (authority.state.read(), before.serial.index());
-        state.nodes.is_earlier(self.node.id(), index) || now >= before.not_after
+        let state = authority.state.read();
+        let lineage = state.lineage(self.node.id(), before);
+        state.nodes.is_earlier(self.node.id(), lineage) || now >= before.not_after
     }
 
     fn given(

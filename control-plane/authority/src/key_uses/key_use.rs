@@ -1,8 +1,7 @@
 //! The use of one key: its holder, and its certificate once that was issued.
 
-use std::num::NonZeroU64;
-
 use countersign_issue::issuance::Issuance;
+use countersign_model::Coordinate;
 use jiff::Timestamp;
 
 use super::shares::HolderId;
@@ -15,11 +14,10 @@ pub(crate) struct KeyUse {
     issued: Option<Issued>,
 }
 
-/// A certificate: its place in the log, and its end.
+/// A certificate: its entry in a log, and its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Issued {
-    /// The length of the log with its entry: the index and one.
-    log_size: NonZeroU64,
+    at: Coordinate,
     /// NotAfter, which has no parts of a second.
     end_second: i64,
 }
@@ -37,13 +35,16 @@ impl KeyUse {
     pub(crate) fn of(issuance: &Issuance) -> Self {
         Self {
             holder: HolderId::of(&issuance.node, &issuance.entitlement),
-            issued: Some(Issued::new(issuance.serial.index(), issuance.not_after)),
+            issued: Some(Issued::new(
+                issuance.serial.coordinate(),
+                issuance.not_after,
+            )),
         }
     }
 
     /// The same holder, with the certificate that was made.
-    pub(super) fn with(self, index: u64, end: Timestamp) -> Self {
-        let issued = Some(Issued::new(index, end));
+    pub(super) fn with(self, at: Coordinate, end: Timestamp) -> Self {
+        let issued = Some(Issued::new(at, end));
         Self { issued, ..self }
     }
 
@@ -70,9 +71,9 @@ impl KeyUse {
         self.issued.is_none()
     }
 
-    /// Log index of the certificate; `None` while it is being made.
-    pub(super) fn index(&self) -> Option<u64> {
-        self.issued.map(|issued| issued.log_size.get() - 1)
+    /// The entry of the certificate; `None` while it is being made.
+    pub(super) fn entry(&self) -> Option<Coordinate> {
+        self.issued.map(|issued| issued.at)
     }
 
     /// End of the certificate; `None` while it is being made.
@@ -82,9 +83,9 @@ impl KeyUse {
 }
 
 impl Issued {
-    fn new(index: u64, end: Timestamp) -> Self {
+    fn new(at: Coordinate, end: Timestamp) -> Self {
         Self {
-            log_size: NonZeroU64::MIN.saturating_add(index),
+            at,
             end_second: end.as_second(),
         }
     }

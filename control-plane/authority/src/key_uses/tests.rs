@@ -14,6 +14,10 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 
+pub(crate) fn entry(index: u64) -> Coordinate {
+    Coordinate::new(0x01_0000, index).unwrap()
+}
+
 pub(crate) fn issuance(index: u64, not_after: i64) -> Issuance {
     let mut spki_sha256 = [0; 32];
     spki_sha256[..8].copy_from_slice(&index.to_be_bytes());
@@ -31,6 +35,8 @@ pub(crate) fn issuance(index: u64, not_after: i64) -> Issuance {
         account: Account::default(),
         renews: None,
         key_epoch: None,
+        attested: None,
+        order: index,
     }
 }
 
@@ -69,7 +75,7 @@ fn keys_of_a_burst_give_their_room_back() {
     keys.forget_expired(at(60) + jiff::SignedDuration::from_millis(1));
     let (left, room) = keys.size();
     assert!(left == 10 && room < 10_000, "{left} of {room}");
-    assert_eq!(keys.oldest_live(at(61)), Some(0));
+    assert_eq!(keys.oldest_live(at(61), |_| true), Some(0));
 }
 
 #[test]
@@ -79,9 +85,12 @@ fn void_ends_though_no_key_does() {
     let void = issuance(1, 60);
     keys.found_void(&Undelivered::of(&void), Some(KeyUse::of(&void)));
     keys.forget_expired(at(60));
-    assert!(keys.is_void(1), "valid to the end of its last second");
+    assert!(
+        keys.is_void(entry(1)),
+        "valid to the end of its last second"
+    );
     keys.forget_expired(at(61));
-    assert!(!keys.is_void(1) && keys.size().0 == 1);
+    assert!(!keys.is_void(entry(1)) && keys.size().0 == 1);
 }
 
 /// Share of each holder in a random run.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use countersign_inventory::Void;
 use countersign_issue::issuance::Issuance;
+use countersign_model::Coordinate;
 use countersign_model::tables::FirstEnd;
 use jiff::Timestamp;
 
@@ -13,7 +14,7 @@ use super::shares::{KeyTable, Shares};
 /// A certificate that the log holds and that nobody will be given.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Undelivered {
-    index: u64,
+    entry: Coordinate,
     /// NotAfter.
     end: Timestamp,
     spki_sha256: [u8; 32],
@@ -22,7 +23,7 @@ pub(crate) struct Undelivered {
 impl Undelivered {
     pub(crate) fn of(issuance: &Issuance) -> Self {
         Self {
-            index: issuance.serial.index(),
+            entry: issuance.serial.coordinate(),
             end: issuance.not_after,
             spki_sha256: issuance.spki_sha256,
         }
@@ -31,15 +32,15 @@ impl Undelivered {
     /// One that the file of the inventory names.
     pub(crate) fn found(void: &Void) -> Self {
         Self {
-            index: void.index,
+            entry: void.entry,
             end: void.not_after,
             spki_sha256: void.spki_sha256,
         }
     }
 
-    /// Its place in the log.
-    pub(crate) fn index(&self) -> u64 {
-        self.index
+    /// Its entry.
+    pub(crate) fn entry(&self) -> Coordinate {
+        self.entry
     }
 
     /// The key that it certifies.
@@ -55,8 +56,8 @@ const MAX_VOIDS: usize = 65_536;
 /// listener are claimed by nobody.
 #[derive(Debug, Default)]
 pub(super) struct Voids {
-    /// By log index: NotAfter, and SHA-256 of the key.
-    certificates: BTreeMap<u64, (Timestamp, [u8; 32])>,
+    /// By entry: NotAfter, and SHA-256 of the key.
+    certificates: BTreeMap<Coordinate, (Timestamp, [u8; 32])>,
     keys: KeyTable,
     first_end: FirstEnd,
 }
@@ -71,19 +72,19 @@ impl Voids {
         shares: &mut Shares,
     ) {
         let Undelivered {
-            index,
+            entry,
             end,
             spki_sha256,
         } = *undelivered;
         self.first_end.note(end);
-        self.certificates.insert(index, (end, spki_sha256));
+        self.certificates.insert(entry, (end, spki_sha256));
         if let Some(used) = used {
-            self.note_key(spki_sha256, used.with(index, end), shares);
+            self.note_key(spki_sha256, used.with(entry, end), shares);
         }
         if self.certificates.len() > MAX_VOIDS
-            && let Some((index, (_, oldest))) = self.certificates.pop_first()
+            && let Some((entry, (_, oldest))) = self.certificates.pop_first()
         {
-            self.forget_key(index, &oldest, shares);
+            self.forget_key(entry, &oldest, shares);
         }
     }
 
@@ -103,28 +104,29 @@ impl Voids {
         (!is_over).then_some(used)
     }
 
-    /// Whether the certificate at a log index is void.
-    pub(super) fn contains(&self, index: u64) -> bool {
-        self.certificates.contains_key(&index)
+    /// Whether the certificate of an entry is void.
+    pub(super) fn contains(&self, entry: Coordinate) -> bool {
+        self.certificates.contains_key(&entry)
     }
 
-    /// Void certificates below a log index.
-    pub(super) fn below(&self, index: u64) -> Vec<Void> {
-        let below = self.certificates.range(..index);
-        let void = |(index, (end, spki_sha256)): (&u64, &(Timestamp, [u8; 32]))| Void {
-            index: *index,
+    /// Void certificates below an index of their log, of the logs that are `own`.
+    pub(super) fn below(&self, index: u64, own: impl Fn(u32) -> bool) -> Vec<Void> {
+        let all = self.certificates.iter();
+        let below = all.filter(|(entry, _)| entry.index() < index && own(entry.log_id()));
+        let void = |(entry, (end, spki_sha256)): (&Coordinate, &(Timestamp, [u8; 32]))| Void {
+            entry: *entry,
             not_after: *end,
             spki_sha256: *spki_sha256,
         };
         below.map(void).collect()
     }
 
-    /// The lowest log index of a void certificate that would be valid and whose key was claimed.
-    /// Those of CAs are left out: with them every start would read the log of years.
-    pub(super) fn oldest_live(&self, now: Timestamp) -> Option<u64> {
+    /// The entries of void certificates that would be valid and whose keys were claimed. Those of CAs
+    /// are left out: with them every start would read the log of years.
+    pub(super) fn live(&self, now: Timestamp) -> impl Iterator<Item = Coordinate> {
         let claimed = self.keys.values();
-        let live = claimed.filter(|used| used.end().is_some_and(|end| end >= now));
-        live.filter_map(KeyUse::index).min()
+        let live = claimed.filter(move |used| used.end().is_some_and(|end| end >= now));
+        live.filter_map(KeyUse::entry)
     }
 
     /// The uses of the keys of void certificates.
@@ -145,9 +147,9 @@ impl Voids {
     }
 
     /// Forgets the key of a certificate, unless another void certificate keeps it.
-    fn forget_key(&mut self, index: u64, spki_sha256: &[u8; 32], shares: &mut Shares) {
-        let held = self.keys.get(spki_sha256).and_then(KeyUse::index);
-        if held == Some(index) {
+    fn forget_key(&mut self, entry: Coordinate, spki_sha256: &[u8; 32], shares: &mut Shares) {
+        let held = self.keys.get(spki_sha256).and_then(KeyUse::entry);
+        if held == Some(entry) {
             self.keys.remove(spki_sha256, shares);
         }
     }
@@ -155,7 +157,7 @@ impl Voids {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::issuance;
+    use super::super::tests::{entry, issuance};
     use super::*;
 
     fn at(second: i64) -> Timestamp {
@@ -177,7 +179,7 @@ mod tests {
         (0..MAX_VOIDS as u64 + 10).for_each(|index| noted(&mut voids, &mut shares, index));
         assert_eq!(voids.certificates.len(), MAX_VOIDS);
         assert_eq!(voids.keys.len(), MAX_VOIDS);
-        assert!(!voids.contains(9) && voids.contains(10));
+        assert!(!voids.contains(entry(9)) && voids.contains(entry(10)));
         let counted: Vec<_> = shares.held().values().copied().collect();
         assert_eq!(counted, [65_536], "what is forgotten takes no share");
     }
@@ -186,11 +188,11 @@ mod tests {
     fn void_ends_with_its_certificate() {
         let (mut voids, mut shares) = (Voids::default(), Shares::default());
         noted(&mut voids, &mut shares, 0);
-        assert_eq!(voids.oldest_live(at(60)), Some(0));
+        assert_eq!(voids.live(at(60)).min(), Some(entry(0)));
         assert!(voids.of_key(&[0; 32], at(59)).is_some());
         assert!(voids.of_key(&[0; 32], at(60)).is_none());
         voids.forget_expired(at(61), &mut shares);
-        assert!(!voids.contains(0) && voids.keys.len() == 0);
+        assert!(!voids.contains(entry(0)) && voids.keys.len() == 0);
         assert!(shares.held().is_empty());
     }
 
@@ -208,8 +210,12 @@ mod tests {
             &mut shares,
         );
         voids.forget_expired(at(31), &mut shares);
-        assert!(!voids.contains(1) && voids.of_key(&[0; 32], at(59)).is_some());
-        assert_eq!(voids.oldest_live(at(31)), Some(0), "a start finds it again");
+        assert!(!voids.contains(entry(1)) && voids.of_key(&[0; 32], at(59)).is_some());
+        assert_eq!(
+            voids.live(at(31)).min(),
+            Some(entry(0)),
+            "a start finds it again"
+        );
         let longer = Issuance {
             spki_sha256: [0; 32],
             ..issuance(2, 90)

@@ -7,6 +7,7 @@ use countersign_proto::log::Registered;
 use countersign_proto::log::entry::What;
 use countersign_refusal::Denied;
 use countersign_registry::{Kept, TombstoneKey, Written};
+use jiff::Timestamp;
 
 use super::super::RegistrationRequest;
 use super::super::state::Change;
@@ -14,30 +15,22 @@ use super::super::state::Change;
 /// A registration that is about to be kept.
 pub(super) struct Draft {
     pub(super) written: Written,
-    /// Whether certificates from before are superseded.
-    pub(super) raises: bool,
-    /// The key epoch of what is there.
-    pub(super) present: u64,
+    /// The key epoch, and when it was raised last: higher than that of what is there where
+    /// certificates from before are superseded.
+    pub(super) epoch: (u64, Option<Timestamp>),
     /// Whether the criticality of what is there is left as it is.
     pub(super) keeps_criticality: bool,
 }
 
 impl Draft {
-    /// What is kept when its entry is at this index of the log.
-    fn kept_at(&self, index: u64) -> Kept {
-        let mut registration = self.written.registration.clone();
-        if self.written.before.is_none() {
-            registration.created_seq = index;
-        }
-        Kept {
-            registration,
-            key_epoch: if self.raises { index } else { self.present },
-        }
-    }
-
-    /// What changes when its entry is at this index of the log; its tombstone goes.
-    pub(super) fn changes(&self, index: u64) -> impl Iterator<Item = Change> + use<> {
-        let registered = Change::registered(self.kept_at(index));
+    /// What changes; its tombstone goes.
+    pub(super) fn changes(&self) -> impl Iterator<Item = Change> + use<> {
+        let (key_epoch, raised_at) = self.epoch;
+        let registered = Change::registered(Kept {
+            registration: self.written.registration.clone(),
+            key_epoch,
+            raised_at,
+        });
         let tombstone = TombstoneKey::of(&self.written.registration.key);
         let tombstone = tombstone.map(|key| Change::Tombstone(key, None));
         [registered].into_iter().chain(tombstone)
@@ -55,12 +48,6 @@ impl Draft {
             updated: before.is_some(),
         })
     }
-
-    /// What was written, once its entry is at this index of the log.
-    pub(super) fn written_at(mut self, index: u64) -> Written {
-        self.written.registration = self.kept_at(index).registration;
-        self.written
-    }
 }
 
 /// What else is asked for in the same call: all of it is to stand, or nothing.
@@ -69,6 +56,7 @@ pub(super) struct Together {
     pub(super) nodes: BTreeSet<SpiffeId>,
     seen: BTreeSet<EntitlementId>,
     pub(super) created: usize,
+    places: u64,
 }
 
 impl Together {
@@ -78,6 +66,12 @@ impl Together {
             nodes: keys.filter_map(RegistrationKey::node).cloned().collect(),
             ..Self::default()
         }
+    }
+
+    /// The place of the next one, in the order in which they are asked for.
+    pub(super) fn next_place(&mut self) -> u64 {
+        self.places += 1;
+        self.places - 1
     }
 
     pub(super) fn check_once(&mut self, key: &RegistrationKey) -> Result<(), Denied> {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use countersign_attest::nodes::NodeKey;
 use countersign_issue::issuance::Issuance;
-use countersign_model::{EntitlementId, SpiffeId};
+use countersign_model::{Coordinate, EntitlementId, Seq, SpiffeId};
 use countersign_registry::Authorized;
 use jiff::Timestamp;
 
@@ -16,24 +16,27 @@ pub(crate) struct ManualRecords(HashMap<EntitlementId, Last>);
 
 #[derive(Debug)]
 struct Last {
-    /// Log index of the newest.
-    index: u64,
+    /// Entry and order of the newest.
+    entry: Coordinate,
+    order: u64,
     /// The latest NotAfter of all.
     end: Timestamp,
 }
 
 impl ManualRecords {
     pub(crate) fn note(&mut self, entitlement: &EntitlementId, issuance: &Issuance) {
-        let (index, end) = (issuance.serial.index(), issuance.not_after);
+        let (entry, order) = (issuance.serial.coordinate(), issuance.order);
+        let end = issuance.not_after;
         let last = self.0.entry(entitlement.clone());
-        let last = last.or_insert(Last { index, end });
-        last.index = last.index.max(index);
+        let last = last.or_insert(Last { entry, order, end });
+        if order > last.order {
+            (last.entry, last.order) = (entry, order);
+        }
         last.end = last.end.max(end);
     }
 
-    /// Log index of the newest.
-    fn newest(&self, entitlement: &EntitlementId) -> Option<u64> {
-        Some(self.0.get(entitlement)?.index)
+    fn newest(&self, entitlement: &EntitlementId) -> Option<Coordinate> {
+        Some(self.0.get(entitlement)?.entry)
     }
 
     /// The latest NotAfter of all that were issued.
@@ -55,19 +58,33 @@ impl State {
         issuance: &Issuance,
     ) {
         if *entitlement == EntitlementId::node() {
-            let key = NodeKey::new(issuance.serial, issuance.spki_sha256);
-            self.nodes.certified(node, key);
+            let lineage = self.lineage(node, issuance);
+            self.nodes.certified(
+                node,
+                NodeKey {
+                    lineage: lineage.unwrap_or_default(),
+                    order: issuance.order,
+                    spki_sha256: issuance.spki_sha256,
+                    serial: issuance.serial,
+                },
+            );
         }
         self.nodes.credited(node, issuance.not_after);
     }
 
-    /// Log index of the newest certificate of the same entitlement.
-    pub(crate) fn newest(&self, authorized: &Authorized) -> Option<u64> {
+    /// The lineage of a node that a certificate belongs to: one of an older version is told by its time.
+    pub(crate) fn lineage(&self, node: &SpiffeId, issuance: &Issuance) -> Option<Seq> {
+        let at = || self.nodes.lineage_at(node, issuance.issued_at);
+        issuance.attested.or_else(at)
+    }
+
+    /// The newest certificate of the same entitlement.
+    pub(crate) fn newest(&self, authorized: &Authorized) -> Option<Coordinate> {
         let entitlement = authorized.entitlement();
         match authorized.node() {
             Some(node) => {
                 let newest = self.published.newest(node, entitlement)?;
-                Some(newest.serial.index())
+                Some(newest.serial.coordinate())
             }
             None => self.manual.newest(entitlement),
         }

@@ -184,7 +184,7 @@ async fn after_an_eviction() {
 
 /// One that the lost control plane made after the backup, as this one was made.
 fn lost_certificate(plane: &Plane, like: &VerifiedSvid, size: u64) -> VerifiedSvid {
-    let lost_log = plane.authority.predecessor.unwrap().log_id;
+    let lost_log = plane.authority.predecessor.unwrap().0.log_id;
     let serial = Serial::new(lost_log, size + 7, [7; 8]).unwrap();
     VerifiedSvid {
         serial: serial.as_bytes().to_vec(),

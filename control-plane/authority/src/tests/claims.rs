@@ -4,6 +4,7 @@ use std::pin::pin;
 
 use countersign_ca::log::Said;
 use countersign_issue::request::Requested;
+use countersign_model::Coordinate;
 use countersign_registry::Kept;
 use futures_util::FutureExt as _;
 use proptest::prelude::*;
@@ -69,7 +70,8 @@ async fn dropped_enrolment_lets_no_other_claim_its_key_meanwhile() {
     let again = authority.enrol_unabandoned(&node, &own, &key, start());
     assert_eq!(again.await.unwrap().serial.index(), from + 1);
     assert!(!authority.state.read().keys.is_issuing());
-    assert!(authority.is_void(from));
+    let entry = Coordinate::new(authority.ledger.log().id(), from).unwrap();
+    assert!(authority.is_void(entry));
 }
 
 /// The claim is dropped by what unwinds, for both callers.
@@ -189,7 +191,8 @@ impl Run {
         let authority = &self.plane.authority;
         let kept = Kept {
             registration: self.registrations[identity].clone(),
-            key_epoch: authority.ledger.log().size() + 1,
+            key_epoch: authority.ledger.log().size() + 1_000,
+            raised_at: None,
         };
         authority.state.write().registry.insert(kept);
     }
@@ -205,7 +208,7 @@ impl Run {
             };
             let issuance = logged.issuance();
             issued += 1;
-            void += u64::from(authority.is_void(issuance.serial.index()));
+            void += u64::from(authority.is_void(issuance.serial.coordinate()));
             let holder = (issuance.node.clone(), issuance.entitlement.clone());
             let known = holders.entry(issuance.spki_sha256);
             assert_eq!(*known.or_insert_with(|| holder.clone()), holder);

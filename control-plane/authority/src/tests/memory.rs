@@ -49,6 +49,8 @@ fn signed(n: usize) -> Signed {
         account: Account::of(&registration),
         renews: None,
         key_epoch: None,
+        attested: None,
+        order: n as u64,
     };
     Signed::for_test(issuance, vec![0; SIGNATURE_BYTES])
 }
@@ -92,6 +94,7 @@ fn lineage_costs_little_in_all_parts_together() {
                     state.registry.insert(Kept {
                         registration,
                         key_epoch,
+                        raised_at: None,
                     });
                 })
             });

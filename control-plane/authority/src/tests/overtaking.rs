@@ -71,7 +71,6 @@ async fn certificate_that_overtakes_a_change_is_older_than_it() {
         .entitlement(node.id(), &web)
         .unwrap()
         .min_key_epoch;
-    assert_eq!(asked, changed);
     assert!(
         epoch_of(&plane, index) < asked,
         "its key is of an epoch before"

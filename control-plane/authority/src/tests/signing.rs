@@ -205,6 +205,7 @@ async fn log_that_takes_nothing_stops_the_signer() {
     registry.insert(Kept {
         registration: long,
         key_epoch: 0,
+        raised_at: None,
     });
     let authorized = authorize(&registry, &node, &entitlement, start()).unwrap();
     let subject = authority.subject(authorized);

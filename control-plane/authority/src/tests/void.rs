@@ -32,7 +32,8 @@ fn change(authority: &Authority, mut registration: Registration) {
     registration.dns = vec!["web.local".to_owned()];
     let kept = Kept {
         registration,
-        key_epoch: authority.ledger.log().size() + 1,
+        key_epoch: authority.state.sequence() + 1,
+        raised_at: None,
     };
     authority.state.write().registry.insert(kept);
 }
@@ -180,7 +181,7 @@ async fn node_that_attests_under_way_gets_nothing_old() {
     let enrol = plane
         .authority
         .enrol_unabandoned(&node, &own, &key, start());
-    let stored = json!({"attested_at": start(), "lineage_from": from + 1});
+    let stored = json!({"attested_at": start()});
     let attested: StoredNode = serde_json::from_value(stored).unwrap();
     let attest = || {
         let mut state = plane.authority.state.write();

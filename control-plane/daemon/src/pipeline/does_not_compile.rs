@@ -6,11 +6,11 @@
 //! ```compile_fail
 //! # use countersign_control_plane::pipeline::*;
 //! # fn attested(
-//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, log_size: u64, seq: Seq,
+//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, seq: Seq,
 //! #     node: &SpiffeId,
 //! # ) -> Result<Option<Attested>, Denied> {
 //! let attestation = Attestation { node: node.clone(), method: Method::JoinToken, spent: None };
-//! let stored = attestation.stored(None, log_size, facts.now);
+//! let stored = attestation.stored(None, facts.now);
 //! nodes.written(attestation.node(), stored, seq);
 //! let node = nodes.of_lineage(attestation.node(), seq);
 //! # Ok(node)
@@ -22,10 +22,10 @@
 //! ```compile_fail
 //! # use countersign_control_plane::pipeline::*;
 //! # fn attested(
-//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, log_size: u64, seq: Seq,
+//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, seq: Seq,
 //! # ) -> Result<Option<Attested>, Denied> {
 //! let attestation = attestor.node()?;
-//! let stored = attestation.stored(None, log_size, facts.now);
+//! let stored = attestation.stored(None, facts.now);
 //! nodes.written(attestation.node(), stored, seq);
 //! let node = nodes.of_lineage(attestation.node(), seq);
 //! # Ok(node)
@@ -37,10 +37,10 @@
 //! ```compile_fail
 //! # use countersign_control_plane::pipeline::*;
 //! # fn attested(
-//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, log_size: u64, seq: Seq,
+//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, seq: Seq,
 //! # ) -> Result<Option<Attested>, Denied> {
 //! let attestation = attestor.screen(facts)?;
-//! let stored = attestation.stored(None, log_size, facts.now);
+//! let stored = attestation.stored(None, facts.now);
 //! nodes.written(attestation.node(), stored, seq);
 //! let node = nodes.of_lineage(attestation.node(), seq);
 //! # Ok(node)
@@ -52,10 +52,10 @@
 //! ```compile_fail
 //! # use countersign_control_plane::pipeline::*;
 //! # fn attested(
-//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, log_size: u64, seq: Seq,
+//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, seq: Seq,
 //! # ) -> Result<Option<Attested>, Denied> {
 //! let Verdict::Attests(attestation) = attestor.judge(facts)? else { return Ok(None) };
-//! let stored = StoredNode { attested_at: facts.now, method: Method::JoinToken, lineage_from: log_size, evicted: None, ended_below: 0 };
+//! let stored = StoredNode { attested_at: facts.now, method: Method::JoinToken, evicted: None, ended_by: Seq(0) };
 //! nodes.written(attestation.node(), stored, seq);
 //! let node = nodes.of_lineage(attestation.node(), seq);
 //! # Ok(node)
@@ -67,10 +67,10 @@
 //! ```compile_fail
 //! # use countersign_control_plane::pipeline::*;
 //! # fn attested(
-//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, log_size: u64, seq: Seq,
+//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, seq: Seq,
 //! # ) -> Result<Option<Attested>, Denied> {
 //! let Verdict::Attests(attestation) = attestor.judge(facts)? else { return Ok(None) };
-//! let stored = StoredNode { lineage_from: log_size, ..nodes.stored(attestation.node()).cloned().unwrap() };
+//! let stored = StoredNode { attested_at: facts.now, ..nodes.stored(attestation.node()).cloned().unwrap() };
 //! nodes.written(attestation.node(), stored, seq);
 //! let node = nodes.of_lineage(attestation.node(), seq);
 //! # Ok(node)
@@ -82,10 +82,10 @@
 //! ```compile_fail
 //! # use countersign_control_plane::pipeline::*;
 //! # fn attested(
-//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, log_size: u64, seq: Seq,
+//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, seq: Seq,
 //! # ) -> Result<Option<Attested>, Denied> {
 //! let Verdict::Attests(attestation) = attestor.judge(facts)? else { return Ok(None) };
-//! let stored = attestation.stored(None, log_size, facts.now);
+//! let stored = attestation.stored(None, facts.now);
 //! nodes.written(attestation.node(), stored, seq);
 //! let node = nodes.recognise(attestation.node(), &facts.spki_sha256);
 //! # Ok(node)
@@ -97,10 +97,10 @@
 //! ```compile_fail
 //! # use countersign_control_plane::pipeline::*;
 //! # fn attested(
-//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, log_size: u64, seq: Seq,
+//! #     attestor: &dyn Attestor, facts: &SessionFacts, nodes: &mut Nodes, seq: Seq,
 //! # ) -> Result<Option<Attested>, Denied> {
 //! let Verdict::Attests(attestation) = attestor.judge(facts)? else { return Ok(None) };
-//! let stored = attestation.stored(None, log_size, facts.now);
+//! let stored = attestation.stored(None, facts.now);
 //! nodes.written(attestation.node(), stored, seq);
 //! let node = Some(Attested { id: attestation.node().clone(), method: Method::JoinToken, lineage: seq });
 //! # Ok(node)

@@ -41,7 +41,7 @@ impl<'a> Reading<'a> {
             ahead_of_demand(entitlements, ahead)
         });
         let endpoint = |it| {
-            let outdated = plane.authority.outdated(it);
+            let outdated = EndpointOverview::outdated(it);
             let facts = facts(it, &told, standing, ahead.as_ref(), outdated);
             let mut said = facts.standing(now);
             // The row of the node says so itself.
