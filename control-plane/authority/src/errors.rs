@@ -47,7 +47,9 @@ impl From<StoreError> for AuthorityError {
             StoreError::Conflict
             | StoreError::Database(_)
             | StoreError::Batch(_)
-            | StoreError::NameTaken { .. } => Unavailable::retry,
+            | StoreError::NameTaken { .. }
+            | StoreError::EntryExists { .. }
+            | StoreError::NoLog => Unavailable::retry,
         };
         Self::Unavailable(why(error))
     }

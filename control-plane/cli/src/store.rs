@@ -228,11 +228,29 @@ struct Found {
     usable: bool,
     commits: Option<u64>,
     entries: Option<u64>,
+    logs: Vec<Log>,
     replicas: Vec<String>,
     durable: bool,
     synchronous_standbys: String,
     notifies: bool,
     round_trip_us: u128,
+}
+
+/// An issuance log that the database keeps.
+#[derive(Serialize)]
+struct Log {
+    log_id: u32,
+    entries: u64,
+}
+
+impl Log {
+    fn new((log_id, entries): (u32, u64)) -> Self {
+        Self { log_id, entries }
+    }
+
+    fn text(&self) -> String {
+        format!("{} with {} entries", self.log_id, self.entries)
+    }
 }
 
 impl Found {
@@ -248,6 +266,7 @@ impl Found {
             usable: found.is_usable && found.is_durable,
             commits: found.newest.map(|seq| seq.0),
             entries: found.entries,
+            logs: found.logs.into_iter().map(Log::new).collect(),
             replicas: found.writers,
             durable: found.is_durable,
             synchronous_standbys: found.synchronous_standbys,
@@ -280,6 +299,10 @@ impl Found {
             ),
             format!("round trip    {} µs", self.round_trip_us),
         ];
+        if !self.logs.is_empty() {
+            let logs: Vec<_> = self.logs.iter().map(Log::text).collect();
+            lines.insert(6, format!("logs          {}", logs.join(", ")));
+        }
         lines.push(match self.usable {
             true => "a control plane can use it".to_owned(),
             false => format!("a control plane cannot use it: {}", self.obstacle()),

@@ -3,23 +3,35 @@
 //! The [writer](crate::writer) owns a [`Database`] and gives it a batch of commits at a time. What
 //! the database says of a batch that failed decides whom the writer answers, and what.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use countersign_model::Seq;
 use futures_util::future::BoxFuture;
 
-use crate::{DatabaseError, Entry, Kind, Precondition, StoreError, Write};
+use crate::log::{LogEntries, LogPage};
+use crate::{Commit, Committed, DatabaseError, Entry, Kind, LogEntry, Precondition, StoreError};
 
-/// Writes that are made if every precondition holds, all or nothing.
-#[derive(Debug)]
-pub(crate) struct Commit {
-    pub(crate) writes: Vec<Write>,
-    pub(crate) preconditions: Vec<Precondition>,
+/// What became of each commit of a batch: its place, or why it has none.
+pub(crate) type Places = Vec<Result<Seq, Refusal>>;
+
+/// Why a commit is not made, though others of its batch are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// A precondition did not hold.
+    Conflict,
+    /// A log has an entry at that index already.
+    EntryExists { log_id: u32, index: u64 },
 }
 
-/// What became of each commit of a batch: its place, or `None` where a precondition did not hold.
-pub(crate) type Places = Vec<Option<Seq>>;
+impl From<Refusal> for StoreError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Conflict => Self::Conflict,
+            Refusal::EntryExists { log_id, index } => Self::EntryExists { log_id, index },
+        }
+    }
+}
 
 /// A batch that was not made, or not as far as is known.
 #[derive(Debug)]
@@ -71,24 +83,42 @@ pub struct Snapshot {
     pub entries: Vec<Entry>,
 }
 
-/// What was written after some commit, in order and in whole commits; `None` where that is not
-/// retained any more.
-pub(crate) type Changes = Option<Vec<(Seq, Write)>>;
+/// What was made after some commit, in order and in whole commits; `None` where that is not retained
+/// any more.
+pub(crate) type Changes = Option<Vec<Committed>>;
 
 /// Where commits are read, by everybody.
 pub(crate) trait Reader: std::fmt::Debug + Send + Sync {
     /// Everything that is.
     fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, StoreError>>;
 
-    /// What was written after a commit.
+    /// What was made after a commit.
     fn changes_after(&self, seq: Seq) -> BoxFuture<'_, Result<Changes, StoreError>>;
 
     /// Writes a SQLite database with the content of one moment into an empty file.
     fn copy_to<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Whether there are entries of logs.
+    fn keeps_log(&self) -> bool;
+
+    /// Entries of a log from an index on, a page.
+    fn log_entries(&self, log_id: u32, from: u64) -> BoxFuture<'_, Result<LogEntries, StoreError>>;
+
+    /// The index after the last entry of a log.
+    fn log_size(&self, log_id: u32) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// Entries of all logs after one, a page.
+    fn log_page(&self, after: (Seq, u32, u64)) -> BoxFuture<'_, Result<LogPage, StoreError>>;
 }
 
-/// The newest commit that wrote a value, by its name; absent where there is none.
-pub(crate) type Found = HashMap<(Kind, String), Seq>;
+/// What a database holds of what a batch asks for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Found {
+    /// The newest commit that wrote a value, by its name; absent where there is none.
+    pub(crate) values: HashMap<(Kind, String), Seq>,
+    /// Entries that are there, by log and index.
+    pub(crate) entries: HashSet<(u32, u64)>,
+}
 
 /// The names that the preconditions of a batch ask for.
 pub(crate) fn asked(commits: &[Commit]) -> impl Iterator<Item = (Kind, &str)> {
@@ -97,24 +127,18 @@ pub(crate) fn asked(commits: &[Commit]) -> impl Iterator<Item = (Kind, &str)> {
 }
 
 /// Gives each commit of a batch its place after `newest`, by what the database holds before it. A
-/// commit sees those before it in its batch; one whose precondition does not hold takes no place.
+/// commit sees those before it in its batch; one that is refused takes no place.
 pub(crate) fn place(newest: Seq, commits: &[Commit], mut found: Found) -> Places {
     let mut last = newest;
     let mut places = Places::with_capacity(commits.len());
     for commit in commits {
-        if !commit.preconditions.iter().all(|it| it.holds(&found)) {
-            places.push(None);
+        if let Some(refusal) = found.refuses(commit) {
+            places.push(Err(refusal));
             continue;
         }
         last = Seq(last.0 + 1);
-        for write in &commit.writes {
-            let name = (write.kind, write.key.clone());
-            match write.value {
-                Some(_) => found.insert(name, last),
-                None => found.remove(&name),
-            };
-        }
-        places.push(Some(last));
+        found.make(commit, last);
+        places.push(Ok(last));
     }
     places
 }
@@ -124,6 +148,33 @@ pub(crate) fn last(places: &Places) -> Option<Seq> {
     places.iter().flatten().max().copied()
 }
 
+impl Found {
+    fn refuses(&self, commit: &Commit) -> Option<Refusal> {
+        let holds = |it: &Precondition| it.holds(&self.values);
+        if !commit.preconditions.iter().all(holds) {
+            return Some(Refusal::Conflict);
+        }
+        let mut own = HashSet::new();
+        let names = commit.entries.iter().map(LogEntry::name);
+        let mut known = names.filter(|it| self.entries.contains(it) || !own.insert(*it));
+        let (log_id, index) = known.next()?;
+        Some(Refusal::EntryExists { log_id, index })
+    }
+
+    /// As a commit leaves it.
+    pub(crate) fn make(&mut self, commit: &Commit, seq: Seq) {
+        for write in &commit.writes {
+            let name = (write.kind, write.key.clone());
+            match write.value {
+                Some(_) => self.values.insert(name, seq),
+                None => self.values.remove(&name),
+            };
+        }
+        self.entries
+            .extend(commit.entries.iter().map(LogEntry::name));
+    }
+}
+
 impl Precondition {
     fn name(&self) -> (Kind, &str) {
         match self {
@@ -131,9 +182,9 @@ impl Precondition {
         }
     }
 
-    fn holds(&self, found: &Found) -> bool {
+    fn holds(&self, values: &HashMap<(Kind, String), Seq>) -> bool {
         let (kind, key) = self.name();
-        let present = found.get(&(kind, key.to_owned())).copied();
+        let present = values.get(&(kind, key.to_owned())).copied();
         match self {
             Self::Absent(..) => present.is_none(),
             Self::Unchanged(_, _, seq) => present == Some(*seq),

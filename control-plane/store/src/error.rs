@@ -42,6 +42,17 @@ pub enum StoreError {
     /// A precondition did not hold.
     #[error("the state changed meanwhile")]
     Conflict,
+    /// A log has an entry at that index already.
+    #[error("the issuance log {log_id} has an entry {index} already")]
+    EntryExists {
+        /// Which log.
+        log_id: u32,
+        /// The place in the log.
+        index: u64,
+    },
+    /// A commit carried entries or signatures to where none are kept.
+    #[error("SQLite keeps no issuance log: its entries are in data_dir")]
+    NoLog,
     /// The database refused.
     #[error("the database cannot be used: {0}")]
     Database(#[from] DatabaseError),

@@ -2,14 +2,18 @@
 //!
 //! [`Store::commit`] makes writes under preconditions and returns its place in the order, only
 //! after they are on disk. One writer task owns the writing connection and commits whatever waits in
-//! its queue with one fsync. Nothing here knows what a value means. Certificates are not here: they
-//! are in the issuance log.
+//! its queue with one fsync. Nothing here knows what a value means.
+//!
+//! Certificates are in the issuance log. A database that several control planes share keeps the entries
+//! of all their logs too, each made by a commit; SQLite does not.
 
+mod commit;
 pub mod copy;
 mod data_dir;
 mod database;
 mod entry;
 mod error;
+mod log;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 pub mod postgres;
@@ -26,11 +30,13 @@ use countersign_model::Seq;
 use countersign_refusal::RefusedWrites;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use commit::{Commit, Committed};
 pub use data_dir::{DataDir, DataDirError};
 pub use database::Snapshot;
-use database::{Commit, Database, Reader};
+use database::{Database, Reader};
 pub use entry::{Entry, Kind, Precondition, Write};
 pub use error::{DatabaseError, StoreError};
+pub use log::{LogEntries, LogEntry, LogPage, LogSignature};
 use writer::{Job, Writer};
 
 /// Most jobs that wait for the writer. A caller beyond that waits for its turn to queue.
@@ -43,8 +49,11 @@ const TRIAL: &str = "trial";
 const COPIED: &str = "copied";
 /// Key in a database whose state was moved away; its value says where.
 const MOVED: &str = "moved";
-/// A read of changes returns so many writes and the rest of the commit that the last one is of.
+/// A read returns so many writes, entries and signatures, and the rest of the commit that the last one
+/// is of.
 const ROWS_PER_READ: usize = 1_000;
+/// It returns fewer where they are so large: so many bytes, and the rest of that commit.
+const BYTES_PER_READ: usize = 4 << 20;
 /// How many of the newest commits keep their writes.
 const RETAINED_COMMITS: u64 = 100_000;
 /// Old writes are removed once in so many commits.
@@ -130,11 +139,20 @@ impl Store {
         writes: Vec<Write>,
         preconditions: Vec<Precondition>,
     ) -> Result<Seq, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        let commit = Commit {
+        self.make(Commit {
             writes,
             preconditions,
-        };
+            ..Commit::default()
+        })
+        .await
+    }
+
+    /// The same, of all that a commit may carry.
+    async fn make(&self, commit: Commit) -> Result<Seq, StoreError> {
+        if commit.is_logged() && !self.keeps_log() {
+            return Err(StoreError::NoLog);
+        }
+        let (reply, answer) = oneshot::channel();
         self.submit(Job::Commit { commit, reply }).await?;
         answer.await.map_err(|_| StoreError::Stopped)?
     }
@@ -177,10 +195,10 @@ impl Store {
         self.reader.copy_to(path).await
     }
 
-    /// What was written after `seq`, in order and in whole commits, for those who follow. A part of
+    /// What was made after `seq`, in order and in whole commits, for those who follow. A part of
     /// it where it is much: ask again from the last commit on, until nothing is left. `None` where
     /// what came next is not retained any more: then everything must be read again.
-    pub async fn changes_after(&self, seq: Seq) -> Result<Option<Vec<(Seq, Write)>>, StoreError> {
+    pub async fn changes_after(&self, seq: Seq) -> Result<Option<Vec<Committed>>, StoreError> {
         self.reader.changes_after(seq).await
     }
 

@@ -1,7 +1,8 @@
 //! A database in memory, which several stores may share: for tests, in which a control plane ends and
 //! what it made durable stays.
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry as Slot;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,9 +12,12 @@ use futures_util::future::{BoxFuture, ready};
 use tokio::sync::watch;
 
 use crate::database::{
-    Changes, Commit, Database, Failed, Places, Reader, Snapshot, Unsettled, asked, place,
+    Changes, Database, Failed, Found, Places, Reader, Snapshot, Unsettled, asked, place,
 };
-use crate::{DatabaseError, Entry, Kind, ROWS_PER_READ, StoreError, Write};
+use crate::{
+    BYTES_PER_READ, Commit, Committed, DatabaseError, Entry, Kind, LogEntries, LogEntry, LogPage,
+    LogSignature, ROWS_PER_READ, StoreError, Write,
+};
 
 /// What is durable. A clone is the same database.
 #[derive(Clone, Debug, Default)]
@@ -26,7 +30,9 @@ pub struct MemoryDatabase {
 struct Content {
     newest: Seq,
     entries: HashMap<(Kind, String), (Seq, String)>,
-    changes: Vec<(Seq, Write)>,
+    commits: Vec<Committed>,
+    logs: BTreeMap<(u32, u64), (Seq, Vec<u8>)>,
+    signatures: BTreeMap<(u32, u64), Vec<u8>>,
 }
 
 impl MemoryDatabase {
@@ -42,30 +48,61 @@ impl MemoryDatabase {
 }
 
 impl Content {
-    fn make(&mut self, seq: Seq, write: &Write) {
+    fn found(&self, commits: &[Commit]) -> Found {
+        let values = asked(commits).filter_map(|(kind, key)| {
+            let name = (kind, key.to_owned());
+            let (seq, _) = self.entries.get(&name)?;
+            Some((name, *seq))
+        });
+        let entries = commits.iter().flat_map(|commit| &commit.entries);
+        let entries = entries.map(LogEntry::name);
+        Found {
+            values: values.collect(),
+            entries: entries.filter(|it| self.logs.contains_key(it)).collect(),
+        }
+    }
+
+    fn make(&mut self, seq: Seq, commit: &Commit) {
+        for write in &commit.writes {
+            self.write(seq, write);
+        }
+        let mut made = Committed {
+            seq,
+            writes: commit.writes.clone(),
+            entries: commit.entries.clone(),
+            signatures: Vec::new(),
+        };
+        made.entries.sort_by_key(LogEntry::name);
+        for entry in &commit.entries {
+            self.logs.insert(entry.name(), (seq, entry.bytes.clone()));
+        }
+        for signature in &commit.signatures {
+            if let Slot::Vacant(slot) = self.signatures.entry(signature.name()) {
+                slot.insert(signature.bytes.clone());
+                made.signatures.push(signature.clone());
+            }
+        }
+        made.signatures.sort_by_key(LogSignature::name);
+        self.newest = seq;
+        self.commits.push(made);
+    }
+
+    fn write(&mut self, seq: Seq, write: &Write) {
         let name = (write.kind, write.key.clone());
         match &write.value {
             Some(value) => self.entries.insert(name, (seq, value.clone())),
             None => self.entries.remove(&name),
         };
-        self.changes.push((seq, write.clone()));
-        self.newest = seq;
     }
 }
 
 impl Database for MemoryDatabase {
     async fn write(&mut self, commits: &[Commit]) -> Result<Places, Failed> {
         let mut content = self.content();
-        let found = asked(commits).filter_map(|(kind, key)| {
-            let name = (kind, key.to_owned());
-            let (seq, _) = content.entries.get(&name)?;
-            Some((name, *seq))
-        });
-        let places = place(content.newest, commits, found.collect());
-        for (commit, seq) in commits.iter().zip(&places) {
-            let Some(seq) = seq else { continue };
-            for write in &commit.writes {
-                content.make(*seq, write);
+        let places = place(content.newest, commits, content.found(commits));
+        for (commit, place) in commits.iter().zip(&places) {
+            if let Ok(seq) = place {
+                content.make(*seq, commit);
             }
         }
         let newest = content.newest;
@@ -92,18 +129,102 @@ impl Reader for MemoryDatabase {
 
     fn changes_after(&self, seq: Seq) -> BoxFuture<'_, Result<Changes, StoreError>> {
         let content = self.content();
-        let after = content.changes.iter().filter(|(at, _)| *at > seq);
-        let mut after: Vec<_> = after.cloned().collect();
-        if let Some((last, _)) = after.get(ROWS_PER_READ).cloned() {
-            after.retain(|(at, _)| *at <= last);
-        }
+        let after = content.commits.iter().filter(|it| it.seq > seq);
+        let mut left = Some(Left::default());
+        let page = after.take_while(|commit| match left.take() {
+            Some(before) => {
+                left = before.after(commit);
+                true
+            }
+            None => false,
+        });
+        let page = page.cloned().collect();
         drop(content);
-        ready(Ok(Some(after))).boxed()
+        ready(Ok(Some(page))).boxed()
     }
 
     fn copy_to<'a>(&'a self, _: &'a Path) -> BoxFuture<'a, Result<(), StoreError>> {
         let refused = DatabaseError::new("a database in memory is copied into no file");
         ready(Err(refused.into())).boxed()
+    }
+
+    fn keeps_log(&self) -> bool {
+        true
+    }
+
+    fn log_entries(&self, log_id: u32, from: u64) -> BoxFuture<'_, Result<LogEntries, StoreError>> {
+        let content = self.content();
+        let entries = content.logs.range((log_id, from)..=(log_id, u64::MAX));
+        let page = entries
+            .take(ROWS_PER_READ)
+            .map(|((_, index), (seq, bytes))| {
+                let (index, bytes) = (*index, bytes.clone());
+                let entry = LogEntry {
+                    log_id,
+                    index,
+                    bytes,
+                };
+                (entry, *seq)
+            });
+        let page = page.collect();
+        drop(content);
+        ready(Ok(page)).boxed()
+    }
+
+    fn log_size(&self, log_id: u32) -> BoxFuture<'_, Result<u64, StoreError>> {
+        let content = self.content();
+        let mut entries = content.logs.range((log_id, 0)..=(log_id, u64::MAX));
+        let size = entries.next_back().map_or(0, |((_, last), _)| last + 1);
+        ready(Ok(size)).boxed()
+    }
+
+    fn log_page(&self, after: (Seq, u32, u64)) -> BoxFuture<'_, Result<LogPage, StoreError>> {
+        let content = self.content();
+        let entries = content.commits.iter().flat_map(|commit| {
+            let entries = commit.entries.iter();
+            entries.map(|entry| (commit.seq, entry))
+        });
+        let later = entries.filter(|(seq, entry)| (*seq, entry.log_id, entry.index) > after);
+        let page = later.take(ROWS_PER_READ).map(|(seq, entry)| {
+            let signature = content.signatures.get(&entry.name());
+            (seq, entry.clone(), signature.cloned())
+        });
+        let page = page.collect();
+        drop(content);
+        ready(Ok(page)).boxed()
+    }
+}
+
+/// What a page has room for.
+struct Left {
+    rows: usize,
+    bytes: usize,
+}
+
+impl Default for Left {
+    fn default() -> Self {
+        Self {
+            rows: ROWS_PER_READ,
+            bytes: BYTES_PER_READ,
+        }
+    }
+}
+
+impl Left {
+    /// After a commit; `None` where the page ends with it.
+    fn after(self, commit: &Committed) -> Option<Self> {
+        let values = commit
+            .writes
+            .iter()
+            .map(|it| it.value.as_deref().unwrap_or_default());
+        let bytes = values
+            .map(str::len)
+            .chain(commit.entries.iter().map(|it| it.bytes.len()));
+        let rows = commit.writes.len() + commit.entries.len() + commit.signatures.len();
+        Some(Self {
+            rows: self.rows.checked_sub(rows)?,
+            bytes: self.bytes.checked_sub(bytes.sum())?,
+        })
     }
 }
 

@@ -12,9 +12,12 @@
 //! still hold if it were undecided.
 
 mod address;
+mod changes;
 mod checking;
+mod columns;
 mod copying;
 mod following;
+mod logs;
 mod reader;
 mod schema;
 mod session;
@@ -34,17 +37,16 @@ pub(crate) use self::reader::PostgresReader;
 pub use self::schema::VERSION;
 use self::session::{AnswerError, Session};
 use self::statements::{Row, Statements};
-use crate::database::{
-    Commit, Database, Failed, Fate, Places, Reader, Snapshot, Unsettled, last, place,
-};
-use crate::{DatabaseError, StoreError};
+use crate::database::{Database, Failed, Fate, Places, Reader, Snapshot, Unsettled, last, place};
+use crate::{Commit, DatabaseError, StoreError};
 
 /// After a connection that failed the next one is made, and until then writes are refused at once.
 const CONNECT_AGAIN: Duration = Duration::from_secs(1);
 /// A transaction that another one got in the way of is made again so often.
 const TRIES: usize = 5;
-/// Codes of SQL: the transaction failed because of another one, and may be made again.
-const AGAIN: [&str; 3] = ["40001", "40P01", FAILED_BEFORE];
+/// Codes of SQL: the transaction failed because of another one, or because of an entry of a log that is there
+/// already, which the next try finds.
+const AGAIN: [&str; 4] = ["40001", "40P01", "23505", FAILED_BEFORE];
 /// Classes of codes with which a server says at COMMIT that it did not commit: a rollback, a
 /// constraint, no room.
 const NOT_COMMITTED: [&str; 3] = ["40", "23", "53"];
@@ -168,13 +170,19 @@ impl Postgres {
         }
     }
 
-    async fn try_write(&mut self, commits: &[Commit]) -> Result<Places, NotWritten> {
+    async fn try_write(
+        &mut self,
+        commits: &[Commit],
+        is_again: bool,
+    ) -> Result<Places, NotWritten> {
         let (own, name) = (self.row.clone(), self.writer.name.clone());
         let Writing {
             session,
             statements,
         } = self.connected().await.map_err(NotWritten::Away)?;
-        let begun = statements.begin(session, &name, &own, commits).await;
+        let begun = statements
+            .begin(session, &name, &own, commits, is_again)
+            .await;
         let begun = begun.map_err(NotWritten::Begin)?;
         if !begun.is_ours {
             let row = statements.row_of(session, &name).await;
@@ -321,7 +329,7 @@ impl Database for Postgres {
     async fn write(&mut self, commits: &[Commit]) -> Result<Places, Failed> {
         let mut tries = 1;
         loop {
-            match self.try_write(commits).await {
+            match self.try_write(commits, tries > 1).await {
                 Ok(places) => return Ok(places),
                 Err(error) => {
                     // With its transaction, whatever became of that.

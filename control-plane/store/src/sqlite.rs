@@ -24,10 +24,8 @@ use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 
 use self::reader::SqliteReader;
 use self::statements::{find, make, mark, newest, put, seqs, trim};
-use crate::database::{
-    Commit, Database, Failed, Fate, Places, Snapshot, Unsettled, asked, last, place,
-};
-use crate::{DatabaseError, Entry, Kind, StoreError, TRIAL, Write};
+use crate::database::{Database, Failed, Fate, Places, Snapshot, Unsettled, asked, last, place};
+use crate::{Commit, DatabaseError, Entry, Kind, StoreError, TRIAL, Write};
 
 /// SQLite's primary result code for input/output errors; extended codes carry it in the low byte.
 const SQLITE_IOERR: i32 = 10;
@@ -173,8 +171,8 @@ impl Sqlite {
         let mut transaction = begun.map_err(refused)?;
         let found = seqs(asked(commits), &mut transaction).await;
         let places = place(before, commits, found.map_err(refused)?);
-        for (commit, seq) in commits.iter().zip(&places) {
-            let Some(seq) = seq else { continue };
+        for (commit, place) in commits.iter().zip(&places) {
+            let Ok(seq) = place else { continue };
             for write in &commit.writes {
                 let made = make(*seq, write, &mut transaction).await;
                 made.map_err(refused)?;

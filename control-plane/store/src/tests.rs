@@ -1,10 +1,21 @@
 pub(crate) mod contract;
+mod logs;
 mod sqlite;
 
 use super::*;
 
 pub(crate) fn put(key: &str, value: u32) -> Write {
     Write::put(Kind::Token, key, &value)
+}
+
+/// A page of what was written after a commit.
+pub(crate) async fn changes(store: &Store, after: Seq) -> Vec<(Seq, Write)> {
+    let page = store.changes_after(after).await.unwrap().unwrap();
+    let written = page.into_iter().flat_map(|commit| {
+        let writes = commit.writes.into_iter();
+        writes.map(move |write| (commit.seq, write))
+    });
+    written.collect()
 }
 
 #[test]

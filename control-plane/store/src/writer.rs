@@ -17,8 +17,8 @@ use countersign_telemetry::{Principal, peer_line};
 use tokio::sync::{mpsc, oneshot};
 
 use self::settling::{SETTLE_WITHIN, settle};
-use crate::database::{Commit, Database, Failed, Fate, Places, last};
-use crate::{DatabaseError, StoreError};
+use crate::database::{Database, Failed, Fate, Places, last};
+use crate::{Commit, DatabaseError, StoreError};
 
 /// Most jobs that share a transaction.
 const BATCH: usize = 256;
@@ -171,7 +171,7 @@ impl Callers {
     fn answer(self, places: &Places) {
         for (reply, place) in self.commits.into_iter().zip(places) {
             // A caller that went away no longer wants its answer.
-            let _ = reply.send(place.ok_or(StoreError::Conflict));
+            let _ = reply.send(place.map_err(StoreError::from));
         }
         for reply in self.flushes {
             let _ = reply.send(Ok(()));

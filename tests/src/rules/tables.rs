@@ -569,12 +569,19 @@ const GIVEN: &[(&str, Places)] = &[
         ],
     ),
     (
-        "one batch of commits, each of which names a few preconditions",
-        &[("control-plane/store/src/database.rs", "Found")],
+        "one batch of commits, each of which names a few preconditions and entries",
+        &[
+            ("control-plane/store/src/database.rs", "Found.values"),
+            ("control-plane/store/src/database.rs", "Found.entries"),
+        ],
     ),
     (
         "a test or a simulation",
-        &[("control-plane/store/src/memory.rs", "Content.entries")],
+        &[
+            ("control-plane/store/src/memory.rs", "Content.entries"),
+            ("control-plane/store/src/memory.rs", "Content.logs"),
+            ("control-plane/store/src/memory.rs", "Content.signatures"),
+        ],
     ),
     (
         "the borrowed view of one answer",

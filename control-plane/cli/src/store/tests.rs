@@ -12,6 +12,7 @@ fn found() -> Found {
         usable: true,
         commits: Some(812),
         entries: Some(40),
+        logs: Vec::new(),
         replicas: vec!["a".to_owned()],
         durable: true,
         synchronous_standbys: "db2".to_owned(),
@@ -52,6 +53,11 @@ fn what_is_wrong_with_a_database_is_told() {
     let text = told(&|it| (it.schema, it.usable, it.commits) = (None, false, None));
     assert!(text.contains("countersign store migrate"), "{text}");
     assert!(text.contains("content       nothing"), "{text}");
+    let text = told(&|it| it.logs = vec![Log::new((0, 7)), Log::new((3, 41))]);
+    assert!(
+        text.contains("\nlogs          0 with 7 entries, 3 with 41 entries\ndurable"),
+        "{text}"
+    );
     let text = told(&|it| it.superuser = true);
     assert!(text.contains("a superuser"), "{text}");
     let text = told(&|it| it.synchronous_standbys = String::new());

@@ -147,7 +147,7 @@ async fn state_is_moved_to_a_database_and_back() {
     assert!(
         told(&["store", "migrate", "--url", &url])
             .await
-            .contains("tables of version 1 made")
+            .contains("tables of version 2 made")
     );
     assert!(
         told(&["store", "migrate", "--url", &url])

@@ -1,6 +1,6 @@
 use super::*;
 use crate::tests::contract::{Files, Place, Server, writer};
-use crate::tests::put;
+use crate::tests::{changes, put};
 use crate::{Precondition, Store, Write};
 
 /// A state with a past: values that were replaced and removed.
@@ -55,7 +55,7 @@ async fn state_moves_to_a_database_and_back() {
         None,
         "what was before is not here"
     );
-    let here = store.changes_after(newest).await.unwrap().unwrap();
+    let here = changes(&store, newest).await;
     assert_eq!(here, [(next, put("4", 99))]);
     let before = store.snapshot().await.unwrap();
 

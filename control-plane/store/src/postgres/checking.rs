@@ -6,6 +6,7 @@ use countersign_model::Seq;
 use tokio::time::Instant;
 
 use super::Address;
+use super::columns::log_id;
 use super::schema::{self, VERSION, Version};
 use super::session::Session;
 use super::statements::CHANNEL;
@@ -13,6 +14,8 @@ use crate::{DatabaseError, StoreError, unsigned};
 
 /// How many round trips the time of one is the best of.
 const ROUND_TRIPS: usize = 5;
+/// The version of the schema since which there are tables of logs.
+const LOGS_SINCE: i32 = 2;
 
 /// What was found.
 #[derive(Clone, Debug)]
@@ -37,6 +40,8 @@ pub struct Checked {
     pub newest: Option<Seq>,
     /// How many entries there are.
     pub entries: Option<u64>,
+    /// The issuance logs: the number and the size of each.
+    pub logs: Vec<(u32, u64)>,
     /// The names that write to it.
     pub writers: Vec<String>,
     /// Which standbys a commit waits for; empty where it waits for none.
@@ -61,6 +66,10 @@ pub async fn check(address: &Address) -> Result<Checked, StoreError> {
         Some(_) => content(&session).await?,
         None => (None, None, Vec::new()),
     };
+    let logs = match present {
+        Some(present) if present.version >= LOGS_SINCE => logs(&session).await?,
+        _ => Vec::new(),
+    };
     let notify = format!("NOTIFY {CHANNEL}");
     let notified = session.answered(session.client().batch_execute(&notify));
     Ok(Checked {
@@ -74,6 +83,7 @@ pub async fn check(address: &Address) -> Result<Checked, StoreError> {
         is_usable,
         newest,
         entries,
+        logs,
         writers,
         synchronous_standbys: show(&session, "synchronous_standby_names")
             .await?
@@ -128,6 +138,22 @@ async fn content(session: &Session) -> Result<Content, DatabaseError> {
         Some(unsigned(row.get(1))),
         names.iter().map(|row| row.get(0)).collect(),
     ))
+}
+
+/// The logs and their sizes, at a cost that does not grow with them.
+async fn logs(session: &Session) -> Result<Vec<(u32, u64)>, DatabaseError> {
+    let each = "WITH RECURSIVE logs AS ( \
+                (SELECT log_id FROM countersign.log_entries ORDER BY log_id LIMIT 1) UNION ALL \
+                SELECT (SELECT next.log_id FROM countersign.log_entries AS next \
+                WHERE next.log_id > logs.log_id ORDER BY next.log_id LIMIT 1) \
+                FROM logs WHERE logs.log_id IS NOT NULL) \
+                SELECT log_id, (SELECT MAX(leaf_index) + 1 FROM countersign.log_entries AS entry \
+                WHERE entry.log_id = logs.log_id) FROM logs WHERE log_id IS NOT NULL";
+    let rows = session.answered(session.client().query(each, &[])).await?;
+    let logs = rows.iter();
+    Ok(logs
+        .map(|row| (log_id(row.get(0)), unsigned(row.get(1))))
+        .collect())
 }
 
 /// A setting of the server; `None` where it has none of that name.

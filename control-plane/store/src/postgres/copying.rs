@@ -23,6 +23,10 @@ pub(crate) async fn write_copy(address: &Address, source: &Snapshot) -> Result<b
             put(&session, entries).await?;
         }
         mark(&session, source.seq, COPIED, None).await?;
+        let beginning = "UPDATE countersign.sequence SET oldest = newest";
+        session
+            .answered(session.client().execute(beginning, &[]))
+            .await?;
         Ok(true)
     });
     Ok(written.await.map_err(DatabaseError::from)?)

@@ -9,11 +9,11 @@ use tokio::sync::Mutex;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use super::Address;
 use super::session::{AnswerError, Session};
+use super::{Address, changes, logs};
 use crate::database::{Changes, Reader, Snapshot};
 use crate::{
-    DatabaseError, Entry, Kind, ROWS_PER_READ, StoreError, Write, signed, sqlite, unsigned,
+    DatabaseError, Entry, Kind, LogEntries, LogPage, StoreError, signed, sqlite, unsigned,
 };
 
 /// The reading session.
@@ -65,24 +65,34 @@ impl PostgresReader {
     }
 
     async fn read_after(&self, seq: Seq) -> Result<Changes, StoreError> {
-        let sql = "SELECT seq, kind, key, value FROM countersign.changes WHERE seq > $1 AND \
-                   seq <= COALESCE((SELECT seq FROM countersign.changes WHERE seq > $1 \
-                   ORDER BY seq, position LIMIT 1 OFFSET $2), $3) ORDER BY seq, position";
+        let bounds = changes::Bounds::after(seq);
+        let rows = self.rows(changes::PAGE, &bounds.values()).await?;
+        changes::page(seq, &rows)
+    }
+
+    async fn read_log(&self, log_id: u32, from: u64) -> Result<LogEntries, StoreError> {
+        let (rows, bytes) = logs::LIMITS;
+        let (log_id, from) = (i64::from(log_id), signed(from));
         let rows = self
-            .rows(
-                sql,
-                &[&signed(seq.0), &signed(ROWS_PER_READ as u64), &i64::MAX],
-            )
+            .rows(logs::ENTRIES, &[&log_id, &from, &rows, &bytes])
             .await?;
-        // After the rows: old commits are removed meanwhile, and never come back.
-        let oldest = self
-            .rows("SELECT MIN(seq) FROM countersign.changes", &[])
-            .await?;
-        let oldest: Option<i64> = oldest.first().and_then(|row| row.get(0));
-        if oldest.is_some_and(|oldest| seq.0 + 1 < unsigned(oldest)) {
-            return Ok(None);
-        }
-        rows.iter().map(change).collect::<Result<_, _>>().map(Some)
+        Ok(rows.iter().map(logs::entry).collect())
+    }
+
+    async fn read_log_size(&self, log_id: u32) -> Result<u64, StoreError> {
+        let rows = self.rows(logs::SIZE, &[&i64::from(log_id)]).await?;
+        Ok(rows.first().map_or(0, |row| unsigned(row.get(0))))
+    }
+
+    async fn read_log_page(
+        &self,
+        (seq, log_id, index): (Seq, u32, u64),
+    ) -> Result<LogPage, StoreError> {
+        let (rows, bytes) = logs::LIMITS;
+        let (seq, log_id, index) = (signed(seq.0), i64::from(log_id), signed(index));
+        let values: [&(dyn ToSql + Sync); 5] = [&seq, &log_id, &index, &rows, &bytes];
+        let rows = self.rows(logs::PAGE, &values).await?;
+        Ok(rows.iter().map(logs::signed_entry).collect())
     }
 
     async fn write_copy(&self, path: &Path) -> Result<(), StoreError> {
@@ -103,6 +113,22 @@ impl Reader for PostgresReader {
     fn copy_to<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, Result<(), StoreError>> {
         self.write_copy(path).boxed()
     }
+
+    fn keeps_log(&self) -> bool {
+        true
+    }
+
+    fn log_entries(&self, log_id: u32, from: u64) -> BoxFuture<'_, Result<LogEntries, StoreError>> {
+        self.read_log(log_id, from).boxed()
+    }
+
+    fn log_size(&self, log_id: u32) -> BoxFuture<'_, Result<u64, StoreError>> {
+        self.read_log_size(log_id).boxed()
+    }
+
+    fn log_page(&self, after: (Seq, u32, u64)) -> BoxFuture<'_, Result<LogPage, StoreError>> {
+        self.read_log_page(after).boxed()
+    }
 }
 
 fn entry(row: &Row) -> Result<Entry, StoreError> {
@@ -112,13 +138,4 @@ fn entry(row: &Row) -> Result<Entry, StoreError> {
         value: row.get("value"),
         seq: Seq(unsigned(row.get("seq"))),
     })
-}
-
-fn change(row: &Row) -> Result<(Seq, Write), StoreError> {
-    let change = Write {
-        kind: Kind::parse(row.get("kind"))?,
-        key: row.get("key"),
-        value: row.get("value"),
-    };
-    Ok((Seq(unsigned(row.get("seq"))), change))
 }

@@ -8,13 +8,14 @@ use super::session::{AnswerError, Session};
 use crate::{DatabaseError, StoreError};
 
 /// The schema that this program writes.
-pub const VERSION: i32 = 1;
+pub const VERSION: i32 = 2;
 /// The oldest program that may use what this one makes: the schema that it knows.
 const OLDEST: i32 = 1;
 /// What makes each version of the one before it.
-const STEPS: [&str; 1] = [include_str!(
-    "../../migrations/postgres/0001_commit_log.sql"
-)];
+const STEPS: [&str; 2] = [
+    include_str!("../../migrations/postgres/0001_commit_log.sql"),
+    include_str!("../../migrations/postgres/0002_issuance_logs.sql"),
+];
 /// Where the version stands, in the only row.
 const TABLE_OF_VERSIONS: &str = "CREATE TABLE IF NOT EXISTS countersign.schema ( \
     only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row), \
@@ -57,6 +58,7 @@ pub(super) async fn version(session: &Session) -> Result<Option<Version>, StoreE
 pub(super) async fn migrate(session: &Session) -> Result<Option<Version>, StoreError> {
     let before = version(session).await?;
     if is_usable(before)? {
+        is_granted(session).await?;
         return Ok(before);
     }
     let mut tries = 1;
@@ -74,7 +76,20 @@ pub(super) async fn migrate(session: &Session) -> Result<Option<Version>, StoreE
     }
     // It may have been another program, which knows more.
     is_usable(version(session).await?)?;
+    is_granted(session).await?;
     Ok(before)
+}
+
+/// An error where the role may not use the tables of the newest version: those before it were granted to
+/// it, and these were made later, by their owner.
+async fn is_granted(session: &Session) -> Result<(), StoreError> {
+    let asked = "SELECT FROM countersign.log_entries, countersign.log_signatures LIMIT 0";
+    let answer = session.answered(session.client().batch_execute(asked));
+    match answer.await {
+        Ok(()) => Ok(()),
+        Err(error) if error.code() == Some(FORBIDDEN) => Err(forbidden(&error)),
+        Err(error) => Err(DatabaseError::from(error).into()),
+    }
 }
 
 /// Whether this program may use what is there as it is; an error where it may not at all.

@@ -1,19 +1,20 @@
 //! What the writer asks of PostgreSQL. What does not wait for an answer is sent together.
 
 use countersign_model::Seq;
-use futures_util::future::{try_join, try_join_all, try_join4, try_join5};
+use futures_util::future::{try_join, try_join_all, try_join3, try_join5};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Error, Statement};
+use tokio_postgres::{Client, Error, Row as Answer, Statement};
 
 use super::WriterName;
+use super::columns::{LogRows, Rows, log_id, named};
 use super::session::{AnswerError, Session};
-use crate::database::{Commit, Found, Places, asked, last};
+use crate::database::{Found, Places, asked, last};
 use crate::{
-    DatabaseError, Kind, RETAINED_COMMITS, StoreError, TRIM_EVERY, Write, signed, unsigned,
+    Commit, DatabaseError, Kind, RETAINED_COMMITS, StoreError, TRIM_EVERY, signed, unsigned,
 };
 
 /// What is asked for again and again, in the order of the fields of [`Statements`].
-const PREPARED: [&str; 8] = [
+const PREPARED: [&str; 11] = [
     "UPDATE countersign.writers SET batch = $2 + 1 \
      WHERE name = $1 AND batch = $2 AND run::text = $3",
     "SELECT newest FROM countersign.sequence FOR UPDATE",
@@ -26,8 +27,14 @@ const PREPARED: [&str; 8] = [
      (SELECT * FROM unnest($1::text[], $2::text[]))",
     "INSERT INTO countersign.changes (seq, position, kind, key, value) SELECT * FROM \
      unnest($1::bigint[], $2::integer[], $3::text[], $4::text[], $5::text[])",
-    "UPDATE countersign.sequence SET newest = $1",
+    "UPDATE countersign.sequence SET newest = $1, oldest = GREATEST(oldest, $2)",
     "DELETE FROM countersign.changes WHERE seq < $1",
+    "INSERT INTO countersign.log_entries (log_id, leaf_index, seq, bytes) SELECT * FROM \
+     unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[])",
+    "INSERT INTO countersign.log_signatures (log_id, leaf_index, seq, bytes) SELECT * FROM \
+     unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[]) ON CONFLICT DO NOTHING",
+    "SELECT log_id, leaf_index FROM countersign.log_entries WHERE (log_id, leaf_index) IN \
+     (SELECT * FROM unnest($1::bigint[], $2::bigint[]))",
 ];
 /// The channel on which a commit is told of.
 pub(super) const CHANNEL: &str = "countersign_commits";
@@ -43,6 +50,9 @@ pub(super) struct Statements {
     change: Statement,
     sequence: Statement,
     trim: Statement,
+    log: Statement,
+    sign: Statement,
+    find_logged: Statement,
     /// Whether those who follow are told of a commit: not every database can.
     notifies: bool,
 }
@@ -85,8 +95,19 @@ impl Statements {
         let prepared = try_join_all(PREPARED.iter().map(|sql| client.prepare(sql)));
         let prepared = session.answered(prepared).await?;
         let prepared = <[Statement; PREPARED.len()]>::try_from(prepared);
-        let [fence, lock, find, put, remove, change, sequence, trim] =
-            prepared.expect("each is prepared or none");
+        let [
+            fence,
+            lock,
+            find,
+            put,
+            remove,
+            change,
+            sequence,
+            trim,
+            log,
+            sign,
+            find_logged,
+        ] = prepared.expect("each is prepared or none");
         let notify = format!("NOTIFY {CHANNEL}");
         let notified = session.answered(client.batch_execute(&notify)).await;
         let notifies = match notified {
@@ -103,6 +124,9 @@ impl Statements {
             change,
             sequence,
             trim,
+            log,
+            sign,
+            find_logged,
             notifies,
         })
     }
@@ -160,41 +184,72 @@ impl Statements {
 
     /// Begins a transaction: takes the row of the writer, then that of the sequence, always in this
     /// order, and reads what the preconditions ask for.
+    ///
+    /// Whether an entry of a log is there already its insert says by itself. Which one it is is asked where
+    /// a try before this one failed.
     pub(super) async fn begin(
         &self,
         session: &Session,
         name: &str,
         row: &Row,
         commits: &[Commit],
+        is_again: bool,
     ) -> Result<Begun, AnswerError> {
         let client = session.client();
-        let (kinds, keys): (Vec<_>, Vec<_>) = asked(commits)
-            .map(|(kind, key)| (kind.as_str(), key))
-            .unzip();
         let fence: [&(dyn ToSql + Sync); 3] = [&name, &row.batch, &row.run];
-        let names: [&(dyn ToSql + Sync); 2] = [&kinds, &keys];
-        let find = async {
-            match kinds.is_empty() {
-                true => Ok(Vec::new()),
-                false => client.query(&self.find, &names).await,
-            }
-        };
-        let begun = try_join4(
+        let begun = try_join5(
             client.batch_execute("BEGIN"),
             client.execute(&self.fence, &fence),
             client.query_one(&self.lock, &[]),
-            find,
+            self.find_values(session, commits),
+            self.find_logged(session, commits, is_again),
         );
-        let ((), fenced, newest, rows) = session.answered(begun).await?;
-        let found = rows.iter().filter_map(|row| {
+        let ((), fenced, newest, values, logged) = session.answered(begun).await?;
+        let values = values.iter().filter_map(|row| {
             let kind = Kind::parse(row.get(0)).ok()?;
             Some(((kind, row.get(1)), Seq(unsigned(row.get(2)))))
         });
+        let logged = logged.iter();
         Ok(Begun {
             is_ours: fenced == 1,
             newest: Seq(unsigned(newest.get(0))),
-            found: found.collect(),
+            found: Found {
+                values: values.collect(),
+                entries: logged
+                    .map(|row| (log_id(row.get(0)), unsigned(row.get(1))))
+                    .collect(),
+            },
         })
+    }
+
+    async fn find_values(
+        &self,
+        session: &Session,
+        commits: &[Commit],
+    ) -> Result<Vec<Answer>, Error> {
+        let (kinds, keys): (Vec<_>, Vec<_>) = asked(commits)
+            .map(|(kind, key)| (kind.as_str(), key))
+            .unzip();
+        match kinds.is_empty() {
+            true => Ok(Vec::new()),
+            false => session.client().query(&self.find, &[&kinds, &keys]).await,
+        }
+    }
+
+    async fn find_logged(
+        &self,
+        session: &Session,
+        commits: &[Commit],
+        is_again: bool,
+    ) -> Result<Vec<Answer>, Error> {
+        let (log_ids, indexes) = named(commits);
+        match is_again && !log_ids.is_empty() {
+            false => Ok(Vec::new()),
+            true => {
+                let client = session.client();
+                client.query(&self.find_logged, &[&log_ids, &indexes]).await
+            }
+        }
     }
 
     /// Makes the commits that have a place, tells those who listen, and commits. A commit is sent
@@ -209,6 +264,37 @@ impl Statements {
         let client = session.client();
         let newest = last(places).unwrap_or(before);
         let rows = Rows::of(commits, places);
+        let entries = LogRows::of_entries(commits, places);
+        let signatures = LogRows::of_signatures(commits, places);
+        let logged = try_join(
+            entries.insert(client, &self.log),
+            signatures.insert(client, &self.sign),
+        );
+        // On the heap: it is large.
+        let written = Box::pin(try_join5(
+            rows.remove(client, &self.remove),
+            rows.put(client, &self.put),
+            rows.change(client, &self.change),
+            logged,
+            self.advance(client, before, newest),
+        ));
+        session.forget_warnings();
+        let made = try_join(written, client.batch_execute("COMMIT"));
+        session.answered(made).await?;
+        session.unwarned()
+    }
+
+    /// Gives the sequence its new end, and now and then its new beginning; tells those who listen.
+    async fn advance(&self, client: &Client, before: Seq, newest: Seq) -> Result<(), Error> {
+        let is_trimmed = before.0 / TRIM_EVERY != newest.0 / TRIM_EVERY;
+        let kept = newest.0.saturating_sub(RETAINED_COMMITS);
+        let kept = signed(if is_trimmed { kept } else { 0 });
+        let trimmed = async {
+            match is_trimmed {
+                true => client.execute(&self.trim, &[&kept]).await,
+                false => Ok(0),
+            }
+        };
         let notify = format!("NOTIFY {CHANNEL}");
         let notified = async {
             match self.notifies {
@@ -216,28 +302,10 @@ impl Statements {
                 false => Ok(()),
             }
         };
-        let trimmed = async {
-            match before.0 / TRIM_EVERY == newest.0 / TRIM_EVERY {
-                true => Ok(0),
-                false => {
-                    let kept = signed(newest.0.saturating_sub(RETAINED_COMMITS));
-                    client.execute(&self.trim, &[&kept]).await
-                }
-            }
-        };
-        let sequence = signed(newest.0);
-        let sequence: [&(dyn ToSql + Sync); 1] = [&sequence];
-        let written = try_join5(
-            rows.remove(client, &self.remove),
-            rows.put(client, &self.put),
-            rows.change(client, &self.change),
-            client.execute(&self.sequence, &sequence),
-            try_join(trimmed, notified),
-        );
-        session.forget_warnings();
-        let made = try_join(written, client.batch_execute("COMMIT"));
-        session.answered(made).await?;
-        session.unwarned()
+        let newest = signed(newest.0);
+        let sequence: [&(dyn ToSql + Sync); 2] = [&newest, &kept];
+        let moved = client.execute(&self.sequence, &sequence);
+        try_join3(moved, trimmed, notified).await.map(|_| ())
     }
 }
 
@@ -245,88 +313,4 @@ async fn found(session: &Session, name: &str, sql: &str) -> Result<Option<Row>, 
     let names: [&(dyn ToSql + Sync); 1] = [&name];
     let row = session.answered(session.client().query_opt(sql, &names));
     Ok(row.await?.map(|row| Row::of(&row)))
-}
-
-/// The writes of a batch, in columns.
-#[derive(Default)]
-struct Rows<'a> {
-    seqs: Vec<i64>,
-    positions: Vec<i32>,
-    kinds: Vec<&'static str>,
-    keys: Vec<&'a str>,
-    values: Vec<Option<&'a str>>,
-}
-
-impl<'a> Rows<'a> {
-    fn of(commits: &'a [Commit], places: &Places) -> Self {
-        let mut rows = Self::default();
-        for (commit, place) in commits.iter().zip(places) {
-            let Some(seq) = place else { continue };
-            for (position, write) in commit.writes.iter().enumerate() {
-                rows.add(*seq, position, write);
-            }
-        }
-        rows
-    }
-
-    fn add(&mut self, seq: Seq, position: usize, write: &'a Write) {
-        self.seqs.push(signed(seq.0));
-        self.positions
-            .push(i32::try_from(position).unwrap_or(i32::MAX));
-        self.kinds.push(write.kind.as_str());
-        self.keys.push(&write.key);
-        self.values.push(write.value.as_deref());
-    }
-
-    /// The last write of every name: one statement changes a row once.
-    fn last_of_each(&self) -> impl Iterator<Item = usize> {
-        let last: std::collections::HashMap<_, _> = (0..self.keys.len())
-            .map(|row| ((self.kinds[row], self.keys[row]), row))
-            .collect();
-        let mut last: Vec<_> = last.into_values().collect();
-        last.sort_unstable();
-        last.into_iter()
-    }
-
-    async fn remove(&self, client: &tokio_postgres::Client, by: &Statement) -> Result<u64, Error> {
-        let gone = self
-            .last_of_each()
-            .filter(|row| self.values[*row].is_none());
-        let (kinds, keys): (Vec<_>, Vec<_>) =
-            gone.map(|row| (self.kinds[row], self.keys[row])).unzip();
-        if kinds.is_empty() {
-            return Ok(0);
-        }
-        client.execute(by, &[&kinds, &keys]).await
-    }
-
-    async fn put(&self, client: &tokio_postgres::Client, by: &Statement) -> Result<u64, Error> {
-        let mut put = Self::default();
-        for row in self.last_of_each() {
-            let Some(value) = self.values[row] else {
-                continue;
-            };
-            put.kinds.push(self.kinds[row]);
-            put.keys.push(self.keys[row]);
-            put.values.push(Some(value));
-            put.seqs.push(self.seqs[row]);
-        }
-        if put.kinds.is_empty() {
-            return Ok(0);
-        }
-        client
-            .execute(by, &[&put.kinds, &put.keys, &put.values, &put.seqs])
-            .await
-    }
-
-    async fn change(&self, client: &tokio_postgres::Client, by: &Statement) -> Result<u64, Error> {
-        let columns: [&(dyn ToSql + Sync); 5] = [
-            &self.seqs,
-            &self.positions,
-            &self.kinds,
-            &self.keys,
-            &self.values,
-        ];
-        client.execute(by, &columns).await
-    }
 }

@@ -6,8 +6,8 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::tests::contract::{Place, Server, writer};
-use crate::tests::put;
-use crate::{Kind, Store, Write};
+use crate::tests::{changes, put};
+use crate::{Kind, LogEntry, Store, Write};
 
 /// Anything that a test waits for happens in this time.
 const BOUND: Duration = Duration::from_secs(60);
@@ -41,11 +41,11 @@ async fn who_is_too_far_behind_is_told() {
     for n in 0..3 {
         store.commit(vec![put("a", n)], Vec::new()).await.unwrap();
     }
-    server
-        .0
-        .sql("DELETE FROM countersign.changes WHERE seq < 3");
+    server.0.sql(
+        "DELETE FROM countersign.changes WHERE seq < 3; UPDATE countersign.sequence SET oldest = 3",
+    );
     assert_eq!(store.changes_after(Seq(1)).await.unwrap(), None);
-    let next = store.changes_after(Seq(2)).await.unwrap().unwrap();
+    let next = changes(&store, Seq(2)).await;
     assert_eq!(next, [(Seq(3), put("a", 2))]);
 }
 
@@ -182,10 +182,8 @@ async fn lost_answer_to_a_commit_is_found_out() {
         acknowledged.iter().all(|(n, _)| n != "1"),
         "before: it is not"
     );
-    let changes = store.changes_after(Seq(0)).await.unwrap().unwrap();
-    let numbered = changes
-        .into_iter()
-        .filter(|(_, write)| write.key != "between");
+    let made = changes(&store, Seq(0)).await;
+    let numbered = made.into_iter().filter(|(_, write)| write.key != "between");
     let kept: Vec<_> = numbered.map(|(seq, write)| (write.key, seq)).collect();
     assert_eq!(kept, acknowledged, "as it was answered, and once");
 }
@@ -235,12 +233,12 @@ async fn killed_server_keeps_what_was_acknowledged() {
     let mut kept = Vec::new();
     let mut after = Seq(0);
     loop {
-        let changes = store.changes_after(after).await.unwrap().unwrap();
-        let Some((last, _)) = changes.last() else {
+        let made = changes(&store, after).await;
+        let Some((last, _)) = made.last() else {
             break;
         };
         after = *last;
-        kept.extend(changes.into_iter().map(|(seq, write)| (seq, write.key)));
+        kept.extend(made.into_iter().map(|(seq, write)| (seq, write.key)));
     }
     kept.retain(|(_, key)| key.contains('-'));
     kept.sort();
@@ -361,7 +359,7 @@ async fn full_disk_of_the_server_refuses_and_recovers() {
     assert!(refused, "there was no room");
     cluster.free_disk();
     until_taken(&store, put("b", 1)).await;
-    let first = store.changes_after(Seq(0)).await.unwrap().unwrap();
+    let first = changes(&store, Seq(0)).await;
     assert_eq!(first[0], (kept, put("a", 1)));
 }
 
@@ -379,9 +377,9 @@ async fn promoted_standby_takes_the_writes() {
     standby.promote();
     let after = until_taken(&store, put("b", 2)).await;
     assert!(after > before);
-    let changes = store.changes_after(Seq(0)).await.unwrap().unwrap();
+    let made = changes(&store, Seq(0)).await;
     assert!(
-        changes.contains(&(before, put("a", 1))),
+        made.contains(&(before, put("a", 1))),
         "nothing acknowledged is lost"
     );
 }
@@ -448,16 +446,16 @@ async fn wrong_password_is_told_without_it() {
 async fn schema_of_a_newer_program_is_refused() {
     let server = Server::new();
     drop(server.open().await);
-    server.0.sql("UPDATE countersign.schema SET version = 2");
+    server.0.sql("UPDATE countersign.schema SET version = 3");
     drop(server.open().await);
     server
         .0
-        .sql("UPDATE countersign.schema SET version = 3, oldest = 3");
+        .sql("UPDATE countersign.schema SET version = 4, oldest = 4");
     let refused = open(server.0.url(), "a").await.unwrap_err();
     assert!(matches!(refused, StoreError::Schema(_)), "{refused}");
     let told = refused.to_string();
     assert!(
-        told.contains("version 3") && told.contains("install the newer"),
+        told.contains("version 4") && told.contains("install the newer"),
         "{told}"
     );
 }
@@ -498,6 +496,93 @@ async fn role_that_may_make_nothing_is_told_what_to_do() {
     server.0.sql(gone);
 }
 
+/// A database as the program before this one left it.
+async fn of_version_one(server: &Server) {
+    let session = Session::open(&server.address()).await.unwrap();
+    let tables = include_str!("../../migrations/postgres/0001_commit_log.sql");
+    let content = "CREATE TABLE countersign.schema (only_row boolean PRIMARY KEY DEFAULT true, \
+        version integer NOT NULL, oldest integer NOT NULL); \
+        INSERT INTO countersign.schema (version, oldest) VALUES (1, 1); \
+        UPDATE countersign.sequence SET newest = 7; \
+        INSERT INTO countersign.changes VALUES (6, 0, 'token', 'a', '1'), (7, 0, 'token', 'a', '2'); \
+        INSERT INTO countersign.entries VALUES ('token', 'a', '2', 7)";
+    for sql in ["CREATE SCHEMA countersign", tables, content] {
+        session.client().batch_execute(sql).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn tables_of_the_version_before_gain_logs() {
+    let server = Server::new();
+    of_version_one(&server).await;
+    assert!(check(&server.address()).await.unwrap().logs.is_empty());
+    let (store, newest) = server.open().await;
+    assert_eq!(newest, Seq(7));
+    assert_eq!(store.changes_after(Seq(4)).await.unwrap(), None);
+    let kept = [(Seq(6), put("a", 1)), (Seq(7), put("a", 2))];
+    assert_eq!(changes(&store, Seq(5)).await, kept);
+    let entry = LogEntry {
+        log_id: u32::MAX,
+        index: 41,
+        bytes: vec![1],
+    };
+    let commit = Commit {
+        entries: vec![entry],
+        ..Commit::default()
+    };
+    assert_eq!(store.make(commit).await.unwrap(), Seq(8));
+    let checked = check(&server.address()).await.unwrap();
+    assert_eq!(checked.logs, [(u32::MAX, 42)]);
+    assert_eq!(checked.schema, Some(VERSION));
+}
+
+/// The owner made the tables of this version, and did not grant them.
+#[tokio::test]
+async fn role_of_the_version_before_is_told_what_to_grant() {
+    let server = Server::new();
+    of_version_one(&server).await;
+    let role = format!("granted_{}", server.0.url().database());
+    server.0.sql(&format!(
+        "CREATE ROLE {role} LOGIN PASSWORD 'x' NOSUPERUSER"
+    ));
+    grant(&server.address(), &role).await.unwrap();
+    migrate(&server.address()).await.unwrap();
+    let url = server.0.url().to_string();
+    let (_, rest) = url.split_once('@').unwrap();
+    let url = format!("postgresql://{role}:x@{rest}");
+    let refused = open(&url, "a").await.unwrap_err();
+    assert!(matches!(refused, StoreError::Schema(_)), "{refused}");
+    assert!(refused.to_string().contains("--grant-to"), "{refused}");
+    grant(&server.address(), &role).await.unwrap();
+    drop(open(&url, "a").await.unwrap());
+    server
+        .0
+        .sql(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+}
+
+/// Many commits without a change come before one with some.
+#[tokio::test]
+async fn commits_of_entries_alone_are_retained() {
+    let server = Server::new();
+    let (store, _) = server.open().await;
+    for index in 0..3 {
+        let entry = LogEntry {
+            log_id: 0,
+            index,
+            bytes: vec![0],
+        };
+        let commit = Commit {
+            entries: vec![entry],
+            ..Commit::default()
+        };
+        store.make(commit).await.unwrap();
+    }
+    store.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
+    let page = store.changes_after(Seq(1)).await.unwrap().unwrap();
+    let seqs: Vec<_> = page.iter().map(|commit| commit.seq.0).collect();
+    assert_eq!(seqs, [2, 3, 4]);
+}
+
 /// Makes the next inserts of changes fail as if another transaction had been in the way.
 fn fail_next(server: &Server, times: u32) {
     server.0.sql(&format!(
@@ -524,8 +609,8 @@ async fn serialization_failure_is_tried_again() {
     assert!(matches!(refused, Err(StoreError::Batch(_))), "{refused:?}");
     fail_next(&server, 0);
     let next = store.commit(vec![put("a", 3)], Vec::new()).await.unwrap();
-    let changes = store.changes_after(Seq(0)).await.unwrap().unwrap();
-    assert_eq!(changes, [(first, put("a", 1)), (next, put("a", 3))]);
+    let made = changes(&store, Seq(0)).await;
+    assert_eq!(made, [(first, put("a", 1)), (next, put("a", 3))]);
 }
 
 /// The sequence is the truth: without a notice a commit is heard of by the next question.
@@ -537,11 +622,11 @@ async fn commit_without_a_notice_is_followed() {
     silent.session.as_mut().unwrap().statements.silence();
     let commit = Commit {
         writes: vec![put("a", 1)],
-        preconditions: Vec::new(),
+        ..Commit::default()
     };
     let places = silent.write(&[commit]).await.unwrap();
     let mut newest = follower.follow().unwrap();
-    let heard = timeout(BOUND, newest.wait_for(|it| Some(*it) == places[0])).await;
+    let heard = timeout(BOUND, newest.wait_for(|it| Ok(*it) == places[0])).await;
     heard.expect("it is asked for").unwrap();
 }
 
@@ -570,9 +655,9 @@ async fn warning_before_a_commit_is_not_of_it() {
     assert!(session.unwarned().is_err(), "it was heard");
     let commit = Commit {
         writes: vec![put("a", 1)],
-        preconditions: Vec::new(),
+        ..Commit::default()
     };
-    assert_eq!(database.write(&[commit]).await.unwrap(), [Some(Seq(1))]);
+    assert_eq!(database.write(&[commit]).await.unwrap(), [Ok(Seq(1))]);
 }
 
 /// One at the commit leaves open what became of it, until that is found out.
@@ -588,7 +673,7 @@ async fn warned_commit_is_looked_up() {
     );
     let commit = Commit {
         writes: vec![put("a", 1)],
-        preconditions: Vec::new(),
+        ..Commit::default()
     };
     let failed = database.write(&[commit]).await.unwrap_err();
     let Fate::Open(places) = failed.fate else {

@@ -4,14 +4,18 @@ use std::path::Path;
 
 use countersign_model::Seq;
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Connection, Row};
 use tokio::sync::Mutex;
 
 use super::statements::newest;
+use crate::commit::Part;
 use crate::database::{Changes, Reader, Snapshot};
-use crate::{Entry, Kind, ROWS_PER_READ, StoreError, Write, signed, unsigned};
+use crate::{
+    BYTES_PER_READ, Committed, Entry, Kind, LogEntries, LogPage, ROWS_PER_READ, StoreError, Write,
+    signed, unsigned,
+};
 
 /// The reading connection.
 #[derive(Debug)]
@@ -25,13 +29,16 @@ impl SqliteReader {
     async fn read_after(&self, seq: Seq) -> Result<Changes, StoreError> {
         let mut reader = self.0.lock().await;
         let rows = sqlx::query(
-            "SELECT seq, kind, key, value FROM changes WHERE seq > ?1 AND seq <= COALESCE( \
-             (SELECT seq FROM changes WHERE seq > ?1 ORDER BY id LIMIT 1 OFFSET ?2), ?3) \
+            "SELECT seq, kind, key, value FROM changes WHERE seq > ?1 AND seq <= ( \
+             SELECT COALESCE(MIN(seq) FILTER (WHERE amount > ?2 OR bytes > ?3), MAX(seq)) FROM ( \
+             SELECT seq, COUNT(*) OVER sums AS amount, SUM(size) OVER sums AS bytes FROM ( \
+             SELECT seq, LENGTH(key) + COALESCE(LENGTH(value), 0) AS size FROM changes \
+             WHERE seq > ?1 ORDER BY id LIMIT ?2 + 1) WINDOW sums AS (ORDER BY seq))) \
              ORDER BY id",
         )
         .bind(signed(seq.0))
         .bind(signed(ROWS_PER_READ as u64))
-        .bind(i64::MAX)
+        .bind(signed(BYTES_PER_READ as u64))
         .fetch_all(&mut *reader)
         .await?;
         // After the rows: old commits are removed meanwhile, and never come back.
@@ -41,7 +48,7 @@ impl SqliteReader {
         if oldest.is_some_and(|oldest| seq.0 + 1 < unsigned(oldest)) {
             return Ok(None);
         }
-        rows.iter().map(change).collect::<Result<_, _>>().map(Some)
+        Committed::gathered(rows.iter().map(change)).map(Some)
     }
 
     async fn write_copy(&self, path: &Path) -> Result<(), StoreError> {
@@ -67,6 +74,22 @@ impl Reader for SqliteReader {
     fn copy_to<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, Result<(), StoreError>> {
         self.write_copy(path).boxed()
     }
+
+    fn keeps_log(&self) -> bool {
+        false
+    }
+
+    fn log_entries(&self, _: u32, _: u64) -> BoxFuture<'_, Result<LogEntries, StoreError>> {
+        ready(Ok(Vec::new())).boxed()
+    }
+
+    fn log_size(&self, _: u32) -> BoxFuture<'_, Result<u64, StoreError>> {
+        ready(Ok(0)).boxed()
+    }
+
+    fn log_page(&self, _: (Seq, u32, u64)) -> BoxFuture<'_, Result<LogPage, StoreError>> {
+        ready(Ok(Vec::new())).boxed()
+    }
 }
 
 /// Everything that is, and the commit that it is of, at one moment.
@@ -91,11 +114,11 @@ fn entry(row: &SqliteRow) -> Result<Entry, StoreError> {
     })
 }
 
-fn change(row: &SqliteRow) -> Result<(Seq, Write), StoreError> {
+fn change(row: &SqliteRow) -> Result<(Seq, Part), StoreError> {
     let change = Write {
         kind: Kind::parse(row.try_get("kind")?)?,
         key: row.try_get("key")?,
         value: row.try_get("value")?,
     };
-    Ok((Seq(unsigned(row.try_get("seq")?)), change))
+    Ok((Seq(unsigned(row.try_get("seq")?)), Part::Write(change)))
 }

@@ -19,7 +19,7 @@ pub(super) async fn seqs(
     names: impl Iterator<Item = (Kind, &str)>,
     connection: &mut SqliteConnection,
 ) -> Result<Found, sqlx::Error> {
-    let mut found = Found::new();
+    let mut found = Found::default();
     for (kind, key) in names {
         let seq: Option<i64> =
             sqlx::query_scalar("SELECT seq FROM entries WHERE kind = ? AND key = ?")
@@ -28,7 +28,9 @@ pub(super) async fn seqs(
                 .fetch_optional(&mut *connection)
                 .await?;
         if let Some(seq) = seq {
-            found.insert((kind, key.to_owned()), Seq(unsigned(seq)));
+            found
+                .values
+                .insert((kind, key.to_owned()), Seq(unsigned(seq)));
         }
     }
     Ok(found)

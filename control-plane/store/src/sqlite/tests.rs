@@ -183,7 +183,7 @@ async fn commit_that_stays_undecided_stops_the_writer() {
             let (reply, answer) = oneshot::channel();
             let commit = Commit {
                 writes: vec![numbered(n)],
-                preconditions: Vec::new(),
+                ..Commit::default()
             };
             jobs.send(Job::Commit { commit, reply }).await.unwrap();
             match answer.await.unwrap() {
@@ -210,12 +210,12 @@ async fn what_is_on_the_disk_decides() {
     let path = dir.path().join(DATABASE);
     let connection = connect(&path).await.unwrap();
     let mut database = Sqlite::new(path, connection, before);
-    let kept = database.settle(&vec![Some(batch)]).await;
+    let kept = database.settle(&vec![Ok(batch)]).await;
     assert!(matches!(kept, Ok(true)), "{kept:?}");
     let settled = database.newest;
     assert!(settled > batch, "it takes a place of its own");
     let lost = Seq(settled.0 + 1);
-    let kept = database.settle(&vec![Some(lost)]).await;
+    let kept = database.settle(&vec![Ok(lost)]).await;
     assert!(matches!(kept, Ok(false)), "{kept:?}");
     assert!(database.newest > lost, "nobody is given the place again");
     assert_eq!(keys(&store).await, [1, 2]);

@@ -74,9 +74,9 @@ async fn commits_are_ordered_and_found_again(place: impl Place) {
     let gone = vec![Write::remove(Kind::Token, "a")];
     let second = store.commit(gone, Vec::new()).await.unwrap();
     assert!(first < second);
-    let after = store.changes_after(first).await.unwrap().unwrap();
+    let after = changes(&store, first).await;
     assert_eq!(after, [(second, Write::remove(Kind::Token, "a"))]);
-    let all = store.changes_after(Seq(0)).await.unwrap().unwrap();
+    let all = changes(&store, Seq(0)).await;
     assert_eq!(all.len(), 3);
     drop(store);
 
@@ -112,7 +112,7 @@ async fn who_follows_is_given_whole_commits(place: impl Place) {
         store.commit(many.clone(), Vec::new()).await.unwrap();
     }
     let seqs = async |after| {
-        let read = store.changes_after(after).await.unwrap().unwrap();
+        let read = changes(&store, after).await;
         let seqs: Vec<_> = read.iter().map(|(seq, _)| seq.0).collect();
         (seqs.len(), seqs.last().copied())
     };
@@ -160,9 +160,9 @@ async fn batch_writes_a_name_more_than_once(place: impl Place) {
     let Snapshot { entries, .. } = store.snapshot().await.unwrap();
     let entries: Vec<_> = entries.iter().map(|it| (it.key.as_str(), it.seq)).collect();
     assert_eq!(entries, [("a", Seq(4))]);
-    let changes = store.changes_after(Seq(0)).await.unwrap().unwrap();
-    assert_eq!(changes.len(), 8);
-    assert_eq!(changes[7], (Seq(4), put("a", 4)));
+    let made = changes(&store, Seq(0)).await;
+    assert_eq!(made.len(), 8);
+    assert_eq!(made[7], (Seq(4), put("a", 4)));
 }
 
 macro_rules! contract {

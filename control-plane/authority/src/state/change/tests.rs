@@ -152,13 +152,15 @@ async fn followed(authority: &Authority) -> Told {
     let (mut state, mut seen) = (empty(authority), Seq(0));
     loop {
         let next = authority.store.changes_after(seen).await.unwrap().unwrap();
-        let Some((last, _)) = next.last() else {
+        let Some(last) = next.last() else {
             return told(&state);
         };
-        seen = *last;
-        for (seq, write) in &next {
-            if let Some(change) = Change::read(write).unwrap() {
-                state.apply(*seq, change);
+        seen = last.seq;
+        for commit in &next {
+            for write in &commit.writes {
+                if let Some(change) = Change::read(write).unwrap() {
+                    state.apply(commit.seq, change);
+                }
             }
         }
     }

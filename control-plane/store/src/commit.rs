@@ -1,0 +1,78 @@
+//! A commit: what it asks for, and what it did.
+
+use countersign_model::Seq;
+
+use crate::{LogEntry, LogSignature, Precondition, StoreError, Write};
+
+/// What is made durable at once, if every precondition holds.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    /// Values that are written or removed.
+    pub writes: Vec<Write>,
+    /// What must hold.
+    pub preconditions: Vec<Precondition>,
+    /// Entries of issuance logs, none of which is there yet.
+    pub entries: Vec<LogEntry>,
+    /// Signatures for entries; of each entry the first is kept.
+    pub signatures: Vec<LogSignature>,
+}
+
+impl Commit {
+    /// Whether it needs a database that keeps logs.
+    pub(crate) fn is_logged(&self) -> bool {
+        !self.entries.is_empty() || !self.signatures.is_empty()
+    }
+}
+
+/// What a commit did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Its place in the order.
+    pub seq: Seq,
+    /// Values that it wrote or removed, in its order.
+    pub writes: Vec<Write>,
+    /// Entries of issuance logs that it made, in the order of log and index.
+    pub entries: Vec<LogEntry>,
+    /// Signatures that it made and that were the first of their entry, in the same order.
+    pub signatures: Vec<LogSignature>,
+}
+
+/// One of the things that a commit did, as a row of a database tells it.
+#[derive(Debug)]
+pub(crate) enum Part {
+    Write(Write),
+    Entry(LogEntry),
+    Signature(LogSignature),
+}
+
+impl Committed {
+    /// The commits that rows tell of, which are in the order of commits.
+    pub(crate) fn gathered(
+        parts: impl Iterator<Item = Result<(Seq, Part), StoreError>>,
+    ) -> Result<Vec<Self>, StoreError> {
+        let mut commits: Vec<Self> = Vec::new();
+        for part in parts {
+            let (seq, part) = part?;
+            match commits.last_mut() {
+                Some(commit) if commit.seq == seq => commit.add(part),
+                _ => {
+                    let mut commit = Self {
+                        seq,
+                        ..Self::default()
+                    };
+                    commit.add(part);
+                    commits.push(commit);
+                }
+            }
+        }
+        Ok(commits)
+    }
+
+    fn add(&mut self, part: Part) {
+        match part {
+            Part::Write(write) => self.writes.push(write),
+            Part::Entry(entry) => self.entries.push(entry),
+            Part::Signature(signature) => self.signatures.push(signature),
+        }
+    }
+}
