@@ -12,6 +12,7 @@ use countersign_model::whole_second;
 use jiff::Timestamp;
 
 use super::AuthorityInfo;
+use super::stored_cas::TakenCa;
 
 /// The CAs and the keys that this process can sign with.
 #[derive(Clone, Debug)]
@@ -142,9 +143,21 @@ impl CaSet {
         self.authorities.slots_mut().note_leaf(issuer, not_after);
     }
 
+    /// Every CA that signs, or will.
+    pub(super) fn signers(&self) -> impl Iterator<Item = &CaRecord> {
+        let slots = self.authorities.slots().iter();
+        let signers = slots.filter(|(_, slot)| slot.state != SlotState::Retired);
+        signers.filter_map(|(key_id, _)| self.authorities.record(key_id))
+    }
+
     /// Whether a CA's key may be here: those of root and intermediate, and of our own issuing CAs.
     pub(super) fn may_have_key(&self, record: &CaRecord) -> bool {
         record.tier != Tier::Issuing || record.owner == self.own
+    }
+
+    /// Whether a CA is shared with other replicas, so that its key need not be here.
+    pub(super) fn shares(&self, record: &CaRecord) -> bool {
+        record.tier != Tier::Issuing && !self.own.is_empty()
     }
 
     /// Keys of ours that no CA in here may sign with any more.
@@ -168,6 +181,13 @@ impl CaSet {
     /// Forgets the CAs that nothing lives under any more, and says which.
     pub(super) fn drop_dead(&mut self, now: Timestamp) -> Vec<String> {
         self.authorities.drop_dead(&self.own, now)
+    }
+
+    /// Takes the CAs as another replica stored them. A CA of ours that it retired may have signed
+    /// until now.
+    pub(super) fn take(&mut self, stored: Vec<TakenCa>, now: Timestamp) {
+        self.retires_at(now);
+        self.authorities.take(stored);
     }
 
     /// The certificate for a key that was made for this copy.

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use countersign_ca::authorities::CaRecord;
 use countersign_issue::profile::Tier;
 use countersign_model::whole_second;
 use countersign_refusal::Unavailable;
@@ -15,6 +16,9 @@ use tracing::{error, info};
 use super::ca_set::CaSet;
 use super::{Authority, AuthorityError};
 use crate::series::Alarm;
+
+/// CAs on a path. What is damaged in the store may go in a circle.
+const TIERS: usize = 3;
 
 /// The uppermost CA that signs and is not valid yet.
 #[derive(Clone, Debug)]
@@ -76,17 +80,12 @@ impl Authority {
     /// Whether a CA that signed is not valid yet, or one above it: it was replaced for that.
     pub(super) fn is_too_early(&self, key_id: &str, now: Timestamp) -> bool {
         let cas = self.hierarchy.read();
-        let mut at = cas.authorities.record(key_id);
-        while let Some(ca) = at {
-            if ca.not_before > now {
-                return true;
-            }
+        let above = |ca: &&CaRecord| {
             let is_root = ca.tier == Tier::Root;
-            at = { !is_root }
-                .then(|| cas.authorities.record(&ca.issued_by))
-                .flatten();
-        }
-        false
+            { !is_root }.then(|| cas.authorities.record(&ca.issued_by))?
+        };
+        let path = std::iter::successors(cas.authorities.record(key_id), above);
+        path.take(TIERS).any(|ca| ca.not_before > now)
     }
 
     /// Says it once when it comes, and when it has gone.

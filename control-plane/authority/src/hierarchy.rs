@@ -114,6 +114,7 @@ impl Authority {
 
     /// Does what is due.
     pub(super) async fn keep_hierarchy(&self, now: Timestamp) -> Result<(), AuthorityError> {
+        self.look_for_keys();
         if self.due(now) == Some(Due::Root) {
             self.prepare_root(now).await?;
         }

@@ -50,6 +50,7 @@ mod snapshot;
 mod state;
 mod stored_cas;
 mod succession;
+mod taking_cas;
 mod tokens;
 mod undelivered;
 mod unfinished;

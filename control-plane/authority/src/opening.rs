@@ -199,6 +199,8 @@ impl Authority {
                 tracing::warn!(key_id, %store, "key of the issuing CA is gone; another is made");
                 Ok(None)
             }
+            // It is another replica's, or was taken there.
+            Err(KeyError::Gone(_) | KeyError::NotConfigured(_)) if cas.shares(record) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

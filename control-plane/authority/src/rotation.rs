@@ -261,18 +261,24 @@ impl Authority {
         writes.push(Write::put(Kind::Meta, BUNDLE_SEQUENCE, &sequence));
         let what = steps.into_iter().map(What::Rotated).collect();
         let (_, seq) = self.commit_logged(what, writes, now).await?;
-        let idle = next.idle_keys();
-        let idle: Vec<_> = idle.iter().filter_map(|id| next.keys.remove(id)).collect();
-        self.hierarchy.replace(next, |next, present| {
-            let noted = present.authorities.slots();
-            next.authorities.slots_mut().absorb_leaves(noted);
-        });
+        let idle = self.show_cas(next);
         if is_new_bundle {
             self.hierarchy.show_bundle(fresh, sequence);
         }
         self.state.announce(seq, changes);
         idle.iter().for_each(|held| self.destroy(held));
         Ok(())
+    }
+
+    /// Shows CAs that are durable, and gives those of our keys that may not sign any more.
+    pub(super) fn show_cas(&self, mut next: CaSet) -> Vec<HeldKey> {
+        let idle = next.idle_keys();
+        let idle = idle.iter().filter_map(|id| next.keys.remove(id)).collect();
+        self.hierarchy.replace(next, |next, present| {
+            let noted = present.authorities.slots();
+            next.authorities.slots_mut().absorb_leaves(noted);
+        });
+        idle
     }
 }
 

@@ -79,6 +79,20 @@ pub(super) fn read(entries: &[Entry]) -> Result<Authorities, AuthorityError> {
     Ok(Authorities::restore(stored))
 }
 
+/// A CA as a commit has it, by key id; `None` where it is dropped.
+pub(super) type TakenCa = (String, Option<(CaRecord, SlotState)>);
+
+/// What a commit says of CAs.
+pub(super) fn taken(writes: &[Write]) -> Result<Vec<TakenCa>, AuthorityError> {
+    let of_cas = writes.iter().filter(|it| it.kind == Kind::Authority);
+    let taken = of_cas.map(|write| {
+        let stored = write.read::<StoredCa>()?;
+        let read = stored.map(|it| it.read(write.key.clone()).ok_or_else(damaged_ca));
+        Ok((write.key.clone(), read.transpose()?))
+    });
+    taken.collect()
+}
+
 pub(super) fn damaged_ca() -> AuthorityError {
     Unavailable::damaged("a stored CA is damaged").into()
 }
@@ -100,3 +114,6 @@ pub(super) fn changes(before: &Authorities, after: &Authorities) -> Vec<Write> {
 fn on_disk() -> Option<StoreKind> {
     Some(StoreKind::Disk)
 }
+
+#[cfg(test)]
+mod tests;

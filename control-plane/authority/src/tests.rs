@@ -27,6 +27,7 @@ mod rotation;
 mod shares;
 mod signing;
 mod slow_backup;
+mod taking;
 mod token;
 mod void;
 mod waiving;

@@ -70,6 +70,9 @@ impl CaRecord {
 /// all that this CA signed.
 pub type Path = Arc<[CertificateDer<'static>]>;
 
+/// CAs between a leaf and its root. What is damaged in the store may go in a circle.
+const MAX_PATH: usize = 2;
+
 /// Every CA that is remembered. Cloned, changed and stored before it is seen.
 #[derive(Clone, Debug, Default)]
 pub struct Authorities {
@@ -85,15 +88,7 @@ impl Authorities {
         let mut slots = Vec::new();
         let mut records = BTreeMap::new();
         for (record, state) in kept {
-            let slot = Slot {
-                tier: record.tier,
-                state,
-                owner: record.owner.clone(),
-                issued_by: record.issued_by.clone(),
-                not_after: record.not_after,
-                live_until: None,
-            };
-            slots.push((record.key_id.clone(), slot));
+            slots.push((record.key_id.clone(), slot_of(&record, state)));
             records.insert(record.key_id.clone(), record);
         }
         let mut restored = Self {
@@ -103,6 +98,24 @@ impl Authorities {
         };
         restored.lay_paths();
         restored
+    }
+
+    /// Takes the CAs as another replica stored them, by key id; `None` where it dropped one. What is
+    /// noted of leaves stays.
+    pub fn take(
+        &mut self,
+        stored: impl IntoIterator<Item = (String, Option<(CaRecord, SlotState)>)>,
+    ) {
+        for (key_id, ca) in stored {
+            match ca {
+                Some((record, state)) => {
+                    self.slots.put(&key_id, slot_of(&record, state));
+                    self.records.insert(key_id, record);
+                }
+                None => self.slots.remove(&key_id),
+            }
+        }
+        self.prune();
     }
 
     /// Keeps the certificate of a CA whose slot was made.
@@ -175,6 +188,9 @@ impl Authorities {
         let mut at = self.record(key_id)?;
         let mut path = Vec::new();
         while at.tier != Tier::Root {
+            if path.len() == MAX_PATH {
+                return None;
+            }
             path.push(&at.certificate);
             at = self.record(&at.issued_by)?;
         }
@@ -250,6 +266,17 @@ impl Authorities {
         let before = before.slots.iter().map(|(key_id, _)| key_id.as_str());
         let gone = before.filter(|key_id| self.slots.get(key_id).is_none());
         (changed.collect(), gone.collect())
+    }
+}
+
+fn slot_of(record: &CaRecord, state: SlotState) -> Slot {
+    Slot {
+        tier: record.tier,
+        state,
+        owner: record.owner.clone(),
+        issued_by: record.issued_by.clone(),
+        not_after: record.not_after,
+        live_until: None,
     }
 }
 

@@ -130,6 +130,17 @@ pub trait KeyStore: fmt::Debug + Send + Sync {
     /// # Errors
     /// It is not there, or is another.
     fn load(&self, key_id: &str, spki: &[u8]) -> Result<Arc<dyn CaKey>, KeyError>;
+    /// Whether a key is there. A token is asked.
+    ///
+    /// # Errors
+    /// The store cannot say so now.
+    fn holds(&self, key_id: &str, spki: &[u8]) -> Result<bool, KeyError> {
+        match self.load(key_id, spki) {
+            Ok(_) => Ok(true),
+            Err(KeyError::Gone(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
     /// Destroys a key; one that is not there is no error.
     ///
     /// # Errors

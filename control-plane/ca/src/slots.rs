@@ -241,6 +241,18 @@ impl Slots {
         }
     }
 
+    /// Takes a slot as another replica stored it; what is noted of its leaves stays.
+    pub(super) fn put(&mut self, key_id: &str, slot: Slot) {
+        let noted = self.0.get(key_id).and_then(|slot| slot.live_until);
+        let live_until = slot.live_until.max(noted);
+        self.insert(key_id, Slot { live_until, ..slot });
+    }
+
+    /// Forgets a slot that another replica dropped.
+    pub(super) fn remove(&mut self, key_id: &str) {
+        self.0.remove(key_id);
+    }
+
     /// Notes the end of a leaf under an issuing CA.
     pub fn note_leaf(&mut self, issuer: &str, not_after: Timestamp) {
         if let Some(slot) = self.0.get_mut(issuer) {

@@ -74,6 +74,11 @@ impl KeyStore for DeadlineKeyStore {
         Ok(self.key(self.store.load(key_id, spki)?))
     }
 
+    fn holds(&self, key_id: &str, spki: &[u8]) -> Result<bool, KeyError> {
+        let (store, key_id, spki) = (self.store.clone(), key_id.to_owned(), spki.to_vec());
+        self.line.ask(move || store.holds(&key_id, &spki), drop)
+    }
+
     fn destroy(&self, key_id: &str) -> Result<(), KeyError> {
         let (store, key_id) = (self.store.clone(), key_id.to_owned());
         self.line.ask(move || store.destroy(&key_id), drop)

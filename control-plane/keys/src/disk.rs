@@ -59,6 +59,14 @@ impl KeyStore for DiskKeys {
         }
     }
 
+    fn holds(&self, key_id: &str, _: &[u8]) -> Result<bool, KeyError> {
+        let held = self.path(key_id).try_exists();
+        held.map_err(|error| KeyError::Io {
+            key_id: key_id.to_owned(),
+            error,
+        })
+    }
+
     fn destroy(&self, key_id: &str) -> Result<(), KeyError> {
         match std::fs::remove_file(self.path(key_id)) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(KeyError::Io {

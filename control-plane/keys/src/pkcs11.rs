@@ -61,6 +61,11 @@ impl KeyStore for Pkcs11Keys {
         Ok(self.key(key_id, spki))
     }
 
+    fn holds(&self, key_id: &str, _: &[u8]) -> Result<bool, KeyError> {
+        let found = self.0.ask(|session| objects::holds(session, key_id));
+        found.map_err(|fault| key_error(fault, key_id))
+    }
+
     fn destroy(&self, key_id: &str) -> Result<(), KeyError> {
         let done = self.0.ask(|session| objects::destroy(session, key_id));
         done.map_err(|fault| key_error(fault, key_id))

@@ -67,6 +67,14 @@ impl Stores {
         Ok(self.watched(kind, found?))
     }
 
+    /// Whether a key is in a store; not in one that the configuration does not describe.
+    pub fn holds(&self, kind: StoreKind, key_id: &str, spki: &[u8]) -> Result<bool, KeyError> {
+        match self.stores.get(&kind) {
+            Some(store) => store.holds(key_id, spki),
+            None => Ok(false),
+        }
+    }
+
     /// Destroys a key.
     pub fn destroy(&self, kind: StoreKind, key_id: &str) -> Result<(), KeyError> {
         let done = self.store(kind)?.destroy(key_id);

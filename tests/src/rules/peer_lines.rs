@@ -169,6 +169,10 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 ],
             ),
             (
+                "control-plane/authority/src/taking_cas.rs",
+                &["issuing CA certified by another replica"],
+            ),
+            (
                 "control-plane/authority/src/rollback.rs",
                 &[
                     "whether the CAs have changed is known after the next start",

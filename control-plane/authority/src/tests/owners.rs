@@ -8,15 +8,14 @@ use countersign_tests_postgres::shared;
 use super::super::{AuthorityInfo, SlotState, StoreKind};
 use super::*;
 
-/// An issuing CA in the store, as the replica wrote it that has its key, in a token.
-pub(super) fn stored_of(replica: &str, template: &Write) -> Write {
-    let mut stored: serde_json::Value =
-        serde_json::from_str(template.value.as_deref().unwrap()).unwrap();
-    stored["owner"] = replica.into();
-    stored["store"] = "pkcs11".into();
+/// What is stored, with another value of a field.
+pub(super) fn with(stored: &Write, field: &str, value: &str) -> Write {
+    let text = stored.value.as_deref().unwrap();
+    let mut fields: serde_json::Value = serde_json::from_str(text).unwrap();
+    fields[field] = value.into();
     Write {
-        value: Some(stored.to_string()),
-        ..template.clone()
+        value: Some(fields.to_string()),
+        ..stored.clone()
     }
 }
 
@@ -27,7 +26,7 @@ pub(super) async fn stored(plane: &Plane) -> BTreeMap<String, Write> {
     cas.map(|it| (it.key.clone(), it.into_write())).collect()
 }
 
-fn keys(plane: &Plane) -> usize {
+pub(super) fn keys(plane: &Plane) -> usize {
     let keys = plane.dir.path().join("cp/keys").read_dir().unwrap();
     keys.count()
 }
@@ -130,10 +129,10 @@ async fn state_that_moves_keeps_its_issuing_ca() {
 async fn issuing_ca_of_another_replica_is_left_alone() {
     let plane = Plane::new().await;
     let own = only(plane.authority.tiers().issuing);
-    let template = stored(&plane).await[&own.key_id].clone();
+    let other = with(&stored(&plane).await[&own.key_id], "owner", "b");
     let other = Write {
         key: "another".to_owned(),
-        ..stored_of("b", &template)
+        ..with(&other, "store", "pkcs11")
     };
     let committed = plane.authority.store.commit(vec![other], Vec::new()).await;
     committed.unwrap();

@@ -192,6 +192,16 @@ pub(super) fn sign(
         .map_err(|_| Fault::Device("the token's signature has not 64 bytes".to_owned()))
 }
 
+/// Whether the token has a key now, whoever made it.
+pub(super) fn holds(open: &mut OpenSession, key_id: &str) -> Result<bool, Fault> {
+    open.handles.remove(key_id);
+    match open.private_key(key_id) {
+        Ok(_) => Ok(true),
+        Err(Fault::KeyGone) => Ok(false),
+        Err(fault) => Err(fault),
+    }
+}
+
 /// Destroys both halves of a key pair.
 pub(super) fn destroy(open: &mut OpenSession, key_id: &str) -> Result<(), Fault> {
     open.handles.remove(key_id);

@@ -43,7 +43,11 @@ fn token_makes_a_key_and_signs() {
             assert!(verifies(made.as_ref(), message, &signature));
             assert!(!verifies(other.as_ref(), message, &signature));
         }
-        keys.destroy(made.key_id()).unwrap();
+        let holds = |key: &dyn CaKey| keys.holds(key.key_id(), key.spki()).unwrap();
+        assert!(holds(made.as_ref()));
+        // What another process destroyed is not there, whatever was asked before.
+        opened(token).destroy(made.key_id()).unwrap();
+        assert!(!holds(made.as_ref()) && holds(other.as_ref()));
         keys.destroy(made.key_id()).unwrap();
         // Another process' store knows no handle of it.
         let again = opened(token).load(made.key_id(), made.spki()).unwrap();
