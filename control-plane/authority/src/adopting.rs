@@ -6,8 +6,10 @@
 //! signed did not change.
 
 use countersign_ca::authorities::Authorities;
+use countersign_store::{Kind, Precondition, Write};
 use tracing::info;
 
+use super::rotation::BUNDLE_SEQUENCE;
 use super::{Authority, AuthorityError, stored_cas};
 
 impl Authority {
@@ -17,6 +19,7 @@ impl Authority {
         &self,
         stored: Authorities,
         first: Option<&str>,
+        bundle_sequence: u64,
     ) -> Result<Authorities, AuthorityError> {
         let own = self.settings.replica();
         let Some(from) = former_owner(own, first) else {
@@ -24,11 +27,16 @@ impl Authority {
         };
         let mut adopted = stored.clone();
         adopted.adopt(from, own);
-        let writes = stored_cas::changes(&stored, &adopted);
+        let mut writes = stored_cas::changes(&stored, &adopted);
         if writes.is_empty() {
             return Ok(stored);
         }
-        let seq = self.store.commit(writes, Vec::new()).await?;
+        // Whoever changes the CAs from now on must have seen this.
+        let key = BUNDLE_SEQUENCE.to_owned();
+        writes.push(Write::put(Kind::Meta, key.clone(), &bundle_sequence));
+        let as_read = Precondition::Unchanged(Kind::Meta, key, self.hierarchy.read().written);
+        let seq = self.store.commit(writes, vec![as_read]).await?;
+        self.hierarchy.update(|cas| cas.written = seq);
         self.state.announce(seq, []);
         info!(
             from,

@@ -4,7 +4,6 @@ use std::ops::Deref;
 use std::sync::{Arc, RwLockReadGuard};
 
 use arc_swap::ArcSwapOption;
-use countersign_ca::authorities::Authorities;
 use countersign_ca::key::StoreKind;
 use countersign_keys::Stores;
 use countersign_verify::TrustBundle;
@@ -50,10 +49,10 @@ impl Deref for ReadCas<'_> {
 }
 
 impl CaHierarchy {
-    /// No CAs yet. `own` is the owner of the issuing CAs that are ours.
-    pub(crate) fn new(stores: Stores, refused_keys: Refused, own: &str) -> Self {
+    /// These CAs, without their keys.
+    pub(crate) fn new(stores: Stores, refused_keys: Refused, set: CaSet) -> Self {
         let held = Held {
-            set: CaSet::of(own, Authorities::default()),
+            set,
             undestroyed: Undestroyed::default(),
             is_clock_told: false,
             reminded_of: None,

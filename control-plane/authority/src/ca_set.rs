@@ -8,7 +8,7 @@ use countersign_ca::key::{CaKey, StoreKind};
 use countersign_ca::sign::Signed;
 use countersign_ca::slots::SlotState;
 use countersign_issue::profile::{Issuer, Tier};
-use countersign_model::whole_second;
+use countersign_model::{Seq, whole_second};
 use jiff::Timestamp;
 
 use super::AuthorityInfo;
@@ -20,6 +20,8 @@ pub(super) struct CaSet {
     /// The owner of the issuing CAs that are ours: the name of this replica, empty where it is alone.
     own: String,
     pub(super) authorities: Authorities,
+    /// The commit that changed the CAs last.
+    pub(super) written: Seq,
     pub(super) keys: HashMap<String, HeldKey>,
     /// The intermediate's key that waits for its certificate from a root that is not ours.
     pub(super) requested: Option<HeldKey>,
@@ -46,11 +48,12 @@ pub(super) struct Made {
 const RENEWAL_SHARE: i32 = 3;
 
 impl CaSet {
-    /// These CAs, as the owner of some issuing CAs has them; no key yet.
-    pub(super) fn of(own: &str, authorities: Authorities) -> Self {
+    /// No CAs yet, as of a commit. `own` is the owner of the issuing CAs that are ours.
+    pub(super) fn new(own: &str, written: Seq) -> Self {
         Self {
             own: own.to_owned(),
-            authorities,
+            authorities: Authorities::default(),
+            written,
             keys: HashMap::new(),
             requested: None,
             made: Vec::new(),

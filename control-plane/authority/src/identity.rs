@@ -26,6 +26,8 @@ pub(super) struct Identity {
     pub(super) epoch: u64,
     pub(super) log_id: u32,
     pub(super) bundle_sequence: u64,
+    /// The commit that changed the CAs last.
+    pub(super) cas_written: Seq,
     pub(super) requested: Option<StoredRequest>,
     /// Entries of the log that commits account for.
     pub(super) log_accounted: u64,
@@ -48,11 +50,12 @@ pub(super) async fn begin(store: &Store, settings: &Settings) -> Result<Identity
         Write::put(Kind::Meta, BUNDLE_SEQUENCE, &0_u64),
         Write::put(Kind::Meta, ACCOUNTED, &0_u64),
     ];
-    let _: Seq = store.commit(writes, Vec::new()).await?;
+    let cas_written = store.commit(writes, Vec::new()).await?;
     Ok(Identity {
         epoch: FIRST_EPOCH,
         log_id,
         bundle_sequence: 0,
+        cas_written,
         requested: None,
         log_accounted: 0,
         predecessor: None,
@@ -83,6 +86,7 @@ pub(super) fn resume(meta: &Meta, settings: &Settings) -> Result<Identity, Autho
         epoch: find(EPOCH)?.read()?,
         log_id: find(LOG_ID)?.read()?,
         bundle_sequence: find(BUNDLE_SEQUENCE)?.read()?,
+        cas_written: find(BUNDLE_SEQUENCE)?.seq,
         requested: meta.get(REQUESTED).map(Entry::read).transpose()?,
         log_accounted: find(ACCOUNTED)?.read()?,
         first_replica: meta.get(REPLICA).map(Entry::read).transpose()?,

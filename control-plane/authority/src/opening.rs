@@ -104,6 +104,7 @@ impl Authority {
         };
         let mut state = State::new(defaults, settings.policy.clone());
         state.doubts = Doubts::restored(identity.doubts.take().unwrap_or_default());
+        let no_cas = CaSet::new(settings.replica(), identity.cas_written);
         let authority = Arc::new_cyclic(|this| Self {
             this: this.clone(),
             epoch: identity.epoch,
@@ -112,7 +113,7 @@ impl Authority {
             writing: tokio::sync::Mutex::default(),
             state: SharedState::new(state, seq),
             ledger: Ledger::new(log),
-            hierarchy: CaHierarchy::new(keys, refused_keys, settings.replica()),
+            hierarchy: CaHierarchy::new(keys, refused_keys, no_cas),
             enrolling: Stripes::default(),
             backups: Backups::new(data_dir),
             metrics: IssuanceSeries::default(),
@@ -148,7 +149,8 @@ impl Authority {
         let (bundle_sequence, accounted) = (identity.bundle_sequence, identity.log_accounted);
         let stored = stored_cas::read(&entries)?;
         let first = identity.first_replica.as_deref();
-        let cas = self.restored_cas(self.adopted(stored, first).await?)?;
+        let adopted = self.adopted(stored, first, bundle_sequence).await?;
+        let cas = self.restored_cas(adopted)?;
         if cas.authorities.slots().iter().next().is_none() {
             // First start, or one that was cut short before the CAs were stored.
             self.restore_state(entries)?;
@@ -168,7 +170,8 @@ impl Authority {
     }
 
     fn restored_cas(&self, authorities: Authorities) -> Result<CaSet, AuthorityError> {
-        let mut cas = CaSet::of(self.settings.replica(), authorities);
+        let mut cas = self.hierarchy.read().clone();
+        cas.authorities = authorities;
         let mut keys = HashMap::new();
         for (key_id, slot) in cas.authorities.slots().iter() {
             if slot.state == SlotState::Retired {

@@ -51,7 +51,8 @@ impl Authority {
         now: Timestamp,
     ) -> Result<(u64, T), NotCommitted> {
         let writes = changes.iter().map(Change::write).collect();
-        let (index, seq) = self.commit_logged(what, writes, now).await?;
+        let committed = self.commit_logged(what, writes, Vec::new(), now).await;
+        let (index, seq) = committed?;
         Ok((index, self.take(seq, changes, before)))
     }
 
@@ -76,12 +77,13 @@ impl Authority {
         self.state.take(seq, changes, before)
     }
 
-    /// Logs what is about to change, then commits it. Says at which index the first entry is. The caller
+    /// Logs what is about to change, then commits it if every precondition holds. Says at which index the first entry is. The caller
     /// holds `writing`.
     pub(super) async fn commit_logged(
         &self,
         what: Vec<What>,
         mut writes: Vec<Write>,
+        preconditions: Vec<Precondition>,
         now: Timestamp,
     ) -> Result<(u64, Seq), NotCommitted> {
         self.begin_change(now).await?;
@@ -90,7 +92,7 @@ impl Authority {
         if let Some(last) = noted.iter().max() {
             writes.push(Write::put(Kind::Meta, ACCOUNTED, &(last + 1)));
         }
-        match self.store.commit(writes, Vec::new()).await {
+        match self.store.commit(writes, preconditions).await {
             Ok(seq) => {
                 if let Some(last) = noted.iter().max() {
                     self.ledger.account_for(last + 1);

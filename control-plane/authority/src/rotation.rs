@@ -1,9 +1,11 @@
 //! Rotating issuing CAs and roots.
 //!
 //! Every step works on a copy of the slots: keys and certificates are made, the copy is stored,
-//! and only then seen. A step that fails or crashes leaves what was there.
+//! and only then seen. A step that fails or crashes leaves what was there. So does one of CAs that
+//! another replica changed meanwhile: every change writes the sequence of the bundle, and is made only
+//! if that is as it was read.
 
-use countersign_ca::authorities::{Authorities, CaRecord};
+use countersign_ca::authorities::CaRecord;
 use countersign_ca::bundle;
 use countersign_ca::key::CaKey;
 use countersign_ca::slots::{SlotError, SlotState, Slots};
@@ -13,7 +15,7 @@ use countersign_issue::not_before;
 use countersign_issue::profile::{Issuer, Profile, Subject, Tier, ca_name};
 use countersign_proto::log::entry::What;
 use countersign_refusal::Unavailable;
-use countersign_store::{Kind, Write};
+use countersign_store::{Kind, Precondition, Write};
 use jiff::Timestamp;
 use tracing::info;
 
@@ -132,7 +134,7 @@ impl Authority {
 
     /// The first root and issuing CA of all.
     pub(super) async fn make_first_cas(&self, now: Timestamp) -> Result<(), AuthorityError> {
-        let mut next = CaSet::of(self.settings.replica(), Authorities::default());
+        let mut next = self.hierarchy.read().clone();
         let made = match self.add_root(&mut next, Slots::begin, now).await {
             Ok(root) => { self.add_below_root(&mut next, now).await }.map(|()| root),
             Err(error) => Err(error),
@@ -260,7 +262,10 @@ impl Authority {
         let sequence = present.map_or(0, |present| present.1) + u64::from(is_new_bundle);
         writes.push(Write::put(Kind::Meta, BUNDLE_SEQUENCE, &sequence));
         let what = steps.into_iter().map(What::Rotated).collect();
-        let (_, seq) = self.commit_logged(what, writes, now).await?;
+        let as_read = Precondition::Unchanged(Kind::Meta, BUNDLE_SEQUENCE.to_owned(), next.written);
+        let committed = self.commit_logged(what, writes, vec![as_read], now).await;
+        let (_, seq) = committed?;
+        next.written = seq;
         let idle = self.show_cas(next);
         if is_new_bundle {
             self.hierarchy.show_bundle(fresh, sequence);

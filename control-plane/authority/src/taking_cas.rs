@@ -9,6 +9,7 @@ use countersign_ca::bundle;
 use countersign_ca::key::{KeyError, StoreKind};
 use countersign_fleet::Event;
 use countersign_issue::profile::Tier;
+use countersign_model::Seq;
 use countersign_refusal::Unavailable;
 use countersign_store::{Kind, Write};
 use jiff::Timestamp;
@@ -26,15 +27,17 @@ impl Authority {
     /// It is none that this program writes; nothing of it was taken.
     pub fn take_authorities(
         &self,
+        seq: Seq,
         writes: &[Write],
         now: Timestamp,
     ) -> Result<Vec<Event>, AuthorityError> {
         let taken = stored_cas::taken(writes)?;
         let sequence = bundle_sequence(writes)?;
-        if taken.is_empty() {
+        if taken.is_empty() && sequence.is_none() {
             return Ok(Vec::new());
         }
         let mut next = self.hierarchy.read().clone();
+        next.written = seq;
         let before = signing(&next);
         next.take(taken, now);
         self.find_keys(&mut next);
