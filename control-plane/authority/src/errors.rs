@@ -24,10 +24,13 @@ impl From<LogError> for AuthorityError {
     fn from(error: LogError) -> Self {
         let why = match &error {
             LogError::Stopped => Unavailable::stopped,
-            LogError::Damaged(_) | LogError::Foreign(_) => Unavailable::damaged,
-            LogError::Refused(_) | LogError::Unreadable(_) | LogError::TooLong => {
-                Unavailable::retry
+            LogError::Damaged(_) | LogError::Foreign(_) | LogError::ArchiveBehind { .. } => {
+                Unavailable::damaged
             }
+            LogError::Refused(_)
+            | LogError::NotArchived(_)
+            | LogError::Unreadable(_)
+            | LogError::TooLong => Unavailable::retry,
         };
         Self::Unavailable(why(error))
     }

@@ -10,6 +10,7 @@
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::yield_now;
@@ -23,8 +24,18 @@ const LARGE_BATCH: u64 = 128;
 /// How often the first of a batch lets others go before, at most.
 const MAX_ROUNDS: usize = 8;
 
-/// Whether an entry is durable.
-type Outcome = Result<(), LogError>;
+/// Where an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Its index in the log.
+    pub index: u64,
+    /// Its place in the order of the archive, which it shares with the entries of its batch; 0 where
+    /// the log has no archive.
+    pub place: u64,
+}
+
+/// Whether an entry is durable, and its place in the archive.
+type Outcome = Result<u64, LogError>;
 
 /// An entry on its way to the disk, and who wants to know.
 #[derive(Debug)]
@@ -137,7 +148,7 @@ impl Intake {
     pub(crate) async fn append<E>(
         &self,
         make: impl FnOnce(u64) -> Result<Vec<u8>, E>,
-    ) -> Result<u64, AppendError<E>> {
+    ) -> Result<Appended, AppendError<E>> {
         let place = self.places.acquire().await.expect("never closed");
         let (index, done, first) = self.push(make)?;
         // The writer gives the place back, together with those of its whole batch.
@@ -147,7 +158,8 @@ impl Intake {
             drop(first);
         }
         let outcome = done.await.unwrap_or(Err(LogError::Stopped));
-        outcome.map(|()| index).map_err(AppendError::Log)
+        let appended = outcome.map(|place| Appended { index, place });
+        appended.map_err(AppendError::Log)
     }
 
     fn push<E>(
@@ -176,8 +188,8 @@ impl Intake {
     }
 
     /// Waits for entries and swaps them into `batch`, which is empty. False once the log closes
-    /// and nothing is left, or it stopped.
-    pub(crate) fn take(&self, batch: &mut Vec<Waiting>) -> bool {
+    /// and nothing is left, or it stopped. With a `limit`, true and an empty batch once it is over.
+    pub(crate) fn take(&self, batch: &mut Vec<Waiting>, limit: Option<Duration>) -> bool {
         let mut queue = self.lock();
         loop {
             let closing = queue.state != State::Open;
@@ -190,17 +202,31 @@ impl Intake {
                 return false;
             }
             queue.writer_sleeps = true;
-            queue = self
-                .arrived
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
+            let Some(limit) = limit else {
+                let woken = self.arrived.wait(queue);
+                queue = woken.unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let woken = self.arrived.wait_timeout(queue, limit);
+            let (held, waited) = woken.unwrap_or_else(PoisonError::into_inner);
+            queue = held;
+            if waited.timed_out() && queue.waiting.is_empty() {
+                return true;
+            }
         }
     }
 
-    /// The first `count` entries of the batch are durable: everything below `durable` is.
-    pub(crate) fn acknowledge(&self, batch: &mut Vec<Waiting>, count: usize, durable: u64) {
+    /// The first `count` entries of the batch are durable: everything below `durable` is. `place` is
+    /// theirs in the archive.
+    pub(crate) fn acknowledge(
+        &self,
+        batch: &mut Vec<Waiting>,
+        count: usize,
+        durable: u64,
+        place: u64,
+    ) {
         self.durable.store(durable, Ordering::Release);
-        self.answer(batch.drain(..count), &Ok(()));
+        self.answer(batch.drain(..count), &Ok(place));
     }
 
     /// Nothing of the batch was kept, so nothing that has a higher index may be.

@@ -9,10 +9,14 @@ pub enum LogError {
     /// The disk refused a write; nothing of it was kept, later writes may succeed.
     #[error("the issuance log did not take the write: {0}")]
     Refused(String),
-    /// The disk refused a read; nothing was changed.
+    /// The archive refused the entries; nothing of them was kept, later ones may be taken.
+    #[error("the archive of the issuance log did not take the entries: {0}")]
+    NotArchived(String),
+    /// The disk or the archive refused a read; nothing was changed.
     #[error("the issuance log cannot be read: {0}")]
     Unreadable(String),
-    /// An fsync failed: what the disk holds is not known, so nothing is written any more.
+    /// An fsync failed, or the archive does not know: what is kept is not known, so nothing is written
+    /// any more.
     #[error("the issuance log stopped after an input/output error; restart once the disk is sound")]
     Stopped,
     /// What is stored is not what was written.
@@ -21,6 +25,17 @@ pub enum LogError {
     /// The folder holds the log of another origin or key, or the origin cannot be one.
     #[error("this is not the issuance log that was asked for: {0}")]
     Foreign(String),
+    /// The archive has fewer entries than the journal: it lost some.
+    #[error(
+        "the archive of the issuance log has {archive} entries and the disk {journal}: \
+         it lost what came later"
+    )]
+    ArchiveBehind {
+        /// Entries of the archive.
+        archive: u64,
+        /// Entries on the disk.
+        journal: u64,
+    },
     /// The entry is longer than [`crate::MAX_ENTRY_BYTES`].
     #[error("an entry of the issuance log is too long")]
     TooLong,

@@ -5,6 +5,8 @@
 //! This crate knows bytes, not certificates, and reads no clock.
 
 mod append;
+mod appender;
+mod archive;
 mod attachments;
 mod bundle;
 mod error;
@@ -22,6 +24,8 @@ mod succession;
 mod tile;
 mod tree;
 
+pub use append::Appended;
+pub use archive::{Archive, NotKept};
 pub use error::{AppendError, LogError};
 pub use log::{Log, Options};
 pub use proof::{consistency, inclusion};

@@ -7,9 +7,11 @@ use std::thread::{Builder, JoinHandle};
 
 use jiff::Timestamp;
 
-use crate::append::Intake;
+use crate::append::{Appended, Intake};
+use crate::appender::Appender;
+use crate::archive::{self, Archive};
 use crate::attachments::Attachments;
-use crate::journal::{self, Disk, JournalStore, Replayed, Tail, Writer, replay};
+use crate::journal::{self, Disk, JournalStore, Tail, Writer, replay};
 use crate::key::NoteKey;
 use crate::publish::Publisher;
 use crate::read::{Scan, chunk};
@@ -52,29 +54,55 @@ impl Log {
     /// # Errors
     /// The folder cannot be used, or holds something else than was written.
     pub fn open(options: &Options) -> Result<Self, LogError> {
-        Self::open_on(options, |disk| disk)
+        Self::open_on(options, None, |disk| disk)
+    }
+
+    /// Opens or makes a log whose entries are in an archive before its journal has them, and appends
+    /// to the journal what the archive has beyond it. Blocks on the archive.
+    ///
+    /// # Errors
+    /// As [`Log::open`]; or the archive cannot be read, is that of another log, or has less than the
+    /// journal.
+    pub fn open_with(options: &Options, archive: Box<dyn Archive>) -> Result<Self, LogError> {
+        Self::open_on(options, Some(archive), |disk| disk)
     }
 
     /// Opens a log whose journal is written through what `through` makes of the disk.
     pub(crate) fn open_on<S: JournalStore>(
         options: &Options,
+        mut archive: Option<Box<dyn Archive>>,
         through: impl FnOnce(Disk) -> S,
     ) -> Result<Self, LogError> {
         let folder = options.dir.as_path();
         let journal = journal::folder(folder);
         files::make_dir(&journal).map_err(LogError::refused(&journal))?;
         let key = NoteKey::open(&options.key, &options.origin)?;
-        let publisher = Publisher::open(folder, key)?;
+        let mut publisher = Publisher::open(folder, key)?;
         let attachments = Attachments::open(folder)?;
         let replayed = replay(folder, publisher.size(), attachments.end()?)?;
         let newest = replayed.newest();
         let segment = replayed.segments.last().map(|segment| segment.file.clone());
-        let parts = Arc::new(Parts::new(folder, publisher, attachments, replayed)?);
-        let (intake, tail) = (parts.intake.clone(), parts.tail.clone());
+        let tail = Arc::new(Tail::new(folder, replayed.segments));
+        publisher.check_journal(&tail)?;
         let store = through(Disk::new(&journal, segment));
-        let writer = Writer::new(intake, tail, store, newest);
+        let mut writer = Writer::new(tail.clone(), store, replayed.durable, newest);
+        if let Some(archive) = &mut archive {
+            archive::heal(&mut **archive, &mut publisher, &tail, &mut writer)?;
+        }
+        let intake = Arc::new(Intake::new(writer.next()));
+        let parts = Parts {
+            folder: folder.to_owned(),
+            intake: intake.clone(),
+            tail: tail.clone(),
+            attachments,
+            published: publisher.size().into(),
+            retained: prune::first_retained(folder)?.into(),
+            publisher: Mutex::new(publisher),
+        };
+        let parts = Arc::new(parts);
+        let appender = Appender::new(intake, tail, writer, archive);
         let thread = Builder::new().name("issuance-log".to_owned());
-        let thread = thread.spawn(move || writer.run());
+        let thread = thread.spawn(move || appender.run());
         Ok(Self {
             parts,
             writer: Some(thread.map_err(LogError::refused(&journal))?),
@@ -83,14 +111,15 @@ impl Log {
 
     /// Appends the entry that `make` builds for the index it is given, durable on return; indexes
     /// have no holes. `make` runs under the log's lock: it must be short and must not block. A
-    /// caller that stops waiting may find its entry appended.
+    /// caller that stops waiting may find its entry appended. With an archive an entry is durable
+    /// there before the disk has it; where the disk refuses it then, it is appended all the same.
     ///
     /// # Errors
     /// `make` failed, or the log did.
     pub async fn append<E>(
         &self,
         make: impl FnOnce(u64) -> Result<Vec<u8>, E>,
-    ) -> Result<u64, AppendError<E>> {
+    ) -> Result<Appended, AppendError<E>> {
         self.parts.intake.append(make).await
     }
 
@@ -144,14 +173,23 @@ impl Log {
         Scan::new(from, self.size(), move |index, end| parts.chunk(index, end))
     }
 
+    /// Gives an archive the entries that it lacks: for a log that had none until now, before it is
+    /// opened with one. Blocks on both.
+    ///
+    /// # Errors
+    /// One of the two.
+    pub fn fill(&self, archive: &mut dyn Archive) -> Result<(), LogError> {
+        archive::fill(archive, |end| self.scan(end))
+    }
+
     /// Keeps a small value beside an entry: not part of the tree, may be lost when power fails,
     /// never read back changed. Returns once written, not synced.
     ///
     /// # Errors
     /// The disk refused it, it is longer than [`crate::MAX_ATTACHMENT_BYTES`], or there is no such
-    /// entry.
+    /// entry on the disk.
     pub fn attach(&self, index: u64, value: &[u8]) -> Result<(), LogError> {
-        if index >= self.size() {
+        if index >= self.journalled() {
             return Err(LogError::Refused(format!("there is no entry {index}")));
         }
         self.parts.attachments.write(index, value)
@@ -176,12 +214,18 @@ impl Log {
         if parts.intake.stopped() {
             return Err(LogError::Stopped);
         }
-        let outcome = publisher.publish(&parts.tail, self.size(), now);
+        let outcome = publisher.publish(&parts.tail, self.journalled(), now);
         parts.published.store(publisher.size(), Ordering::Release);
         if matches!(outcome, Err(LogError::Stopped)) {
             parts.intake.stop(&mut Vec::new());
         }
         outcome
+    }
+
+    /// How many entries the disk has: those that the archive alone has are not published.
+    fn journalled(&self) -> u64 {
+        let size = self.size();
+        size.saturating_sub(self.parts.tail.owed())
     }
 
     /// Removes the bodies of entries below an index, whole bundles at a time and none that no
@@ -225,25 +269,6 @@ impl Log {
 }
 
 impl Parts {
-    fn new(
-        folder: &Path,
-        publisher: Publisher,
-        attachments: Attachments,
-        replayed: Replayed,
-    ) -> Result<Self, LogError> {
-        let tail = Tail::new(folder, replayed.segments);
-        publisher.check_journal(&tail)?;
-        Ok(Self {
-            folder: folder.to_owned(),
-            intake: Arc::new(Intake::new(replayed.durable)),
-            tail: Arc::new(tail),
-            attachments,
-            published: publisher.size().into(),
-            retained: prune::first_retained(folder)?.into(),
-            publisher: Mutex::new(publisher),
-        })
-    }
-
     fn chunk(&self, index: u64, end: u64) -> Result<Vec<Arc<[u8]>>, LogError> {
         chunk(&self.folder, &self.tail, index, end)
     }

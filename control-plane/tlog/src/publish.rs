@@ -60,6 +60,11 @@ impl Publisher {
         self.edge.size()
     }
 
+    /// The folder of the log.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub(crate) fn verifier_key(&self) -> String {
         self.key.verifier_key()
     }
@@ -92,6 +97,27 @@ impl Publisher {
         if durable <= self.size() {
             return Ok(());
         }
+        let before = self.size();
+        let note = self.cover(tail, durable)?;
+        let due = |kept| now.duration_since(kept) >= KEEP_EVERY;
+        if self.kept.is_none_or(due) {
+            let name = Path::new(KEPT).join(self.size().to_string());
+            self.place(&name, &note)?;
+            self.kept = Some(now);
+        }
+        self.remove_superseded(tail, before)
+    }
+
+    /// Publishes everything below `durable` on the way to a longer log: no checkpoint is kept for
+    /// good.
+    pub(crate) fn catch_up(&mut self, tail: &Tail, durable: u64) -> Result<(), LogError> {
+        let before = self.size();
+        self.cover(tail, durable)?;
+        self.remove_superseded(tail, before)
+    }
+
+    /// Writes the tiles and replaces the checkpoint, which it returns.
+    fn cover(&mut self, tail: &Tail, durable: u64) -> Result<String, LogError> {
         let edge = self.write_tiles(tail, durable)?;
         let checkpoint = Checkpoint {
             origin: self.key.name().to_owned(),
@@ -100,14 +126,8 @@ impl Publisher {
         };
         let note = checkpoint.sign(&self.key);
         self.place(Path::new(CHECKPOINT), &note)?;
-        let before = std::mem::replace(&mut self.edge, edge).size();
-        let due = |kept| now.duration_since(kept) >= KEEP_EVERY;
-        if self.kept.is_none_or(due) {
-            let name = Path::new(KEPT).join(self.size().to_string());
-            self.place(&name, &note)?;
-            self.kept = Some(now);
-        }
-        self.remove_superseded(tail, before)
+        self.edge = edge;
+        Ok(note)
     }
 
     fn write_tiles(&self, tail: &Tail, durable: u64) -> Result<RightEdge, LogError> {

@@ -72,7 +72,7 @@ mod tests {
 
     async fn append(log: &Log, text: &str) -> u64 {
         let make = |_| Ok::<_, LogError>(text.as_bytes().to_vec());
-        log.append(make).await.unwrap()
+        log.append(make).await.unwrap().index
     }
 
     #[tokio::test]

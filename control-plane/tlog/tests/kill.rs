@@ -46,7 +46,7 @@ fn append_until_killed() {
                 (0..=round % 30).map(|_| log.append(|index| Ok::<_, Infallible>(body(index))));
             let mut acknowledged = String::new();
             for index in futures_util::future::join_all(appends).await {
-                let index = index.unwrap();
+                let index = index.unwrap().index;
                 log.attach(index, &index.to_be_bytes()).unwrap();
                 acknowledged.push_str(&format!("acknowledged {index}\n"));
             }

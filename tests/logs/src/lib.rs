@@ -68,7 +68,7 @@ impl Scene {
     /// Appends what is made for its index, which is returned.
     pub fn append(&self, log: &Log, make: impl Fn(u64) -> Vec<u8>) -> u64 {
         let appended = log.append(|index| Ok::<_, Infallible>(make(index)));
-        self.runtime.block_on(appended).unwrap()
+        self.runtime.block_on(appended).unwrap().index
     }
 
     /// Appends small entries, an opening one first, until there are so many.

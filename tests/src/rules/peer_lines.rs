@@ -103,6 +103,14 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
             ),
             ("control-plane/daemon/src/main.rs", &["stopping"]),
             (
+                "control-plane/tlog/src/appender.rs",
+                &["the next start takes entries of the issuance log from its archive"],
+            ),
+            (
+                "control-plane/tlog/src/archive.rs",
+                &["entries that the issuance log lacked were taken from its archive"],
+            ),
+            (
                 "control-plane/tlog/src/journal/replay.rs",
                 &["an unfinished write at the end of the issuance log was cut off"],
             ),
@@ -290,6 +298,11 @@ const LINES: &[(&str, &str, &str)] = &[
         "control-plane/authority/src/doubts.rs",
         "alarm: the state is older than what it has issued",
         "once, and at a start: the first is kept",
+    ),
+    (
+        "control-plane/tlog/src/appender.rs",
+        "entries of the issuance log are in its archive alone",
+        "a disk that refuses: once until it takes them",
     ),
     (
         "control-plane/store/src/writer.rs",

@@ -435,7 +435,7 @@ const FOLLOWING: &[(&str, Places)] = &[
     ),
     (
         "an entry of the log that is not published: MAX_SEGMENTS",
-        &[("control-plane/tlog/src/journal/tail.rs", "Tail.segments")],
+        &[("control-plane/tlog/src/journal/tail.rs", "Held.segments")],
     ),
     (
         "a name of a stream: Limits",

@@ -9,7 +9,7 @@ mod store;
 mod tail;
 mod writer;
 
-pub(crate) use replay::{Replayed, replay};
+pub(crate) use replay::replay;
 pub(crate) use store::{Disk, JournalStore};
 pub(crate) use tail::Tail;
 pub(crate) use writer::Writer;

@@ -10,11 +10,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::{SEGMENT_ENTRIES, folder, record};
 use crate::LogError;
 
-/// The segments that are there.
+/// The segments that are there, and what an archive has beyond them.
 #[derive(Debug)]
 pub(crate) struct Tail {
     folder: PathBuf,
-    segments: Mutex<VecDeque<Segment>>,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    segments: VecDeque<Segment>,
+    /// Entries behind the last segment's end that the disk has not taken: one batch at most.
+    owed: Vec<Arc<[u8]>>,
 }
 
 /// One segment: its first index and where each of its records ends.
@@ -50,24 +57,32 @@ impl Tail {
     pub(crate) fn new(log: &Path, segments: Vec<Segment>) -> Self {
         Self {
             folder: folder(log),
-            segments: Mutex::new(segments.into()),
+            held: Mutex::new(Held {
+                segments: segments.into(),
+                owed: Vec::new(),
+            }),
         }
     }
 
     /// The lowest index in the journal; `None` where it is empty.
     pub(crate) fn first(&self) -> Option<u64> {
-        self.lock().front().map(|segment| segment.first)
+        self.lock().segments.front().map(|segment| segment.first)
     }
 
     /// How many segments there are.
     pub(crate) fn segments(&self) -> usize {
-        self.lock().len()
+        self.lock().segments.len()
+    }
+
+    /// How many entries it holds in memory, for the disk has not taken them.
+    pub(crate) fn owed(&self) -> u64 {
+        self.lock().owed.len() as u64
     }
 
     /// Every segment and the length of what is durable in it.
     pub(crate) fn lengths(&self) -> Vec<(PathBuf, u64)> {
-        let segments = self.lock();
-        let lengths = segments.iter().map(|segment| {
+        let held = self.lock();
+        let lengths = held.segments.iter().map(|segment| {
             let path = self.folder.join(segment.first.to_string());
             (path, segment.length(segment.ends.len() as u64))
         });
@@ -75,25 +90,32 @@ impl Tail {
     }
 
     pub(crate) fn begin(&self, first: u64, file: Arc<File>) {
-        self.lock().push_back(Segment {
+        self.lock().segments.push_back(Segment {
             first,
             file,
             ends: Vec::new(),
         });
     }
 
-    /// Says where records of the newest segment end.
+    /// Says where records of the newest segment end. What was owed is among them.
     pub(crate) fn extend(&self, ends: &[u32]) {
-        let mut segments = self.lock();
-        let newest = segments.back_mut().expect("a segment is begun before");
+        let mut held = self.lock();
+        let newest = held.segments.back_mut();
+        let newest = newest.expect("a segment is begun before");
         newest.ends.extend_from_slice(ends);
+        held.owed.clear();
+    }
+
+    /// Holds the next entries until the disk takes them.
+    pub(crate) fn owe(&self, entries: &[&[u8]]) {
+        self.lock().owed = entries.iter().map(|entry| (*entry).into()).collect();
     }
 
     /// The entries from an index on, up to `end` or the end of their segment; `None` where the
     /// journal does not hold that index.
     pub(crate) fn read(&self, from: u64, end: u64) -> Result<Option<Vec<Arc<[u8]>>>, LogError> {
         let Some(span) = self.span(from, end) else {
-            return Ok(None);
+            return Ok(self.owed_from(from, end));
         };
         let mut bytes = vec![0; span.length];
         span.file
@@ -116,7 +138,7 @@ impl Tail {
 
     /// The handle stays readable though the file is removed meanwhile.
     fn span(&self, from: u64, end: u64) -> Option<Span> {
-        let segments = self.lock();
+        let segments = &self.lock().segments;
         let skipped = from.checked_sub(segments.front()?.first)? / SEGMENT_ENTRIES;
         let segment = segments.get(usize::try_from(skipped).ok()?)?;
         let end = end.min(segment.next());
@@ -133,9 +155,19 @@ impl Tail {
         })
     }
 
+    fn owed_from(&self, from: u64, end: u64) -> Option<Vec<Arc<[u8]>>> {
+        let held = self.lock();
+        let first = held.segments.back()?.next();
+        let skipped = usize::try_from(from.checked_sub(first)?).ok()?;
+        let wanted = usize::try_from(end.checked_sub(from)?).ok()?;
+        let owed = held.owed.get(skipped..)?.iter().take(wanted);
+        let owed: Vec<_> = owed.cloned().collect();
+        (!owed.is_empty()).then_some(owed)
+    }
+
     /// Forgets the segments that end at or below an index and gives their paths, oldest first.
     pub(crate) fn forget(&self, below: u64) -> Vec<PathBuf> {
-        let mut segments = self.lock();
+        let segments = &mut self.lock().segments;
         let whole = |segment: &Segment| segment.first + SEGMENT_ENTRIES <= below;
         let count = segments.iter().take_while(|segment| whole(segment)).count();
         let forgotten = segments.drain(..count);
@@ -144,8 +176,8 @@ impl Tail {
             .collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Segment>> {
-        // Nothing panics between two states of the list.
-        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        // Nothing panics between two states of it.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod archive;
 mod batches;
 mod damage;
 mod faults;
@@ -51,7 +52,7 @@ fn body(index: u64) -> Vec<u8> {
 
 async fn append(log: &Log) -> Result<u64, LogError> {
     match log.append(|index| Ok::<_, Infallible>(body(index))).await {
-        Ok(index) => Ok(index),
+        Ok(appended) => Ok(appended.index),
         Err(AppendError::Log(error)) => Err(error),
         Err(AppendError::Made(never)) => match never {},
     }

@@ -39,7 +39,7 @@ impl JournalStore for Counted {
 fn counted(scene: &Scene) -> (Log, Arc<AtomicUsize>) {
     let syncs = Arc::new(AtomicUsize::new(0));
     let counter = syncs.clone();
-    let log = Log::open_on(&scene.options(), |disk| Counted {
+    let log = Log::open_on(&scene.options(), None, |disk| Counted {
         disk,
         syncs: counter,
     });

@@ -8,7 +8,7 @@ use super::*;
 
 /// What goes wrong at the next call of its kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+pub(super) enum Fault {
     Begin,
     SyncFolder,
     /// So many bytes are written, then no space is left.
@@ -18,10 +18,10 @@ enum Fault {
 }
 
 #[derive(Clone, Default)]
-struct Script(Arc<Mutex<VecDeque<Fault>>>);
+pub(super) struct Script(Arc<Mutex<VecDeque<Fault>>>);
 
 impl Script {
-    fn then(&self, faults: &[Fault]) {
+    pub(super) fn then(&self, faults: &[Fault]) {
         self.0.lock().unwrap().extend(faults);
     }
 
@@ -39,9 +39,9 @@ impl Script {
     }
 }
 
-struct Faulty {
-    disk: Disk,
-    script: Script,
+pub(super) struct Faulty {
+    pub(super) disk: Disk,
+    pub(super) script: Script,
 }
 
 impl JournalStore for Faulty {
@@ -80,7 +80,7 @@ impl Scene {
     fn open_faulty(&self) -> (Log, Script) {
         let script = Script::default();
         let through = script.clone();
-        let log = Log::open_on(&self.options(), |disk| Faulty {
+        let log = Log::open_on(&self.options(), None, |disk| Faulty {
             disk,
             script: through,
         });

@@ -2,19 +2,19 @@ use crate::tree::{RightEdge, leaf_hash};
 
 use super::*;
 
-fn root(size: u64) -> crate::Hash {
+pub(super) fn root(size: u64) -> crate::Hash {
     let (mut edge, mut full) = (RightEdge::default(), Vec::new());
     (0..size).for_each(|index| edge.push(leaf_hash(&body(index)), &mut full));
     edge.root()
 }
 
-fn checkpoint(scene: &Scene) -> crate::note::Checkpoint {
+pub(super) fn checkpoint(scene: &Scene) -> crate::note::Checkpoint {
     let key = NoteKey::open(&scene.options().key, "example.org/log").unwrap();
     let note = fs::read(scene.dir().join("checkpoint")).unwrap();
     crate::note::Checkpoint::open(&note, &key).unwrap()
 }
 
-fn files_in(folder: &Path) -> Vec<String> {
+pub(super) fn files_in(folder: &Path) -> Vec<String> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
