@@ -96,6 +96,7 @@ impl Authority {
             &settings.trust_domain,
             data_dir.path(),
             settings.entropy.clone(),
+            None,
         )?;
         let defaults = Defaults {
             ttl: settings.x509_ttl,

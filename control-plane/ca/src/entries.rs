@@ -58,6 +58,12 @@ pub fn issued(issuance: &Issuance) -> What {
     })
 }
 
+/// The serial of the certificate of an entry.
+pub fn serial(issued: &Issued) -> Result<Serial, Unreadable> {
+    let (_, tbs) = TbsCertificate::from_der(&issued.tbs).map_err(|_| Unreadable)?;
+    Serial::from_bytes(tbs.raw_serial()).map_err(|_| Unreadable)
+}
+
 /// The certificate of an entry.
 pub fn issuance(at: Timestamp, issued: Issued) -> Result<Issuance, Unreadable> {
     let (_, tbs) = TbsCertificate::from_der(&issued.tbs).map_err(|_| Unreadable)?;

@@ -81,6 +81,9 @@ pub enum KeyError {
     /// What is stored is no key of ours, or another key.
     #[error("CA key {0} is damaged")]
     Damaged(String),
+    /// Another replica logged the certificate: it alone signs it.
+    #[error("the certificate was logged by another replica, and this one does not sign it")]
+    LoggedElsewhere,
     /// The cryptographic library refused.
     #[error("the cryptographic library refused: {0}")]
     Crypto(#[from] rcgen::Error),

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use countersign_issue::issuance::Issuance;
 use countersign_issue::{Linted, PrepareError};
 use countersign_model::entropy::{Entropy, NoEntropy};
-use countersign_model::{Serial, TrustDomain};
+use countersign_model::{Coordinate, Serial, TrustDomain};
 use countersign_proto::log::entry::What;
 use countersign_refusal::RefusedWrites;
-use countersign_tlog::{self as tlog, AppendError, LogError};
+use countersign_tlog::{self as tlog, AppendError, Appended, Archive, LogError};
 use jiff::Timestamp;
 
 use super::entries;
@@ -58,10 +58,14 @@ pub enum NotLogged {
     Full,
 }
 
-/// A to-be-signed certificate that is durable in the log. Only [`Log`] makes one.
+/// A to-be-signed certificate that is durable in a log. Only [`Log`] makes one that may be signed; one
+/// that another replica logged comes from [`Noted::read`], and [`super::sign::sign`] refuses it, whatever
+/// key it is given: with the root in a token that all replicas share, both could sign it.
 #[derive(Debug)]
 pub struct Logged {
     issuance: Box<Issuance>,
+    place: u64,
+    is_ours: bool,
 }
 
 impl Logged {
@@ -70,12 +74,32 @@ impl Logged {
         &self.issuance
     }
 
+    /// Its place in the order of the archive; 0 where the log has none, and where the entry was read
+    /// back and nobody said ([`Noted::placed`]).
+    pub fn place(&self) -> u64 {
+        self.place
+    }
+
+    /// Whether the log of this control plane has it.
+    pub fn is_ours(&self) -> bool {
+        self.is_ours
+    }
+
+    fn new(mut issuance: Box<Issuance>, place: u64, is_ours: bool) -> Self {
+        if place > 0 {
+            issuance.order = place;
+        }
+        Self {
+            issuance,
+            place,
+            is_ours,
+        }
+    }
+
     /// For tests of what is made of it.
     #[cfg(any(test, feature = "testing"))]
     pub fn for_test(issuance: Issuance) -> Self {
-        Self {
-            issuance: Box::new(issuance),
-        }
+        Self::new(Box::new(issuance), 0, true)
     }
 
     /// The certificate and what it is for; the proof that it is durable is given up.
@@ -84,12 +108,15 @@ impl Logged {
     }
 }
 
-/// An entry that was read back. Only [`Log`] makes one.
+/// An entry that was read back: from the log of this control plane by [`Log`], or that of another replica
+/// by [`Noted::read`].
 #[derive(Debug)]
 pub struct Noted {
     index: u64,
+    place: u64,
     at: Timestamp,
     what: Option<What>,
+    is_ours: bool,
 }
 
 /// The content of an entry.
@@ -107,7 +134,48 @@ impl Noted {
     /// For tests of what reads the log.
     #[cfg(any(test, feature = "testing"))]
     pub fn for_test(index: u64, at: Timestamp, what: Option<What>) -> Self {
-        Self { index, at, what }
+        Self {
+            index,
+            place: 0,
+            at,
+            what,
+            is_ours: true,
+        }
+    }
+
+    /// Reads an entry of the log of another replica, as it was kept elsewhere: durably, for whoever
+    /// calls this vouches. The coordinate is that under which it was made: of a log that goes on as
+    /// the copy of another, the entries that it was copied with are those of the other.
+    ///
+    /// # Errors
+    /// It does not read, or its certificate has the serial of another entry.
+    pub fn read(at: Coordinate, bytes: &[u8]) -> Result<Self, LogError> {
+        let mut noted = noted(at.index(), bytes)?;
+        noted.is_ours = false;
+        if let Some(What::Issued(issued)) = &noted.what {
+            let serial = entries::serial(issued).map_err(|_| damaged(at.index()))?;
+            if serial.coordinate() != at {
+                let what = format!(
+                    "entry {} of log {:06x} has the certificate of another entry, {serial}",
+                    at.index(),
+                    at.log_id()
+                );
+                return Err(LogError::Foreign(what));
+            }
+        }
+        Ok(noted)
+    }
+
+    /// Says its place in the order of the archive, which its bytes do not. The certificate is ordered
+    /// by it.
+    #[must_use]
+    pub fn placed(self, place: u64) -> Self {
+        Self { place, ..self }
+    }
+
+    /// Its place in the order of the archive; 0 where nobody said.
+    pub fn place(&self) -> u64 {
+        self.place
     }
 
     /// Its place in the log.
@@ -125,7 +193,7 @@ impl Noted {
         self.what.as_ref()
     }
 
-    /// Its content. A certificate that was read back from the log is durable, so it is [`Logged`].
+    /// Its content. A certificate that was read back from a log is durable, so it is [`Logged`].
     ///
     /// # Errors
     /// The certificate does not read.
@@ -134,7 +202,7 @@ impl Noted {
             Some(What::Issued(issued)) => {
                 let issuance = entries::issuance(self.at, issued);
                 let issuance = Box::new(issuance.map_err(|_| damaged(self.index))?);
-                Said::Issued(Logged { issuance })
+                Said::Issued(Logged::new(issuance, self.place, self.is_ours))
             }
             Some(other) => Said::Other(Box::new(other)),
             None => Said::Unknown,
@@ -143,18 +211,25 @@ impl Noted {
 }
 
 impl Log {
-    /// Opens the log in the data directory, or makes it.
+    /// Opens the log in the data directory, or makes it. With an archive its entries are kept there
+    /// before the disk has them, and what the disk lacks is taken from there; then it blocks on the
+    /// archive.
     pub fn open(
         id: u32,
         trust_domain: &TrustDomain,
         data_dir: &Path,
         entropy: Arc<dyn Entropy>,
+        archive: Option<Box<dyn Archive>>,
     ) -> Result<Self, LogError> {
         let options = options(id, trust_domain, data_dir);
+        let entries = match archive {
+            None => tlog::Log::open(&options)?,
+            Some(archive) => tlog::Log::open_with(&options, archive)?,
+        };
         Ok(Self {
             id,
             entropy,
-            entries: Arc::new(tlog::Log::open(&options)?),
+            entries: Arc::new(entries),
             refused: RefusedWrites::default(),
             known: KnownSerials::default(),
         })
@@ -170,7 +245,7 @@ impl Log {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, LogError> {
         tlog::take_over(&options(id, trust_domain, data_dir), kept)?;
-        Self::open(id, trust_domain, data_dir, entropy)
+        Self::open(id, trust_domain, data_dir, entropy, None)
     }
 
     /// Prepares a certificate for the next place in the log and makes it durable there: only then may
@@ -196,18 +271,24 @@ impl Log {
         };
         let appended = self.entries.append(make).await;
         self.remember(&appended);
-        appended?;
+        let place = appended?.place;
         let issuance = prepared.expect("an appended entry was made");
-        Ok(Logged { issuance })
+        Ok(Logged::new(issuance, place, true))
     }
 
     /// Makes any other entry durable and says at which index.
     pub async fn note(&self, at: Timestamp, what: What) -> Result<u64, LogError> {
+        let appended = self.note_placed(at, what).await;
+        appended.map(|appended| appended.index)
+    }
+
+    /// As [`Log::note`], and says at which place of the archive too.
+    pub async fn note_placed(&self, at: Timestamp, what: What) -> Result<Appended, LogError> {
         let make = |_| Ok::<_, std::convert::Infallible>(entries::encode(at, what));
         let appended = self.entries.append(make).await;
         self.remember(&appended);
         match appended {
-            Ok(index) => Ok(index),
+            Ok(appended) => Ok(appended),
             Err(AppendError::Log(error)) => Err(error),
             Err(AppendError::Made(never)) => match never {},
         }
@@ -218,7 +299,8 @@ impl Log {
         &self.refused
     }
 
-    fn remember<E>(&self, appended: &Result<u64, AppendError<E>>) {
+    /// An archive that refuses is no disk that does: its owner says so.
+    fn remember<E>(&self, appended: &Result<Appended, AppendError<E>>) {
         match appended {
             Ok(_) => {
                 self.refused.taken();
@@ -327,7 +409,13 @@ fn options(id: u32, trust_domain: &TrustDomain, data_dir: &Path) -> tlog::Option
 
 fn noted(index: u64, bytes: &[u8]) -> Result<Noted, LogError> {
     let (at, what) = entries::decode(bytes).map_err(|_| damaged(index))?;
-    Ok(Noted { index, at, what })
+    Ok(Noted {
+        index,
+        place: 0,
+        at,
+        what,
+        is_ours: true,
+    })
 }
 
 fn damaged(index: u64) -> LogError {

@@ -24,14 +24,17 @@ pub struct Signed {
     certificate: CertificateDer<'static>,
 }
 
-/// Signs what the log holds, with the key that the entry names.
+/// Signs what the log of this control plane holds, with the key that the entry names.
 ///
 /// # Errors
-/// The key is another, or cannot be used.
+/// The key is another, or cannot be used; or another replica logged the certificate.
 pub fn sign(logged: Logged, key: &dyn CaKey) -> Result<Signed, KeyError> {
     let issuance = logged.issuance();
     let span = info_span!("sign", serial = %issuance.serial, issuer = key.key_id());
     let _entered = span.enter();
+    if !logged.is_ours() {
+        return Err(KeyError::LoggedElsewhere);
+    }
     if issuance.issuer != key.key_id() {
         return Err(KeyError::Damaged(key.key_id().to_owned()));
     }
@@ -65,6 +68,12 @@ impl Log {
 }
 
 impl Signed {
+    /// The certificate of an entry and the signature that was kept for it elsewhere. Nothing is checked:
+    /// whoever is given the certificate verifies it.
+    pub fn from_kept(logged: Logged, signature: Vec<u8>) -> Self {
+        signed(logged, signature)
+    }
+
     /// For tests of what is made of it.
     #[cfg(any(test, feature = "testing"))]
     pub fn for_test(issuance: Issuance, signature: Vec<u8>) -> Self {

@@ -71,6 +71,7 @@ async fn is_refused(plane: Plane, changes: impl AsyncFnOnce(&Plane)) {
         &settings.trust_domain,
         &settings.data_dir,
         entropy,
+        None,
     )
     .unwrap();
     assert_eq!(alive_in(&log, &keys), before, "nothing was destroyed");
