@@ -5,14 +5,18 @@ use std::io;
 use countersign_ca::log::FOLDER;
 use countersign_model::entropy::Entropy;
 use countersign_refusal::{Denied, Unavailable};
+use countersign_restore::facts::{TRUST_DOMAIN, random_log_id};
 use countersign_serve::durable_file;
 use countersign_store::copy::moved_to;
 use countersign_store::postgres::WriterName;
 use countersign_store::{
-    DATABASE, DataDir, Kind, Precondition, Snapshot, Store, StoreError, Write,
+    DATABASE, DataDir, Entry, Kind, Precondition, Snapshot, Store, StoreError, Write,
 };
 use countersign_telemetry::{Principal, peer_line};
+use jiff::Timestamp;
 
+use super::replicas::Replica;
+use super::replicas::joining::{Entrance, Found, entrance};
 use super::{Authority, AuthorityError, Settings, StoreSettings};
 
 /// The file that tells this data directory from every other.
@@ -23,8 +27,15 @@ const OLDER: &str = "database-older";
 pub(super) const REPLICA: &str = "replica";
 
 /// Opens the database, or makes it.
-pub(super) async fn open(settings: &Settings, data_dir: &DataDir) -> Result<Store, AuthorityError> {
-    let StoreSettings::Postgres { address, replica } = &settings.store else {
+pub(super) async fn open(
+    settings: &Settings,
+    data_dir: &DataDir,
+    now: Timestamp,
+) -> Result<Store, AuthorityError> {
+    let StoreSettings::Postgres {
+        address, replica, ..
+    } = &settings.store
+    else {
         return Ok(Store::open(data_dir).await?.0);
     };
     if data_dir.path().join(DATABASE).exists() {
@@ -47,16 +58,18 @@ pub(super) async fn open(settings: &Settings, data_dir: &DataDir) -> Result<Stor
     if is_empty && data_dir.path().join(FOLDER).exists() {
         return Err(no_state(settings).into());
     }
-    if let Some(found) = found {
-        is_ours(&found, replica)?;
-    }
+    let entrance = entrance_to(found.as_ref(), settings, now)?;
     let instance = instance(data_dir, &*settings.entropy)?;
     let name = replica.clone();
     let writer = WriterName { name, instance };
     let (store, _) = Store::connect(address.clone(), writer)
         .await
         .map_err(not_had)?;
-    claim(&store, replica).await?;
+    match entrance {
+        Entrance::Known => {}
+        Entrance::First => claim(&store, settings, now).await?,
+        Entrance::Joins => join(&store, settings, now).await?,
+    }
     Ok(store)
 }
 
@@ -77,42 +90,74 @@ impl Authority {
 }
 
 /// Says whose state it is, once. Of two that begin at the same moment one does.
-async fn claim(store: &Store, replica: &str) -> Result<(), AuthorityError> {
+async fn claim(store: &Store, settings: &Settings, now: Timestamp) -> Result<(), AuthorityError> {
     let first = Precondition::Absent(Kind::Meta, REPLICA.to_owned());
-    let claim = vec![Write::put(Kind::Meta, REPLICA, &replica)];
+    let claim = vec![Write::put(Kind::Meta, REPLICA, &settings.replica())];
     match store.commit(claim, vec![first]).await {
         Ok(_) => Ok(()),
-        Err(StoreError::Conflict) => is_ours(&store.snapshot().await?, replica),
+        Err(StoreError::Conflict) => {
+            entrance_to(Some(&store.snapshot().await?), settings, now)?;
+            Ok(())
+        }
         Err(error) => Err(error.into()),
     }
 }
 
-fn is_ours(found: &Snapshot, replica: &str) -> Result<(), AuthorityError> {
-    if let Some(place) = moved_to(found) {
+/// Uses up the invitation: from here on the log of this control plane is one of the trust domain's.
+async fn join(store: &Store, settings: &Settings, now: Timestamp) -> Result<(), AuthorityError> {
+    let found = store.snapshot().await?;
+    // Judged once more: it may have been used up, or replaced, since the look.
+    if entrance_to(Some(&found), settings, now)? != Entrance::Joins {
+        return Ok(());
+    }
+    let own = entry(&found, Kind::Replica, settings.replica());
+    let invited = own.ok_or_else(|| Unavailable::retry("the invitation is gone"))?;
+    let name = settings.replica().to_owned();
+    let joined = Replica::Joined {
+        log_id: random_log_id(&*settings.entropy)?,
+        since: now,
+    };
+    let unused = Precondition::Unchanged(Kind::Replica, name.clone(), invited.seq);
+    let joins = vec![Write::put(Kind::Replica, name, &joined)];
+    store.commit(joins, vec![unused]).await?;
+    Ok(())
+}
+
+/// As what this control plane opens what was found.
+fn entrance_to(
+    found: Option<&Snapshot>,
+    settings: &Settings,
+    now: Timestamp,
+) -> Result<Entrance, AuthorityError> {
+    let StoreSettings::Postgres { invitation, .. } = &settings.store else {
+        return Ok(Entrance::First);
+    };
+    if let Some(place) = found.and_then(moved_to) {
         return Err(AuthorityError::Denied(Denied {
             code: "database_moved",
             message: format!("the state of this database was moved to {place}"),
             remedy: "remove store.url, or copy the state back into an empty database",
         }));
     }
-    let mut facts = found
-        .entries
-        .iter()
-        .filter(|entry| entry.kind == Kind::Meta);
-    let Some(owner) = facts.find(|entry| entry.key == REPLICA) else {
-        return Ok(());
+    let fact = |name| -> Result<Option<String>, StoreError> {
+        let fact = found.and_then(|found| entry(found, Kind::Meta, name));
+        fact.map(Entry::read).transpose()
     };
-    let owner: String = owner.read()?;
-    if owner == replica {
-        return Ok(());
-    }
-    Err(AuthorityError::Denied(Denied {
-        code: "database_taken",
-        message: format!(
-            "the database holds the state of the control plane {owner}, not of {replica}"
-        ),
-        remedy: "name another database in store.url; one control plane uses a database so far",
-    }))
+    let (first, trust_domain) = (fact(REPLICA)?, fact(TRUST_DOMAIN)?);
+    let own = found.and_then(|found| entry(found, Kind::Replica, settings.replica()));
+    let own: Option<Replica> = own.map(Entry::read).transpose()?;
+    let found = Found {
+        trust_domain: trust_domain.as_deref(),
+        first: first.as_deref(),
+        own: own.as_ref(),
+    };
+    let who = (settings.trust_domain.as_str(), settings.replica());
+    Ok(entrance(who, invitation.as_ref(), &found, now)?)
+}
+
+fn entry<'a>(found: &'a Snapshot, kind: Kind, key: &str) -> Option<&'a Entry> {
+    let mut entries = found.entries.iter();
+    entries.find(|entry| entry.kind == kind && entry.key == key)
 }
 
 fn no_state(settings: &Settings) -> Denied {

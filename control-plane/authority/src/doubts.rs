@@ -153,7 +153,7 @@ impl Authority {
         let Some((doubts, change)) = self.state.read().doubts.unstored() else {
             return Ok(());
         };
-        let write = Write::put(Kind::Meta, DOUBTS, &doubts);
+        let write = Write::put(Kind::Meta, self.facts.key(DOUBTS), &doubts);
         let seq = self.store.commit(vec![write], Vec::new()).await?;
         self.state.announce(seq, []);
         let present = &mut self.state.write().doubts;

@@ -8,11 +8,13 @@ use countersign_restore::facts::{
     DOUBTS, EPOCH, LOG_ID, PREDECESSOR, Predecessor, TRUST_DOMAIN, random_log_id,
 };
 use countersign_store::{Entry, Kind, Store, StoreError, Write};
+use jiff::Timestamp;
 
 use super::database::REPLICA;
 use super::doubts::StoredDoubts;
 use super::importing::{REQUESTED, StoredRequest};
 use super::record::ACCOUNTED;
+use super::replicas::Replica;
 use super::rotation::BUNDLE_SEQUENCE;
 use super::{AuthorityError, Settings};
 
@@ -37,19 +39,26 @@ pub(super) struct Identity {
     pub(super) predecessor: Option<(Predecessor, Seq)>,
     /// What told before a restart that the state was put back.
     pub(super) doubts: Option<StoredDoubts>,
+    /// Names of the facts that are about this control plane alone.
+    pub(super) facts: OwnFacts,
 }
 
 /// Writes the identity of a new state.
-pub(super) async fn begin(store: &Store, settings: &Settings) -> Result<Identity, AuthorityError> {
+pub(super) async fn begin(
+    store: &Store,
+    settings: &Settings,
+    now: Timestamp,
+) -> Result<Identity, AuthorityError> {
     let log_id = random_log_id(&*settings.entropy)?;
     let name = settings.trust_domain.as_str();
-    let writes = vec![
+    let mut writes = vec![
         Write::put(Kind::Meta, TRUST_DOMAIN, &name),
         Write::put(Kind::Meta, EPOCH, &FIRST_EPOCH),
         Write::put(Kind::Meta, LOG_ID, &log_id),
         Write::put(Kind::Meta, BUNDLE_SEQUENCE, &0_u64),
         Write::put(Kind::Meta, ACCOUNTED, &0_u64),
     ];
+    writes.extend(joined(settings, log_id, now));
     let cas_written = store.commit(writes, Vec::new()).await?;
     Ok(Identity {
         epoch: FIRST_EPOCH,
@@ -61,38 +70,104 @@ pub(super) async fn begin(store: &Store, settings: &Settings) -> Result<Identity
         predecessor: None,
         first_replica: None,
         doubts: None,
+        facts: OwnFacts::default(),
     })
 }
 
-/// Finds the identity of a state again.
-pub(super) fn resume(meta: &Meta, settings: &Settings) -> Result<Identity, AuthorityError> {
+/// Finds the identity of a state again. In a database that several share, the log and what belongs to it
+/// are each one's own.
+pub(super) async fn resume(
+    store: &Store,
+    (meta, own): (&Meta, Option<Replica>),
+    settings: &Settings,
+    now: Timestamp,
+) -> Result<Identity, AuthorityError> {
     let find = |name: &str| {
         let lost = || Unavailable::damaged(format!("the store has lost its {name}"));
         meta.get(name).ok_or_else(lost)
     };
     let stored: String = find(TRUST_DOMAIN)?.read()?;
     if stored != settings.trust_domain.as_str() {
-        return Err(AuthorityError::Denied(Denied {
-            code: "other_trust_domain",
-            message: format!(
-                "{} belongs to the trust domain {stored}, not {}",
-                settings.data_dir.display(),
-                settings.trust_domain.as_str(),
-            ),
-            remedy: "set trust_domain as it was at first start, or choose another data_dir",
-        }));
+        return Err(other_trust_domain(&stored, settings).into());
     }
+    let first_replica: Option<String> = meta.get(REPLICA).map(Entry::read).transpose()?;
+    let facts = OwnFacts::of(settings.replica(), first_replica.as_deref());
+    let log_id = match own.as_ref().and_then(Replica::log_id) {
+        Some(log_id) => log_id,
+        None => {
+            let log_id = find(LOG_ID)?.read()?;
+            // A state that came from files, or was made before replicas had rows.
+            let row = joined(settings, log_id, now);
+            if row.is_some() {
+                store.commit(row.into_iter().collect(), Vec::new()).await?;
+            }
+            log_id
+        }
+    };
+    let own = |base| meta.get(&facts.key(base));
+    let log_accounted = match own(ACCOUNTED) {
+        Some(accounted) => accounted.read()?,
+        None if facts.are_shared() => find(ACCOUNTED)?.read()?,
+        // It joined, and changed nothing yet.
+        None => 0,
+    };
     Ok(Identity {
         epoch: find(EPOCH)?.read()?,
-        log_id: find(LOG_ID)?.read()?,
+        log_id,
         bundle_sequence: find(BUNDLE_SEQUENCE)?.read()?,
         cas_written: find(BUNDLE_SEQUENCE)?.seq,
-        requested: meta.get(REQUESTED).map(Entry::read).transpose()?,
-        log_accounted: find(ACCOUNTED)?.read()?,
-        first_replica: meta.get(REPLICA).map(Entry::read).transpose()?,
+        requested: own(REQUESTED).map(Entry::read).transpose()?,
+        log_accounted,
         predecessor: { meta.get(PREDECESSOR) }
             .map(|entry| Ok::<_, StoreError>((entry.read()?, entry.seq)))
             .transpose()?,
-        doubts: meta.get(DOUBTS).map(Entry::read).transpose()?,
+        doubts: own(DOUBTS).map(Entry::read).transpose()?,
+        first_replica,
+        facts,
     })
+}
+
+/// The row of a control plane of a database; none where the state is in files.
+fn joined(settings: &Settings, log_id: u32, since: Timestamp) -> Option<Write> {
+    let name = settings.replica();
+    let row = Replica::Joined { log_id, since };
+    (!name.is_empty()).then(|| Write::put(Kind::Replica, name, &row))
+}
+
+fn other_trust_domain(stored: &str, settings: &Settings) -> Denied {
+    Denied {
+        code: "other_trust_domain",
+        message: format!(
+            "{} belongs to the trust domain {stored}, not {}",
+            settings.data_dir.display(),
+            settings.trust_domain.as_str(),
+        ),
+        remedy: "set trust_domain as it was at first start, or choose another data_dir",
+    }
+}
+
+/// Names in the store of the facts that are about one control plane and not about the state: how much
+/// of its log is accounted for, which key waits for a certificate, what it doubts. Those of the control
+/// plane that made the state have no name of a replica in them, as in files.
+#[derive(Clone, Debug, Default)]
+pub(super) struct OwnFacts(Option<String>);
+
+impl OwnFacts {
+    fn of(own: &str, first: Option<&str>) -> Self {
+        let joined = !own.is_empty() && first.is_some_and(|first| first != own);
+        Self(joined.then(|| own.to_owned()))
+    }
+
+    /// Whether they have the names that they have in files.
+    fn are_shared(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// The name of a fact.
+    pub(super) fn key(&self, base: &str) -> String {
+        match &self.0 {
+            None => base.to_owned(),
+            Some(replica) => format!("{base}/{replica}"),
+        }
+    }
 }

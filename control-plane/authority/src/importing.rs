@@ -132,7 +132,7 @@ impl Authority {
             store,
             spki: hex::encode(held.key.spki()),
         };
-        let writes = vec![Write::put(Kind::Meta, REQUESTED, &stored)];
+        let writes = vec![Write::put(Kind::Meta, self.facts.key(REQUESTED), &stored)];
         let committed = self.store.commit(writes, Vec::new()).await;
         // Also where it may be stored all the same: a request whose key is gone is forgotten.
         let seq = committed.inspect_err(|_| self.destroy(&held))?;

@@ -41,6 +41,7 @@ mod record;
 mod refused_keys;
 mod registrations;
 mod removal;
+mod replicas;
 mod restoring;
 mod rollback;
 mod rotation;
@@ -74,6 +75,7 @@ pub use backing_up::BackedUp;
 use backing_up::Backups;
 use ca_hierarchy::CaHierarchy;
 pub use evicting::{Evicted, Eviction};
+use identity::OwnFacts;
 pub use issuing::ManualCertificate;
 use issuing::Stripes;
 use ledger::Ledger;
@@ -83,6 +85,7 @@ pub use overview::{EndpointOverview, NodeOverview};
 pub use published::PublishedSvid;
 pub use reason::{Act, Reason};
 pub use registrations::MAX_APPLIED;
+pub use replicas::{Invitation, InvitationError, MAX_REPLICAS, Replica, check_name};
 pub use series::{IssuanceSeries, Phase};
 use state::SharedState;
 pub use state::Waiver;
@@ -102,6 +105,8 @@ pub struct Authority {
     epoch: u64,
     /// Where a restore took the state from, and the commit that says so.
     predecessor: Option<(Predecessor, Seq)>,
+    /// Names in the store of what is about this control plane alone.
+    facts: OwnFacts,
     /// What makes a change durable.
     store: Arc<Store>,
     /// One logged change at a time; enrolments do not wait for it.

@@ -78,17 +78,19 @@ impl Authority {
         remove_leftovers(data_dir.path());
         let keys = keys(&data_dir)?;
         keys.probe();
-        let store = store(database::open(&settings, &data_dir).await?);
+        let store = store(database::open(&settings, &data_dir, now).await?);
         let Snapshot { seq, entries } = store.snapshot().await?;
         let (meta, entries): (Vec<_>, Vec<_>) = entries
             .into_iter()
             .partition(|entry| entry.kind == Kind::Meta);
         let meta: Meta = meta.into_iter().map(|e| (e.key.clone(), e)).collect();
+        let own = |entry: &&Entry| entry.kind == Kind::Replica && entry.key == settings.replica();
+        let own = entries.iter().find(own).map(Entry::read).transpose()?;
         let is_new = !meta.contains_key(TRUST_DOMAIN);
         let mut identity = if is_new {
-            begin(&store, &settings).await?
+            begin(&store, &settings, now).await?
         } else {
-            resume(&meta, &settings)?
+            resume(&store, (&meta, own), &settings, now).await?
         };
         let store = Arc::new(store);
         let log = Log::open(
@@ -110,6 +112,7 @@ impl Authority {
             this: this.clone(),
             epoch: identity.epoch,
             predecessor: identity.predecessor,
+            facts: identity.facts.clone(),
             store,
             writing: tokio::sync::Mutex::default(),
             state: SharedState::new(state, seq),

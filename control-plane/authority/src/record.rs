@@ -90,7 +90,11 @@ impl Authority {
         let noted = self.note_all(what, now).await?;
         let first = noted.iter().min().copied().unwrap_or_default();
         if let Some(last) = noted.iter().max() {
-            writes.push(Write::put(Kind::Meta, ACCOUNTED, &(last + 1)));
+            writes.push(Write::put(
+                Kind::Meta,
+                self.facts.key(ACCOUNTED),
+                &(last + 1),
+            ));
         }
         match self.store.commit(writes, preconditions).await {
             Ok(seq) => {

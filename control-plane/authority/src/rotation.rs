@@ -251,7 +251,7 @@ impl Authority {
             (stored_cas::changes(present, &next.authorities), steps)
         };
         if next.requested.is_none() && self.hierarchy.read().requested.is_some() {
-            writes.push(Write::remove(Kind::Meta, REQUESTED));
+            writes.push(Write::remove(Kind::Meta, self.facts.key(REQUESTED)));
         }
         let fresh = bundle::of(self.trust_domain(), &next.authorities);
         let fresh = fresh.map_err(|error| AuthorityError::from(Unavailable::retry(error)))?;

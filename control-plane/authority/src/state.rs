@@ -22,6 +22,7 @@ use super::PublishedSvid;
 use super::doubts::Doubts;
 use super::key_uses::Keys;
 use super::published::Holder;
+use super::replicas::Replicas;
 use certificates::ManualRecords;
 pub(super) use change::Change;
 pub(super) use shared::SharedState;
@@ -39,6 +40,7 @@ pub(super) struct State {
     pub(super) manual: ManualRecords,
     pub(super) bans: Bans,
     pub(super) waivers: Waivers,
+    pub(super) replicas: Replicas,
     /// What tells that this state was put back from a copy.
     pub(super) doubts: Doubts,
 }
@@ -54,6 +56,7 @@ impl State {
             manual: ManualRecords::default(),
             bans: Bans::default(),
             waivers: Waivers::default(),
+            replicas: Replicas::default(),
             doubts: Doubts::default(),
         }
     }

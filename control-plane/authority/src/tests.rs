@@ -111,6 +111,7 @@ fn database_at(url: &str) -> StoreSettings {
     StoreSettings::Postgres {
         address: DatabaseAddress::parse(url, None).unwrap(),
         replica: "a".to_owned(),
+        invitation: None,
     }
 }
 

@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
 
 use super::log_keeping::Retention;
+use super::replicas::Invitation;
 
 /// What the authority is configured with.
 #[derive(Clone, Debug)]
@@ -62,6 +63,7 @@ impl Settings {
 
 /// The database that keeps the state.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a process has one")]
 pub enum StoreSettings {
     /// SQLite, in the data directory.
     Sqlite,
@@ -71,6 +73,8 @@ pub enum StoreSettings {
         address: Address,
         /// The name of this control plane among them.
         replica: String,
+        /// What it joins them with, where it has not yet.
+        invitation: Option<Invitation>,
     },
 }
 

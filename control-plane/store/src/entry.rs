@@ -25,10 +25,12 @@ pub enum Kind {
     Ban,
     /// For which root a consumer is not waited for, by its name.
     Waiver,
+    /// A control plane that shares the database, by its name.
+    Replica,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Meta,
         Self::Registration,
         Self::Tombstone,
@@ -37,6 +39,7 @@ impl Kind {
         Self::Authority,
         Self::Ban,
         Self::Waiver,
+        Self::Replica,
     ];
 
     pub(super) fn as_str(self) -> &'static str {
@@ -49,6 +52,7 @@ impl Kind {
             Self::Authority => "authority",
             Self::Ban => "ban",
             Self::Waiver => "waiver",
+            Self::Replica => "replica",
         }
     }
 

@@ -13,6 +13,7 @@ use countersign_registry::{Kept, Tombstone, TombstoneKey};
 use countersign_store::{Kind, StoreError, Write};
 
 use super::{State, Waiver};
+use crate::replicas::Replica;
 
 /// One value of the state that a commit writes; `None` where it takes it away.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +30,8 @@ pub(crate) enum Change {
     Ban(SpiffeId, Option<Ban>),
     /// For which root a consumer is not waited for.
     Waiver(String, Option<Waiver>),
+    /// A control plane that shares the database, by its name.
+    Replica(String, Option<Replica>),
 }
 
 impl Change {
@@ -64,6 +67,7 @@ impl Change {
             Kind::Node => Self::Node(node()?, write.read()?),
             Kind::Ban => Self::Ban(node()?, write.read()?),
             Kind::Waiver => Self::Waiver(key.clone(), write.read()?),
+            Kind::Replica => Self::Replica(key.clone(), write.read()?),
             Kind::Authority | Kind::Meta => return Ok(None),
         }))
     }
@@ -79,6 +83,7 @@ impl Change {
             Self::Node(id, node) => write(Kind::Node, id.as_str(), node.as_ref()),
             Self::Ban(id, ban) => write(Kind::Ban, id.as_str(), ban.as_ref()),
             Self::Waiver(consumer, waiver) => write(Kind::Waiver, consumer, waiver.as_ref()),
+            Self::Replica(name, replica) => write(Kind::Replica, name, replica.as_ref()),
         }
     }
 }
@@ -144,6 +149,10 @@ impl State {
                     Some(waiver) => self.waivers.insert(consumer, waiver),
                     None => self.waivers.remove(&consumer),
                 }
+                None
+            }
+            Change::Replica(name, replica) => {
+                self.replicas.written(name, replica, seq);
                 None
             }
         }

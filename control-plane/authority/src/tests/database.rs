@@ -52,6 +52,7 @@ async fn database_of_another_control_plane_is_refused() {
         StoreSettings::Postgres { address, .. } => StoreSettings::Postgres {
             address,
             replica: "b".to_owned(),
+            invitation: None,
         },
         StoreSettings::Sqlite => unreachable!("it is in a database"),
     };

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use countersign_authority::{DatabaseAddress, StoreSettings};
+use countersign_authority::{DatabaseAddress, StoreSettings, check_name};
 use countersign_cli::{Key, Reader};
 use serde::Serialize;
 
@@ -31,9 +31,6 @@ const URL_REMEDY: &str = "write postgresql://ROLE@HOST/DATABASE?sslmode=verify-f
 const NAME_REMEDY: &str = "write a short name such as \"b\"";
 /// The name of the first.
 const FIRST: &str = "a";
-/// Longest name.
-const MAX_NAME: usize = 63;
-
 /// Where the state is kept.
 #[derive(Clone, Debug, Serialize)]
 pub struct Store {
@@ -77,17 +74,13 @@ impl Store {
             Some(address) => StoreSettings::Postgres {
                 address: address.clone(),
                 replica: self.replica.clone(),
+                invitation: None,
             },
         }
     }
 }
 
 fn name(text: &str) -> Result<String, String> {
-    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    match text.len() {
-        1..=MAX_NAME if text.bytes().all(is_letter) => Ok(text.to_owned()),
-        _ => Err(format!(
-            "is no name of 1 to {MAX_NAME} characters a-z, 0-9 and -"
-        )),
-    }
+    check_name(text).map_err(|denied| denied.message)?;
+    Ok(text.to_owned())
 }

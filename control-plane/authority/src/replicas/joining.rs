@@ -1,0 +1,124 @@
+//! Whether a control plane may open a database: as its first, as one that joined, or as one that joins
+//! now. Judged before anything is written.
+
+use countersign_refusal::Denied;
+use jiff::Timestamp;
+
+use super::{Invitation, Replica};
+
+/// What is found in a database before it is opened.
+#[derive(Debug)]
+pub(crate) struct Found<'a> {
+    /// The trust domain of the state; `None` where there is no state yet.
+    pub(crate) trust_domain: Option<&'a str>,
+    /// The control plane that made the state or brought it.
+    pub(crate) first: Option<&'a str>,
+    /// What is stored under the own name.
+    pub(crate) own: Option<&'a Replica>,
+}
+
+/// As what a control plane opens a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Entrance {
+    /// It makes the state, or brought it.
+    First,
+    /// It joined before, or was the first.
+    Known,
+    /// It joins now.
+    Joins,
+}
+
+/// Judges it.
+///
+/// # Errors
+/// It was not invited, or not with this invitation; or its name was sealed.
+pub(crate) fn entrance(
+    (trust_domain, name): (&str, &str),
+    invitation: Option<&Invitation>,
+    found: &Found<'_>,
+    now: Timestamp,
+) -> Result<Entrance, Denied> {
+    match (found.own, found.first) {
+        // One that was started with its invitation again has joined.
+        (Some(Replica::Joined { .. }), _) => return Ok(Entrance::Known),
+        (Some(Replica::Sealed { .. }), _) => return Err(sealed(name)),
+        (None, None) => match invitation {
+            None => return Ok(Entrance::First),
+            Some(_) => return Err(nothing_to_join()),
+        },
+        (None, Some(first)) if first == name => return Ok(Entrance::First),
+        (None | Some(Replica::Invited { .. }), _) => {}
+    }
+    let Some(invitation) = invitation else {
+        return Err(uninvited(name, found.first.unwrap_or("another")));
+    };
+    let is_ours = found.trust_domain.is_none_or(|it| it == trust_domain);
+    if !is_ours || invitation.trust_domain() != trust_domain || invitation.replica() != name {
+        return Err(another(invitation, trust_domain, name));
+    }
+    match found.own {
+        Some(Replica::Invited {
+            secret_sha256,
+            until,
+        }) if *secret_sha256 == invitation.secret_sha256() => match now <= *until {
+            true => Ok(Entrance::Joins),
+            false => Err(over(name, *until)),
+        },
+        _ => Err(unknown(name)),
+    }
+}
+
+fn uninvited(name: &str, first: &str) -> Denied {
+    Denied {
+        code: "database_taken",
+        message: format!(
+            "the database holds the state of the control plane {first}, which {name} has not joined"
+        ),
+        remedy: "join with `run --join FILE`, from `countersign replica invite` on a control plane \
+                 that runs; or name another database in store.url",
+    }
+}
+
+fn sealed(name: &str) -> Denied {
+    Denied {
+        code: "replica_sealed",
+        message: format!("the log of {name} was sealed: it issues nothing any more"),
+        remedy: "join with another replica.name and an empty data_dir",
+    }
+}
+
+fn nothing_to_join() -> Denied {
+    Denied {
+        code: "nothing_to_join",
+        message: "the database that store.url names has no state to join".to_owned(),
+        remedy: "check store.url; the first control plane of a database starts without --join",
+    }
+}
+
+fn another(invitation: &Invitation, trust_domain: &str, name: &str) -> Denied {
+    Denied {
+        code: "invitation_of_another",
+        message: format!(
+            "the invitation is for {} in {}, and this is {name} in {trust_domain}",
+            invitation.replica(),
+            invitation.trust_domain()
+        ),
+        remedy: "set replica.name and trust_domain as it says, or ask for another invitation",
+    }
+}
+
+fn over(name: &str, until: Timestamp) -> Denied {
+    Denied {
+        code: "invitation_over",
+        message: format!("the invitation of {name} was good until {until}"),
+        remedy: "make another with `countersign replica invite`",
+    }
+}
+
+fn unknown(name: &str) -> Denied {
+    Denied {
+        code: "invitation_unknown",
+        message: format!("the invitation of {name} is not one of this database, or was replaced"),
+        remedy: "make another with `countersign replica invite`",
+    }
+}
