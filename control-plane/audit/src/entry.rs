@@ -51,6 +51,8 @@ pub(crate) fn kind(entry: &Entry) -> &'static str {
         Some(What::Unbanned(_)) => "unbanned",
         Some(What::Waived(_)) => "waived",
         Some(What::Unwaived(_)) => "unwaived",
+        Some(What::Sealed(_)) => "sealed",
+        Some(What::Joined(_)) => "joined",
         None => "unknown",
     }
 }
@@ -147,6 +149,16 @@ pub(crate) fn facts(entry: &Entry) -> Vec<(&'static str, String)> {
             ("consumer", unwaived.consumer.clone()),
             ("root", unwaived.root.clone()),
             ("operator", unwaived.operator.clone()),
+        ],
+        Some(What::Sealed(sealed)) => vec![
+            ("log_id", format!("{:06x}", sealed.log_id)),
+            ("size", sealed.size.to_string()),
+            ("root_hash", hex::encode(&sealed.root_hash)),
+            ("replica", sealed.replica.clone()),
+        ],
+        Some(What::Joined(joined)) => vec![
+            ("log_id", format!("{:06x}", joined.log_id)),
+            ("replica", joined.replica.clone()),
         ],
         None => Vec::new(),
     }

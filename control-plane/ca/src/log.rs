@@ -5,6 +5,7 @@
 //! are kept by `countersign-tlog`; what they mean is in [`super::entries`].
 
 mod known_serials;
+mod sealing;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,6 +22,8 @@ use jiff::Timestamp;
 
 use super::entries;
 use known_serials::KnownSerials;
+
+pub use sealing::{SEALED, seal, sealed, sealed_folder};
 
 /// Folder of the log within the data directory.
 pub const FOLDER: &str = "log";

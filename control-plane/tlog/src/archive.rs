@@ -157,7 +157,7 @@ fn give(
 }
 
 /// Entries of the archive from an index on, without a hole.
-fn page(archive: &mut dyn Archive, from: u64) -> Result<Vec<Vec<u8>>, LogError> {
+pub(crate) fn page(archive: &mut dyn Archive, from: u64) -> Result<Vec<Vec<u8>>, LogError> {
     let page = archive.page(from).map_err(|reason| unreadable(&reason))?;
     let holds = page.iter().map(|(index, _)| *index);
     if page.is_empty() || !holds.eq(from..from + page.len() as u64) {
@@ -181,6 +181,7 @@ fn leaf(publisher: &Publisher, tail: &Tail, index: u64) -> Result<Hash, LogError
     Ok(tile[at])
 }
 
-fn unreadable(reason: &str) -> LogError {
+/// The archive could not be asked.
+pub(crate) fn unreadable(reason: &str) -> LogError {
     LogError::Unreadable(format!("its archive: {reason}"))
 }

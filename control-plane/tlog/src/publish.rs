@@ -13,13 +13,25 @@ use crate::key::NoteKey;
 use crate::note::{Checkpoint, MAX_NOTE_BYTES, NoteError};
 use crate::tile::{Written, bundle_path, read_tile, tile_path};
 use crate::tree::{RightEdge, leaf_hash, partials};
-use crate::{LogError, TILE_WIDTH, bundle, files};
+use crate::{Hash, LogError, TILE_WIDTH, bundle, files};
 
 /// A checkpoint is kept for good at the first publication after an open, and at most this often.
 const KEEP_EVERY: SignedDuration = SignedDuration::from_hours(1);
 pub(crate) const CHECKPOINT: &str = "checkpoint";
 pub(crate) const KEPT: &str = "checkpoints";
 pub(crate) const VERIFIER_KEY: &str = "key.vkey";
+
+/// Where the entries are that are published.
+pub(crate) trait Source {
+    /// The entries from an index on, up to `end` or fewer; `None` where it does not hold that index.
+    fn read(&self, from: u64, end: u64) -> Result<Option<Vec<Arc<[u8]>>>, LogError>;
+}
+
+impl Source for Tail {
+    fn read(&self, from: u64, end: u64) -> Result<Option<Vec<Arc<[u8]>>>, LogError> {
+        Self::read(self, from, end)
+    }
+}
 
 /// The published part of the log.
 #[derive(Debug)]
@@ -60,6 +72,11 @@ impl Publisher {
         self.edge.size()
     }
 
+    /// The root hash of the newest checkpoint.
+    pub(crate) fn root(&self) -> Hash {
+        self.edge.root()
+    }
+
     /// The folder of the log.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
@@ -71,20 +88,31 @@ impl Publisher {
 
     /// The entries of the journal that the checkpoint covers are those that its tiles hold.
     pub(crate) fn check_journal(&self, tail: &Tail) -> Result<(), LogError> {
-        let mut index = tail.first().unwrap_or(self.size());
+        let first = tail.first().unwrap_or(self.size());
+        match self.contradicted(tail, first)? {
+            None => Ok(()),
+            Some(tile) => Err(LogError::damaged(&tile, "contradicts the journal")),
+        }
+    }
+
+    /// The tile that holds another entry than `source`, from the first of a bundle on.
+    pub(crate) fn contradicted(
+        &self,
+        source: &impl Source,
+        mut index: u64,
+    ) -> Result<Option<PathBuf>, LogError> {
         while index < self.size() {
             let number = index / TILE_WIDTH;
             let width = TILE_WIDTH.min(self.size() - index);
             let hashes = read_tile(&self.folder, 0, number, width)?;
-            let entries = tail.read(index, index + width)?.unwrap_or_default();
+            let entries = source.read(index, index + width)?.unwrap_or_default();
             let leaves = entries.iter().map(|entry| leaf_hash(entry));
             if !leaves.eq(hashes) {
-                let path = self.folder.join(tile_path(0, number, width));
-                return Err(LogError::damaged(&path, "contradicts the journal"));
+                return Ok(Some(self.folder.join(tile_path(0, number, width))));
             }
             index += width;
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Publishes everything below `durable`.
@@ -98,11 +126,10 @@ impl Publisher {
             return Ok(());
         }
         let before = self.size();
-        let note = self.cover(tail, durable)?;
+        self.cover(tail, durable)?;
         let due = |kept| now.duration_since(kept) >= KEEP_EVERY;
         if self.kept.is_none_or(due) {
-            let name = Path::new(KEPT).join(self.size().to_string());
-            self.place(&name, &note)?;
+            self.keep()?;
             self.kept = Some(now);
         }
         self.remove_superseded(tail, before)
@@ -116,28 +143,46 @@ impl Publisher {
         self.remove_superseded(tail, before)
     }
 
-    /// Writes the tiles and replaces the checkpoint, which it returns.
-    fn cover(&mut self, tail: &Tail, durable: u64) -> Result<String, LogError> {
-        let edge = self.write_tiles(tail, durable)?;
+    /// Goes on with the entries below `end` from somewhere else than a journal. No checkpoint is kept
+    /// for good.
+    pub(crate) fn go_on(&mut self, source: &impl Source, end: u64) -> Result<(), LogError> {
+        let before = self.size();
+        self.cover(source, end)?;
+        remove_files(self.superseded(before))
+    }
+
+    /// Keeps the newest checkpoint for good.
+    pub(crate) fn keep(&self) -> Result<(), LogError> {
+        let name = Path::new(KEPT).join(self.size().to_string());
+        self.place(&name, &self.note(&self.edge))
+    }
+
+    /// Writes the tiles and replaces the checkpoint.
+    fn cover(&mut self, source: &impl Source, end: u64) -> Result<(), LogError> {
+        let edge = self.write_tiles(source, end)?;
+        self.place(Path::new(CHECKPOINT), &self.note(&edge))?;
+        self.edge = edge;
+        Ok(())
+    }
+
+    /// The checkpoint of a tree. Ed25519 signs the same text alike each time.
+    fn note(&self, edge: &RightEdge) -> String {
         let checkpoint = Checkpoint {
             origin: self.key.name().to_owned(),
             size: edge.size(),
             root: edge.root(),
         };
-        let note = checkpoint.sign(&self.key);
-        self.place(Path::new(CHECKPOINT), &note)?;
-        self.edge = edge;
-        Ok(note)
+        checkpoint.sign(&self.key)
     }
 
-    fn write_tiles(&self, tail: &Tail, durable: u64) -> Result<RightEdge, LogError> {
+    fn write_tiles(&self, source: &impl Source, durable: u64) -> Result<RightEdge, LogError> {
         let (mut edge, mut full) = (self.edge.clone(), Vec::new());
         let mut written = Written::new(&self.folder);
         while edge.size() < durable {
             let number = edge.size() / TILE_WIDTH;
             let start = number * TILE_WIDTH;
             let end = durable.min(start + TILE_WIDTH);
-            let entries = self.journalled(tail, start, end)?;
+            let entries = self.sourced(source, start, end)?;
             written.bundle(number, end - start, &bundle::encode(&entries))?;
             let new = usize::try_from(edge.size() - start).expect("a bundle has 256 entries");
             for entry in &entries[new..] {
@@ -156,8 +201,13 @@ impl Publisher {
         Ok(edge)
     }
 
-    fn journalled(&self, tail: &Tail, start: u64, end: u64) -> Result<Vec<Arc<[u8]>>, LogError> {
-        let entries = tail.read(start, end)?.unwrap_or_default();
+    fn sourced(
+        &self,
+        source: &impl Source,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Arc<[u8]>>, LogError> {
+        let entries = source.read(start, end)?.unwrap_or_default();
         if entries.len() as u64 == end - start {
             return Ok(entries);
         }
@@ -172,18 +222,27 @@ impl Publisher {
     fn remove_superseded(&self, tail: &Tail, before: u64) -> Result<(), LogError> {
         let full = self.size() - self.size() % TILE_WIDTH;
         let segments = tail.forget(full).into_iter();
+        remove_files(segments.chain(self.superseded(before)))
+    }
+
+    /// The files of the right edge at a size that are not of the newest.
+    fn superseded(&self, before: u64) -> impl Iterator<Item = PathBuf> {
         let old = partials(before).filter(|old| partials(self.size()).all(|new| new != *old));
         let tiles = old.map(|old| tile_path(old.level, old.number, old.width));
         let (number, width) = (before / TILE_WIDTH, before % TILE_WIDTH);
         let bundle = (width > 0).then(|| bundle_path(number, width));
-        for path in segments.chain(tiles.chain(bundle).map(|path| self.folder.join(path))) {
-            files::remove(&path).map_err(LogError::refused(&path))?;
-            // The folder of partial tiles goes with its last file; otherwise it is not empty.
-            let partial = path.parent().filter(|folder| folder.extension().is_some());
-            let _ = partial.map(fs::remove_dir);
-        }
-        Ok(())
+        tiles.chain(bundle).map(|path| self.folder.join(path))
     }
+}
+
+fn remove_files(paths: impl Iterator<Item = PathBuf>) -> Result<(), LogError> {
+    for path in paths {
+        files::remove(&path).map_err(LogError::refused(&path))?;
+        // The folder of partial tiles goes with its last file; otherwise it is not empty.
+        let partial = path.parent().filter(|folder| folder.extension().is_some());
+        let _ = partial.map(fs::remove_dir);
+    }
+    Ok(())
 }
 
 fn newest(folder: &Path, key: &NoteKey) -> Result<Option<Checkpoint>, LogError> {

@@ -3,7 +3,7 @@
 use countersign_ca::entries;
 use countersign_proto::convert::time::timestamp;
 use countersign_proto::log::entry::What;
-use countersign_proto::log::{Entry, Issued, Label, Opened, Refused};
+use countersign_proto::log::{Entry, Issued, Joined, Label, Opened, Refused, Sealed};
 use prost::Message;
 
 use super::material::{CHAIN, now};
@@ -61,6 +61,16 @@ pub fn seeds() -> Vec<Vec<u8>> {
         What::Issued(issued),
         What::Opened(opened),
         What::Refused(refused),
+        What::Sealed(Sealed {
+            log_id: 1 << 20,
+            size: 300,
+            root_hash: vec![7; 32],
+            replica: "b".to_owned(),
+        }),
+        What::Joined(Joined {
+            log_id: 1 << 20,
+            replica: "c".to_owned(),
+        }),
     ];
     let entries = whats.map(|what| Entry {
         at: Some(timestamp(now())),

@@ -191,3 +191,33 @@ async fn certificate_under_another_coordinate_is_refused() {
         assert!(matches!(damaged, Err(LogError::Damaged(_))), "{damaged:?}");
     }
 }
+
+/// The disk of a replica is gone; another one makes its log again and can prove what is in it.
+#[tokio::test]
+async fn log_of_a_lost_replica_is_sealed() {
+    let (lost, archive) = (tempfile::tempdir().unwrap(), Memory::default());
+    let log = open(&lost, Some(&archive));
+    for _ in 0..3 {
+        log.append(linted).await.unwrap();
+    }
+    log.bytes().publish(now()).unwrap();
+    let note = |folder: &Path| std::fs::read_to_string(folder.join("checkpoint")).unwrap();
+    let before = note(&lost.path().join(FOLDER));
+    drop(log);
+    drop(lost);
+
+    let survivor = tempfile::tempdir().unwrap();
+    let domain = domain();
+    let own = Log::open(ID + 1, &domain, survivor.path(), Arc::new(Eights), None).unwrap();
+    let sealed = seal(ID, &domain, survivor.path(), &mut archive.clone()).unwrap();
+    let folder = sealed_folder(survivor.path(), ID);
+    let text = |note: &str| note.split_once("\n\n").unwrap().0.to_owned();
+    assert_eq!(text(&note(&folder)), text(&before), "name, size and root");
+    assert_ne!(note(&folder), before, "the key is another");
+    let proof = tlog::inclusion(&folder, 1, sealed.size).unwrap();
+    assert_eq!(proof.len(), 2);
+    let announced = super::sealed(ID, "b", &sealed);
+    let index = own.note(now(), announced.clone()).await.unwrap();
+    let noted = own.scan(index).next().unwrap().unwrap();
+    assert_eq!(noted.what(), Some(&announced));
+}

@@ -11,6 +11,7 @@ use crate::journal::record;
 
 mod healing;
 mod random;
+mod sealing;
 
 /// What an archive does at its next call.
 #[derive(Clone, Debug)]
@@ -119,6 +120,19 @@ fn lose_unsynced(lengths: Vec<(PathBuf, u64)>) {
     for (path, length) in lengths {
         let segment = File::options().write(true).open(path).unwrap();
         segment.set_len(length).unwrap();
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::copy(path, target).unwrap();
+        }
     }
 }
 
