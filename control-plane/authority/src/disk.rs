@@ -12,6 +12,7 @@ impl Authority {
     pub fn is_writable(&self) -> bool {
         !self.store.refused().is_refusing()
             && !self.store.deaf().is_refusing()
+            && !self.store.behind().is_refusing()
             && !self.store.is_stopped()
     }
 
@@ -30,14 +31,23 @@ impl Authority {
             .log()
             .refused()
             .told("entries of the issuance log", now);
-        let deaf = match &self.settings.store {
-            StoreSettings::Sqlite => None,
+        let of_others = match &self.settings.store {
+            StoreSettings::Sqlite => [None, None],
             StoreSettings::Postgres { address, .. } => {
                 let notices = format!("notices of the database {address}");
-                self.store.deaf().told(&notices, now)
+                let commits = format!("commits of others to the database {address}");
+                [
+                    self.store.deaf().told(&notices, now),
+                    self.store.behind().told(&commits, now),
+                ]
             }
         };
-        of_store.into_iter().chain(deaf).chain(of_log).collect()
+        let of_others = of_others.into_iter().flatten();
+        of_store
+            .into_iter()
+            .chain(of_others)
+            .chain(of_log)
+            .collect()
     }
 
     /// Writes a little where something was refused, and takes it back.

@@ -68,6 +68,18 @@ impl Committed {
         Ok(commits)
     }
 
+    /// How many things it did, and their bytes.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let values = self.writes.iter().map(|it| {
+            let value = it.value.as_deref().unwrap_or_default();
+            it.key.len() + value.len()
+        });
+        let entries = self.entries.iter().map(|it| it.bytes.len());
+        let signatures = self.signatures.iter().map(|it| it.bytes.len());
+        let rows = self.writes.len() + self.entries.len() + self.signatures.len();
+        (rows, values.chain(entries).chain(signatures).sum())
+    }
+
     fn add(&mut self, part: Part) {
         match part {
             Part::Write(write) => self.writes.push(write),

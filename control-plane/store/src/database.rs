@@ -10,7 +10,10 @@ use countersign_model::Seq;
 use futures_util::future::BoxFuture;
 
 use crate::log::{LogEntries, LogPage};
-use crate::{Commit, Committed, DatabaseError, Entry, Kind, LogEntry, Precondition, StoreError};
+use crate::{
+    BYTES_PER_READ, Commit, Committed, DatabaseError, Entry, Kind, LogEntry, Precondition,
+    ROWS_PER_READ, StoreError,
+};
 
 /// What became of each commit of a batch: its place, or why it has none.
 pub(crate) type Places = Vec<Result<Seq, Refusal>>;
@@ -72,6 +75,42 @@ pub(crate) trait Database: Send + 'static {
 
     /// Whether a batch is kept whose fate is open, and makes sure that it stays so.
     fn settle(&mut self, places: &Places) -> impl Future<Output = Result<bool, Unsettled>> + Send;
+
+    /// What was made after a commit, and before another where one is named; `None` where it is not
+    /// retained any more. It is read where the newest batch was written.
+    fn changes(
+        &mut self,
+        after: Seq,
+        before: Option<Seq>,
+    ) -> impl Future<Output = Result<Option<Page>, StoreError>> + Send;
+}
+
+/// What was made after some commit, in order and in whole commits.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// The newest commit of all.
+    pub(crate) newest: Seq,
+    /// Commits that made something: one that did not is left out.
+    pub(crate) commits: Vec<Committed>,
+    /// Whether nothing is left of what was asked for.
+    pub(crate) is_whole: bool,
+}
+
+impl Page {
+    pub(crate) fn new(newest: Seq, commits: Vec<Committed>) -> Self {
+        let (rows, bytes) = commits
+            .iter()
+            .map(Committed::size)
+            .fold((0, 0), |(rows, bytes), (more_rows, more_bytes)| {
+                (rows + more_rows, bytes + more_bytes)
+            });
+        Self {
+            newest,
+            commits,
+            // One that is left would have been read, unless these reached a bound.
+            is_whole: rows <= ROWS_PER_READ && bytes <= BYTES_PER_READ,
+        }
+    }
 }
 
 /// Everything that is at one moment, in no order.

@@ -2,7 +2,8 @@
 //!
 //! [`Store::commit`] makes writes under preconditions and returns its place in the order, only
 //! after they are on disk. One writer task owns the writing connection and commits whatever waits in
-//! its queue with one fsync. Nothing here knows what a value means.
+//! its queue with one fsync. Nothing here knows what a value means. Each commit, also one of others that
+//! share the database, is handed over once and in order ([`Store::commit_then`], [`Store::hand_over`]).
 //!
 //! Certificates are in the issuance log. A database that several control planes share keeps the entries
 //! of all their logs too, each made by a commit; SQLite does not.
@@ -13,6 +14,7 @@ mod data_dir;
 mod database;
 mod entry;
 mod error;
+mod handing;
 mod log;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
@@ -36,8 +38,9 @@ pub use database::Snapshot;
 use database::{Database, Reader};
 pub use entry::{Entry, Kind, Precondition, Write};
 pub use error::{DatabaseError, StoreError};
+use handing::{HandOver, Handing, Then};
 pub use log::{LogEntries, LogEntry, LogPage, LogSignature};
-use writer::{Job, Writer};
+use writer::{Asked, Condition, Job, Writer};
 
 /// Most jobs that wait for the writer. A caller beyond that waits for its turn to queue.
 const WRITER_QUEUE: usize = 1_024;
@@ -63,13 +66,15 @@ const TRIM_EVERY: u64 = 1_024;
 #[derive(Debug)]
 pub struct Store {
     jobs: mpsc::Sender<Job>,
+    hand_over: mpsc::Sender<HandOver>,
+    is_handed_over: AtomicBool,
     reader: Arc<dyn Reader>,
-    refused: Arc<RefusedWrites>,
-    is_older: Arc<AtomicBool>,
+    condition: Arc<Condition>,
     /// Whether what others commit is heard of.
     deaf: Arc<RefusedWrites>,
     /// The newest commit, where others of the same database make some.
     newest: Option<watch::Receiver<Seq>>,
+    seen: watch::Receiver<Seq>,
 }
 
 impl Store {
@@ -80,7 +85,7 @@ impl Store {
         dir.touch(&path)
             .map_err(|error| StoreError::Batch(error.to_string()))?;
         let (database, reader, newest) = sqlite::open(&path).await?;
-        Ok((Self::of(database, reader, None), newest))
+        Ok((Self::of(database, reader, newest, None), newest))
     }
 
     /// Connects to a database that several control planes may share, and brings its schema up to
@@ -91,7 +96,7 @@ impl Store {
     ) -> Result<(Self, Seq), StoreError> {
         let (database, reader, newest) = postgres::open(address.clone(), writer).await?;
         let (tell, told) = watch::channel(newest);
-        let store = Self::of(database, reader, Some(told));
+        let store = Self::of(database, reader, newest, Some(told));
         let deaf = Arc::clone(&store.deaf);
         tokio::spawn(postgres::follow(address, tell, deaf));
         Ok((store, newest))
@@ -110,26 +115,36 @@ impl Store {
     pub fn in_memory(database: &memory::MemoryDatabase) -> (Self, Seq) {
         let told = database.newest();
         let newest = *told.borrow();
-        let store = Self::of(database.clone(), database.clone(), Some(told));
+        let store = Self::of(database.clone(), database.clone(), newest, Some(told));
         (store, newest)
     }
 
+    /// `told` tells of the newest commit of all, where others make some.
     fn of(
         database: impl Database,
         reader: impl Reader + 'static,
-        newest: Option<watch::Receiver<Seq>>,
+        newest: Seq,
+        told: Option<watch::Receiver<Seq>>,
     ) -> Self {
         let (jobs, queue) = mpsc::channel(WRITER_QUEUE);
-        let (refused, is_older) = (Arc::default(), Arc::default());
-        let writer = Writer::new(database, Arc::clone(&refused), Arc::clone(&is_older));
-        tokio::spawn(writer.run(queue));
+        let (hand_over, asked) = mpsc::channel(1);
+        let condition = Arc::<Condition>::default();
+        let handing = Handing::new(newest, told.is_some());
+        let seen = handing.seen();
+        let writer = Writer::new(database, Arc::clone(&condition), handing, told.clone());
+        tokio::spawn(writer.run(Asked {
+            jobs: queue,
+            hand_over: asked,
+        }));
         Self {
             jobs,
+            hand_over,
+            is_handed_over: AtomicBool::default(),
             reader: Arc::new(reader),
-            refused,
-            is_older,
+            condition,
             deaf: Arc::default(),
-            newest,
+            newest: told,
+            seen,
         }
     }
 
@@ -139,28 +154,72 @@ impl Store {
         writes: Vec<Write>,
         preconditions: Vec<Precondition>,
     ) -> Result<Seq, StoreError> {
-        self.make(Commit {
+        let commit = Commit {
             writes,
             preconditions,
             ..Commit::default()
-        })
-        .await
+        };
+        self.commit_then(commit, |_| ()).await
     }
 
-    /// The same, of all that a commit may carry.
-    async fn make(&self, commit: Commit) -> Result<Seq, StoreError> {
+    /// Makes a commit, as [`commit`](Self::commit) does.
+    ///
+    /// `then` is called with its place when it is durable and everything before it was handed over, in the
+    /// order of commits, before this returns; also where the caller went away. It is called once, and never for
+    /// a commit that is not made. It changes what is in memory and returns: no commit goes on meanwhile.
+    /// One that panics stops the store.
+    ///
+    /// # Errors
+    /// It is not made. After [`StoreError::Stopped`] it may have been, and `then` was not called.
+    pub async fn commit_then(
+        &self,
+        commit: Commit,
+        then: impl FnOnce(Seq) + Send + 'static,
+    ) -> Result<Seq, StoreError> {
         if commit.is_logged() && !self.keeps_log() {
             return Err(StoreError::NoLog);
         }
         let (reply, answer) = oneshot::channel();
-        self.submit(Job::Commit { commit, reply }).await?;
+        let then = Then::new(then);
+        let job = Job::Commit {
+            commit,
+            then,
+            reply,
+        };
+        self.submit(job).await?;
         answer.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// From here on `take` is given every commit after `from` that others of the database make, in order, each
+    /// once and whole, and in order with own ones: what others committed before an own commit is taken
+    /// before that one's `then` is called. Own commits are never given to it, nor those that did nothing.
+    ///
+    /// `take` changes what is in memory and returns, as `then` does; one that panics stops the store. Where
+    /// what comes next is not kept any more the store stops too, and the next start reads everything.
+    ///
+    /// # Panics
+    /// It was called before.
+    pub async fn hand_over(&self, from: Seq, take: impl FnMut(Committed) + Send + 'static) {
+        let was_called = self.is_handed_over.swap(true, Ordering::AcqRel);
+        assert!(!was_called, "one takes what others commit");
+        let (asked, begun) = HandOver::new(from, take);
+        // A store that stopped hands nothing over.
+        if self.hand_over.send(asked).await.is_ok() {
+            let _ = begun.await;
+        }
+    }
+
+    /// The newest commit that was handed over with all before it, own ones and those of others; at first the one
+    /// that the store was opened at. It never goes back. Until somebody takes what others commit it stays
+    /// where another has made one.
+    pub fn seen(&self) -> watch::Receiver<Seq> {
+        self.seen.clone()
     }
 
     /// Writes a little where the newest write was refused, or the database seems to be away: room and
     /// absence are noticed though nobody asks for a write.
     pub async fn try_again(&self) {
-        let is_away = self.refused.is_refusing() || self.deaf.is_refusing();
+        let is_away = self.refused().is_refusing() || self.deaf.is_refusing();
         if is_away && !self.is_stopped() {
             let trial = Write::put(Kind::Meta, TRIAL, &true);
             // How it ends is known to the writer.
@@ -170,7 +229,12 @@ impl Store {
 
     /// Whether writes are taken.
     pub fn refused(&self) -> &RefusedWrites {
-        &self.refused
+        &self.condition.refused
+    }
+
+    /// Whether it is read what others commit; refused while it cannot be.
+    pub fn behind(&self) -> &RefusedWrites {
+        &self.condition.behind
     }
 
     /// Whether what others commit is heard of; refused while the session that listens is away.
@@ -207,14 +271,14 @@ impl Store {
         self.newest.clone()
     }
 
-    /// Whether the writer ended after an input/output error.
+    /// Whether the writer ended: after an input/output error, or since a commit could not be handed over.
     pub fn is_stopped(&self) -> bool {
         self.jobs.is_closed()
     }
 
     /// Whether the writer ended because what was committed is not in the database any more.
     pub fn is_older(&self) -> bool {
-        self.is_older.load(Ordering::Acquire)
+        self.condition.is_older.load(Ordering::Acquire)
     }
 
     async fn submit(&self, job: Job) -> Result<(), StoreError> {

@@ -12,7 +12,7 @@ use futures_util::future::{BoxFuture, ready};
 use tokio::sync::watch;
 
 use crate::database::{
-    Changes, Database, Failed, Found, Places, Reader, Snapshot, Unsettled, asked, place,
+    Changes, Database, Failed, Found, Page, Places, Reader, Snapshot, Unsettled, asked, place,
 };
 use crate::{
     BYTES_PER_READ, Commit, Committed, DatabaseError, Entry, Kind, LogEntries, LogEntry, LogPage,
@@ -87,6 +87,21 @@ impl Content {
         self.commits.push(made);
     }
 
+    /// Whole commits, up to the one that reaches a bound.
+    fn page(&self, after: Seq, before: Option<Seq>) -> Vec<Committed> {
+        let (mut rows, mut bytes) = (0, 0);
+        let first = self.commits.partition_point(|it| it.seq <= after);
+        let next = self.commits[first..].iter();
+        let next = next.take_while(|it| before.is_none_or(|before| it.seq < before));
+        let page = next.take_while(|commit| {
+            let has_room = rows <= ROWS_PER_READ && bytes <= BYTES_PER_READ;
+            let (more_rows, more_bytes) = commit.size();
+            (rows, bytes) = (rows + more_rows, bytes + more_bytes);
+            has_room
+        });
+        page.cloned().collect()
+    }
+
     fn write(&mut self, seq: Seq, write: &Write) {
         let name = (write.kind, write.key.clone());
         match &write.value {
@@ -107,12 +122,26 @@ impl Database for MemoryDatabase {
         }
         let newest = content.newest;
         drop(content);
-        self.newest.send_replace(newest);
+        // Another may have told of a newer one meanwhile.
+        self.newest.send_if_modified(|told| {
+            let is_newer = *told < newest;
+            *told = newest.max(*told);
+            is_newer
+        });
         Ok(places)
     }
 
     async fn settle(&mut self, _: &Places) -> Result<bool, Unsettled> {
         unreachable!("no batch of a memory fails")
+    }
+
+    async fn changes(
+        &mut self,
+        after: Seq,
+        before: Option<Seq>,
+    ) -> Result<Option<Page>, StoreError> {
+        let content = self.content();
+        Ok(Some(Page::new(content.newest, content.page(after, before))))
     }
 }
 
@@ -128,18 +157,7 @@ impl Reader for MemoryDatabase {
     }
 
     fn changes_after(&self, seq: Seq) -> BoxFuture<'_, Result<Changes, StoreError>> {
-        let content = self.content();
-        let after = content.commits.iter().filter(|it| it.seq > seq);
-        let mut left = Some(Left::default());
-        let page = after.take_while(|commit| match left.take() {
-            Some(before) => {
-                left = before.after(commit);
-                true
-            }
-            None => false,
-        });
-        let page = page.cloned().collect();
-        drop(content);
+        let page = self.content().page(seq, None);
         ready(Ok(Some(page))).boxed()
     }
 
@@ -192,39 +210,6 @@ impl Reader for MemoryDatabase {
         let page = page.collect();
         drop(content);
         ready(Ok(page)).boxed()
-    }
-}
-
-/// What a page has room for.
-struct Left {
-    rows: usize,
-    bytes: usize,
-}
-
-impl Default for Left {
-    fn default() -> Self {
-        Self {
-            rows: ROWS_PER_READ,
-            bytes: BYTES_PER_READ,
-        }
-    }
-}
-
-impl Left {
-    /// After a commit; `None` where the page ends with it.
-    fn after(self, commit: &Committed) -> Option<Self> {
-        let values = commit
-            .writes
-            .iter()
-            .map(|it| it.value.as_deref().unwrap_or_default());
-        let bytes = values
-            .map(str::len)
-            .chain(commit.entries.iter().map(|it| it.bytes.len()));
-        let rows = commit.writes.len() + commit.entries.len() + commit.signatures.len();
-        Some(Self {
-            rows: self.rows.checked_sub(rows)?,
-            bytes: self.bytes.checked_sub(bytes.sum())?,
-        })
     }
 }
 

@@ -37,7 +37,9 @@ pub(crate) use self::reader::PostgresReader;
 pub use self::schema::VERSION;
 use self::session::{AnswerError, Session};
 use self::statements::{Row, Statements};
-use crate::database::{Database, Failed, Fate, Places, Reader, Snapshot, Unsettled, last, place};
+use crate::database::{
+    Database, Failed, Fate, Page, Places, Reader, Snapshot, Unsettled, last, place,
+};
 use crate::{Commit, DatabaseError, StoreError};
 
 /// After a connection that failed the next one is made, and until then writes are refused at once.
@@ -349,6 +351,24 @@ impl Database for Postgres {
             self.session = None;
         }
         looked
+    }
+
+    async fn changes(
+        &mut self,
+        after: Seq,
+        before: Option<Seq>,
+    ) -> Result<Option<Page>, StoreError> {
+        let Writing {
+            session,
+            statements,
+        } = self.connected().await?;
+        match statements.changes(session, after, before).await {
+            Ok(rows) => changes::page(after, &rows),
+            Err(error) => {
+                self.session = None;
+                Err(DatabaseError::from(error).into())
+            }
+        }
     }
 }
 

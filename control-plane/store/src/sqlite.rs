@@ -24,7 +24,9 @@ use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 
 use self::reader::SqliteReader;
 use self::statements::{find, make, mark, newest, put, seqs, trim};
-use crate::database::{Database, Failed, Fate, Places, Snapshot, Unsettled, asked, last, place};
+use crate::database::{
+    Database, Failed, Fate, Page, Places, Snapshot, Unsettled, asked, last, place,
+};
 use crate::{Commit, DatabaseError, Entry, Kind, StoreError, TRIAL, Write};
 
 /// SQLite's primary result code for input/output errors; extended codes carry it in the low byte.
@@ -237,6 +239,11 @@ impl Database for Sqlite {
                 }
             }
         }
+    }
+
+    /// Nobody else commits to the file.
+    async fn changes(&mut self, _: Seq, _: Option<Seq>) -> Result<Option<Page>, StoreError> {
+        Ok(Some(Page::new(self.newest, Vec::new())))
     }
 }
 

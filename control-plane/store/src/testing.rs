@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use countersign_model::Seq;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use super::handing::Then;
 use super::writer::Job;
 use super::{Kind, Store, StoreError, WRITER_QUEUE};
 
@@ -48,25 +49,11 @@ fn writes(job: &Job, kind: Kind) -> bool {
 pub type Faults = Arc<Mutex<Fault>>;
 
 /// The same store, with faults.
-pub fn failing(store: Store, faults: Faults) -> Store {
-    let Store {
-        jobs: sound,
-        reader,
-        refused,
-        is_older,
-        deaf,
-        newest,
-    } = store;
+pub fn failing(mut store: Store, faults: Faults) -> Store {
     let (jobs, queue) = mpsc::channel(WRITER_QUEUE);
+    let sound = std::mem::replace(&mut store.jobs, jobs);
     tokio::spawn(serve(queue, sound, faults));
-    Store {
-        jobs,
-        reader,
-        refused,
-        is_older,
-        deaf,
-        newest,
-    }
+    store
 }
 
 async fn serve(mut queue: mpsc::Receiver<Job>, sound: mpsc::Sender<Job>, faults: Faults) {
@@ -128,51 +115,43 @@ impl Gate {
         self.opened.add_permits(1);
     }
 
-    async fn pass(&self, job: &Job) {
+    fn holds(&self, job: &Job) -> bool {
         let kind = *self.is_shut.lock().unwrap();
-        if kind.is_some_and(|kind| writes(job, kind)) {
-            self.arrived.add_permits(1);
-            self.opened.acquire().await.unwrap().forget();
-        }
+        kind.is_some_and(|kind| writes(job, kind))
+    }
+
+    async fn wait(&self) {
+        self.arrived.add_permits(1);
+        self.opened.acquire().await.unwrap().forget();
     }
 }
 
 /// The same store, behind a gate.
-pub fn gated(store: Store, gate: Arc<Gate>) -> Store {
-    let Store {
-        jobs: sound,
-        reader,
-        refused,
-        is_older,
-        deaf,
-        newest,
-    } = store;
+pub fn gated(mut store: Store, gate: Arc<Gate>) -> Store {
     let (jobs, mut queue) = mpsc::channel(WRITER_QUEUE);
+    let sound = std::mem::replace(&mut store.jobs, jobs);
     tokio::spawn(async move {
         while let Some(job) = queue.recv().await {
-            gate.pass(&job).await;
+            if gate.holds(&job) {
+                gate.wait().await;
+            }
             sound.send(job).await.unwrap();
         }
     });
-    Store {
-        jobs,
-        reader,
-        refused,
-        is_older,
-        deaf,
-        newest,
-    }
+    store
 }
 
 type Answer = Result<Seq, StoreError>;
 
-/// The job with another place for its answer, and the place that it had.
+/// The job with another place for its answer, and the place that it had. It is not told to who made it: nobody
+/// knows.
 fn intercepted(job: Job) -> Option<(Job, oneshot::Sender<Answer>, oneshot::Receiver<Answer>)> {
     let (instead, kept) = oneshot::channel();
     match job {
-        Job::Commit { commit, reply } => {
+        Job::Commit { commit, reply, .. } => {
             let reply_to = Job::Commit {
                 commit,
+                then: Then::new(|_| ()),
                 reply: instead,
             };
             Some((reply_to, reply, kept))

@@ -1,4 +1,5 @@
 pub(crate) mod contract;
+pub(crate) mod handing;
 mod logs;
 mod sqlite;
 
@@ -6,6 +7,11 @@ use super::*;
 
 pub(crate) fn put(key: &str, value: u32) -> Write {
     Write::put(Kind::Token, key, &value)
+}
+
+/// Makes a commit of which nothing is to be told.
+pub(crate) async fn make(store: &Store, commit: Commit) -> Result<Seq, StoreError> {
+    store.commit_then(commit, |_| ()).await
 }
 
 /// A page of what was written after a commit.

@@ -310,6 +310,11 @@ const LINES: &[(&str, &str, &str)] = &[
         "once: the writer ends",
     ),
     (
+        "control-plane/store/src/writer.rs",
+        "the store stops: a commit cannot be handed over",
+        "once: the writer ends",
+    ),
+    (
         "core/serve/src/accept.rs",
         "accept failed, waiting",
         "once in WARNING_INTERVAL, over all listeners",

@@ -77,6 +77,11 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "a length of time",
     ),
     (
+        "control-plane/store/src/writer/others.rs",
+        "sleep_until(at)",
+        "a length of time from a read that failed",
+    ),
+    (
         "control-plane/store/src/postgres/following.rs",
         "sleep(CONNECT_AGAIN)",
         "a length of time",

@@ -8,7 +8,7 @@ use tokio_postgres::types::ToSql;
 
 use super::logs::{self, LIMITS};
 use crate::commit::Part;
-use crate::database::Changes;
+use crate::database::Page;
 use crate::{Committed, Kind, LogSignature, StoreError, Write, signed, unsigned};
 
 /// After commit `$1` and before commit `$2`, `$3` rows and `$4` bytes.
@@ -45,11 +45,11 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    pub(super) fn after(after: Seq) -> Self {
+    pub(super) fn new(after: Seq, before: Option<Seq>) -> Self {
         let (rows, bytes) = LIMITS;
         Self {
             after: signed(after.0),
-            before: i64::MAX,
+            before: before.map_or(i64::MAX, |before| signed(before.0)),
             rows,
             bytes,
         }
@@ -61,15 +61,19 @@ impl Bounds {
 }
 
 /// The commits after one that rows tell of; `None` where some of them are not kept.
-pub(super) fn page(after: Seq, rows: &[Row]) -> Result<Changes, StoreError> {
-    let oldest = rows.first().map(|row| unsigned(row.get("oldest")));
-    if oldest.is_some_and(|oldest| after.0 + 1 < oldest) {
+pub(super) fn page(after: Seq, rows: &[Row]) -> Result<Option<Page>, StoreError> {
+    let ends = rows
+        .first()
+        .map(|row| (row.get("oldest"), row.get("newest")));
+    let (oldest, newest) = ends.unwrap_or_default();
+    if after.0 + 1 < unsigned(oldest) {
         return Ok(None);
     }
     let made = rows
         .iter()
         .filter(|row| row.get::<_, Option<i32>>("part").is_some());
-    Committed::gathered(made.map(part)).map(Some)
+    let commits = Committed::gathered(made.map(part))?;
+    Ok(Some(Page::new(Seq(unsigned(newest)), commits)))
 }
 
 fn part(row: &Row) -> Result<(Seq, Part), StoreError> {

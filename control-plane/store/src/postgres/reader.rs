@@ -65,9 +65,9 @@ impl PostgresReader {
     }
 
     async fn read_after(&self, seq: Seq) -> Result<Changes, StoreError> {
-        let bounds = changes::Bounds::after(seq);
+        let bounds = changes::Bounds::new(seq, None);
         let rows = self.rows(changes::PAGE, &bounds.values()).await?;
-        changes::page(seq, &rows)
+        Ok(changes::page(seq, &rows)?.map(|page| page.commits))
     }
 
     async fn read_log(&self, log_id: u32, from: u64) -> Result<LogEntries, StoreError> {

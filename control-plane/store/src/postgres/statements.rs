@@ -6,6 +6,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row as Answer, Statement};
 
 use super::WriterName;
+use super::changes;
 use super::columns::{LogRows, Rows, log_id, named};
 use super::session::{AnswerError, Session};
 use crate::database::{Found, Places, asked, last};
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// What is asked for again and again, in the order of the fields of [`Statements`].
-const PREPARED: [&str; 11] = [
+const PREPARED: [&str; 12] = [
     "UPDATE countersign.writers SET batch = $2 + 1 \
      WHERE name = $1 AND batch = $2 AND run::text = $3",
     "SELECT newest FROM countersign.sequence FOR UPDATE",
@@ -35,6 +36,7 @@ const PREPARED: [&str; 11] = [
      unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[]) ON CONFLICT DO NOTHING",
     "SELECT log_id, leaf_index FROM countersign.log_entries WHERE (log_id, leaf_index) IN \
      (SELECT * FROM unnest($1::bigint[], $2::bigint[]))",
+    changes::PAGE,
 ];
 /// The channel on which a commit is told of.
 pub(super) const CHANNEL: &str = "countersign_commits";
@@ -53,6 +55,7 @@ pub(super) struct Statements {
     log: Statement,
     sign: Statement,
     find_logged: Statement,
+    changes: Statement,
     /// Whether those who follow are told of a commit: not every database can.
     notifies: bool,
 }
@@ -107,6 +110,7 @@ impl Statements {
             log,
             sign,
             find_logged,
+            changes,
         ] = prepared.expect("each is prepared or none");
         let notify = format!("NOTIFY {CHANNEL}");
         let notified = session.answered(client.batch_execute(&notify)).await;
@@ -127,6 +131,7 @@ impl Statements {
             log,
             sign,
             find_logged,
+            changes,
             notifies,
         })
     }
@@ -220,6 +225,19 @@ impl Statements {
                     .collect(),
             },
         })
+    }
+
+    /// What others committed, and all that was.
+    pub(super) async fn changes(
+        &self,
+        session: &Session,
+        after: Seq,
+        before: Option<Seq>,
+    ) -> Result<Vec<Answer>, AnswerError> {
+        let bounds = changes::Bounds::new(after, before);
+        let values = bounds.values();
+        let rows = session.client().query(&self.changes, &values);
+        session.answered(rows).await
     }
 
     async fn find_values(

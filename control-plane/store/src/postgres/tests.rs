@@ -1,3 +1,5 @@
+mod handing;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -6,7 +8,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::tests::contract::{Place, Server, writer};
-use crate::tests::{changes, put};
+use crate::tests::{changes, make, put};
 use crate::{Kind, LogEntry, Store, Write};
 
 /// Anything that a test waits for happens in this time.
@@ -530,7 +532,7 @@ async fn tables_of_the_version_before_gain_logs() {
         entries: vec![entry],
         ..Commit::default()
     };
-    assert_eq!(store.make(commit).await.unwrap(), Seq(8));
+    assert_eq!(make(&store, commit).await.unwrap(), Seq(8));
     let checked = check(&server.address()).await.unwrap();
     assert_eq!(checked.logs, [(u32::MAX, 42)]);
     assert_eq!(checked.schema, Some(VERSION));
@@ -575,7 +577,7 @@ async fn commits_of_entries_alone_are_retained() {
             entries: vec![entry],
             ..Commit::default()
         };
-        store.make(commit).await.unwrap();
+        make(&store, commit).await.unwrap();
     }
     store.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
     let page = store.changes_after(Seq(1)).await.unwrap().unwrap();

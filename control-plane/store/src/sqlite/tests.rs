@@ -8,7 +8,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::writer::{Job, Writer};
+use crate::handing::{Handing, Then};
+use crate::writer::{Asked, Job, Writer};
 use crate::{DATABASE, DataDir, Entry, Store};
 
 /// Anything that a test waits for happens in this time.
@@ -175,9 +176,14 @@ async fn commit_that_stays_undecided_stops_the_writer() {
     let connection = connect(&cramped.database()).await.unwrap();
     let (jobs, queue) = mpsc::channel(8);
     let database = Sqlite::new(cramped.database(), connection, Seq(0));
-    let mut writer = Writer::new(database, Arc::default(), Arc::default());
+    let handing = Handing::new(Seq(0), false);
+    let mut writer = Writer::new(database, Arc::default(), handing, None);
     writer.settle_within = Duration::ZERO;
-    tokio::spawn(writer.run(queue));
+    let (_hand_over, hand_over) = mpsc::channel(1);
+    tokio::spawn(writer.run(Asked {
+        jobs: queue,
+        hand_over,
+    }));
     let stopped = async {
         for n in 0..MOST {
             let (reply, answer) = oneshot::channel();
@@ -185,7 +191,13 @@ async fn commit_that_stays_undecided_stops_the_writer() {
                 writes: vec![numbered(n)],
                 ..Commit::default()
             };
-            jobs.send(Job::Commit { commit, reply }).await.unwrap();
+            let then = Then::new(|_| ());
+            let job = Job::Commit {
+                commit,
+                then,
+                reply,
+            };
+            jobs.send(job).await.unwrap();
             match answer.await.unwrap() {
                 Ok(_) | Err(StoreError::Batch(_)) => {}
                 Err(error) => return error,

@@ -53,10 +53,10 @@ async fn entries_and_signatures_are_found_in_order(place: impl Place) {
         entries: vec![entry(2, 1), entry(2, 0), entry(1, 0)],
         ..Commit::default()
     };
-    let first = store.make(both).await.unwrap();
-    let second = store.make(entries([entry(1, 1)])).await.unwrap();
+    let first = make(&store, both).await.unwrap();
+    let second = make(&store, entries([entry(1, 1)])).await.unwrap();
     let signed = signatures([signature(2, 0, "s"), signature(1, 1, "t")]);
-    let third = store.make(signed).await.unwrap();
+    let third = make(&store, signed).await.unwrap();
     assert_eq!([first, second, third], [Seq(1), Seq(2), Seq(3)]);
     drop(store);
 
@@ -89,7 +89,7 @@ async fn commit_is_told_of_whole(place: impl Place) {
         signatures: vec![signature(1, 1, "s")],
         ..Commit::default()
     };
-    let seq = store.make(both).await.unwrap();
+    let seq = make(&store, both).await.unwrap();
     let told = store.changes_after(Seq(0)).await.unwrap().unwrap();
     let whole = Committed {
         seq,
@@ -102,7 +102,7 @@ async fn commit_is_told_of_whole(place: impl Place) {
 
 async fn second_entry_of_an_index_is_refused(place: impl Place) {
     let (store, _) = place.open().await;
-    store.make(entries([entry(1, 0)])).await.unwrap();
+    make(&store, entries([entry(1, 0)])).await.unwrap();
     let other = LogEntry {
         bytes: b"another".to_vec(),
         ..entry(1, 0)
@@ -111,12 +111,12 @@ async fn second_entry_of_an_index_is_refused(place: impl Place) {
         writes: vec![put("a", 1)],
         ..entries([entry(1, 1), other])
     };
-    let alone = store.make(twice.clone()).await.unwrap_err();
+    let alone = make(&store, twice.clone()).await.unwrap_err();
     let told = "the issuance log 1 has an entry 0 already";
     assert_eq!(alone.to_string(), told);
     // Others of its batch are made, and see nothing of it.
     let batch = [entries([entry(2, 0)]), twice, entries([entry(1, 1)])];
-    let made = join_all(batch.map(|commit| store.make(commit))).await;
+    let made = join_all(batch.map(|commit| make(&store, commit))).await;
     assert!(matches!(made[0], Ok(Seq(2))), "{made:?}");
     let refused = StoreError::EntryExists {
         log_id: 1,
@@ -134,11 +134,11 @@ async fn second_entry_of_an_index_is_refused(place: impl Place) {
 
 async fn first_signature_is_kept(place: impl Place) {
     let (store, _) = place.open().await;
-    store.make(entries([entry(1, 0)])).await.unwrap();
+    make(&store, entries([entry(1, 0)])).await.unwrap();
     let twice = signatures([signature(1, 0, "first"), signature(1, 0, "second")]);
-    store.make(twice).await.unwrap();
+    make(&store, twice).await.unwrap();
     let again = signatures([signature(1, 0, "third")]);
-    assert_eq!(store.make(again).await.unwrap(), Seq(3));
+    assert_eq!(make(&store, again).await.unwrap(), Seq(3));
     let page = store.log_page((Seq(0), 0, 0)).await.unwrap();
     assert_eq!(page[0].2.as_deref(), Some("first".as_bytes()));
     let told = store.changes_after(Seq(1)).await.unwrap().unwrap();
@@ -151,7 +151,7 @@ async fn pages_of_a_log_are_bounded(place: impl Place) {
     let (store, _) = place.open().await;
     for commit in 0..3 {
         let of = (0..700).map(|n| entry(1, commit * 700 + n));
-        store.make(entries(of)).await.unwrap();
+        make(&store, entries(of)).await.unwrap();
     }
     let page = store.log_entries(1, 0).await.unwrap();
     assert_eq!(page.len(), ROWS_PER_READ);
@@ -170,7 +170,7 @@ async fn pages_of_large_commits_are_bounded(place: impl Place) {
             bytes: vec![7; BYTES_PER_READ / 2],
             ..entry(1, index)
         };
-        store.make(entries([large])).await.unwrap();
+        make(&store, entries([large])).await.unwrap();
     }
     let (mut after, mut pages) = (Seq(0), Vec::new());
     loop {
@@ -219,7 +219,7 @@ async fn large_entries_are_read_in_parts() {
         ..entry(1, index)
     };
     for index in 0..3 {
-        store.make(entries([large(index)])).await.unwrap();
+        make(&store, entries([large(index)])).await.unwrap();
     }
     assert_eq!(store.log_entries(1, 0).await.unwrap().len(), 2);
     assert_eq!(store.log_entries(1, 2).await.unwrap().len(), 1);
@@ -235,7 +235,7 @@ async fn files_keep_no_log() {
         writes: vec![put("a", 1)],
         ..entries([entry(1, 0)])
     };
-    let refused = store.make(both).await.unwrap_err();
+    let refused = make(&store, both).await.unwrap_err();
     assert!(matches!(refused, StoreError::NoLog), "{refused}");
     assert!(store.snapshot().await.unwrap().entries.is_empty());
     assert_eq!(store.log_entries(1, 0).await.unwrap(), []);

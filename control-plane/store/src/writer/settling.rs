@@ -16,6 +16,8 @@ use crate::database::{Database, Fate, Places, Unsettled};
 pub(super) const SETTLE_WITHIN: Duration = Duration::from_secs(3_600);
 /// How long after a try that failed the next one is made.
 const SETTLE_AGAIN: Duration = Duration::from_secs(1);
+/// What is told of jobs that come meanwhile.
+const UNDECIDED: &str = "a commit before this one is undecided";
 
 /// Whether a batch is kept; why not where that cannot be decided.
 pub(super) async fn settle(
@@ -38,14 +40,14 @@ pub(super) async fn settle(
             }
             Err(Unsettled::Yet(error)) => tracing::debug!(%error, "a commit is still undecided"),
         }
-        if begun.elapsed() >= within || !refuse_meanwhile(queue).await {
+        if begun.elapsed() >= within || !refuse_meanwhile(queue, UNDECIDED).await {
             return Err(Fate::Unknown);
         }
     }
 }
 
 /// Waits for the next try, and refuses what comes before it; `false` where nobody is left to write.
-async fn refuse_meanwhile(queue: &mut mpsc::Receiver<Job>) -> bool {
+pub(super) async fn refuse_meanwhile(queue: &mut mpsc::Receiver<Job>, reason: &str) -> bool {
     let next = tokio::time::sleep(SETTLE_AGAIN);
     tokio::pin!(next);
     loop {
@@ -53,7 +55,7 @@ async fn refuse_meanwhile(queue: &mut mpsc::Receiver<Job>) -> bool {
             () = &mut next => return true,
             job = queue.recv() => {
                 let Some(job) = job else { return false };
-                job.refuse(StoreError::Batch("a commit before this one is undecided".to_owned()));
+                job.refuse(StoreError::Batch(reason.to_owned()));
             }
         }
     }
