@@ -7,7 +7,9 @@ use arc_swap::ArcSwapOption;
 use countersign_ca::key::StoreKind;
 use countersign_keys::Stores;
 use countersign_verify::TrustBundle;
+use jiff::{SignedDuration, Timestamp};
 
+use crate::ca_requests::CaRequests;
 use crate::ca_set::CaSet;
 use crate::lock::{Locked, Ordered, Place};
 use crate::refused_keys::Refused;
@@ -15,6 +17,9 @@ use crate::rollback::Undestroyed;
 
 /// Where the keys on disk are, within the data directory.
 pub(crate) const KEYS: &str = "keys";
+
+/// How often the key stores are asked for the keys of shared CAs: a token may be far away.
+const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(10);
 
 /// The CAs and what belongs to them.
 #[derive(Debug)]
@@ -30,6 +35,9 @@ pub(crate) struct CaHierarchy {
 struct Held {
     set: CaSet,
     undestroyed: Undestroyed,
+    requests: CaRequests,
+    /// When it was looked for the keys of shared CAs.
+    looked_at: Option<Timestamp>,
     /// Whether it was said that a CA is not valid yet by the clock.
     is_clock_told: bool,
     /// The intermediate whose end was spoken of last.
@@ -54,6 +62,8 @@ impl CaHierarchy {
         let held = Held {
             set,
             undestroyed: Undestroyed::default(),
+            requests: CaRequests::default(),
+            looked_at: None,
             is_clock_told: false,
             reminded_of: None,
         };
@@ -96,6 +106,21 @@ impl CaHierarchy {
     /// Changes the CAs where they are: what is not stored of them.
     pub(crate) fn update<T>(&self, what: impl FnOnce(&mut CaSet) -> T) -> T {
         what(&mut self.cas.write().set)
+    }
+
+    /// The requests of replicas for issuing CAs.
+    pub(crate) fn requests<T>(&self, what: impl FnOnce(&mut CaRequests) -> T) -> T {
+        what(&mut self.cas.write().requests)
+    }
+
+    /// Whether it is time to look for the keys of shared CAs again: it is noted as done.
+    pub(crate) fn looks_for_keys(&self, now: Timestamp) -> bool {
+        let last = &mut self.cas.write().looked_at;
+        let is_due = last.is_none_or(|last| now.duration_since(last).abs() >= LOOK_EVERY);
+        if is_due {
+            *last = Some(now);
+        }
+        is_due
     }
 
     /// Takes these CAs in place of those before. `finish` is told of those, under the same lock.

@@ -1,17 +1,20 @@
 //! The CAs in memory: their slots and certificates, and the keys that may sign.
 
+mod waiting;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use countersign_ca::authorities::{Authorities, CaRecord, Path};
 use countersign_ca::key::{CaKey, StoreKind};
 use countersign_ca::sign::Signed;
-use countersign_ca::slots::SlotState;
+use countersign_ca::slots::{SlotError, SlotState};
 use countersign_issue::profile::{Issuer, Tier};
 use countersign_model::{Seq, whole_second};
 use jiff::Timestamp;
 
 use super::AuthorityInfo;
+use super::ca_requests::CaRequested;
 use super::stored_cas::TakenCa;
 
 /// The CAs and the keys that this process can sign with.
@@ -25,6 +28,12 @@ pub(super) struct CaSet {
     pub(super) keys: HashMap<String, HeldKey>,
     /// The intermediate's key that waits for its certificate from a root that is not ours.
     pub(super) requested: Option<HeldKey>,
+    /// What waits for its certificate as our issuing CA from another replica.
+    pub(super) asked: Option<AskedKey>,
+    /// The replica that signed an issuing CA last, as far as is known.
+    pub(super) signer: Option<String>,
+    /// Whose request is answered by this copy, and the commit of it, until it is stored.
+    pub(super) answers: Option<(String, Seq)>,
     /// What was made for this copy, until it is stored.
     pub(super) made: Vec<Made>,
 }
@@ -36,11 +45,46 @@ pub(super) struct HeldKey {
     pub(super) key: Arc<dyn CaKey>,
 }
 
-/// A key that was made for a copy of the CAs, and its certificate once there is one.
+/// A key that another replica was asked to certify.
+#[derive(Clone, Debug)]
+pub(super) struct AskedKey {
+    pub(super) held: HeldKey,
+    pub(super) request: CaRequested,
+}
+
+/// A key that was made for a copy of the CAs, or certified for another replica, and its certificate
+/// once there is one.
 #[derive(Clone, Debug)]
 pub(super) struct Made {
-    pub(super) held: HeldKey,
+    pub(super) key_id: String,
+    /// `None` where the key is another replica's.
+    pub(super) held: Option<HeldKey>,
     pub(super) signed: Option<Arc<Signed>>,
+}
+
+/// A key that becomes that of a CA.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Certified<'a> {
+    pub(super) tier: Tier,
+    /// The replica of an issuing CA.
+    pub(super) owner: &'a str,
+    pub(super) store: StoreKind,
+    pub(super) key_id: &'a str,
+    /// SubjectPublicKeyInfo, DER.
+    pub(super) spki: &'a [u8],
+}
+
+impl<'a> Certified<'a> {
+    /// A key that is here.
+    pub(super) fn of(tier: Tier, held: &'a HeldKey, owner: &'a str) -> Self {
+        Self {
+            tier,
+            owner,
+            store: held.store,
+            key_id: held.key.key_id(),
+            spki: held.key.spki(),
+        }
+    }
 }
 
 /// When an intermediate that we cannot renew ourselves has this share of its life left, as one
@@ -56,6 +100,9 @@ impl CaSet {
             written,
             keys: HashMap::new(),
             requested: None,
+            asked: None,
+            signer: None,
+            answers: None,
             made: Vec::new(),
         }
     }
@@ -104,6 +151,38 @@ impl CaSet {
         } else {
             Tier::Root
         }
+    }
+
+    /// The CA that issuing CAs of replicas are made under: the intermediate where there is one.
+    pub(super) fn lowest(&self) -> Option<&CaRecord> {
+        let intermediate = self.active(Tier::Intermediate);
+        intermediate.or_else(|| self.active(Tier::Root))
+    }
+
+    /// Whether the key of the CA of a tier is here. It is where it is not shared.
+    pub(super) fn has_key(&self, tier: Tier) -> bool {
+        let signer = self.active(tier);
+        signer.is_some_and(|it| !self.shares(it) || self.key(&it.key_id).is_some())
+    }
+
+    /// Gives a certified issuing CA its slot, as the active one of its owner.
+    pub(super) fn activate_issuing(
+        &mut self,
+        record: CaRecord,
+        parent: &str,
+    ) -> Result<(), SlotError> {
+        let slots = self.authorities.slots_mut();
+        slots.activate_issuing(&record.owner, &record.key_id, parent, record.not_after)?;
+        self.authorities.keep(record);
+        Ok(())
+    }
+
+    /// Whether there is an issuing CA that is not among others.
+    pub(super) fn has_issuing_beyond(&self, others: &Authorities) -> bool {
+        let mut slots = self.authorities.slots().iter();
+        slots.any(|(key_id, slot)| {
+            slot.tier == Tier::Issuing && others.slots().get(key_id).is_none()
+        })
     }
 
     /// What is shown of a CA.
@@ -191,12 +270,24 @@ impl CaSet {
     pub(super) fn take(&mut self, stored: Vec<TakenCa>, now: Timestamp) {
         self.retires_at(now);
         self.authorities.take(stored);
+        self.settle_asked();
+    }
+
+    /// The key that was asked for is that of a CA once it was certified.
+    pub(super) fn settle_asked(&mut self) {
+        let is_known = |asked: &mut AskedKey| {
+            let key_id = asked.held.key.key_id();
+            self.authorities.record(key_id).is_some()
+        };
+        if let Some(AskedKey { held, .. }) = self.asked.take_if(is_known) {
+            self.keys.insert(held.key.key_id().to_owned(), held);
+        }
     }
 
     /// The certificate for a key that was made for this copy.
     pub(super) fn certified(&mut self, key_id: &str, signed: Signed) {
         let made = self.made.iter_mut();
-        if let Some(made) = { made }.find(|made| made.held.key.key_id() == key_id) {
+        if let Some(made) = { made }.find(|made| made.key_id == key_id) {
             made.signed = Some(Arc::new(signed));
         }
     }

@@ -12,7 +12,7 @@ use countersign_refusal::{Denied, Unavailable};
 use jiff::Timestamp;
 use tracing::{info, warn};
 
-use super::ca_set::CaSet;
+use super::ca_set::{CaSet, Certified};
 use super::{Authority, AuthorityError, AuthorityInfo};
 
 /// A root's successor is prepared when this share of its life is left, as one over it.
@@ -29,6 +29,8 @@ enum Due {
     Intermediate,
     /// A new issuing CA.
     Issuing,
+    /// A request for one, to the replica that has the key above it.
+    Request,
 }
 
 impl Authority {
@@ -73,7 +75,9 @@ impl Authority {
         obstacles.extend(self.not_yet_valid(now).map(|wrong| wrong.to_string()));
         let cas = self.hierarchy.read();
         let Some(issuing) = cas.active(Tier::Issuing) else {
-            obstacles.push(self.why_none());
+            let has_root = cas.active(Tier::Root).is_some();
+            let waits = has_root.then(|| cas.why_no_issuing());
+            obstacles.push(waits.unwrap_or_else(|| self.why_none()));
             return obstacles;
         };
         let not_ready = |tier: Tier| {
@@ -85,8 +89,14 @@ impl Authority {
         if now > issuing.not_after || cas.key(&issuing.key_id).is_none() {
             obstacles.push("no issuing CA can sign".to_owned());
             obstacles.extend(not_ready(Tier::Intermediate));
+            obstacles.extend(cas.waits_for());
         }
         obstacles
+    }
+
+    /// What will stand in the way of signing, for people; empty where nothing does.
+    pub fn ca_warnings(&self) -> Vec<String> {
+        self.hierarchy.read().waits_for().into_iter().collect()
     }
 
     fn why_none(&self) -> String {
@@ -114,16 +124,19 @@ impl Authority {
 
     /// Does what is due.
     pub(super) async fn keep_hierarchy(&self, now: Timestamp) -> Result<(), AuthorityError> {
-        self.look_for_keys();
+        self.look_for_keys(now);
+        let answered = self.answer(now).await;
         if self.due(now) == Some(Due::Root) {
             self.prepare_root(now).await?;
         }
-        match self.due(now) {
+        let done = match self.due(now) {
             Some(Due::Everything) => self.make_first_cas_later(now).await,
             Some(Due::Intermediate) => self.rotate_intermediate(now).await.map(drop),
             Some(Due::Issuing) => self.rotate_issuing(now).await.map(drop),
+            Some(Due::Request) => self.ask(now).await,
             Some(Due::Root) | None => Ok(()),
-        }
+        };
+        done.and(answered)
     }
 
     async fn make_first_cas_later(&self, now: Timestamp) -> Result<(), AuthorityError> {
@@ -143,16 +156,33 @@ impl Authority {
         let Some(root) = cas.active(Tier::Root) else {
             return (is_ours && self.are_ready(&[Tier::Root])).then_some(Due::Everything);
         };
-        if is_ours && self.is_root_due(&cas, root, now) && self.are_ready(&[Tier::Root]) {
+        // What is to be done with the root's key is for the replica that has it.
+        let has_root = cas.has_key(Tier::Root);
+        let is_root_due = is_ours && has_root && self.is_root_due(&cas, root, now);
+        if is_root_due && self.are_ready(&[Tier::Root]) {
             return Some(Due::Root);
         }
-        if root.store.is_some() && self.is_intermediate_due(&cas, root, now) {
+        if root.store.is_some() && has_root && self.is_intermediate_due(&cas, root, now) {
             let can = self.can_sign(&cas, Tier::Root);
             return can.then_some(Due::Intermediate);
         }
-        let parent = cas.parent_tier(self.wants_intermediate());
-        let is_due = self.is_issuing_due(&cas, parent, now);
-        (is_due && self.can_sign(&cas, parent)).then_some(Due::Issuing)
+        let parent = self.parent_tier(&cas);
+        if !self.is_issuing_due(&cas, parent, now) {
+            return None;
+        }
+        if self.must_ask(&cas, parent, now) {
+            return Some(Due::Request);
+        }
+        self.can_sign(&cas, parent).then_some(Due::Issuing)
+    }
+
+    /// The CA that our issuing CA is made under. Where its key is another replica's, that one chooses.
+    pub(super) fn parent_tier(&self, cas: &CaSet) -> Tier {
+        let chosen = cas.parent_tier(self.wants_intermediate());
+        match cas.lowest() {
+            Some(lowest) if !cas.has_key(chosen) => lowest.tier,
+            _ => chosen,
+        }
     }
 
     fn is_root_due(&self, cas: &CaSet, root: &CaRecord, now: Timestamp) -> bool {
@@ -170,8 +200,12 @@ impl Authority {
     }
 
     fn is_issuing_due(&self, cas: &CaSet, parent: Tier, now: Timestamp) -> bool {
-        let (Some(parent), Some(issuing)) = (cas.active(parent), cas.active(Tier::Issuing)) else {
+        let Some(parent) = cas.active(parent) else {
             return false;
+        };
+        let Some(issuing) = cas.active(Tier::Issuing) else {
+            // A replica that joined, or whose issuing CA retired with the one above it.
+            return true;
         };
         let is_misplaced = issuing.issued_by != parent.key_id;
         let is_keyless = cas.key(&issuing.key_id).is_none();
@@ -185,7 +219,9 @@ impl Authority {
             _ => &[Tier::Issuing],
         };
         let signer = cas.active(tier).and_then(|signer| signer.store);
-        signer.is_some_and(|store| self.is_ready(store)) && self.are_ready(below)
+        signer.is_some_and(|store| self.is_ready(store))
+            && cas.has_key(tier)
+            && self.are_ready(below)
     }
 
     /// Whether new keys of these tiers can be made.
@@ -264,8 +300,8 @@ impl Authority {
         let (root, root_key) = next.signer(Tier::Root).ok_or_else(no_root)?;
         let held = self.make_key(next, store)?;
         let signer = (&root, root_key.as_ref());
-        let certified = self.certify_ca(next, Tier::Intermediate, &held, signer, now);
-        let record = certified.await?;
+        let certified = Certified::of(Tier::Intermediate, &held, "");
+        let record = self.certify_ca(next, certified, signer, now).await?;
         let slots = next.authorities.slots_mut();
         slots.activate_intermediate(&record.key_id, &root.key_id, record.not_after)?;
         next.authorities.keep(record.clone());

@@ -10,6 +10,7 @@ use countersign_restore::facts::{
 use countersign_store::{Entry, Kind, Store, StoreError, Write};
 use jiff::Timestamp;
 
+use super::asking::CA_SIGNER;
 use super::database::REPLICA;
 use super::doubts::StoredDoubts;
 use super::importing::{REQUESTED, StoredRequest};
@@ -30,6 +31,8 @@ pub(super) struct Identity {
     pub(super) bundle_sequence: u64,
     /// The commit that changed the CAs last.
     pub(super) cas_written: Seq,
+    /// The replica that signed an issuing CA last, as far as is known.
+    pub(super) ca_signer: Option<String>,
     pub(super) requested: Option<StoredRequest>,
     /// Entries of the log that commits account for.
     pub(super) log_accounted: u64,
@@ -65,6 +68,7 @@ pub(super) async fn begin(
         log_id,
         bundle_sequence: 0,
         cas_written,
+        ca_signer: None,
         requested: None,
         log_accounted: 0,
         predecessor: None,
@@ -116,6 +120,9 @@ pub(super) async fn resume(
         log_id,
         bundle_sequence: find(BUNDLE_SEQUENCE)?.read()?,
         cas_written: find(BUNDLE_SEQUENCE)?.seq,
+        ca_signer: { meta.get(CA_SIGNER).or_else(|| meta.get(REPLICA)) }
+            .map(Entry::read)
+            .transpose()?,
         requested: own(REQUESTED).map(Entry::read).transpose()?,
         log_accounted,
         predecessor: { meta.get(PREDECESSOR) }

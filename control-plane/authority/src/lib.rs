@@ -10,9 +10,12 @@
 //! locks is in `lock`.
 
 mod adopting;
+mod answering;
+mod asking;
 mod attesting;
 mod backing_up;
 mod ca_hierarchy;
+mod ca_requests;
 mod ca_set;
 mod clock_check;
 mod database;

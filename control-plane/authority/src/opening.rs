@@ -153,6 +153,9 @@ impl Authority {
         let (bundle_sequence, accounted) = (identity.bundle_sequence, identity.log_accounted);
         let stored = stored_cas::read(&entries)?;
         let first = identity.first_replica.as_deref();
+        self.restore_requests(&entries)?;
+        let signer = identity.ca_signer.clone();
+        self.hierarchy.update(|cas| cas.signer = signer);
         let adopted = self.adopted(stored, first, bundle_sequence).await?;
         let cas = self.restored_cas(adopted)?;
         if cas.authorities.slots().iter().next().is_none() {
@@ -186,6 +189,7 @@ impl Authority {
             }
         }
         cas.keys = keys;
+        cas.settle_asked();
         Ok(cas)
     }
 

@@ -55,7 +55,8 @@ impl Authority {
     ) -> Result<HeldKey, AuthorityError> {
         let held = self.create_key(store)?;
         next.made.push(Made {
-            held: held.clone(),
+            key_id: held.key.key_id().to_owned(),
+            held: Some(held.clone()),
             signed: None,
         });
         Ok(held)
@@ -93,9 +94,16 @@ impl Authority {
     }
 
     async fn roll_back(&self, made: Vec<Made>, now: Timestamp) {
-        for Made { held, signed } in made {
+        for Made {
+            key_id,
+            held,
+            signed,
+        } in made
+        {
             let index = signed.as_ref().map(|it| it.issuance().serial.index());
-            self.destroy_key(held.store, held.key.key_id(), index);
+            if let Some(held) = held {
+                self.destroy_key(held.store, &key_id, index);
+            }
             if let Some(signed) = signed {
                 self.void_undelivered(Undelivered::of(signed.issuance()), now)
                     .await;

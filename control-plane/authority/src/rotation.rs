@@ -19,7 +19,7 @@ use countersign_store::{Kind, Precondition, Write};
 use jiff::Timestamp;
 use tracing::info;
 
-use super::ca_set::{CaSet, HeldKey};
+use super::ca_set::{CaSet, Certified, HeldKey};
 use super::hierarchy::{no_root, no_signer};
 use super::importing::REQUESTED;
 use super::record::NotCommitted;
@@ -65,11 +65,27 @@ impl Authority {
         Some(AuthorityInfo::of(record, SlotState::Prepared))
     }
 
-    /// Makes a new issuing CA under the active root and activates it: the bundle stays as it is.
+    /// Whether the prepared root can be activated here: another replica may have its key.
+    pub fn can_activate(&self) -> bool {
+        let cas = self.hierarchy.read();
+        let slots = cas.authorities.slots();
+        // A root that is not ours waits with the intermediate that signs here.
+        let signer = slots
+            .prepared_intermediate()
+            .or_else(|| slots.prepared_root());
+        let signer = signer.and_then(|key_id| cas.authorities.record(key_id));
+        signer.is_some_and(|it| !cas.shares(it) || cas.key(&it.key_id).is_some())
+    }
+
+    /// Makes a new issuing CA under the active root and activates it: the bundle stays as it is. Where
+    /// another replica has the root's key, it is asked for one.
     ///
     /// # Errors
-    /// The store or a key is unavailable.
+    /// The store or a key is unavailable; another replica was asked.
     pub async fn rotate_issuing(&self, now: Timestamp) -> Result<AuthorityInfo, AuthorityError> {
+        if self.asks_for_issuing() {
+            return self.ask_by_hand(now).await;
+        }
         self.to_the_end(async move |this| {
             let _one_at_a_time = this.turn().await?;
             let mut next = this.hierarchy.read().clone();
@@ -165,9 +181,8 @@ impl Authority {
             not_after: end.unwrap_or(Timestamp::MAX),
         };
         let signer = (&issuer, key.as_ref());
-        let record = self
-            .certify_ca(next, Tier::Root, &held, signer, now)
-            .await?;
+        let certified = Certified::of(Tier::Root, &held, "");
+        let record = self.certify_ca(next, certified, signer, now).await?;
         let slots = next.authorities.slots_mut();
         slot(slots, &record.key_id, record.not_after)?;
         next.authorities.keep(record.clone());
@@ -186,22 +201,20 @@ impl Authority {
         let (parent, parent_key) = next.signer(tier).ok_or_else(no_signer)?;
         let held = self.make_key(next, self.settings.hierarchy.issuing)?;
         let signer = (&parent, parent_key.as_ref());
-        let certified = self.certify_ca(next, Tier::Issuing, &held, signer, now);
-        let record = certified.await?;
-        let slots = next.authorities.slots_mut();
-        let (owner, key_id) = (&record.owner, &record.key_id);
-        slots.activate_issuing(owner, key_id, &parent.key_id, record.not_after)?;
-        next.authorities.keep(record.clone());
+        let certified = Certified::of(Tier::Issuing, &held, self.settings.replica());
+        let record = self.certify_ca(next, certified, signer, now).await?;
+        next.activate_issuing(record.clone(), &parent.key_id)?;
         next.keys.insert(record.key_id.clone(), held);
+        // What another replica was asked for is not needed any more.
+        next.asked = None;
         Ok(record)
     }
 
-    /// Certifies a key that was made for `next`.
+    /// Certifies a key of a CA that was made for `next`.
     pub(super) async fn certify_ca(
         &self,
         next: &mut CaSet,
-        tier: Tier,
-        HeldKey { store, key }: &HeldKey,
+        certified: Certified<'_>,
         (issuer, issuer_key): (&Issuer, &dyn CaKey),
         now: Timestamp,
     ) -> Result<CaRecord, AuthorityError> {
@@ -209,23 +222,27 @@ impl Authority {
         if issuer.not_before > now {
             self.check_clock(now)?;
         }
-        let (ttl, times) = (self.ca_ttl(tier), &self.settings.times);
-        let subject = Subject::ca(tier, key.key_id(), self.trust_domain(), ttl, times);
-        let not_before = not_before(&subject, now, issuer);
-        let subject = Box::new(subject);
-        let signed = self.certify(subject, key.spki(), issuer, issuer_key, now);
-        let signed = signed.await?;
-        let issuance = signed.issuance();
-        let owner = match tier {
-            Tier::Issuing => next.own().to_owned(),
-            Tier::Root | Tier::Intermediate => String::new(),
-        };
-        let record = CaRecord {
-            key_id: key.key_id().to_owned(),
+        let Certified {
             tier,
             owner,
-            store: Some(*store),
-            key_identifier: key.key_id().to_owned(),
+            store,
+            key_id,
+            spki,
+        } = certified;
+        let (ttl, times) = (self.ca_ttl(tier), &self.settings.times);
+        let subject = Subject::ca(tier, key_id, self.trust_domain(), ttl, times);
+        let subject = subject.of_replica(owner);
+        let not_before = not_before(&subject, now, issuer);
+        let subject = Box::new(subject);
+        let signed = self.certify(subject, spki, issuer, issuer_key, now);
+        let signed = signed.await?;
+        let issuance = signed.issuance();
+        let record = CaRecord {
+            key_id: key_id.to_owned(),
+            tier,
+            owner: owner.to_owned(),
+            store: Some(store),
+            key_identifier: key_id.to_owned(),
             serial: issuance.serial.to_string(),
             issued_by: issuer.key_id.clone(),
             issued_at: issuance.issued_at,
@@ -250,6 +267,7 @@ impl Authority {
             let steps = next.authorities.steps_since(present);
             (stored_cas::changes(present, &next.authorities), steps)
         };
+        writes.extend(self.told_to_replicas(&mut next));
         if next.requested.is_none() && self.hierarchy.read().requested.is_some() {
             writes.push(Write::remove(Kind::Meta, self.facts.key(REQUESTED)));
         }
@@ -263,15 +281,26 @@ impl Authority {
         writes.push(Write::put(Kind::Meta, BUNDLE_SEQUENCE, &sequence));
         let what = steps.into_iter().map(What::Rotated).collect();
         let as_read = Precondition::Unchanged(Kind::Meta, BUNDLE_SEQUENCE.to_owned(), next.written);
-        let committed = self.commit_logged(what, writes, vec![as_read], now).await;
+        let (answers, unasked) = (next.answers.take(), self.unasked(&next));
+        let asked = answers
+            .iter()
+            .map(|(replica, seq)| Precondition::Unchanged(Kind::CaRequest, replica.clone(), *seq));
+        let preconditions = [as_read].into_iter().chain(asked).collect();
+        let committed = self.commit_logged(what, writes, preconditions, now).await;
         let (_, seq) = committed?;
         next.written = seq;
+        if let Some((replica, _)) = answers {
+            self.hierarchy
+                .requests(|requests| requests.forget(&replica));
+        }
         let idle = self.show_cas(next);
         if is_new_bundle {
             self.hierarchy.show_bundle(fresh, sequence);
         }
         self.state.announce(seq, changes);
-        idle.iter().for_each(|held| self.destroy(held));
+        { idle.iter() }
+            .chain(&unasked)
+            .for_each(|held| self.destroy(held));
         Ok(())
     }
 

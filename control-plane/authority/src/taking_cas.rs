@@ -15,6 +15,7 @@ use countersign_store::{Kind, Write};
 use jiff::Timestamp;
 use tracing::{debug, info};
 
+use super::asking::CA_SIGNER;
 use super::ca_set::{CaSet, HeldKey};
 use super::rotation::BUNDLE_SEQUENCE;
 use super::{Authority, AuthorityError, stored_cas};
@@ -33,13 +34,16 @@ impl Authority {
     ) -> Result<Vec<Event>, AuthorityError> {
         let taken = stored_cas::taken(writes)?;
         let sequence = bundle_sequence(writes)?;
-        if taken.is_empty() && sequence.is_none() {
+        if !writes.iter().any(is_about_cas) {
             return Ok(Vec::new());
         }
         let mut next = self.hierarchy.read().clone();
-        next.written = seq;
+        if sequence.is_some() {
+            next.written = seq;
+        }
         let before = signing(&next);
         next.take(taken, now);
+        let unasked = self.take_requests(seq, writes, &mut next)?;
         self.find_keys(&mut next);
         let after = signing(&next);
         let fresh = bundle::of(self.trust_domain(), &next.authorities);
@@ -49,6 +53,7 @@ impl Authority {
             .as_ref()
             .is_none_or(|present| present.0.version() != fresh.version());
         let idle = self.show_cas(next);
+        let idle = idle.into_iter().chain(unasked);
         let mut events = Vec::new();
         if is_new_bundle {
             let next = present.map_or(0, |present| present.1) + 1;
@@ -59,7 +64,7 @@ impl Authority {
             info!(key_id = after, "issuing CA certified by another replica");
             events.push(Event::Authorities);
         }
-        idle.iter().for_each(|held| self.destroy(held));
+        idle.for_each(|held| self.destroy(&held));
         Ok(events)
     }
 
@@ -97,8 +102,8 @@ impl Authority {
 
     /// Looks where the keys of root and intermediate are now, which replicas share: one may have been
     /// brought here, or taken away. May wait for a device.
-    pub(super) fn look_for_keys(&self) {
-        if self.settings.replica().is_empty() {
+    pub(super) fn look_for_keys(&self, now: Timestamp) {
+        if self.settings.replica().is_empty() || !self.hierarchy.looks_for_keys(now) {
             return;
         }
         let shared: Vec<_> = {
@@ -111,6 +116,9 @@ impl Authority {
             let Some((store, spki)) = record.store.zip(record.spki()) else {
                 continue;
             };
+            if !self.is_ready(store) {
+                continue;
+            }
             let holds = self.hierarchy.stores().holds(store, &record.key_id, &spki);
             let found = match holds {
                 Ok(true) if is_here(&record) => continue,
@@ -129,6 +137,15 @@ impl Authority {
                 }
             });
         }
+    }
+}
+
+/// Whether a write is about CAs, or who asks for one and who signs it.
+fn is_about_cas(write: &Write) -> bool {
+    match write.kind {
+        Kind::Authority | Kind::CaRequest => true,
+        Kind::Meta => write.key == BUNDLE_SEQUENCE || write.key == CA_SIGNER,
+        _ => false,
     }
 }
 

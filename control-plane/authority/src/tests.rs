@@ -1,5 +1,6 @@
 //! The authority as its callers see it, with real keys, a real store and a clock of our own.
 
+mod asking;
 mod attesting;
 mod backup;
 mod certificates;

@@ -42,8 +42,8 @@ impl fmt::Display for StoreKind {
     }
 }
 
-/// What a CA key signs. Only [`sign`](crate::sign::sign), of what the log holds, and
-/// [`request`](crate::request) make one, so that no key signs anything else.
+/// What a CA key signs. Only [`sign`](crate::sign::sign), of what the log holds,
+/// [`request`](crate::request) and [`asking`](crate::asking) make one, so that no key signs anything else.
 #[derive(Clone, Debug)]
 pub struct ToBeSigned(Arc<[u8]>);
 

@@ -6,6 +6,7 @@
 //! issuing CA → leaf, path lengths fixed. A root need not be ours: [`request`] asks it for an
 //! intermediate, and [`import`] judges what it answered.
 
+pub mod asking;
 pub mod authorities;
 pub mod bundle;
 pub mod der;

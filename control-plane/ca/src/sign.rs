@@ -1,7 +1,8 @@
 //! The only place that signs certificates with a CA key, and only for a logged entry.
 //!
-//! A CA key has one other use: [`super::request`] signs the request for its own certificate with
-//! it. That can never pass for a certificate. A CertificationRequestInfo (RFC 2986 section 4) is an
+//! A CA key has two other uses: [`super::request`] and [`super::asking`] sign the request for its own
+//! certificate with it, to a root that is not ours or to another replica. Neither can ever pass for a
+//! certificate. What is asked of a replica begins with a letter. A CertificationRequestInfo (RFC 2986 section 4) is an
 //! INTEGER and then a Name, whose first element is a SET; a TBSCertificate (RFC 5280 section 4.1)
 //! begins with a tagged version or, without one, has an AlgorithmIdentifier in that place, whose
 //! first element is an OBJECT IDENTIFIER. No bytes are both.

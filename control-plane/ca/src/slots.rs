@@ -226,6 +226,11 @@ impl Slots {
         self.retire(|slot| slot.tier == Tier::Issuing && slot.owner == owner);
     }
 
+    /// Retires the active issuing CAs of everybody else: an owner is alone now.
+    pub fn retire_others(&mut self, owner: &str) {
+        self.retire(|slot| slot.tier == Tier::Issuing && slot.owner != owner);
+    }
+
     /// Gives the issuing CAs of one owner to another: a control plane has another name now. Where the
     /// other has an active one already, that stays the only one.
     pub fn adopt(&mut self, from: &str, to: &str) {

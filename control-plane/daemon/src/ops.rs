@@ -31,7 +31,11 @@ impl Ops for Readiness {
         let crowded = listeners
             .into_iter()
             .filter_map(|(name, counters)| Some(format!("{name}: {}", counters.crowded()?)));
-        crowded.chain(self.0.authority.warnings()).collect()
+        let authority = &self.0.authority;
+        let warnings = authority.warnings().into_iter();
+        crowded
+            .chain(warnings.chain(authority.ca_warnings()))
+            .collect()
     }
 
     fn metrics(&self) -> String {

@@ -144,8 +144,8 @@ impl Plane {
         self.rotation
             .watch(&succession, consumers.all(), &waived, now);
         let gate = consumers.gate(bundle.version(), &waived, now);
-        let is_valid = prepared.not_before <= now;
-        let Some(gate) = gate.ok().filter(|_| is_valid) else {
+        let is_due = prepared.not_before <= now && self.authority.can_activate();
+        let Some(gate) = gate.ok().filter(|_| is_due) else {
             return Ok(None);
         };
         let activated = self.authority.activate_root(gate, now).await?;

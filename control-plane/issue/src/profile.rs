@@ -169,6 +169,13 @@ impl Subject {
         Self { renews, ..self }
     }
 
+    /// The same, where a replica answers for it.
+    #[must_use]
+    pub fn of_replica(mut self, replica: &str) -> Self {
+        replica.clone_into(&mut self.account.owner);
+        self
+    }
+
     /// What kind of certificate it gets.
     pub fn profile(&self) -> Profile {
         self.profile

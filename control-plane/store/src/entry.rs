@@ -27,10 +27,12 @@ pub enum Kind {
     Waiver,
     /// A control plane that shares the database, by its name.
     Replica,
+    /// A request to certify an issuing CA, by the replica that asks.
+    CaRequest,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Meta,
         Self::Registration,
         Self::Tombstone,
@@ -40,6 +42,7 @@ impl Kind {
         Self::Ban,
         Self::Waiver,
         Self::Replica,
+        Self::CaRequest,
     ];
 
     pub(super) fn as_str(self) -> &'static str {
@@ -53,6 +56,7 @@ impl Kind {
             Self::Ban => "ban",
             Self::Waiver => "waiver",
             Self::Replica => "replica",
+            Self::CaRequest => "ca_request",
         }
     }
 

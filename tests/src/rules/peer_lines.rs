@@ -177,6 +177,17 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 ],
             ),
             (
+                "control-plane/authority/src/answering.rs",
+                &["issuing CA of another replica certified"],
+            ),
+            (
+                "control-plane/authority/src/asking.rs",
+                &[
+                    "issuing CA asked for",
+                    "key of the issuing CA that was asked for is gone; another is made",
+                ],
+            ),
+            (
                 "control-plane/authority/src/taking_cas.rs",
                 &["issuing CA certified by another replica"],
             ),

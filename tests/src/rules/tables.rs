@@ -265,6 +265,20 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         )],
     ),
     (
+        "MAX_REQUESTS",
+        "remembered_requests_are_bounded",
+        &[
+            (
+                "control-plane/authority/src/ca_requests.rs",
+                "CaRequests.waiting",
+            ),
+            (
+                "control-plane/authority/src/ca_requests.rs",
+                "CaRequests.answered",
+            ),
+        ],
+    ),
+    (
         "MAX_UNDESTROYED",
         "keys_beyond_the_bound_are_not_remembered",
         &[("control-plane/authority/src/rollback.rs", "Undestroyed.0")],

@@ -68,7 +68,7 @@ impl Change {
             Kind::Ban => Self::Ban(node()?, write.read()?),
             Kind::Waiver => Self::Waiver(key.clone(), write.read()?),
             Kind::Replica => Self::Replica(key.clone(), write.read()?),
-            Kind::Authority | Kind::Meta => return Ok(None),
+            Kind::Authority | Kind::CaRequest | Kind::Meta => return Ok(None),
         }))
     }
 

@@ -112,11 +112,21 @@ async fn state_that_moves_keeps_its_issuing_ca() {
     assert_eq!(rotated(&plane, from), steps);
     let issuing = plane.authority.tiers().issuing.remove(0);
 
+    let other = with(&stored(&plane).await[&issuing.key_id], "owner", "b");
+    let other = Write {
+        key: "another".to_owned(),
+        ..other
+    };
+    let committed = plane.authority.store.commit(vec![other], Vec::new()).await;
+    committed.unwrap();
     let copy = async |dir: &DataDir| {
         to_files(address, dir).await.unwrap();
     };
     let plane = moved(plane, StoreSettings::Sqlite, copy, after(3)).await;
-    let found = plane.authority.tiers().issuing;
+    let mut found = plane.authority.tiers().issuing;
+    // Nobody has the key of another replica's any more.
+    let other = found.iter().position(|it| it.replica == "b").unwrap();
+    assert_eq!(found.remove(other).state, SlotState::Retired);
     assert!(found.iter().all(|it| it.replica.is_empty()), "{found:?}");
     assert_eq!(found[0].key_id, issuing.key_id);
     let made = plane.authority.rotate_issuing(after(4)).await.unwrap();

@@ -17,6 +17,15 @@ pub const MAX_ISSUING: usize = 1_024;
 pub const MAX_ISSUING_OF_ONE: usize = MAX_ISSUING / 8;
 
 impl Slots {
+    /// Whether a key that is about to be certified can become an owner's issuing CA.
+    ///
+    /// # Errors
+    /// It is a CA's already, or there are too many.
+    pub fn may_activate_issuing(&self, owner: &str, key_id: &str) -> Result<(), SlotError> {
+        self.has_room_for(owner)?;
+        self.is_new(key_id)
+    }
+
     /// Whether there is room for another root or intermediate.
     pub(super) fn has_room(&self, tier: Tier) -> Result<(), SlotError> {
         let most = match tier {
