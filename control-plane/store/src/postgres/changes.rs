@@ -14,18 +14,19 @@ use crate::{Committed, Kind, LogSignature, StoreError, Write, signed, unsigned};
 /// After commit `$1` and before commit `$2`, `$3` rows and `$4` bytes.
 ///
 /// The sizes of the next rows of each table say with which commit the page ends; to know them no value
-/// is read. Then come the rows, each with the ends of the sequence, which are there also where nothing
+/// is read. They are bounded from below alone, so that the index gives them in order whatever the server
+/// knows of its tables. Then come the rows, each with the ends of the sequence, which are there also where nothing
 /// else is.
 pub(super) const PAGE: &str = "WITH sizes AS ( \
     (SELECT seq, octet_length(key) + COALESCE(octet_length(value), 0) AS size \
-    FROM countersign.changes WHERE seq > $1 AND seq < $2 ORDER BY seq, position LIMIT $3::bigint + 1) \
+    FROM countersign.changes WHERE seq > $1 ORDER BY seq, position LIMIT $3::bigint + 1) \
     UNION ALL (SELECT seq, octet_length(bytes) \
-    FROM countersign.log_entries WHERE seq > $1 AND seq < $2 ORDER BY seq LIMIT $3::bigint + 1) \
+    FROM countersign.log_entries WHERE seq > $1 ORDER BY seq LIMIT $3::bigint + 1) \
     UNION ALL (SELECT seq, octet_length(bytes) \
-    FROM countersign.log_signatures WHERE seq > $1 AND seq < $2 ORDER BY seq LIMIT $3::bigint + 1) \
+    FROM countersign.log_signatures WHERE seq > $1 ORDER BY seq LIMIT $3::bigint + 1) \
     ), page AS (SELECT COALESCE(MIN(seq) FILTER (WHERE amount > $3 OR bytes > $4), MAX(seq)) AS last \
     FROM (SELECT seq, COUNT(*) OVER sums AS amount, SUM(size) OVER sums AS bytes \
-    FROM sizes WINDOW sums AS (ORDER BY seq)) AS summed) \
+    FROM sizes WHERE seq < $2 WINDOW sums AS (ORDER BY seq)) AS summed) \
     SELECT newest, oldest, made.* FROM countersign.sequence LEFT JOIN ( \
     SELECT seq, 0 AS part, position::bigint AS position, kind, key, value, \
     NULL::bigint AS log_id, NULL::bigint AS leaf_index, NULL::bytea AS bytes \
@@ -34,7 +35,7 @@ pub(super) const PAGE: &str = "WITH sizes AS ( \
     FROM countersign.log_entries WHERE seq > $1 AND seq <= (SELECT last FROM page) \
     UNION ALL SELECT seq, 2, NULL, NULL, NULL, NULL, log_id, leaf_index, bytes \
     FROM countersign.log_signatures WHERE seq > $1 AND seq <= (SELECT last FROM page) \
-    ) AS made ON true ORDER BY seq, part, position, log_id, leaf_index";
+    ) AS made ON true WHERE only_row ORDER BY seq, part, position, log_id, leaf_index";
 
 /// What a page may hold.
 pub(super) struct Bounds {

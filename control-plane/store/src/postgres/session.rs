@@ -20,12 +20,14 @@ use crate::DatabaseError;
 /// How long one answer of the database is waited for.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// What the server is told of it: it gives up sooner than its client, holds no lock for one that went
-/// away, acknowledges nothing that a crash would take back, and isolates as the lock on the sequence
-/// expects it: all whatever the defaults of server and role.
+/// away, acknowledges nothing that a crash would take back, isolates as the lock on the sequence
+/// expects it, and compiles no statement, which takes longer than each of ours: all whatever the defaults of
+/// server and role.
 const LIMITS: &str = "SET statement_timeout = '8s'; SET lock_timeout = '4s'; \
                       SET idle_in_transaction_session_timeout = '8s'; \
                       SET client_min_messages = warning; \
                       SET default_transaction_isolation = 'read committed'; \
+                      SELECT set_config('jit', 'off', false) WHERE current_setting('jit', true) = 'on'; \
                       SELECT set_config('synchronous_commit', 'on', false) \
                       WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')";
 /// Longest password that is read, in bytes.

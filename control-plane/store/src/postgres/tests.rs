@@ -646,6 +646,18 @@ async fn acknowledged_commit_is_never_asynchronous() {
     assert_eq!(row.get::<_, &str>(0), "on");
 }
 
+/// To compile a statement takes longer than any of ours.
+#[tokio::test]
+async fn statements_are_not_compiled() {
+    let server = Server::new();
+    let name = server.0.url().database().to_owned();
+    server.0.sql(&format!("ALTER DATABASE {name} SET jit = on"));
+    let session = Session::open(&server.address()).await.unwrap();
+    let asked = "SELECT current_setting('jit')";
+    let row = session.client().query_one(asked, &[]).await.unwrap();
+    assert_eq!(row.get::<_, &str>(0), "off");
+}
+
 /// A warning from before a commit says nothing of it.
 #[tokio::test]
 async fn warning_before_a_commit_is_not_of_it() {
