@@ -38,6 +38,11 @@ pub(crate) fn entrance(
     found: &Found<'_>,
     now: Timestamp,
 ) -> Result<Entrance, Denied> {
+    if let Some(invitation) = invitation
+        && (invitation.trust_domain() != trust_domain || invitation.replica() != name)
+    {
+        return Err(another(invitation, trust_domain, name));
+    }
     match (found.own, found.first) {
         // One that was started with its invitation again has joined.
         (Some(Replica::Joined { .. }), _) => return Ok(Entrance::Known),
@@ -52,9 +57,8 @@ pub(crate) fn entrance(
     let Some(invitation) = invitation else {
         return Err(uninvited(name, found.first.unwrap_or("another")));
     };
-    let is_ours = found.trust_domain.is_none_or(|it| it == trust_domain);
-    if !is_ours || invitation.trust_domain() != trust_domain || invitation.replica() != name {
-        return Err(another(invitation, trust_domain, name));
+    if found.trust_domain.is_some_and(|it| it != trust_domain) {
+        return Err(unknown(name));
     }
     match found.own {
         Some(Replica::Invited {

@@ -86,6 +86,11 @@ fn invitation_lets_its_replica_in_once_and_in_time() {
         Err("invitation_of_another")
     );
     assert_eq!(of(&joined(), &invitation("b", 2), 0), Ok(Entrance::Known));
+    // Whoever forgot to set its name is told so, and not that the name is another's.
+    assert_eq!(
+        of(&joined(), &invitation("c", 1), 0),
+        Err("invitation_of_another")
+    );
     assert_eq!(of(&sealed(), &good, 0), Err("replica_sealed"));
 }
 
