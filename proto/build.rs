@@ -13,12 +13,13 @@ const PROTOS: [&str; 5] = [
 ];
 
 /// Messages that can hold a secret: `src/redacted.rs` writes their `Debug`.
-const REDACTED: [&str; 6] = [
+const REDACTED: [&str; 7] = [
     ".envoy.service.discovery.v3.ErrorDetail",
     ".envoy.service.discovery.v3.Resource",
     ".envoy.service.discovery.v3.DiscoveryResponse",
     ".countersign.v1.JoinTokenEvidence",
     ".countersign.admin.v1.CreateTokenResponse",
+    ".countersign.admin.v1.InviteReplicaResponse",
     ".X509SVID",
 ];
 

@@ -24,6 +24,7 @@ redacted_debug! {
     discovery::DiscoveryResponse { type_url, version_info, nonce }
     mesh::JoinTokenEvidence {}
     admin::CreateTokenResponse { expires_at }
+    admin::InviteReplicaResponse { until }
     workload::X509svid { spiffe_id, hint }
 }
 
@@ -66,6 +67,10 @@ mod tests {
             token: "secret".into(),
             ..Default::default()
         };
-        assert!(!format!("{token:?} {created:?}").contains("secret"));
+        let invited = admin::InviteReplicaResponse {
+            invitation: "secret".into(),
+            ..Default::default()
+        };
+        assert!(!format!("{token:?} {created:?} {invited:?}").contains("secret"));
     }
 }

@@ -119,7 +119,7 @@ impl Replicas {
         Err(Denied {
             code: "too_many_replicas",
             message: format!("{MAX_REPLICAS} control planes share the database, or are invited"),
-            remedy: "seal one that is gone with `countersign replica seal`",
+            remedy: "invite again a name that was invited and did not join; see `countersign replica list`",
         })
     }
 }
@@ -150,7 +150,10 @@ impl Authority {
         if self.settings.replica().is_empty() {
             return Err(alone().into());
         }
-        check_name(&name)?;
+        check_name(&name).map_err(|denied| Denied {
+            message: format!("what was asked for {}", denied.message),
+            ..denied
+        })?;
         if !INVITED_FOR.contains(&ttl) {
             return Err(ttl_out_of_bounds().into());
         }

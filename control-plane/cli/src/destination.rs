@@ -50,6 +50,7 @@ impl From<OsString> for Destination {
 pub(crate) enum Secret {
     PrivateKey,
     JoinToken,
+    Invitation,
     Backup,
 }
 
@@ -58,6 +59,7 @@ impl Secret {
         match self {
             Self::PrivateKey => "a private key",
             Self::JoinToken => "a join token",
+            Self::Invitation => "an invitation of a control plane",
             Self::Backup => "a backup of a control plane",
         }
     }
@@ -71,10 +73,23 @@ impl Secret {
             Some(Self::PrivateKey)
         } else if is_token {
             Some(Self::JoinToken)
+        } else if is_invitation(text) {
+            Some(Self::Invitation)
         } else {
             begins_as_backup(head).then_some(Self::Backup)
         }
     }
+}
+
+/// Whether it is what `replica invite` writes.
+fn is_invitation(text: &[u8]) -> bool {
+    let read: Result<serde_json::Map<_, _>, _> = serde_json::from_slice(text);
+    read.is_ok_and(|it| it.contains_key("replica") && it.contains_key("secret"))
+}
+
+/// Whether a file is there with something in it, which nobody can see the worth of.
+pub(crate) fn is_filled(path: &Path) -> bool {
+    head(path).is_ok_and(|head| !head.is_empty())
 }
 
 /// Refuses a file that holds a secret. What cannot be looked at is judged by whoever writes it.
@@ -162,7 +177,16 @@ mod tests {
         let backup = backup.finish(manifest).unwrap();
         let key = "my key\n-----BEGIN EC PRIVATE KEY-----\nMHc=\n-----END EC PRIVATE KEY-----\n";
         let token = format!("{}\n", "0a".repeat(32));
-        for before in [key.as_bytes(), token.as_bytes(), &backup] {
+        let invitation = format!(
+            "{{\"trust_domain\":\"example.org\",\"replica\":\"b\",\"secret\":\"{}\"}}\n",
+            "0a".repeat(32)
+        );
+        for before in [
+            key.as_bytes(),
+            token.as_bytes(),
+            invitation.as_bytes(),
+            &backup,
+        ] {
             let (outcome, after) = written(before);
             let refused = outcome.unwrap_err();
             assert_eq!(refused.code, "secret_not_replaced", "{refused}");
@@ -174,7 +198,7 @@ mod tests {
     fn what_is_no_secret_is_replaced() {
         let certificate = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
         let not_quite = "0a".repeat(31);
-        for before in ["", "before", certificate, &not_quite] {
+        for before in ["", "before", certificate, &not_quite, "{\"replica\":\"b\"}"] {
             let (outcome, after) = written(before.as_bytes());
             outcome.unwrap();
             assert_eq!(after, b"after");

@@ -22,6 +22,7 @@ mod jwk;
 mod node;
 mod output;
 mod registration;
+mod replica;
 mod report;
 mod restore;
 mod sign;
@@ -73,6 +74,8 @@ enum Verb {
     Token(AsksOneOf<token::Verb>),
     /// Nodes: who is there, who is put out, and who may come back
     Node(AsksOneOf<node::Verb>),
+    /// Control planes that share a database: invite one, see who is there
+    Replica(AsksOneOf<replica::Verb>),
     /// Let a node hand out an identity, or let it be signed by hand
     #[command(after_help = registration::REGISTER_EXAMPLES)]
     Register(Asks<registration::Register>),
@@ -173,6 +176,7 @@ impl Verb {
             Self::Bundle(it) => it.verb.run(client, output).await,
             Self::Token(it) => it.verb.run(client, output).await,
             Self::Node(it) => it.verb.run(client, output, now).await,
+            Self::Replica(it) => it.verb.run(client, output, now).await,
             Self::Register(it) => it.verb.run(client, output).await,
             Self::Unregister(it) => it.verb.run(client, output).await,
             Self::Apply(it) => it.verb.run(client, output).await,
@@ -201,6 +205,7 @@ impl Verb {
             Self::Bundle(AsksOneOf { socket, .. })
             | Self::Token(AsksOneOf { socket, .. })
             | Self::Node(AsksOneOf { socket, .. })
+            | Self::Replica(AsksOneOf { socket, .. })
             | Self::Ca(AsksOneOf { socket, .. })
             | Self::Certs(AsksOneOf { socket, .. })
             | Self::Register(Asks { socket, .. })

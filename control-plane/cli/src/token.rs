@@ -104,8 +104,7 @@ impl Created {
 
 /// Whose token is in a file cannot be seen, nor whether it was used.
 fn require_empty(path: &Path) -> Result<(), Failure> {
-    let head = destination::head(path);
-    if head.is_ok_and(|head| !head.is_empty()) {
+    if destination::is_filled(path) {
         return Err(Failure::new(
             Exit::Usage,
             "token_file_exists",

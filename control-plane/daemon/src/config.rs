@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign_authority::{Policy, ProfileTimes, Settings};
-use countersign_cli::{ConfigError, Key, Reader, Setting};
+use countersign_cli::{ConfigError, Failure, Key, Reader, Setting};
 use countersign_model::TrustDomain;
 use countersign_model::entropy::Entropy;
 use serde::Serialize;
@@ -98,6 +98,14 @@ impl Config {
         let settings = reader.finish()?;
         let config = config.expect("a required key that is missing is a mistake");
         Ok((config, settings))
+    }
+
+    /// Takes an invitation from its file: this control plane joins those of its database with it.
+    ///
+    /// # Errors
+    /// There is no database to join, or the file holds no invitation.
+    pub fn join(&mut self, file: &Path) -> Result<(), Failure> {
+        self.store.join(file)
     }
 
     /// Every key that there is, for the reference.

@@ -1,6 +1,6 @@
 //! The control plane: arguments, configuration, build, run, drain.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -36,8 +36,18 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Serve until SIGTERM or SIGINT; SIGHUP is ignored, a new configuration needs a restart
-    #[command(after_help = "Example:\n  countersign-control-plane run --config control-plane.toml")]
-    Run(File),
+    #[command(
+        after_help = "Examples:\n  countersign-control-plane run --config control-plane.toml\n  \
+            countersign-control-plane run --config b.toml --join b.invitation    # joins those of store.url"
+    )]
+    Run {
+        #[command(flatten)]
+        file: File,
+        /// A file, mode 0600, from `countersign replica invite`: join the control planes that share the
+        /// database of store.url. Without effect once this one has joined
+        #[arg(long, value_name = "FILE")]
+        join: Option<PathBuf>,
+    },
     /// The configuration file
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -91,7 +101,7 @@ fn main() -> ExitCode {
     };
     let json = arguments.json;
     countersign_cli::guard(json, || match arguments.verb {
-        Verb::Run(file) => run(file),
+        Verb::Run { file, join } => run(file, join.as_deref()),
         Verb::Config(ConfigVerb::Check { file, effective }) => {
             config::check(&file.path()?, effective, json)
         }
@@ -100,11 +110,14 @@ fn main() -> ExitCode {
     })
 }
 
-fn run(file: File) -> Result<Exit, Failure> {
+fn run(file: File, join: Option<&Path>) -> Result<Exit, Failure> {
     harden_process()
         .and_then(|()| raise_descriptor_limit())
         .map_err(|error| failure("not_hardened", &error))?;
-    let config = Config::read(&file.path()?)?;
+    let mut config = Config::read(&file.path()?)?;
+    if let Some(invitation) = join {
+        config.join(invitation)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();

@@ -279,6 +279,11 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         ],
     ),
     (
+        "MAX_REPLICAS",
+        "replicas_are_bounded_and_names_used_once",
+        &[("control-plane/authority/src/replicas.rs", "Replicas.0")],
+    ),
+    (
         "MAX_UNDESTROYED",
         "keys_beyond_the_bound_are_not_remembered",
         &[("control-plane/authority/src/rollback.rs", "Undestroyed.0")],

@@ -8,7 +8,7 @@ use crate::Cli;
 use clap::{CommandFactory, Parser};
 
 /// Flags of the daemons, which their messages name.
-const OF_THE_DAEMONS: [&str; 2] = ["config", "effective"];
+const OF_THE_DAEMONS: [&str; 3] = ["config", "effective", "join"];
 
 /// What other programs take is theirs to say.
 const OTHERS: [&str; 3] = ["envoy --", "softhsm2-util --", "gpg --"];

@@ -14,6 +14,7 @@ mod oversize;
 mod refusing;
 mod registering;
 pub mod registration;
+mod replicas;
 mod rotate;
 mod sign;
 mod status;
@@ -321,6 +322,22 @@ impl Admin for AdminService {
         request: Request<wire::ShowCertificateRequest>,
     ) -> Result<Response<wire::ShowCertificateResponse>, Status> {
         certificates::show(&self.plane, &request.into_inner())
+    }
+
+    async fn invite_replica(
+        &self,
+        request: Request<wire::InviteReplicaRequest>,
+    ) -> Result<Response<wire::InviteReplicaResponse>, Status> {
+        let operator = Operator::of(&request);
+        let invited = replicas::invite(&self.plane, operator, request.into_inner());
+        invited.await.map(Response::new)
+    }
+
+    async fn list_replicas(
+        &self,
+        _: Request<wire::ListReplicasRequest>,
+    ) -> Result<Response<wire::ListReplicasResponse>, Status> {
+        Ok(Response::new(replicas::list(&self.plane)))
     }
 }
 

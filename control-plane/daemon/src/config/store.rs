@@ -1,10 +1,12 @@
 //! `[store]` and `[replica]`: the database that keeps the state, and the name under which this control
 //! plane writes to it.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
-use countersign_authority::{DatabaseAddress, StoreSettings, check_name};
-use countersign_cli::{Key, Reader};
+use countersign_authority::{DatabaseAddress, Invitation, StoreSettings, check_name};
+use countersign_cli::{Exit, Failure, Key, Reader};
+use countersign_serve::secret_file;
 use serde::Serialize;
 
 const URL: Key = Key::new(
@@ -31,6 +33,10 @@ const URL_REMEDY: &str = "write postgresql://ROLE@HOST/DATABASE?sslmode=verify-f
 const NAME_REMEDY: &str = "write a short name such as \"b\"";
 /// The name of the first.
 const FIRST: &str = "a";
+/// Longest invitation, in bytes: the names of a trust domain and a replica at their longest, and a
+/// secret, several times over.
+const MAX_INVITATION: usize = 4_096;
+
 /// Where the state is kept.
 #[derive(Clone, Debug, Serialize)]
 pub struct Store {
@@ -42,6 +48,9 @@ pub struct Store {
     pub replica: String,
     #[serde(skip)]
     address: Option<DatabaseAddress>,
+    /// What `--join` brought.
+    #[serde(skip)]
+    invitation: Option<Invitation>,
 }
 
 impl Store {
@@ -64,7 +73,22 @@ impl Store {
             password_file,
             replica: replica.unwrap_or_else(|| FIRST.to_owned()),
             address,
+            invitation: None,
         }
+    }
+
+    /// Takes the invitation with which this control plane joins those of its database, from its file.
+    ///
+    /// # Errors
+    /// There is no database to join, or the file holds no invitation.
+    pub(super) fn join(&mut self, file: &Path) -> Result<(), Failure> {
+        if self.address.is_none() {
+            return Err(nothing_shared());
+        }
+        let text = secret_file::read(file, MAX_INVITATION).map_err(|it| unread(file, &it))?;
+        let invitation = Invitation::parse(&text).map_err(|it| unread(file, &it))?;
+        self.invitation = Some(invitation);
+        Ok(())
     }
 
     /// What the authority opens.
@@ -74,10 +98,30 @@ impl Store {
             Some(address) => StoreSettings::Postgres {
                 address: address.clone(),
                 replica: self.replica.clone(),
-                invitation: None,
+                invitation: self.invitation.clone(),
             },
         }
     }
+}
+
+fn nothing_shared() -> Failure {
+    Failure::new(
+        Exit::Usage,
+        "join_without_database",
+        "the state is in data_dir: replica.name and store.url are needed to join",
+        "set both: the name as it was invited, and store.url as the control plane has it that invited; or \
+         leave --join out",
+    )
+}
+
+fn unread(file: &Path, error: &dyn fmt::Display) -> Failure {
+    Failure::new(
+        Exit::Usage,
+        "invitation_file",
+        format!("{}: {error}", file.display()),
+        "name the file that `countersign replica invite --out FILE` wrote, mode 0600, of root or of the \
+         user of this process",
+    )
 }
 
 fn name(text: &str) -> Result<String, String> {

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use countersign_authority::StoreKind;
+use countersign_authority::{StoreKind, StoreSettings};
 use countersign_cli::config::Origin;
 
 use super::*;
@@ -354,5 +354,54 @@ fn a_misspelt_policy_is_no_absent_one() {
             "trust_domain = \"example.org\"\n{section}\n{rule}"
         ));
         assert!(found.is_err(), "{section}");
+    }
+}
+
+/// A folder with a configuration and a file of an invitation, of this mode.
+fn joins(settings: &str, invitation: &str, mode: u32) -> Result<Config, Failure> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("b.invitation");
+    std::fs::write(&file, invitation).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    let mut config = read(&format!("trust_domain = \"example.org\"\n{settings}")).unwrap();
+    config.join(&file).map(|()| config)
+}
+
+const SHARED: &str =
+    "[store]\nurl = \"postgresql://b@127.0.0.1/b?sslmode=disable\"\n[replica]\nname = \"b\"";
+
+fn invitation() -> String {
+    let secret = "0a".repeat(32);
+    format!("{{\"trust_domain\":\"example.org\",\"replica\":\"b\",\"secret\":\"{secret}\"}}\n")
+}
+
+#[test]
+fn invitation_is_taken_from_its_file() {
+    let config = joins(SHARED, &invitation(), 0o600).unwrap();
+    let settings = config.authority(Arc::new(OsEntropy));
+    let StoreSettings::Postgres { invitation, .. } = settings.store else {
+        panic!("{settings:?}");
+    };
+    assert_eq!(invitation.unwrap().replica(), "b");
+    assert!(!format!("{config:?}").contains("0a0a"), "{config:?}");
+}
+
+#[test]
+fn file_that_holds_no_invitation_is_refused() {
+    let alone = joins("", &invitation(), 0o600).unwrap_err();
+    assert_eq!(alone.code, "join_without_database");
+    let long = " ".repeat(4_096) + &invitation();
+    for (text, mode, why) in [
+        (invitation(), 0o640, "chmod 600"),
+        (long, 0o600, "longer than 4096"),
+        ("0a".repeat(32), 0o600, "not an invitation"),
+        (String::new(), 0o600, "not an invitation"),
+    ] {
+        let refused = joins(SHARED, &text, mode).unwrap_err();
+        assert_eq!(refused.code, "invitation_file", "{why}");
+        assert!(refused.message.contains(why), "{refused}");
+        assert!(refused.message.contains("b.invitation"), "{refused}");
+        assert!(!refused.to_string().contains("0a0a"), "{refused}");
     }
 }

@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use crate::harness::{status_of, until};
+use crate::harness::{BOUND, status_of, until};
 
 /// A control plane in a folder that outlives its processes.
 pub(crate) struct Daemon {
@@ -23,6 +23,8 @@ pub(crate) struct Daemon {
     data_dir: PathBuf,
     /// Descriptors that the process may have.
     descriptors: Option<usize>,
+    /// The invitation that it is started with.
+    invitation: Option<PathBuf>,
     child: Option<Child>,
 }
 
@@ -46,6 +48,7 @@ impl Daemon {
             folder: folder.to_owned(),
             data_dir: folder.join(data_dir),
             descriptors: None,
+            invitation: None,
             child: None,
         }
     }
@@ -53,6 +56,11 @@ impl Daemon {
     /// Lowers the limit of its next process.
     pub(crate) fn limit_descriptors(&mut self, limit: usize) {
         self.descriptors = Some(limit);
+    }
+
+    /// Has its next processes join with an invitation.
+    pub(crate) fn join_with(&mut self, invitation: &Path) {
+        self.invitation = Some(invitation.to_owned());
     }
 
     /// A new connection of an operator, if somebody answers.
@@ -78,8 +86,11 @@ impl Daemon {
                 limited
             }
         };
+        command.args(["run", "--config", "control-plane.toml"]);
+        if let Some(invitation) = &self.invitation {
+            command.arg("--join").arg(invitation);
+        }
         let child = command
-            .args(["run", "--config", "control-plane.toml"])
             .current_dir(&self.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -102,6 +113,19 @@ impl Daemon {
         })
         .await;
         operator.expect("it answers")
+    }
+
+    /// Starts the process, which must end by itself; what it printed last.
+    pub(crate) async fn refused(&mut self) -> String {
+        let before = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        self.spawn();
+        let child = self.child.as_mut().expect("it was started");
+        let ended = tokio::time::timeout(BOUND, child.wait()).await;
+        let status = ended.expect("it ends in time").unwrap();
+        let told = self.log().split_off(before.len());
+        assert!(!status.success(), "{told}");
+        self.child = None;
+        told
     }
 
     /// As `kill -9`, and returns once it is gone.

@@ -29,6 +29,7 @@ mod process;
 mod push;
 mod refused;
 mod registering;
+mod replicas;
 mod rotations;
 mod session;
 mod shapes;

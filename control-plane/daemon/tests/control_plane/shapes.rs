@@ -195,6 +195,8 @@ async fn every_verb_keeps_its_json() {
     let removed = plane.ask(&format!("unregister --id {WEB}")).await;
     assert_eq!(keys(&removed), ["items", "valid_until"]);
     assert_eq!(removed["items"], serde_json::json!([registered]));
+    let replicas = plane.ask("replica list").await;
+    assert_eq!(replicas, serde_json::json!({ "items": [] }), "it is alone");
     let nodes = plane.ask("node list").await;
     assert_eq!(
         keys(&nodes["items"][0]).join(" "),

@@ -164,6 +164,21 @@ pub(super) const TOLD: &[(&str, &str, &str)] = &[
         "Make it writable for the user of the sidecar alone, and give each sidecar one of its own.",
     ),
     (
+        "database_unavailable",
+        "The database that `store.url` or `--url` names cannot be reached, or does not let the role in.",
+        "Check the URL, the password, the certificate and that the database runs; see `countersign store check`.",
+    ),
+    (
+        "database_schema",
+        "The tables of the database are of another version, or the role may not make or use them.",
+        "See `countersign store check` and `countersign store migrate`.",
+    ),
+    (
+        "replica_name_taken",
+        "A control plane with this name and another `data_dir` uses the database.",
+        "Set another `replica.name`, or start it with the `data_dir` that the name belongs to.",
+    ),
+    (
         "database_url",
         "The URL names no database, or one that could not be told from another.",
         "Write `postgresql://ROLE@HOST/DATABASE?sslmode=verify-full&sslrootcert=FILE`.",

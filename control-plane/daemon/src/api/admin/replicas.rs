@@ -1,0 +1,59 @@
+//! The control planes that share the database, for operators: who is invited, and who is there.
+
+use countersign_authority::{AuthorityInfo, Replica, SlotState, Tiers};
+use countersign_proto::admin as wire;
+use countersign_proto::convert::time::{read_duration, timestamp};
+use tonic::Status;
+
+use super::Operator;
+use super::refusing::{invalid, refused};
+use crate::plane::Plane;
+
+/// Invites one.
+pub(super) async fn invite(
+    plane: &Plane,
+    operator: Operator,
+    asked: wire::InviteReplicaRequest,
+) -> Result<wire::InviteReplicaResponse, Status> {
+    let ttl = read_duration("ttl", asked.ttl);
+    let ttl = ttl.map_err(|error| invalid("invalid_ttl", error.to_string()))?;
+    let now = plane.clock.now();
+    let invited = plane.authority.invite_replica(&asked.name, ttl, now).await;
+    let (invitation, until) = invited.map_err(|error| refused(plane, operator, &error))?;
+    Ok(wire::InviteReplicaResponse {
+        invitation: invitation.to_text().to_string(),
+        until: Some(timestamp(until)),
+    })
+}
+
+/// All of them, by name.
+pub(super) fn list(plane: &Plane) -> wire::ListReplicasResponse {
+    let Tiers { issuing, .. } = plane.authority.tiers();
+    let own = plane.authority.replica_name();
+    let all = plane.authority.replicas().into_iter();
+    let items = all.map(|(name, replica)| row(name, &replica, own, &issuing));
+    wire::ListReplicasResponse {
+        items: items.collect(),
+    }
+}
+
+fn row(name: String, replica: &Replica, own: &str, issuing: &[AuthorityInfo]) -> wire::Replica {
+    let (state, since, until) = match replica {
+        Replica::Invited { until, .. } => ("invited", None, Some(*until)),
+        Replica::Joined { since, .. } => ("joined", Some(*since), None),
+        Replica::Sealed { since, .. } => ("sealed", Some(*since), None),
+    };
+    let mut its = issuing.iter().filter(|ca| ca.replica == name);
+    let ca = its.find(|ca| ca.state == SlotState::Active);
+    wire::Replica {
+        answers: name == own,
+        name,
+        state: state.to_owned(),
+        log_id: replica.log_id(),
+        since: since.map(timestamp),
+        until: until.map(timestamp),
+        issuing_ca: ca.map_or_else(String::new, |ca| ca.key_id.clone()),
+        issuing_ca_not_after: ca.map(|ca| timestamp(ca.not_after)),
+        ..wire::Replica::default()
+    }
+}

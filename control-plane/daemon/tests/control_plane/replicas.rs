@@ -1,0 +1,215 @@
+//! Several control planes on one database, from outside: real processes, a real server.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use countersign_tests_postgres::{Database, shared};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::daemon::Daemon;
+use crate::harness::*;
+
+/// A database, and a folder in which each control plane has one of its own.
+struct Shared {
+    folder: TempDir,
+    database: Database,
+}
+
+impl Shared {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            database: shared().database(),
+        }
+    }
+
+    /// A control plane of this name, in a folder that may have another.
+    fn replica(&self, name: &str, folder: &str) -> Daemon {
+        let folder = self.folder.path().join(folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        let url = self.database.url();
+        let settings = format!("[store]\nurl = \"{url}\"\n[replica]\nname = \"{name}\"\n");
+        Daemon::configure(&folder, &folder.join("cp"), &settings)
+    }
+
+    /// Invites a control plane; the file.
+    async fn invite(&self, by: &Daemon, name: &str, file: &str) -> PathBuf {
+        let path = self.folder.path().join(file);
+        let arguments = ["replica", "invite", "--name", name, "--out"];
+        let invited = cli(by, &[&arguments[..], &[path.to_str().unwrap()]].concat()).await;
+        assert!(invited.status.success(), "{invited:?}");
+        path
+    }
+
+    /// Who has written to the database, and what there is of a name in it.
+    fn writers_and(&self, name: &str) -> (Vec<Vec<String>>, usize) {
+        let of_name = format!(
+            "SELECT kind, key FROM countersign.changes WHERE key = '{name}' OR key LIKE '%/{name}'"
+        );
+        let writers = "SELECT name FROM countersign.writers ORDER BY name";
+        let of_name = self.database.sql(&of_name).len();
+        (self.database.sql(writers), of_name)
+    }
+}
+
+/// Runs the operator's command line against a control plane.
+async fn cli(daemon: &Daemon, arguments: &[&str]) -> Output {
+    let mut command = Command::new(countersign());
+    command
+        .args(arguments)
+        .arg("--admin-socket")
+        .arg(daemon.socket());
+    tokio::time::timeout(BOUND, command.output())
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+/// Starts it anew: what others committed it sees at a start, so far.
+async fn restart(daemon: &mut Daemon) {
+    daemon.kill().await;
+    daemon.start().await;
+}
+
+/// What `replica list --json` of a control plane says, by name.
+async fn replicas(daemon: &Daemon) -> Vec<Value> {
+    let listed = cli(daemon, &["replica", "list", "--json"]).await;
+    assert!(listed.status.success(), "{listed:?}");
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    listed["items"].as_array().unwrap().clone()
+}
+
+/// Why the command line did not do something.
+fn code(refused: &Output) -> String {
+    let error: Value = serde_json::from_slice(&refused.stderr).unwrap();
+    error["error"]["code"].as_str().unwrap().to_owned()
+}
+
+fn secret_of(path: &Path) -> String {
+    let invitation: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    invitation["secret"].as_str().unwrap().to_owned()
+}
+
+/// Without an invitation, with one for another, with one that was replaced and with one that is over:
+/// the start is refused with cause and remedy, and the database knows nothing of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn control_plane_without_its_invitation_writes_nothing() {
+    let shared = Shared::new();
+    let mut a = shared.replica("a", "a");
+    a.start().await;
+    restart(&mut a).await;
+    let alone = replicas(&a).await;
+    assert_eq!(alone.len(), 1, "{alone:?}");
+    let mut b = shared.replica("b", "b");
+    let before = shared.writers_and("b");
+    assert_eq!((before.0.len(), before.1), (1, 0));
+
+    let told = b.refused().await;
+    assert!(
+        told.contains("state of the control plane a, which b has not joined"),
+        "{told}"
+    );
+    assert!(
+        told.contains("--join FILE") && told.contains("countersign replica invite"),
+        "{told}"
+    );
+    b.join_with(&shared.invite(&a, "c", "c.invitation").await);
+    let told = b.refused().await;
+    assert!(
+        told.contains("the invitation is for c in example.org, and this is b"),
+        "{told}"
+    );
+    assert_eq!(shared.writers_and("b"), before);
+
+    let replaced = shared.invite(&a, "b", "replaced").await;
+    let newer = shared.invite(&a, "b", "newer").await;
+    assert_ne!(secret_of(&replaced), secret_of(&newer));
+    let before = shared.writers_and("b");
+    b.join_with(&replaced);
+    let told = b.refused().await;
+    assert!(
+        told.contains("not one of this database, or was replaced"),
+        "{told}"
+    );
+    assert!(!told.contains(&secret_of(&replaced)), "{told}");
+    let over = "UPDATE countersign.entries SET value = \
+         jsonb_set(value::jsonb, '{until}', '\"2020-01-01T00:00:00Z\"')::text \
+         WHERE kind = 'replica' AND key = 'b' RETURNING key";
+    assert_eq!(shared.database.sql(over), [["b"]]);
+    b.join_with(&newer);
+    let told = b.refused().await;
+    assert!(told.contains("good until 2020-01-01T00:00:00Z"), "{told}");
+    assert!(told.contains("make another"), "{told}");
+    assert_eq!(shared.writers_and("b"), before);
+    assert!(!shared.folder.path().join("b/cp/log").exists());
+}
+
+/// It joins once, goes on after a restart with the same command, and both tell of both.
+#[tokio::test(flavor = "multi_thread")]
+async fn invited_control_plane_joins_once_and_is_listed_by_both() {
+    let shared = Shared::new();
+    let (mut a, mut b) = (shared.replica("a", "a"), shared.replica("b", "b"));
+    a.start().await;
+    restart(&mut a).await;
+    let invitation = shared.invite(&a, "b", "b.invitation").await;
+    let mode = std::fs::metadata(&invitation).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let invited = replicas(&a).await;
+    assert_eq!(
+        (&invited[1]["name"], &invited[1]["state"]),
+        (&"b".into(), &"invited".into())
+    );
+
+    b.join_with(&invitation);
+    b.start().await;
+    restart(&mut a).await;
+    until(async || replicas(&a).await[1]["state"] == "joined").await;
+    let by_both = [replicas(&a).await, replicas(&b).await];
+    for (listed, own) in by_both.iter().zip(["a", "b"]) {
+        assert_eq!(listed.len(), 2, "{listed:?}");
+        for (it, name) in listed.iter().zip(["a", "b"]) {
+            assert_eq!(
+                (&it["name"], &it["state"]),
+                (&name.into(), &"joined".into())
+            );
+            assert_eq!(it["answers"], name == own, "{it}");
+        }
+        assert!(listed[0]["issuing_ca"].is_string(), "{listed:?}");
+        assert_ne!(listed[0]["log_id"], listed[1]["log_id"]);
+        assert_eq!(listed[0]["log_id"], by_both[0][0]["log_id"]);
+        assert_eq!(listed[1]["log_id"], by_both[0][1]["log_id"]);
+    }
+
+    let mut copy = shared.replica("b", "copy");
+    copy.join_with(&invitation);
+    let told = copy.refused().await;
+    assert!(told.contains("set another replica.name"), "{told}");
+    restart(&mut b).await;
+    assert_eq!(replicas(&b).await[1]["log_id"], by_both[1][1]["log_id"]);
+
+    let out = invitation.to_str().unwrap();
+    for (arguments, exit, why) in [
+        (
+            &["--name", "c", "--out", out][..],
+            2,
+            "invitation_file_exists",
+        ),
+        (&["--name", "b"], 3, "replica_known"),
+        (&["--name", "a"], 3, "replica_known"),
+        (&["--name", "B"], 3, "replica_name"),
+        (
+            &["--name", "c", "--ttl", "8d"],
+            3,
+            "replica_ttl_out_of_bounds",
+        ),
+    ] {
+        let refused = cli(&a, &[&["--json", "replica", "invite"], arguments].concat()).await;
+        assert_eq!(
+            (refused.status.code(), code(&refused)),
+            (Some(exit), why.to_owned())
+        );
+    }
+}
