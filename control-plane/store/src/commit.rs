@@ -22,6 +22,23 @@ impl Commit {
     pub(crate) fn is_logged(&self) -> bool {
         !self.entries.is_empty() || !self.signatures.is_empty()
     }
+
+    /// The bytes that it writes.
+    pub(crate) fn bytes(&self) -> usize {
+        size(&self.writes, &self.entries, &self.signatures).1
+    }
+}
+
+/// How many things are made, and their bytes.
+fn size(writes: &[Write], entries: &[LogEntry], signatures: &[LogSignature]) -> (usize, usize) {
+    let values = writes.iter().map(|it| {
+        let value = it.value.as_deref().unwrap_or_default();
+        it.key.len() + value.len()
+    });
+    let of_entries = entries.iter().map(|it| it.bytes.len());
+    let of_signatures = signatures.iter().map(|it| it.bytes.len());
+    let rows = writes.len() + entries.len() + signatures.len();
+    (rows, values.chain(of_entries).chain(of_signatures).sum())
 }
 
 /// What a commit did.
@@ -70,14 +87,7 @@ impl Committed {
 
     /// How many things it did, and their bytes.
     pub(crate) fn size(&self) -> (usize, usize) {
-        let values = self.writes.iter().map(|it| {
-            let value = it.value.as_deref().unwrap_or_default();
-            it.key.len() + value.len()
-        });
-        let entries = self.entries.iter().map(|it| it.bytes.len());
-        let signatures = self.signatures.iter().map(|it| it.bytes.len());
-        let rows = self.writes.len() + self.entries.len() + self.signatures.len();
-        (rows, values.chain(entries).chain(signatures).sum())
+        size(&self.writes, &self.entries, &self.signatures)
     }
 
     fn add(&mut self, part: Part) {

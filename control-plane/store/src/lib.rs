@@ -211,7 +211,7 @@ impl Store {
 
     /// The newest commit that was handed over with all before it, own ones and those of others; at first the one
     /// that the store was opened at. It never goes back. Until somebody takes what others commit it stays
-    /// where another has made one.
+    /// where another has made one. It ends with the store: then who waits is told.
     pub fn seen(&self) -> watch::Receiver<Seq> {
         self.seen.clone()
     }

@@ -6,6 +6,7 @@
 //! good where it is not known any more what the database holds, and where what others committed cannot be
 //! handed over any more ([`others`]).
 
+mod jobs;
 mod others;
 mod settling;
 
@@ -16,31 +17,19 @@ use std::time::Duration;
 use countersign_model::Seq;
 use countersign_refusal::RefusedWrites;
 use countersign_telemetry::{Principal, peer_line};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+pub(crate) use self::jobs::Job;
+use self::jobs::{Callers, fitting, parted};
 use self::others::told_of_others;
 use self::settling::{SETTLE_WITHIN, settle};
 use crate::database::{Database, Failed, Fate, Places, last};
-use crate::handing::{HandOver, Handing, Then};
+use crate::handing::{HandOver, Handing};
 use crate::{Commit, DatabaseError, StoreError};
 
 /// Most jobs that share a transaction.
 const BATCH: usize = 256;
-
-/// Something to write.
-#[derive(Debug)]
-pub(crate) enum Job {
-    Commit {
-        commit: Commit,
-        then: Then,
-        reply: oneshot::Sender<Result<Seq, StoreError>>,
-    },
-    /// Answered when everything that was queued before it is durable.
-    Flush {
-        reply: oneshot::Sender<Result<(), StoreError>>,
-    },
-}
 
 /// What is known of the writer without asking it.
 #[derive(Debug, Default)]
@@ -71,19 +60,6 @@ pub(crate) struct Writer<D> {
     read_again: Option<Instant>,
     /// How long a batch may stay undecided.
     pub(crate) settle_within: Duration,
-}
-
-/// Who waits for a commit.
-struct Caller {
-    then: Option<Then>,
-    reply: oneshot::Sender<Result<Seq, StoreError>>,
-}
-
-/// The callers of a batch.
-#[derive(Default)]
-struct Callers {
-    commits: Vec<Caller>,
-    flushes: Vec<oneshot::Sender<Result<(), StoreError>>>,
 }
 
 /// Why a batch is not acknowledged.
@@ -126,10 +102,7 @@ impl<D: Database> Writer<D> {
         loop {
             let goes_on = match self.next(&mut asked, &mut batch).await {
                 Next::Begin(begun) => self.begin(begun, &mut asked.jobs),
-                Next::Jobs => {
-                    let (commits, callers) = parted(batch.drain(..));
-                    self.serve(&commits, callers, &mut asked.jobs).await
-                }
+                Next::Jobs => self.serve_all(&mut batch, &mut asked.jobs).await,
                 Next::Others => self.hand_others(&mut asked.jobs).await,
                 Next::End => false,
             };
@@ -161,6 +134,17 @@ impl<D: Database> Writer<D> {
             queue.close();
         }
         is_begun
+    }
+
+    /// Serves what was queued, in batches; `false` where the writer stops.
+    async fn serve_all(&mut self, jobs: &mut Vec<Job>, queue: &mut mpsc::Receiver<Job>) -> bool {
+        while !jobs.is_empty() {
+            let (commits, callers) = parted(jobs.drain(..fitting(jobs)));
+            if !self.serve(&commits, callers, queue).await {
+                return false;
+            }
+        }
+        true
     }
 
     /// Makes a batch, hands it over and answers it; `false` where the writer stops.
@@ -262,57 +246,6 @@ impl<D: Database> Writer<D> {
             peer_line!(ERROR, Principal::part("store"), %error, "a write to the store failed");
         } else {
             tracing::debug!(%error, "a write to the store failed again");
-        }
-    }
-}
-
-fn parted(jobs: impl Iterator<Item = Job>) -> (Vec<Commit>, Callers) {
-    let (mut commits, mut callers) = (Vec::new(), Callers::default());
-    for job in jobs {
-        match job {
-            Job::Commit {
-                commit,
-                then,
-                reply,
-            } => {
-                commits.push(commit);
-                let then = Some(then);
-                callers.commits.push(Caller { then, reply });
-            }
-            Job::Flush { reply } => callers.flushes.push(reply),
-        }
-    }
-    (commits, callers)
-}
-
-impl Job {
-    /// Says that it was not done.
-    pub(crate) fn refuse(self, error: StoreError) {
-        // A caller that went away no longer wants its answer.
-        match self {
-            Self::Commit { reply, .. } => drop(reply.send(Err(error))),
-            Self::Flush { reply } => drop(reply.send(Err(error))),
-        }
-    }
-}
-
-impl Callers {
-    fn answer(self, places: &Places) {
-        for (caller, place) in self.commits.into_iter().zip(places) {
-            // A caller that went away no longer wants its answer.
-            let _ = caller.reply.send(place.map_err(StoreError::from));
-        }
-        for reply in self.flushes {
-            let _ = reply.send(Ok(()));
-        }
-    }
-
-    fn refuse(self, why: impl Fn() -> StoreError) {
-        for caller in self.commits {
-            let _ = caller.reply.send(Err(why()));
-        }
-        for reply in self.flushes {
-            let _ = reply.send(Err(why()));
         }
     }
 }

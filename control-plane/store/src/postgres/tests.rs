@@ -217,7 +217,10 @@ async fn killed_server_keeps_what_was_acknowledged() {
     };
     let writers: Vec<_> = (0..4).map(writing).collect();
     for round in 0..2 {
-        until_taken(&store, put("alive", round)).await;
+        // Each of them with some of those of the others.
+        for _ in 0..5 {
+            until_taken(&store, put("alive", round)).await;
+        }
         cluster.kill();
         let refused = store.commit(vec![put("dead", round)], Vec::new());
         // Undecided ones wait for the server, others are refused; none is lost.
