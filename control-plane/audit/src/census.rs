@@ -4,17 +4,20 @@
 use std::collections::{BTreeMap, HashMap};
 
 use countersign_model::Serial;
-use countersign_proto::log::Restored;
 use countersign_proto::log::entry::What;
+use countersign_proto::log::{Joined, Restored, Sealed};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::entry::{Certified, certified, decode, kind};
+use crate::named::{Join, MAX_NAMED, Seal};
 
 /// Most public keys that are compared: about a gigabyte of them.
 const MAX_KEYS: usize = 8_000_000;
 /// Most restores that are reported.
 const MAX_RESTORES: usize = 100;
+/// Bytes of a SHA-256 hash.
+const HASH_BYTES: usize = 32;
 /// Most shared keys that are reported.
 const MAX_SHARED: usize = 20;
 
@@ -98,6 +101,10 @@ pub(crate) struct Census<'a> {
     pub(crate) log_id: Option<u32>,
     /// What it goes on from, oldest first.
     pub(crate) restores: Vec<GoesOn>,
+    /// Other logs that it says have ended.
+    pub(crate) seals: Vec<Seal>,
+    /// Other logs that it says are there.
+    pub(crate) joined: Vec<Join>,
     pub(crate) kinds: BTreeMap<&'static str, u64>,
 }
 
@@ -107,6 +114,8 @@ impl<'a> Census<'a> {
             keys,
             log_id: None,
             restores: Vec::new(),
+            seals: Vec::new(),
+            joined: Vec::new(),
             kinds: BTreeMap::new(),
         }
     }
@@ -135,6 +144,8 @@ impl<'a> Census<'a> {
                 "voids entry {}, which is not an earlier one",
                 voided.index
             )),
+            Some(What::Sealed(sealed)) => self.sealed(index, sealed),
+            Some(What::Joined(joined)) => self.joined(index, joined),
             _ => Ok(()),
         }
     }
@@ -156,6 +167,44 @@ impl<'a> Census<'a> {
             });
         }
         Ok(())
+    }
+
+    fn sealed(&mut self, index: u64, sealed: &Sealed) -> Result<(), String> {
+        let log_id = self.named(sealed.log_id)?;
+        if sealed.root_hash.len() != HASH_BYTES {
+            let bytes = sealed.root_hash.len();
+            return Err(format!(
+                "seals log {log_id} with a root hash of {bytes} bytes"
+            ));
+        }
+        self.seals.push(Seal {
+            log_id,
+            replica: sealed.replica.clone(),
+            size: sealed.size,
+            root_hash: hex::encode(&sealed.root_hash),
+            index,
+        });
+        Ok(())
+    }
+
+    fn joined(&mut self, index: u64, joined: &Joined) -> Result<(), String> {
+        self.joined.push(Join {
+            log_id: self.named(joined.log_id)?,
+            replica: joined.replica.clone(),
+            index,
+        });
+        Ok(())
+    }
+
+    /// The id of another log that this one names.
+    fn named(&self, log_id: u32) -> Result<String, String> {
+        if self.seals.len() + self.joined.len() >= MAX_NAMED {
+            return Err(format!("names more than {MAX_NAMED} other logs"));
+        }
+        if self.log_id == Some(log_id) {
+            return Err("names its own log as that of another replica".to_owned());
+        }
+        Ok(format!("{log_id:06x}"))
     }
 
     fn check(&mut self, index: u64, serial: Serial) -> Result<(), String> {

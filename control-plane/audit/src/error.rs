@@ -43,6 +43,14 @@ pub enum AuditError {
         /// Why not.
         unread: Unread,
     },
+    /// Several logs were given, and a key for some of them.
+    #[error("{keys} verifier keys were given for {logs} logs")]
+    TooFewKeys {
+        /// Keys that were given.
+        keys: usize,
+        /// Logs that were given.
+        logs: usize,
+    },
     /// The log is not what its checkpoint signs, where it was read.
     #[error("{0}")]
     Unsound(String),

@@ -30,9 +30,13 @@ mod error;
 mod flaw;
 mod folder;
 mod frontier;
+mod kept;
 mod keys;
+mod named;
 mod proof;
 mod published;
+mod report;
+mod together;
 mod tree;
 mod unread;
 mod verify;
@@ -44,10 +48,13 @@ pub use error::AuditError;
 pub use flaw::{Flaw, MAX_FLAWS};
 pub use folder::Folder;
 pub use keys::LogKeys;
+pub use named::{Join, Seal};
 pub use proof::{Proof, Proved, prove};
 pub use published::{PublishedEntry, entries, first_retained, size};
+pub use report::Report;
+pub use together::Missing;
 pub use unread::Unread;
-pub use verify::{Audit, Report, Verdict};
+pub use verify::{Audit, Verdict};
 pub use walk::Progress;
 
 #[cfg(test)]

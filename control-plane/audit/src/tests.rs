@@ -12,11 +12,13 @@ use crate::census::{Census, Keys};
 use crate::flaw::Flaw;
 use crate::folder::Folder;
 use crate::keys::LogKeys;
-use crate::verify::{Audit, Report, verify};
+use crate::report::Report;
+use crate::verify::{Audit, verify};
 use crate::{AuditError, Proof, Proved};
 
 mod damage;
 mod proofs;
+mod replicas;
 mod restores;
 mod verdicts;
 

@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use tlog_tiles::Checkpoint;
 
-use crate::census::{Census, GoesOn, Keys, SharedKey};
+use crate::census::{Census, Keys, SharedKey};
 use crate::error::AuditError;
 use crate::flaw::{Flaw, Flaws};
 use crate::folder::{Folder, MAX_TEXT_BYTES, edge, read};
 use crate::frontier::Frontier;
+use crate::kept;
 use crate::keys::LogKeys;
+use crate::report::Report;
+use crate::together::{self, Missing};
 use crate::unread::Unread;
 use crate::walk::{Claim, Progress, Read, Walk};
 
@@ -20,8 +23,9 @@ use crate::walk::{Claim, Progress, Read, Walk};
 pub struct Audit {
     /// The folders of the logs; several are also compared with each other.
     pub logs: Vec<PathBuf>,
-    /// Verifier keys, each as text or as a file. The first is that of each log as it is now, further
-    /// ones are of the logs that it goes on from after a restore. None: the key beside each log.
+    /// Verifier keys, each as text or as a file: one for each log as it is now, in their order; further
+    /// ones are of logs that they go on from after a restore, or that were sealed. None: the key beside
+    /// each log.
     pub keys: Vec<String>,
     /// Checkpoints that were kept elsewhere, of these logs or of those that they go on from.
     pub checkpoints: Vec<PathBuf>,
@@ -34,40 +38,14 @@ pub struct Verdict {
     pub sound: bool,
     /// What each log is; nothing of one whose newest checkpoint is not its own.
     pub logs: Vec<Report>,
-    /// What is wrong, at most [`MAX_FLAWS`](crate::MAX_FLAWS) of a log.
+    /// Logs of the trust domain that those which were judged name, and that were not given.
+    pub missing: Vec<Missing>,
+    /// What is wrong, at most [`MAX_FLAWS`](crate::MAX_FLAWS) of a log and between them.
     pub flaws: Vec<Flaw>,
     /// Public keys that were certified for two identities.
     pub shared_keys: Vec<SharedKey>,
     /// Certificates whose keys were too many to compare.
     pub keys_not_compared: u64,
-}
-
-/// One log.
-#[derive(Debug, Serialize)]
-pub struct Report {
-    /// Its folder.
-    pub log: String,
-    /// Its name, as its checkpoint has it.
-    pub origin: String,
-    /// Its id, in hexadecimal digits, where its entries tell it.
-    pub log_id: Option<String>,
-    /// How many entries it has.
-    pub size: u64,
-    /// The root of its tree, in hexadecimal digits.
-    pub root_hash: String,
-    /// Entries below have no bodies any more: of them, tiles alone were checked.
-    pub first_retained: u64,
-    /// Logs that it goes on from after a restore, oldest first; none that its retained entries do
-    /// not tell of.
-    pub goes_on_from: Vec<GoesOn>,
-    /// Checkpoints that were judged: the newest one, those it keeps, those that were given.
-    pub checkpoints: usize,
-    /// Retained entries of each kind.
-    pub kinds: BTreeMap<&'static str, u64>,
-    /// Bytes that were read.
-    pub bytes: u64,
-    /// Whether the key was given, so that the signature says who wrote this.
-    pub authentic: bool,
 }
 
 impl Audit {
@@ -85,20 +63,45 @@ impl Audit {
     /// One of them cannot be judged: no checkpoint, no key, a folder that cannot be read.
     pub fn judge(&self, progress: Progress<'_>) -> Result<Verdict, AuditError> {
         let (mut keys, mut logs, mut flaws) = (Keys::default(), Vec::new(), Vec::new());
-        for path in &self.logs {
+        // Of several logs it is not known before which of them a checkpoint is of.
+        let is_one = self.logs.len() == 1;
+        let (given, later) =
+            self.checkpoints
+                .split_at(if is_one { self.checkpoints.len() } else { 0 });
+        let mut known = Vec::new();
+        for (place, path) in self.logs.iter().enumerate() {
             let folder = Folder::new(path);
-            let key = LogKeys::open(self.keys.iter().map(String::as_str), &folder)?;
-            let (report, found) = verify(&folder, &key, &self.checkpoints, &mut keys, progress)?;
+            let key = LogKeys::open(self.keys_of(place)?, &folder)?;
+            let (report, found) = verify(&folder, &key, given, &mut keys, progress)?;
             logs.extend(report);
             flaws.extend(found);
+            known.push(key);
         }
+        if logs.len() == self.logs.len() {
+            flaws.extend(kept::judge(later, &known, &mut logs));
+        }
+        let (between, missing) = together::judge(&logs);
+        flaws.extend(between);
         Ok(Verdict {
+            missing,
             sound: flaws.is_empty() && keys.shared.is_empty(),
             logs,
             flaws,
             shared_keys: keys.shared,
             keys_not_compared: keys.not_compared,
         })
+    }
+
+    /// The keys of one of the logs: its own, then all others.
+    fn keys_of(&self, place: usize) -> Result<impl Iterator<Item = &str>, AuditError> {
+        let (keys, logs) = (self.keys.len(), self.logs.len());
+        if 0 < keys && keys < logs {
+            return Err(AuditError::TooFewKeys { keys, logs });
+        }
+        let own = self.keys.get(place).into_iter();
+        let others = self.keys.iter().enumerate();
+        let others = others.filter_map(move |(other, key)| (other != place).then_some(key));
+        Ok(own.chain(others).map(String::as_str))
     }
 }
 
@@ -144,6 +147,8 @@ pub(crate) fn verify(
         root_hash: hex::encode(walk.root.0),
         first_retained,
         goes_on_from: walk.census.restores,
+        seals: walk.census.seals,
+        joined: walk.census.joined,
         checkpoints: 1 + paths.len(),
         kinds: walk.census.kinds,
         bytes: walk.bytes,

@@ -9,7 +9,7 @@ use tlog_tiles::{Hash, Tile, node_hash, record_hash};
 use crate::bundle;
 use crate::census::Census;
 use crate::flaw::{Flaw, Flaws};
-use crate::folder::{Folder, WIDTH, full};
+use crate::folder::{Folder, WIDTH, edge, full};
 use crate::frontier::Frontier;
 use crate::unread::Unread;
 
@@ -247,6 +247,16 @@ impl Walk<'_> {
         });
         self.flaws.push(Flaw::new(&claim.path, problem));
     }
+}
+
+/// The root of the first entries of a log, from its tiles; they are not judged here.
+pub(crate) fn root_at(folder: &Folder, size: u64) -> Result<Option<Hash>, Unread> {
+    let read = edge(size).into_iter().map(|tile| {
+        let hashes = folder.tile(tile)?;
+        Ok(Read { tile, hashes })
+    });
+    let edge: Vec<Read> = read.collect::<Result<_, Unread>>()?;
+    Ok(edge_root(&edge))
 }
 
 /// The root of a tree from the tiles of its right edge, the highest level first.

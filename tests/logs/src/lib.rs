@@ -5,6 +5,7 @@
     reason = "a test that cannot make its log has failed"
 )]
 
+pub mod replicas;
 pub mod restore;
 
 use std::convert::Infallible;
@@ -20,6 +21,7 @@ use rcgen::{CertificateParams, KeyPair, SanType, SerialNumber};
 use tempfile::TempDir;
 use x509_parser::prelude::FromDer;
 
+pub use replicas::Replicas;
 pub use restore::Restore;
 
 /// The id of a log, as its first entry tells it.

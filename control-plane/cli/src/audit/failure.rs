@@ -17,7 +17,9 @@ fn judged(error: &AuditError) -> (Exit, &'static str) {
     match error {
         AuditError::NoCheckpoint { .. } => (Exit::Usage, "no_checkpoint"),
         AuditError::Unlisted { .. } => (Exit::Usage, "log_unreadable"),
-        AuditError::NotAKey { .. } | AuditError::KeyUnread { .. } => (Exit::Usage, "key_unusable"),
+        AuditError::NotAKey { .. }
+        | AuditError::KeyUnread { .. }
+        | AuditError::TooFewKeys { .. } => (Exit::Usage, "key_unusable"),
         AuditError::Unsound(_) => (Exit::No, "log_unsound"),
         AuditError::NotCovered { .. }
         | AuditError::Removed { .. }
@@ -38,6 +40,9 @@ fn remedy(error: &AuditError) -> &'static str {
         AuditError::Unlisted { .. } => "run this as the control plane's user",
         AuditError::NotAKey { .. } => "give the line of the log's key.vkey: name+id+base64",
         AuditError::KeyUnread { .. } => "give the log's verifier key with --key",
+        AuditError::TooFewKeys { .. } => {
+            "give a --key for each log, in the order of the logs, or none"
+        }
         AuditError::Unsound(_) => "run countersign audit verify on this log",
         AuditError::NotCovered { .. } => "wait for the next checkpoint, or name the log with --log",
         AuditError::Removed { .. } => "ask for a proof while the entry is retained",

@@ -9,6 +9,7 @@ use rcgen::KeyPair;
 use super::*;
 
 mod proofs;
+mod replicas;
 mod restores;
 mod verdicts;
 

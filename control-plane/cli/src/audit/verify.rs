@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use countersign_audit::{Audit, Report, Verdict};
+use countersign_audit::{Audit, Missing, Report, Verdict};
 use countersign_cli::{Exit, Failure};
 
 use super::DEFAULT_LOG;
@@ -12,19 +12,25 @@ use crate::output::Output;
 
 pub(super) const EXAMPLES: &str = "Examples:\n  \
     countersign audit verify --log /var/lib/countersign/control-plane/log --key log.vkey\n  \
-    countersign audit verify --log a/log --log b/log --json\n  \
+    countersign audit verify a/log b/log a/sealed/0d4e5f --json\n  \
+    countersign audit verify a/log b/log --key a.vkey --key b.vkey\n  \
     countersign audit verify --key log.vkey --checkpoint kept-last-week\n  \
     countersign audit verify --key log.vkey --key before.vkey --checkpoint kept-before-the-restore\n\n\
-    Exit 0: sound. Exit 1: a file, byte or entry is wrong, or a key was certified for two IDs.";
+    Exit 0: sound. Exit 1: a file, byte or entry is wrong, or a key was certified for two IDs.\n\
+    A log that others name and that was not given is listed as missing.";
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// The folder of a log; several are also compared with each other [default: ./cp/log]
-    #[arg(long, value_name = "DIR")]
+    /// The folder of a log. The logs of all replicas, and those that were sealed, are judged together
+    /// [default: ./cp/log]
+    #[arg(value_name = "FOLDER")]
+    folders: Vec<PathBuf>,
+    /// The same
+    #[arg(long, value_name = "DIR", conflicts_with = "folders")]
     log: Vec<PathBuf>,
-    /// The verifier key of the log as it is now, as text or file. Further ones are of the logs that
-    /// it goes on from after a restore: they count for kept checkpoints only. The first is that of
-    /// every --log [default: the key.vkey of each log]
+    /// The verifier key of the log as it is now, as text or file; of several logs one for each, in
+    /// their order. Further ones are of logs that they go on from after a restore, or of a replica
+    /// whose log was sealed: they count for kept checkpoints only [default: the key.vkey of each log]
     #[arg(long, value_name = "VKEY|FILE")]
     key: Vec<String>,
     /// A checkpoint that was kept elsewhere, of this log or of one that it goes on from
@@ -41,7 +47,7 @@ impl Verify {
     }
 
     fn asked(self) -> Audit {
-        let logs = match self.log {
+        let logs = match [self.folders, self.log].concat() {
             none if none.is_empty() => vec![PathBuf::from(DEFAULT_LOG)],
             given => given,
         };
@@ -53,7 +59,7 @@ impl Verify {
     }
 }
 
-fn text(verdict: &Verdict) -> String {
+pub(super) fn text(verdict: &Verdict) -> String {
     let mut lines: Vec<String> = verdict.logs.iter().map(report_text).collect();
     lines.extend(
         verdict
@@ -68,6 +74,7 @@ fn text(verdict: &Verdict) -> String {
             shared.spki_sha256, shared.id
         ));
     }
+    lines.extend(verdict.missing.iter().map(missing_text));
     if verdict.keys_not_compared > 0 {
         lines.push(format!(
             "{} keys were too many to compare",
@@ -106,8 +113,34 @@ fn report_text(report: &Report) -> String {
             from.entries, from.log_id
         ));
     }
+    for joined in &report.joined {
+        text.push_str(&format!(
+            "\n  replica {} joined with log {}",
+            joined.replica.escape_debug(),
+            joined.log_id
+        ));
+    }
+    for seal in &report.seals {
+        text.push_str(&format!(
+            "\n  sealed log {} of replica {} with {} entries",
+            seal.log_id,
+            seal.replica.escape_debug(),
+            seal.size
+        ));
+    }
     if !report.authentic {
         text.push_str("\n  the key lies beside the log: this shows integrity, not who wrote it");
     }
     text
+}
+
+fn missing_text(missing: &Missing) -> String {
+    format!(
+        "missing: log {} of replica {}, which entry {} of {} names, was not given: what it holds was \
+         not judged",
+        missing.log_id,
+        missing.replica.escape_debug(),
+        missing.index,
+        missing.named_in
+    )
 }
