@@ -87,6 +87,11 @@ impl CaRequested {
         })
     }
 
+    /// When it was asked.
+    pub(super) fn at(&self) -> Timestamp {
+        self.at
+    }
+
     /// The public key and where its private one is.
     pub(super) fn key(&self) -> Option<(Vec<u8>, StoreKind)> {
         Some((hex::decode(&self.spki).ok()?, self.store))

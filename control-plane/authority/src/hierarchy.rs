@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::ca_set::{CaSet, Certified};
-use super::{Authority, AuthorityError, AuthorityInfo};
+use super::{Authority, AuthorityError, AuthorityInfo, IssuingReplica};
 
 /// A root's successor is prepared when this share of its life is left, as one over it.
 const ROOT_RESERVE: i32 = 6;
@@ -89,14 +89,19 @@ impl Authority {
         if now > issuing.not_after || cas.key(&issuing.key_id).is_none() {
             obstacles.push("no issuing CA can sign".to_owned());
             obstacles.extend(not_ready(Tier::Intermediate));
-            obstacles.extend(cas.waits_for());
+            obstacles.extend(cas.waits_for(now));
         }
         obstacles
     }
 
     /// What will stand in the way of signing, for people; empty where nothing does.
-    pub fn ca_warnings(&self) -> Vec<String> {
-        self.hierarchy.read().waits_for().into_iter().collect()
+    pub fn ca_warnings(&self, now: Timestamp) -> Vec<String> {
+        self.hierarchy.read().waits_for(now).into_iter().collect()
+    }
+
+    /// Whose key signs the issuing CA of this replica, and until when it can issue.
+    pub fn issuing_replica(&self, now: Timestamp) -> IssuingReplica {
+        self.hierarchy.read().issuing_replica(now)
     }
 
     fn why_none(&self) -> String {

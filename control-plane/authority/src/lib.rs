@@ -93,8 +93,8 @@ pub use series::{IssuanceSeries, Phase};
 use state::SharedState;
 pub use state::Waiver;
 pub use values::{
-    Applied, AuthorityError, AuthorityInfo, CaRequest, Hierarchy, RegistrationRequest, Removed,
-    ServerIdentity, Settings, StoreSettings, Tiers,
+    Applied, AuthorityError, AuthorityInfo, CaRequest, Hierarchy, IssuingReplica,
+    RegistrationRequest, Removed, ServerIdentity, Settings, StoreSettings, Tiers,
 };
 pub use waiving::ABSENT;
 

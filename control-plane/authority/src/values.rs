@@ -189,6 +189,19 @@ pub struct Tiers {
     pub issuing: Vec<AuthorityInfo>,
 }
 
+/// Whose key signs the issuing CA of a replica, and until when that one can issue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuingReplica {
+    /// The name of this control plane among those that share its database; empty where it is alone.
+    pub name: String,
+    /// The one that has the key above issuing CAs, as far as is known.
+    pub signer: Option<String>,
+    /// Since when this one waits for its next issuing CA from that one.
+    pub awaits_since: Option<Timestamp>,
+    /// Until when this one can issue.
+    pub issues_until: Option<Timestamp>,
+}
+
 /// The request for an intermediate's certificate.
 #[derive(Clone, Debug)]
 pub struct CaRequest {

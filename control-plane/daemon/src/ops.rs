@@ -34,7 +34,7 @@ impl Ops for Readiness {
         let authority = &self.0.authority;
         let warnings = authority.warnings().into_iter();
         crowded
-            .chain(warnings.chain(authority.ca_warnings()))
+            .chain(warnings.chain(authority.ca_warnings(self.0.clock.now())))
             .collect()
     }
 

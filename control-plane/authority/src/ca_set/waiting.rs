@@ -3,13 +3,36 @@
 use countersign_ca::authorities::CaRecord;
 use countersign_issue::profile::Tier;
 use countersign_model::whole_second;
+use jiff::{SignedDuration, Timestamp};
 
 use super::CaSet;
+use crate::IssuingReplica;
+
+/// An issuing CA is there in so much time as a rule, and nobody has to be told of it.
+const AS_A_RULE: SignedDuration = SignedDuration::from_secs(60);
 
 impl CaSet {
-    /// What is waited for, where an issuing CA was asked for.
-    pub(crate) fn waits_for(&self) -> Option<String> {
-        self.asked.as_ref()?;
+    /// Whose key signs our issuing CA, and until when we can issue.
+    pub(crate) fn issuing_replica(&self, now: Timestamp) -> IssuingReplica {
+        let lowest = self.lowest();
+        let is_here = lowest.is_some_and(|it| self.key(&it.key_id).is_some());
+        let own = is_here.then(|| self.own.clone());
+        let issuing = self.active(Tier::Issuing);
+        let issuing = issuing.filter(|it| self.key(&it.key_id).is_some() && it.not_after > now);
+        IssuingReplica {
+            name: self.own.clone(),
+            signer: own.or_else(|| self.signer.clone().filter(|it| *it != self.own)),
+            awaits_since: self.asked.as_ref().map(|asked| asked.request.at()),
+            issues_until: issuing.map(|it| it.not_after),
+        }
+    }
+
+    /// What is waited for longer than as a rule, where an issuing CA was asked for.
+    pub(crate) fn waits_for(&self, now: Timestamp) -> Option<String> {
+        let since = self.asked.as_ref()?.request.at();
+        if now.duration_since(since).abs() < AS_A_RULE {
+            return None;
+        }
         let until = |ca: &CaRecord| format!("; it can issue until {}", whole_second(ca.not_after));
         let until = self.active(Tier::Issuing).map(until).unwrap_or_default();
         let who = self.who_signs();

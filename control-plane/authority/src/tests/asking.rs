@@ -1,6 +1,7 @@
 //! Replicas of which one has the root's key. What the other one does is made by hand here.
 
 use countersign_ca::key::{CaKey, KeyStore};
+use countersign_fleet::gate::GateOpen;
 use countersign_issue::key::key_id;
 use countersign_keys::DiskKeys;
 use countersign_model::Seq;
@@ -279,14 +280,19 @@ async fn replica_without_the_root_asks_and_is_answered() {
     let before = plane.authority.tiers().issuing.remove(0);
     plane.authority.tick(after(2)).await.unwrap();
     assert!(requests(&plane).await.is_empty(), "nothing is due");
-    assert!(plane.authority.ca_warnings().is_empty());
+    assert!(plane.authority.ca_warnings(after(DUE + 70)).is_empty());
     for secs in [DUE, DUE + 1, DUE + 2] {
         plane.authority.tick(after(secs)).await.unwrap();
     }
     assert_eq!(requests(&plane).await, ["a"]);
     assert_eq!(keys(&plane), 2, "of the issuing CA, and the one asked for");
-    let told = plane.authority.ca_warnings().join("\n");
+    assert!(plane.authority.ca_warnings(after(DUE + 59)).is_empty());
+    let told = plane.authority.ca_warnings(after(DUE + 60)).join("\n");
     assert!(told.contains(&before.not_after.to_string()), "{told}");
+    let status = plane.authority.issuing_replica(after(DUE + 2));
+    assert_eq!((&*status.name, status.signer), ("a", None));
+    assert_eq!(status.awaits_since, Some(after(DUE)));
+    assert_eq!(status.issues_until, Some(before.not_after));
     // The one before goes on meanwhile.
     assert!(plane.authority.obstacles(after(DUE)).is_empty());
     let asked = stored_request(&plane).await;
@@ -303,7 +309,7 @@ async fn replica_without_the_root_asks_and_is_answered() {
         [(SlotState::Active, "a"), (SlotState::Retired, "a")]
     );
     assert_eq!(keys(&plane), 1, "the key of the one before is destroyed");
-    assert!(plane.authority.ca_warnings().is_empty());
+    assert!(plane.authority.ca_warnings(after(DUE + 70)).is_empty());
     let server = plane
         .authority
         .server_identity(after(DUE + 7))
@@ -353,6 +359,12 @@ async fn retired_issuing_ca_is_asked_for_again() {
     assert!(asked.value.as_deref().unwrap().contains(&new_root));
     let obstacles = plane.authority.obstacles(after(3)).join("\n");
     assert!(obstacles.contains("replica b"), "{obstacles}");
+    let status = plane.authority.issuing_replica(after(3));
+    assert_eq!(status.signer.as_deref(), Some("b"));
+    assert_eq!(
+        (status.awaits_since, status.issues_until),
+        (Some(after(3)), None)
+    );
     assert!(plane.authority.server_identity(after(3)).await.is_err());
 
     // It is dropped unanswered: the key is destroyed, and another one asked for.
@@ -391,6 +403,26 @@ async fn root_key_that_is_brought_signs_here() {
         "nothing is left of it"
     );
     assert_eq!(certified(&plane), (2, 0));
+}
+
+/// The root's key is lost with its replica: a new root is made here, and goes its usual way.
+#[tokio::test]
+async fn lost_root_is_followed_by_a_new_one() {
+    let (plane, _) = without_root(replica().await, after(1)).await;
+    let root = plane.authority.prepare_root(after(2)).await.unwrap();
+    assert!(plane.authority.can_activate());
+    let bundle = plane.authority.bundle().0.version().to_owned();
+    let gate = GateOpen::for_test(&bundle);
+    plane.authority.activate_root(gate, after(3)).await.unwrap();
+    let issuing = plane.authority.tiers().issuing.remove(0);
+    assert_eq!(
+        (issuing.state, &issuing.issued_by),
+        (SlotState::Active, &root.key_id)
+    );
+    plane.authority.tick(after(DUE + 60)).await.unwrap();
+    assert!(requests(&plane).await.is_empty());
+    let status = plane.authority.issuing_replica(after(DUE + 61));
+    assert_eq!(status.signer.as_deref(), Some("a"));
 }
 
 /// A root that another replica prepared waits for that one, who has its key.

@@ -26,6 +26,10 @@ pub(super) struct Shown {
     waivers: Vec<ShownWaiver>,
     key_stores: Vec<ShownStore>,
     obstacles: Vec<String>,
+    replica: String,
+    signer: String,
+    awaits_since: Option<Timestamp>,
+    issues_until: Option<Timestamp>,
 }
 
 #[derive(Debug, Serialize)]
@@ -39,6 +43,7 @@ pub(super) struct ShownAuthority {
     issued_by: String,
     serial: String,
     renew_by: Option<Timestamp>,
+    replica: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,6 +64,7 @@ struct ShownStore {
 pub(super) fn text(shown: &Shown, now: Timestamp, look: Look, called: &Called) -> Printable {
     let mut parts = vec![
         authorities(shown, now, look),
+        replica(shown, now),
         stores(shown, look),
         bundle(shown, now, look),
         without(shown, now, called),
@@ -94,6 +100,10 @@ fn authorities(shown: &Shown, now: Timestamp, look: Look) -> Printable {
             PREPARED => Tone::Warn,
             _ => Tone::Plain,
         };
+        let role = match it.replica.as_str() {
+            "" => role.to_owned(),
+            replica => format!("{role} of {replica}"),
+        };
         [
             role.into(),
             Cell::toned(it.state.clone(), tone),
@@ -123,6 +133,34 @@ fn authorities(shown: &Shown, now: Timestamp, look: Look) -> Printable {
         ("SUBJECT", Keep::Wide),
     ]);
     table.with(rows).render(look, "no authority")
+}
+
+/// Whose key signs the issuing CA of this replica, and until when it can issue.
+fn replica(shown: &Shown, now: Timestamp) -> Printable {
+    if shown.replica.is_empty() {
+        return Printable::default();
+    }
+    let signer = match shown.signer.as_str() {
+        "" => "the one that has the key above them",
+        own if own == shown.replica => "this one",
+        other => other,
+    };
+    let waits = match shown.awaits_since {
+        Some(since) => format!("waits for its next since {}, and ", to_the_second(since)),
+        None => String::new(),
+    };
+    let until = match shown.issues_until {
+        Some(until) => format!(
+            "can issue until {} ({})",
+            to_the_second(until),
+            relative(until, now)
+        ),
+        None => "cannot issue".to_owned(),
+    };
+    Printable::from(format!(
+        "replica {}: issuing CAs are signed by {signer}; it {waits}{until}",
+        shown.replica
+    ))
 }
 
 fn stores(shown: &Shown, look: Look) -> Printable {
@@ -212,6 +250,10 @@ impl From<CaStatusResponse> for Shown {
             waivers: wire.waivers.into_iter().map(ShownWaiver::from).collect(),
             key_stores: key_stores.collect(),
             obstacles: wire.obstacles,
+            replica: wire.replica,
+            signer: wire.signer,
+            awaits_since: time(wire.awaits_since),
+            issues_until: time(wire.issues_until),
         }
     }
 }
@@ -228,6 +270,7 @@ impl From<Authority> for ShownAuthority {
             issued_by: wire.issued_by,
             serial: wire.serial,
             renew_by: time(wire.renew_by),
+            replica: wire.replica,
         }
     }
 }
@@ -250,5 +293,49 @@ impl From<KeyStore> for ShownStore {
             state: wire.state,
             reason: wire.reason,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(change: impl FnOnce(&mut CaStatusResponse)) -> String {
+        let mut wire = CaStatusResponse {
+            replica: "b".to_owned(),
+            ..CaStatusResponse::default()
+        };
+        change(&mut wire);
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        replica(&Shown::from(wire), now).to_string()
+    }
+
+    #[test]
+    fn replica_tells_what_it_waits_for() {
+        let at = |seconds| prost_types::Timestamp { seconds, nanos: 0 };
+        assert_eq!(told(|it| it.replica.clear()), "");
+        assert_eq!(
+            told(|_| ()),
+            "replica b: issuing CAs are signed by the one that has the key above them; it cannot issue"
+        );
+        let signs = told(|it| {
+            it.signer = "b".to_owned();
+            it.issues_until = Some(at(1_800_043_200));
+        });
+        assert_eq!(
+            signs,
+            "replica b: issuing CAs are signed by this one; it can issue until \
+             2027-01-15T20:00:00Z (in 12 h)"
+        );
+        let waits = told(|it| {
+            it.signer = "a".to_owned();
+            it.awaits_since = Some(at(1_799_999_000));
+            it.issues_until = Some(at(1_800_043_200));
+        });
+        assert_eq!(
+            waits,
+            "replica b: issuing CAs are signed by a; it waits for its next since \
+             2027-01-15T07:43:20Z, and can issue until 2027-01-15T20:00:00Z (in 12 h)"
+        );
     }
 }

@@ -24,6 +24,7 @@ pub(super) fn status(plane: &Plane) -> wire::CaStatusResponse {
     let stores = plane.authority.key_stores().into_iter();
     let (waiting, now) = (plane.waiting_for(), plane.clock.now());
     let waivers = plane.authority.waivers(now).into_iter();
+    let replica = plane.authority.issuing_replica(now);
     wire::CaStatusResponse {
         roots: roots.iter().map(authority).collect(),
         intermediates: intermediates.iter().map(authority).collect(),
@@ -41,6 +42,10 @@ pub(super) fn status(plane: &Plane) -> wire::CaStatusResponse {
             })
             .collect(),
         obstacles: plane.authority.obstacles(now),
+        replica: replica.name,
+        signer: replica.signer.unwrap_or_default(),
+        awaits_since: replica.awaits_since.map(timestamp),
+        issues_until: replica.issues_until.map(timestamp),
     }
 }
 
@@ -115,5 +120,6 @@ fn authority(it: &AuthorityInfo) -> wire::Authority {
             .store
             .map_or_else(|| "external".to_owned(), |store| store.to_string()),
         renew_by: it.renew_by.map(timestamp),
+        replica: it.replica.clone(),
     }
 }
