@@ -12,8 +12,6 @@ use countersign_verify::proof::ProofError;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::AuthorityError;
-
 /// How long a request counts, by the clock of whoever judges it. Its replica makes it anew when half of
 /// that is over, so what is older is of one that is gone.
 const COUNTS_FOR: SignedDuration = SignedDuration::from_hours(24);
@@ -163,16 +161,13 @@ pub(super) struct CaRequests {
 }
 
 impl CaRequests {
-    /// Takes what a commit wrote of a request.
-    ///
-    /// # Errors
-    /// It is none that this program writes.
-    pub(super) fn take(&mut self, write: &Write, seq: Seq) -> Result<(), AuthorityError> {
-        match write.read::<CaRequested>()? {
-            Some(request) => self.note(&write.key, request, seq),
-            None => self.forget(&write.key),
+    /// Takes what a commit wrote of a request. One that does not read is none: it is answered by nobody,
+    /// and whoever asked asks again.
+    pub(super) fn take(&mut self, write: &Write, seq: Seq) {
+        match write.read::<CaRequested>() {
+            Ok(Some(request)) => self.note(&write.key, request, seq),
+            Ok(None) | Err(_) => self.forget(&write.key),
         }
-        Ok(())
     }
 
     /// Remembers a request.

@@ -133,6 +133,14 @@ impl Authority {
         }
     }
 
+    /// The same without waiting for a device: that is asked with the next tick.
+    pub(super) fn destroy_soon(&self, HeldKey { store, key }: &HeldKey) {
+        match store {
+            StoreKind::Disk | StoreKind::Memory => self.destroy_key(*store, key.key_id(), None),
+            StoreKind::Pkcs11 => self.hierarchy.not_destroyed(*store, key.key_id(), None),
+        }
+    }
+
     /// Tries again what was not destroyed. A store that fails is left alone until the next time.
     pub(super) fn destroy_pending(&self) {
         let pending = self.hierarchy.undestroyed();

@@ -64,7 +64,7 @@ impl Authority {
             info!(key_id = after, "issuing CA certified by another replica");
             events.push(Event::Authorities);
         }
-        idle.for_each(|held| self.destroy(&held));
+        idle.for_each(|held| self.destroy_soon(&held));
         Ok(events)
     }
 

@@ -6,7 +6,7 @@ use countersign_issue::key::key_id;
 use countersign_keys::DiskKeys;
 use countersign_model::Seq;
 use countersign_proto::log::entry::What;
-use countersign_store::{Kind, Write};
+use countersign_store::{Entry, Kind, Write};
 use countersign_tests_postgres::shared;
 
 use super::super::ca_requests::{Asker, CaRequested};
@@ -325,9 +325,24 @@ async fn replica_without_the_root_asks_and_is_answered() {
     assert_eq!(server.chain[1], issuing[0].certificate);
 }
 
+/// It stops nobody: its replica asks anew, and others leave it alone.
+#[tokio::test]
+async fn request_that_does_not_read_is_none() {
+    let (plane, _) = without_root(replica().await, after(1)).await;
+    plane.authority.tick(after(DUE)).await.unwrap();
+    let damaged = |replica| Write::put(Kind::CaRequest, replica, &"none");
+    commit(&plane, vec![joined("b"), damaged("b")], after(DUE)).await;
+    let seq = plane.authority.store.commit(vec![damaged("a")], Vec::new());
+    seq.await.unwrap();
+    let plane = plane.restart(after(DUE + 1)).await;
+    let made_anew = stored_request(&plane).await;
+    assert_eq!(hex::encode(spki_of(&made_anew)).len(), 182);
+}
+
 async fn stored_request(plane: &Plane) -> Write {
     let entries = plane.authority.store.snapshot().await.unwrap().entries;
-    let asked = { entries.into_iter() }.find(|it| it.kind == Kind::CaRequest);
+    let is_ours = |it: &Entry| it.kind == Kind::CaRequest && it.key == "a";
+    let asked = { entries.into_iter() }.find(is_ours);
     asked.unwrap().into_write()
 }
 
