@@ -68,6 +68,7 @@ pub const TARGETS: &[Target] = &[
     target!(grpc_timeout, 20_000),
     target!(header_blocks, 2_000),
     target!(indexed_fields, 10_000),
+    target!(invitation, 20_000),
     target!(key_proof, 10_000, SIGNED_BY_KEY),
     target!(log_entry, 10_000),
     target!(log_files, 100),

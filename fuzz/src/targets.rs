@@ -16,6 +16,7 @@ pub mod foreign_root;
 pub mod grpc_timeout;
 pub mod header_blocks;
 pub mod indexed_fields;
+pub mod invitation;
 pub mod key_proof;
 pub mod log_entry;
 pub mod log_files;

@@ -72,7 +72,9 @@ impl Invitation {
     pub fn parse(text: &str) -> Result<Self, InvitationError> {
         let read: Self = serde_json::from_str(text).map_err(|_| InvitationError)?;
         let is_secret = hex::decode(&*read.secret).is_ok_and(|it| it.len() == SECRET_BYTES);
-        is_secret.then_some(read).ok_or(InvitationError)
+        let names =
+            TrustDomain::new(&read.trust_domain).is_ok() && check_name(&read.replica).is_ok();
+        (is_secret && names).then_some(read).ok_or(InvitationError)
     }
 
     /// The content of the file.

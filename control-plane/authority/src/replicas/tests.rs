@@ -99,7 +99,10 @@ fn invitation_is_read_as_it_was_written_and_hides_its_secret() {
     let good = invitation("b", 1);
     assert_eq!(Invitation::parse(&good.to_text()), Ok(good.clone()));
     assert!(!format!("{good:?}").contains("0101"));
-    for text in ["", "{}", &good.to_text().replace("0101", "01")] {
+    let with = |from: &str, to: &str| good.to_text().replace(from, to);
+    let no_name = with("\"b\"", "\"b\\u001b[2J\"");
+    let no_domain = with(DOMAIN, "Example.org");
+    for text in ["", "{}", &with("0101", "01"), &no_name, &no_domain] {
         assert_eq!(Invitation::parse(text), Err(InvitationError), "{text}");
     }
 }
