@@ -183,12 +183,24 @@ async fn invited_control_plane_joins_once_and_is_listed_by_both() {
         assert_eq!(listed[1]["log_id"], by_both[0][1]["log_id"]);
     }
 
+    // Whoever has the root's key certifies the issuing CA of the other.
+    until(async || replicas(&a).await[1]["issuing_ca"].is_string()).await;
+    let certified = replicas(&a).await[1]["issuing_ca"].clone();
+    let cas = cli(&a, &["ca", "status", "--json"]).await;
+    let cas: Value = serde_json::from_slice(&cas.stdout).unwrap();
+    assert_eq!(cas["roots"][0]["replica"], "", "{cas}");
+    let issuing = cas["issuing"].as_array().unwrap();
+    let its = issuing.iter().find(|ca| ca["key_id"] == certified);
+    assert_eq!(its.expect("it is one of them")["replica"], "b", "{cas}");
+
     let mut copy = shared.replica("b", "copy");
     copy.join_with(&invitation);
     let told = copy.refused().await;
     assert!(told.contains("set another replica.name"), "{told}");
     restart(&mut b).await;
-    assert_eq!(replicas(&b).await[1]["log_id"], by_both[1][1]["log_id"]);
+    let again = replicas(&b).await;
+    assert_eq!(again[1]["log_id"], by_both[1][1]["log_id"]);
+    assert_eq!(again[1]["issuing_ca"], certified, "{again:?}");
 
     let out = invitation.to_str().unwrap();
     for (arguments, exit, why) in [

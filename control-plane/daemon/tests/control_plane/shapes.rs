@@ -173,13 +173,13 @@ async fn every_verb_keeps_its_json() {
     let status = plane.ask("ca status").await;
     assert_eq!(
         keys(&status).join(" "),
-        "bundle_version intermediates issuing key_stores laggards obstacles roots waiting_for \
-         waiting_for_more waivers"
+        "awaits_since bundle_version intermediates issues_until issuing key_stores laggards obstacles \
+         replica roots signer waiting_for waiting_for_more waivers"
     );
     for tier in ["roots", "issuing"] {
         assert_eq!(
             keys(&status[tier][0]).join(" "),
-            "issued_by key_id not_after not_before renew_by serial state store subject"
+            "issued_by key_id not_after not_before renew_by replica serial state store subject"
         );
     }
     assert_eq!(keys(&status["key_stores"][0]), ["reason", "state", "store"]);
