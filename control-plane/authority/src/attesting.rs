@@ -9,13 +9,14 @@ use countersign_attest::attestor::{
     Attestation, Attestor, Repetition, SessionFacts, ToldToHolder, Verdict, of_evidence,
 };
 use countersign_attest::node_svid::NodeSvid;
-use countersign_attest::nodes::MAX_NODES;
+use countersign_attest::nodes::{MAX_NODES, StoredNode};
 use countersign_attest::refusals::Showing;
+use countersign_ca::log::Logged;
 use countersign_issue::key::PublicKey;
-use countersign_model::{Coordinate, EntitlementId, SpiffeId};
+use countersign_model::{Coordinate, EntitlementId, Seq, SpiffeId};
 use countersign_proto::mesh::attest_node_request::Evidence;
 use countersign_refusal::{Denied, Unavailable};
-use countersign_store::{Kind, Precondition, StoreError};
+use countersign_store::{Kind, Precondition};
 use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
 
@@ -72,8 +73,11 @@ impl Authority {
             spki_sha256: key.spki_sha256(),
             ..facts
         };
-        self.to_the_end(async move |this| this.attest_alone(node, evidence, facts).await)
-            .await
+        self.act(move |this| {
+            let (node, evidence, facts) = (node.clone(), evidence.clone(), facts);
+            async move { this.attest_alone(node, evidence, facts).await }
+        })
+        .await
     }
 
     /// The node that a handshake has shown by one of its current keys, which is unexpired. Anything
@@ -202,7 +206,9 @@ impl Authority {
         let certified = keys.certified_at(spki_sha256, now);
         let ended = |entry: Coordinate| {
             let logged = self.ledger.log().read_back(entry.index());
-            let logged = logged.ok().flatten();
+            // Of another log none is known: whoever was put out once begins with a fresh key then.
+            let is_it = |it: &Logged| it.issuance().serial.coordinate() == entry;
+            let logged = logged.ok().flatten().filter(is_it);
             let lineage = logged.and_then(|it| state.lineage(node, it.issuance()));
             state.nodes.is_ended(node, lineage)
         };
@@ -216,35 +222,43 @@ impl Authority {
         Ok(())
     }
 
-    /// The evidence is used up and the lineage begins in one commit, which only one caller can win.
+    /// The evidence is used up and the lineage begins in one commit, which only one caller can win, on
+    /// whichever control plane. Whoever loses is judged again, by a state that knows the winner.
     async fn begin_lineage(
         &self,
         attestation: Attestation,
         now: Timestamp,
     ) -> Result<AttestedNode, AuthorityError> {
         let node = attestation.node();
-        let stored = attestation.stored(self.state.read().nodes.stored_by(node), now);
+        let (stored, as_read) = {
+            let before = self.state.read();
+            let before = before.nodes.stored_by(node);
+            (attestation.stored(before, now), as_read(node, before))
+        };
         let mut changes = vec![Change::Node(node.clone(), Some(stored))];
-        let mut unused = Vec::new();
+        let mut unchanged = vec![as_read];
         if let Some(spent) = attestation.spent() {
             let (hash, since) = (spent.hash(), spent.unchanged_since());
             changes.push(Change::Token(hash.clone(), Some(spent.token().clone())));
-            unused.push(Precondition::Unchanged(
+            unchanged.push(Precondition::Unchanged(
                 Kind::Token,
                 hash.as_str().to_owned(),
                 since,
             ));
         }
-        let seq = match (
-            self.change_unlogged(changes, unused).await,
-            attestation.spent(),
-        ) {
-            (Err(StoreError::Conflict), Some(spent)) => return Err(spent.used().clone().into()),
-            (other, _) => other?,
-        };
+        let seq = self.change_unlogged(changes, unchanged).await?;
         let attested = self.state.read().nodes.of_lineage(node, seq);
         let put_out = || Unavailable::retry(format!("{node} was put out as it attested"));
         Ok(attested.ok_or_else(put_out)?)
+    }
+}
+
+/// The node neither attested nor was put out since it was looked at, on whichever control plane.
+pub(super) fn as_read(node: &SpiffeId, read: Option<(&StoredNode, Seq)>) -> Precondition {
+    let key = node.as_str().to_owned();
+    match read {
+        Some((_, seq)) => Precondition::Unchanged(Kind::Node, key, seq),
+        None => Precondition::Absent(Kind::Node, key),
     }
 }
 

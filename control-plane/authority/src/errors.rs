@@ -45,10 +45,10 @@ impl From<NoEntropy> for AuthorityError {
 impl From<StoreError> for AuthorityError {
     fn from(error: StoreError) -> Self {
         let why = match &error {
+            StoreError::Conflict => return Self::Overtaken,
             StoreError::Stopped => Unavailable::stopped,
             StoreError::Damaged { .. } | StoreError::Schema(_) => Unavailable::damaged,
-            StoreError::Conflict
-            | StoreError::Database(_)
+            StoreError::Database(_)
             | StoreError::Batch(_)
             | StoreError::NameTaken { .. }
             | StoreError::EntryExists { .. }

@@ -5,17 +5,21 @@
 //! log first and committed before it is answered. What was issued stays valid until it ends: that is
 //! told, for nothing here can call it back. A ban also keeps every later token from attesting.
 
+use std::sync::Arc;
+
 use countersign_attest::bans::Ban;
 use countersign_attest::join_token::{Token, TokenHash};
 use countersign_attest::nodes::StoredNode;
-use countersign_model::{EntitlementId, SpiffeId};
+use countersign_model::{EntitlementId, Seq, SpiffeId};
 use countersign_proto::log as entry;
 use countersign_proto::log::entry::What;
 use countersign_refusal::Denied;
 use countersign_registry::rules;
+use countersign_store::Precondition;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
+use super::attesting::as_read;
 use super::reason::Act;
 use super::state::{Change, State};
 use super::{Authority, AuthorityError};
@@ -54,8 +58,11 @@ impl Authority {
         eviction: Eviction,
         now: Timestamp,
     ) -> Result<Evicted, AuthorityError> {
-        self.to_the_end(async move |this| this.evict_now(eviction, now).await)
-            .await
+        self.act(move |this| {
+            let eviction = eviction.clone();
+            async move { this.evict_now(eviction, now).await }
+        })
+        .await
     }
 
     /// Lets the tokens of a banned node attest again. It stays evicted until one does.
@@ -69,8 +76,11 @@ impl Authority {
         now: Timestamp,
     ) -> Result<u64, AuthorityError> {
         let node = node.clone();
-        self.to_the_end(async move |this| this.unban_now(node, act, now).await)
-            .await
+        self.act(move |this| {
+            let (node, act) = (node.clone(), act.clone());
+            async move { this.unban_now(node, act, now).await }
+        })
+        .await
     }
 
     async fn evict_now(
@@ -85,15 +95,15 @@ impl Authority {
         // workloads meanwhile is judged again when it is published.
         let own = EntitlementId::node();
         let _none_enrols = self.enrolling.lock(Some(&node), &own).await;
-        let ending = Ending::of(&self.state.read(), eviction, now);
+        let ending = Arc::new(Ending::of(&self.state.read(), eviction, now));
         // Under the lock that ends it all.
-        let before = |state: &State| {
-            (
-                ending.valid_until(state),
-                self.state.hub().is_connected(&node),
-            )
+        let (its, hub) = (Arc::clone(&ending), Arc::clone(self.state.hub()));
+        let before = move |state: &State| {
+            let is_connected = hub.is_connected(&its.eviction.node);
+            (its.valid_until(state), is_connected)
         };
-        let changed = self.change(vec![ending.entry()], ending.changes(), before, now);
+        let (what, changes) = (vec![ending.entry()], ending.changes());
+        let changed = self.change(what, changes, vec![ending.as_read()], before, now);
         let (log_index, (valid_until, was_connected)) = changed.await?;
         self.withdraw_word(&node);
         let Eviction { act, is_ban, .. } = &ending.eviction;
@@ -111,8 +121,8 @@ impl Authority {
 /// An eviction that is about to be made, and what it ends.
 struct Ending {
     eviction: Eviction,
-    /// `None` for a node that never attested.
-    node: Option<StoredNode>,
+    /// With the commit that wrote it; `None` for a node that never attested.
+    node: Option<(StoredNode, Seq)>,
     /// Unused tokens, as they are once they are revoked.
     revoked: Vec<(TokenHash, Token)>,
     now: Timestamp,
@@ -120,7 +130,8 @@ struct Ending {
 
 impl Ending {
     fn of(state: &State, eviction: Eviction, now: Timestamp) -> Self {
-        let node = state.nodes.stored(&eviction.node).cloned();
+        let node = state.nodes.stored_by(&eviction.node);
+        let node = node.map(|(node, seq)| (node.clone(), seq));
         let unused = state.tokens.unused(&eviction.node, now);
         let revoked = unused.map(|(hash, known)| (hash.clone(), known.token.revoked(now)));
         Self {
@@ -144,7 +155,13 @@ impl Ending {
     fn node(&self) -> Option<StoredNode> {
         let reason = self.eviction.act.reason.as_str();
         let node = self.node.as_ref();
-        node.map(|node| node.evicted(reason, self.now))
+        node.map(|(node, _)| node.evicted(reason, self.now))
+    }
+
+    /// It did not attest meanwhile, on whichever control plane.
+    fn as_read(&self) -> Precondition {
+        let node = self.node.as_ref().map(|(node, seq)| (node, *seq));
+        as_read(&self.eviction.node, node)
     }
 
     fn ban(&self) -> Option<Ban> {
@@ -193,7 +210,7 @@ impl Authority {
             operator: act.operator.clone(),
         });
         let unbanned = vec![Change::Ban(node.clone(), None)];
-        let changed = self.change(vec![what], unbanned, |_| (), now);
+        let changed = self.change(vec![what], unbanned, Vec::new(), |_| (), now);
         let (log_index, ()) = changed.await?;
         info!(node = %node, reason, operator = act.operator, "node unbanned");
         Ok(log_index)

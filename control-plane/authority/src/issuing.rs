@@ -59,6 +59,7 @@ impl Authority {
             Claimed::Certified(before, _one_at_a_time) => {
                 return self.give_again(applicant, before, &authorized, now);
             }
+            Claimed::Given(given) => return Ok(given),
         };
         let (issuer, ca) = self.issuer(Profile::Svid, now)?;
         let subject = self.subject(authorized);
@@ -68,6 +69,10 @@ impl Authority {
             // The right may have ended while the entry was made durable.
             let right = applicant.authorize(&self.state.read(), now)?;
             right.still_allows(logged.issuance().key_epoch)?;
+            self.state
+                .read()
+                .keys
+                .check_right(&key.sha256, &right, now)?;
             let signed = self.sign_leaf(logged, ca.as_ref())?;
             self.publish_for(applicant, signed, now)
         };
@@ -128,7 +133,7 @@ impl Authority {
             applicant.record(&mut state, issuance, &given);
             given
         };
-        self.ledger.issued(&signed);
+        self.ledger.delivered(&signed);
         applicant.tell(self, &given);
         Ok(given)
     }

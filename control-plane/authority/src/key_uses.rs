@@ -209,6 +209,34 @@ impl Keys {
             .insert(issuance.spki_sha256, used, &mut self.shares);
     }
 
+    /// Records a certificate that another control plane logged. A key that has a certificate for another
+    /// holder keeps that: it was logged first, and whoever logged this one knows it, and gives it to
+    /// nobody.
+    pub(super) fn logged_elsewhere(&mut self, issuance: &Issuance) {
+        let holder = KeyUse::of(issuance).holder();
+        let present = self.uses.get(&issuance.spki_sha256);
+        let is_anothers = |used: &&KeyUse| {
+            used.holder() != holder && !used.is_claimed() && used.is_live(issuance.issued_at)
+        };
+        if present.filter(is_anothers).is_none() {
+            self.issued(issuance);
+        }
+    }
+
+    /// Whether a key whose certificate is in the log is still its holder's: another control plane may
+    /// have logged one for another holder before.
+    ///
+    /// # Errors
+    /// It is another's.
+    pub(super) fn check_right(
+        &self,
+        spki_sha256: &[u8; 32],
+        authorized: &Authorized,
+        now: Timestamp,
+    ) -> Result<(), Denied> {
+        self.check_bound(spki_sha256, holder_of(authorized), now)
+    }
+
     /// Releases a claimed key, and says what it was claimed for. A key that was not claimed, or was
     /// certified since, stays as it is.
     pub(super) fn release(&mut self, spki_sha256: &[u8; 32]) -> Option<KeyUse> {
@@ -309,4 +337,4 @@ fn holder_of(authorized: &Authorized) -> HolderId {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

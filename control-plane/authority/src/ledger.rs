@@ -14,8 +14,10 @@ use countersign_ca::sign::Signed;
 use countersign_inventory::{Filter, Inventory, Issued, Lineage, LineageId};
 use countersign_issue::issuance::Issuance;
 use countersign_model::Registration;
+use countersign_tlog::LogError;
 use jiff::Timestamp;
 
+use crate::archive::Archived;
 use crate::lock::{Locked, Ordered, Place};
 use refusals::Refusals;
 use voids::Unvoided;
@@ -23,6 +25,8 @@ use voids::Unvoided;
 /// The log and its books.
 #[derive(Debug)]
 pub(crate) struct Ledger {
+    /// Before the log, so that it is dropped first.
+    archived: Archived,
     log: Log,
     books: Ordered<Books>,
     /// One `voided` entry at a time, so that nothing is voided twice.
@@ -42,8 +46,9 @@ struct Books {
 
 impl Ledger {
     /// The ledger of a log, with empty books.
-    pub(crate) fn new(log: Log) -> Self {
+    pub(crate) fn new(log: Log, archived: Archived) -> Self {
         Self {
+            archived,
             log,
             books: Ordered::new(Place::Books, Books::default()),
             voiding: tokio::sync::Mutex::default(),
@@ -55,7 +60,25 @@ impl Ledger {
         &self.log
     }
 
-    /// A certificate was given out, or was found in the log with its signature.
+    /// A certificate of our own was given out.
+    pub(crate) fn delivered(&self, signed: &Signed) {
+        self.issued(signed);
+        self.archived.signed(signed);
+    }
+
+    /// Brings the signature that is kept beside an entry of our own to the other control planes.
+    pub(crate) fn bring_signature(&self, index: u64) -> Result<(), LogError> {
+        let Some(logged) = self.log.read_back(index)? else {
+            return Ok(());
+        };
+        if let Some(signature) = self.log.signature(index)? {
+            let entry = logged.issuance().serial.coordinate();
+            self.archived.bring(entry, signature);
+        }
+        Ok(())
+    }
+
+    /// A certificate was found in a log with its signature.
     pub(crate) fn issued(&self, signed: &Signed) {
         self.write().inventory.issued(signed);
     }

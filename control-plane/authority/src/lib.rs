@@ -11,6 +11,7 @@
 
 mod adopting;
 mod answering;
+mod archive;
 mod asking;
 mod attesting;
 mod backing_up;
@@ -23,6 +24,7 @@ mod disk;
 mod doubts;
 mod errors;
 mod evicting;
+mod following;
 mod hierarchy;
 mod identity;
 mod importing;
@@ -61,6 +63,7 @@ mod unfinished;
 mod values;
 mod waiving;
 
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Weak};
 
 pub use countersign_attest::{AttestedNode, ProvenKey};
@@ -78,6 +81,7 @@ pub use backing_up::BackedUp;
 use backing_up::Backups;
 use ca_hierarchy::CaHierarchy;
 pub use evicting::{Evicted, Eviction};
+pub use following::Reached;
 use identity::OwnFacts;
 pub use issuing::ManualCertificate;
 use issuing::Stripes;
@@ -125,6 +129,8 @@ pub struct Authority {
     /// Where backups are made, one at a time.
     backups: Backups,
     metrics: IssuanceSeries,
+    /// The newest time that was told, in nanoseconds.
+    told_now: AtomicI64,
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ impl Authority {
     /// # Errors
     /// The store or a key is unavailable.
     pub async fn tick(&self, now: Timestamp) -> Result<(), AuthorityError> {
+        self.tell_now(now);
         if self.store.is_stopped() {
             self.remember_older();
             return Err(StoreError::Stopped.into());
@@ -99,7 +100,11 @@ impl Authority {
     async fn forget(&self, now: Timestamp) -> Result<(), AuthorityError> {
         let forgettable = self.forgettable(now);
         if !forgettable.is_empty() {
-            self.change_unlogged(forgettable, Vec::new()).await?;
+            match self.act_unlogged(forgettable).await {
+                // The next tick looks again.
+                Err(StoreError::Conflict) => {}
+                forgotten => drop(forgotten?),
+            }
         }
         let mut state = self.state.write();
         state.published.forget_expired(now);

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::convert::identity;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use countersign_ca::authorities::Authorities;
 use countersign_ca::bundle;
 use countersign_ca::key::KeyError;
-use countersign_ca::log::Log;
 use countersign_ca::slots::SlotState;
 use countersign_issue::profile::{Profile, Tier};
 use countersign_keys::Stores;
+use countersign_model::Seq;
 use countersign_refusal::{Denied, Unavailable};
 use countersign_registry::{Defaults, rules};
 use countersign_restore::facts::TRUST_DOMAIN;
@@ -19,6 +20,7 @@ use countersign_store::{DataDir, Entry, Kind, Snapshot, Store, StoreError};
 use jiff::Timestamp;
 use tracing::Instrument;
 
+use super::archive::open_log;
 use super::backing_up::Backups;
 use super::ca_hierarchy::{CaHierarchy, KEYS};
 use super::ca_set::{CaSet, HeldKey};
@@ -27,6 +29,7 @@ use super::doubts::Doubts;
 use super::identity::{Identity, Meta, begin, resume};
 use super::issuing::Stripes;
 use super::ledger::Ledger;
+use super::record::ACTS;
 use super::refused_keys::Refused;
 use super::scratch::remove_leftovers;
 use super::state::{Change, SharedState, State};
@@ -86,6 +89,7 @@ impl Authority {
         let meta: Meta = meta.into_iter().map(|e| (e.key.clone(), e)).collect();
         let own = |entry: &&Entry| entry.kind == Kind::Replica && entry.key == settings.replica();
         let own = entries.iter().find(own).map(Entry::read).transpose()?;
+        let acts = meta.get(ACTS).map(|entry| entry.seq);
         let is_new = !meta.contains_key(TRUST_DOMAIN);
         let mut identity = if is_new {
             begin(&store, &settings, now).await?
@@ -93,19 +97,16 @@ impl Authority {
             resume(&store, (&meta, own), &settings, now).await?
         };
         let store = Arc::new(store);
-        let log = Log::open(
-            identity.log_id,
-            &settings.trust_domain,
-            data_dir.path(),
-            settings.entropy.clone(),
-            None,
-        )?;
+        let sequence = Arc::new(AtomicU64::new(seq.0));
+        let opened = open_log(identity.log_id, &settings, &store, &sequence);
+        let (log, archived) = opened.await?;
         let defaults = Defaults {
             ttl: settings.x509_ttl,
             renew: settings.renew,
             backdate: settings.times.of(Profile::Svid).backdate,
         };
         let mut state = State::new(defaults, settings.policy.clone());
+        state.acts = acts;
         state.doubts = Doubts::restored(identity.doubts.take().unwrap_or_default());
         let no_cas = CaSet::new(settings.replica(), identity.cas_written);
         let authority = Arc::new_cyclic(|this| Self {
@@ -115,16 +116,18 @@ impl Authority {
             facts: identity.facts.clone(),
             store,
             writing: tokio::sync::Mutex::default(),
-            state: SharedState::new(state, seq),
-            ledger: Ledger::new(log),
+            state: SharedState::new(state, sequence),
+            ledger: Ledger::new(log, archived),
             hierarchy: CaHierarchy::new(keys, refused_keys, no_cas),
             enrolling: Stripes::default(),
             backups: Backups::new(data_dir),
             metrics: IssuanceSeries::default(),
+            told_now: AtomicI64::default(),
             settings,
         });
+        authority.tell_now(now);
         authority.restore_request(identity.requested.take())?;
-        authority.restore(entries, &identity, now).await?;
+        authority.restore((seq, entries), &identity, now).await?;
         authority.tell_doubts();
         Ok(authority)
     }
@@ -146,7 +149,7 @@ impl Authority {
 
     async fn restore(
         &self,
-        entries: Vec<Entry>,
+        (seq, entries): (Seq, Vec<Entry>),
         identity: &Identity,
         now: Timestamp,
     ) -> Result<(), AuthorityError> {
@@ -161,7 +164,8 @@ impl Authority {
         if cas.authorities.slots().iter().next().is_none() {
             // First start, or one that was cut short before the CAs were stored.
             self.restore_state(entries)?;
-            self.restore_logged(accounted, now).await?;
+            self.restore_logged(accounted, seq, now).await?;
+            self.follow(seq).await;
             return self.begin_hierarchy(now).await;
         }
         let bundle =
@@ -171,7 +175,8 @@ impl Authority {
             next.requested.clone_from(&present.requested);
         });
         self.restore_state(entries)?;
-        self.restore_logged(accounted, now).await?;
+        self.restore_logged(accounted, seq, now).await?;
+        self.follow(seq).await;
         self.longest_fits()?;
         self.first_tick(now).await
     }

@@ -3,7 +3,7 @@
 //! One is kept for every entitlement, so it shares what it can: all leaves of a CA have one copy of
 //! the certificates above them, and the names are the strings that the registry keeps.
 
-use countersign_model::{EntitlementId, Lifetime, Serial, SpiffeId};
+use countersign_model::{EntitlementId, Lifetime, Seq, Serial, SpiffeId};
 use countersign_registry::Authorized;
 use rustls_pki_types::CertificateDer;
 
@@ -25,6 +25,8 @@ pub struct PublishedSvid {
     pub lifetime: Lifetime,
     /// The key epoch of the registration that allowed it.
     pub(super) key_epoch: Option<u64>,
+    /// The attestation of its node that allowed it.
+    attested: Option<Seq>,
     /// Where it stands among all that were issued.
     pub(super) order: u64,
     leaf: CertificateDer<'static>,
@@ -72,11 +74,17 @@ impl PublishedSvid {
                 not_after: issuance.not_after,
             },
             key_epoch: issuance.key_epoch,
+            attested: issuance.attested,
             order: issuance.order,
             leaf: signed.certificate().clone(),
             above,
             _proof: Proof,
         })
+    }
+
+    /// Whether it says what is allowed by this right, to the lineage that has it.
+    pub(super) fn says(&self, right: &Authorized) -> bool {
+        self.key_epoch == Some(right.key_epoch()) && self.attested == right.attested()
     }
 
     /// The certificates above the leaf.

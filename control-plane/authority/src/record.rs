@@ -7,15 +7,16 @@
 //! away is found at a start ([`super::unfinished`]).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_model::Seq;
 use countersign_proto::log::entry::What;
 use countersign_refusal::Unavailable;
-use countersign_store::{Kind, Precondition, StoreError, Write};
+use countersign_store::{Commit, Kind, Precondition, StoreError, Write};
 use futures_util::future::join_all;
 use jiff::Timestamp;
-use tokio::sync::MutexGuard;
+use tokio::sync::{MutexGuard, oneshot};
 use tokio::time::timeout;
 
 use super::state::{Change, State};
@@ -23,6 +24,15 @@ use super::{Authority, AuthorityError};
 
 /// Key in the store: how many entries of the log are accounted for by commits.
 pub(super) const ACCOUNTED: &str = "log_accounted";
+
+/// Key in the store: written by every act of an operator, on whichever control plane, so that each is
+/// judged by a state that knows those before it.
+pub(super) const ACTS: &str = "acts";
+
+/// An act that another control plane overtakes is judged so often.
+const ACT_TRIES: usize = 24;
+/// How long it waits for what overtook it.
+const LEARN_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long a change waits for those before it.
 const TURN_WITHIN: Duration = Duration::from_secs(20);
@@ -40,20 +50,57 @@ impl Authority {
         })
     }
 
-    /// Logs what is about to change, then makes the change durable and takes it. `before` looks at the
-    /// state that ends with the change. Says at which index the first entry is. The caller holds
-    /// `writing`.
-    pub(super) async fn change<T>(
+    /// Runs an act to its end, and once more from its beginning where another control plane changed the
+    /// state while it was judged: then by the state that knows of that.
+    pub(super) async fn act<T, F>(
+        &self,
+        attempt: impl Fn(Arc<Self>) -> F + Send + 'static,
+    ) -> Result<T, AuthorityError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, AuthorityError>> + Send + 'static,
+    {
+        self.to_the_end(async move |this| {
+            for _ in 1..ACT_TRIES {
+                let known = *this.store.seen().borrow();
+                match attempt(Arc::clone(&this)).await {
+                    Err(AuthorityError::Overtaken) => this.learn_after(known).await,
+                    done => return done,
+                }
+            }
+            attempt(this).await
+        })
+        .await
+    }
+
+    /// Waits until something that was committed after this was taken.
+    async fn learn_after(&self, known: Seq) {
+        let mut seen = self.store.seen();
+        // Who waits in vain tries again all the same, and is refused.
+        let _ = timeout(LEARN_WITHIN, seen.wait_for(|seen| *seen > known)).await;
+    }
+
+    /// Logs what is about to change, then makes the change durable and takes it, if nothing was changed
+    /// by an operator meanwhile that is not known here. `before` looks at the state that ends with the
+    /// change. Says at which index the first entry is. The caller holds `writing`.
+    pub(super) async fn change<T: Send + 'static>(
         &self,
         what: Vec<What>,
         changes: Vec<Change>,
-        before: impl FnOnce(&State) -> T,
+        mut preconditions: Vec<Precondition>,
+        before: impl FnOnce(&State) -> T + Send + 'static,
         now: Timestamp,
     ) -> Result<(u64, T), NotCommitted> {
-        let writes = changes.iter().map(Change::write).collect();
-        let committed = self.commit_logged(what, writes, Vec::new(), now).await;
-        let (index, seq) = committed?;
-        Ok((index, self.take(seq, changes, before)))
+        let mut writes: Vec<_> = changes.iter().map(Change::write).collect();
+        let (precondition, act) = self.next_act();
+        preconditions.push(precondition);
+        writes.push(act);
+        let take = move |this: &Self, seq| {
+            this.state.write().acts = Some(seq);
+            this.take(seq, changes, before)
+        };
+        self.commit_logged(what, writes, preconditions, take, now)
+            .await
     }
 
     /// Makes a change durable that the log is not told of, and takes it.
@@ -63,12 +110,72 @@ impl Authority {
         preconditions: Vec<Precondition>,
     ) -> Result<Seq, StoreError> {
         let writes = changes.iter().map(Change::write).collect();
-        let seq = self.store.commit(writes, preconditions).await?;
-        self.take(seq, changes, |_| ());
-        Ok(seq)
+        let commit = Commit {
+            writes,
+            preconditions,
+            ..Commit::default()
+        };
+        let take = |this: &Self, seq| {
+            this.take(seq, changes, |_| ());
+            seq
+        };
+        self.commit_then(commit, take).await
     }
 
-    fn take<T>(&self, seq: Seq, changes: Vec<Change>, before: impl FnOnce(&State) -> T) -> T {
+    /// The same for what an operator or the time changes: if nothing of that kind was changed meanwhile
+    /// that is not known here. The caller holds `writing`.
+    pub(super) async fn act_unlogged(&self, changes: Vec<Change>) -> Result<Seq, StoreError> {
+        let mut writes: Vec<_> = changes.iter().map(Change::write).collect();
+        let (precondition, act) = self.next_act();
+        writes.push(act);
+        let commit = Commit {
+            writes,
+            preconditions: vec![precondition],
+            ..Commit::default()
+        };
+        let take = |this: &Self, seq| {
+            this.state.write().acts = Some(seq);
+            this.take(seq, changes, |_| ());
+            seq
+        };
+        self.commit_then(commit, take).await
+    }
+
+    /// What an act of an operator writes beside its change, and what must hold for it: it is judged by a
+    /// state in which every act before it was taken.
+    fn next_act(&self) -> (Precondition, Write) {
+        let key = ACTS.to_owned();
+        let precondition = match self.state.read().acts {
+            Some(seq) => Precondition::Unchanged(Kind::Meta, key, seq),
+            None => Precondition::Absent(Kind::Meta, key),
+        };
+        (precondition, Write::put(Kind::Meta, ACTS, &true))
+    }
+
+    /// Commits, and has `take` called in the order of commits, before whoever commits next.
+    pub(super) async fn commit_then<T: Send + 'static>(
+        &self,
+        commit: Commit,
+        take: impl FnOnce(&Self, Seq) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (tell, told) = oneshot::channel();
+        let this = self.this.clone();
+        let then = move |seq| {
+            if let Some(this) = this.upgrade() {
+                // Who asked may have gone away.
+                let _ = tell.send(take(&this, seq));
+            }
+        };
+        self.store.commit_then(commit, then).await?;
+        told.await.map_err(|_| StoreError::Stopped)
+    }
+
+    pub(super) fn take<T>(
+        &self,
+        seq: Seq,
+        changes: Vec<Change>,
+        before: impl FnOnce(&State) -> T,
+    ) -> T {
         for change in &changes {
             if let Change::Registration(_, Some(kept)) = change {
                 self.ledger.registered(&kept.registration);
@@ -77,31 +184,35 @@ impl Authority {
         self.state.take(seq, changes, before)
     }
 
-    /// Logs what is about to change, then commits it if every precondition holds. Says at which index the first entry is. The caller
-    /// holds `writing`.
-    pub(super) async fn commit_logged(
+    /// Logs what is about to change, then commits it if every precondition holds, and has `take` called
+    /// in the order of commits. Says at which index the first entry is. The caller holds `writing`.
+    pub(super) async fn commit_logged<T: Send + 'static>(
         &self,
         what: Vec<What>,
         mut writes: Vec<Write>,
         preconditions: Vec<Precondition>,
+        take: impl FnOnce(&Self, Seq) -> T + Send + 'static,
         now: Timestamp,
-    ) -> Result<(u64, Seq), NotCommitted> {
+    ) -> Result<(u64, T), NotCommitted> {
         self.begin_change(now).await?;
         let noted = self.note_all(what, now).await?;
         let first = noted.iter().min().copied().unwrap_or_default();
-        if let Some(last) = noted.iter().max() {
-            writes.push(Write::put(
-                Kind::Meta,
-                self.facts.key(ACCOUNTED),
-                &(last + 1),
-            ));
+        let accounted = noted.iter().max().map(|last| last + 1);
+        if let Some(accounted) = accounted {
+            let key = self.facts.key(ACCOUNTED);
+            writes.push(Write::put(Kind::Meta, key, &accounted));
         }
-        match self.store.commit(writes, preconditions).await {
-            Ok(seq) => {
-                if let Some(last) = noted.iter().max() {
-                    self.ledger.account_for(last + 1);
+        let commit = Commit {
+            writes,
+            preconditions,
+            ..Commit::default()
+        };
+        match self.commit_then(commit, take).await {
+            Ok(taken) => {
+                if let Some(accounted) = accounted {
+                    self.ledger.account_for(accounted);
                 }
-                Ok((first, seq))
+                Ok((first, taken))
             }
             Err(error) => {
                 // A store that stopped may have kept the commit all the same: the next start

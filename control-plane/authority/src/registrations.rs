@@ -45,8 +45,11 @@ impl Authority {
         if requests.len() > MAX_APPLIED {
             return Err(too_many(requests.len()).into());
         }
-        self.to_the_end(async move |this| this.apply_now(requests, is_dry_run, now).await)
-            .await
+        self.act(move |this| {
+            let requests = requests.clone();
+            async move { this.apply_now(requests, is_dry_run, now).await }
+        })
+        .await
     }
 
     /// Removes registrations by ID, on one node or on all.
@@ -60,8 +63,11 @@ impl Authority {
         now: Timestamp,
     ) -> Result<Removed, AuthorityError> {
         let (id, node) = (id.clone(), node.cloned());
-        self.to_the_end(async move |this| this.unregister_now(&id, node.as_ref(), now).await)
-            .await
+        self.act(move |this| {
+            let (id, node) = (id.clone(), node.clone());
+            async move { this.unregister_now(&id, node.as_ref(), now).await }
+        })
+        .await
     }
 
     async fn apply_now(
@@ -108,7 +114,7 @@ impl Authority {
         if !new.is_empty() {
             let what = new.iter().map(|draft| draft.entry()).collect();
             let changes = new.iter().flat_map(|draft| draft.changes()).collect();
-            self.change(what, changes, |_| (), now).await?;
+            self.change(what, changes, Vec::new(), |_| (), now).await?;
         }
         for draft in &new {
             let key = &draft.written.registration.key;

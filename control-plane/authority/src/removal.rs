@@ -67,11 +67,12 @@ impl Authority {
         let changes = buried.chain(gone).collect();
         let what = registrations.iter().map(|gone| reason.entry(gone));
         // Under the lock that ends the right: nothing is given out after this look.
-        let last_end = |state: &State| {
-            let ends = registrations.iter();
+        let gone = registrations.to_vec();
+        let last_end = move |state: &State| {
+            let ends = gone.iter();
             ends.filter_map(|gone| state.end_after(gone, now)).max()
         };
-        let changed = self.change(what.collect(), changes, last_end, now);
+        let changed = self.change(what.collect(), changes, Vec::new(), last_end, now);
         let (_, valid_until) = changed.await?;
         for gone in registrations {
             let (id, node) = (&gone.key.id, gone.key.node().map(tracing::field::display));

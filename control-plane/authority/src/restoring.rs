@@ -7,7 +7,7 @@ use std::sync::Arc;
 use countersign_ca::log::{Logged, Noted, Said};
 use countersign_ca::sign::Signed;
 use countersign_issue::issuance::Issuance;
-use countersign_model::{EntitlementId, SpiffeId};
+use countersign_model::{EntitlementId, Seq, SpiffeId};
 use countersign_proto::log::entry::What;
 use countersign_proto::log::{Opened, Registered};
 use countersign_refusal::{Denied, Unavailable};
@@ -52,6 +52,7 @@ impl Authority {
     pub(super) async fn restore_logged(
         &self,
         accounted: u64,
+        until: Seq,
         now: Timestamp,
     ) -> Result<(), AuthorityError> {
         let size = self.ledger.log().size();
@@ -61,7 +62,7 @@ impl Authority {
         if size == 0 {
             let opened = What::Opened(self.opened());
             self.ledger.log().note(now, opened).await?;
-            return Ok(());
+            return self.restore_others(until, |_, _, _| Ok(())).await;
         }
         let own = self.predecessor.map_or(0, |(it, _)| it.size);
         let covered = self.load_inventory();
@@ -78,10 +79,42 @@ impl Authority {
             accounts: BTreeMap::new(),
             void_cas: Vec::new(),
         };
-        for noted in self.ledger.log().scan(from) {
-            self.restore_entry(noted?, &mut reading, now)?;
+        if self.store.keeps_log() {
+            self.restore_shared(&mut reading, until, now).await?;
+        } else {
+            for noted in self.ledger.log().scan(from) {
+                self.restore_entry(noted?, &mut reading, now)?;
+            }
         }
         self.end_reading(reading, now).await
+    }
+
+    /// Reads our log and those of the other control planes, in the order of their commits.
+    async fn restore_shared(
+        &self,
+        reading: &mut Reading,
+        until: Seq,
+        now: Timestamp,
+    ) -> Result<(), AuthorityError> {
+        let mut own = self.ledger.log().scan(0).peekable();
+        self.restore_others(until, |index, seq, is_signed| {
+            // Bodies that were pruned here are in the database alone.
+            let is_it =
+                |noted: &Result<Noted, _>| noted.as_ref().is_ok_and(|it| it.index() <= index);
+            if let Some(noted) = own.next_if(is_it) {
+                self.restore_entry(noted?.placed(seq.0), reading, now)?;
+            }
+            if !is_signed && !reading.voided.contains(&index) {
+                self.ledger.bring_signature(index)?;
+            }
+            Ok(())
+        })
+        .await?;
+        // What was logged since the state was read.
+        for noted in own {
+            self.restore_entry(noted?.placed(until.0 + 1), reading, now)?;
+        }
+        Ok(())
     }
 
     /// Takes in the next entry of the log.
@@ -217,7 +250,7 @@ impl Authority {
     }
 
     /// Publishes a certificate where the right to it still stands. Its key stays taken in any case.
-    fn publish_again(&self, signed: &Signed) -> Result<(), AuthorityError> {
+    pub(super) fn publish_again(&self, signed: &Signed) -> Result<(), AuthorityError> {
         let above = self.above(signed)?;
         let issuance = signed.issuance();
         let node = SpiffeId::new(&issuance.node).map_err(|_| damaged_entry())?;

@@ -68,7 +68,7 @@ impl Authority {
         &self,
         made: Result<T, AuthorityError>,
         mut next: CaSet,
-        changes: impl IntoIterator<Item = Event>,
+        changes: impl IntoIterator<Item = Event> + Send + 'static,
         now: Timestamp,
     ) -> Result<T, AuthorityError> {
         let for_it = std::mem::take(&mut next.made);
@@ -79,7 +79,7 @@ impl Authority {
         match stored {
             Ok(value) => {
                 let certified = for_it.iter().filter_map(|made| made.signed.as_ref());
-                certified.for_each(|signed| self.ledger.issued(signed));
+                certified.for_each(|signed| self.ledger.delivered(signed));
                 Ok(value)
             }
             Err(failed) if failed.is_open => {

@@ -19,6 +19,7 @@ use countersign_store::{Kind, Precondition, Write};
 use jiff::Timestamp;
 use tracing::info;
 
+use super::ca_requests::CaRequests;
 use super::ca_set::{CaSet, Certified, HeldKey};
 use super::hierarchy::{no_root, no_signer};
 use super::importing::REQUESTED;
@@ -258,7 +259,7 @@ impl Authority {
     pub(super) async fn store_cas(
         &self,
         mut next: CaSet,
-        changes: impl IntoIterator<Item = Event>,
+        changes: impl IntoIterator<Item = Event> + Send + 'static,
         now: Timestamp,
     ) -> Result<(), NotCommitted> {
         next.authorities.prune();
@@ -286,18 +287,21 @@ impl Authority {
             .iter()
             .map(|(replica, seq)| Precondition::Unchanged(Kind::CaRequest, replica.clone(), *seq));
         let preconditions = [as_read].into_iter().chain(asked).collect();
-        let committed = self.commit_logged(what, writes, preconditions, now).await;
-        let (_, seq) = committed?;
-        next.written = seq;
-        if let Some((replica, _)) = answers {
-            self.hierarchy
-                .requests(|requests| requests.forget(&replica));
-        }
-        let idle = self.show_cas(next);
-        if is_new_bundle {
-            self.hierarchy.show_bundle(fresh, sequence);
-        }
-        self.state.announce(seq, changes);
+        let take = move |this: &Self, seq| {
+            next.written = seq;
+            if let Some((replica, _)) = answers {
+                let forget = |requests: &mut CaRequests| requests.forget(&replica);
+                this.hierarchy.requests(forget);
+            }
+            let idle = this.show_cas(next);
+            if is_new_bundle {
+                this.hierarchy.show_bundle(fresh, sequence);
+            }
+            this.state.announce(seq, changes);
+            idle
+        };
+        let committed = self.commit_logged(what, writes, preconditions, take, now);
+        let (_, idle) = committed.await?;
         { idle.iter() }
             .chain(&unasked)
             .for_each(|held| self.destroy(held));

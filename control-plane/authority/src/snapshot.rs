@@ -21,6 +21,10 @@ impl Authority {
     /// # Errors
     /// The disk; nothing but the time of the next start depends on it.
     pub async fn save_inventory(&self, now: Timestamp, is_end: bool) -> Result<(), AuthorityError> {
+        // Of several logs a start reads all: the file tells of one.
+        if self.store.keeps_log() {
+            return Ok(());
+        }
         let Some(coverage) = self.coverage(now, is_end).await else {
             return Ok(());
         };
@@ -75,6 +79,9 @@ impl Authority {
             accounted: 0,
             voids: Vec::new(),
         };
+        if self.store.keeps_log() {
+            return from_scratch;
+        }
         let Ok(bytes) = fs::read(self.inventory_file()) else {
             return from_scratch;
         };

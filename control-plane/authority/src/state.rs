@@ -2,7 +2,9 @@
 
 mod certificates;
 mod change;
+mod replicas;
 mod shared;
+mod unsigned;
 mod waivers;
 
 use std::collections::HashMap;
@@ -14,7 +16,7 @@ use countersign_attest::join_token::Tokens;
 use countersign_attest::nodes::Nodes;
 use countersign_issue::issuance::Issuance;
 use countersign_model::tables::{FirstEnd, give_back};
-use countersign_model::{Entitlement, EntitlementId, EntitlementKind, SpiffeId};
+use countersign_model::{Entitlement, EntitlementId, EntitlementKind, Seq, SpiffeId};
 use countersign_registry::{Defaults, Policy, Registry};
 use jiff::Timestamp;
 
@@ -22,10 +24,12 @@ use super::PublishedSvid;
 use super::doubts::Doubts;
 use super::key_uses::Keys;
 use super::published::Holder;
-use super::replicas::Replicas;
 use certificates::ManualRecords;
 pub(super) use change::Change;
+pub(super) use replicas::Replicas;
+pub use replicas::{MAX_REPLICAS, Replica};
 pub(super) use shared::SharedState;
+pub(super) use unsigned::Unsigned;
 pub use waivers::Waiver;
 use waivers::Waivers;
 
@@ -41,6 +45,10 @@ pub(super) struct State {
     pub(super) bans: Bans,
     pub(super) waivers: Waivers,
     pub(super) replicas: Replicas,
+    /// The newest commit of an act of an operator.
+    pub(super) acts: Option<Seq>,
+    /// Certificates that other replicas logged and that are not known to be signed yet.
+    pub(super) unsigned: Unsigned,
     /// What tells that this state was put back from a copy.
     pub(super) doubts: Doubts,
 }
@@ -57,6 +65,8 @@ impl State {
             bans: Bans::default(),
             waivers: Waivers::default(),
             replicas: Replicas::default(),
+            acts: None,
+            unsigned: Unsigned::default(),
             doubts: Doubts::default(),
         }
     }

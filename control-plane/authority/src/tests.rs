@@ -24,6 +24,7 @@ mod overtaking;
 mod owners;
 mod policy;
 mod registrations;
+mod replicas;
 mod rotation;
 mod shares;
 mod signing;

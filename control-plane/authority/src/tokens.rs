@@ -6,7 +6,6 @@ use countersign_attest::join_token::{self, Token, TokenHash};
 use countersign_model::SpiffeId;
 use countersign_refusal::Denied;
 use countersign_registry::rules;
-use countersign_store::{Kind, Precondition};
 use jiff::Timestamp;
 use tracing::info;
 
@@ -25,8 +24,11 @@ impl Authority {
         now: Timestamp,
     ) -> Result<(String, Timestamp), AuthorityError> {
         let node = node.clone();
-        self.to_the_end(async move |this| this.create_token_now(&node, ttl, now).await)
-            .await
+        self.act(move |this| {
+            let node = node.clone();
+            async move { this.create_token_now(&node, ttl, now).await }
+        })
+        .await
     }
 
     async fn create_token_now(
@@ -47,9 +49,8 @@ impl Authority {
             used_by: None,
             is_revoked: false,
         };
-        let absent = Precondition::Absent(Kind::Token, hash.as_str().to_owned());
         let made = Change::Token(hash, Some(stored));
-        self.change_unlogged(vec![made], vec![absent]).await?;
+        self.act_unlogged(vec![made]).await?;
         info!(node = %node, expires_at = %expires_at, "join token made");
         Ok((token, expires_at))
     }

@@ -127,6 +127,9 @@ pub enum AuthorityError {
         /// The share.
         most: u32,
     },
+    /// Another control plane changed the state while this was judged; retryable.
+    #[error("another control plane changed the state at this moment: nothing was done")]
+    Overtaken,
     /// It cannot be done now, though no rule refuses it.
     #[error("unavailable: {0}")]
     Unavailable(#[from] Unavailable),

@@ -45,8 +45,11 @@ impl Authority {
         act: Act,
         now: Timestamp,
     ) -> Result<Waiver, AuthorityError> {
-        self.to_the_end(async move |this| this.waive_now(consumers, lasting, act, now).await)
-            .await
+        self.act(move |this| {
+            let (consumers, act) = (consumers.clone(), act.clone());
+            async move { this.waive_now(consumers, lasting, act, now).await }
+        })
+        .await
     }
 
     /// Has the pending root wait for a consumer again.
@@ -59,8 +62,11 @@ impl Authority {
         operator: String,
         now: Timestamp,
     ) -> Result<(), AuthorityError> {
-        self.to_the_end(async move |this| this.unwaive_now(consumer, operator, now).await)
-            .await
+        self.act(move |this| {
+            let (consumer, operator) = (consumer.clone(), operator.clone());
+            async move { this.unwaive_now(consumer, operator, now).await }
+        })
+        .await
     }
 
     /// The waivers that count now, by the name of their consumer.
@@ -117,7 +123,7 @@ impl Authority {
         let what = consumers.iter().map(entry).collect();
         let waived = |it: &String| Change::Waiver(it.clone(), Some(waiver.clone()));
         let changes = consumers.iter().map(waived).collect();
-        self.change(what, changes, |_| (), now).await?;
+        self.change(what, changes, Vec::new(), |_| (), now).await?;
         let Waiver {
             root,
             reason,
@@ -146,7 +152,8 @@ impl Authority {
             operator: operator.clone(),
         });
         let unwaived = vec![Change::Waiver(consumer.clone(), None)];
-        self.change(vec![what], unwaived, |_| (), now).await?;
+        self.change(vec![what], unwaived, Vec::new(), |_| (), now)
+            .await?;
         info!(consumer, operator, "consumer no longer waived");
         Ok(())
     }

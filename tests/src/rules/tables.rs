@@ -281,7 +281,10 @@ const BOUNDED: &[(&str, &str, Places)] = &[
     (
         "MAX_REPLICAS",
         "replicas_are_bounded_and_names_used_once",
-        &[("control-plane/authority/src/replicas.rs", "Replicas.0")],
+        &[(
+            "control-plane/authority/src/state/replicas.rs",
+            "Replicas.0",
+        )],
     ),
     (
         "MAX_UNDESTROYED",
@@ -338,6 +341,20 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         "MAX_BANS",
         "bans_have_a_bound",
         &[("control-plane/attest/src/bans.rs", "Bans.0")],
+    ),
+    (
+        "MAX_UNSIGNED",
+        "unsigned_certificates_are_bounded",
+        &[
+            (
+                "control-plane/authority/src/state/unsigned.rs",
+                "Unsigned.waiting",
+            ),
+            (
+                "control-plane/authority/src/state/unsigned.rs",
+                "Unsigned.order",
+            ),
+        ],
     ),
     (
         "MAX_WAIVERS",

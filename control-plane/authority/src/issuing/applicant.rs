@@ -3,7 +3,7 @@
 use countersign_ca::authorities::Path;
 use countersign_ca::sign::Signed;
 use countersign_issue::issuance::Issuance;
-use countersign_model::{EntitlementId, SpiffeId};
+use countersign_model::{Coordinate, EntitlementId, SpiffeId};
 use countersign_refusal::Denied;
 use countersign_registry::Authorized;
 use jiff::Timestamp;
@@ -51,6 +51,16 @@ pub(crate) trait Applicant: Sync {
         authorized: &Authorized,
         now: Timestamp,
     ) -> bool;
+
+    /// What the applicant was given for a key that another control plane certified, where that is known
+    /// here and says what is allowed now.
+    fn given_elsewhere(
+        &self,
+        state: &State,
+        entry: Coordinate,
+        right: &Authorized,
+        now: Timestamp,
+    ) -> Option<Self::Given>;
 
     /// What the applicant is given for a signed certificate and the CAs above it.
     ///

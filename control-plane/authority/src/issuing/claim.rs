@@ -47,12 +47,14 @@ enum Stage {
 
 /// What claiming a key finds.
 #[derive(Debug)]
-pub(crate) enum Claimed {
+pub(crate) enum Claimed<G> {
     /// A certificate is to be made for it.
     Key(Claim),
     /// It has this certificate, which its holder gets again. No other issuance for the entitlement
     /// begins before that is done: its signature may have to be made again, and once.
     Certified(Logged, OneAtATime),
+    /// Another control plane had it certified, and this is what its holder was given.
+    Given(G),
 }
 
 impl Authority {
@@ -67,12 +69,21 @@ impl Authority {
         authorized: &Authorized,
         one_at_a_time: OneAtATime,
         now: Timestamp,
-    ) -> Result<Claimed, AuthorityError> {
+    ) -> Result<Claimed<A::Given>, AuthorityError> {
         let certified = self.state.write().keys.claim(key.sha256, authorized, now)?;
         if let Some(entry) = certified {
-            let before = self.logged_before(entry)?;
-            if !applicant.renews(self, before.issuance(), authorized, now) {
-                return Ok(Claimed::Certified(before, one_at_a_time));
+            match self.logged_before(entry)? {
+                Some(before) if !applicant.renews(self, before.issuance(), authorized, now) => {
+                    return Ok(Claimed::Certified(before, one_at_a_time));
+                }
+                Some(_) => {}
+                None => {
+                    let state = self.state.read();
+                    let given = applicant.given_elsewhere(&state, entry, authorized, now);
+                    if let Some(given) = given {
+                        return Ok(Claimed::Given(given));
+                    }
+                }
             }
             self.state.write().keys.renew(key.sha256, authorized, now)?;
         }
@@ -105,12 +116,19 @@ impl Authority {
         ToItsEnd::new(append).await
     }
 
-    /// The entry of a certificate that a key was given before.
-    fn logged_before(&self, entry: Coordinate) -> Result<Logged, AuthorityError> {
-        self.ledger
-            .log()
-            .read_back(entry.index())?
-            .ok_or_else(|| Unavailable::damaged("an entry is missing from the issuance log").into())
+    /// The entry of a certificate that a key was given before; `None` where another control plane
+    /// logged it.
+    fn logged_before(&self, entry: Coordinate) -> Result<Option<Logged>, AuthorityError> {
+        let logged = self.ledger.log().read_back(entry.index())?;
+        let is_it = |it: &Logged| it.issuance().serial.coordinate() == entry;
+        match logged.filter(is_it) {
+            Some(logged) => Ok(Some(logged)),
+            None if self.state.read().replicas.has_log(entry.log_id()) => Ok(None),
+            None => {
+                let missing = "an entry is missing from the issuance log";
+                Err(Unavailable::damaged(missing).into())
+            }
+        }
     }
 }
 

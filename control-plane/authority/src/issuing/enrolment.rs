@@ -6,7 +6,7 @@ use countersign_ca::authorities::Path;
 use countersign_ca::sign::Signed;
 use countersign_fleet::Event;
 use countersign_issue::issuance::Issuance;
-use countersign_model::{EntitlementId, Seq, SpiffeId};
+use countersign_model::{Coordinate, EntitlementId, Seq, SpiffeId};
 use countersign_refusal::Denied;
 use countersign_registry::{Authorized, authorize};
 use jiff::Timestamp;
@@ -108,6 +108,19 @@ impl Applicant for Enrolment<'_> {
         let state = authority.state.read();
         let lineage = state.lineage(self.node.id(), before);
         state.nodes.is_earlier(self.node.id(), lineage) || now >= before.not_after
+    }
+
+    fn given_elsewhere(
+        &self,
+        state: &State,
+        entry: Coordinate,
+        right: &Authorized,
+        now: Timestamp,
+    ) -> Option<Self::Given> {
+        let newest = state.published.newest(self.node.id(), self.entitlement)?;
+        let is_it = newest.serial.coordinate() == entry;
+        let is_allowed = newest.says(right) && now < newest.lifetime.not_after;
+        (is_it && is_allowed).then_some(newest)
     }
 
     fn given(

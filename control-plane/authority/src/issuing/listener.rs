@@ -36,7 +36,7 @@ impl Authority {
         self.note_leaf(issuance);
         let chain = self.presented(&signed);
         match &chain {
-            Ok(_) => self.ledger.issued(&signed),
+            Ok(_) => self.ledger.delivered(&signed),
             Err(_) => {
                 let undelivered = Undelivered::of(issuance);
                 self.void_undelivered(undelivered, now).await;

@@ -8,7 +8,9 @@ use countersign_ca::authorities::Path;
 use countersign_ca::sign::Signed;
 use countersign_issue::issuance::Issuance;
 use countersign_issue::request::Requested;
-use countersign_model::{EntitlementId, Lifetime, RegistrationKey, Serial, SpiffeId, whole_second};
+use countersign_model::{
+    Coordinate, EntitlementId, Lifetime, RegistrationKey, Serial, SpiffeId, whole_second,
+};
 use countersign_refusal::Denied;
 use countersign_registry::{Authorized, authorize_manual};
 use jiff::Timestamp;
@@ -111,6 +113,17 @@ impl Applicant for ManualIssuance<'_> {
         let end = issuer.map(|(issuer, _)| whole_second(end).min(issuer.not_after));
         let window = authority.settings.renew;
         window.moment(&lifetime, 0.0) <= now && end.is_some_and(|end| end > before.not_after)
+    }
+
+    /// The chain went to an operator: a new certificate costs as little as finding it.
+    fn given_elsewhere(
+        &self,
+        _: &State,
+        _: Coordinate,
+        _: &Authorized,
+        _: Timestamp,
+    ) -> Option<Self::Given> {
+        None
     }
 
     fn given(

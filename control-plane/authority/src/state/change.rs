@@ -12,8 +12,7 @@ use countersign_model::{EntitlementId, Seq, SpiffeId};
 use countersign_registry::{Kept, Tombstone, TombstoneKey};
 use countersign_store::{Kind, StoreError, Write};
 
-use super::{State, Waiver};
-use crate::replicas::Replica;
+use super::{Replica, State, Waiver};
 
 /// One value of the state that a commit writes; `None` where it takes it away.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,7 +151,7 @@ impl State {
                 None
             }
             Change::Replica(name, replica) => {
-                self.replicas.written(name, replica, seq);
+                self.replicas.written(name, replica);
                 None
             }
         }

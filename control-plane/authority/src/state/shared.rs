@@ -18,17 +18,17 @@ const EVENTS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct SharedState {
     state: Ordered<State>,
-    sequence: AtomicU64,
+    sequence: Arc<AtomicU64>,
     hub: Arc<Hub>,
     events: broadcast::Sender<Event>,
 }
 
 impl SharedState {
     /// The state as of a commit.
-    pub(crate) fn new(state: State, newest: Seq) -> Self {
+    pub(crate) fn new(state: State, sequence: Arc<AtomicU64>) -> Self {
         Self {
             state: Ordered::new(Place::State, state),
-            sequence: newest.0.into(),
+            sequence,
             hub: Arc::default(),
             events: broadcast::channel(EVENTS).0,
         }

@@ -34,7 +34,9 @@ async fn state_in_a_database_is_found_again() {
     assert!(!plane.dir.path().join("cp/state.db").exists());
 
     let plane = plane.restart(after(60)).await;
-    assert_eq!(plane.authority.stamp(), stamp);
+    // Signatures come into the database by commits of their own.
+    let found_at = plane.authority.stamp();
+    assert!(found_at.epoch == stamp.epoch && found_at.sequence >= stamp.sequence);
     let found = plane.authority.published(&svid.node, &web).unwrap();
     assert_eq!(found.serial, svid.serial);
     let plane = plane.crash(after(61)).await;
@@ -117,15 +119,18 @@ async fn database_whose_state_was_moved_is_refused() {
     ));
 }
 
-/// A data directory that was put back under a living database would give places of its log again.
+/// A data directory that was put back from a copy lacks entries of its log. The database has them.
 #[tokio::test]
-async fn log_older_than_its_state_is_refused() {
+async fn entries_that_the_disk_lost_come_from_the_database() {
     let database = shared().database();
     let plane = kept_in(&database).await;
     let old = Dir::new();
     older::copy(&plane.dir.path().join("cp"), &old.path().join("cp"));
-    plane.register(registration("/web", "/node/a")).await;
+    let web = plane.register(registration("/web", "/node/a")).await;
+    let node = plane.attest("/node/a").await;
+    let svid = plane.enrol(&node, &web).await;
     let mut settings = plane.authority.settings.clone();
+    let size = plane.authority.ledger.log().size();
     let Plane {
         dir: _dir,
         authority,
@@ -133,10 +138,11 @@ async fn log_older_than_its_state_is_refused() {
     authority.flush(after(1)).await.unwrap();
     drop(authority);
     settings.data_dir = old.path().join("cp");
-    assert_eq!(
-        code(Authority::open(settings, after(2)).await),
-        "log_older_than_state"
-    );
+    let healed = open_again(settings, after(2)).await;
+    assert!(healed.ledger.log().size() >= size);
+    assert!(!healed.is_contradicted(svid.serial.as_bytes()));
+    let found = healed.published(&svid.node, &web).unwrap();
+    assert_eq!(found.serial, svid.serial);
 }
 
 /// A restart does not forget that the database had lost what was committed.

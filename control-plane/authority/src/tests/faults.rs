@@ -248,9 +248,14 @@ async fn start_without_room(plane: Plane, now: Timestamp) -> (Plane, Obstacle) {
     (Plane { dir, authority }, Obstacle(obstacle))
 }
 
+/// Whose log is on the disk alone.
+async fn on_disk() -> Plane {
+    Plane::with(|settings| settings.store = StoreSettings::Sqlite).await
+}
+
 #[tokio::test]
 async fn void_that_the_log_refuses_stops_no_start() {
-    let plane = Plane::new().await;
+    let plane = on_disk().await;
     let log = plane.authority.ledger.log();
     let lost = What::Registered(Registered {
         updated: true,
@@ -273,7 +278,7 @@ async fn void_that_the_log_refuses_stops_no_start() {
 #[tokio::test]
 async fn log_without_room_stops_no_start() {
     for (days, is_due) in [(0, false), (2, true)] {
-        let plane = Plane::new().await;
+        let plane = on_disk().await;
         let web = plane.register(registration("/web", "/node/a")).await;
         let node = plane.attest("/node/a").await;
         let svid = plane.enrol(&node, &web).await;

@@ -17,7 +17,8 @@ async fn restart_finds_the_same_root_and_reissues_nothing() {
     let plane = plane.restart(after(60)).await;
     let again = &plane.authority;
     assert_eq!(again.issued_total(), issued);
-    assert_eq!(again.stamp(), stamp);
+    // Into a database signatures come by commits of their own.
+    assert!(again.stamp().epoch == stamp.epoch && again.stamp().sequence >= stamp.sequence);
     assert_eq!(again.bundle().0.version(), bundle.version());
     assert_eq!(again.bundle().1, sequence);
     assert_eq!(again.authorities().0[0].key_id, roots[0].key_id);

@@ -13,7 +13,9 @@ async fn waiting() -> (Plane, Arc<Gate>) {
     let (dir, gate) = (Dir::new(), Gate::open());
     let keys = |dir: &DataDir| Ok(Stores::new(&dir.subdirectory(KEYS).unwrap(), None));
     let store = |store| gated(store, gate.clone());
-    let settings = settings(&dir.path().join("cp"));
+    let mut settings = settings(&dir.path().join("cp"));
+    // A database takes entries of the log in their turn: there nothing overtakes a change.
+    settings.store = StoreSettings::Sqlite;
     let authority = Authority::open_with(settings, keys, store, start()).await;
     let authority = authority.unwrap();
     (Plane { dir, authority }, gate)

@@ -2,7 +2,6 @@
 
 use countersign_fleet::Event;
 use countersign_model::Seq;
-use countersign_refusal::Unavailable;
 use countersign_store::{Kind, Write};
 
 use super::super::{SlotState, Tiers};
@@ -110,10 +109,7 @@ async fn change_of_cas_that_another_changed_is_refused() {
     let (seq, before) = (committed.unwrap(), stored(&plane).await);
     let refused = plane.authority.rotate_issuing(after(1)).await;
     assert!(
-        matches!(
-            refused,
-            Err(AuthorityError::Unavailable(Unavailable::Retry(_)))
-        ),
+        matches!(refused, Err(AuthorityError::Overtaken)),
         "{refused:?}"
     );
     assert_eq!((stored(&plane).await, keys(&plane)), (before, 2));

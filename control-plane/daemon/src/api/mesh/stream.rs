@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_authority::Reached;
 use countersign_discovery::{DeltaRequest, DeltaSession, Limits, Outcome};
 use countersign_fleet::{News, Reported, Subscriber};
 use countersign_model::{EntitlementId, nap};
@@ -94,7 +95,7 @@ impl<'a> NodeStream<'a> {
         let greeting = greeting?;
         hello::check(greeting.as_ref())?;
         let greeting = greeting.unwrap_or_default();
-        self.compare(&greeting)?;
+        self.compare(&greeting).await?;
         let node = self.session.node.id();
         self.plane.fleet.enrols_ahead(node, greeting.enrol_ahead);
         loop {
@@ -125,8 +126,9 @@ impl<'a> NodeStream<'a> {
         }
     }
 
-    /// What the node has seen of us: a certificate is a proof, its word is an alarm.
-    fn compare(&self, hello: &Hello) -> Result<(), Status> {
+    /// What the node has seen of us: a certificate is a proof, its word is an alarm. Where another control
+    /// plane has shown it more than is known here, it is kept from going back.
+    async fn compare(&self, hello: &Hello) -> Result<(), Status> {
         let Plane {
             authority, clock, ..
         } = self.plane;
@@ -134,10 +136,17 @@ impl<'a> NodeStream<'a> {
             return Err(older());
         }
         let (node, own) = (self.session.node.id(), authority.stamp());
-        if hello.epoch == own.epoch && hello.sequence > own.sequence {
-            authority.said_newer(node, hello.sequence);
+        if hello.epoch != own.epoch {
+            return Ok(());
         }
-        Ok(())
+        match authority.reach(hello.sequence).await {
+            Reached::Here => Ok(()),
+            Reached::NotYet => Err(Status::unavailable("this control plane is behind another")),
+            Reached::Nowhere => {
+                authority.said_newer(node, hello.sequence);
+                Ok(())
+            }
+        }
     }
 
     /// A nap on the way to the end of the credential.

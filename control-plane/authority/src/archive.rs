@@ -1,0 +1,220 @@
+//! The issuance log of this control plane in the database, which has each entry before the disk does: the
+//! entries survive the loss of this machine, and the other control planes take them from there.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+use countersign_ca::log::{FOLDER, Log};
+use countersign_ca::sign::Signed;
+use countersign_model::{Coordinate, Seq};
+use countersign_refusal::Unavailable;
+use countersign_store::{Commit, LogEntry, LogSignature, Store, StoreError};
+use countersign_telemetry::{Principal, peer_line};
+use countersign_tlog::{Archive, NotKept};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::{AuthorityError, Settings};
+
+/// How often the thread of the log looks whether the log is closed, while it waits for the database.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Most signatures that wait for the database. One that finds no room is brought by the next start.
+const MAX_WAITING: usize = 4_096;
+/// Most signatures of a commit.
+const SIGNATURES_AT_ONCE: usize = 256;
+
+/// The log in the database.
+#[derive(Debug)]
+struct DatabaseArchive {
+    store: Arc<Store>,
+    log_id: u32,
+    runtime: Handle,
+    sequence: Arc<AtomicU64>,
+    is_closed: Arc<AtomicBool>,
+}
+
+/// Where the signatures of this control plane go, and the end of what its log waits for.
+#[derive(Debug, Default)]
+pub(super) struct Archived {
+    /// `None` where the log is in files alone.
+    signatures: Option<mpsc::Sender<LogSignature>>,
+    is_closed: Arc<AtomicBool>,
+}
+
+impl Archived {
+    /// A certificate was given out: the other control planes show it too.
+    pub(super) fn signed(&self, signed: &Signed) {
+        let entry = signed.issuance().serial.coordinate();
+        self.bring(entry, signed.signature().to_vec());
+    }
+
+    /// Brings a signature into the database.
+    pub(super) fn bring(&self, entry: Coordinate, bytes: Vec<u8>) {
+        let Some(signatures) = &self.signatures else {
+            return;
+        };
+        let signature = LogSignature {
+            log_id: entry.log_id(),
+            index: entry.index(),
+            bytes,
+        };
+        if signatures.try_send(signature).is_err() {
+            let log = Principal::part("signatures");
+            peer_line!(
+                WARN,
+                log,
+                ?entry,
+                "a signature waits for the next start to be in the database"
+            );
+        }
+    }
+}
+
+impl Drop for Archived {
+    /// The log ends its thread as it is dropped, and that must wait for no database then.
+    fn drop(&mut self) {
+        self.is_closed.store(true, Ordering::Release);
+    }
+}
+
+/// Opens the log of this control plane; in the database first, where that keeps logs.
+pub(super) async fn open_log(
+    log_id: u32,
+    settings: &Settings,
+    store: &Arc<Store>,
+    sequence: &Arc<AtomicU64>,
+) -> Result<(Log, Archived), AuthorityError> {
+    let (trust_domain, entropy) = (settings.trust_domain.clone(), settings.entropy.clone());
+    let data_dir = settings.data_dir.clone();
+    if !store.keeps_log() {
+        let log = Log::open(log_id, &trust_domain, &data_dir, entropy, None)?;
+        return Ok((log, Archived::default()));
+    }
+    let (sender, queue) = mpsc::channel(MAX_WAITING);
+    tokio::spawn(keep_signatures(
+        Arc::clone(store),
+        queue,
+        Arc::clone(sequence),
+    ));
+    let archived = Archived {
+        signatures: Some(sender),
+        is_closed: Arc::default(),
+    };
+    let mut archive = DatabaseArchive {
+        store: Arc::clone(store),
+        log_id,
+        runtime: Handle::current(),
+        sequence: Arc::clone(sequence),
+        is_closed: Arc::clone(&archived.is_closed),
+    };
+    // A log that came with its state from files.
+    let is_brought = store.log_size(log_id).await? == 0 && data_dir.join(FOLDER).exists();
+    let open = move || {
+        let open = |archive| Log::open(log_id, &trust_domain, &data_dir, entropy.clone(), archive);
+        if is_brought {
+            open(None)?.bytes().fill(&mut archive)?;
+        }
+        open(Some(Box::new(archive)))
+    };
+    let opened = tokio::task::spawn_blocking(open).await;
+    Ok((opened.map_err(Unavailable::retry)??, archived))
+}
+
+/// Brings signatures into the database until nobody has any more.
+async fn keep_signatures(
+    store: Arc<Store>,
+    mut queue: mpsc::Receiver<LogSignature>,
+    sequence: Arc<AtomicU64>,
+) {
+    let mut batch = Vec::new();
+    while queue.recv_many(&mut batch, SIGNATURES_AT_ONCE).await > 0 {
+        let commit = Commit {
+            signatures: std::mem::take(&mut batch),
+            ..Commit::default()
+        };
+        let sequence = Arc::clone(&sequence);
+        let kept = store.commit_then(commit, move |seq| {
+            sequence.fetch_max(seq.0, Ordering::AcqRel);
+        });
+        if let Err(error) = kept.await {
+            let log = Principal::part("signatures");
+            peer_line!(WARN, log, %error, "signatures wait for the next start to be in the database");
+        }
+    }
+}
+
+impl DatabaseArchive {
+    /// Waits on this thread for what the runtime answers; `None` where the log is closed meanwhile.
+    fn wait<T: Send + 'static>(
+        &self,
+        asked: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = sync_channel(1);
+        self.runtime.spawn(async move {
+            // The log may be closed by now.
+            let _ = reply.send(asked.await);
+        });
+        loop {
+            match answer.recv_timeout(LOOK_EVERY) {
+                Ok(answer) => return Some(answer),
+                Err(RecvTimeoutError::Timeout) if !self.is_closed.load(Ordering::Acquire) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+impl Archive for DatabaseArchive {
+    fn keep(&mut self, first: u64, entries: &[&[u8]]) -> Result<u64, NotKept> {
+        let log_id = self.log_id;
+        let entries = (first..).zip(entries).map(|(index, bytes)| LogEntry {
+            log_id,
+            index,
+            bytes: bytes.to_vec(),
+        });
+        let commit = Commit {
+            entries: entries.collect(),
+            ..Commit::default()
+        };
+        let (store, sequence) = (Arc::clone(&self.store), Arc::clone(&self.sequence));
+        let kept = self.wait(async move {
+            let then = move |seq: Seq| {
+                sequence.fetch_max(seq.0, Ordering::AcqRel);
+            };
+            store.commit_then(commit, then).await
+        });
+        match kept {
+            Some(Ok(seq)) => Ok(seq.0),
+            // Somebody else writes to this log.
+            Some(Err(StoreError::Stopped | StoreError::EntryExists { .. })) | None => {
+                Err(NotKept::Stopped)
+            }
+            Some(Err(error)) => Err(NotKept::Refused(error.to_string())),
+        }
+    }
+
+    fn end(&mut self) -> Result<u64, String> {
+        let (store, log_id) = (Arc::clone(&self.store), self.log_id);
+        let end = self.wait(async move { store.log_size(log_id).await });
+        end.ok_or_else(closed)?.map_err(|error| error.to_string())
+    }
+
+    fn page(&mut self, from: u64) -> Result<Vec<(u64, Vec<u8>)>, String> {
+        let (store, log_id) = (Arc::clone(&self.store), self.log_id);
+        let page = self.wait(async move { store.log_entries(log_id, from).await });
+        let page = page
+            .ok_or_else(closed)?
+            .map_err(|error| error.to_string())?;
+        Ok(page
+            .into_iter()
+            .map(|(entry, _)| (entry.index, entry.bytes))
+            .collect())
+    }
+}
+
+fn closed() -> String {
+    "the log is closed".to_owned()
+}

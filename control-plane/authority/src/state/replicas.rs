@@ -1,0 +1,119 @@
+//! Every control plane that shares the database, as the state knows it.
+
+use std::collections::BTreeMap;
+
+use countersign_refusal::Denied;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Most control planes of a database that were not sealed: each takes every commit of the others.
+pub const MAX_REPLICAS: usize = 16;
+/// One control plane of those that share the database, as the store has it under its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum Replica {
+    /// It may join once.
+    Invited {
+        /// SHA-256 over the secret of its invitation, lower-case hex.
+        secret_sha256: String,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// It has a log of its own, and an issuing CA once one is certified.
+    Joined {
+        /// The id of its log, and so that of the serials in it.
+        log_id: u32,
+        /// When it joined.
+        since: Timestamp,
+    },
+    /// It is gone for good, and so is its name.
+    Sealed {
+        /// The id of its log.
+        log_id: u32,
+        /// When it was sealed.
+        since: Timestamp,
+        /// How many entries its log has.
+        size: u64,
+        /// The root of their tree, lower-case hex.
+        root_hash: String,
+    },
+}
+
+impl Replica {
+    /// The id of its log, once it has one.
+    pub fn log_id(&self) -> Option<u32> {
+        match self {
+            Self::Invited { .. } => None,
+            Self::Joined { log_id, .. } | Self::Sealed { log_id, .. } => Some(*log_id),
+        }
+    }
+
+    /// Whether it may issue.
+    pub fn is_joined(&self) -> bool {
+        matches!(self, Self::Joined { .. })
+    }
+}
+
+/// Every control plane that shares the database, by name; none where the state is in files.
+#[derive(Debug, Default)]
+pub(crate) struct Replicas(BTreeMap<String, Replica>);
+
+impl Replicas {
+    /// Takes what a commit wrote of one.
+    pub(crate) fn written(&mut self, name: String, replica: Option<Replica>) {
+        match replica {
+            Some(replica) => self.0.insert(name, replica),
+            None => self.0.remove(&name),
+        };
+    }
+
+    fn get(&self, name: &str) -> Option<&Replica> {
+        self.0.get(name)
+    }
+
+    /// All of them, by name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Replica)> {
+        let all = self.0.iter();
+        all.map(|(name, replica)| (name.as_str(), replica))
+    }
+
+    /// Whether a control plane of this name may issue.
+    pub(crate) fn is_joined(&self, name: &str) -> bool {
+        self.get(name).is_some_and(Replica::is_joined)
+    }
+
+    /// Whether a log is that of one of them.
+    pub(crate) fn has_log(&self, log_id: u32) -> bool {
+        self.0.values().any(|it| it.log_id() == Some(log_id))
+    }
+
+    /// Whether one may be invited under this name, in place of an invitation that waits.
+    ///
+    /// # Errors
+    /// The name is or was another's, or there are too many.
+    pub(crate) fn check_room(&self, name: &str) -> Result<(), Denied> {
+        match self.get(name) {
+            Some(Replica::Joined { .. }) => return Err(known(name, "is a control plane here")),
+            Some(Replica::Sealed { .. }) => return Err(known(name, "was sealed")),
+            Some(Replica::Invited { .. }) => return Ok(()),
+            None => {}
+        }
+        let open = { self.0.values() }.filter(|it| !matches!(it, Replica::Sealed { .. }));
+        if open.count() < MAX_REPLICAS {
+            return Ok(());
+        }
+        Err(Denied {
+            code: "too_many_replicas",
+            message: format!("{MAX_REPLICAS} control planes share the database, or are invited"),
+            remedy: "invite again a name that was invited and did not join; see `countersign replica list`",
+        })
+    }
+}
+
+fn known(name: &str, what: &str) -> Denied {
+    Denied {
+        code: "replica_known",
+        message: format!("{name} {what}"),
+        remedy: "choose another name; see `countersign replica list`",
+    }
+}

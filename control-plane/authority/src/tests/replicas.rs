@@ -1,0 +1,278 @@
+//! Two control planes on one database, in one process, each with a log and an issuing CA of its own.
+
+use countersign_tests_postgres::{Database, shared};
+
+use super::super::{Act, Eviction, Reached, Reason, Replica};
+use super::*;
+
+/// Two of them, `a` first.
+struct Two {
+    _database: Database,
+    a: Plane,
+    b: Plane,
+}
+
+fn named(url: &str, replica: &str) -> StoreSettings {
+    StoreSettings::Postgres {
+        address: DatabaseAddress::parse(url, None).unwrap(),
+        replica: replica.to_owned(),
+        invitation: None,
+    }
+}
+
+/// Settings of `b`, with its invitation.
+async fn invited(a: &Plane, url: &str, dir: &Dir) -> Settings {
+    let invited = a.authority.invite_replica("b", 10 * MINUTE, start()).await;
+    let (invitation, _) = invited.unwrap();
+    let mut settings = settings(&dir.path().join("cp"));
+    settings.store = named(url, "b");
+    if let StoreSettings::Postgres { invitation: of, .. } = &mut settings.store {
+        *of = Some(invitation);
+    }
+    settings
+}
+
+impl Two {
+    /// Both have the key of the root.
+    async fn new() -> Self {
+        Self::with(true).await
+    }
+
+    async fn with(has_root: bool) -> Self {
+        let database = shared().database();
+        let url = database.url().to_string();
+        let a = Plane::with(|settings| settings.store = named(&url, "a")).await;
+        let dir = Dir::new();
+        let settings = invited(&a, &url, &dir).await;
+        // The root's key belongs to a role that both have here.
+        let root = &a.authority.tiers().roots[0].key_id;
+        let keys = |plane: &Path| plane.join("cp/keys");
+        std::fs::create_dir_all(keys(dir.path())).unwrap();
+        for file in keys(a.dir.path()).read_dir().unwrap() {
+            let file = file.unwrap();
+            let is_root = file.file_name().to_string_lossy().contains(root.as_str());
+            if is_root && has_root {
+                std::fs::copy(file.path(), keys(dir.path()).join(file.file_name())).unwrap();
+            }
+        }
+        let authority = Authority::open(settings, start()).await.unwrap();
+        let two = Self {
+            _database: database,
+            a,
+            b: Plane { dir, authority },
+        };
+        two.agree().await;
+        two
+    }
+
+    /// Waits until each knows what the other does.
+    async fn agree(&self) {
+        for (one, other) in [(&self.a, &self.b), (&self.b, &self.a)] {
+            let sequence = other.authority.stamp().sequence;
+            assert_eq!(one.authority.reach(sequence).await, Reached::Here);
+        }
+    }
+
+    /// Waits until one shows the newest certificate of the other.
+    async fn shown(&self, by: &Plane, svid: &PublishedSvid) -> Arc<PublishedSvid> {
+        let shown = async {
+            loop {
+                let newest = by.authority.published(&svid.node, &svid.entitlement);
+                match newest.filter(|it| it.serial == svid.serial) {
+                    Some(shown) => return shown,
+                    None => tokio::task::yield_now().await,
+                }
+            }
+        };
+        tokio::time::timeout(MINUTE, shown).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn what_one_replica_gives_the_other_knows() {
+    let two = Two::new().await;
+    let (a, b) = (&two.a, &two.b);
+    let states: Vec<_> = b.authority.replicas();
+    assert!(
+        states
+            .iter()
+            .all(|(_, it)| matches!(it, Replica::Joined { .. }))
+    );
+    assert_eq!(states.len(), 2);
+
+    let web = a.register(registration("/web", "/node/a")).await;
+    let node = a.attest("/node/a").await;
+    let own = a.enrol(&node, &EntitlementId::node()).await;
+    let svid = a.enrol(&node, &web).await;
+    let shown = two.shown(b, &svid).await;
+    assert_eq!(shown.chain(), svid.chain());
+    two.shown(b, &own).await;
+
+    // The node goes to the other one with the key that it has, and renews there.
+    let chain = own.chain();
+    let (_, leaf) = X509Certificate::from_der(&chain[0]).unwrap();
+    let spki = Sha256::digest(leaf.public_key().raw);
+    let there = b
+        .authority
+        .recognise(&own.node, &spki.into())
+        .expect("it is recognised");
+    let renewed = b.enrol(&there, &web).await;
+    assert_ne!(renewed.serial.log_id(), svid.serial.log_id());
+    two.shown(a, &renewed).await;
+    assert_ne!(
+        a.authority.tiers().issuing[0].key_id,
+        a.authority.tiers().issuing[1].key_id
+    );
+    // And both find it again after a restart.
+    let Two { _database, a, b } = two;
+    let (a, b) = (a.restart(after(1)).await, b.restart(after(1)).await);
+    for plane in [&a, &b] {
+        let newest = plane.authority.published(&svid.node, &web).unwrap();
+        assert_eq!(newest.serial, renewed.serial);
+    }
+}
+
+#[tokio::test]
+async fn same_key_is_given_the_same_certificate_by_the_other() {
+    let two = Two::new().await;
+    let web = two.a.register(registration("/web", "/node/a")).await;
+    let node = two.a.attest("/node/a").await;
+    let pair = fresh_key();
+    let key = proven(&pair, &web);
+    let svid = two
+        .a
+        .authority
+        .enrol(&node, &web, &key, start())
+        .await
+        .unwrap();
+    two.shown(&two.b, &svid).await;
+    let again = two
+        .b
+        .authority
+        .enrol(&node, &web, &key, start())
+        .await
+        .unwrap();
+    assert_eq!(again.serial, svid.serial);
+    // It is nobody else's.
+    let api = two.b.register(registration("/api", "/node/a")).await;
+    let key = proven(&pair, &api);
+    let refused = two.b.authority.enrol(&node, &api, &key, start()).await;
+    assert_eq!(code(refused), "key_in_use");
+}
+
+#[tokio::test]
+async fn token_raced_on_two_replicas_attests_once() {
+    const ROUNDS: usize = 24;
+    let two = Two::new().await;
+    for round in 0..ROUNDS {
+        let raced = id(&format!("/node/{round}"));
+        let made = two.a.authority.create_token(&raced, 10 * MINUTE, start());
+        let (token, _) = made.await.unwrap();
+        two.agree().await;
+        let attest = |plane: &Plane| {
+            let (authority, token) = (plane.authority.clone(), token.clone());
+            let key = proven(&fresh_key(), &EntitlementId::node());
+            tokio::spawn(async move { authority.attest_join_token(&token, &key, start()).await })
+        };
+        let both = [
+            attest(&two.a),
+            attest(&two.b),
+            attest(&two.a),
+            attest(&two.b),
+        ];
+        let mut won = 0;
+        for attested in both {
+            match attested.await.unwrap() {
+                Ok(_) => won += 1,
+                refused => assert_eq!(code(refused), "token_used"),
+            }
+        }
+        assert_eq!(won, 1, "round {round}");
+    }
+}
+
+#[tokio::test]
+async fn acts_on_both_replicas_are_all_made() {
+    const ACTS: usize = 12;
+    let two = Two::new().await;
+    let acting = |plane: &Plane, name: &'static str| {
+        let authority = plane.authority.clone();
+        tokio::spawn(async move {
+            for n in 0..ACTS {
+                let wanted = whole(registration(&format!("/{name}/{n}"), "/node/a"));
+                authority.register(wanted, false, start()).await.unwrap();
+            }
+        })
+    };
+    let both = [acting(&two.a, "one"), acting(&two.b, "other")];
+    for acted in both {
+        acted.await.unwrap();
+    }
+    two.agree().await;
+    let [a, b] = [&two.a, &two.b].map(|plane| plane.authority.registrations());
+    assert_eq!((a.len(), &a), (2 * ACTS, &b));
+}
+
+#[tokio::test]
+async fn node_that_one_replica_evicts_is_out_at_the_other() {
+    let two = Two::new().await;
+    let node = two.a.attest("/node/a").await;
+    let own = two.a.enrol(&node, &EntitlementId::node()).await;
+    two.shown(&two.b, &own).await;
+    let eviction = Eviction {
+        node: node.id().clone(),
+        act: Act {
+            reason: Reason::new("key copied").unwrap(),
+            operator: "operator uid 0".to_owned(),
+        },
+        is_ban: true,
+    };
+    two.a.authority.evict(eviction, start()).await.unwrap();
+    two.agree().await;
+    let mine = EntitlementId::node();
+    let key = proven(&fresh_key(), &mine);
+    let refused = two.b.authority.enrol(&node, &mine, &key, start());
+    assert_eq!(code(refused.await), "node_superseded");
+    assert!(
+        two.b
+            .authority
+            .published(node.id(), &EntitlementId::node())
+            .is_none()
+    );
+}
+
+/// The key of the root stays with `a`: `b` makes a key of its own and asks for its certificate.
+#[tokio::test]
+async fn replica_without_the_root_is_given_its_issuing_ca() {
+    let two = Two::with(false).await;
+    let (a, b) = (&two.a, &two.b);
+    let web = a.register(registration("/web", "/node/a")).await;
+    let node = a.attest("/node/a").await;
+    two.agree().await;
+    let key = proven(&fresh_key(), &web);
+    let refused = b.authority.enrol(&node, &web, &key, start()).await;
+    assert!(matches!(refused, Err(AuthorityError::Unavailable(_))));
+    assert!(!b.authority.obstacles(start()).is_empty());
+    a.authority.tick(after(1)).await.unwrap();
+    two.agree().await;
+    assert_eq!(b.authority.obstacles(after(1)), Vec::<String>::new());
+    let svid = b
+        .authority
+        .enrol(&node, &web, &key, after(1))
+        .await
+        .unwrap();
+    two.shown(a, &svid).await;
+    assert_eq!(b.authority.tiers().issuing.len(), 2);
+}
+
+/// The bundle is everybody's: a root that one prepares is trusted by what the other says.
+#[tokio::test]
+async fn root_that_one_replica_prepares_is_in_the_bundle_of_the_other() {
+    let two = Two::new().await;
+    let prepared = two.a.authority.prepare_root(after(1)).await.unwrap();
+    two.agree().await;
+    let (of_a, of_b) = (two.a.authority.bundle(), two.b.authority.bundle());
+    assert_eq!((of_a.0.version(), of_a.1), (of_b.0.version(), of_b.1));
+    let known = two.b.authority.prepared_root().unwrap();
+    assert_eq!(known.key_id, prepared.key_id);
+}
