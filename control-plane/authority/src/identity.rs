@@ -44,6 +44,8 @@ pub(super) struct Identity {
     pub(super) doubts: Option<StoredDoubts>,
     /// Names of the facts that are about this control plane alone.
     pub(super) facts: OwnFacts,
+    /// The row of this control plane, where it was written now: what was found does not have it.
+    pub(super) row: Option<Replica>,
 }
 
 /// Writes the identity of a new state.
@@ -61,7 +63,8 @@ pub(super) async fn begin(
         Write::put(Kind::Meta, BUNDLE_SEQUENCE, &0_u64),
         Write::put(Kind::Meta, ACCOUNTED, &0_u64),
     ];
-    writes.extend(joined(settings, log_id, now));
+    let row = joined(settings, log_id, now);
+    writes.extend(row.as_ref().map(|row| put(settings, row)));
     let cas_written = store.commit(writes, Vec::new()).await?;
     Ok(Identity {
         epoch: FIRST_EPOCH,
@@ -75,6 +78,7 @@ pub(super) async fn begin(
         first_replica: None,
         doubts: None,
         facts: OwnFacts::default(),
+        row,
     })
 }
 
@@ -96,16 +100,16 @@ pub(super) async fn resume(
     }
     let first_replica: Option<String> = meta.get(REPLICA).map(Entry::read).transpose()?;
     let facts = OwnFacts::of(settings.replica(), first_replica.as_deref());
-    let log_id = match own.as_ref().and_then(Replica::log_id) {
-        Some(log_id) => log_id,
+    let (log_id, row) = match own.as_ref().and_then(Replica::log_id) {
+        Some(log_id) => (log_id, None),
         None => {
             let log_id = find(LOG_ID)?.read()?;
             // A state that came from files, or was made before replicas had rows.
             let row = joined(settings, log_id, now);
-            if row.is_some() {
-                store.commit(row.into_iter().collect(), Vec::new()).await?;
+            if let Some(row) = &row {
+                store.commit(vec![put(settings, row)], Vec::new()).await?;
             }
-            log_id
+            (log_id, row)
         }
     };
     let own = |base| meta.get(&facts.key(base));
@@ -131,14 +135,18 @@ pub(super) async fn resume(
         doubts: own(DOUBTS).map(Entry::read).transpose()?,
         first_replica,
         facts,
+        row,
     })
 }
 
 /// The row of a control plane of a database; none where the state is in files.
-fn joined(settings: &Settings, log_id: u32, since: Timestamp) -> Option<Write> {
-    let name = settings.replica();
-    let row = Replica::Joined { log_id, since };
-    (!name.is_empty()).then(|| Write::put(Kind::Replica, name, &row))
+fn joined(settings: &Settings, log_id: u32, since: Timestamp) -> Option<Replica> {
+    let is_shared = !settings.replica().is_empty();
+    is_shared.then_some(Replica::Joined { log_id, since })
+}
+
+fn put(settings: &Settings, row: &Replica) -> Write {
+    Write::put(Kind::Replica, settings.replica(), row)
 }
 
 fn other_trust_domain(stored: &str, settings: &Settings) -> Denied {

@@ -107,6 +107,9 @@ impl Authority {
         };
         let mut state = State::new(defaults, settings.policy.clone());
         state.acts = acts;
+        if let row @ Some(_) = identity.row.take() {
+            state.replicas.written(settings.replica().to_owned(), row);
+        }
         state.doubts = Doubts::restored(identity.doubts.take().unwrap_or_default());
         let no_cas = CaSet::new(settings.replica(), identity.cas_written);
         let authority = Arc::new_cyclic(|this| Self {
