@@ -57,8 +57,8 @@ async fn ids(operator: &Operator) -> Vec<String> {
     ids
 }
 
-/// The database is away: what is known is served, certificates are renewed, what needs a commit is
-/// refused as retryable, and readiness, status and a metric say so until it is back.
+/// The database is away: what is known is served, what needs a commit is refused as retryable, a
+/// certificate too, and readiness, status and a metric say so until it is back.
 #[tokio::test(flavor = "multi_thread")]
 async fn database_that_is_away_is_told_and_waited_for() {
     let cluster = Cluster::start();
@@ -104,9 +104,9 @@ async fn database_that_is_away_is_told_and_waited_for() {
         .unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable, "{refused}");
     assert_eq!(ids(&operator).await, [WEB]);
-    enrol(&calls, &entitlement)
-        .await
-        .expect("what is known is renewed");
+    // Its entry would be in the log of this disk alone.
+    let refused = enrol(&calls, &entitlement).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "{refused}");
     session(&operator, &node)
         .await
         .discover(hello())
@@ -124,6 +124,9 @@ async fn database_that_is_away_is_told_and_waited_for() {
         .await
         .unwrap();
     assert_eq!(ids(&operator).await, ["spiffe://example.org/more", WEB]);
+    enrol(&calls, &entitlement)
+        .await
+        .expect("who was refused is renewed");
 }
 
 /// From files to a database and back: the same root, the same registrations, the same certificates.
@@ -165,6 +168,11 @@ async fn state_is_moved_to_a_database_and_back() {
 
     let mut daemon = in_database(folder.path(), &url);
     let moved = daemon.start().await;
+    let socket = daemon.socket();
+    let socket = ["--admin-socket", socket.to_str().unwrap()];
+    let listed = told(&[&socket[..], &["replica", "list", "--json"]].concat()).await;
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed["items"][0]["state"], "joined", "{listed}");
     assert_eq!(moved.bundle.version(), operator.bundle.version());
     assert_eq!(ids(&moved).await, [WEB]);
     let calls = session(&moved, &node).await;

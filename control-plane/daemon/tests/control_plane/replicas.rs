@@ -4,12 +4,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use countersign_model::Serial;
 use countersign_tests_postgres::{Database, shared};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::daemon::Daemon;
+use crate::disks::{attested, enrol, list, obstacles, register, session};
 use crate::harness::*;
 
 /// A database, and a folder in which each control plane has one of its own.
@@ -68,12 +70,6 @@ async fn cli(daemon: &Daemon, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// Starts it anew: what others committed it sees at a start, so far.
-async fn restart(daemon: &mut Daemon) {
-    daemon.kill().await;
-    daemon.start().await;
-}
-
 /// What `replica list --json` of a control plane says, by name.
 async fn replicas(daemon: &Daemon) -> Vec<Value> {
     let listed = cli(daemon, &["replica", "list", "--json"]).await;
@@ -100,7 +96,6 @@ async fn control_plane_without_its_invitation_writes_nothing() {
     let shared = Shared::new();
     let mut a = shared.replica("a", "a");
     a.start().await;
-    restart(&mut a).await;
     let alone = replicas(&a).await;
     assert_eq!(alone.len(), 1, "{alone:?}");
     let mut b = shared.replica("b", "b");
@@ -147,13 +142,13 @@ async fn control_plane_without_its_invitation_writes_nothing() {
     assert!(!shared.folder.path().join("b/cp/log").exists());
 }
 
-/// It joins once, goes on after a restart with the same command, and both tell of both.
+/// It joins once, goes on after a restart with the same command, and both tell of both and serve the nodes
+/// of both.
 #[tokio::test(flavor = "multi_thread")]
 async fn invited_control_plane_joins_once_and_is_listed_by_both() {
     let shared = Shared::new();
     let (mut a, mut b) = (shared.replica("a", "a"), shared.replica("b", "b"));
-    a.start().await;
-    restart(&mut a).await;
+    let by_a = a.start().await;
     let invitation = shared.invite(&a, "b", "b.invitation").await;
     let mode = std::fs::metadata(&invitation).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -164,8 +159,7 @@ async fn invited_control_plane_joins_once_and_is_listed_by_both() {
     );
 
     b.join_with(&invitation);
-    b.start().await;
-    restart(&mut a).await;
+    let by_b = b.start().await;
     until(async || replicas(&a).await[1]["state"] == "joined").await;
     let by_both = [replicas(&a).await, replicas(&b).await];
     for (listed, own) in by_both.iter().zip(["a", "b"]) {
@@ -184,7 +178,8 @@ async fn invited_control_plane_joins_once_and_is_listed_by_both() {
     }
 
     // Whoever has the root's key certifies the issuing CA of the other.
-    until(async || replicas(&a).await[1]["issuing_ca"].is_string()).await;
+    until(async || replicas(&b).await[1]["issuing_ca"].is_string()).await;
+    until(async || obstacles(&by_b).await.is_empty()).await;
     let certified = replicas(&a).await[1]["issuing_ca"].clone();
     let cas = cli(&a, &["ca", "status", "--json"]).await;
     let cas: Value = serde_json::from_slice(&cas.stdout).unwrap();
@@ -193,11 +188,23 @@ async fn invited_control_plane_joins_once_and_is_listed_by_both() {
     let its = issuing.iter().find(|ca| ca["key_id"] == certified);
     assert_eq!(its.expect("it is one of them")["replica"], "b", "{cas}");
 
+    // What one commits is the other's state: a node of one is served by the other, under its own CA.
+    let node = attested(&by_a).await;
+    let entitlement = register(&by_b, WEB).await.unwrap();
+    until(async || list(&by_a).await == [WEB]).await;
+    let calls = session(&by_b, &node).await;
+    calls.discover(hello()).await.unwrap().entitled().await;
+    let serial = enrol(&calls, &entitlement).await.unwrap();
+    let serial = Serial::from_bytes(&serial).unwrap().to_string();
+    let log_id = by_both[1][1]["log_id"].as_str().unwrap();
+    assert!(serial.starts_with(log_id), "{serial} is not of {log_id}");
+
     let mut copy = shared.replica("b", "copy");
     copy.join_with(&invitation);
     let told = copy.refused().await;
     assert!(told.contains("set another replica.name"), "{told}");
-    restart(&mut b).await;
+    b.kill().await;
+    b.start().await;
     let again = replicas(&b).await;
     assert_eq!(again[1]["log_id"], by_both[1][1]["log_id"]);
     assert_eq!(again[1]["issuing_ca"], certified, "{again:?}");
