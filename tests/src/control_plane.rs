@@ -16,8 +16,10 @@ pub struct Settings {
     pub x509_ttl: &'static str,
     /// `telemetry.otlp_endpoint`.
     pub otlp_endpoint: Option<String>,
-    /// `[ca]` and what is below it, as it is written.
+    /// `[ca]` and what is below it, and other sections, as they are written.
     pub ca: String,
+    /// With which invitation it joins the control planes of its database.
+    pub join: Option<PathBuf>,
     /// What its environment holds beside ours: `NAME=value`.
     pub environment: Vec<String>,
 }
@@ -29,6 +31,7 @@ impl Default for Settings {
             x509_ttl: "1h",
             otlp_endpoint: None,
             ca: String::new(),
+            join: None,
             environment: Vec::new(),
         }
     }
@@ -41,6 +44,7 @@ pub struct ControlPlane {
     api: SocketAddr,
     telemetry: SocketAddr,
     environment: Vec<String>,
+    join: Option<PathBuf>,
     process: Process,
 }
 
@@ -66,6 +70,7 @@ impl ControlPlane {
             x509_ttl,
             otlp_endpoint,
             ca,
+            join,
             environment,
         } = settings;
         let traces = otlp_endpoint.as_ref();
@@ -93,7 +98,8 @@ renew_at = {renew_at}
             api,
             telemetry,
             environment: environment.clone(),
-            process: launch(folder, environment)?,
+            join: join.clone(),
+            process: launch(folder, environment, join.as_deref())?,
         })
     }
 
@@ -103,7 +109,8 @@ renew_at = {renew_at}
     /// It was not ready within the bound.
     pub async fn start_again(&mut self) -> Result<()> {
         self.keep_issued();
-        self.process = launch(&self.folder, &self.environment)?;
+        let join = self.join.as_deref();
+        self.process = launch(&self.folder, &self.environment, join)?;
         self.ready().await
     }
 
@@ -163,10 +170,12 @@ impl Drop for ControlPlane {
     }
 }
 
-fn launch(folder: &Path, environment: &[String]) -> Result<Process> {
+fn launch(folder: &Path, environment: &[String], join: Option<&Path>) -> Result<Process> {
     let program = binaries::ours("countersign-control-plane")?;
     let program = program.to_string_lossy();
     let mut arguments: Vec<_> = environment.iter().map(String::as_str).collect();
     arguments.extend([&program, "run", "--config", "control-plane.toml"]);
+    let join = join.map(Path::to_string_lossy);
+    arguments.extend(join.iter().flat_map(|file| ["--join", file]));
     Process::start("control-plane", Path::new("env"), &arguments, folder)
 }

@@ -1,16 +1,17 @@
 //! A sidecar that knows two control planes, and loses the one that it is connected to.
 //!
-//! The second is made from a copy of the first, as long as there is no store that both could share.
-//! Nothing is issued or registered after the copy, so each knows all that the sidecar holds.
+//! Both are on one database, each with a log and an issuing CA of its own. Whatever the sidecar was given by
+//! the one that is lost, the other knows: nothing is issued anew.
 
-use std::path::Path;
-use std::process::Command as Program;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use countersign_tests::control_plane::Settings;
+use countersign_tests::mesh::node_id;
 use countersign_tests::sidecar::Listeners;
 use countersign_tests::{ControlPlane, Mesh, Process, Registration, Sidecar, wait};
+use countersign_tests_postgres::{Database, shared};
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -37,7 +38,7 @@ async fn control_plane_that_is_killed_is_left() -> Result<()> {
 /// How long after it the stream is open at the other one.
 async fn lost(by: Signal, reason: &str) -> Result<Duration> {
     let pair = Pair::start().await?;
-    let held_before = held(&pair.sidecar).await?;
+    let held_before = held(&pair.sidecar, 2).await?;
     let first = pair.connected_elsewhere("nowhere").await?;
     let since = Instant::now();
     pair.process(&first).signal(by)?;
@@ -48,9 +49,10 @@ async fn lost(by: Signal, reason: &str) -> Result<Duration> {
     let left = pair.sidecar.status().await?["control_plane"]["left"].clone();
     ensure!(left["address"] == first.as_str(), "{left}");
     ensure!(
-        held(&pair.sidecar).await? == held_before,
+        held(&pair.sidecar, 2).await? == held_before,
         "another certificate"
     );
+    pair.goes_on(&first).await?;
     Ok(took)
 }
 
@@ -60,32 +62,39 @@ struct Pair {
     sidecar: Sidecar,
     other: ControlPlane,
     mesh: Mesh,
+    _database: Database,
+}
+
+/// A control plane of this name on a database.
+fn named(name: &str, database: &Database, join: Option<PathBuf>) -> Settings {
+    let url = database.url();
+    Settings {
+        ca: format!("[store]\nurl = \"{url}\"\n[replica]\nname = \"{name}\"\n"),
+        join,
+        ..Settings::default()
+    }
 }
 
 impl Pair {
     async fn start() -> Result<Self> {
-        let settings = Settings::default();
-        let mut mesh = Mesh::start(&settings).await?;
+        let database = shared().database();
+        let mesh = Mesh::start(&named("a", &database, None)).await?;
+        let invitation = mesh.folder().join("b.invitation");
+        let out = invitation.display().to_string();
+        let invite = ["replica", "invite", "--name", "b", "--out", &out];
+        mesh.operator()?.text(&invite).await?;
+        let settings = named("b", &database, Some(invitation));
+        let other = ControlPlane::start(&mesh.folder().join("other"), &settings).await?;
         mesh.register(&Registration::new(WEB, "a")).await?;
-        // Its first life gives it its addresses.
-        let mut other = ControlPlane::start(&mesh.folder().join("other"), &settings).await?;
-        other.process().terminate(wait::BOUND).await?;
         let folder = mesh.invite("a").await?;
         let both = [mesh.control_plane().api(), other.api()];
         let sidecar = Sidecar::start_among(&folder, &both, &Listeners::default())?;
-        held(&sidecar).await?;
-        let first = mesh.control_plane().process();
-        first.terminate(wait::BOUND).await?;
-        copy(
-            &mesh.control_plane().folder().join("data"),
-            &other.folder().join("data"),
-        )?;
-        mesh.control_plane_mut().start_again().await?;
-        other.start_again().await?;
+        held(&sidecar, 2).await?;
         Ok(Self {
             sidecar,
             other,
             mesh,
+            _database: database,
         })
     }
 
@@ -107,6 +116,32 @@ impl Pair {
         .await
     }
 
+    /// The one that is left registers an identity, and certifies the key of the sidecar for it.
+    async fn goes_on(&self, lost: &str) -> Result<()> {
+        let is_other_lost = lost.contains(&self.other.api().to_string());
+        let left = if is_other_lost {
+            self.mesh.control_plane()
+        } else {
+            &self.other
+        };
+        let uid = format!("unix:uid:{}", rustix::process::geteuid().as_raw());
+        let (id, node) = ("spiffe://example.org/ns/shop/sa/api", node_id("a"));
+        let register = [
+            "register",
+            "--node",
+            &node,
+            "--id",
+            id,
+            "--selector",
+            &uid,
+            "--owner",
+            "team-test",
+        ];
+        left.operator()?.text(&register).await?;
+        held(&self.sidecar, 3).await?;
+        Ok(())
+    }
+
     /// Waits until the log says so of the newest stream.
     async fn left(&self, reason: &str) -> Result<()> {
         let newest = async |process: &Process| {
@@ -119,21 +154,13 @@ impl Pair {
 }
 
 /// The serials of the node and its workload, once both are held.
-async fn held(sidecar: &Sidecar) -> Result<Vec<String>> {
-    wait::until("both certificates", wait::BOUND, async || {
+async fn held(sidecar: &Sidecar, many: usize) -> Result<Vec<String>> {
+    wait::until("certificates", wait::BOUND, async || {
         let status = sidecar.status().await.ok()?;
         let items = status["identities"]["items"].as_array()?;
         let serial = |it: &Value| Some(it["serial"].as_str()?.to_owned());
         let serials: Option<Vec<_>> = items.iter().map(serial).collect();
-        serials.filter(|serials| serials.len() == 2)
+        serials.filter(|serials| serials.len() == many)
     })
     .await
-}
-
-/// A data directory, with owners and modes.
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    std::fs::remove_dir_all(to)?;
-    let copied = Program::new("cp").arg("-a").args([from, to]).status()?;
-    ensure!(copied.success(), "cp: {copied}");
-    Ok(())
 }
