@@ -30,7 +30,7 @@ impl Authority {
         self.remind(now);
         let doubts = self.keep_doubts().await;
         // What fails stops nothing else.
-        let hierarchy = self.keep_hierarchy(now).await;
+        let hierarchy = or_next_tick(self.keep_hierarchy(now).await);
         let rest = self.to_the_end(async move |this| {
             let _one_at_a_time = this.turn().await?;
             this.destroy_pending();
@@ -39,8 +39,8 @@ impl Authority {
                 .void_pending(now)
                 .await
                 .map_err(AuthorityError::from);
-            let dropped = this.drop_dead(now).await;
-            let removed = this.remove_ended(now).await;
+            let dropped = or_next_tick(this.drop_dead(now).await);
+            let removed = or_next_tick(this.remove_ended(now).await);
             let forgotten = this.forget(now).await;
             let nodes = this.forget_nodes(now).await;
             voided.and(dropped).and(removed).and(forgotten).and(nodes)
@@ -156,5 +156,13 @@ impl Authority {
         let tombstones = tombstones.map(|it| Change::Tombstone(it, None));
         let waivers = waivers.into_iter().map(|it| Change::Waiver(it, None));
         tokens.chain(tombstones).chain(waivers).collect()
+    }
+}
+
+/// What another control plane did at the same moment is looked at again by the next tick.
+fn or_next_tick(done: Result<(), AuthorityError>) -> Result<(), AuthorityError> {
+    match done {
+        Err(AuthorityError::Overtaken) => Ok(()),
+        done => done,
     }
 }
