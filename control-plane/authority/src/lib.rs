@@ -25,6 +25,7 @@ mod doubts;
 mod errors;
 mod evicting;
 mod following;
+mod heartbeat;
 mod hierarchy;
 mod identity;
 mod importing;
@@ -95,7 +96,7 @@ pub use registrations::MAX_APPLIED;
 pub use replicas::{Invitation, InvitationError, MAX_REPLICAS, Replica, check_name};
 pub use series::{IssuanceSeries, Phase};
 use state::SharedState;
-pub use state::Waiver;
+pub use state::{Heartbeat, Waiver};
 pub use values::{
     Applied, AuthorityError, AuthorityInfo, CaRequest, Hierarchy, IssuingReplica,
     RegistrationRequest, Removed, ServerIdentity, Settings, StoreSettings, Tiers,
@@ -131,6 +132,8 @@ pub struct Authority {
     metrics: IssuanceSeries,
     /// The newest time that was told, in nanoseconds.
     told_now: AtomicI64,
+    /// When the other control planes were last told of this one, in seconds.
+    said_at: AtomicI64,
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ impl Authority {
         self.try_writes_again().await;
         self.tell_of_clock(now);
         self.remind(now);
+        self.say_heartbeat(now).await;
         let doubts = self.keep_doubts().await;
         // What fails stops nothing else.
         let hierarchy = or_next_tick(self.keep_hierarchy(now).await);

@@ -126,6 +126,7 @@ impl Authority {
             backups: Backups::new(data_dir),
             metrics: IssuanceSeries::default(),
             told_now: AtomicI64::default(),
+            said_at: AtomicI64::default(),
             settings,
         });
         authority.tell_now(now);

@@ -27,7 +27,7 @@ use super::published::Holder;
 use certificates::ManualRecords;
 pub(super) use change::Change;
 pub(super) use replicas::Replicas;
-pub use replicas::{MAX_REPLICAS, Replica};
+pub use replicas::{Heartbeat, MAX_REPLICAS, Replica};
 pub(super) use shared::SharedState;
 pub(super) use unsigned::Unsigned;
 pub use waivers::Waiver;

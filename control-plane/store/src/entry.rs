@@ -27,12 +27,14 @@ pub enum Kind {
     Waiver,
     /// A control plane that shares the database, by its name.
     Replica,
+    /// What a control plane last said of itself, by its name.
+    Heartbeat,
     /// A request to certify an issuing CA, by the replica that asks.
     CaRequest,
 }
 
 impl Kind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Meta,
         Self::Registration,
         Self::Tombstone,
@@ -42,6 +44,7 @@ impl Kind {
         Self::Ban,
         Self::Waiver,
         Self::Replica,
+        Self::Heartbeat,
         Self::CaRequest,
     ];
 
@@ -56,6 +59,7 @@ impl Kind {
             Self::Ban => "ban",
             Self::Waiver => "waiver",
             Self::Replica => "replica",
+            Self::Heartbeat => "heartbeat",
             Self::CaRequest => "ca_request",
         }
     }

@@ -283,7 +283,7 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         "replicas_are_bounded_and_names_used_once",
         &[(
             "control-plane/authority/src/state/replicas.rs",
-            "Replicas.0",
+            "Replicas.known",
         )],
     ),
     (
@@ -341,6 +341,14 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         "MAX_BANS",
         "bans_have_a_bound",
         &[("control-plane/attest/src/bans.rs", "Bans.0")],
+    ),
+    (
+        "MAX_HEARTBEATS",
+        "heartbeats_are_bounded",
+        &[(
+            "control-plane/authority/src/state/replicas.rs",
+            "Replicas.heartbeats",
+        )],
     ),
     (
         "MAX_UNSIGNED",

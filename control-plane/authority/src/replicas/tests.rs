@@ -1,6 +1,6 @@
 use super::joining::{Entrance, Found, entrance};
 use super::*;
-use crate::state::Replicas;
+use crate::state::{Heartbeat, Replicas};
 use crate::tests::{after, start};
 use countersign_model::TrustDomain;
 use countersign_model::entropy::{Entropy, NoEntropy};
@@ -128,4 +128,23 @@ fn replicas_are_bounded_and_names_used_once() {
         Ok(()),
         "an invitation is replaced"
     );
+}
+
+#[test]
+fn heartbeats_are_bounded() {
+    let mut replicas = Replicas::default();
+    let said = |sequence| {
+        Some(Heartbeat {
+            version: String::new(),
+            sequence,
+            streams: 0,
+            at: start(),
+        })
+    };
+    (0..100).for_each(|n| replicas.said(format!("b{n}"), said(n)));
+    assert!(replicas.heartbeat("b63").is_some() && replicas.heartbeat("b64").is_none());
+    replicas.said("b63".to_owned(), said(700));
+    assert_eq!(replicas.heartbeat("b63").unwrap().sequence, 700);
+    replicas.said("b63".to_owned(), None);
+    assert!(replicas.heartbeat("b63").is_none());
 }

@@ -12,7 +12,7 @@ use countersign_model::{EntitlementId, Seq, SpiffeId};
 use countersign_registry::{Kept, Tombstone, TombstoneKey};
 use countersign_store::{Kind, StoreError, Write};
 
-use super::{Replica, State, Waiver};
+use super::{Heartbeat, Replica, State, Waiver};
 
 /// One value of the state that a commit writes; `None` where it takes it away.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +31,8 @@ pub(crate) enum Change {
     Waiver(String, Option<Waiver>),
     /// A control plane that shares the database, by its name.
     Replica(String, Option<Replica>),
+    /// What one of them last said of itself.
+    Heartbeat(String, Option<Heartbeat>),
 }
 
 impl Change {
@@ -67,6 +69,7 @@ impl Change {
             Kind::Ban => Self::Ban(node()?, write.read()?),
             Kind::Waiver => Self::Waiver(key.clone(), write.read()?),
             Kind::Replica => Self::Replica(key.clone(), write.read()?),
+            Kind::Heartbeat => Self::Heartbeat(key.clone(), write.read()?),
             Kind::Authority | Kind::CaRequest | Kind::Meta => return Ok(None),
         }))
     }
@@ -83,6 +86,7 @@ impl Change {
             Self::Ban(id, ban) => write(Kind::Ban, id.as_str(), ban.as_ref()),
             Self::Waiver(consumer, waiver) => write(Kind::Waiver, consumer, waiver.as_ref()),
             Self::Replica(name, replica) => write(Kind::Replica, name, replica.as_ref()),
+            Self::Heartbeat(name, said) => write(Kind::Heartbeat, name, said.as_ref()),
         }
     }
 }
@@ -152,6 +156,10 @@ impl State {
             }
             Change::Replica(name, replica) => {
                 self.replicas.written(name, replica);
+                None
+            }
+            Change::Heartbeat(name, said) => {
+                self.replicas.said(name, said);
                 None
             }
         }

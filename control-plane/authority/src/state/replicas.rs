@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 /// Most control planes of a database that were not sealed: each takes every commit of the others.
 pub const MAX_REPLICAS: usize = 16;
+/// Most control planes whose words are kept: those that are there, and as many that are gone.
+const MAX_HEARTBEATS: usize = 4 * MAX_REPLICAS;
+
 /// One control plane of those that share the database, as the store has it under its name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "lowercase")]
@@ -56,24 +59,58 @@ impl Replica {
 
 /// Every control plane that shares the database, by name; none where the state is in files.
 #[derive(Debug, Default)]
-pub(crate) struct Replicas(BTreeMap<String, Replica>);
+pub(crate) struct Replicas {
+    known: BTreeMap<String, Replica>,
+    /// What those that joined last said of themselves.
+    heartbeats: BTreeMap<String, Heartbeat>,
+}
+
+/// What a control plane says of itself now and then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The version that runs.
+    pub version: String,
+    /// The newest commit that it had taken.
+    pub sequence: u64,
+    /// Open streams of sidecars.
+    pub streams: u64,
+    /// When it said so, by its own clock.
+    pub at: Timestamp,
+}
 
 impl Replicas {
     /// Takes what a commit wrote of one.
     pub(crate) fn written(&mut self, name: String, replica: Option<Replica>) {
         match replica {
-            Some(replica) => self.0.insert(name, replica),
-            None => self.0.remove(&name),
+            Some(replica) => self.known.insert(name, replica),
+            None => self.known.remove(&name),
         };
     }
 
+    /// Takes what a control plane says of itself. A start may hear of it before the control plane is known.
+    pub(crate) fn said(&mut self, name: String, heartbeat: Option<Heartbeat>) {
+        let is_heard = |_: &Heartbeat| {
+            let has_room = self.heartbeats.len() < MAX_HEARTBEATS;
+            has_room || self.heartbeats.contains_key(&name)
+        };
+        match heartbeat.filter(is_heard) {
+            Some(heartbeat) => self.heartbeats.insert(name, heartbeat),
+            None => self.heartbeats.remove(&name),
+        };
+    }
+
+    /// What a control plane last said of itself.
+    pub(crate) fn heartbeat(&self, name: &str) -> Option<&Heartbeat> {
+        self.heartbeats.get(name)
+    }
+
     fn get(&self, name: &str) -> Option<&Replica> {
-        self.0.get(name)
+        self.known.get(name)
     }
 
     /// All of them, by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Replica)> {
-        let all = self.0.iter();
+        let all = self.known.iter();
         all.map(|(name, replica)| (name.as_str(), replica))
     }
 
@@ -84,7 +121,7 @@ impl Replicas {
 
     /// Whether a log is that of one of them.
     pub(crate) fn has_log(&self, log_id: u32) -> bool {
-        self.0.values().any(|it| it.log_id() == Some(log_id))
+        self.known.values().any(|it| it.log_id() == Some(log_id))
     }
 
     /// Whether one may be invited under this name, in place of an invitation that waits.
@@ -98,7 +135,7 @@ impl Replicas {
             Some(Replica::Invited { .. }) => return Ok(()),
             None => {}
         }
-        let open = { self.0.values() }.filter(|it| !matches!(it, Replica::Sealed { .. }));
+        let open = { self.known.values() }.filter(|it| !matches!(it, Replica::Sealed { .. }));
         if open.count() < MAX_REPLICAS {
             return Ok(());
         }

@@ -276,3 +276,13 @@ async fn root_that_one_replica_prepares_is_in_the_bundle_of_the_other() {
     let known = two.b.authority.prepared_root().unwrap();
     assert_eq!(known.key_id, prepared.key_id);
 }
+
+#[tokio::test]
+async fn each_replica_says_that_it_is_there() {
+    let two = Two::new().await;
+    two.b.authority.tick(after(60)).await.unwrap();
+    two.agree().await;
+    let said = two.a.authority.heartbeat("b").unwrap();
+    assert_eq!((said.at, said.streams), (after(60), 0));
+    assert!(said.sequence > 0 && !said.version.is_empty());
+}

@@ -1,6 +1,6 @@
 //! The control planes that share the database, for operators: who is invited, and who is there.
 
-use countersign_authority::{AuthorityInfo, Replica, SlotState, Tiers};
+use countersign_authority::{AuthorityInfo, Heartbeat, Replica, SlotState, Tiers};
 use countersign_proto::admin as wire;
 use countersign_proto::convert::time::{read_duration, timestamp};
 use tonic::Status;
@@ -31,7 +31,10 @@ pub(super) fn list(plane: &Plane) -> wire::ListReplicasResponse {
     let Tiers { issuing, .. } = plane.authority.tiers();
     let own = plane.authority.replica_name();
     let all = plane.authority.replicas().into_iter();
-    let items = all.map(|(name, replica)| row(name, &replica, own, &issuing));
+    let items = all.map(|(name, replica)| {
+        let said = plane.authority.heartbeat(&name);
+        told(row(name, &replica, own, &issuing), said)
+    });
     wire::ListReplicasResponse {
         items: items.collect(),
     }
@@ -55,5 +58,17 @@ fn row(name: String, replica: &Replica, own: &str, issuing: &[AuthorityInfo]) ->
         issuing_ca: ca.map_or_else(String::new, |ca| ca.key_id.clone()),
         issuing_ca_not_after: ca.map(|ca| timestamp(ca.not_after)),
         ..wire::Replica::default()
+    }
+}
+
+/// With what it last said of itself.
+fn told(row: wire::Replica, said: Option<Heartbeat>) -> wire::Replica {
+    let Some(said) = said else { return row };
+    wire::Replica {
+        version: Some(said.version),
+        sequence: Some(said.sequence),
+        streams: Some(said.streams),
+        last_seen: Some(timestamp(said.at)),
+        ..row
     }
 }

@@ -1,0 +1,50 @@
+//! What each control plane of a database says of itself now and then, for operators: that it is there, how
+//! far it has come, and what runs. Nothing is decided by it.
+
+use std::sync::atomic::Ordering;
+
+use countersign_telemetry::{Principal, peer_line};
+use jiff::{SignedDuration, Timestamp};
+
+use super::Authority;
+use super::state::{Change, Heartbeat};
+
+/// How often it is said.
+const EVERY: SignedDuration = SignedDuration::from_secs(5);
+
+impl Authority {
+    /// Says it, where it is time. What the database does not take is said the next time.
+    pub(super) async fn say_heartbeat(&self, now: Timestamp) {
+        let replica = self.settings.replica();
+        if replica.is_empty() || !self.is_heartbeat_due(now) {
+            return;
+        }
+        let heartbeat = Heartbeat {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sequence: self.state.sequence(),
+            streams: self.state.hub().connected().len() as u64,
+            at: now,
+        };
+        let said = Change::Heartbeat(replica.to_owned(), Some(heartbeat));
+        if let Err(error) = self.change_unlogged(vec![said], Vec::new()).await {
+            let store = Principal::part("heartbeat");
+            peer_line!(DEBUG, store, %error, "nothing was said of this control plane to the others");
+        }
+    }
+
+    /// By the clock, which may go back.
+    fn is_heartbeat_due(&self, now: Timestamp) -> bool {
+        let last = self.said_at.load(Ordering::Acquire);
+        let last = Timestamp::from_second(last).unwrap_or_default();
+        let is_due = now.duration_since(last).abs() >= EVERY;
+        if is_due {
+            self.said_at.store(now.as_second(), Ordering::Release);
+        }
+        is_due
+    }
+
+    /// What a control plane last said of itself.
+    pub fn heartbeat(&self, replica: &str) -> Option<Heartbeat> {
+        self.state.read().replicas.heartbeat(replica).cloned()
+    }
+}
