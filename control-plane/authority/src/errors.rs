@@ -51,7 +51,9 @@ impl From<StoreError> for AuthorityError {
             StoreError::Database(_)
             | StoreError::Batch(_)
             | StoreError::NameTaken { .. }
+            | StoreError::FencedOut { .. }
             | StoreError::EntryExists { .. }
+            | StoreError::NoOther
             | StoreError::NoLog => Unavailable::retry,
         };
         Self::Unavailable(why(error))

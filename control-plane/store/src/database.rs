@@ -126,7 +126,8 @@ pub struct Snapshot {
 /// any more.
 pub(crate) type Changes = Option<Vec<Committed>>;
 
-/// Where commits are read, by everybody.
+/// Where commits are read, by everybody, and where another writer is fenced out, which no writer needs to
+/// wait for.
 pub(crate) trait Reader: std::fmt::Debug + Send + Sync {
     /// Everything that is.
     fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, StoreError>>;
@@ -136,6 +137,9 @@ pub(crate) trait Reader: std::fmt::Debug + Send + Sync {
 
     /// Writes a SQLite database with the content of one moment into an empty file.
     fn copy_to<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Sees to it that a writer of this name makes no commit any more.
+    fn fence_out<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// Whether there are entries of logs.
     fn keeps_log(&self) -> bool;

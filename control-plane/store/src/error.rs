@@ -68,6 +68,15 @@ pub enum StoreError {
         /// The name.
         name: String,
     },
+    /// Nobody writes under this name any more.
+    #[error("{name} was fenced out: another control plane seals its issuance log, or did")]
+    FencedOut {
+        /// The name.
+        name: String,
+    },
+    /// SQLite has one writer.
+    #[error("no other control plane uses this database")]
+    NoOther,
     /// The writer stopped for good: what the database holds is not known, or another writes in its
     /// place.
     #[error("the store stopped for good; restart once its cause is mended")]

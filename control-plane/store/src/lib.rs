@@ -242,6 +242,15 @@ impl Store {
         &self.deaf
     }
 
+    /// Sees to it that another writer makes no commit any more, also one that is cut off and comes back: what it
+    /// has in the database on return is all that it ever will have. Its store stops with its next commit.
+    ///
+    /// # Errors
+    /// It is not certain; ask again. SQLite has one writer.
+    pub async fn fence_out(&self, name: &str) -> Result<(), StoreError> {
+        self.reader.fence_out(name).await
+    }
+
     /// Waits until everything that was queued so far is on disk.
     pub async fn flush(&self) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();

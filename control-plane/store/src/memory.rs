@@ -2,7 +2,7 @@
 //! what it made durable stays.
 
 use std::collections::btree_map::Entry as Slot;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +12,7 @@ use futures_util::future::{BoxFuture, ready};
 use tokio::sync::watch;
 
 use crate::database::{
-    Changes, Database, Failed, Found, Page, Places, Reader, Snapshot, Unsettled, asked, place,
+    Changes, Database, Failed, Fate, Found, Page, Places, Reader, Snapshot, Unsettled, asked, place,
 };
 use crate::{
     BYTES_PER_READ, Commit, Committed, DatabaseError, Entry, Kind, LogEntries, LogEntry, LogPage,
@@ -24,6 +24,8 @@ use crate::{
 pub struct MemoryDatabase {
     content: Arc<Mutex<Content>>,
     newest: Arc<watch::Sender<Seq>>,
+    /// Who writes.
+    name: String,
 }
 
 #[derive(Debug, Default)]
@@ -33,9 +35,19 @@ struct Content {
     commits: Vec<Committed>,
     logs: BTreeMap<(u32, u64), (Seq, Vec<u8>)>,
     signatures: BTreeMap<(u32, u64), Vec<u8>>,
+    fenced: BTreeSet<String>,
 }
 
 impl MemoryDatabase {
+    /// The same database, for a writer of this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// A commit changes the content whole, so one that panicked left nothing half done.
     fn content(&self) -> MutexGuard<'_, Content> {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
@@ -114,6 +126,11 @@ impl Content {
 impl Database for MemoryDatabase {
     async fn write(&mut self, commits: &[Commit]) -> Result<Places, Failed> {
         let mut content = self.content();
+        if content.fenced.contains(&self.name) {
+            let error = DatabaseError::new(format!("{} was fenced out", self.name));
+            let fate = Fate::Unknown;
+            return Err(Failed { error, fate });
+        }
         let places = place(content.newest, commits, content.found(commits));
         for (commit, place) in commits.iter().zip(&places) {
             if let Ok(seq) = place {
@@ -164,6 +181,11 @@ impl Reader for MemoryDatabase {
     fn copy_to<'a>(&'a self, _: &'a Path) -> BoxFuture<'a, Result<(), StoreError>> {
         let refused = DatabaseError::new("a database in memory is copied into no file");
         ready(Err(refused.into())).boxed()
+    }
+
+    fn fence_out<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.content().fenced.insert(name.to_owned());
+        ready(Ok(())).boxed()
     }
 
     fn keeps_log(&self) -> bool {

@@ -46,6 +46,11 @@ use crate::{Commit, DatabaseError, StoreError};
 const CONNECT_AGAIN: Duration = Duration::from_secs(1);
 /// A transaction that another one got in the way of is made again so often.
 const TRIES: usize = 5;
+/// A lock was not had in time.
+const LOCKED: &str = "55P03";
+/// A fence waits for the lock so often, each time as long as the session lets it: longer than the server
+/// lets a transaction of one that stands still hold it.
+const FENCE_TRIES: usize = 4;
 /// Codes of SQL: the transaction failed because of another one, or because of an entry of a log that is there
 /// already, which the next try finds.
 const AGAIN: [&str; 4] = ["40001", "40P01", "23505", FAILED_BEFORE];
@@ -119,18 +124,34 @@ pub(crate) async fn look(address: &Address) -> Result<Option<Snapshot>, StoreErr
     }
 }
 
+/// Sees to it that a writer makes no commit any more. It may be in the middle of one, and hold the lock for as
+/// long as the server waits for it.
+async fn fence_out(session: &Session, name: &str) -> Result<(), AnswerError> {
+    for _ in 1..FENCE_TRIES {
+        match statements::fence_out(session, name).await {
+            Err(error) if error.code() == Some(LOCKED) => {}
+            fenced => return fenced,
+        }
+    }
+    statements::fence_out(session, name).await
+}
+
 /// Makes the row of a writer its own; from here on an older process of that name writes nothing.
 async fn take_row(writing: &Writing, writer: &WriterName) -> Result<Row, StoreError> {
     let Writing {
         session,
         statements,
     } = writing;
-    match statements.take(session, writer).await? {
-        Some(row) => Ok(row),
-        None => Err(StoreError::NameTaken {
-            name: writer.name.clone(),
-        }),
+    if let Some(row) = statements.take(session, writer).await? {
+        return Ok(row);
     }
+    let row = statements.row_of(session, &writer.name).await;
+    let row = row.map_err(DatabaseError::from)?;
+    let name = writer.name.clone();
+    Err(match row {
+        Some(row) if row.is_fenced => StoreError::FencedOut { name },
+        _ => StoreError::NameTaken { name },
+    })
 }
 
 impl Writing {
@@ -229,9 +250,10 @@ impl Postgres {
         session.answered(end).await.map_err(yet)?;
         session.unwarned().map_err(yet)?;
         match row {
-            Some(row) if row == own => Ok(false),
-            Some(row) if row == own.next() => {
-                self.row = row;
+            // A fence that came meanwhile waited for the end of the batch.
+            Some(row) if row == own || row == own.fenced() => Ok(false),
+            Some(row) if row == own.next() || row == own.next().fenced() => {
+                self.row = own.next();
                 Ok(true)
             }
             row => Err(match lost(&name, &own, row.as_ref()) {
@@ -252,6 +274,13 @@ enum Lost {
 
 fn lost(name: &str, own: &Row, row: Option<&Row>) -> Lost {
     match row {
+        Some(row) if row.is_fenced && row.batch >= own.batch => {
+            Lost::Taken(DatabaseError::new(format!(
+                "{name} was fenced out: another control plane seals its issuance log, or did, and nothing of \
+                 this one is taken any more; stop it, and let it join with another replica.name and an \
+                 empty data_dir"
+            )))
+        }
         Some(row) if row.run != own.run && row.batch >= own.batch => {
             Lost::Taken(DatabaseError::new(format!(
                 "another control plane writes under the name {name}, or the state was moved: stop one \

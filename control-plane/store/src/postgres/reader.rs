@@ -31,6 +31,18 @@ impl PostgresReader {
         }
     }
 
+    async fn fence(&self, name: &str) -> Result<(), StoreError> {
+        let mut held = self.session.lock().await;
+        let session = match held.take() {
+            Some(session) if !session.client().is_closed() => session,
+            _ => Session::open(&self.address).await?,
+        };
+        let fenced = super::fence_out(&session, name).await;
+        fenced.map_err(DatabaseError::from)?;
+        *held = Some(session);
+        Ok(())
+    }
+
     /// Asks, in a new session where the old one ended. One that did not answer is not asked again.
     async fn rows(
         &self,
@@ -112,6 +124,10 @@ impl Reader for PostgresReader {
 
     fn copy_to<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, Result<(), StoreError>> {
         self.write_copy(path).boxed()
+    }
+
+    fn fence_out<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.fence(name).boxed()
     }
 
     fn keeps_log(&self) -> bool {

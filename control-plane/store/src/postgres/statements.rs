@@ -38,6 +38,11 @@ const PREPARED: [&str; 12] = [
      (SELECT * FROM unnest($1::bigint[], $2::bigint[]))",
     changes::PAGE,
 ];
+/// The instance of a writer that was fenced out: no data directory has it.
+const FENCED: &str = "fenced out";
+/// How far a fence moves the number of the newest batch: beyond the next one, so that whether that one was
+/// made before the fence can be told.
+const FENCE_STEP: i64 = 2;
 /// The channel on which a commit is told of.
 pub(super) const CHANNEL: &str = "countersign_commits";
 
@@ -65,6 +70,8 @@ pub(super) struct Statements {
 pub(super) struct Row {
     pub(super) run: String,
     pub(super) batch: i64,
+    /// Whether nobody writes under this name any more.
+    pub(super) is_fenced: bool,
 }
 
 impl Row {
@@ -72,14 +79,24 @@ impl Row {
         Self {
             run: row.get(0),
             batch: row.get(1),
+            is_fenced: row.get::<_, &str>(2) == FENCED,
+        }
+    }
+
+    /// As a fence leaves it.
+    pub(super) fn fenced(&self) -> Self {
+        Self {
+            batch: self.batch + FENCE_STEP,
+            is_fenced: true,
+            ..self.clone()
         }
     }
 
     /// As the next batch of the same process leaves it.
     pub(super) fn next(&self) -> Self {
         Self {
-            run: self.run.clone(),
             batch: self.batch + 1,
+            ..self.clone()
         }
     }
 }
@@ -160,7 +177,7 @@ impl Statements {
         let taken = "INSERT INTO countersign.writers AS w (name, instance, batch) \
                      VALUES ($1, $2, 0) ON CONFLICT (name) DO UPDATE \
                      SET batch = w.batch + 1, run = gen_random_uuid() \
-                     WHERE w.instance = EXCLUDED.instance RETURNING run::text, batch";
+                     WHERE w.instance = EXCLUDED.instance RETURNING run::text, batch, instance";
         let names: [&(dyn ToSql + Sync); 2] = [&writer.name, &writer.instance];
         let taken = session.answered(session.client().query_opt(taken, &names));
         let row = taken.await.map_err(DatabaseError::from)?;
@@ -173,7 +190,7 @@ impl Statements {
         session: &Session,
         name: &str,
     ) -> Result<Option<Row>, AnswerError> {
-        let asked = "SELECT run::text, batch FROM countersign.writers WHERE name = $1";
+        let asked = "SELECT run::text, batch, instance FROM countersign.writers WHERE name = $1";
         found(session, name, asked).await
     }
 
@@ -183,7 +200,8 @@ impl Statements {
         session: &Session,
         name: &str,
     ) -> Result<Option<Row>, AnswerError> {
-        let locked = "SELECT run::text, batch FROM countersign.writers WHERE name = $1 FOR UPDATE";
+        let locked = "SELECT run::text, batch, instance FROM countersign.writers WHERE name = $1 \
+                      FOR UPDATE";
         found(session, name, locked).await
     }
 
@@ -325,6 +343,20 @@ impl Statements {
         let moved = client.execute(&self.sequence, &sequence);
         try_join3(moved, trimmed, notified).await.map(|_| ())
     }
+}
+
+/// Takes the row of a writer for ever. A transaction of it that is open holds the lock of the row: it was
+/// made before, or never is. A second fence changes nothing.
+pub(super) async fn fence_out(session: &Session, name: &str) -> Result<(), AnswerError> {
+    let fence = "INSERT INTO countersign.writers AS w (name, instance, batch) VALUES ($1, $2, 0) \
+                 ON CONFLICT (name) DO UPDATE SET instance = EXCLUDED.instance, batch = w.batch + $3 \
+                 WHERE w.instance <> EXCLUDED.instance";
+    let values: [&(dyn ToSql + Sync); 3] = [&name, &FENCED, &FENCE_STEP];
+    session.forget_warnings();
+    session
+        .answered(session.client().execute(fence, &values))
+        .await?;
+    session.unwarned()
 }
 
 async fn found(session: &Session, name: &str, sql: &str) -> Result<Option<Row>, AnswerError> {

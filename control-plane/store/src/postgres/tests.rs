@@ -1,3 +1,4 @@
+mod fencing;
 mod handing;
 
 use std::sync::Arc;

@@ -75,6 +75,10 @@ impl Reader for SqliteReader {
         self.write_copy(path).boxed()
     }
 
+    fn fence_out<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        ready(Err(StoreError::NoOther)).boxed()
+    }
+
     fn keeps_log(&self) -> bool {
         false
     }

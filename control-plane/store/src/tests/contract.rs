@@ -165,6 +165,26 @@ async fn batch_writes_a_name_more_than_once(place: impl Place) {
     assert_eq!(made[7], (Seq(4), put("a", 4)));
 }
 
+#[tokio::test]
+async fn fenced_writer_of_a_memory_stops() {
+    let database = memory::MemoryDatabase::default();
+    let (a, _) = Store::in_memory(&database.named("a"));
+    let (b, _) = Store::in_memory(&database.named("b"));
+    b.commit(vec![put("b", 1)], Vec::new()).await.unwrap();
+    a.fence_out("b").await.unwrap();
+    let refused = b.commit(vec![put("b", 2)], Vec::new()).await;
+    assert!(matches!(refused, Err(StoreError::Stopped)), "{refused:?}");
+    assert!(b.is_stopped());
+    a.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn sqlite_has_nobody_to_fence_out() {
+    let (store, _) = Files::new().open().await;
+    let refused = store.fence_out("b").await;
+    assert!(matches!(refused, Err(StoreError::NoOther)), "{refused:?}");
+}
+
 macro_rules! contract {
     ($($test:ident),* $(,)?) => {
         mod of_sqlite {
