@@ -28,7 +28,7 @@ const SIGNATURES_AT_ONCE: usize = 256;
 
 /// The log in the database.
 #[derive(Debug)]
-struct DatabaseArchive {
+pub(super) struct DatabaseArchive {
     store: Arc<Store>,
     log_id: u32,
     runtime: Handle,
@@ -147,6 +147,17 @@ async fn keep_signatures(
 }
 
 impl DatabaseArchive {
+    /// The log of a control plane that is gone, to be read: nobody adds to it any more.
+    pub(super) fn of_another(store: &Arc<Store>, log_id: u32) -> Self {
+        Self {
+            store: Arc::clone(store),
+            log_id,
+            runtime: Handle::current(),
+            sequence: Arc::default(),
+            is_closed: Arc::default(),
+        }
+    }
+
     /// Waits on this thread for what the runtime answers; `None` where the log is closed meanwhile.
     fn wait<T: Send + 'static>(
         &self,

@@ -198,6 +198,11 @@ fn not_had(error: StoreError) -> AuthorityError {
             "replica_name_taken",
             "set another replica.name, or start it with the data_dir that the name belongs to",
         ),
+        StoreError::FencedOut { .. } => (
+            "replica_fenced_out",
+            "finish with `countersign replica seal` on one that runs where its list says joined; join with \
+             another replica.name and an empty data_dir",
+        ),
         _ => return error.into(),
     };
     AuthorityError::Denied(Denied {

@@ -67,18 +67,32 @@ impl Authority {
         let mut events = self.take_authorities(seq, &writes, self.told_now())?;
         for entry in entries {
             self.take_entry(seq, &entry)?;
+            let writer = self.state.read().replicas.of_log(entry.log_id);
+            self.hear(writer.as_deref());
         }
         for signature in signatures {
             events.extend(self.take_signature(signature)?);
         }
         let changes = writes.iter().map(Change::read);
         let changes = changes.collect::<Result<Vec<_>, _>>()?;
+        for change in changes.iter().flatten() {
+            if let Change::Heartbeat(writer, Some(_)) = change {
+                self.hear(Some(writer));
+            }
+        }
         if writes.iter().any(is_act) {
             self.state.write().acts = Some(seq);
         }
         self.take(seq, changes.into_iter().flatten().collect(), |_| ());
         self.state.announce(seq, events);
         Ok(())
+    }
+
+    /// Another control plane made a commit.
+    fn hear(&self, writer: Option<&str>) {
+        if let Some(writer) = writer {
+            self.state.write().replicas.hear(writer, self.told_now());
+        }
     }
 
     /// Takes an entry of the log of another control plane.

@@ -71,6 +71,7 @@ impl Authority {
     /// Why nothing can be signed now, for people; empty where that is not so.
     pub fn obstacles(&self, now: Timestamp) -> Vec<String> {
         let mut obstacles = self.refused_writes(now);
+        obstacles.extend(self.is_sealed());
         obstacles.extend(self.put_back());
         obstacles.extend(self.not_yet_valid(now).map(|wrong| wrong.to_string()));
         let cas = self.hierarchy.read();

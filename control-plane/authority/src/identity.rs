@@ -16,6 +16,7 @@ use super::doubts::StoredDoubts;
 use super::importing::{REQUESTED, StoredRequest};
 use super::record::ACCOUNTED;
 use super::replicas::Replica;
+use super::replicas::noting::JOINED;
 use super::rotation::BUNDLE_SEQUENCE;
 use super::{AuthorityError, Settings};
 
@@ -42,6 +43,8 @@ pub(super) struct Identity {
     pub(super) predecessor: Option<(Predecessor, Seq)>,
     /// What told before a restart that the state was put back.
     pub(super) doubts: Option<StoredDoubts>,
+    /// Logs of other replicas that the log names.
+    pub(super) joined: Vec<u32>,
     /// Names of the facts that are about this control plane alone.
     pub(super) facts: OwnFacts,
     /// The row of this control plane, where it was written now: what was found does not have it.
@@ -77,6 +80,7 @@ pub(super) async fn begin(
         predecessor: None,
         first_replica: None,
         doubts: None,
+        joined: Vec::new(),
         facts: OwnFacts::default(),
         row,
     })
@@ -133,6 +137,7 @@ pub(super) async fn resume(
             .map(|entry| Ok::<_, StoreError>((entry.read()?, entry.seq)))
             .transpose()?,
         doubts: own(DOUBTS).map(Entry::read).transpose()?,
+        joined: { own(JOINED).map(Entry::read).transpose()? }.unwrap_or_default(),
         first_replica,
         facts,
         row,

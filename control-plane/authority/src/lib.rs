@@ -93,7 +93,9 @@ pub use overview::{EndpointOverview, NodeOverview};
 pub use published::PublishedSvid;
 pub use reason::{Act, Reason};
 pub use registrations::MAX_APPLIED;
-pub use replicas::{Invitation, InvitationError, MAX_REPLICAS, Replica, check_name};
+pub use replicas::{
+    Invitation, InvitationError, MAX_REPLICAS, RemovedReplica, Replica, SealedReplica, check_name,
+};
 pub use series::{IssuanceSeries, Phase};
 use state::SharedState;
 pub use state::{Heartbeat, Waiver};
@@ -119,6 +121,8 @@ pub struct Authority {
     store: Arc<Store>,
     /// One logged change at a time; enrolments do not wait for it.
     writing: tokio::sync::Mutex<()>,
+    /// One log is sealed at a time: they share no folder, but the database.
+    sealing: tokio::sync::Mutex<()>,
     /// Nodes, registrations, what is published, keys.
     state: SharedState,
     /// The log, and the books that are kept of it.

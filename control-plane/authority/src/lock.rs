@@ -3,14 +3,15 @@
 //! A thread that holds one of them takes only those that come after it:
 //!
 //! 1. the one backup at a time ([`backing_up`](crate::backing_up))
-//! 2. the one logged change at a time (`writing`)
-//! 3. a stripe of the issuances ([`issuing`](crate::issuing))
-//! 4. the one `voided` entry at a time ([`ledger`](crate::ledger))
-//! 5. the CAs and what belongs to them ([`Place::Cas`])
-//! 6. the state ([`Place::State`])
-//! 7. the books of the ledger ([`Place::Books`])
+//! 2. the one seal of another log at a time (`sealing`)
+//! 3. the one logged change at a time (`writing`)
+//! 4. a stripe of the issuances ([`issuing`](crate::issuing))
+//! 5. the one `voided` entry at a time ([`ledger`](crate::ledger))
+//! 6. the CAs and what belongs to them ([`Place::Cas`])
+//! 7. the state ([`Place::State`])
+//! 8. the books of the ledger ([`Place::Books`])
 //!
-//! The first four are held while something is awaited. The last three never are, and each is the
+//! The first five are held while something is awaited. The last three never are, and each is the
 //! only lock of its owner: a debug build panics where a thread takes one of them out of order, or
 //! twice, for a second read beside a waiting writer waits for ever. What stands below, key stores,
 //! the hub, the store and the log, has locks of its own and calls nothing here.

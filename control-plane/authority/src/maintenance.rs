@@ -44,7 +44,11 @@ impl Authority {
             let removed = or_next_tick(this.remove_ended(now).await);
             let forgotten = this.forget(now).await;
             let nodes = this.forget_nodes(now).await;
-            voided.and(dropped).and(removed).and(forgotten).and(nodes)
+            let joined = this.note_joined(now).await;
+            { voided.and(dropped).and(removed) }
+                .and(forgotten)
+                .and(nodes)
+                .and(joined)
         });
         let rest = rest.await;
         let refusals = self.ledger.log_refusals(now, false).await;

@@ -108,7 +108,10 @@ impl Authority {
         let mut state = State::new(defaults, settings.policy.clone());
         state.acts = acts;
         if let row @ Some(_) = identity.row.take() {
-            state.replicas.written(settings.replica().to_owned(), row);
+            // Nobody changes the row of its own name, so its commit is not asked for.
+            state
+                .replicas
+                .written(settings.replica().to_owned(), row, seq);
         }
         state.doubts = Doubts::restored(identity.doubts.take().unwrap_or_default());
         let no_cas = CaSet::new(settings.replica(), identity.cas_written);
@@ -119,6 +122,7 @@ impl Authority {
             facts: identity.facts.clone(),
             store,
             writing: tokio::sync::Mutex::default(),
+            sealing: tokio::sync::Mutex::default(),
             state: SharedState::new(state, sequence),
             ledger: Ledger::new(log, archived),
             hierarchy: CaHierarchy::new(keys, refused_keys, no_cas),
@@ -167,7 +171,7 @@ impl Authority {
         let cas = self.restored_cas(adopted)?;
         if cas.authorities.slots().iter().next().is_none() {
             // First start, or one that was cut short before the CAs were stored.
-            self.restore_state(entries)?;
+            self.restore_state(entries, identity)?;
             self.restore_logged(accounted, seq, now).await?;
             self.follow(seq).await;
             return self.begin_hierarchy(now).await;
@@ -178,7 +182,7 @@ impl Authority {
         self.hierarchy.replace(cas, |next, present| {
             next.requested.clone_from(&present.requested);
         });
-        self.restore_state(entries)?;
+        self.restore_state(entries, identity)?;
         self.restore_logged(accounted, seq, now).await?;
         self.follow(seq).await;
         self.longest_fits()?;
@@ -225,7 +229,7 @@ impl Authority {
         }
     }
 
-    fn restore_state(&self, entries: Vec<Entry>) -> Result<(), StoreError> {
+    fn restore_state(&self, entries: Vec<Entry>, identity: &Identity) -> Result<(), StoreError> {
         let mut state = self.state.write();
         for entry in entries {
             let seq = entry.seq;
@@ -233,6 +237,7 @@ impl Authority {
                 state.apply(seq, change);
             }
         }
+        state.replicas.named(&identity.joined);
         Ok(())
     }
 

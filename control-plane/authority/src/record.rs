@@ -125,12 +125,22 @@ impl Authority {
     /// The same for what an operator or the time changes: if nothing of that kind was changed meanwhile
     /// that is not known here. The caller holds `writing`.
     pub(super) async fn act_unlogged(&self, changes: Vec<Change>) -> Result<Seq, StoreError> {
+        self.act_unlogged_if(changes, Vec::new()).await
+    }
+
+    /// The same, if something else holds too.
+    pub(super) async fn act_unlogged_if(
+        &self,
+        changes: Vec<Change>,
+        mut preconditions: Vec<Precondition>,
+    ) -> Result<Seq, StoreError> {
         let mut writes: Vec<_> = changes.iter().map(Change::write).collect();
         let (precondition, act) = self.next_act();
         writes.push(act);
+        preconditions.push(precondition);
         let commit = Commit {
             writes,
-            preconditions: vec![precondition],
+            preconditions,
             ..Commit::default()
         };
         let take = |this: &Self, seq| {

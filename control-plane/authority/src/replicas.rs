@@ -3,6 +3,8 @@
 
 mod invitation;
 pub(crate) mod joining;
+pub(crate) mod noting;
+mod sealing;
 
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use super::state::Change;
 pub use super::state::{MAX_REPLICAS, Replica};
 use super::{Authority, AuthorityError};
 pub use invitation::{Invitation, InvitationError, check_name};
+pub use sealing::{RemovedReplica, SealedReplica};
 
 /// How long an invitation may wait: whoever has it becomes a control plane.
 const INVITED_FOR: std::ops::RangeInclusive<Duration> =
@@ -55,7 +58,11 @@ impl Authority {
         if !INVITED_FOR.contains(&ttl) {
             return Err(ttl_out_of_bounds().into());
         }
-        self.state.read().replicas.check_room(&name)?;
+        let as_read = {
+            let state = self.state.read();
+            state.replicas.check_room(&name)?;
+            state.replicas.as_read(&name)
+        };
         let (trust_domain, entropy) = (self.trust_domain(), &*self.settings.entropy);
         let invitation = Invitation::new(trust_domain, &name, entropy)?;
         let until = now.checked_add(ttl).unwrap_or(now);
@@ -65,7 +72,7 @@ impl Authority {
             until,
         };
         let made = Change::Replica(name.clone(), Some(invited));
-        self.act_unlogged(vec![made]).await?;
+        self.act_unlogged_if(vec![made], vec![as_read]).await?;
         info!(replica = name, %until, "control plane invited");
         Ok((invitation, until))
     }

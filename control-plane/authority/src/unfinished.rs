@@ -36,6 +36,8 @@ enum Step {
     Unbanned,
     Waived,
     Unwaived,
+    Sealed,
+    Joined,
 }
 
 impl Step {
@@ -48,6 +50,8 @@ impl Step {
             What::Unbanned(_) => Some(Self::Unbanned),
             What::Waived(_) => Some(Self::Waived),
             What::Unwaived(_) => Some(Self::Unwaived),
+            What::Sealed(_) => Some(Self::Sealed),
+            What::Joined(_) => Some(Self::Joined),
             What::Issued(issued) if is_of_ca(issued) => Some(Self::Certified),
             _ => None,
         }
@@ -61,7 +65,8 @@ impl Step {
             (Self::Rotated, Self::Rotated)
             | (Self::Registered, Self::Registered)
             | (Self::Removed, Self::Removed)
-            | (Self::Waived, Self::Waived) => at == then,
+            | (Self::Waived, Self::Waived)
+            | (Self::Joined, Self::Joined) => at == then,
             _ => false,
         }
     }
@@ -146,7 +151,9 @@ fn is_of_ca(issued: &Issued) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use countersign_proto::log::{Evicted, Registered, Removed, Rotated, Voided, Waived};
+    use countersign_proto::log::{
+        Evicted, Joined, Registered, Removed, Rotated, Sealed, Voided, Waived,
+    };
 
     use super::*;
 
@@ -195,6 +202,11 @@ mod tests {
         assert_eq!(changes(vec![(waived(), 0), (waived(), 0)]), 1);
         assert_eq!(changes(vec![(waived(), 0), (waived(), 1)]), 2);
         assert_eq!(changes(vec![(evicted(), 0), (evicted(), 0)]), 2);
+        let sealed = || What::Sealed(Sealed::default());
+        let joined = || What::Joined(Joined::default());
+        assert_eq!(changes(vec![(sealed(), 0), (sealed(), 0)]), 2);
+        assert_eq!(changes(vec![(joined(), 0), (joined(), 0)]), 1);
+        assert_eq!(changes(vec![(joined(), 0), (sealed(), 0)]), 2);
         let voided = vec![(registered(), 0), (void(0), 1), (registered(), 2)];
         assert_eq!(changes(voided), 1);
     }

@@ -2,6 +2,7 @@
 
 mod invite;
 mod list;
+mod seal;
 
 use clap::Subcommand;
 use countersign_cli::{Exit, Failure};
@@ -22,6 +23,20 @@ const LIST_EXAMPLES: &str = "Examples:\n  \
     countersign replica list\n  \
     countersign replica list --json | jq -r '.items[] | select(.state == \"invited\") | .name'\n\n\
     Any of them can be asked: the list is in the database.";
+const SEAL_EXAMPLES: &str = "Examples:\n  \
+    countersign replica seal --name b\n  \
+    countersign replica seal --name b --force        # it runs, cut off, and nobody can stop it\n  \
+    countersign replica seal --name b --json | jq -r .root_hash\n\n\
+    For a control plane that died with its disk, or that nobody waits for any more. From then on the\n\
+    database takes nothing of it, also where it comes back: there is no way back, and its name is used up.\n\
+    What it issued stays valid. The one that is asked makes the tiles of its log from the database and\n\
+    announces the seal in its own log. One that only is down needs no seal: start it again.";
+const REMOVE_EXAMPLES: &str = "Examples:\n  \
+    countersign replica remove --name c              # an invitation that nobody wants any more\n  \
+    systemctl stop countersign-control-plane         # on the machine of b; 15 s later, on another one:\n  \
+    countersign replica remove --name b\n\n\
+    An invitation is withdrawn, and its name is free again. A control plane that has joined is sealed, as\n\
+    by `replica seal`: that is the same, whether it died or leaves in good order.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -31,6 +46,12 @@ pub(crate) enum Verb {
     /// Every control plane that shares the database: who is invited, joined or sealed
     #[command(after_help = LIST_EXAMPLES)]
     List(list::List),
+    /// End a control plane that is gone for good: nothing of it is taken any more, its log is kept
+    #[command(after_help = SEAL_EXAMPLES)]
+    Seal(seal::Gone),
+    /// Withdraw an invitation, or end a control plane that was stopped
+    #[command(after_help = REMOVE_EXAMPLES)]
+    Remove(seal::Gone),
 }
 
 impl Verb {
@@ -43,6 +64,8 @@ impl Verb {
         match self {
             Self::Invite(invite) => invite.run(client, output).await,
             Self::List(list) => list.run(client, output, now).await,
+            Self::Seal(gone) => gone.seal(client, output).await,
+            Self::Remove(gone) => gone.remove(client, output).await,
         }
     }
 }

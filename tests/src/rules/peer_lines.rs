@@ -49,6 +49,14 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 &["control plane invited"],
             ),
             (
+                "control-plane/authority/src/replicas/sealing.rs",
+                &[
+                    "invitation of a control plane withdrawn",
+                    "control plane fenced out",
+                    "log of a control plane sealed",
+                ],
+            ),
+            (
                 "control-plane/authority/src/tokens.rs",
                 &["join token made"],
             ),

@@ -2,8 +2,8 @@ use super::joining::{Entrance, Found, entrance};
 use super::*;
 use crate::state::{Heartbeat, Replicas};
 use crate::tests::{after, start};
-use countersign_model::TrustDomain;
 use countersign_model::entropy::{Entropy, NoEntropy};
+use countersign_model::{Seq, TrustDomain};
 
 #[derive(Debug)]
 struct Fixed(u8);
@@ -111,10 +111,10 @@ fn invitation_is_read_as_it_was_written_and_hides_its_secret() {
 #[test]
 fn replicas_are_bounded_and_names_used_once() {
     let mut replicas = Replicas::default();
-    replicas.written("gone".to_owned(), Some(sealed()));
+    replicas.written("gone".to_owned(), Some(sealed()), Seq(1));
     for n in 0..MAX_REPLICAS {
         assert_eq!(replicas.check_room("another"), Ok(()), "{n}");
-        replicas.written(format!("b{n}"), Some(joined()));
+        replicas.written(format!("b{n}"), Some(joined()), Seq(1));
     }
     let code = |name: &str| replicas.check_room(name).unwrap_err().code;
     assert_eq!(code("another"), "too_many_replicas");
@@ -122,7 +122,7 @@ fn replicas_are_bounded_and_names_used_once() {
         (code("b0"), code("gone")),
         ("replica_known", "replica_known")
     );
-    replicas.written("b0".to_owned(), Some(invited(&invitation("b0", 1))));
+    replicas.written("b0".to_owned(), Some(invited(&invitation("b0", 1))), Seq(1));
     assert_eq!(
         replicas.check_room("b0"),
         Ok(()),

@@ -155,7 +155,7 @@ impl State {
                 None
             }
             Change::Replica(name, replica) => {
-                self.replicas.written(name, replica);
+                self.replicas.written(name, replica, seq);
                 None
             }
             Change::Heartbeat(name, said) => {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use countersign_model::Seq;
 use countersign_refusal::Denied;
+use countersign_store::{Kind, Precondition};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -57,10 +59,10 @@ impl Replica {
     }
 }
 
-/// Every control plane that shares the database, by name; none where the state is in files.
+/// Every control plane that shares the database; none where the state is in files.
 #[derive(Debug, Default)]
 pub(crate) struct Replicas {
-    known: BTreeMap<String, Replica>,
+    known: BTreeMap<String, Known>,
     /// What those that joined last said of themselves.
     heartbeats: BTreeMap<String, Heartbeat>,
 }
@@ -78,13 +80,33 @@ pub struct Heartbeat {
     pub at: Timestamp,
 }
 
+/// One of them, as it is known here.
+#[derive(Debug)]
+struct Known {
+    replica: Replica,
+    /// The commit that wrote it.
+    seq: Seq,
+    /// When the last commit of it was taken here, as far as that tells whose it is.
+    heard: Option<Timestamp>,
+    /// Whether our own log names its log.
+    is_named: bool,
+}
+
 impl Replicas {
     /// Takes what a commit wrote of one.
-    pub(crate) fn written(&mut self, name: String, replica: Option<Replica>) {
-        match replica {
-            Some(replica) => self.known.insert(name, replica),
-            None => self.known.remove(&name),
+    pub(crate) fn written(&mut self, name: String, replica: Option<Replica>, seq: Seq) {
+        let Some(replica) = replica else {
+            self.known.remove(&name);
+            return;
         };
+        let before = self.known.get(&name);
+        let known = Known {
+            replica,
+            seq,
+            heard: before.and_then(|it| it.heard),
+            is_named: before.is_some_and(|it| it.is_named),
+        };
+        self.known.insert(name, known);
     }
 
     /// Takes what a control plane says of itself. A start may hear of it before the control plane is known.
@@ -104,14 +126,59 @@ impl Replicas {
         self.heartbeats.get(name)
     }
 
-    fn get(&self, name: &str) -> Option<&Replica> {
-        self.known.get(name)
+    /// One of them.
+    pub(crate) fn get(&self, name: &str) -> Option<&Replica> {
+        self.known.get(name).map(|it| &it.replica)
+    }
+
+    /// What must hold for a change of one: it is as it was read, by its own start above all.
+    pub(crate) fn as_read(&self, name: &str) -> Precondition {
+        let name = name.to_owned();
+        match self.known.get(&name) {
+            Some(known) => Precondition::Unchanged(Kind::Replica, name, known.seq),
+            None => Precondition::Absent(Kind::Replica, name),
+        }
+    }
+
+    /// A commit of another was taken: what it says of itself, or an entry of its log.
+    pub(crate) fn hear(&mut self, name: &str, now: Timestamp) {
+        if let Some(known) = self.known.get_mut(name) {
+            known.heard = Some(now);
+        }
+    }
+
+    /// Whose log it is.
+    pub(crate) fn of_log(&self, log_id: u32) -> Option<String> {
+        let its = self.iter().find(|(_, it)| it.log_id() == Some(log_id));
+        its.map(|(name, _)| name.to_owned())
+    }
+
+    /// When the last commit of another was taken.
+    pub(crate) fn heard(&self, name: &str) -> Option<Timestamp> {
+        self.known.get(name)?.heard
+    }
+
+    /// Our own log names these logs.
+    pub(crate) fn named(&mut self, logs: &[u32]) {
+        for known in self.known.values_mut() {
+            let log_id = known.replica.log_id();
+            known.is_named |= log_id.is_some_and(|it| logs.contains(&it));
+        }
+    }
+
+    /// The logs that our own log, which is not one of them, names or should; with whether it does.
+    pub(crate) fn logs(&self, own: u32) -> impl Iterator<Item = (&str, u32, bool)> {
+        let logs = self.known.iter().filter_map(|(name, it)| {
+            let log_id = it.replica.log_id()?;
+            Some((name.as_str(), log_id, it.is_named))
+        });
+        logs.filter(move |(_, log_id, _)| *log_id != own)
     }
 
     /// All of them, by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Replica)> {
         let all = self.known.iter();
-        all.map(|(name, replica)| (name.as_str(), replica))
+        all.map(|(name, it)| (name.as_str(), &it.replica))
     }
 
     /// Whether a control plane of this name may issue.
@@ -121,7 +188,7 @@ impl Replicas {
 
     /// Whether a log is that of one of them.
     pub(crate) fn has_log(&self, log_id: u32) -> bool {
-        self.known.values().any(|it| it.log_id() == Some(log_id))
+        self.iter().any(|(_, it)| it.log_id() == Some(log_id))
     }
 
     /// Whether one may be invited under this name, in place of an invitation that waits.
@@ -135,7 +202,7 @@ impl Replicas {
             Some(Replica::Invited { .. }) => return Ok(()),
             None => {}
         }
-        let open = { self.known.values() }.filter(|it| !matches!(it, Replica::Sealed { .. }));
+        let open = { self.iter() }.filter(|(_, it)| !matches!(it, Replica::Sealed { .. }));
         if open.count() < MAX_REPLICAS {
             return Ok(());
         }

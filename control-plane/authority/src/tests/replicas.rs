@@ -1,8 +1,11 @@
 //! Two control planes on one database, in one process, each with a log and an issuing CA of its own.
 
+use countersign_audit::{Audit, Verdict};
+use countersign_ca::log::{FOLDER, sealed_folder};
+use countersign_proto::log::entry::What;
 use countersign_tests_postgres::{Database, shared};
 
-use super::super::{Act, Eviction, Reached, Reason, Replica};
+use super::super::{Act, Eviction, Reached, Reason, RemovedReplica, Replica, SlotState};
 use super::*;
 
 /// Two of them, `a` first.
@@ -285,4 +288,185 @@ async fn each_replica_says_that_it_is_there() {
     let said = two.a.authority.heartbeat("b").unwrap();
     assert_eq!((said.at, said.streams), (after(60), 0));
     assert!(said.sequence > 0 && !said.version.is_empty());
+}
+
+/// When `b` has been silent for so long that it is not taken for alive.
+const SILENT: i64 = 20;
+
+/// What `a` and the logs that it sealed look like from outside.
+async fn audited(a: &Plane, sealed: &[u32]) -> Verdict {
+    a.authority.publish_log(after(SILENT)).await.unwrap();
+    let data_dir = a.dir.path().join("cp");
+    let others = sealed.iter().map(|id| sealed_folder(&data_dir, *id));
+    let logs = [data_dir.join(FOLDER)].into_iter().chain(others).collect();
+    let audit = Audit {
+        logs,
+        ..Audit::default()
+    };
+    audit.judge(&|_, _| ()).unwrap()
+}
+
+#[tokio::test]
+async fn dead_replica_is_sealed_by_the_one_that_is_left() {
+    let two = Two::new().await;
+    let web = two.a.register(registration("/web", "/node/a")).await;
+    two.agree().await;
+    let node = two.b.attest("/node/a").await;
+    two.b.enrol(&node, &EntitlementId::node()).await;
+    let svid = two.b.enrol(&node, &web).await;
+    two.shown(&two.a, &svid).await;
+    let Two {
+        _database: database,
+        a,
+        b,
+    } = two;
+    let log_id = svid.serial.log_id();
+    let size = b.authority.ledger.log().size();
+    let dir = b.dir.path().join("cp");
+    drop(b);
+    assert!(!dir.exists(), "it is gone with its disk");
+
+    let alive = a.authority.seal_replica("b", false, start()).await;
+    assert_eq!(code(alive), "replica_alive");
+    let sealed = a.authority.seal_replica("b", false, after(SILENT)).await;
+    let sealed = sealed.unwrap();
+    assert_eq!((sealed.log_id, sealed.size), (log_id, size));
+    assert!(!sealed.was_sealed);
+
+    let verdict = audited(&a, &[log_id]).await;
+    assert!(verdict.sound, "{:?}", verdict.flaws);
+    assert!(verdict.missing.is_empty(), "{:?}", verdict.missing);
+    assert_eq!(verdict.logs[1].size, size);
+    let [seal] = &verdict.logs[0].seals[..] else {
+        panic!("{:?}", verdict.logs[0]);
+    };
+    assert_eq!((seal.replica.as_str(), seal.size), ("b", size));
+    assert_eq!(seal.root_hash, sealed.root_hash);
+
+    // What it issued is known and valid, and it signs nothing any more.
+    let shown = a.authority.published(&svid.node, &web).unwrap();
+    assert_eq!(shown.serial, svid.serial);
+    let issuing = a.authority.tiers().issuing;
+    let its = issuing.iter().filter(|ca| ca.replica == "b");
+    let states: Vec<_> = its.map(|ca| ca.state).collect();
+    assert_eq!(states, [SlotState::Retired]);
+    let again = a.authority.seal_replica("b", false, after(SILENT)).await;
+    assert!(again.unwrap().was_sealed);
+    let renewed = a.enrol(&node, &web).await;
+    assert_ne!(renewed.serial.log_id(), log_id);
+
+    let dir = Dir::new();
+    let mut settings = settings(&dir.path().join("cp"));
+    settings.store = named(&database.url().to_string(), "b");
+    let refused = Authority::open(settings, after(SILENT)).await;
+    assert_eq!(code(refused), "replica_sealed");
+    // And after a restart of the one that sealed all is as it was.
+    let a = a.restart(after(SILENT)).await;
+    let sealed = a.authority.replicas();
+    assert!(matches!(sealed[1].1, Replica::Sealed { .. }), "{sealed:?}");
+}
+
+/// It was cut off, or stood still: it comes back after its log was sealed.
+#[tokio::test]
+async fn sealed_replica_that_runs_on_issues_nothing() {
+    let two = Two::new().await;
+    let (a, b) = (&two.a, &two.b);
+    let web = a.register(registration("/web", "/node/a")).await;
+    let node = a.attest("/node/a").await;
+    two.agree().await;
+    let first = b.enrol(&node, &web).await;
+    let sealed = a.authority.seal_replica("b", true, start()).await.unwrap();
+    let key = proven(&fresh_key(), &web);
+    let refused = b.authority.enrol(&node, &web, &key, after(1)).await;
+    assert!(
+        matches!(refused, Err(AuthorityError::Unavailable(_))),
+        "{refused:?}"
+    );
+    assert_eq!(sealed.log_id, first.serial.log_id());
+    let size = a.authority.store.log_size(sealed.log_id).await.unwrap();
+    assert_eq!(size, sealed.size);
+    assert!(b.authority.tick(after(1)).await.is_err());
+    let told = b.authority.obstacles(after(1)).join("; ");
+    assert!(told.contains("b was fenced out"), "{told}");
+    assert!(told.contains("another replica.name"), "{told}");
+    // Whoever was fenced out fences nobody.
+    assert!(b.authority.seal_replica("a", true, after(1)).await.is_err());
+    a.enrol(&node, &web).await;
+    let verdict = audited(a, &[sealed.log_id]).await;
+    assert!(verdict.sound, "{:?}", verdict.flaws);
+}
+
+/// A crash left it in the middle: the same command goes on.
+#[tokio::test]
+async fn seal_that_was_cut_short_goes_on() {
+    let two = Two::new().await;
+    let Two {
+        _database: database,
+        a,
+        b,
+    } = two;
+    a.authority.store.fence_out("b").await.unwrap();
+    let dir = b.dir.path().join("cp");
+    let mut own = settings(&dir);
+    own.store = named(&database.url().to_string(), "b");
+    let Plane { dir, authority } = b;
+    drop(authority);
+    // It does not come back between fence and seal.
+    let refused = loop {
+        match Authority::open(own.clone(), after(1)).await {
+            Err(AuthorityError::Denied(denied)) if denied.code == "data_dir_in_use" => {
+                tokio::task::yield_now().await;
+            }
+            refused => break refused,
+        }
+    };
+    assert_eq!(code(refused), "replica_fenced_out");
+    drop(dir);
+    let sealed = a.authority.seal_replica("b", false, after(SILENT)).await;
+    let sealed = sealed.unwrap();
+    let verdict = audited(&a, &[sealed.log_id]).await;
+    assert!(verdict.sound, "{:?}", verdict.flaws);
+}
+
+#[tokio::test]
+async fn what_cannot_be_sealed_is_refused() {
+    let two = Two::new().await;
+    let a = &two.a.authority;
+    for (name, refusal) in [("a", "replica_is_this"), ("c", "replica_unknown")] {
+        let refused = a.seal_replica(name, true, after(SILENT)).await;
+        assert_eq!(code(refused), refusal);
+    }
+    a.invite_replica("c", 10 * MINUTE, start()).await.unwrap();
+    let refused = a.seal_replica("c", true, after(SILENT)).await;
+    assert_eq!(code(refused), "replica_not_joined");
+    let removed = a.remove_replica("c", false, start()).await.unwrap();
+    assert_eq!(removed, RemovedReplica::Withdrawn);
+    let refused = a.remove_replica("c", false, start()).await;
+    assert_eq!(code(refused), "replica_unknown");
+    let removed = a.remove_replica("b", false, after(SILENT)).await.unwrap();
+    assert!(matches!(removed, RemovedReplica::Sealed(_)));
+}
+
+/// An auditor who is given one log learns of the others.
+#[tokio::test]
+async fn each_log_names_the_others_once() {
+    let two = Two::new().await;
+    for second in 1..3 {
+        two.a.authority.tick(after(second)).await.unwrap();
+        two.b.authority.tick(after(second)).await.unwrap();
+    }
+    let Two { _database, a, b } = two;
+    let (a, b) = (a.restart(after(3)).await, b.restart(after(3)).await);
+    let ids = [&a, &b].map(|plane| plane.authority.ledger.log().id());
+    for (plane, (name, log_id)) in [(&a, ("b", ids[1])), (&b, ("a", ids[0]))] {
+        plane.authority.tick(after(4)).await.unwrap();
+        let scan = plane.authority.ledger.log().scan(0);
+        let named: Vec<_> = scan
+            .filter_map(|noted| match noted.unwrap().what() {
+                Some(What::Joined(joined)) => Some((joined.replica.clone(), joined.log_id)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(named, [(name.to_owned(), log_id)]);
+    }
 }

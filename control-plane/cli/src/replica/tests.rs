@@ -1,8 +1,9 @@
-use countersign_proto::admin::Replica;
+use countersign_proto::admin::{Replica, SealReplicaResponse};
 use jiff::Timestamp;
 
 use super::invite::Invited;
 use super::list::{Row, text};
+use super::seal::Ended;
 use crate::called::Called;
 use crate::socket::Named;
 use crate::table::Look;
@@ -125,4 +126,49 @@ fn invitation_tells_the_command_of_the_new_machine() {
 #[test]
 fn invitation_on_stdout_stands_alone() {
     assert_eq!(invited(None).text(&Called::default()), "{}");
+}
+
+fn sealed(was_sealed: bool, folder: &str) -> Ended {
+    let wire = SealReplicaResponse {
+        log_id: 0x0a_0b0c,
+        size: 300,
+        root_hash: "0d".repeat(32),
+        since: wire(NOW),
+        was_sealed,
+        folder: folder.to_owned(),
+    };
+    Ended::sealed("b".to_owned(), wire)
+}
+
+#[test]
+fn seal_tells_what_is_kept_and_where() {
+    let told = sealed(false, "/var/lib/countersign/sealed/0a0b0c").text(&Called::default());
+    for part in [
+        "b is sealed, at 2030-03-17T17:46:40Z",
+        "what it issued stays valid",
+        "its log 0a0b0c has 300 entries, root 0d0d",
+        "/var/lib/countersign/sealed/0a0b0c",
+    ] {
+        assert!(told.contains(part), "{told}");
+    }
+    let told = sealed(true, "").text(&Called::default());
+    assert!(told.starts_with("b was sealed before"), "{told}");
+    assert!(told.contains("at the replica that sealed it"), "{told}");
+    let told = Ended::withdrawn("c".to_owned()).text(&Called::default());
+    assert!(told.contains("c cannot join any more"), "{told}");
+}
+
+#[test]
+fn seal_is_json_with_null_for_an_invitation() {
+    let of = |ended| serde_json::to_value::<Ended>(ended).unwrap();
+    let expected = serde_json::json!({
+        "name": "b", "state": "sealed", "was_sealed": false, "log_id": "0a0b0c", "size": 300,
+        "root_hash": "0d".repeat(32), "since": "2030-03-17T17:46:40Z", "folder": "/x",
+    });
+    assert_eq!(of(sealed(false, "/x")), expected);
+    let expected = serde_json::json!({
+        "name": "c", "state": "withdrawn", "was_sealed": null, "log_id": null, "size": null,
+        "root_hash": null, "since": null, "folder": null,
+    });
+    assert_eq!(of(Ended::withdrawn("c".to_owned())), expected);
 }

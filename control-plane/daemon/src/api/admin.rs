@@ -339,6 +339,24 @@ impl Admin for AdminService {
     ) -> Result<Response<wire::ListReplicasResponse>, Status> {
         Ok(Response::new(replicas::list(&self.plane)))
     }
+
+    async fn seal_replica(
+        &self,
+        request: Request<wire::SealReplicaRequest>,
+    ) -> Result<Response<wire::SealReplicaResponse>, Status> {
+        let operator = Operator::of(&request);
+        let sealed = replicas::seal(&self.plane, operator, request.into_inner());
+        sealed.await.map(Response::new)
+    }
+
+    async fn remove_replica(
+        &self,
+        request: Request<wire::RemoveReplicaRequest>,
+    ) -> Result<Response<wire::RemoveReplicaResponse>, Status> {
+        let operator = Operator::of(&request);
+        let removed = replicas::remove(&self.plane, operator, request.into_inner());
+        removed.await.map(Response::new)
+    }
 }
 
 /// The lineages of a list, one a message.

@@ -232,3 +232,44 @@ async fn invited_control_plane_joins_once_and_is_listed_by_both() {
         );
     }
 }
+
+/// It is gone for good: another one ends it by a command, and it does not come back. An invitation is withdrawn.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_control_plane_is_sealed_by_a_command() {
+    let shared = Shared::new();
+    let (mut a, mut b) = (shared.replica("a", "a"), shared.replica("b", "b"));
+    a.start().await;
+    b.join_with(&shared.invite(&a, "b", "b.invitation").await);
+    b.start().await;
+    until(async || replicas(&a).await[1]["version"].is_string()).await;
+    let joined = replicas(&a).await[1].clone();
+    for verb in ["seal", "remove"] {
+        let refused = cli(&a, &["--json", "replica", verb, "--name", "b"]).await;
+        assert_eq!(code(&refused), "replica_alive");
+    }
+    b.kill().await;
+    let seal = ["--json", "replica", "seal", "--name", "b", "--force"];
+    let sealed = cli(&a, &seal).await;
+    assert!(sealed.status.success(), "{sealed:?}");
+    let sealed: Value = serde_json::from_slice(&sealed.stdout).unwrap();
+    assert_eq!(sealed["log_id"], joined["log_id"], "{sealed}");
+    assert_eq!(sealed["was_sealed"], false, "{sealed}");
+    let folder = Path::new(sealed["folder"].as_str().unwrap());
+    assert!(folder.join("checkpoint").exists(), "{sealed}");
+    let again = cli(&a, &seal[1..]).await;
+    let told = String::from_utf8_lossy(&again.stdout).into_owned();
+    assert!(told.starts_with("b was sealed before"), "{again:?}");
+
+    let listed = replicas(&a).await[1].clone();
+    assert_eq!(listed["state"], "sealed", "{listed}");
+    assert!(listed["issuing_ca"].is_null() && listed["version"].is_null());
+    let told = b.refused().await;
+    assert!(told.contains("the log of b was sealed"), "{told}");
+    assert!(told.contains("another replica.name"), "{told}");
+
+    shared.invite(&a, "c", "c.invitation").await;
+    let removed = cli(&a, &["--json", "replica", "remove", "--name", "c"]).await;
+    let removed: Value = serde_json::from_slice(&removed.stdout).unwrap();
+    assert_eq!(removed["state"], "withdrawn", "{removed}");
+    assert_eq!(replicas(&a).await.len(), 2);
+}

@@ -174,6 +174,11 @@ pub(super) const TOLD: &[(&str, &str, &str)] = &[
         "See `countersign store check` and `countersign store migrate`.",
     ),
     (
+        "replica_fenced_out",
+        "Another control plane seals the issuance log of this one, or was about to.",
+        "Finish with `countersign replica seal` on one that runs; join with another `replica.name` and an empty `data_dir`.",
+    ),
+    (
         "replica_name_taken",
         "A control plane with this name and another `data_dir` uses the database.",
         "Set another `replica.name`, or start it with the `data_dir` that the name belongs to.",

@@ -1,6 +1,8 @@
 //! The control planes that share the database, for operators: who is invited, and who is there.
 
-use countersign_authority::{AuthorityInfo, Heartbeat, Replica, SlotState, Tiers};
+use countersign_authority::{
+    AuthorityInfo, Heartbeat, RemovedReplica, Replica, SealedReplica, SlotState, Tiers,
+};
 use countersign_proto::admin as wire;
 use countersign_proto::convert::time::{read_duration, timestamp};
 use tonic::Status;
@@ -24,6 +26,50 @@ pub(super) async fn invite(
         invitation: invitation.to_text().to_string(),
         until: Some(timestamp(until)),
     })
+}
+
+/// Ends the log of one that is gone for good.
+pub(super) async fn seal(
+    plane: &Plane,
+    operator: Operator,
+    asked: wire::SealReplicaRequest,
+) -> Result<wire::SealReplicaResponse, Status> {
+    let now = plane.clock.now();
+    let sealed = plane.authority.seal_replica(&asked.name, asked.force, now);
+    match sealed.await {
+        Ok(sealed) => Ok(wire_of(sealed)),
+        Err(error) => Err(refused(plane, operator, &error)),
+    }
+}
+
+/// Withdraws an invitation, or seals.
+pub(super) async fn remove(
+    plane: &Plane,
+    operator: Operator,
+    asked: wire::RemoveReplicaRequest,
+) -> Result<wire::RemoveReplicaResponse, Status> {
+    let now = plane.clock.now();
+    let removed = plane
+        .authority
+        .remove_replica(&asked.name, asked.force, now);
+    let sealed = match removed.await {
+        Ok(RemovedReplica::Withdrawn) => None,
+        Ok(RemovedReplica::Sealed(sealed)) => Some(wire_of(sealed)),
+        Err(error) => return Err(refused(plane, operator, &error)),
+    };
+    Ok(wire::RemoveReplicaResponse { sealed })
+}
+
+fn wire_of(sealed: SealedReplica) -> wire::SealReplicaResponse {
+    let folder = sealed.folder.unwrap_or_default();
+    wire::SealReplicaResponse {
+        log_id: sealed.log_id,
+        size: sealed.size,
+        root_hash: sealed.root_hash,
+        since: Some(timestamp(sealed.since)),
+        was_sealed: sealed.was_sealed,
+        folder: folder.display().to_string(),
+    }
 }
 
 /// All of them, by name.

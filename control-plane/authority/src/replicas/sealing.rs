@@ -1,0 +1,321 @@
+//! A control plane that is gone for good, or that nobody waits for any more: its log is sealed by one that is
+//! left, and its name is used up.
+//!
+//! The fence comes first: from then on nothing of it is taken, also where it runs on, cut off. So the log that
+//! the database has is the whole one. Then its tiles are made, and the seal is written, in our log and in the
+//! row of its name by one change. Each step may be made again, so the command that was cut short is given once
+//! more.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use countersign_ca::log;
+use countersign_fleet::Event;
+use countersign_refusal::{Denied, Unavailable};
+use countersign_tlog::Sealed as Tree;
+use jiff::Timestamp;
+use tracing::{info, warn};
+
+use super::{Replica, alone};
+use crate::archive::DatabaseArchive;
+use crate::state::Change;
+use crate::{Authority, AuthorityError};
+
+/// One whose last commit was taken so long ago, at most, is alive: each says every 5 s that it is there.
+const ALIVE: Duration = Duration::from_secs(15);
+
+/// A control plane whose log is sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedReplica {
+    /// The id of its log.
+    pub log_id: u32,
+    /// When it was sealed.
+    pub since: Timestamp,
+    /// How many entries its log has.
+    pub size: u64,
+    /// The root of their tree, lower-case hex.
+    pub root_hash: String,
+    /// Whether that was so before.
+    pub was_sealed: bool,
+    /// Its tiles, where they are in this data directory.
+    pub folder: Option<PathBuf>,
+}
+
+/// What became of a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RemovedReplica {
+    /// It was invited, and cannot join any more.
+    Withdrawn,
+    /// Its log is sealed.
+    Sealed(SealedReplica),
+}
+
+impl SealedReplica {
+    fn of(row: &Replica, was_sealed: bool) -> Option<Self> {
+        match row {
+            Replica::Sealed {
+                log_id,
+                since,
+                size,
+                root_hash,
+            } => Some(Self {
+                log_id: *log_id,
+                since: *since,
+                size: *size,
+                root_hash: root_hash.clone(),
+                was_sealed,
+                folder: None,
+            }),
+            Replica::Invited { .. } | Replica::Joined { .. } => None,
+        }
+    }
+}
+
+impl Authority {
+    /// Fences a control plane out, makes its log again from the database, and announces the seal. What it
+    /// issued stays valid. One that is sealed stays as it is.
+    ///
+    /// # Errors
+    /// It is this one, has not joined, or is alive and not `force`d; log, disk or database are unavailable.
+    pub async fn seal_replica(
+        &self,
+        name: &str,
+        force: bool,
+        now: Timestamp,
+    ) -> Result<SealedReplica, AuthorityError> {
+        let name = name.to_owned();
+        self.to_the_end(async move |this| this.seal_to_its_end(&name, force, now).await)
+            .await
+    }
+
+    /// Withdraws an invitation, or seals the log of one that has joined.
+    ///
+    /// # Errors
+    /// As for [`Authority::seal_replica`].
+    pub async fn remove_replica(
+        &self,
+        name: &str,
+        force: bool,
+        now: Timestamp,
+    ) -> Result<RemovedReplica, AuthorityError> {
+        let invited = name.to_owned();
+        let withdrawn = self.act(move |this| {
+            let name = invited.clone();
+            async move { this.withdraw(name).await }
+        });
+        if withdrawn.await? {
+            return Ok(RemovedReplica::Withdrawn);
+        }
+        let sealed = self.seal_replica(name, force, now).await?;
+        Ok(RemovedReplica::Sealed(sealed))
+    }
+
+    /// What is in the way of one whose own log was sealed by another, for people.
+    pub(crate) fn is_sealed(&self) -> Option<String> {
+        let name = self.settings.replica();
+        let state = self.state.read();
+        let is_sealed = matches!(state.replicas.get(name), Some(Replica::Sealed { .. }));
+        is_sealed.then(|| {
+            format!(
+                "the log of this control plane, {name}, was sealed by another one: it issues nothing any more; stop \
+                 it, and let it join with another replica.name and an empty data_dir"
+            )
+        })
+    }
+
+    /// Takes back an invitation that was not used; `false` where there is none.
+    async fn withdraw(&self, name: String) -> Result<bool, AuthorityError> {
+        let _one_at_a_time = self.turn().await?;
+        let as_read = {
+            let replicas = &self.state.read().replicas;
+            match replicas.get(&name) {
+                Some(Replica::Invited { .. }) => replicas.as_read(&name),
+                _ => return Ok(false),
+            }
+        };
+        let gone = Change::Replica(name.clone(), None);
+        self.act_unlogged_if(vec![gone], vec![as_read]).await?;
+        info!(replica = name, "invitation of a control plane withdrawn");
+        Ok(true)
+    }
+
+    async fn seal_to_its_end(
+        &self,
+        name: &str,
+        force: bool,
+        now: Timestamp,
+    ) -> Result<SealedReplica, AuthorityError> {
+        let busy = |_| Unavailable::retry("this control plane seals a log at this moment");
+        let _one_at_a_time = self.sealing.try_lock().map_err(busy)?;
+        let sealed = match self.sealable(name, force, now)? {
+            Sealable::Sealed(sealed) => sealed,
+            Sealable::Joined(log_id) => {
+                self.fence_out(name).await?;
+                let tree = self.seal_log(log_id).await?;
+                self.write_seal(name, log_id, tree, now).await?
+            }
+        };
+        self.retire_issuing_of(name, now).await?;
+        let folder = log::sealed_folder(&self.settings.data_dir, sealed.log_id);
+        let folder = folder.exists().then_some(folder);
+        Ok(SealedReplica { folder, ..sealed })
+    }
+
+    fn sealable(&self, name: &str, force: bool, now: Timestamp) -> Result<Sealable, Denied> {
+        let own = self.settings.replica();
+        if own.is_empty() {
+            return Err(alone());
+        }
+        if own == name {
+            return Err(own_log(name));
+        }
+        let replicas = &self.state.read().replicas;
+        let row = replicas.get(name).ok_or_else(|| unknown(name))?;
+        if let Some(sealed) = SealedReplica::of(row, true) {
+            return Ok(Sealable::Sealed(sealed));
+        }
+        let log_id = row.log_id().ok_or_else(|| not_joined(name))?;
+        let heard = replicas.heard(name).filter(|_| !force);
+        let until = heard.and_then(|heard| heard.checked_add(ALIVE).ok());
+        match until.filter(|until| now < *until) {
+            Some(_) => Err(alive(name)),
+            None => Ok(Sealable::Joined(log_id)),
+        }
+    }
+
+    /// Fences another one out. Whoever was fenced out itself fences nobody: it makes a commit first.
+    async fn fence_out(&self, name: &str) -> Result<(), AuthorityError> {
+        let trial = self.act(|this| async move {
+            let _one_at_a_time = this.turn().await?;
+            Ok(this.act_unlogged(Vec::new()).await?)
+        });
+        trial.await?;
+        self.store.fence_out(name).await?;
+        warn!(replica = name, "control plane fenced out");
+        Ok(())
+    }
+
+    /// Makes the tiles of a log to which nobody adds any more.
+    async fn seal_log(&self, log_id: u32) -> Result<Tree, AuthorityError> {
+        let mut archive = DatabaseArchive::of_another(&self.store, log_id);
+        let trust_domain = self.trust_domain().clone();
+        let data_dir = self.settings.data_dir.clone();
+        let seal = move || log::seal(log_id, &trust_domain, &data_dir, &mut archive);
+        let sealed = tokio::task::spawn_blocking(seal).await;
+        Ok(sealed.map_err(Unavailable::retry)??)
+    }
+
+    /// Announces the seal, unless another one did meanwhile.
+    async fn write_seal(
+        &self,
+        name: &str,
+        log_id: u32,
+        tree: Tree,
+        now: Timestamp,
+    ) -> Result<SealedReplica, AuthorityError> {
+        let name = name.to_owned();
+        self.act(move |this| {
+            let (name, tree) = (name.clone(), tree.clone());
+            async move { this.write_seal_now(name, log_id, tree, now).await }
+        })
+        .await
+    }
+
+    async fn write_seal_now(
+        &self,
+        name: String,
+        log_id: u32,
+        tree: Tree,
+        now: Timestamp,
+    ) -> Result<SealedReplica, AuthorityError> {
+        let _one_at_a_time = self.turn().await?;
+        let as_read = {
+            let replicas = &self.state.read().replicas;
+            let row = replicas.get(&name).ok_or_else(|| unknown(&name))?;
+            if let Some(sealed) = SealedReplica::of(row, true) {
+                return Ok(sealed);
+            }
+            replicas.as_read(&name)
+        };
+        let what = log::sealed(log_id, &name, &tree);
+        let row = Replica::Sealed {
+            log_id,
+            since: now,
+            size: tree.size,
+            root_hash: hex::encode(tree.root),
+        };
+        let sealed = SealedReplica::of(&row, false).expect("it is sealed");
+        let changes = vec![
+            Change::Replica(name.clone(), Some(row)),
+            Change::Heartbeat(name.clone(), None),
+        ];
+        let changed = self.change(vec![what], changes, vec![as_read], |_| (), now);
+        changed.await?;
+        warn!(
+            replica = name,
+            size = tree.size,
+            "log of a control plane sealed"
+        );
+        Ok(sealed)
+    }
+
+    /// Whoever is sealed has no issuing CA any more.
+    async fn retire_issuing_of(&self, name: &str, now: Timestamp) -> Result<(), AuthorityError> {
+        let name = name.to_owned();
+        self.act(move |this| {
+            let name = name.clone();
+            async move {
+                let _one_at_a_time = this.turn().await?;
+                let mut next = this.hierarchy.read().clone();
+                if next.authorities.slots().active_issuing(&name).is_none() {
+                    return Ok(());
+                }
+                next.authorities.slots_mut().retire_owner(&name);
+                this.replace(Ok(()), next, [Event::Authorities], now).await
+            }
+        })
+        .await
+    }
+}
+
+/// What may be done.
+enum Sealable {
+    Sealed(SealedReplica),
+    /// With the id of its log.
+    Joined(u32),
+}
+
+fn own_log(name: &str) -> Denied {
+    Denied {
+        code: "replica_is_this",
+        message: format!("{name} is the control plane that was asked"),
+        remedy: "stop it, and ask another one that runs; see `countersign replica list`",
+    }
+}
+
+fn unknown(name: &str) -> Denied {
+    Denied {
+        code: "replica_unknown",
+        message: format!("{name} is no control plane of this database"),
+        remedy: "see `countersign replica list`",
+    }
+}
+
+fn not_joined(name: &str) -> Denied {
+    Denied {
+        code: "replica_not_joined",
+        message: format!("{name} is invited and has not joined: it has no log to seal"),
+        remedy: "withdraw the invitation with `countersign replica remove`",
+    }
+}
+
+fn alive(name: &str) -> Denied {
+    Denied {
+        code: "replica_alive",
+        message: format!(
+            "{name} is alive: it was heard of within the last {} s, and what is sealed never issues again",
+            ALIVE.as_secs()
+        ),
+        remedy: "stop it first and wait that long; or give --force where it runs and cannot be reached",
+    }
+}

@@ -1,0 +1,138 @@
+//! `countersign replica seal` and `replica remove`: a control plane that does not come back.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use countersign_cli::{Exit, Failure};
+use countersign_proto::admin::{RemoveReplicaRequest, SealReplicaRequest, SealReplicaResponse};
+use jiff::Timestamp;
+use serde::Serialize;
+use tonic::Request;
+
+use crate::called::Called;
+use crate::client::{Client, failure, time};
+use crate::distance::to_the_second;
+use crate::output::{Output, filled, many};
+
+/// Of which control plane.
+#[derive(Debug, Args)]
+pub(crate) struct Gone {
+    /// Its name, as `replica list` shows it
+    #[arg(long)]
+    name: String,
+    /// Also where it was heard of within the last 15 s: it runs, and nobody can stop it
+    #[arg(long)]
+    force: bool,
+}
+
+/// What became of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Ended {
+    pub(super) name: String,
+    /// sealed or withdrawn.
+    pub(super) state: &'static str,
+    /// Whether it was sealed before; the rest is null of an invitation.
+    pub(super) was_sealed: Option<bool>,
+    pub(super) log_id: Option<String>,
+    pub(super) size: Option<u64>,
+    pub(super) root_hash: Option<String>,
+    pub(super) since: Option<Timestamp>,
+    /// Where the tiles are, on the machine of the control plane that answered and sealed it.
+    pub(super) folder: Option<PathBuf>,
+}
+
+impl Gone {
+    pub(super) async fn seal(self, client: &Client, output: Output) -> Result<Exit, Failure> {
+        let mut admin = client.connect().await?;
+        self.tell(output);
+        let Self { name, force } = self;
+        let asked = SealReplicaRequest {
+            name: name.clone(),
+            force,
+        };
+        // It takes as long as its log is large.
+        let sealed = admin.seal_replica(Request::new(asked)).await;
+        let ended = Ended::sealed(name, sealed.map_err(failure)?.into_inner());
+        output.show(&ended, |it| it.text(client.called()))?;
+        Ok(Exit::Yes)
+    }
+
+    pub(super) async fn remove(self, client: &Client, output: Output) -> Result<Exit, Failure> {
+        let mut admin = client.connect().await?;
+        self.tell(output);
+        let Self { name, force } = self;
+        let asked = RemoveReplicaRequest {
+            name: name.clone(),
+            force,
+        };
+        let removed = admin.remove_replica(Request::new(asked)).await;
+        let ended = match removed.map_err(failure)?.into_inner().sealed {
+            Some(sealed) => Ended::sealed(name, sealed),
+            None => Ended::withdrawn(name),
+        };
+        output.show(&ended, |it| it.text(client.called()))?;
+        Ok(Exit::Yes)
+    }
+
+    fn tell(&self, output: Output) {
+        let name = &self.name;
+        output.progress(format!(
+            "ending {name}: a log that has many entries takes a while; where this is cut short, give the command again"
+        ));
+    }
+}
+
+impl Ended {
+    pub(super) fn sealed(name: String, wire: SealReplicaResponse) -> Self {
+        Self {
+            name,
+            state: "sealed",
+            was_sealed: Some(wire.was_sealed),
+            log_id: Some(format!("{:06x}", wire.log_id)),
+            size: Some(wire.size),
+            root_hash: Some(wire.root_hash),
+            since: time(wire.since),
+            folder: filled(wire.folder).map(PathBuf::from),
+        }
+    }
+
+    pub(super) fn withdrawn(name: String) -> Self {
+        Self {
+            name,
+            state: "withdrawn",
+            was_sealed: None,
+            log_id: None,
+            size: None,
+            root_hash: None,
+            since: None,
+            folder: None,
+        }
+    }
+
+    pub(super) fn text(&self, called: &Called) -> String {
+        let name = &self.name;
+        let (Some(log_id), Some(size)) = (&self.log_id, self.size) else {
+            return format!("{name} cannot join any more: its invitation is withdrawn");
+        };
+        let since = self.since.map(to_the_second).unwrap_or_default();
+        let told = match self.was_sealed {
+            Some(true) => format!("{name} was sealed before, at {since}: nothing was done"),
+            _ => format!(
+                "{name} is sealed, at {since}: it issues nothing any more, and what it issued stays valid"
+            ),
+        };
+        let (entries, root) = (many(size, "entry", "entries"), self.root_hash.as_deref());
+        let log = format!(
+            "its log {log_id} has {entries}, root {}",
+            root.unwrap_or("-")
+        );
+        let tiles = match &self.folder {
+            None => format!(
+                "its tiles are at the replica that sealed it: see `{}`",
+                called.command("replica list")
+            ),
+            Some(folder) => format!("its tiles are in {}, for auditors", folder.display()),
+        };
+        format!("{told}\n{log}\n{tiles}")
+    }
+}
