@@ -9,6 +9,7 @@
 //! `backing_up`. The other files say what is done with them, one file a topic; the order of the
 //! locks is in `lock`.
 
+mod acknowledging;
 mod adopting;
 mod answering;
 mod archive;

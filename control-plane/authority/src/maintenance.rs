@@ -45,10 +45,12 @@ impl Authority {
             let forgotten = this.forget(now).await;
             let nodes = this.forget_nodes(now).await;
             let joined = this.note_joined(now).await;
+            let acknowledged = this.forget_acknowledged().await;
             { voided.and(dropped).and(removed) }
                 .and(forgotten)
                 .and(nodes)
                 .and(joined)
+                .and(acknowledged)
         });
         let rest = rest.await;
         let refusals = self.ledger.log_refusals(now, false).await;

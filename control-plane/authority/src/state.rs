@@ -1,5 +1,6 @@
 //! What the authority knows, in memory: every part is rebuilt from the store and the log at start.
 
+mod acknowledged;
 mod certificates;
 mod change;
 mod replicas;
@@ -24,6 +25,7 @@ use super::PublishedSvid;
 use super::doubts::Doubts;
 use super::key_uses::Keys;
 use super::published::Holder;
+use acknowledged::AcknowledgedRows;
 use certificates::ManualRecords;
 pub(super) use change::Change;
 pub(super) use replicas::Replicas;
@@ -45,6 +47,7 @@ pub(super) struct State {
     pub(super) bans: Bans,
     pub(super) waivers: Waivers,
     pub(super) replicas: Replicas,
+    pub(super) acknowledged: AcknowledgedRows,
     /// The newest commit of an act of an operator.
     pub(super) acts: Option<Seq>,
     /// Certificates that other replicas logged and that are not known to be signed yet.
@@ -65,6 +68,7 @@ impl State {
             bans: Bans::default(),
             waivers: Waivers::default(),
             replicas: Replicas::default(),
+            acknowledged: AcknowledgedRows::default(),
             acts: None,
             unsigned: Unsigned::default(),
             doubts: Doubts::default(),

@@ -185,6 +185,7 @@ mod tests {
         let laggard = |it: &&str| Laggard {
             consumer: (*it).to_owned(),
             connected: false,
+            replica: None,
             until: Timestamp::from_second(3_600).ok(),
         };
         Progress {

@@ -32,6 +32,9 @@ pub(crate) async fn keep_time(plane: Arc<Plane>) {
         if let Err(error) = plane.authority.tick(plane.clock.now()).await {
             tracing::error!(error = %error, "authorities not renewed");
         }
+        if let Err(error) = plane.tell_acknowledged().await {
+            tracing::error!(error = %error, "acknowledgements not told to the other control planes");
+        }
         let authority = &plane.authority;
         let is_known = |node: &SpiffeId| authority.is_node(node);
         plane.fleet.keep_at_most(authority.node_count(), is_known);

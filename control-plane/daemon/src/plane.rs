@@ -8,7 +8,7 @@ use countersign_attest::refusals::{Refusals, Showing};
 use countersign_authority::{Authority, AuthorityError, AuthorityInfo, SlotState, Tiers};
 use countersign_fleet::gate::Consumer;
 use countersign_fleet::rotation::{Rotation, Sighting, Succession};
-use countersign_fleet::{Consumers, Fleet, Hub};
+use countersign_fleet::{Consumers, Fleet, Hub, elsewhere};
 use countersign_model::{EntitlementId, Serial, SpiffeId};
 use countersign_refusal::Denied;
 use countersign_serve::source::Source;
@@ -37,7 +37,9 @@ pub(crate) struct Waiting {
 pub(crate) struct Laggard {
     pub name: String,
     pub connected: bool,
-    /// It is waited for no longer than this; `None` while its stream is open.
+    /// The control plane that told of it, where that is another one.
+    pub replica: Option<String>,
+    /// It is waited for no longer than this; `None` while its stream is open here.
     pub until: Option<Timestamp>,
 }
 
@@ -58,8 +60,11 @@ impl Waiting {
 impl From<Consumer> for Laggard {
     fn from(it: Consumer) -> Self {
         Self {
-            until: it.credential_not_after.filter(|_| !it.connected),
+            until: it
+                .credential_not_after
+                .filter(|_| !it.connected || it.replica.is_some()),
             connected: it.connected,
+            replica: it.replica,
             name: it.name,
         }
     }
@@ -124,7 +129,8 @@ impl Plane {
         };
         let now = self.clock.now();
         let waived = self.authority.waived(now);
-        self.consumers().laggards(bundle.version(), &waived, now)
+        let consumers = self.consumers(bundle.version());
+        consumers.laggards(bundle.version(), &waived, now)
     }
 
     /// Activates the prepared root, if there is one and everybody has its bundle.
@@ -139,12 +145,16 @@ impl Plane {
         let Some(prepared) = self.authority.prepared_root() else {
             return Ok(None);
         };
-        let (consumers, waived) = (self.consumers(), self.authority.waived(now));
+        let consumers = self.consumers(bundle.version());
+        let waived = self.authority.waived(now);
         let succession = self.succession(&prepared, bundle.version());
         self.rotation
             .watch(&succession, consumers.all(), &waived, now);
         let gate = consumers.gate(bundle.version(), &waived, now);
-        let is_due = prepared.not_before <= now && self.authority.can_activate();
+        // Who does not hear of the others does not know who lives.
+        let is_due = prepared.not_before <= now
+            && self.authority.can_activate()
+            && self.authority.is_writable();
         let Some(gate) = gate.ok().filter(|_| is_due) else {
             return Ok(None);
         };
@@ -185,8 +195,35 @@ impl Plane {
         }
     }
 
-    fn consumers(&self) -> Consumers {
-        Consumers::take(&self.authority.nodes(), &self.hub, &self.fleet)
+    /// Tells the other control planes, while a root is prepared, who of the nodes that are here has its
+    /// bundle: what changed since the last time, or a part of it.
+    ///
+    /// # Errors
+    /// The store is unavailable.
+    pub(crate) async fn tell_acknowledged(&self) -> Result<(), AuthorityError> {
+        let authority = &self.authority;
+        if !authority.is_shared() || authority.prepared_root().is_none() {
+            return Ok(());
+        }
+        let (bundle, _) = authority.bundle();
+        let rows = elsewhere::due(
+            &authority.nodes(),
+            (&self.hub, &self.fleet),
+            (authority.replica_name(), bundle.version()),
+            |node| authority.acknowledged(node),
+            self.clock.now(),
+        );
+        match rows.is_empty() {
+            true => Ok(()),
+            false => authority.tell_acknowledged(rows).await,
+        }
+    }
+
+    fn consumers(&self, bundle_version: &str) -> Consumers {
+        let authority = &self.authority;
+        Consumers::take(&authority.nodes(), (&self.hub, &self.fleet), |node| {
+            authority.acknowledged_elsewhere(node, bundle_version)
+        })
     }
 }
 
@@ -206,6 +243,7 @@ mod tests {
         let laggard = |n: usize| Laggard {
             name: n.to_string(),
             connected: true,
+            replica: None,
             until: None,
         };
         let all = |count: usize| (0..count).map(laggard).collect();

@@ -1,12 +1,13 @@
-//! Everybody who validates with the trust bundle, from three sources: the nodes that attested,
-//! their open streams, and what they reported about the consumers behind them.
+//! Everybody who validates with the trust bundle, from four sources: the nodes that attested,
+//! their open streams, what they reported about the consumers behind them, and what other control
+//! planes say of the nodes that have their streams there.
 
 use countersign_model::SpiffeId;
 use jiff::Timestamp;
 
 use super::gate::{Consumer, Evidence, GateOpen, Waived};
 use super::hub::Hub;
-use super::{Crowd, Fleet, NodeRecord, NodeState, Reported, ReportedKind};
+use super::{Acknowledged, Crowd, Fleet, NodeRecord, NodeState, Reported, ReportedKind};
 
 /// The consumers at one moment.
 #[derive(Debug)]
@@ -15,11 +16,19 @@ pub struct Consumers {
 }
 
 impl Consumers {
-    /// Takes stock. A node that attested but said nothing since is there without evidence.
-    pub fn take(nodes: &[NodeRecord], hub: &Hub, fleet: &Fleet) -> Self {
+    /// Takes stock. A node that attested but said nothing since is there without evidence. Of one that has
+    /// no stream here, what another control plane says `elsewhere` counts, if it says something.
+    pub fn take(
+        nodes: &[NodeRecord],
+        (hub, fleet): (&Hub, &Fleet),
+        elsewhere: impl Fn(&SpiffeId) -> Option<Acknowledged>,
+    ) -> Self {
         let consumers = nodes.iter().flat_map(|record| {
             let connected = hub.is_connected(&record.id);
-            of_node(record, connected, fleet.node(&record.id))
+            match (!connected).then(|| elsewhere(&record.id)).flatten() {
+                Some(told) => told.consumers(record),
+                None => of_node(record, connected, fleet.node(&record.id)),
+            }
         });
         Self {
             consumers: consumers.collect(),
@@ -65,13 +74,14 @@ pub(super) fn proxy_of(node: &SpiffeId) -> String {
     format!("{node} proxy")
 }
 
-fn of_node(record: &NodeRecord, connected: bool, state: NodeState) -> Vec<Consumer> {
+pub(super) fn of_node(record: &NodeRecord, connected: bool, state: NodeState) -> Vec<Consumer> {
     let proxy = Consumer {
         name: proxy_of(&record.id),
         evidence: state
             .bundle
             .map_or(Evidence::Nothing, Evidence::Acknowledged),
         connected,
+        replica: None,
         credential_not_after: Some(record.credential_not_after),
     };
     let behind = state.consumers.into_iter().filter(Reported::validates);
@@ -93,6 +103,7 @@ fn behind_node(record: &NodeRecord, node_connected: bool, reported: &Reported) -
         name: format!("{} {kind} {} {}", record.id, reported.id, reported.resource),
         evidence: evidence(reported),
         connected: node_connected && reported.connected,
+        replica: None,
         credential_not_after: Some(end),
     }
 }
@@ -107,6 +118,7 @@ fn of_crowd(record: &NodeRecord, connected: bool, crowd: Crowd) -> Consumer {
             (None, _) => Evidence::Nothing,
         },
         connected,
+        replica: None,
         credential_not_after: Some(record.credential_not_after),
     }
 }
@@ -161,7 +173,7 @@ mod tests {
     }
 
     fn waiting(hub: &Hub, fleet: &Fleet, now: i64) -> usize {
-        let consumers = Consumers::take(&[record()], hub, fleet);
+        let consumers = Consumers::take(&[record()], (hub, fleet), |_| None);
         consumers
             .waiting_for("new", &Waived::default(), at(now))
             .len()
@@ -223,7 +235,7 @@ mod tests {
         let (hub, fleet) = (Hub::default(), Fleet::default());
         let id = record().id;
         let names = |now| {
-            let consumers = Consumers::take(&[record()], &hub, &fleet);
+            let consumers = Consumers::take(&[record()], (&hub, &fleet), |_| None);
             consumers.waiting_for("new", &Waived::default(), at(now))
         };
         let cases = [("old", "old", 4), ("new", "old", 1), ("new", "new", 0)];

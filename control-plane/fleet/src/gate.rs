@@ -35,14 +35,17 @@ pub struct Consumer {
     pub evidence: Evidence,
     /// Whether its stream is open.
     pub connected: bool,
+    /// The control plane that told of it, where that is another one.
+    pub replica: Option<String>,
     /// NotAfter of the newest credential that it can hold.
     pub credential_not_after: Option<Timestamp>,
 }
 
 impl Consumer {
-    /// Whether it still counts.
+    /// Whether it still counts. Of a stream elsewhere it is not known when it ends.
     pub fn is_live(&self, now: Timestamp) -> bool {
-        self.connected || self.credential_not_after.is_some_and(|end| now <= end)
+        (self.connected && self.replica.is_none())
+            || self.credential_not_after.is_some_and(|end| now <= end)
     }
 
     /// Whether it certainly validates with this version.
@@ -151,6 +154,7 @@ mod tests {
             name: "it".to_owned(),
             evidence,
             connected,
+            replica: None,
             credential_not_after: end.map(at),
         }
     }

@@ -1,10 +1,12 @@
 //! The fleet: what each node acknowledged and what was seen served there.
 //!
 //! Kept in memory alone: after a restart nothing counts as acknowledged until a node says so, and
-//! a node that is still away keeps the [`gate`] shut while a credential of it is unexpired.
+//! a node that is still away keeps the [`gate`] shut while a credential of it is unexpired. What other
+//! control planes know of theirs is told [by rows](elsewhere) of the database that they share.
 
 mod absent;
 mod consumers;
+pub mod elsewhere;
 pub mod gate;
 mod hub;
 mod report;
@@ -22,6 +24,7 @@ use countersign_model::tables::give_back;
 
 pub use absent::Crowd;
 pub use consumers::Consumers;
+pub use elsewhere::Acknowledged;
 pub use hub::{Hub, News, Subscriber};
 pub use report::{Reported, ReportedKind};
 

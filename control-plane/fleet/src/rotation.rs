@@ -240,6 +240,7 @@ mod tests {
             name: name.to_owned(),
             evidence: Evidence::Acknowledged(version.to_owned()),
             connected: true,
+            replica: None,
             credential_not_after: None,
         }
     }

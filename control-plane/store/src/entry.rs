@@ -31,10 +31,12 @@ pub enum Kind {
     Heartbeat,
     /// A request to certify an issuing CA, by the replica that asks.
     CaRequest,
+    /// Who of a node lacks the bundle of a prepared root, by the node's ID.
+    Acknowledged,
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Meta,
         Self::Registration,
         Self::Tombstone,
@@ -46,6 +48,7 @@ impl Kind {
         Self::Replica,
         Self::Heartbeat,
         Self::CaRequest,
+        Self::Acknowledged,
     ];
 
     pub(super) fn as_str(self) -> &'static str {
@@ -61,6 +64,7 @@ impl Kind {
             Self::Replica => "replica",
             Self::Heartbeat => "heartbeat",
             Self::CaRequest => "ca_request",
+            Self::Acknowledged => "acknowledged",
         }
     }
 

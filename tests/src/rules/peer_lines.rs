@@ -250,6 +250,7 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                     "key stores not looked at",
                     "issuance log not kept",
                     "root not activated",
+                    "acknowledgements not told to the other control planes",
                 ],
             ),
         ],

@@ -287,6 +287,14 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         )],
     ),
     (
+        "MAX_NODES",
+        "acknowledged_rows_are_bounded_and_of_their_node",
+        &[(
+            "control-plane/authority/src/state/acknowledged.rs",
+            "AcknowledgedRows.0",
+        )],
+    ),
+    (
         "MAX_UNDESTROYED",
         "keys_beyond_the_bound_are_not_remembered",
         &[("control-plane/authority/src/rollback.rs", "Undestroyed.0")],

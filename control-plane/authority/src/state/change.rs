@@ -7,7 +7,7 @@
 use countersign_attest::bans::Ban;
 use countersign_attest::join_token::{KnownToken, Token, TokenHash};
 use countersign_attest::nodes::StoredNode;
-use countersign_fleet::Event;
+use countersign_fleet::{Acknowledged, Event};
 use countersign_model::{EntitlementId, Seq, SpiffeId};
 use countersign_registry::{Kept, Tombstone, TombstoneKey};
 use countersign_store::{Kind, StoreError, Write};
@@ -33,6 +33,8 @@ pub(crate) enum Change {
     Replica(String, Option<Replica>),
     /// What one of them last said of itself.
     Heartbeat(String, Option<Heartbeat>),
+    /// Who of a node lacks the bundle of a prepared root.
+    Acknowledged(SpiffeId, Option<Acknowledged>),
 }
 
 impl Change {
@@ -70,6 +72,7 @@ impl Change {
             Kind::Waiver => Self::Waiver(key.clone(), write.read()?),
             Kind::Replica => Self::Replica(key.clone(), write.read()?),
             Kind::Heartbeat => Self::Heartbeat(key.clone(), write.read()?),
+            Kind::Acknowledged => Self::Acknowledged(node()?, write.read()?),
             Kind::Authority | Kind::CaRequest | Kind::Meta => return Ok(None),
         }))
     }
@@ -87,6 +90,7 @@ impl Change {
             Self::Waiver(consumer, waiver) => write(Kind::Waiver, consumer, waiver.as_ref()),
             Self::Replica(name, replica) => write(Kind::Replica, name, replica.as_ref()),
             Self::Heartbeat(name, said) => write(Kind::Heartbeat, name, said.as_ref()),
+            Self::Acknowledged(node, row) => write(Kind::Acknowledged, node.as_str(), row.as_ref()),
         }
     }
 }
@@ -160,6 +164,10 @@ impl State {
             }
             Change::Heartbeat(name, said) => {
                 self.replicas.said(name, said);
+                None
+            }
+            Change::Acknowledged(node, row) => {
+                self.acknowledged.written(node, row);
                 None
             }
         }

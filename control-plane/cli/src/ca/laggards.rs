@@ -18,7 +18,9 @@ const MOST_NAMED: usize = 5;
 pub(crate) struct Laggard {
     pub(crate) consumer: String,
     pub(crate) connected: bool,
-    /// It is waited for no longer than this; none while its stream is open.
+    /// The control plane that told of it, where that is not the one that answers.
+    pub(crate) replica: Option<String>,
+    /// It is waited for no longer than this; none while its stream is open here.
     pub(crate) until: Option<Timestamp>,
 }
 
@@ -103,21 +105,21 @@ impl Laggards {
     /// All that are named, as a table.
     pub(super) fn table(&self, now: Timestamp, look: Look) -> Printable {
         let rows = self.laggards.iter().map(|it| {
-            let (stream, tone) = match it.connected {
-                true => ("connected", Tone::Good),
-                false => ("not connected", Tone::Warn),
+            let tone = match it.connected {
+                true => Tone::Good,
+                false => Tone::Warn,
             };
             let until = it.until.map(|until| match look.wide {
                 true => to_the_second(until),
                 false => relative(until, now),
             });
-            let until = match it.connected {
+            let until = match it.connected && it.replica.is_none() {
                 true => "it acknowledges".to_owned(),
                 false => until.unwrap_or_else(|| "-".to_owned()),
             };
             [
                 it.consumer.as_str().into(),
-                Cell::toned(stream, tone),
+                Cell::toned(it.stream(), tone),
                 until.into(),
             ]
         });
@@ -151,11 +153,22 @@ impl Laggards {
 
 impl Laggard {
     fn line(&self, now: Timestamp) -> String {
-        let consumer = &self.consumer;
-        match (self.connected, self.until) {
-            (true, _) => format!("{consumer}, connected"),
-            (false, None) => format!("{consumer}, not connected"),
-            (false, Some(until)) => format!("{consumer}, not connected, until {}", at(until, now)),
+        let (consumer, stream) = (&self.consumer, self.stream());
+        match self.until {
+            Some(until) if !self.connected => {
+                format!("{consumer}, {stream}, until {}", at(until, now))
+            }
+            _ => format!("{consumer}, {stream}"),
+        }
+    }
+
+    /// Whether it has its stream, and where.
+    fn stream(&self) -> String {
+        match (self.connected, &self.replica) {
+            (true, None) => "connected".to_owned(),
+            (true, Some(replica)) => format!("connected to {replica}"),
+            (false, None) => "not connected".to_owned(),
+            (false, Some(replica)) => format!("not connected, last to {replica}"),
         }
     }
 }
@@ -165,6 +178,7 @@ impl From<wire::Laggard> for Laggard {
         Self {
             consumer: wire.name,
             connected: wire.connected,
+            replica: Some(wire.replica).filter(|name| !name.is_empty()),
             until: time(wire.until),
         }
     }
@@ -183,6 +197,7 @@ mod tests {
         Laggard {
             consumer: consumer.to_owned(),
             connected: until.is_none(),
+            replica: None,
             until: until.and_then(|at| Timestamp::from_second(at).ok()),
         }
     }
@@ -231,6 +246,31 @@ mod tests {
              a          connected      it acknowledges\n\
              b          not connected  in 2 h\n\
              and 7 more"
+        );
+    }
+
+    /// Whether a stream elsewhere is still open is not known here, so there is an end to it.
+    #[test]
+    fn who_waits_at_another_replica_is_told_with_its_name() {
+        let at_b = |consumer: &str, connected| Laggard {
+            connected,
+            replica: Some("b".to_owned()),
+            ..laggard(consumer, Some(7_200))
+        };
+        let all = Laggards::new(vec![at_b("x", true), at_b("y", false)], 0);
+        assert_eq!(
+            all.lines(Timestamp::UNIX_EPOCH),
+            [
+                "x, connected to b",
+                "y, not connected, last to b, until 1970-01-01T02:00:00Z (in 2 h)"
+            ]
+        );
+        let table = all.table(Timestamp::UNIX_EPOCH, Look::default());
+        assert_eq!(
+            table.to_string(),
+            "WAITS FOR  STREAM                    AT MOST UNTIL\n\
+             x          connected to b            in 2 h\n\
+             y          not connected, last to b  in 2 h"
         );
     }
 

@@ -161,11 +161,13 @@ fn scene() -> Shown {
                 Laggard {
                     consumer: format!("{} envoy:4711:81223:ROOTCA", id("node/a")),
                     connected: true,
+                    replica: None,
                     until: None,
                 },
                 Laggard {
                     consumer: format!("{} proxy", id("node/b")),
                     connected: false,
+                    replica: None,
                     until: ago(-2_400),
                 },
             ],

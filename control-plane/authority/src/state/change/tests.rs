@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use countersign_backup::unpack;
+use countersign_fleet::elsewhere::Lacking;
 use countersign_restore::take_over;
 use countersign_store::{DataDir, Store};
 use proptest::prelude::*;
@@ -23,6 +24,8 @@ enum Step {
     Unban(u8),
     Waive(u8),
     Unwaive(u8),
+    /// A node has the bundle of the prepared root, or its proxy lacks it.
+    Tell(u8, bool),
     /// Hours go by.
     Wait(u8),
 }
@@ -44,6 +47,7 @@ fn step() -> impl Strategy<Value = Step> {
         few().prop_map(Step::Unban),
         few().prop_map(Step::Waive),
         few().prop_map(Step::Unwaive),
+        (few(), any::<bool>()).prop_map(|(node, has_it)| Step::Tell(node, has_it)),
         (1..30_u8).prop_map(Step::Wait),
     ]
 }
@@ -94,10 +98,29 @@ async fn take(plane: &Plane, step: Step, hour: &mut i64) {
             let operator = "uid 0".to_owned();
             drop(authority.unwaive(n.to_string(), operator, now).await);
         }
+        Step::Tell(n, has_it) => {
+            let rows = vec![(node(n), row(&node(n), has_it))];
+            drop(authority.tell_acknowledged(rows).await);
+        }
         Step::Wait(hours) => {
             *hour += i64::from(hours);
             authority.tick(after(*hour * 3_600)).await.unwrap();
         }
+    }
+}
+
+fn row(node: &SpiffeId, has_it: bool) -> Acknowledged {
+    let proxy = Lacking {
+        name: format!("{node} proxy"),
+        connected: true,
+        until: None,
+    };
+    Acknowledged {
+        replica: "b".to_owned(),
+        bundle_version: "v2".to_owned(),
+        connected: true,
+        waiting: Some(proxy).filter(|_| !has_it).into_iter().collect(),
+        more: 0,
     }
 }
 
@@ -127,7 +150,10 @@ fn told(state: &State) -> Told {
         let node = state.nodes.stored(id).cloned();
         (Change::Node(id.clone(), node), seq)
     });
+    let rows = state.acknowledged.iter();
+    let rows = rows.map(|(node, row)| Change::Acknowledged(node.clone(), Some(row.clone())));
     let without = registrations.chain(tombstones).chain(bans).chain(waivers);
+    let without = without.chain(rows);
     let all = without
         .map(|change| (change, Seq(0)))
         .chain(tokens)
@@ -233,6 +259,8 @@ fn change_is_read_as_it_was_written() {
         Change::Registration(kept.registration.key.entitlement_id(), None),
         Change::Node(id("/node/a"), None),
         Change::Waiver("a consumer".to_owned(), None),
+        Change::Acknowledged(id("/node/a"), None),
+        Change::Acknowledged(id("/node/a"), Some(row(&id("/node/a"), false))),
     ] {
         let read = Change::read(&change.write()).unwrap();
         assert_eq!(read, Some(change));

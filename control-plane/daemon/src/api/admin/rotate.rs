@@ -109,6 +109,7 @@ fn issuing_step(plane: &Plane, issuing: &AuthorityInfo) -> Option<Waiting> {
                 behind.then(|| Laggard {
                     name: format!("{node} {}", it.spiffe_id),
                     connected: true,
+                    replica: None,
                     until: None,
                 })
             })

@@ -61,6 +61,7 @@ pub(super) fn laggards(waiting: &Waiting) -> Vec<wire::Laggard> {
         name: it.name.clone(),
         connected: it.connected,
         until: it.until.map(timestamp),
+        replica: it.replica.clone().unwrap_or_default(),
     };
     waiting.first.iter().map(laggard).collect()
 }
