@@ -12,8 +12,12 @@ use crate::{Authority, AuthorityError};
 pub(crate) const JOINED: &str = "logs_named";
 
 impl Authority {
-    /// Names the logs in our own that it does not name yet. The caller holds `writing`.
+    /// Names the logs in our own that it does not name yet. Whoever is alone with its files names none: rows in
+    /// them are those of a database that the state came from. The caller holds `writing`.
     pub(crate) async fn note_joined(&self, now: Timestamp) -> Result<(), AuthorityError> {
+        if self.settings.replica().is_empty() {
+            return Ok(());
+        }
         let own = self.ledger.log().id();
         let (what, named) = {
             let state = self.state.read();
