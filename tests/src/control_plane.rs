@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use countersign_tests_postgres::Database;
 
 use crate::{Command, Process, binaries, fetch, ports};
 
@@ -22,6 +23,19 @@ pub struct Settings {
     pub join: Option<PathBuf>,
     /// What its environment holds beside ours: `NAME=value`.
     pub environment: Vec<String>,
+}
+
+impl Settings {
+    /// The same, as one of the control planes of a database.
+    #[must_use]
+    pub fn on(self, database: &Database, replica: &str) -> Self {
+        let url = database.url();
+        let own = format!("[store]\nurl = \"{url}\"\n[replica]\nname = \"{replica}\"\n");
+        Self {
+            ca: self.ca + &own,
+            ..self
+        }
+    }
 }
 
 impl Default for Settings {

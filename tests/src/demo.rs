@@ -36,6 +36,8 @@ const FRAME: Duration = Duration::from_millis(250);
 const ISSUING_AT: f64 = 0.05;
 /// Early: Workload API streams cannot acknowledge, and have a grace of ten seconds.
 const ROOT_AT: f64 = 0.15;
+/// When a control plane dies.
+const KILL_AT: f64 = 0.4;
 
 /// Watch certificates rotate under load.
 #[derive(Clone, Debug, Parser)]
@@ -47,6 +49,12 @@ pub struct Arguments {
     /// Print exactly one JSON object on stdout; progress goes to stderr
     #[arg(long)]
     pub json: bool,
+    /// How many control planes there are; two share a PostgreSQL that the demo starts
+    #[arg(long, default_value = "1", value_parser = clap::value_parser!(u8).range(1..=2))]
+    pub replicas: u8,
+    /// Kill one of two control planes (SIGKILL) in the middle, in place of replacing the root
+    #[arg(long, requires = "replicas")]
+    pub kill: bool,
     /// Write the page of `countersign report` here at the end
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
@@ -88,9 +96,13 @@ pub async fn main(arguments: &Arguments) -> ExitCode {
 
 /// What was found; `None` where the demo was interrupted before there was traffic.
 async fn run(arguments: &Arguments, interrupts: &Interrupts) -> Result<Option<Report>> {
+    anyhow::ensure!(
+        !arguments.kill || arguments.replicas > 1,
+        "--kill needs --replicas 2: somebody must be left"
+    );
     let mut progress = Progress::new(arguments.duration);
     let begun = async {
-        let stage = Stage::set(&mut progress).await?;
+        let stage = Stage::set(arguments.replicas, &mut progress).await?;
         let cast = stage.begin().await?;
         anyhow::Ok((stage, cast))
     };
@@ -101,7 +113,7 @@ async fn run(arguments: &Arguments, interrupts: &Interrupts) -> Result<Option<Re
     };
     let replaced = RefCell::default();
     let interrupted = {
-        let rotations = rotate_authorities(&stage, arguments.duration, &progress, &replaced);
+        let rotations = change(&stage, arguments, &progress, &replaced);
         let watching = watch(&stage, &cast, arguments.duration, &progress);
         let whole = async { tokio::join!(rotations, watching).0 };
         tokio::select! {
@@ -132,20 +144,26 @@ async fn watch(stage: &Stage, cast: &stage::Cast, duration: Duration, progress: 
     }
 }
 
-async fn rotate_authorities(
+/// What happens while there is traffic: CAs are replaced, or a control plane dies.
+async fn change(
     stage: &Stage,
-    run: Duration,
+    arguments: &Arguments,
     progress: &Progress,
     replaced: &RefCell<Vec<&'static str>>,
 ) -> Result<()> {
     let start = tokio::time::Instant::now();
+    let at = |share| start + arguments.duration.mul_f64(share);
     // Under a new issuing CA identities move at their next renewal; nodes have an hour for it, so
     // nobody waits here. A new root signs nothing before everybody has it.
-    for (share, what, verb) in [
+    let rotations = [
         (ISSUING_AT, "issuing CA", &["ca", "rotate-issuing"][..]),
         (ROOT_AT, "root", &["ca", "rotate-root", "--wait"]),
-    ] {
-        tokio::time::sleep_until(start + run.mul_f64(share)).await;
+    ];
+    for (share, what, verb) in rotations {
+        if arguments.kill && what == "root" {
+            break;
+        }
+        tokio::time::sleep_until(at(share)).await;
         let command = verb.join(" ");
         progress.event(&format!("$ countersign {command}"));
         let answer = stage.operate(verb).await;
@@ -153,6 +171,15 @@ async fn rotate_authorities(
         let key_id = answer["key_id"].as_str().unwrap_or_default();
         progress.event(&format!("the {what} is replaced: key {key_id:.16}"));
         replaced.borrow_mut().push(what);
+    }
+    if arguments.kill {
+        tokio::time::sleep_until(at(KILL_AT)).await;
+        progress.event("$ kill -9 (control plane a)");
+        let took = stage.kill_first().await?;
+        let millis = took.as_millis();
+        progress.event(&format!(
+            "both sidecars are at control plane b after {millis} ms"
+        ));
     }
     Ok(())
 }

@@ -146,6 +146,22 @@ impl Mesh {
         Sidecar::start(&folder, self.control_plane.api(), listeners)
     }
 
+    /// Invites a control plane to the database of this one, and starts it beside.
+    ///
+    /// # Errors
+    /// It was not ready within the bound.
+    pub async fn replica(&self, name: &str, settings: Settings) -> Result<ControlPlane> {
+        let invitation = self.folder().join(format!("{name}.invitation"));
+        let out = invitation.display().to_string();
+        let invite = ["replica", "invite", "--name", name, "--out", &out];
+        self.operator()?.text(&invite).await?;
+        let settings = Settings {
+            join: Some(invitation),
+            ..settings
+        };
+        ControlPlane::start(&self.folder().join(format!("replica-{name}")), &settings).await
+    }
+
     /// Registers an identity.
     ///
     /// # Errors

@@ -3,7 +3,6 @@
 //! Both are on one database, each with a log and an issuing CA of its own. Whatever the sidecar was given by
 //! the one that is lost, the other knows: nothing is issued anew.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -65,26 +64,12 @@ struct Pair {
     _database: Database,
 }
 
-/// A control plane of this name on a database.
-fn named(name: &str, database: &Database, join: Option<PathBuf>) -> Settings {
-    let url = database.url();
-    Settings {
-        ca: format!("[store]\nurl = \"{url}\"\n[replica]\nname = \"{name}\"\n"),
-        join,
-        ..Settings::default()
-    }
-}
-
 impl Pair {
     async fn start() -> Result<Self> {
         let database = shared().database();
-        let mesh = Mesh::start(&named("a", &database, None)).await?;
-        let invitation = mesh.folder().join("b.invitation");
-        let out = invitation.display().to_string();
-        let invite = ["replica", "invite", "--name", "b", "--out", &out];
-        mesh.operator()?.text(&invite).await?;
-        let settings = named("b", &database, Some(invitation));
-        let other = ControlPlane::start(&mesh.folder().join("other"), &settings).await?;
+        let settings = Settings::default();
+        let mesh = Mesh::start(&settings.clone().on(&database, "a")).await?;
+        let other = mesh.replica("b", settings.on(&database, "b")).await?;
         mesh.register(&Registration::new(WEB, "a")).await?;
         let folder = mesh.invite("a").await?;
         let both = [mesh.control_plane().api(), other.api()];

@@ -114,21 +114,24 @@ impl Authority {
 
     /// What is in doubt though nothing is stopped by it, for people.
     pub fn warnings(&self) -> Vec<String> {
+        let clocks = self.clocks_differ(self.told_now());
+        self.newer_state_seen().into_iter().chain(clocks).collect()
+    }
+
+    fn newer_state_seen(&self) -> Option<String> {
         let doubts = &self.state.read().doubts;
-        let Some((node, seen)) = doubts.words.first_key_value() else {
-            return Vec::new();
-        };
+        let (node, seen) = doubts.words.first_key_value()?;
         let (own, others) = (self.stamp().sequence, doubts.words.len() - 1);
         let others = match others {
             0 => String::new(),
             more => format!(" and {more} more nodes"),
         };
-        vec![format!(
+        Some(format!(
             "newer_state_seen: {node}{others} saw this epoch at sequence {seen}, and it is at \
              {own}: data_dir was put back from a copy, and what was registered since is lost. They \
              take nothing from here before countersign restore begins a new epoch. Where the word of a \
              node is wrong, countersign node evict --node {node} ends it"
-        )]
+        ))
     }
 
     /// The word of a node that was evicted counts no more.
@@ -142,7 +145,7 @@ impl Authority {
             self.metrics.alarm(Alarm::StatePutBack);
             error!(reason, "alarm: the state is older than what it has issued");
         }
-        for reason in self.warnings() {
+        if let Some(reason) = self.newer_state_seen() {
             self.metrics.alarm(Alarm::NewerStateSeen);
             error!(reason, "alarm: nodes say that they have seen a newer state");
         }

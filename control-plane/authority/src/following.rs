@@ -18,7 +18,7 @@ use countersign_refusal::Unavailable;
 use countersign_store::{Committed, Kind, LogEntry, LogSignature, Write};
 use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::issuing::damaged_entry;
 use super::record::ACTS;
@@ -80,10 +80,17 @@ impl Authority {
                 self.hear(Some(writer));
             }
         }
+        let heard = writes.iter().filter(|it| it.kind == Kind::Heartbeat);
+        let heard: Vec<_> = heard.map(|it| it.key.clone()).collect();
         if writes.iter().any(is_act) {
             self.state.write().acts = Some(seq);
         }
         self.take(seq, changes.into_iter().flatten().collect(), |_| ());
+        let (moment, mut state) = (Instant::now(), self.state.write());
+        heard
+            .iter()
+            .for_each(|name| state.replicas.heard_heartbeat(name, moment));
+        drop(state);
         self.state.announce(seq, events);
         Ok(())
     }

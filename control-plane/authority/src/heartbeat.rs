@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use countersign_telemetry::{Principal, peer_line};
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 use super::Authority;
 use super::state::{Change, Heartbeat};
@@ -41,6 +42,20 @@ impl Authority {
             self.said_at.store(now.as_second(), Ordering::Release);
         }
         is_due
+    }
+
+    /// Why nothing is ended by time now, for people: of two clocks that differ one is wrong, and this one
+    /// may be it. What has ended is issued for nowhere meanwhile, by the clock of each.
+    pub(super) fn clocks_differ(&self, now: Timestamp) -> Option<String> {
+        let state = self.state.read();
+        let (replica, ahead) = state.replicas.other_clock(now, Instant::now())?;
+        let (seconds, way) = match ahead.as_secs() {
+            ahead @ 0.. => (ahead, "ahead of"),
+            behind => (-behind, "behind"),
+        };
+        Some(format!(
+            "clocks_differ: the clock of control plane {replica} is {seconds} s {way} that of this one. No              registration, token or CA is removed because its time is over until they agree: set the clock              that is wrong, and have both follow a time server"
+        ))
     }
 
     /// What a control plane last said of itself.

@@ -40,6 +40,9 @@ impl Authority {
                 .void_pending(now)
                 .await
                 .map_err(AuthorityError::from);
+            if this.clocks_differ(now).is_some() {
+                return voided;
+            }
             let dropped = or_next_tick(this.drop_dead(now).await);
             let removed = or_next_tick(this.remove_ended(now).await);
             let forgotten = this.forget(now).await;

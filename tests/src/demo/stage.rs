@@ -9,10 +9,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use countersign_model::SpiffeId;
+use countersign_tests_postgres::{Database, shared};
 use jiff::Timestamp;
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::progress::{Frame, Progress};
@@ -25,7 +29,7 @@ use crate::load::service::Service;
 use crate::load::{Load, Route};
 use crate::sidecar::{Inbound, Listeners, Outbound};
 use crate::workload::{self, Identity};
-use crate::{Command, Envoy, Mesh, Registration, Sidecar, ports};
+use crate::{Command, ControlPlane, Envoy, Mesh, Registration, Sidecar, ports, wait};
 
 const WEB: &str = "spiffe://example.org/web";
 const CLIENT: &str = "spiffe://example.org/client";
@@ -43,8 +47,11 @@ pub(super) struct Stage {
     client: Sidecar,
     routes: [Route; 2],
     doors: [(&'static str, SocketAddr); 2],
-    operator: Command,
+    /// The second control plane, where there is one.
+    other: Option<ControlPlane>,
+    is_first_gone: AtomicBool,
     mesh: Mesh,
+    _database: Option<Database>,
     _service: Service,
 }
 
@@ -59,32 +66,51 @@ pub(super) struct Cast {
 }
 
 impl Stage {
-    pub(super) async fn set(progress: &mut Progress) -> Result<Self> {
+    pub(super) async fn set(replicas: u8, progress: &mut Progress) -> Result<Self> {
         let settings = Settings {
             renew_at: RENEW_AT,
             ..Settings::default()
         };
-        let mesh = Mesh::start(&settings).await?;
-        progress.event("control plane: example.org, state in SQLite");
+        let database = (replicas > 1).then(|| shared().database());
+        let (mesh, other) = match &database {
+            None => {
+                let mesh = Mesh::start(&settings).await?;
+                progress.event("control plane: example.org, state in SQLite");
+                (mesh, None)
+            }
+            Some(database) => {
+                let mesh = Mesh::start(&settings.clone().on(database, "a")).await?;
+                progress.event("control plane a: example.org, state in PostgreSQL");
+                let other = mesh.replica("b", settings.on(database, "b")).await?;
+                progress.event("control plane b: joined with its invitation");
+                (mesh, Some(other))
+            }
+        };
+        let first = mesh.control_plane().api();
+        let apis: Vec<_> = { other.iter().map(ControlPlane::api) }
+            .chain([first])
+            .collect();
         for (id, node) in [(WEB, "a"), (CLIENT, "b")] {
             mesh.register(&Registration::new(id, node).for_ttl(LIFETIME))
                 .await?;
         }
         let service = Service::start().await?;
-        let (web, door) = serving(&mesh, &service).await?;
+        let (web, door) = serving(&mesh, &apis, &service).await?;
         progress.event("sidecar a: attested by join token, holds /web");
         let envoy = real_envoy(&web, &service).await?;
         progress.event("Envoy: took /web from sidecar a over SDS");
-        let (client, routes) = calling(&mesh, door, &envoy).await?;
+        let (client, routes) = calling(&mesh, &apis, door, &envoy).await?;
         progress.event("sidecar b: attested by join token, holds /client");
         Ok(Self {
             doors: [("at sidecar a", door), ("at Envoy", envoy.tcp())],
-            operator: mesh.operator()?,
             envoy,
             web,
             client,
             routes,
+            other,
+            is_first_gone: AtomicBool::default(),
             mesh,
+            _database: database,
             _service: service,
         })
     }
@@ -118,12 +144,39 @@ impl Stage {
 
     /// Does what an operator would.
     pub(super) async fn operate(&self, verb: &[&str]) -> Result<Value> {
-        self.operator.json(verb).await
+        self.operator()?.json(verb).await
+    }
+
+    /// The operator's program, at a control plane that runs.
+    fn operator(&self) -> Result<Command> {
+        match &self.other {
+            Some(other) if self.is_first_gone.load(Ordering::Acquire) => other.operator(),
+            _ => self.mesh.operator(),
+        }
+    }
+
+    /// Kills the first of two control planes, and says how long after it both sidecars had a stream at the
+    /// other.
+    pub(super) async fn kill_first(&self) -> Result<Duration> {
+        let other = self.other.as_ref().context("there is one control plane")?;
+        let left = other.api().to_string();
+        self.mesh.control_plane().process().signal(Signal::KILL)?;
+        let since = Instant::now();
+        self.is_first_gone.store(true, Ordering::Release);
+        for sidecar in [&self.web, &self.client] {
+            wait::until("a stream at the other", wait::BOUND, async || {
+                let link = sidecar.status().await.ok()?["control_plane"].clone();
+                let is_there = link["address"].as_str()?.contains(&left);
+                (link["connected"] == true && is_there).then_some(())
+            })
+            .await?;
+        }
+        Ok(since.elapsed())
     }
 
     /// How everything stands.
     pub(super) async fn frame(&self, cast: &Cast) -> Frame {
-        let authorities = self.operator.json(&["ca", "status"]).await;
+        let authorities = self.operate(&["ca", "status"]).await;
         let authorities = authorities.unwrap_or_default();
         let tally = cast.load.tally();
         let requests = format!(
@@ -176,13 +229,19 @@ impl Stage {
             let serial = workload::serial(fields["serial"].as_str()?);
             Some((serial, fields["issued_at"].as_str()?.parse().ok()?))
         };
-        let events = self.mesh.control_plane().process().events();
+        let mut events = self.mesh.control_plane().process().events();
+        let other = self.other.iter();
+        events.extend(other.flat_map(|other| other.process().events()));
         let issued = events.iter().filter_map(issue);
         issued.filter(|(_, at)| *at >= began).collect()
     }
 }
 
-async fn serving(mesh: &Mesh, service: &Service) -> Result<(Sidecar, SocketAddr)> {
+async fn serving(
+    mesh: &Mesh,
+    apis: &[SocketAddr],
+    service: &Service,
+) -> Result<(Sidecar, SocketAddr)> {
     let listen = ports::reserve();
     let inbound = Inbound {
         listen,
@@ -194,12 +253,17 @@ async fn serving(mesh: &Mesh, service: &Service) -> Result<(Sidecar, SocketAddr)
         inbound: vec![inbound],
         ..Listeners::default()
     };
-    let sidecar = mesh.sidecar("a", &listeners).await?;
+    let sidecar = Sidecar::start_among(&mesh.invite("a").await?, apis, &listeners)?;
     sidecar.ready().await?;
     Ok((sidecar, listen))
 }
 
-async fn calling(mesh: &Mesh, door: SocketAddr, envoy: &Envoy) -> Result<(Sidecar, [Route; 2])> {
+async fn calling(
+    mesh: &Mesh,
+    apis: &[SocketAddr],
+    door: SocketAddr,
+    envoy: &Envoy,
+) -> Result<(Sidecar, [Route; 2])> {
     let to = |connect| Outbound {
         listen: ports::reserve(),
         connect,
@@ -223,7 +287,7 @@ async fn calling(mesh: &Mesh, door: SocketAddr, envoy: &Envoy) -> Result<(Sideca
         outbound: vec![direct, http, tcp],
         ..Listeners::default()
     };
-    let sidecar = mesh.sidecar("b", &listeners).await?;
+    let sidecar = Sidecar::start_among(&mesh.invite("b").await?, apis, &listeners)?;
     sidecar.ready().await?;
     Ok((sidecar, routes))
 }

@@ -353,10 +353,16 @@ const BOUNDED: &[(&str, &str, Places)] = &[
     (
         "MAX_HEARTBEATS",
         "heartbeats_are_bounded",
-        &[(
-            "control-plane/authority/src/state/replicas.rs",
-            "Replicas.heartbeats",
-        )],
+        &[
+            (
+                "control-plane/authority/src/state/replicas.rs",
+                "Replicas.heartbeats",
+            ),
+            (
+                "control-plane/authority/src/state/replicas.rs",
+                "Replicas.moments",
+            ),
+        ],
     ),
     (
         "MAX_UNSIGNED",

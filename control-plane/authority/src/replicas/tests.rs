@@ -1,3 +1,5 @@
+use tokio::time::Instant;
+
 use super::joining::{Entrance, Found, entrance};
 use super::*;
 use crate::state::{Heartbeat, Replicas};
@@ -147,4 +149,48 @@ fn heartbeats_are_bounded() {
     assert_eq!(replicas.heartbeat("b63").unwrap().sequence, 700);
     replicas.said("b63".to_owned(), None);
     assert!(replicas.heartbeat("b63").is_none());
+}
+
+#[test]
+fn clock_of_another_is_compared_while_it_is_heard_of() {
+    let mut replicas = Replicas::default();
+    let said = |at| {
+        Some(Heartbeat {
+            version: String::new(),
+            sequence: 1,
+            streams: 0,
+            at,
+        })
+    };
+    let begun = Instant::now();
+    let later = |seconds| begun + Duration::from_secs(seconds);
+    replicas.said("b".to_owned(), said(after(7_200)));
+    assert_eq!(
+        replicas.other_clock(start(), begun),
+        None,
+        "found at a start"
+    );
+    replicas.heard_heartbeat("b", begun);
+    for (seconds, now) in [(0, start()), (30, after(30))] {
+        let (name, ahead) = replicas.other_clock(now, later(seconds)).unwrap();
+        assert_eq!((name, ahead.as_secs()), ("b", 7_200));
+    }
+    assert_eq!(
+        replicas.other_clock(after(31), later(31)),
+        None,
+        "it may be gone"
+    );
+    replicas.said("b".to_owned(), said(after(40)));
+    replicas.heard_heartbeat("b", later(41));
+    assert_eq!(
+        replicas.other_clock(after(50), later(50)),
+        None,
+        "they agree"
+    );
+    // The own clock is set.
+    let (_, ahead) = replicas.other_clock(after(7_250), later(51)).unwrap();
+    assert_eq!(ahead.as_secs(), -7_200);
+    replicas.heard_heartbeat("c", later(52));
+    replicas.said("b".to_owned(), None);
+    assert_eq!(replicas.other_clock(after(7_250), later(52)), None);
 }

@@ -5,11 +5,16 @@ use std::collections::BTreeMap;
 use countersign_model::Seq;
 use countersign_refusal::Denied;
 use countersign_store::{Kind, Precondition};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 /// Most control planes of a database that were not sealed: each takes every commit of the others.
 pub const MAX_REPLICAS: usize = 16;
+/// Clocks that differ by more are not the same: a heartbeat is on its way for less, and a tick old.
+const CLOCKS_AGREE: SignedDuration = SignedDuration::from_secs(20);
+/// A control plane that was not heard of for longer is not asked about the time.
+const HEARD_LATELY: SignedDuration = SignedDuration::from_secs(30);
 /// Most control planes whose words are kept: those that are there, and as many that are gone.
 const MAX_HEARTBEATS: usize = 4 * MAX_REPLICAS;
 
@@ -65,6 +70,8 @@ pub(crate) struct Replicas {
     known: BTreeMap<String, Known>,
     /// What those that joined last said of themselves.
     heartbeats: BTreeMap<String, Heartbeat>,
+    /// When each was heard of last, which no clock that is set changes: those that are in `heartbeats`.
+    moments: BTreeMap<String, Instant>,
 }
 
 /// What a control plane says of itself now and then.
@@ -117,8 +124,38 @@ impl Replicas {
         };
         match heartbeat.filter(is_heard) {
             Some(heartbeat) => self.heartbeats.insert(name, heartbeat),
-            None => self.heartbeats.remove(&name),
+            None => {
+                self.moments.remove(&name);
+                self.heartbeats.remove(&name)
+            }
         };
+    }
+
+    /// A control plane was heard of at this moment.
+    pub(crate) fn heard_heartbeat(&mut self, name: &str, moment: Instant) {
+        if self.heartbeats.contains_key(name) {
+            self.moments.insert(name.to_owned(), moment);
+        }
+    }
+
+    /// A control plane that was heard of lately and whose clock differs from that of this one, which says
+    /// `now` at this moment; and by how much it is ahead.
+    pub(crate) fn other_clock(
+        &self,
+        now: Timestamp,
+        moment: Instant,
+    ) -> Option<(&str, SignedDuration)> {
+        let ahead = |(name, heard): (&'_ String, &Instant)| {
+            let since = moment.saturating_duration_since(*heard);
+            let said = self.heartbeats.get(name)?.at.duration_since(now);
+            let since = SignedDuration::try_from(since).ok()?;
+            (since <= HEARD_LATELY).then_some(said + since)
+        };
+        let mut heard = self.moments.iter();
+        heard.find_map(|(name, at)| {
+            let ahead = ahead((name, at)).filter(|ahead| ahead.abs() > CLOCKS_AGREE)?;
+            Some((name.as_str(), ahead))
+        })
     }
 
     /// What a control plane last said of itself.

@@ -472,3 +472,34 @@ async fn each_log_names_the_others_once() {
         assert_eq!(named, [(name.to_owned(), log_id)]);
     }
 }
+
+/// The clock of `b` is two hours ahead: a registration that ends in one hour by the clock of `a` stays, and
+/// both say why.
+#[tokio::test]
+async fn wrong_clock_of_one_replica_ends_nothing() {
+    let two = Two::new().await;
+    let mut ending = registration("/web", "/node/a");
+    ending.expires_at = Some(after(3_600));
+    two.a.register(ending).await;
+    two.agree().await;
+    let (now, ahead) = (after(10), after(7_210));
+    two.a.authority.tick(now).await.unwrap();
+    two.agree().await;
+    two.b.authority.tick(ahead).await.unwrap();
+    two.agree().await;
+    two.a.authority.tick(after(16)).await.unwrap();
+    two.agree().await;
+    two.b.authority.tick(after(7_216)).await.unwrap();
+    for (plane, now, way) in [
+        (&two.a, after(16), "ahead"),
+        (&two.b, after(7_216), "behind"),
+    ] {
+        assert_eq!(plane.authority.registrations().len(), 1);
+        let why = plane.authority.clocks_differ(now).unwrap();
+        assert!(why.contains(way), "{why}");
+    }
+    // The clock is set right.
+    two.b.authority.tick(after(22)).await.unwrap();
+    two.agree().await;
+    assert_eq!(two.a.authority.clocks_differ(after(22)), None);
+}
