@@ -63,6 +63,8 @@ struct Node {
     lineage: Seq,
     /// Newest last.
     keys: Vec<NodeKey>,
+    /// Of certificates that another control plane logged and that may have been given; newest last.
+    unsigned: Vec<NodeKey>,
     credential_not_after: Timestamp,
 }
 
@@ -70,6 +72,14 @@ impl Node {
     fn as_attested(&self, id: &SpiffeId) -> AttestedNode {
         AttestedNode::new(id.clone(), self.stored.method, self.lineage)
     }
+}
+
+/// Keeps the newest few.
+fn keep(keys: &mut Vec<NodeKey>, key: NodeKey) {
+    keys.push(key);
+    keys.sort_unstable_by_key(|key| key.order);
+    let excess = keys.len().saturating_sub(KEYS);
+    keys.drain(..excess);
 }
 
 /// Every node, by ID.
@@ -88,10 +98,12 @@ impl Nodes {
             stored: stored.clone(),
             lineage,
             keys: Vec::new(),
+            unsigned: Vec::new(),
             credential_not_after: end,
         });
         if lineage >= node.lineage {
             node.keys.retain(|key| key.lineage >= lineage);
+            node.unsigned.retain(|key| key.lineage >= lineage);
             node.stored = stored;
             node.lineage = lineage;
         }
@@ -129,10 +141,26 @@ impl Nodes {
         if key.lineage < node.lineage {
             return;
         }
-        node.keys.push(key);
-        node.keys.sort_unstable_by_key(|key| key.order);
-        let excess = node.keys.len().saturating_sub(KEYS);
-        node.keys.drain(..excess);
+        node.unsigned.retain(|it| it.serial != key.serial);
+        keep(&mut node.keys, key);
+    }
+
+    /// Another control plane logged a certificate for a node key. Whether it is given to the node is known
+    /// once its signature comes; its key recognises the node until then, beside those that are known.
+    pub fn logged(&mut self, id: &SpiffeId, key: NodeKey) {
+        let Some(node) = self.known.get_mut(id) else {
+            return;
+        };
+        if key.lineage >= node.lineage {
+            keep(&mut node.unsigned, key);
+        }
+    }
+
+    /// A certificate that another control plane logged was given to nobody.
+    pub fn voided(&mut self, id: &SpiffeId, serial: &Serial) {
+        if let Some(node) = self.known.get_mut(id) {
+            node.unsigned.retain(|key| key.serial != *serial);
+        }
     }
 
     /// A certificate for a node or one of its workloads was issued.
@@ -146,7 +174,8 @@ impl Nodes {
     pub(crate) fn recognise(&self, id: &SpiffeId, spki_sha256: &[u8; 32]) -> Option<AttestedNode> {
         // The text that is kept here: what is issued to the node shares it.
         let (id, node) = self.known.get_key_value(id)?;
-        let known = node.keys.iter().any(|key| key.spki_sha256 == *spki_sha256);
+        let mut keys = node.keys.iter().chain(&node.unsigned);
+        let known = keys.any(|key| key.spki_sha256 == *spki_sha256);
         known.then(|| node.as_attested(id))
     }
 
@@ -360,6 +389,35 @@ mod tests {
         nodes.written(&id, verdict().stored(None, at(60)), Seq(5));
         assert_eq!(nodes.lineage_at(&id, at(59)), None);
         assert_eq!(nodes.lineage_at(&id, at(60)), Some(Seq(5)));
+    }
+
+    /// Two certificates that another control plane logged and could not sign.
+    #[test]
+    fn void_certificates_of_another_displace_no_key() {
+        let (id, mut nodes) = (id(1), Nodes::default());
+        nodes.written(&id, stored(), Seq(5));
+        let key = |n: u8| NodeKey {
+            lineage: Seq(5),
+            order: n.into(),
+            spki_sha256: [n; 32],
+            serial: Serial::new(1 << 20, n.into(), [7; 8]).unwrap(),
+        };
+        nodes.certified(&id, key(1));
+        for n in 2..4 {
+            nodes.logged(&id, key(n));
+            assert!(
+                nodes.recognise(&id, &[n; 32]).is_some(),
+                "it may have been given"
+            );
+            nodes.voided(&id, &key(n).serial);
+            assert!(nodes.recognise(&id, &[n; 32]).is_none());
+        }
+        assert!(nodes.recognise(&id, &[1; 32]).is_some());
+        nodes.logged(&id, key(4));
+        nodes.certified(&id, key(4));
+        assert_eq!(nodes.newest_key(&id).map(|it| it.order), Some(4));
+        nodes.written(&id, stored(), Seq(9));
+        assert!(nodes.recognise(&id, &[4; 32]).is_none(), "it attested anew");
     }
 
     #[test]

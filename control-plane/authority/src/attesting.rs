@@ -54,7 +54,8 @@ impl Authority {
     /// Attests the node that evidence is for, which begins a new lineage of it under this key. The
     /// same evidence with the same key again is a repeat, and gives the same lineage.
     ///
-    /// A node whose holder is connected is not attested a second time. The evidence stays good then:
+    /// A node whose holder is connected here is not attested a second time; where it is connected to another
+    /// control plane, that one raises the alarm. The evidence stays good then:
     /// a sidecar that lost its state may still be counted as connected for as long as its old
     /// stream takes to die, and must be able to try again.
     ///

@@ -15,7 +15,7 @@ use countersign_issue::issuance::Issuance;
 use countersign_model::{Coordinate, EntitlementId, Seq, SpiffeId};
 use countersign_proto::log::entry::What;
 use countersign_refusal::Unavailable;
-use countersign_store::{Committed, Kind, LogEntry, LogSignature, Write};
+use countersign_store::{Committed, Kind, LogEntry, LogSignature, StoreError, Write};
 use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
@@ -24,6 +24,7 @@ use super::issuing::damaged_entry;
 use super::record::ACTS;
 use super::state::Change;
 use super::{Authority, AuthorityError};
+use crate::series::Alarm;
 
 /// How long a caller waits for what it has seen elsewhere.
 const REACH_WITHIN: Duration = Duration::from_secs(2);
@@ -73,8 +74,12 @@ impl Authority {
         for signature in signatures {
             events.extend(self.take_signature(signature)?);
         }
-        let changes = writes.iter().map(Change::read);
+        let changes = writes.iter().map(read_change);
         let changes = changes.collect::<Result<Vec<_>, _>>()?;
+        changes
+            .iter()
+            .flatten()
+            .for_each(|change| self.look_for_two_holders(change));
         for change in changes.iter().flatten() {
             if let Change::Heartbeat(writer, Some(_)) = change {
                 self.hear(Some(writer));
@@ -95,6 +100,20 @@ impl Authority {
         Ok(())
     }
 
+    /// A node attested at another control plane while its holder is connected here: that one does not see
+    /// the stream.
+    fn look_for_two_holders(&self, change: &Change) {
+        let Change::Node(node, Some(stored)) = change else {
+            return;
+        };
+        if stored.is_evicted() || !self.state.hub().is_connected(node) {
+            return;
+        }
+        self.metrics.alarm(Alarm::NodeConnected);
+        let principal = Principal::part("attestation alarms");
+        peer_line!(WARN, principal, %node, "alarm: a node attested at another control plane while its holder is connected");
+    }
+
     /// Another control plane made a commit.
     fn hear(&self, writer: Option<&str>) {
         if let Some(writer) = writer {
@@ -113,7 +132,7 @@ impl Authority {
                 if let What::Voided(voided) = *what {
                     let void = Coordinate::new(entry.log_id, voided.index);
                     let void = void.map_err(|_| damaged_entry())?;
-                    self.state.write().unsigned.take(void);
+                    self.take_void(void)?;
                 }
                 Ok(())
             }
@@ -122,20 +141,36 @@ impl Authority {
     }
 
     /// A certificate that another control plane logged: its key is taken, and of a node's own identity
-    /// it is the one by which the node is recognised.
+    /// it is one by which the node is recognised. One that has ended is listed and nothing more.
     fn take_issued(&self, logged: Logged) -> Result<(), AuthorityError> {
         let issuance = logged.issuance();
+        if issuance.not_after < self.told_now() {
+            self.ledger.found(issuance);
+            return Ok(());
+        }
         let entitlement = EntitlementId::parse(&issuance.entitlement);
         if let Some(entitlement) = entitlement {
             self.note_leaf(issuance);
             let mut state = self.state.write();
-            state.keys.logged_elsewhere(issuance);
+            let is_holders = state.keys.found(issuance);
             match node_of(issuance)? {
-                Some(node) => state.certified(&node, &entitlement, issuance),
-                None => state.manual.note(&entitlement, issuance),
+                Some(node) if is_holders => state.logged(&node, &entitlement, issuance),
+                None if is_holders => state.manual.note(&entitlement, issuance),
+                _ => {}
             }
         }
         self.state.write().unsigned.keep(logged);
+        Ok(())
+    }
+
+    /// A certificate that another control plane logged was given to nobody.
+    fn take_void(&self, entry: Coordinate) -> Result<(), AuthorityError> {
+        let mut state = self.state.write();
+        if let Some(logged) = state.unsigned.take(entry)
+            && let Some(node) = node_of(logged.issuance())?
+        {
+            state.nodes.voided(&node, &logged.issuance().serial);
+        }
         Ok(())
     }
 
@@ -240,6 +275,14 @@ fn read(entry: &LogEntry) -> Result<Option<Noted>, AuthorityError> {
         Ok(noted) => Ok(Some(noted)),
         Err(countersign_tlog::LogError::Foreign(_)) => Ok(None),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// The change that a write is. What nothing is decided by may be of a newer version, and is left out then.
+fn read_change(write: &Write) -> Result<Option<Change>, StoreError> {
+    match (write.kind, Change::read(write)) {
+        (Kind::Heartbeat | Kind::Acknowledged, Err(_)) => Ok(None),
+        (_, read) => read,
     }
 }
 

@@ -54,8 +54,18 @@ impl Authority {
             behind => (-behind, "behind"),
         };
         Some(format!(
-            "clocks_differ: the clock of control plane {replica} is {seconds} s {way} that of this one. No              registration, token or CA is removed because its time is over until they agree: set the clock              that is wrong, and have both follow a time server"
+            "clocks_differ: the clock of control plane {replica} is {seconds} s {way} that of this \
+             one. No registration, token or CA is removed because its time is over until they \
+             agree: set the clock that is wrong, and have both follow a time server"
         ))
+    }
+
+    /// Whether this control plane removes what only time ends: the first by name of those that are there
+    /// does, so that not all log the same. Two that both think so do no harm: one of them is overtaken.
+    pub(super) fn ends_by_time(&self, now: Timestamp) -> bool {
+        let own = self.settings.replica();
+        let is_first = { self.state.read() }.replicas.is_first(own, Instant::now());
+        is_first && self.clocks_differ(now).is_none()
     }
 
     /// What a control plane last said of itself.

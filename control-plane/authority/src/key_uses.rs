@@ -209,18 +209,19 @@ impl Keys {
             .insert(issuance.spki_sha256, used, &mut self.shares);
     }
 
-    /// Records a certificate that another control plane logged. A key that has a certificate for another
-    /// holder keeps that: it was logged first, and whoever logged this one knows it, and gives it to
-    /// nobody.
-    pub(super) fn logged_elsewhere(&mut self, issuance: &Issuance) {
+    /// Records a certificate that was found in a log, and says whether its key is its holder's. A key that
+    /// has a certificate for another holder keeps that: it was logged first, and whoever logged this one
+    /// knows it, and gives it to nobody.
+    pub(super) fn found(&mut self, issuance: &Issuance) -> bool {
         let holder = KeyUse::of(issuance).holder();
         let present = self.uses.get(&issuance.spki_sha256);
-        let is_anothers = |used: &&KeyUse| {
+        let is_anothers = present.is_some_and(|used| {
             used.holder() != holder && !used.is_claimed() && used.is_live(issuance.issued_at)
-        };
-        if present.filter(is_anothers).is_none() {
+        });
+        if !is_anothers {
             self.issued(issuance);
         }
+        !is_anothers
     }
 
     /// Whether a key whose certificate is in the log is still its holder's: another control plane may

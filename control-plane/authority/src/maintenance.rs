@@ -40,20 +40,18 @@ impl Authority {
                 .void_pending(now)
                 .await
                 .map_err(AuthorityError::from);
-            if this.clocks_differ(now).is_some() {
-                return voided;
+            this.forget_in_memory(now);
+            let joined = this.note_joined(now).await;
+            let acknowledged = this.forget_acknowledged().await;
+            let told = voided.and(joined).and(acknowledged);
+            if !this.ends_by_time(now) {
+                return told;
             }
             let dropped = or_next_tick(this.drop_dead(now).await);
             let removed = or_next_tick(this.remove_ended(now).await);
             let forgotten = this.forget(now).await;
             let nodes = this.forget_nodes(now).await;
-            let joined = this.note_joined(now).await;
-            let acknowledged = this.forget_acknowledged().await;
-            { voided.and(dropped).and(removed) }
-                .and(forgotten)
-                .and(nodes)
-                .and(joined)
-                .and(acknowledged)
+            told.and(dropped).and(removed).and(forgotten).and(nodes)
         });
         let rest = rest.await;
         let refusals = self.ledger.log_refusals(now, false).await;
@@ -116,13 +114,17 @@ impl Authority {
                 forgotten => drop(forgotten?),
             }
         }
+        Ok(())
+    }
+
+    /// Forgets certificates that have ended: no other control plane hears of it.
+    fn forget_in_memory(&self, now: Timestamp) {
         let mut state = self.state.write();
         state.published.forget_expired(now);
         state.keys.forget_expired(now);
         state.manual.forget_expired(now);
         drop(state);
         self.ledger.forget_expired(now);
-        Ok(())
     }
 
     /// Forgets nodes that have had nothing for long. One that attests meanwhile stays.

@@ -17,7 +17,7 @@ use countersign_store::{Commit, Kind, Precondition, StoreError, Write};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::sync::{MutexGuard, oneshot};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::state::{Change, State};
 use super::{Authority, AuthorityError};
@@ -30,9 +30,9 @@ pub(super) const ACCOUNTED: &str = "log_accounted";
 pub(super) const ACTS: &str = "acts";
 
 /// An act that another control plane overtakes is judged so often.
-const ACT_TRIES: usize = 24;
-/// How long it waits for what overtook it.
-const LEARN_WITHIN: Duration = Duration::from_secs(2);
+const ACT_TRIES: u32 = 24;
+/// How much longer it waits each time before it is judged again.
+const AGAIN_AFTER: Duration = Duration::from_millis(2);
 
 /// How long a change waits for those before it.
 const TURN_WITHIN: Duration = Duration::from_secs(20);
@@ -61,23 +61,16 @@ impl Authority {
         F: Future<Output = Result<T, AuthorityError>> + Send + 'static,
     {
         self.to_the_end(async move |this| {
-            for _ in 1..ACT_TRIES {
-                let known = *this.store.seen().borrow();
+            for tries in 1..ACT_TRIES {
                 match attempt(Arc::clone(&this)).await {
-                    Err(AuthorityError::Overtaken) => this.learn_after(known).await,
+                    // What overtook it was taken before the answer. Whoever is slower gets room.
+                    Err(AuthorityError::Overtaken) => sleep(AGAIN_AFTER * tries).await,
                     done => return done,
                 }
             }
             attempt(this).await
         })
         .await
-    }
-
-    /// Waits until something that was committed after this was taken.
-    async fn learn_after(&self, known: Seq) {
-        let mut seen = self.store.seen();
-        // Who waits in vain tries again all the same, and is refused.
-        let _ = timeout(LEARN_WITHIN, seen.wait_for(|seen| *seen > known)).await;
     }
 
     /// Logs what is about to change, then makes the change durable and takes it, if nothing was changed

@@ -223,16 +223,21 @@ impl Authority {
         Ok(())
     }
 
-    /// The certificate of an entry. Where its registration changed since, its signature is not made again:
-    /// the right may have ended before there was one.
+    /// The certificate of an entry. Where the right to it ended or changed since, its signature is not made
+    /// again: that may have been so before there was one.
     fn signed_if_allowed(&self, logged: Logged) -> Result<Signed, AuthorityError> {
-        let node = SpiffeId::new(&logged.issuance().node).map_err(|_| damaged_entry())?;
-        let age = self.state.read().age(&node, logged.issuance());
-        if age == Age::Present {
+        let (node, entitlement) = named(logged.issuance())?;
+        let may_be_signed = { self.state.read() }.may_be_signed(
+            &node,
+            &entitlement,
+            logged.issuance(),
+            self.told_now(),
+        );
+        if may_be_signed {
             return self.signed_again(logged);
         }
         let signed = self.ledger.log().signed_before(logged)?;
-        let unsigned = "it is not signed, and its registration changed since";
+        let unsigned = "it is not signed, and the right to it ended or changed since";
         Ok(signed.map_err(|_| Unavailable::retry(unsigned))?)
     }
 
@@ -241,10 +246,9 @@ impl Authority {
     /// shows it is recognised.
     fn restore_unsigned(&self, issuance: &Issuance) -> Result<(), AuthorityError> {
         self.ledger.found(issuance);
-        let node = SpiffeId::new(&issuance.node).map_err(|_| damaged_entry())?;
-        let entitlement = EntitlementId::parse(&issuance.entitlement).ok_or_else(damaged_entry)?;
+        let (node, entitlement) = named(issuance)?;
         let mut state = self.state.write();
-        state.keys.issued(issuance);
+        state.keys.found(issuance);
         state.certified(&node, &entitlement, issuance);
         Ok(())
     }
@@ -253,16 +257,21 @@ impl Authority {
     pub(super) fn publish_again(&self, signed: &Signed) -> Result<(), AuthorityError> {
         let above = self.above(signed)?;
         let issuance = signed.issuance();
-        let node = SpiffeId::new(&issuance.node).map_err(|_| damaged_entry())?;
-        let entitlement = EntitlementId::parse(&issuance.entitlement).ok_or_else(damaged_entry)?;
+        let (node, entitlement) = named(issuance)?;
         let mut state = self.state.write();
-        state.keys.issued(issuance);
+        if !state.keys.found(issuance) {
+            // It is another's: whoever logged this one has voided it, or will.
+            return Ok(());
+        }
         state.certified(&node, &entitlement, issuance);
         let holder = state.holder(&node, &entitlement);
-        let holder = holder.filter(|(_, since)| *since <= issuance.issued_at);
+        let age = state.age(&node, issuance);
+        // One that came back after a removal has another key epoch.
+        let is_its = |since| age == Age::Present || since <= issuance.issued_at;
+        let holder = holder.filter(|(_, since)| is_its(*since));
         // What says more than the state of a backup allows is shown to nobody. Somebody may have it all
         // the same, so it stays in the inventory.
-        let is_taken_back = state.age(&node, issuance) == Age::TakenBack;
+        let is_taken_back = age == Age::TakenBack;
         let lineage = state.lineage(&node, issuance);
         if state.nodes.is_ended(&node, lineage) {
             let end = issuance.not_after;
@@ -281,4 +290,11 @@ impl Authority {
             Err(error) => warn!(%error, "a logged registration does not read"),
         }
     }
+}
+
+/// The node that holds the key of a certificate, and under which entitlement.
+fn named(issuance: &Issuance) -> Result<(SpiffeId, EntitlementId), AuthorityError> {
+    let node = SpiffeId::new(&issuance.node).map_err(|_| damaged_entry())?;
+    let entitlement = EntitlementId::parse(&issuance.entitlement).ok_or_else(damaged_entry)?;
+    Ok((node, entitlement))
 }

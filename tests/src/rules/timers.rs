@@ -17,6 +17,11 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "a period",
     ),
     (
+        "control-plane/authority/src/record.rs",
+        "sleep(AGAIN_AFTER * tries)",
+        "a length of time: room for another control plane",
+    ),
+    (
         "control-plane/cli/src/status/watch.rs",
         "sleep_until(next)",
         "a period of the monotonic clock",

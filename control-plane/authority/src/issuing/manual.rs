@@ -77,8 +77,9 @@ impl Authority {
     pub(crate) fn restore_manual(&self, issuance: &Issuance) -> Result<(), AuthorityError> {
         let entitlement = EntitlementId::parse(&issuance.entitlement).ok_or_else(damaged_entry)?;
         let mut state = self.state.write();
-        state.keys.issued(issuance);
-        state.manual.note(&entitlement, issuance);
+        if state.keys.found(issuance) {
+            state.manual.note(&entitlement, issuance);
+        }
         Ok(())
     }
 }

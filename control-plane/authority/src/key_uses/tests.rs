@@ -303,3 +303,22 @@ fn key_stays_taken_as_long_as_any_certificate_of_it() {
     assert!(claim(&mut keys, 45).is_err(), "the first is still valid");
     assert!(claim(&mut keys, 61).is_ok());
 }
+
+/// Two control planes logged one key for two holders: whoever was first in the order has it.
+#[test]
+fn key_that_was_logged_twice_is_its_first_holders() {
+    let mut keys = Keys::default();
+    let first = issuance(1, 60);
+    let second = Issuance {
+        node: "spiffe://example.org/node/b".to_owned(),
+        spki_sha256: first.spki_sha256,
+        ..issuance(2, 60)
+    };
+    assert!(keys.found(&first) && !keys.found(&second));
+    assert_eq!(keys.certified_at(&first.spki_sha256, at(1)), Some(entry(1)));
+    let later = Issuance {
+        issued_at: at(61),
+        ..second
+    };
+    assert!(keys.found(&later), "the first has ended");
+}

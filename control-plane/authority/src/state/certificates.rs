@@ -8,7 +8,7 @@ use countersign_model::{Coordinate, EntitlementId, Seq, SpiffeId};
 use countersign_registry::Authorized;
 use jiff::Timestamp;
 
-use super::State;
+use super::{Age, State};
 
 /// The newest manual certificate of each registration.
 #[derive(Debug, Default)]
@@ -58,16 +58,31 @@ impl State {
         issuance: &Issuance,
     ) {
         if *entitlement == EntitlementId::node() {
-            let lineage = self.lineage(node, issuance);
-            self.nodes.certified(
-                node,
-                NodeKey {
-                    lineage: lineage.unwrap_or_default(),
-                    order: issuance.order,
-                    spki_sha256: issuance.spki_sha256,
-                    serial: issuance.serial,
-                },
-            );
+            let key = self.node_key(node, issuance);
+            self.nodes.certified(node, key);
+        }
+        self.nodes.credited(node, issuance.not_after);
+    }
+
+    fn node_key(&self, node: &SpiffeId, issuance: &Issuance) -> NodeKey {
+        NodeKey {
+            lineage: self.lineage(node, issuance).unwrap_or_default(),
+            order: issuance.order,
+            spki_sha256: issuance.spki_sha256,
+            serial: issuance.serial,
+        }
+    }
+
+    /// Records that another control plane logged a certificate for a node, which may be given to it.
+    pub(crate) fn logged(
+        &mut self,
+        node: &SpiffeId,
+        entitlement: &EntitlementId,
+        issuance: &Issuance,
+    ) {
+        if *entitlement == EntitlementId::node() {
+            let key = self.node_key(node, issuance);
+            self.nodes.logged(node, key);
         }
         self.nodes.credited(node, issuance.not_after);
     }
@@ -76,6 +91,26 @@ impl State {
     pub(crate) fn lineage(&self, node: &SpiffeId, issuance: &Issuance) -> Option<Seq> {
         let at = || self.nodes.lineage_at(node, issuance.issued_at);
         issuance.attested.or_else(at)
+    }
+
+    /// Whether a certificate that was found in the log, without its signature, may be signed: there is the
+    /// right to it that it was authorized by, and its key is its holder's.
+    pub(crate) fn may_be_signed(
+        &self,
+        node: &SpiffeId,
+        entitlement: &EntitlementId,
+        issuance: &Issuance,
+        now: Timestamp,
+    ) -> bool {
+        let lineage = self.lineage(node, issuance);
+        let is_of_now =
+            !self.nodes.is_earlier(node, lineage) && !self.nodes.is_ended(node, lineage);
+        let key = &issuance.spki_sha256;
+        let is_holders = self.keys.check_holder(key, node, entitlement, now);
+        self.holder(node, entitlement).is_some()
+            && self.age(node, issuance) == Age::Present
+            && is_of_now
+            && is_holders.is_ok()
     }
 
     /// The newest certificate of the same entitlement.

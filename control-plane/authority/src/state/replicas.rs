@@ -138,6 +138,17 @@ impl Replicas {
         }
     }
 
+    /// Whether no control plane with a name before this one was heard of lately.
+    pub(crate) fn is_first(&self, own: &str, moment: Instant) -> bool {
+        let before = self.moments.iter().filter(|(name, _)| name.as_str() < own);
+        let lately = |heard: &Instant| {
+            let since = moment.saturating_duration_since(*heard);
+            SignedDuration::try_from(since).is_ok_and(|since| since <= HEARD_LATELY)
+        };
+        let mut before = before.filter(|(_, heard)| lately(heard));
+        !before.any(|(name, _)| self.is_joined(name))
+    }
+
     /// A control plane that was heard of lately and whose clock differs from that of this one, which says
     /// `now` at this moment; and by how much it is ahead.
     pub(crate) fn other_clock(

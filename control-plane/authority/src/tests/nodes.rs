@@ -147,3 +147,25 @@ async fn node_whose_signature_was_lost_is_recognised() {
         "without a signature there is no chain to give"
     );
 }
+
+/// The power went before the signatures were on the disk, and the rights ended meanwhile.
+#[tokio::test]
+async fn entry_whose_right_ended_is_not_signed_at_a_start() {
+    let plane = Plane::new().await;
+    let web = plane.register(registration("/web", "/node/a")).await;
+    let node = plane.attest("/node/a").await;
+    let own = plane.enrol(&node, &EntitlementId::node()).await;
+    let svid = plane.enrol(&node, &web).await;
+    let gone = id("/web");
+    let removed = plane.authority.unregister(&gone, None, start());
+    removed.await.unwrap();
+    // A lineage that is not the newest any more.
+    plane.attest("/node/a").await;
+    let signatures = plane.dir.path().join("cp/log/signatures");
+    std::fs::remove_dir_all(&signatures).unwrap();
+    let plane = plane.crash(after(2)).await;
+    for serial in [own.serial, svid.serial] {
+        let shown = plane.authority.certificate(&serial.into(), 0).unwrap();
+        assert_eq!(shown.der, None, "{serial} is signed");
+    }
+}
