@@ -167,7 +167,8 @@ async fn same_key_is_given_the_same_certificate_by_the_other() {
 
 #[tokio::test]
 async fn token_raced_on_two_replicas_attests_once() {
-    const ROUNDS: usize = 24;
+    const ROUNDS: usize = 100;
+    const CALLERS: usize = 64;
     let two = Two::new().await;
     for round in 0..ROUNDS {
         let raced = id(&format!("/node/{round}"));
@@ -179,14 +180,10 @@ async fn token_raced_on_two_replicas_attests_once() {
             let key = proven(&fresh_key(), &EntitlementId::node());
             tokio::spawn(async move { authority.attest_join_token(&token, &key, start()).await })
         };
-        let both = [
-            attest(&two.a),
-            attest(&two.b),
-            attest(&two.a),
-            attest(&two.b),
-        ];
+        let planes = [&two.a, &two.b].into_iter().cycle().take(CALLERS);
+        let all: Vec<_> = planes.map(attest).collect();
         let mut won = 0;
-        for attested in both {
+        for attested in all {
             match attested.await.unwrap() {
                 Ok(_) => won += 1,
                 refused => assert_eq!(code(refused), "token_used"),
