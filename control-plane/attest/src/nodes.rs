@@ -77,7 +77,8 @@ impl Node {
 /// Keeps the newest few.
 fn keep(keys: &mut Vec<NodeKey>, key: NodeKey) {
     keys.push(key);
-    keys.sort_unstable_by_key(|key| key.order);
+    // Stable: of two at the same place the later is the newer.
+    keys.sort_by_key(|key| key.order);
     let excess = keys.len().saturating_sub(KEYS);
     keys.drain(..excess);
 }
@@ -207,8 +208,8 @@ impl Nodes {
         let Some(lineage) = self.may_adopt(id, restored_by, certified_at) else {
             return false;
         };
-        // Whatever was certified since then is newer.
-        let order = 0;
+        // Newer than whatever the restored state knows, and older than what was certified since then.
+        let order = self.newest_key(id).map_or(0, |newest| newest.order);
         self.certified(
             id,
             NodeKey {
@@ -418,6 +419,33 @@ mod tests {
         assert_eq!(nodes.newest_key(&id).map(|it| it.order), Some(4));
         nodes.written(&id, stored(), Seq(9));
         assert!(nodes.recognise(&id, &[4; 32]).is_none(), "it attested anew");
+    }
+
+    /// The state that was restored knows as many keys of the node as are recognised.
+    #[test]
+    fn adopted_key_displaces_the_oldest() {
+        let (id, mut nodes) = (id(1), Nodes::default());
+        nodes.written(&id, stored(), Seq(5));
+        let serial = |n: u8| Serial::new(1 << 20, n.into(), [7; 8]).unwrap();
+        for n in 1..3 {
+            nodes.certified(
+                &id,
+                NodeKey {
+                    lineage: Seq(5),
+                    order: n.into(),
+                    spki_sha256: [n; 32],
+                    serial: serial(n),
+                },
+            );
+        }
+        let certified_at = Timestamp::from_second(60).unwrap();
+        assert!(nodes.adopt(&id, (serial(3), [3; 32]), Seq(9), certified_at));
+        assert!(nodes.recognise(&id, &[2; 32]).is_some());
+        assert!(nodes.recognise(&id, &[1; 32]).is_none());
+        assert!(
+            !nodes.adopt(&id, (serial(4), [4; 32]), Seq(5), certified_at),
+            "it attested since"
+        );
     }
 
     #[test]
