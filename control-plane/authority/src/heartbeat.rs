@@ -46,7 +46,7 @@ impl Authority {
 
     /// Why nothing is ended by time now, for people: of two clocks that differ one is wrong, and this one
     /// may be it. What has ended is issued for nowhere meanwhile, by the clock of each.
-    pub(super) fn clocks_differ(&self, now: Timestamp) -> Option<String> {
+    pub(crate) fn clocks_differ(&self, now: Timestamp) -> Option<String> {
         let state = self.state.read();
         let (replica, ahead) = state.replicas.other_clock(now, Instant::now())?;
         let (seconds, way) = match ahead.as_secs() {

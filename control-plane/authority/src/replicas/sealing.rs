@@ -147,6 +147,10 @@ impl Authority {
     ) -> Result<SealedReplica, AuthorityError> {
         let busy = |_| Unavailable::retry("this control plane seals a log at this moment");
         let _one_at_a_time = self.sealing.try_lock().map_err(busy)?;
+        // By a clock that was set forward one that is there seems to have been silent for long.
+        if let Some(reason) = self.clocks_differ(now).filter(|_| !force) {
+            return Err(Unavailable::retry(reason).into());
+        }
         let sealed = match self.sealable(name, force, now)? {
             Sealable::Sealed(sealed) => sealed,
             Sealable::Joined(log_id) => {

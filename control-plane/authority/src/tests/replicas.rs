@@ -495,6 +495,12 @@ async fn wrong_clock_of_one_replica_ends_nothing() {
         let why = plane.authority.clocks_differ(now).unwrap();
         assert!(why.contains(way), "{why}");
     }
+    // By a clock that was set forward the other seems to have been silent.
+    let sealed = two.a.authority.seal_replica("b", false, after(7_300)).await;
+    assert!(
+        matches!(sealed, Err(AuthorityError::Unavailable(_))),
+        "{sealed:?}"
+    );
     // The clock is set right.
     two.b.authority.tick(after(22)).await.unwrap();
     two.agree().await;
