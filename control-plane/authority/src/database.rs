@@ -1,6 +1,7 @@
 //! Which database keeps the state, and who this control plane is in it.
 
 use std::io;
+use std::sync::Arc;
 
 use countersign_ca::log::FOLDER;
 use countersign_model::entropy::Entropy;
@@ -10,7 +11,7 @@ use countersign_serve::durable_file;
 use countersign_store::copy::moved_to;
 use countersign_store::postgres::WriterName;
 use countersign_store::{
-    DATABASE, DataDir, Entry, Kind, Precondition, Snapshot, Store, StoreError, Write,
+    DATABASE, DataDir, Entry, Kind, Precondition, Shared, Snapshot, Store, StoreError, Write,
 };
 use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
@@ -26,9 +27,10 @@ const OLDER: &str = "database-older";
 /// Key in the store: the control plane whose log and CAs the state belongs to.
 pub(super) const REPLICA: &str = "replica";
 
-/// Opens the database, or makes it.
+/// Opens the database, or makes it: where `shared` is none, the one of its address.
 pub(super) async fn open(
     settings: &Settings,
+    shared: Option<Arc<dyn Shared>>,
     data_dir: &DataDir,
     now: Timestamp,
 ) -> Result<Store, AuthorityError> {
@@ -53,7 +55,8 @@ pub(super) async fn open(
                      see \"The database is away\" in docs/operations.md",
         }));
     }
-    let found = Store::look(address).await.map_err(not_had)?;
+    let database = shared.unwrap_or_else(|| Arc::new(address.clone()));
+    let found = database.look().await.map_err(not_had)?;
     let is_empty = found.as_ref().is_none_or(|it| it.entries.is_empty());
     if is_empty && data_dir.path().join(FOLDER).exists() {
         return Err(no_state(settings).into());
@@ -62,9 +65,7 @@ pub(super) async fn open(
     let instance = instance(data_dir, &*settings.entropy)?;
     let name = replica.clone();
     let writer = WriterName { name, instance };
-    let (store, _) = Store::connect(address.clone(), writer)
-        .await
-        .map_err(not_had)?;
+    let store = database.connect(writer).await.map_err(not_had)?;
     match entrance {
         Entrance::Known => {}
         Entrance::First => claim(&store, settings, now).await?,

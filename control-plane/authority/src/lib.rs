@@ -76,6 +76,8 @@ pub use countersign_keys::Pkcs11Settings;
 use countersign_model::Seq;
 pub use countersign_registry::{Field, Mode, NoField, Policy, Written};
 use countersign_restore::facts::Predecessor;
+#[doc(hidden)]
+pub use countersign_store::Shared as SharedDatabase;
 use countersign_store::Store;
 pub use countersign_store::postgres::Address as DatabaseAddress;
 

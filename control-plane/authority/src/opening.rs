@@ -16,7 +16,7 @@ use countersign_model::Seq;
 use countersign_refusal::{Denied, Unavailable};
 use countersign_registry::{Defaults, rules};
 use countersign_restore::facts::TRUST_DOMAIN;
-use countersign_store::{DataDir, Entry, Kind, Snapshot, Store, StoreError};
+use countersign_store::{DataDir, Entry, Kind, Shared, Snapshot, Store, StoreError};
 use jiff::Timestamp;
 use tracing::Instrument;
 
@@ -44,13 +44,27 @@ impl Authority {
     /// # Errors
     /// The directory is locked, unreadable, of another trust domain, or damaged.
     pub async fn open(settings: Settings, now: Timestamp) -> Result<Arc<Self>, AuthorityError> {
+        Self::open_in(settings, None, now).await
+    }
+
+    /// As [`Authority::open`], with another database than the one at the address of the settings. For the
+    /// simulation.
+    ///
+    /// # Errors
+    /// As [`Authority::open`].
+    #[doc(hidden)]
+    pub async fn open_in(
+        settings: Settings,
+        database: Option<Arc<dyn Shared>>,
+        now: Timestamp,
+    ) -> Result<Arc<Self>, AuthorityError> {
         let token = settings.hierarchy.pkcs11.clone();
         let stores = |dir: &DataDir| -> Result<Stores, AuthorityError> {
             let keys = dir.subdirectory(KEYS);
             let keys = keys.map_err(Unavailable::retry)?;
             Ok(Stores::new(&keys, token.as_ref()))
         };
-        Self::open_with(settings, stores, identity, now).await
+        Self::open_with(settings, stores, (database, identity), now).await
     }
 
     /// Waits until everything is on disk, signatures included: for a daemon that ends. One that
@@ -72,7 +86,7 @@ impl Authority {
     pub(super) async fn open_with(
         settings: Settings,
         keys: impl FnOnce(&DataDir) -> Result<Stores, AuthorityError>,
-        store: impl FnOnce(Store) -> Store,
+        (database, store): (Option<Arc<dyn Shared>>, impl FnOnce(Store) -> Store),
         now: Timestamp,
     ) -> Result<Arc<Self>, AuthorityError> {
         rules::lifetime(settings.x509_ttl, settings.issuing_ttl)?;
@@ -81,7 +95,8 @@ impl Authority {
         remove_leftovers(data_dir.path());
         let keys = keys(&data_dir)?;
         keys.probe();
-        let store = store(database::open(&settings, &data_dir, now).await?);
+        let opened = database::open(&settings, database, &data_dir, now).await?;
+        let store = store(opened);
         let Snapshot { seq, entries } = store.snapshot().await?;
         let (meta, entries): (Vec<_>, Vec<_>) = entries
             .into_iter()

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use countersign_admission::Gate;
+#[doc(hidden)]
+pub use countersign_authority::SharedDatabase;
 use countersign_authority::{Authority, AuthorityError};
 use countersign_cli::{Exit, Failure};
 use countersign_fleet::Fleet;
@@ -119,7 +121,8 @@ pub async fn start(
 }
 
 /// As [`start`], without the kernel's network: sidecars and operators come from elsewhere, and nobody
-/// is told of metrics. For the simulation.
+/// is told of metrics; and with a database, where one is given, in the place of the one at `store.url`.
+/// For the simulation.
 ///
 /// # Errors
 /// As [`start`].
@@ -127,10 +130,11 @@ pub async fn start(
 pub async fn start_on<A: Connection<Peer = UnixPeer>>(
     config: &Config,
     (clock, entropy): (Clock, Arc<dyn Entropy>),
+    database: Option<Arc<dyn SharedDatabase>>,
     api: impl Listen,
     admin: impl Stream<Item = io::Result<A>> + Send + 'static,
 ) -> Result<Running, StartError> {
-    let authority = Authority::open(config.authority(entropy), clock.now()).await?;
+    let authority = Authority::open_in(config.authority(entropy), database, clock.now()).await?;
     let addresses = (config.api.listen, config.telemetry.listen);
     let (running, tls) = Running::begin(config, (authority, clock), addresses).await?;
     running.serve_api(api, tls, Limits::default());

@@ -14,11 +14,14 @@ mod data_dir;
 mod database;
 mod entry;
 mod error;
+mod fencing;
+mod following;
 mod handing;
 mod log;
 #[cfg(any(test, feature = "testing"))]
 pub mod memory;
 pub mod postgres;
+mod shared;
 mod sqlite;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -38,8 +41,11 @@ pub use database::Snapshot;
 use database::{Database, Reader};
 pub use entry::{Entry, Kind, Precondition, Write};
 pub use error::{DatabaseError, StoreError};
+use following::{Listening, follow};
 use handing::{HandOver, Handing, Then};
 pub use log::{LogEntries, LogEntry, LogPage, LogSignature};
+#[doc(hidden)]
+pub use shared::Shared;
 use writer::{Asked, Condition, Job, Writer};
 
 /// Most jobs that wait for the writer. A caller beyond that waits for its turn to queue.
@@ -95,10 +101,7 @@ impl Store {
         writer: postgres::WriterName,
     ) -> Result<(Self, Seq), StoreError> {
         let (database, reader, newest) = postgres::open(address.clone(), writer).await?;
-        let (tell, told) = watch::channel(newest);
-        let store = Self::of(database, reader, newest, Some(told));
-        let deaf = Arc::clone(&store.deaf);
-        tokio::spawn(postgres::follow(address, tell, deaf));
+        let store = Self::following::<postgres::Listener>(database, reader, newest, address);
         Ok((store, newest))
     }
 
@@ -117,6 +120,19 @@ impl Store {
         let newest = *told.borrow();
         let store = Self::of(database.clone(), database.clone(), newest, Some(told));
         (store, newest)
+    }
+
+    /// One that is told of what others commit, by a session of its own.
+    fn following<L: Listening>(
+        database: impl Database,
+        reader: impl Reader + 'static,
+        newest: Seq,
+        address: L::Address,
+    ) -> Self {
+        let (tell, told) = watch::channel(newest);
+        let store = Self::of(database, reader, newest, Some(told));
+        tokio::spawn(follow::<L>(address, tell, Arc::clone(&store.deaf)));
+        store
     }
 
     /// `told` tells of the newest commit of all, where others make some.

@@ -1,9 +1,13 @@
-//! A database in memory, which several stores may share: for tests, in which a control plane ends and
-//! what it made durable stays.
+//! A database in memory, which several stores may share: for tests, and for a simulation, in which a control
+//! plane ends and what it made durable stays.
+
+mod session;
+mod way;
 
 use std::collections::btree_map::Entry as Slot;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_model::Seq;
@@ -12,45 +16,92 @@ use futures_util::future::{BoxFuture, ready};
 use tokio::sync::watch;
 
 use crate::database::{
-    Changes, Database, Failed, Fate, Found, Page, Places, Reader, Snapshot, Unsettled, asked, place,
+    Changes, Database, Failed, Found, Page, Places, Reader, Snapshot, Unsettled, asked, place,
 };
 use crate::{
     BYTES_PER_READ, Commit, Committed, DatabaseError, Entry, Kind, LogEntries, LogEntry, LogPage,
     LogSignature, ROWS_PER_READ, StoreError, Write,
 };
 
+pub use self::session::Reached;
+pub use self::way::{Asked, Direct, Way};
+use crate::fencing::Row;
+
 /// What is durable. A clone is the same database.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryDatabase {
     content: Arc<Mutex<Content>>,
     newest: Arc<watch::Sender<Seq>>,
-    /// Who writes.
-    name: String,
+    /// Processes that took the name of a writer.
+    runs: Arc<AtomicU64>,
 }
 
-#[derive(Debug, Default)]
+/// What a database held at one moment, to be put back.
+#[derive(Debug)]
+pub struct Held(Content);
+
+#[derive(Clone, Debug, Default)]
 struct Content {
     newest: Seq,
     entries: HashMap<(Kind, String), (Seq, String)>,
     commits: Vec<Committed>,
     logs: BTreeMap<(u32, u64), (Seq, Vec<u8>)>,
     signatures: BTreeMap<(u32, u64), Vec<u8>>,
-    fenced: BTreeSet<String>,
+    writers: BTreeMap<String, Writer>,
+}
+
+#[derive(Clone, Debug)]
+struct Writer {
+    /// Its data directory.
+    instance: String,
+    row: Row,
+    /// Its newest commit.
+    newest: Option<Seq>,
 }
 
 impl MemoryDatabase {
-    /// The same database, for a writer of this name.
-    #[must_use]
-    pub fn named(&self, name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            ..self.clone()
-        }
+    /// As a control plane reaches it.
+    pub fn reached(&self, by: Arc<dyn Way>) -> Reached {
+        Reached::new(self.clone(), by)
+    }
+
+    /// What it holds, to be put back.
+    pub fn held(&self) -> Held {
+        Held(self.content().clone())
+    }
+
+    /// Puts back what it held, and says what it holds instead of that until then.
+    pub fn put_back(&self, Held(held): Held) -> Held {
+        let newest = held.newest;
+        let before = std::mem::replace(&mut *self.content(), held);
+        self.newest.send_replace(newest);
+        Held(before)
+    }
+
+    /// The newest commit of a writer.
+    pub fn newest_of(&self, writer: &str) -> Option<Seq> {
+        self.content().writers.get(writer)?.newest
     }
 
     /// A commit changes the content whole, so one that panicked left nothing half done.
     fn content(&self) -> MutexGuard<'_, Content> {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "as a database answers")]
+    fn page(&self, after: Seq, before: Option<Seq>) -> Result<Option<Page>, StoreError> {
+        let content = self.content();
+        Ok(Some(Page::new(content.newest, content.page(after, before))))
+    }
+
+    /// Tells of the newest commit, unless another has told of a newer one meanwhile.
+    fn tell(&self) {
+        let newest = self.content().newest;
+        self.newest.send_if_modified(|told| {
+            let is_newer = *told < newest;
+            *told = newest.max(*told);
+            is_newer
+        });
     }
 
     /// The newest commit, whoever makes it.
@@ -72,6 +123,21 @@ impl Content {
             values: values.collect(),
             entries: entries.filter(|it| self.logs.contains_key(it)).collect(),
         }
+    }
+
+    /// The places that a batch would have.
+    fn places(&self, commits: &[Commit]) -> Places {
+        place(self.newest, commits, self.found(commits))
+    }
+
+    fn make_all(&mut self, commits: &[Commit]) -> Places {
+        let places = self.places(commits);
+        for (commit, place) in commits.iter().zip(&places) {
+            if let Ok(seq) = place {
+                self.make(*seq, commit);
+            }
+        }
+        places
     }
 
     fn make(&mut self, seq: Seq, commit: &Commit) {
@@ -125,26 +191,8 @@ impl Content {
 
 impl Database for MemoryDatabase {
     async fn write(&mut self, commits: &[Commit]) -> Result<Places, Failed> {
-        let mut content = self.content();
-        if content.fenced.contains(&self.name) {
-            let error = DatabaseError::new(format!("{} was fenced out", self.name));
-            let fate = Fate::Unknown;
-            return Err(Failed { error, fate });
-        }
-        let places = place(content.newest, commits, content.found(commits));
-        for (commit, place) in commits.iter().zip(&places) {
-            if let Ok(seq) = place {
-                content.make(*seq, commit);
-            }
-        }
-        let newest = content.newest;
-        drop(content);
-        // Another may have told of a newer one meanwhile.
-        self.newest.send_if_modified(|told| {
-            let is_newer = *told < newest;
-            *told = newest.max(*told);
-            is_newer
-        });
+        let places = self.content().make_all(commits);
+        self.tell();
         Ok(places)
     }
 
@@ -157,8 +205,7 @@ impl Database for MemoryDatabase {
         after: Seq,
         before: Option<Seq>,
     ) -> Result<Option<Page>, StoreError> {
-        let content = self.content();
-        Ok(Some(Page::new(content.newest, content.page(after, before))))
+        self.page(after, before)
     }
 }
 
@@ -184,7 +231,7 @@ impl Reader for MemoryDatabase {
     }
 
     fn fence_out<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.content().fenced.insert(name.to_owned());
+        self.content().fence_out(name);
         ready(Ok(())).boxed()
     }
 

@@ -32,14 +32,15 @@ use tokio::time::Instant;
 pub use self::address::{Address, AddressError};
 pub use self::checking::{Checked, check, grant, migrate};
 pub(crate) use self::copying::{mark_moved, write_copy};
-pub(crate) use self::following::follow;
+pub(crate) use self::following::Listener;
 pub(crate) use self::reader::PostgresReader;
 pub use self::schema::VERSION;
 use self::session::{AnswerError, Session};
-use self::statements::{Row, Statements};
+use self::statements::Statements;
 use crate::database::{
     Database, Failed, Fate, Page, Places, Reader, Snapshot, Unsettled, last, place,
 };
+use crate::fencing::{Lost, Row, lost, was_made};
 use crate::{Commit, DatabaseError, StoreError};
 
 /// After a connection that failed the next one is made, and until then writes are refused at once.
@@ -249,49 +250,11 @@ impl Postgres {
         let end = session.client().batch_execute("COMMIT");
         session.answered(end).await.map_err(yet)?;
         session.unwarned().map_err(yet)?;
-        match row {
-            // A fence that came meanwhile waited for the end of the batch.
-            Some(row) if row == own || row == own.fenced() => Ok(false),
-            Some(row) if row == own.next() || row == own.next().fenced() => {
-                self.row = own.next();
-                Ok(true)
-            }
-            row => Err(match lost(&name, &own, row.as_ref()) {
-                Lost::Taken(error) => Unsettled::Ever(error),
-                Lost::Older(error) => Unsettled::Older(error),
-            }),
+        let is_made = was_made(&name, &own, row.as_ref())?;
+        if is_made {
+            self.row = own.next();
         }
-    }
-}
-
-/// Why this writer writes no more: its row is not as it left it.
-enum Lost {
-    /// Somebody else took it.
-    Taken(DatabaseError),
-    /// It is as it was before.
-    Older(DatabaseError),
-}
-
-fn lost(name: &str, own: &Row, row: Option<&Row>) -> Lost {
-    match row {
-        Some(row) if row.is_fenced && row.batch >= own.batch => {
-            Lost::Taken(DatabaseError::new(format!(
-                "{name} was fenced out: another control plane seals its issuance log, or did, and nothing of \
-                 this one is taken any more; stop it, and let it join with another replica.name and an \
-                 empty data_dir"
-            )))
-        }
-        Some(row) if row.run != own.run && row.batch >= own.batch => {
-            Lost::Taken(DatabaseError::new(format!(
-                "another control plane writes under the name {name}, or the state was moved: stop one \
-                 of the two"
-            )))
-        }
-        _ => Lost::Older(DatabaseError::new(
-            "the database does not hold what was committed to it: it was put back from an older copy, \
-             or a standby took over that had not everything; see \"The database is away\" in \
-             docs/operations.md",
-        )),
+        Ok(is_made)
     }
 }
 

@@ -1,47 +1,81 @@
-//! The control plane of a run: the daemon's own code on a folder of this machine, with TLS, its
-//! database and its log. It can be killed at any moment; what goes on then goes on with a copy of what
-//! was on the disk.
+//! A control plane of a run: the daemon's own code on a folder of this machine, with TLS, its database and
+//! its log. It can be killed at any moment; what goes on then goes on with a copy of what was on the disk.
 
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use countersign_control_plane::app::{self, Running};
 use countersign_control_plane::clock::Clock;
 use countersign_control_plane::config::Config;
 use countersign_control_plane::entropy::OsEntropy;
+use countersign_serve::secret_file;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
+use crate::database::{Database, Link, State};
 use crate::disk::{Loss, copy};
 use crate::network::{End, Local, Network};
 
-/// Where sidecars reach it.
-pub(crate) const ADDRESS: &str = "10.0.0.1:8443";
+/// Where sidecars reach any.
+const PORT: u16 = 8443;
+/// Whoever reaches its database again has heard of everything within this time.
+const CATCHES_UP: Duration = Duration::from_secs(5);
+/// The database that is named in the configuration; another one is in its place.
+const URL: &str = "postgresql://countersign@%2Frun%2Fpostgresql/countersign";
 
-/// The control plane.
+/// A control plane.
 pub(crate) struct ControlPlane {
+    /// Its name among those that share a database.
+    pub(crate) name: String,
+    /// Its machine, from 1 on.
+    pub(crate) machine: u8,
     network: Network,
+    /// Whether its state is in the database that is shared.
+    is_shared: bool,
+    /// How it is on its way to that.
+    state: State,
+    /// Since when that is so; since a start everything is known.
+    since: Option<Instant>,
     /// How often it has been killed.
     kills: u32,
-    running: Option<(Running, mpsc::UnboundedSender<Local>)>,
+    running: Option<Process>,
+}
+
+/// The process that runs.
+struct Process {
+    running: Running,
+    operators: mpsc::UnboundedSender<Local>,
+    link: Option<Link>,
 }
 
 impl ControlPlane {
-    pub(crate) fn new(network: Network) -> Self {
+    pub(crate) fn new(name: &str, machine: u8, is_shared: bool, network: Network) -> Self {
         Self {
+            name: name.to_owned(),
+            machine,
             network,
+            is_shared,
+            state: State::default(),
+            since: None,
             kills: 0,
             running: None,
         }
     }
 
-    pub(crate) fn address() -> SocketAddr {
-        ADDRESS.parse().expect("an address")
+    /// Where the sidecars reach the one of a machine.
+    pub(crate) fn address_of(machine: u8) -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, machine)), PORT)
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        Self::address_of(self.machine)
     }
 
     /// The data directory since the newest kill.
@@ -50,37 +84,88 @@ impl ControlPlane {
     }
 
     fn folder_of(&self, kill: u32) -> PathBuf {
-        PathBuf::from(format!("cp-{kill}"))
+        PathBuf::from(format!("cp-{}-{kill}", self.name))
     }
 
     pub(crate) fn is_running(&self) -> bool {
         self.running.is_some()
     }
 
+    /// From now on the way to its database is so.
+    pub(crate) fn reaches(&mut self, state: State) {
+        self.state = state;
+        self.since = Some(Instant::now());
+        let running = self.running.iter();
+        let links = running.filter_map(|process| process.link.as_ref());
+        links.for_each(|link| link.becomes(state));
+    }
+
+    /// Whether anything is on the way to its database.
+    pub(crate) fn is_impeded(&self) -> bool {
+        self.state != State::default()
+    }
+
+    /// Whether it has heard of all that is in the database, but for the newest.
+    pub(crate) fn is_up_to_date(&self) -> bool {
+        !self.is_impeded() && self.since.is_none_or(|since| since.elapsed() >= CATCHES_UP)
+    }
+
+    /// Brings the file with which it joins the others.
+    pub(crate) fn invited(&self, invitation: &str) -> Result<()> {
+        Ok(secret_file::write(&self.invitation(), invitation)?)
+    }
+
+    fn invitation(&self) -> PathBuf {
+        PathBuf::from(format!("{}.invitation", self.name))
+    }
+
     /// Starts it on what its predecessor left on the disk.
     ///
     /// # Errors
     /// It does not start.
-    pub(crate) async fn start(&mut self) -> Result<()> {
-        let folder = self.folder();
-        let file = folder.with_extension("toml");
-        fs::write(&file, configuration(&folder))?;
-        let config = Config::read(&file)?;
+    pub(crate) async fn start(&mut self, database: Option<&mut Database>) -> Result<()> {
+        let config = self.configured()?;
         let (operators, admin) = mpsc::unbounded_channel();
         let admin = UnboundedReceiverStream::new(admin).map(Ok::<_, io::Error>);
-        let api = self.network.listen(Self::address());
+        let state = self.state;
+        let reached = database.map(|database| {
+            let link = database.link();
+            link.becomes(state);
+            (database.reached(&link), link)
+        });
+        let (database, link) = reached.unzip();
+        let api = self.network.listen(self.address());
         let given = (Clock::wall(), Arc::new(OsEntropy) as Arc<_>);
-        let running = app::start_on(&config, given, api, admin).await?;
-        self.running = Some((running, operators));
+        let running = app::start_on(&config, given, database, api, admin).await?;
+        self.running = Some(Process {
+            running,
+            operators,
+            link,
+        });
+        self.since = None;
         Ok(())
+    }
+
+    fn configured(&self) -> Result<Config> {
+        let folder = self.folder();
+        let file = folder.with_extension("toml");
+        fs::write(&file, self.configuration(&folder))?;
+        let mut config = Config::read(&file)?;
+        let invitation = self.invitation();
+        if invitation.exists() {
+            let joined = config.join(&invitation);
+            joined.map_err(|failure| anyhow!("{}", failure.message))?;
+        }
+        Ok(config)
     }
 
     /// Kills it, or its machine. What its successor finds is what is on the disk at this moment, or, with
     /// a defect, what was there at the kill before: what goes on for a moment goes on beside it.
     pub(crate) fn kill(&mut self, loss: &mut Loss<'_>, rolled_back: bool) -> Result<()> {
-        let Some((running, _)) = self.running.take() else {
+        let Some(Process { running, link, .. }) = self.running.take() else {
             return Ok(());
         };
+        link.iter().for_each(Link::end);
         let before = match rolled_back {
             true => self.folder_of(self.kills.saturating_sub(1)),
             false => self.folder(),
@@ -88,24 +173,32 @@ impl ControlPlane {
         self.kills += 1;
         copy(&before, &self.folder(), loss).context("copy the disk")?;
         running.abandon();
-        self.network.stop_listening(Self::address());
+        self.network.stop_listening(self.address());
         Ok(())
     }
 
     /// A connection to its admin socket.
     pub(crate) fn connect(&self) -> Option<End> {
-        let (_, operators) = self.running.as_ref()?;
+        let process = self.running.as_ref()?;
         let (ours, theirs) = Local::pair(&self.network);
-        operators.send(theirs).ok()?;
+        process.operators.send(theirs).ok()?;
         Some(ours)
     }
-}
 
-fn configuration(folder: &Path) -> String {
-    format!(
-        "trust_domain = \"example.org\"\ndata_dir = \"./{}\"\n\
-         [api]\nlisten = \"{ADDRESS}\"\n[telemetry]\nlisten = \"127.0.0.1:9464\"\n\
-         [svid]\nx509_ttl = \"10m\"\n[ca]\nissuing_ttl = \"1h\"\nroot_ttl = \"30d\"\n",
-        folder.display()
-    )
+    fn configuration(&self, folder: &Path) -> String {
+        let shared = match self.is_shared {
+            true => format!(
+                "[store]\nurl = \"{URL}\"\n[replica]\nname = \"{}\"\n",
+                self.name
+            ),
+            false => String::new(),
+        };
+        format!(
+            "trust_domain = \"example.org\"\ndata_dir = \"./{}\"\n\
+             [api]\nlisten = \"{}\"\n[telemetry]\nlisten = \"127.0.0.1:9464\"\n\
+             [svid]\nx509_ttl = \"10m\"\n[ca]\nissuing_ttl = \"1h\"\nroot_ttl = \"30d\"\n{shared}",
+            folder.display(),
+            self.address(),
+        )
+    }
 }

@@ -11,6 +11,7 @@
 )]
 
 mod control_plane;
+mod database;
 mod defects;
 mod disk;
 pub mod machine;

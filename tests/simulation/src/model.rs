@@ -18,8 +18,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::operator::Key;
-pub(crate) use expected::{Before, Expectations};
-pub(crate) use ledger::judge as judge_log;
+pub(crate) use expected::{Before, Expectations, Lag};
+pub(crate) use ledger::judge as judge_logs;
 use watched::{Seen, Watched};
 
 /// An invariant that did not hold.

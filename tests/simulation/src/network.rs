@@ -7,7 +7,7 @@
 mod end;
 mod pipe;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -42,10 +42,14 @@ struct Ways {
     random: Rng,
     conditions: Conditions,
     listening: BTreeMap<SocketAddr, mpsc::UnboundedSender<(End, SocketAddr)>>,
-    cut: BTreeSet<(IpAddr, IpAddr)>,
+    cuts: BTreeMap<u32, Vec<Cut>>,
+    made: u32,
     pipes: Vec<Weak<Pipe>>,
     ports: u16,
 }
+
+/// A way on which nothing arrives: from a host, or from all; to a host, or to all.
+pub(crate) type Cut = (Option<IpAddr>, Option<IpAddr>);
 
 /// How the network is between two machines.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +79,8 @@ impl Network {
             random,
             conditions,
             listening: BTreeMap::new(),
-            cut: BTreeSet::new(),
+            cuts: BTreeMap::new(),
+            made: 0,
             pipes: Vec::new(),
             ports: 32_768,
         };
@@ -107,16 +112,21 @@ impl Network {
         })
     }
 
-    /// From now on nothing arrives that goes this way.
-    pub(crate) fn cut(&self, from: IpAddr, to: IpAddr) {
-        self.ways().cut.insert((from, to));
+    /// From now on nothing arrives that goes these ways, until that is healed.
+    pub(crate) fn cut(&self, these: Vec<Cut>) -> u32 {
+        let mut ways = self.ways();
+        ways.made += 1;
+        let number = ways.made;
+        ways.cuts.insert(number, these);
+        drop(ways);
         self.0.changes.send_replace(());
+        number
     }
 
-    /// Every way of a host is open again.
-    pub(crate) fn heal(&self, host: IpAddr) {
+    /// What was cut is open again, unless it was cut once more.
+    pub(crate) fn heal(&self, cut: u32) {
         let mut ways = self.ways();
-        ways.cut.retain(|(from, to)| *from != host && *to != host);
+        ways.cuts.remove(&cut);
         let pipes = ways.open();
         drop(ways);
         pipes.iter().for_each(|pipe| pipe.heal(self));
@@ -137,7 +147,7 @@ impl Network {
     /// When a piece that is sent now arrives; `None` where the way is cut.
     fn arrival(&self, from: IpAddr, to: IpAddr, newest: Option<Instant>) -> Option<Instant> {
         let mut ways = self.ways();
-        if ways.cut.contains(&(from, to)) {
+        if ways.is_cut(from, to) {
             return None;
         }
         let due = Instant::now() + ways.delay(from, to);
@@ -156,6 +166,12 @@ impl Network {
 }
 
 impl Ways {
+    fn is_cut(&self, from: IpAddr, to: IpAddr) -> bool {
+        let is_it = |host: &Option<IpAddr>, it| host.is_none_or(|host| host == it);
+        let mut cuts = self.cuts.values().flatten();
+        cuts.any(|(out, back)| is_it(out, from) && is_it(back, to))
+    }
+
     fn delay(&mut self, from: IpAddr, to: IpAddr) -> Duration {
         if from == to && from == IpAddr::V4(Ipv4Addr::LOCALHOST) {
             return Duration::ZERO;
@@ -218,7 +234,7 @@ impl Network {
             let takes = self.ways().delay(from, to);
             sleep(takes).await;
             let mut changes = self.0.changes.subscribe();
-            while self.ways().cut.contains(&(from, to)) {
+            while self.ways().is_cut(from, to) {
                 let _ = changes.changed().await;
             }
         }

@@ -14,7 +14,6 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use crate::control_plane::ADDRESS;
 use crate::disk::{Loss, copy};
 use crate::network::Network;
 
@@ -26,6 +25,8 @@ pub(crate) struct Node {
     /// Its number, from 1 on.
     pub(crate) number: u8,
     network: Network,
+    /// Of every control plane, as a list of TOML.
+    addresses: String,
     running: Option<(Held, JoinHandle<()>)>,
     /// How often the sidecar has been started.
     pub(crate) starts: u32,
@@ -34,10 +35,11 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(number: u8, network: Network) -> Result<Self> {
+    pub(crate) fn new(number: u8, network: Network, addresses: String) -> Result<Self> {
         let node = Self {
             number,
             network,
+            addresses,
             running: None,
             starts: 0,
             helpless_since: None,
@@ -68,9 +70,10 @@ impl Node {
         let folder = self.folder();
         fs::write(folder.join("bundle.pem"), bundle)?;
         secret_file::write(&folder.join("token"), token)?;
+        let addresses = &self.addresses;
         let file = format!(
             "trust_domain = \"example.org\"\nstate_dir = \"./state\"\n\
-             [control_plane]\naddress = \"https://{ADDRESS}\"\nbundle = \"./bundle.pem\"\n\
+             [control_plane]\naddresses = [{addresses}]\nbundle = \"./bundle.pem\"\n\
              [attestation]\nmethod = \"join_token\"\ntoken_file = \"./token\"\n\
              [workload_api]\nsocket = \"./sidecar.sock\"\n"
         );

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use countersign_proto::admin::admin_client::AdminClient;
 use countersign_proto::admin::{
-    CreateTokenRequest, ListRequest, RegisterMode, RegisterRequest, Registration, RotateRequest,
-    ShowBundleRequest, UnregisterRequest,
+    CreateTokenRequest, InviteReplicaRequest, ListRequest, RegisterMode, RegisterRequest,
+    Registration, RotateRequest, ShowBundleRequest, UnregisterRequest,
 };
 use countersign_verify::bundle::certificate_pem;
 use hyper_util::rt::TokioIo;
@@ -150,6 +150,20 @@ impl Operator {
         }
         keys.sort();
         Ok(keys)
+    }
+
+    /// Invites a control plane: what it joins the others with.
+    pub(crate) async fn invite(&mut self, name: &str) -> Result<String, NotDone> {
+        let ttl = prost_types::Duration {
+            seconds: 3_600,
+            nanos: 0,
+        };
+        let asked = InviteReplicaRequest {
+            name: name.to_owned(),
+            ttl: Some(ttl),
+        };
+        let invited = self.0.invite_replica(asked).await;
+        Ok(invited.map_err(NotDone::of)?.into_inner().invitation)
     }
 
     /// Begins to replace the issuing CA, or the root; its key identifier.

@@ -2,7 +2,9 @@
 //! and after each event the model judges.
 
 mod acts;
+mod database;
 mod faults;
+mod planes;
 
 use std::io;
 use std::process::ExitCode;
@@ -14,14 +16,16 @@ use fastrand::Rng;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::control_plane::ControlPlane;
+use crate::database::Database;
 use crate::defects::Defect;
 use crate::machine::Steps;
-use crate::model::{Model, View, Violation, judge_log};
+use crate::model::{Model, View, Violation, judge_logs};
 use crate::network::{Conditions, Network};
 use crate::node::Node;
 use crate::operator::{NotDone, Operator};
 use crate::trace::Trace;
 use faults::Mend;
+use planes::MOST_PLANES;
 
 /// The model looks at least this often.
 const LOOK: Duration = Duration::from_millis(500);
@@ -59,7 +63,9 @@ struct World {
     random: Rng,
     clock: Clock,
     network: Network,
-    plane: ControlPlane,
+    planes: Vec<ControlPlane>,
+    /// What they share, where their state is not in files.
+    database: Option<Database>,
     nodes: Vec<Node>,
     model: Model,
     /// What ends, and when.
@@ -103,7 +109,8 @@ impl World {
         Self {
             trace,
             clock: Clock::wall(),
-            plane: ControlPlane::new(network.clone()),
+            planes: Vec::new(),
+            database: None,
             network,
             nodes: Vec::new(),
             model: Model::default(),
@@ -116,10 +123,16 @@ impl World {
 
     async fn live(&mut self) -> Result<(), Ended> {
         let end = Instant::now() + DISTURBED;
-        self.plane.start().await?;
-        self.model.plane_disturbed(false);
+        let planes = self.random.u8(1..=MOST_PLANES);
+        self.begin_planes(planes).await?;
+        self.calm_plane();
+        let addresses = (1..=planes).map(|machine| {
+            let address = ControlPlane::address_of(machine);
+            format!("\"https://{address}\"")
+        });
+        let addresses = addresses.collect::<Vec<_>>().join(", ");
         for number in 1..=self.random.u8(1..=5) {
-            let node = Node::new(number, self.network.clone())?;
+            let node = Node::new(number, self.network.clone(), addresses.clone())?;
             self.nodes.push(node);
             self.admit(usize::from(number) - 1).await?;
             self.register().await?;
@@ -149,8 +162,10 @@ impl World {
         self.list().await?;
         // The newest entries are in a checkpoint.
         sleep(Duration::from_secs(3)).await;
-        let log = self.plane.folder().join("log");
-        let entries = judge_log(&self.model, &log)??;
+        let logs: Vec<_> = { self.planes.iter() }
+            .map(|plane| plane.folder().join("log"))
+            .collect();
+        let entries = judge_logs(&self.model, &logs)??;
         let seen = self.model.seen().count();
         self.say(&format!("{entries} entries, {seen} certificates seen"));
         Ok(())
@@ -171,8 +186,11 @@ impl World {
         self.trace.line("world", what);
     }
 
-    async fn operator(&self) -> Result<Operator, NotDone> {
-        Operator::connect(self.plane.connect()).await
+    /// An operator at one of the control planes that run.
+    async fn operator(&mut self) -> Result<Operator, NotDone> {
+        let running: Vec<_> = self.planes.iter().filter(|it| it.is_running()).collect();
+        let drawn = self.random.choice(&running);
+        Operator::connect(drawn.and_then(|plane| plane.connect())).await
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) async fn open(
     };
     let faults = faults.clone();
     let store = |store| failing(store, faults);
-    Authority::open_with(settings, stores, store, start()).await
+    Authority::open_with(settings, stores, (None, store), start()).await
 }
 
 /// The same in a directory of its own.
@@ -243,7 +243,7 @@ async fn start_without_room(plane: Plane, now: Timestamp) -> (Plane, Obstacle) {
         let store = Box::new(Obstructing { inner, obstacle });
         Ok(Stores::of(StoreKind::Disk, store))
     };
-    let opened = Authority::open_with(settings, keys, |store| store, now);
+    let opened = Authority::open_with(settings, keys, (None, |store| store), now);
     let authority = opened.await.unwrap();
     (Plane { dir, authority }, Obstacle(obstacle))
 }

@@ -100,7 +100,7 @@ async fn hanging() -> (Plane, Arc<Device>, AttestedNode) {
         Ok(Stores::of(StoreKind::Disk, Box::new(store)))
     };
     let settings = settings(&dir.path().join("cp"));
-    let authority = Authority::open_with(settings, keys, |store| store, start())
+    let authority = Authority::open_with(settings, keys, (None, |store| store), start())
         .await
         .unwrap();
     let plane = Plane { dir, authority };

@@ -298,7 +298,7 @@ async fn stubborn() -> Plane {
     };
     let store = |store| failing(store, failing_too);
     let settings = settings(&dir.path().join("cp"));
-    let authority = Authority::open_with(settings, keys, store, start());
+    let authority = Authority::open_with(settings, keys, (None, store), start());
     let authority = authority.await.unwrap();
     set(&faults, Fault::Refuse(Kind::Authority));
     refusals.store(1, Ordering::Relaxed);

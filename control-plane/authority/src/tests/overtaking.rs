@@ -16,7 +16,7 @@ async fn waiting() -> (Plane, Arc<Gate>) {
     let mut settings = settings(&dir.path().join("cp"));
     // A database takes entries of the log in their turn: there nothing overtakes a change.
     settings.store = StoreSettings::Sqlite;
-    let authority = Authority::open_with(settings, keys, store, start()).await;
+    let authority = Authority::open_with(settings, keys, (None, store), start()).await;
     let authority = authority.unwrap();
     (Plane { dir, authority }, gate)
 }

@@ -133,7 +133,7 @@ pub(super) async fn watched(dir: &Path) -> (Arc<Authority>, Arc<Witness>) {
         let watching = Box::new(WatchingStore { inner, witness });
         Ok(Stores::of(StoreKind::Disk, watching))
     };
-    let authority = Authority::open_with(settings, keys, |store| store, start())
+    let authority = Authority::open_with(settings, keys, (None, |store| store), start())
         .await
         .unwrap();
     (authority, witness)

@@ -1,83 +1,50 @@
-//! Whoever commits, it is known here: the server notifies of it, and it is asked for now and then.
-//!
-//! A notice is a hint that there is something to read; what there is the sequence says. So a notice
-//! that is lost costs the time to the next question, and a database that sends none is followed by
-//! questions alone.
-
-use std::sync::Arc;
-use std::time::Duration;
+//! The session that listens for notices of the server.
 
 use countersign_model::Seq;
-use countersign_refusal::RefusedWrites;
-use countersign_telemetry::{Principal, peer_line};
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
 
 use super::Address;
 use super::session::Session;
 use super::statements::CHANNEL;
+use crate::following::Listening;
 use crate::{DatabaseError, unsigned};
 
-/// How often the sequence is asked for where the database notifies.
-const ASK_EVERY: Duration = Duration::from_secs(1);
-/// And where it does not.
-const ASK_OFTEN: Duration = Duration::from_millis(100);
-/// How long after a session that ended the next one is opened.
-const CONNECT_AGAIN: Duration = Duration::from_secs(1);
-
-/// Tells of the newest commit until nobody wants to know.
-pub(crate) async fn follow(address: Address, newest: watch::Sender<Seq>, deaf: Arc<RefusedWrites>) {
-    let followed = async {
-        loop {
-            let Err(error) = follow_session(&address, &newest, &deaf).await;
-            // Nobody may write for a while; readiness tells at once.
-            if deaf.refused(error.to_string()) {
-                peer_line!(WARN, Principal::part("store"), %error, "the database is away");
-            }
-            sleep(CONNECT_AGAIN).await;
-        }
-    };
-    tokio::select! {
-        () = followed => {}
-        () = newest.closed() => {}
-    }
+/// One that the server may notify.
+pub(crate) struct Listener {
+    session: Session,
+    notifies: bool,
 }
 
-async fn follow_session(
-    address: &Address,
-    newest: &watch::Sender<Seq>,
-    deaf: &RefusedWrites,
-) -> Result<std::convert::Infallible, DatabaseError> {
-    let mut session = Session::open(address).await?;
-    let listen = format!("LISTEN {CHANNEL}");
-    let listening = session
-        .answered(session.client().batch_execute(&listen))
-        .await;
-    let every = match listening {
-        Ok(()) => ASK_EVERY,
-        Err(error) if error.code().is_some() => ASK_OFTEN,
-        Err(error) => return Err(error.into()),
-    };
-    loop {
+impl Listening for Listener {
+    type Address = Address;
+
+    async fn open(address: &Address) -> Result<Self, DatabaseError> {
+        let session = Session::open(address).await?;
+        let listen = format!("LISTEN {CHANNEL}");
+        let listening = session
+            .answered(session.client().batch_execute(&listen))
+            .await;
+        let notifies = match listening {
+            Ok(()) => true,
+            Err(error) if error.code().is_some() => false,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Self { session, notifies })
+    }
+
+    fn notifies(&self) -> bool {
+        self.notifies
+    }
+
+    async fn newest(&mut self) -> Result<Seq, DatabaseError> {
         let asked = "SELECT newest FROM countersign.sequence";
+        let session = &self.session;
         let row = session
             .answered(session.client().query_one(asked, &[]))
             .await?;
-        let found = Seq(unsigned(row.get(0)));
-        let told = *newest.borrow();
-        if found < told {
-            return Err(DatabaseError::new(format!(
-                "the database is older than what was read of it: commit {} is its newest, and {} was",
-                found.0, told.0
-            )));
-        }
-        if deaf.taken() {
-            let store = Principal::part("store");
-            peer_line!(INFO, store, "the database is back");
-        }
-        newest.send_if_modified(|newest| std::mem::replace(newest, found) != found);
-        if timeout(every, session.notified()).await == Ok(false) {
-            return Err(DatabaseError::new(format!("{address}: the session ended")));
-        }
+        Ok(Seq(unsigned(row.get(0))))
+    }
+
+    async fn notified(&mut self) -> bool {
+        self.session.notified().await
     }
 }

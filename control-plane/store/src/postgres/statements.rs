@@ -10,6 +10,7 @@ use super::changes;
 use super::columns::{LogRows, Rows, log_id, named};
 use super::session::{AnswerError, Session};
 use crate::database::{Found, Places, asked, last};
+use crate::fencing::{FENCE_STEP, Row};
 use crate::{
     Commit, DatabaseError, Kind, RETAINED_COMMITS, StoreError, TRIM_EVERY, signed, unsigned,
 };
@@ -40,9 +41,6 @@ const PREPARED: [&str; 12] = [
 ];
 /// The instance of a writer that was fenced out: no data directory has it.
 const FENCED: &str = "fenced out";
-/// How far a fence moves the number of the newest batch: beyond the next one, so that whether that one was
-/// made before the fence can be told.
-const FENCE_STEP: i64 = 2;
 /// The channel on which a commit is told of.
 pub(super) const CHANNEL: &str = "countersign_commits";
 
@@ -63,42 +61,6 @@ pub(super) struct Statements {
     changes: Statement,
     /// Whether those who follow are told of a commit: not every database can.
     notifies: bool,
-}
-
-/// The row of a writer: which process took it, and the number of its newest batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Row {
-    pub(super) run: String,
-    pub(super) batch: i64,
-    /// Whether nobody writes under this name any more.
-    pub(super) is_fenced: bool,
-}
-
-impl Row {
-    fn of(row: &tokio_postgres::Row) -> Self {
-        Self {
-            run: row.get(0),
-            batch: row.get(1),
-            is_fenced: row.get::<_, &str>(2) == FENCED,
-        }
-    }
-
-    /// As a fence leaves it.
-    pub(super) fn fenced(&self) -> Self {
-        Self {
-            batch: self.batch + FENCE_STEP,
-            is_fenced: true,
-            ..self.clone()
-        }
-    }
-
-    /// As the next batch of the same process leaves it.
-    pub(super) fn next(&self) -> Self {
-        Self {
-            batch: self.batch + 1,
-            ..self.clone()
-        }
-    }
 }
 
 /// How a transaction begins.
@@ -181,7 +143,7 @@ impl Statements {
         let names: [&(dyn ToSql + Sync); 2] = [&writer.name, &writer.instance];
         let taken = session.answered(session.client().query_opt(taken, &names));
         let row = taken.await.map_err(DatabaseError::from)?;
-        Ok(row.map(|row| Row::of(&row)))
+        Ok(row.map(|it| writer_row(&it)))
     }
 
     /// The row of a writer.
@@ -359,8 +321,17 @@ pub(super) async fn fence_out(session: &Session, name: &str) -> Result<(), Answe
     session.unwarned()
 }
 
+/// The row of a writer, as the database tells it.
+fn writer_row(row: &Answer) -> Row {
+    Row {
+        run: row.get(0),
+        batch: row.get(1),
+        is_fenced: row.get::<_, &str>(2) == FENCED,
+    }
+}
+
 async fn found(session: &Session, name: &str, sql: &str) -> Result<Option<Row>, AnswerError> {
     let names: [&(dyn ToSql + Sync); 1] = [&name];
     let row = session.answered(session.client().query_opt(sql, &names));
-    Ok(row.await?.map(|row| Row::of(&row)))
+    Ok(row.await?.map(|it| writer_row(&it)))
 }

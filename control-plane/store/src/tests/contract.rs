@@ -168,14 +168,49 @@ async fn batch_writes_a_name_more_than_once(place: impl Place) {
 #[tokio::test]
 async fn fenced_writer_of_a_memory_stops() {
     let database = memory::MemoryDatabase::default();
-    let (a, _) = Store::in_memory(&database.named("a"));
-    let (b, _) = Store::in_memory(&database.named("b"));
+    let reached = database.reached(Arc::new(memory::Direct));
+    let a = reached.connect(writer("a")).await.unwrap();
+    let b = reached.connect(writer("b")).await.unwrap();
     b.commit(vec![put("b", 1)], Vec::new()).await.unwrap();
     a.fence_out("b").await.unwrap();
     let refused = b.commit(vec![put("b", 2)], Vec::new()).await;
     assert!(matches!(refused, Err(StoreError::Stopped)), "{refused:?}");
     assert!(b.is_stopped());
     a.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
+    let again = reached.connect(writer("b")).await.unwrap_err();
+    assert!(matches!(again, StoreError::FencedOut { .. }), "{again}");
+}
+
+#[tokio::test]
+async fn name_in_a_memory_has_one_writer() {
+    let database = memory::MemoryDatabase::default();
+    let reached = database.reached(Arc::new(memory::Direct));
+    let before = reached.connect(writer("a")).await.unwrap();
+    before.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
+    let other = WriterName {
+        instance: "another data directory".to_owned(),
+        ..writer("a")
+    };
+    let refused = reached.connect(other).await.unwrap_err();
+    assert!(matches!(refused, StoreError::NameTaken { .. }), "{refused}");
+    let after = reached.connect(writer("a")).await.unwrap();
+    let refused = before.commit(vec![put("a", 2)], Vec::new()).await;
+    assert!(matches!(refused, Err(StoreError::Stopped)), "{refused:?}");
+    after.commit(vec![put("a", 3)], Vec::new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn memory_that_was_put_back_is_noticed() {
+    let database = memory::MemoryDatabase::default();
+    let store = database.reached(Arc::new(memory::Direct));
+    let store = store.connect(writer("a")).await.unwrap();
+    store.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
+    let held = database.held();
+    store.commit(vec![put("a", 2)], Vec::new()).await.unwrap();
+    database.put_back(held);
+    let refused = store.commit(vec![put("a", 3)], Vec::new()).await;
+    assert!(matches!(refused, Err(StoreError::Stopped)), "{refused:?}");
+    assert!(store.is_older());
 }
 
 #[tokio::test]

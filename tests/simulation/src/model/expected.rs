@@ -1,6 +1,7 @@
 //! What is registered, as far as anybody outside can know.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -23,7 +24,16 @@ enum Standing {
     /// The same of its removal.
     Absent(Moment),
     /// A change was asked for, and not answered.
-    Doubtful,
+    Doubtful(Instant),
+}
+
+/// How long it takes, at most, until everybody tells what one of them did.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lag {
+    /// What was answered.
+    pub(crate) answered: Duration,
+    /// What was not, and may still be done.
+    pub(crate) doubtful: Duration,
 }
 
 /// Every registration that anybody ever asked for.
@@ -33,7 +43,10 @@ pub(crate) struct Expectations(BTreeMap<Key, Standing>);
 impl Expectations {
     /// A change is asked for: what was, where it comes to nothing.
     pub(crate) fn asked(&mut self, key: &Key) -> Before {
-        Before(self.0.insert(key.clone(), Standing::Doubtful))
+        Before(
+            self.0
+                .insert(key.clone(), Standing::Doubtful(Instant::now())),
+        )
     }
 
     /// It was answered.
@@ -57,12 +70,17 @@ impl Expectations {
         };
     }
 
-    /// The control plane says that these are all: what was acknowledged is so, and what was in doubt is
-    /// known now.
+    /// A control plane says that these are all: what was acknowledged is so, and what was in doubt is
+    /// known now, as far as it is not younger than the lag.
     ///
     /// # Errors
     /// Something that was acknowledged is not so.
-    pub(crate) fn listed(&mut self, listed: &[Key], wall: Timestamp) -> Result<(), Violation> {
+    pub(crate) fn listed(
+        &mut self,
+        listed: &[Key],
+        lag: Lag,
+        wall: Timestamp,
+    ) -> Result<(), Violation> {
         let invariant = "what_was_acknowledged_is_kept";
         for key in listed {
             let told = || format!("{key:?} is listed, and nobody asked for it");
@@ -72,10 +90,15 @@ impl Expectations {
         for key in keys {
             let is_listed = listed.contains(&key);
             let is_kept = match self.0[&key] {
+                Standing::Present(it) | Standing::Absent(it) if it.at.elapsed() < lag.answered => {
+                    true
+                }
                 Standing::Present(_) => is_listed,
                 Standing::Absent(_) => !is_listed,
-                Standing::Doubtful => {
-                    self.answered(&key, is_listed, wall);
+                Standing::Doubtful(at) => {
+                    if at.elapsed() >= lag.doubtful {
+                        self.answered(&key, is_listed, wall);
+                    }
                     true
                 }
             };
@@ -88,6 +111,11 @@ impl Expectations {
     /// Whether anybody ever asked for it.
     pub(crate) fn is_known(&self, key: &Key) -> bool {
         self.0.contains_key(key)
+    }
+
+    /// Whether a change was asked for, and nobody knows whether it was done.
+    pub(crate) fn is_doubtful(&self, key: &Key) -> bool {
+        matches!(self.0.get(key), Some(Standing::Doubtful(_)))
     }
 
     pub(crate) fn absent_since(&self, key: &Key) -> Option<Moment> {

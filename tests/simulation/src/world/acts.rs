@@ -3,7 +3,7 @@
 use super::{Ended, World, broken};
 use crate::defects::Defect;
 use crate::model::Before;
-use crate::operator::{Key, NotDone};
+use crate::operator::{Key, NotDone, Operator};
 
 /// Identities of a node, at most.
 const MOST_IDENTITIES: u8 = 4;
@@ -78,7 +78,10 @@ impl World {
 
     pub(super) async fn register(&mut self) -> Result<(), Ended> {
         let key = self.any_key();
-        self.change(&key, true).await
+        match self.may_ask(&key) {
+            true => self.change(&key, true).await,
+            false => Ok(()),
+        }
     }
 
     async fn unregister(&mut self) -> Result<(), Ended> {
@@ -108,14 +111,18 @@ impl World {
     /// Asks for a change, and kills the control plane so many steps later.
     pub(super) async fn change_and_kill(
         &mut self,
+        plane: usize,
         steps: u64,
         has_power: bool,
     ) -> Result<(), Ended> {
         let key = self.any_key();
+        if !self.may_ask(&key) {
+            return self.end_control_plane(plane, has_power);
+        }
         // What changes nothing is not cut short.
         let is_present = self.model.expected.present_since(&key).is_none();
-        let Ok(mut operator) = self.operator().await else {
-            return self.end_control_plane(has_power);
+        let Ok(mut operator) = Operator::connect(self.planes[plane].connect()).await else {
+            return self.end_control_plane(plane, has_power);
         };
         let before = self.model.expected.asked(&key);
         let mut call = Box::pin(async {
@@ -129,7 +136,7 @@ impl World {
             done = &mut call => Some(done),
             () = self.steps.pass(steps) => None,
         };
-        self.end_control_plane(has_power)?;
+        self.end_control_plane(plane, has_power)?;
         let done = match early {
             Some(done) => done,
             None if self.defect == Some(Defect::AcknowledgedEarly) => Ok(()),
@@ -172,19 +179,30 @@ impl World {
         Ok(())
     }
 
-    /// What the control plane says of registrations is what it acknowledged.
+    /// What a control plane says of registrations is what was acknowledged, by whichever of them.
     pub(super) async fn list(&mut self) -> Result<(), Ended> {
-        let listed = match self.operator().await {
+        let plane = self.random.usize(0..self.planes.len());
+        self.list_of(plane).await
+    }
+
+    pub(super) async fn list_of(&mut self, plane: usize) -> Result<(), Ended> {
+        let name = self.planes[plane].name.clone();
+        let listed = match Operator::connect(self.planes[plane].connect()).await {
             Ok(mut operator) => operator.list().await,
             Err(error) => Err(error),
         };
         match listed {
             Ok(keys) => {
-                self.say(&format!("{} registrations listed", keys.len()));
-                Ok(self.model.expected.listed(&keys, self.clock.now())?)
+                self.say(&format!("{name} lists {} registrations", keys.len()));
+                // One that is cut off from the database tells what it knows.
+                if !self.planes[plane].is_up_to_date() {
+                    return Ok(());
+                }
+                let (lag, now) = (self.lag(), self.clock.now());
+                Ok(self.model.expected.listed(&keys, lag, now)?)
             }
             Err(error) => {
-                self.say(&format!("nothing listed: {error}"));
+                self.say(&format!("{name} lists nothing: {error}"));
                 Ok(())
             }
         }

@@ -14,18 +14,23 @@ use crate::network::Conditions;
 /// The longest time that something is disturbed, in seconds.
 const LONGEST: f64 = 60.0;
 
+/// How long after a start that failed the next one is made.
+const START_AGAIN: Duration = Duration::from_secs(2);
+
 /// Steps after which the control plane is killed, at most: a change takes about so many.
 const MOST_STEPS: u64 = 16;
 
 /// How something ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Mend {
-    /// A node has the network again.
-    Network(usize),
+    /// A node has the network again: what was cut.
+    Network(usize, u32),
     /// A sidecar starts again.
     Sidecar(usize),
-    /// The control plane starts again.
-    ControlPlane,
+    /// A control plane starts again.
+    ControlPlane(usize),
+    /// A control plane has its database again, or all of them.
+    Database(Option<usize>),
     /// The network is good again, for all.
     Conditions,
 }
@@ -33,14 +38,16 @@ pub(super) enum Mend {
 impl World {
     pub(super) async fn disturb(&mut self) -> Result<(), Ended> {
         let node = self.random.usize(0..self.nodes.len());
-        match self.random.u8(0..10) {
+        let most = if self.database.is_some() { 15 } else { 10 };
+        match self.random.u8(0..most) {
             0..=1 => self.cut(node, true, true),
             2 => self.cut(node, true, false),
             3 => self.cut(node, false, true),
             4..=5 => self.reset(node),
             6..=7 => self.kill_sidecar(node).await?,
             8 => self.spoil(),
-            _ => self.kill_control_plane().await?,
+            9..=10 => self.kill_control_plane().await?,
+            _ => self.disturb_database(),
         }
         Ok(())
     }
@@ -57,8 +64,8 @@ impl World {
 
     async fn mend(&mut self, mend: Mend) -> Result<(), Ended> {
         match mend {
-            Mend::Network(node) => {
-                self.network.heal(self.nodes[node].address());
+            Mend::Network(node, cut) => {
+                self.network.heal(cut);
                 self.calm(node);
                 self.say(&format!(
                     "{} has the network again",
@@ -71,13 +78,17 @@ impl World {
                 self.calm(node);
                 self.say(&format!("{} starts again", self.nodes[node].name()));
             }
-            Mend::ControlPlane => {
-                let started = self.plane.start().await;
-                started.map_err(|error| never_starts(&error))?;
+            Mend::ControlPlane(plane) => {
+                if !self.start_plane(plane).await? {
+                    self.mends.push((Instant::now() + START_AGAIN, mend));
+                    return Ok(());
+                }
                 self.calm_plane();
-                self.say("control plane starts again");
-                self.list().await?;
+                let name = &self.planes[plane].name;
+                self.say(&format!("control plane {name} starts again"));
+                self.list_of(plane).await?;
             }
+            Mend::Database(plane) => self.mend_database(plane),
             Mend::Conditions => {
                 self.network.become_like(Conditions::good());
                 self.calm_plane();
@@ -90,36 +101,42 @@ impl World {
     /// A node is left alone, unless something else of it is disturbed still.
     fn calm(&mut self, node: usize) {
         let is_disturbed = self.mends.iter().any(|(_, mend)| match mend {
-            Mend::Network(other) | Mend::Sidecar(other) => *other == node,
-            Mend::ControlPlane | Mend::Conditions => false,
+            Mend::Network(other, _) | Mend::Sidecar(other) => *other == node,
+            Mend::ControlPlane(_) | Mend::Database(_) | Mend::Conditions => false,
         });
         self.model
             .disturbed(&self.nodes[node].spiffe_id(), is_disturbed);
     }
 
-    /// The same of the control plane, and of what everybody is reached by.
-    fn calm_plane(&mut self) {
-        let of_all = |mend: &Mend| matches!(mend, Mend::ControlPlane | Mend::Conditions);
-        let is_disturbed = self.mends.iter().any(|(_, mend)| of_all(mend));
-        self.model.plane_disturbed(is_disturbed);
+    /// The same of the control planes, and of what everybody is reached by. Where one is gone its sidecars go
+    /// to another; one that they reach and that has no database knows nothing new.
+    pub(super) fn calm_plane(&mut self) {
+        let is_bad = { self.mends.iter() }.any(|(_, mend)| matches!(mend, Mend::Conditions));
+        let mut running = self.planes.iter().filter(|plane| plane.is_running());
+        let is_served = running.clone().next().is_some();
+        let is_impeded = running.any(ControlPlane::is_impeded);
+        self.model
+            .plane_disturbed(is_bad || is_impeded || !is_served);
     }
 
-    fn lasts(&mut self, mend: Mend) -> Duration {
+    pub(super) fn lasts(&mut self, mend: Mend) -> Duration {
         let lasts = Duration::from_secs_f64(LONGEST * self.random.f64());
         self.mends.push((Instant::now() + lasts, mend));
         lasts
     }
 
     fn cut(&mut self, node: usize, out: bool, back: bool) {
-        let (here, there) = (self.nodes[node].address(), ControlPlane::address().ip());
-        if out {
-            self.network.cut(here, there);
-        }
-        if back {
-            self.network.cut(there, here);
-        }
+        let here = Some(self.nodes[node].address());
+        let ways = [(out, (here, None)), (back, (None, here))];
+        let ways = ways
+            .into_iter()
+            .filter_map(|(is_cut, way)| is_cut.then_some(way));
+        let cut = self.network.cut(ways.collect());
         self.model.disturbed(&self.nodes[node].spiffe_id(), true);
-        let (name, lasts) = (self.nodes[node].name(), self.lasts(Mend::Network(node)));
+        let (name, lasts) = (
+            self.nodes[node].name(),
+            self.lasts(Mend::Network(node, cut)),
+        );
         let which = match (out, back) {
             (true, true) => "nothing",
             (true, false) => "nothing from",
@@ -156,36 +173,38 @@ impl World {
 
     /// At any moment, in the middle of a change as well.
     async fn kill_control_plane(&mut self) -> Result<(), Ended> {
-        if !self.plane.is_running() {
+        let plane = self.random.usize(0..self.planes.len());
+        if !self.planes[plane].is_running() {
             return Ok(());
         }
         let steps = self.random.u64(0..=MOST_STEPS);
         let delay = Duration::from_micros(self.random.u64(0..=20_000));
         let has_power = self.random.bool();
         if self.random.bool() {
-            self.change_and_kill(steps, has_power).await?;
+            self.change_and_kill(plane, steps, has_power).await?;
         } else {
             sleep(delay).await;
             self.steps.pass(steps).await;
-            self.end_control_plane(has_power)?;
+            self.end_control_plane(plane, has_power)?;
         }
-        self.model.plane_disturbed(true);
-        let lasts = self.lasts(Mend::ControlPlane);
+        let lasts = self.lasts(Mend::ControlPlane(plane));
+        self.calm_plane();
         let how = match has_power {
             true => "is killed",
             false => "loses its power",
         };
-        self.say(&format!("control plane {how} for {lasts:.1?}"));
+        let name = &self.planes[plane].name;
+        self.say(&format!("control plane {name} {how} for {lasts:.1?}"));
         Ok(())
     }
 
-    pub(super) fn end_control_plane(&mut self, has_power: bool) -> Result<(), Ended> {
+    pub(super) fn end_control_plane(&mut self, plane: usize, has_power: bool) -> Result<(), Ended> {
         let mut loss = match has_power {
             true => Loss::Nothing,
             false => Loss::Unsynced(&mut self.random),
         };
         let rolled_back = self.defect == Some(Defect::OlderDisk);
-        Ok(self.plane.kill(&mut loss, rolled_back)?)
+        Ok(self.planes[plane].kill(&mut loss, rolled_back)?)
     }
 
     fn spoil(&mut self) {

@@ -1,0 +1,87 @@
+//! Whether a writer may still write: what its row in the database says, against the row as it left it.
+//!
+//! The row holds which process took the name, and the number of its newest batch. A batch is made only on top
+//! of the one that this process made before. So a second process with the same name, a fence, and a database
+//! that was put back from a copy are found; and whether a batch was made whose answer was lost.
+
+use crate::DatabaseError;
+use crate::database::Unsettled;
+
+/// How far a fence moves the number of the newest batch: beyond the next one, so that whether that one was
+/// made before the fence can be told.
+pub(crate) const FENCE_STEP: i64 = 2;
+
+/// The row of a writer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// The process that took it.
+    pub(crate) run: String,
+    /// Its newest batch.
+    pub(crate) batch: i64,
+    /// Whether nobody writes under this name any more.
+    pub(crate) is_fenced: bool,
+}
+
+impl Row {
+    /// As a fence leaves it.
+    pub(crate) fn fenced(&self) -> Self {
+        Self {
+            batch: self.batch + FENCE_STEP,
+            is_fenced: true,
+            ..self.clone()
+        }
+    }
+
+    /// As the next batch of the same process leaves it.
+    pub(crate) fn next(&self) -> Self {
+        Self {
+            batch: self.batch + 1,
+            ..self.clone()
+        }
+    }
+}
+
+/// Why a writer writes no more: its row is not as it left it.
+pub(crate) enum Lost {
+    /// Somebody else took it.
+    Taken(DatabaseError),
+    /// It is as it was before.
+    Older(DatabaseError),
+}
+
+/// Why it does not, by the row that is there.
+pub(crate) fn lost(name: &str, own: &Row, row: Option<&Row>) -> Lost {
+    match row {
+        Some(row) if row.is_fenced && row.batch >= own.batch => {
+            Lost::Taken(DatabaseError::new(format!(
+                "{name} was fenced out: another control plane seals its issuance log, or did, and nothing of \
+                 this one is taken any more; stop it, and let it join with another replica.name and an \
+                 empty data_dir"
+            )))
+        }
+        Some(row) if row.run != own.run && row.batch >= own.batch => {
+            Lost::Taken(DatabaseError::new(format!(
+                "another control plane writes under the name {name}, or the state was moved: stop one \
+                 of the two"
+            )))
+        }
+        _ => Lost::Older(DatabaseError::new(
+            "the database does not hold what was committed to it: it was put back from an older copy, \
+             or a standby took over that had not everything; see \"The database is away\" in \
+             docs/operations.md",
+        )),
+    }
+}
+
+/// Whether the batch after `own` was made, whose answer was lost.
+pub(crate) fn was_made(name: &str, own: &Row, row: Option<&Row>) -> Result<bool, Unsettled> {
+    match row {
+        // A fence that came meanwhile waited for the end of the batch.
+        Some(row) if *row == *own || *row == own.fenced() => Ok(false),
+        Some(row) if *row == own.next() || *row == own.next().fenced() => Ok(true),
+        row => Err(match lost(name, own, row) {
+            Lost::Taken(error) => Unsettled::Ever(error),
+            Lost::Older(error) => Unsettled::Older(error),
+        }),
+    }
+}

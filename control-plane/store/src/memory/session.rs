@@ -1,0 +1,287 @@
+//! A control plane at a database in memory, over a way on which things are lost: the writer that has a name,
+//! whoever reads, and whoever listens.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use countersign_model::Seq;
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+
+use super::{Asked, Content, MemoryDatabase, Way, Writer};
+use crate::database::{
+    Changes, Database, Failed, Fate, Page, Places, Reader, Snapshot, Unsettled, last,
+};
+use crate::fencing::{Lost, Row, lost, was_made};
+use crate::following::Listening;
+use crate::postgres::WriterName;
+use crate::{Commit, DatabaseError, LogEntries, LogPage, Shared, Store, StoreError};
+
+/// A database, and the way to it.
+#[derive(Clone, Debug)]
+pub struct Reached {
+    database: MemoryDatabase,
+    way: Arc<dyn Way>,
+}
+
+impl Reached {
+    pub(super) fn new(database: MemoryDatabase, way: Arc<dyn Way>) -> Self {
+        Self { database, way }
+    }
+
+    /// Asks, and brings the answer back.
+    async fn asked<T>(
+        &self,
+        what: Asked,
+        answer: impl AsyncFnOnce(&MemoryDatabase) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.there(what).await?;
+        let answer = answer(&self.database).await?;
+        self.back(what).await?;
+        Ok(answer)
+    }
+
+    async fn there(&self, asked: Asked) -> Result<(), DatabaseError> {
+        self.way.there(asked).await.map_err(DatabaseError::new)
+    }
+
+    async fn back(&self, asked: Asked) -> Result<(), DatabaseError> {
+        self.way.back(asked).await.map_err(DatabaseError::new)
+    }
+
+    async fn open(&self, writer: WriterName) -> Result<Store, StoreError> {
+        let WriterName { name, instance } = writer;
+        self.there(Asked::State).await?;
+        let run = self.database.runs.fetch_add(1, Ordering::AcqRel);
+        let taken = self.database.content().take(&name, &instance, run);
+        self.back(Asked::State).await?;
+        let (row, newest) = taken?;
+        let session = Session {
+            reached: self.clone(),
+            name,
+            row,
+        };
+        let (reader, address) = (self.clone(), self.clone());
+        Ok(Store::following::<Listener>(
+            session, reader, newest, address,
+        ))
+    }
+}
+
+impl Shared for Reached {
+    fn look(&self) -> BoxFuture<'_, Result<Option<Snapshot>, StoreError>> {
+        Box::pin(async { Ok(Some(self.snapshot().await?)) })
+    }
+
+    fn connect(&self, writer: WriterName) -> BoxFuture<'_, Result<Store, StoreError>> {
+        Box::pin(self.open(writer))
+    }
+}
+
+impl Content {
+    /// Makes the row of a writer that of a process.
+    fn take(&mut self, name: &str, instance: &str, run: u64) -> Result<(Row, Seq), StoreError> {
+        let run = run.to_string();
+        let writer = self.writers.entry(name.to_owned());
+        let writer = writer.or_insert_with(|| Writer {
+            instance: instance.to_owned(),
+            row: Row {
+                run: run.clone(),
+                batch: 0,
+                is_fenced: false,
+            },
+            newest: None,
+        });
+        let name = name.to_owned();
+        if writer.row.is_fenced {
+            return Err(StoreError::FencedOut { name });
+        }
+        if writer.instance != instance {
+            return Err(StoreError::NameTaken { name });
+        }
+        writer.row = Row {
+            run,
+            ..writer.row.next()
+        };
+        Ok((writer.row.clone(), self.newest))
+    }
+
+    /// A second fence changes nothing.
+    pub(super) fn fence_out(&mut self, name: &str) {
+        let writer = self.writers.entry(name.to_owned());
+        let writer = writer.or_insert_with(|| Writer {
+            instance: String::new(),
+            row: Row {
+                run: String::new(),
+                batch: 0,
+                is_fenced: false,
+            },
+            newest: None,
+        });
+        if !writer.row.is_fenced {
+            writer.row = writer.row.fenced();
+        }
+    }
+}
+
+/// The writer of a name.
+struct Session {
+    reached: Reached,
+    name: String,
+    /// Its row, as the newest batch left it that is known to be made.
+    row: Row,
+}
+
+impl Session {
+    /// Makes a batch, unless its COMMIT does not arrive; says which. Nothing where the row of the writer is
+    /// not as it left it.
+    fn make(&self, commits: &[Commit]) -> Result<(Places, bool), Failed> {
+        let mut content = self.reached.database.content();
+        let row = content.writers.get(&self.name).map(|it| &it.row);
+        if row != Some(&self.row) {
+            return Err(match lost(&self.name, &self.row, row) {
+                Lost::Taken(error) => failed(error, Fate::Unknown),
+                Lost::Older(error) => failed(error, Fate::Older),
+            });
+        }
+        if !self.reached.way.commits() {
+            return Ok((content.places(commits), false));
+        }
+        let places = content.make_all(commits);
+        if let Some(newest) = last(&places)
+            && let Some(writer) = content.writers.get_mut(&self.name)
+        {
+            writer.row = self.row.next();
+            writer.newest = Some(newest);
+        }
+        Ok((places, true))
+    }
+}
+
+impl Database for Session {
+    async fn write(&mut self, commits: &[Commit]) -> Result<Places, Failed> {
+        let there = self.reached.there(Asked::Batch).await;
+        there.map_err(|error| failed(error, Fate::Refused))?;
+        let (places, arrives) = self.make(commits)?;
+        self.reached.database.tell();
+        let back = match arrives {
+            true => self.reached.back(Asked::Batch).await,
+            false => Err(DatabaseError::new("the session ended at its COMMIT")),
+        };
+        match (back, last(&places)) {
+            (Ok(()), made) => {
+                if made.is_some() {
+                    self.row = self.row.next();
+                }
+                Ok(places)
+            }
+            (Err(error), Some(_)) => Err(failed(error, Fate::Open(places))),
+            (Err(error), None) => Err(failed(error, Fate::Refused)),
+        }
+    }
+
+    async fn settle(&mut self, _: &Places) -> Result<bool, Unsettled> {
+        let there = self.reached.there(Asked::Batch).await;
+        there.map_err(Unsettled::Yet)?;
+        let row = {
+            let content = self.reached.database.content();
+            content.writers.get(&self.name).map(|it| it.row.clone())
+        };
+        let back = self.reached.back(Asked::Batch).await;
+        back.map_err(Unsettled::Yet)?;
+        let is_made = was_made(&self.name, &self.row, row.as_ref())?;
+        if is_made {
+            self.row = self.row.next();
+        }
+        Ok(is_made)
+    }
+
+    async fn changes(
+        &mut self,
+        after: Seq,
+        before: Option<Seq>,
+    ) -> Result<Option<Page>, StoreError> {
+        let page = async |database: &MemoryDatabase| database.page(after, before);
+        self.reached.asked(Asked::Commits, page).await
+    }
+}
+
+impl Reader for Reached {
+    fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
+        let snapshot = async |database: &MemoryDatabase| database.snapshot().await;
+        Box::pin(self.asked(Asked::State, snapshot))
+    }
+
+    fn changes_after(&self, seq: Seq) -> BoxFuture<'_, Result<Changes, StoreError>> {
+        let changes = async move |database: &MemoryDatabase| database.changes_after(seq).await;
+        Box::pin(self.asked(Asked::Commits, changes))
+    }
+
+    fn copy_to<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.database.copy_to(path)
+    }
+
+    fn fence_out<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
+        let fence = async move |database: &MemoryDatabase| database.fence_out(name).await;
+        Box::pin(self.asked(Asked::State, fence))
+    }
+
+    fn keeps_log(&self) -> bool {
+        true
+    }
+
+    fn log_entries(&self, log_id: u32, from: u64) -> BoxFuture<'_, Result<LogEntries, StoreError>> {
+        let entries =
+            async move |database: &MemoryDatabase| database.log_entries(log_id, from).await;
+        Box::pin(self.asked(Asked::Entries, entries))
+    }
+
+    fn log_size(&self, log_id: u32) -> BoxFuture<'_, Result<u64, StoreError>> {
+        let size = async move |database: &MemoryDatabase| database.log_size(log_id).await;
+        Box::pin(self.asked(Asked::Entries, size))
+    }
+
+    fn log_page(&self, after: (Seq, u32, u64)) -> BoxFuture<'_, Result<LogPage, StoreError>> {
+        let page = async move |database: &MemoryDatabase| database.log_page(after).await;
+        Box::pin(self.asked(Asked::State, page))
+    }
+}
+
+/// Whoever listens, and asks now and then.
+struct Listener {
+    reached: Reached,
+    commits: watch::Receiver<Seq>,
+}
+
+impl Listening for Listener {
+    type Address = Reached;
+
+    async fn open(reached: &Reached) -> Result<Self, DatabaseError> {
+        Ok(Self {
+            reached: reached.clone(),
+            commits: reached.database.newest(),
+        })
+    }
+
+    fn notifies(&self) -> bool {
+        true
+    }
+
+    async fn newest(&mut self) -> Result<Seq, DatabaseError> {
+        self.reached.there(Asked::Commits).await?;
+        let newest = *self.commits.borrow_and_update();
+        self.reached.back(Asked::Commits).await?;
+        Ok(newest)
+    }
+
+    async fn notified(&mut self) -> bool {
+        let is_open = self.commits.changed().await.is_ok();
+        self.reached.way.notice().await;
+        is_open
+    }
+}
+
+fn failed(error: DatabaseError, fate: Fate) -> Failed {
+    Failed { error, fate }
+}
