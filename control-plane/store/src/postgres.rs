@@ -21,6 +21,7 @@ mod logs;
 mod reader;
 mod schema;
 mod session;
+mod snapshot;
 mod statements;
 mod tls;
 

@@ -10,11 +10,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::session::{AnswerError, Session};
-use super::{Address, changes, logs};
+use super::{Address, changes, logs, snapshot};
 use crate::database::{Changes, Reader, Snapshot};
-use crate::{
-    DatabaseError, Entry, Kind, LogEntries, LogPage, StoreError, signed, sqlite, unsigned,
-};
+use crate::{DatabaseError, LogEntries, LogPage, StoreError, signed, sqlite, unsigned};
 
 /// The reading session.
 #[derive(Debug)]
@@ -31,12 +29,17 @@ impl PostgresReader {
         }
     }
 
+    /// The session, or a new one where it ended.
+    async fn opened(&self, held: Option<Session>) -> Result<Session, DatabaseError> {
+        match held {
+            Some(session) if !session.client().is_closed() => Ok(session),
+            _ => Session::open(&self.address).await,
+        }
+    }
+
     async fn fence(&self, name: &str) -> Result<(), StoreError> {
         let mut held = self.session.lock().await;
-        let session = match held.take() {
-            Some(session) if !session.client().is_closed() => session,
-            _ => Session::open(&self.address).await?,
-        };
+        let session = self.opened(held.take()).await?;
         let fenced = super::fence_out(&session, name).await;
         fenced.map_err(DatabaseError::from)?;
         *held = Some(session);
@@ -50,10 +53,7 @@ impl PostgresReader {
         values: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
         let mut held = self.session.lock().await;
-        let session = match held.take() {
-            Some(session) if !session.client().is_closed() => session,
-            _ => Session::open(&self.address).await?,
-        };
+        let session = self.opened(held.take()).await?;
         let answer: Result<_, AnswerError> =
             session.answered(session.client().query(sql, values)).await;
         let rows = answer.map_err(DatabaseError::from)?;
@@ -61,19 +61,14 @@ impl PostgresReader {
         Ok(rows)
     }
 
-    /// Entries and the commit that they are of, in one statement: it sees one moment.
+    /// Entries, and the commit that they are of: pages of one transaction, which sees one moment.
     async fn read_all(&self) -> Result<Snapshot, StoreError> {
-        let sql = "SELECT newest, kind, key, value, seq FROM countersign.sequence \
-                   LEFT JOIN countersign.entries ON true";
-        let rows = self.rows(sql, &[]).await?;
-        let newest = rows.first().map(|row| Seq(unsigned(row.get(0))));
-        let rows = rows
-            .iter()
-            .filter(|row| row.get::<_, Option<&str>>(1).is_some());
-        Ok(Snapshot {
-            seq: newest.unwrap_or_default(),
-            entries: rows.map(entry).collect::<Result<_, _>>()?,
-        })
+        let mut held = self.session.lock().await;
+        let session = self.opened(held.take()).await?;
+        let pages = snapshot::pages(&session).await;
+        let snapshot = snapshot::read(pages.map_err(DatabaseError::from)?)?;
+        *held = Some(session);
+        Ok(snapshot)
     }
 
     async fn read_after(&self, seq: Seq) -> Result<Changes, StoreError> {
@@ -145,13 +140,4 @@ impl Reader for PostgresReader {
     fn log_page(&self, after: (Seq, u32, u64)) -> BoxFuture<'_, Result<LogPage, StoreError>> {
         self.read_log_page(after).boxed()
     }
-}
-
-fn entry(row: &Row) -> Result<Entry, StoreError> {
-    Ok(Entry {
-        kind: Kind::parse(row.get("kind"))?,
-        key: row.get("key"),
-        value: row.get("value"),
-        seq: Seq(unsigned(row.get("seq"))),
-    })
 }

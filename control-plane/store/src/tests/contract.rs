@@ -165,6 +165,32 @@ async fn batch_writes_a_name_more_than_once(place: impl Place) {
     assert_eq!(made[7], (Seq(4), put("a", 4)));
 }
 
+/// A state of several pages is read as it was after one commit, while others are made.
+async fn snapshot_is_of_one_moment(place: impl Place) {
+    const MANY: u32 = 2_500;
+    let (store, _) = place.open().await;
+    let all = |value| (0..MANY).map(move |n| put(&format!("{n:04}"), value));
+    store.commit(all(0).collect(), Vec::new()).await.unwrap();
+    let ends = |value| vec![put("0000", value), put("2499", value)];
+    let commits = async {
+        for value in 1..=40 {
+            store.commit(ends(value), Vec::new()).await.unwrap();
+        }
+    };
+    let snapshots = async {
+        for _ in 0..10 {
+            let Snapshot { seq, mut entries } = store.snapshot().await.unwrap();
+            entries.sort_by(|a, b| a.key.cmp(&b.key));
+            entries.dedup_by(|a, b| a.key == b.key);
+            assert_eq!(entries.len(), MANY as usize);
+            let (first, last) = (&entries[0], entries.last().unwrap());
+            assert_eq!((first.seq, last.seq), (seq, seq));
+            assert_eq!(first.value, last.value);
+        }
+    };
+    tokio::join!(commits, snapshots);
+}
+
 #[tokio::test]
 async fn fenced_writer_of_a_memory_stops() {
     let database = memory::MemoryDatabase::default();
@@ -249,4 +275,5 @@ contract!(
     who_follows_is_given_whole_commits,
     one_of_many_wins,
     batch_writes_a_name_more_than_once,
+    snapshot_is_of_one_moment,
 );
