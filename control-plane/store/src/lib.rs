@@ -248,6 +248,11 @@ impl Store {
         &self.condition.refused
     }
 
+    /// Whether it is not known yet what became of a commit: until it is, every other one is refused.
+    pub fn is_undecided(&self) -> bool {
+        self.condition.is_undecided.load(Ordering::Acquire)
+    }
+
     /// Whether it is read what others commit; refused while it cannot be.
     pub fn behind(&self) -> &RefusedWrites {
         &self.condition.behind

@@ -38,6 +38,8 @@ pub(crate) struct Condition {
     pub(crate) refused: RefusedWrites,
     /// Whether it is read what others committed.
     pub(crate) behind: RefusedWrites,
+    /// Whether it is not known yet what became of a batch.
+    pub(crate) is_undecided: AtomicBool,
     /// Whether the writer stopped because what was committed is not there any more.
     pub(crate) is_older: AtomicBool,
 }
@@ -204,8 +206,11 @@ impl<D: Database> Writer<D> {
         let lost = match fate {
             Fate::Refused => return Err(NotMade::Refused(error)),
             Fate::Open(places) => {
+                self.condition.is_undecided.store(true, Ordering::Release);
                 let within = self.settle_within;
-                match settle(&mut self.database, &places, within, queue).await {
+                let settled = settle(&mut self.database, &places, within, queue).await;
+                self.condition.is_undecided.store(false, Ordering::Release);
+                match settled {
                     Ok(true) => return Ok(places),
                     Ok(false) => return Err(NotMade::Refused(error)),
                     Err(lost) => lost,

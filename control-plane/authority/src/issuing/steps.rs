@@ -76,6 +76,7 @@ impl Authority {
         now: Timestamp,
     ) -> Result<Logged, AuthorityError> {
         self.ledger.check_voids()?;
+        self.check_decided()?;
         let begun = Instant::now();
         // Outside the log's lock: an RSA key takes its time.
         let leaf = PublicKey::read(spki).map_err(PrepareError::from)?;
@@ -91,6 +92,16 @@ impl Authority {
         let logged = appended.await.map_err(|error| self.not_logged(error))?;
         self.metrics.took(Phase::Log, begun.elapsed());
         Ok(logged)
+    }
+
+    /// An entry would wait for the commit before it for as long as that is undecided, and with it whoever asks:
+    /// it is refused at once.
+    fn check_decided(&self) -> Result<(), Unavailable> {
+        if self.store.keeps_log() && self.store.is_undecided() {
+            let undecided = "the database did not say what became of a commit, and is asked";
+            return Err(Unavailable::retry(undecided));
+        }
+        Ok(())
     }
 
     /// Signs what the log holds, and keeps the signature beside it.

@@ -5,7 +5,7 @@ use countersign_refusal::Unavailable;
 use countersign_restore::take_over;
 use countersign_store::DataDir;
 use countersign_store::copy::to_files;
-use countersign_tests_postgres::{Cluster, Database, shared};
+use countersign_tests_postgres::{Cluster, Database, Proxy, shared};
 
 use super::*;
 
@@ -299,4 +299,43 @@ async fn backup_of_a_database_is_restored_to_files() {
     let restored = Authority::open(settings, after(3)).await.unwrap();
     let node = id("/node/a");
     assert!(restored.entitlements(&node).iter().any(|it| it.id == web));
+}
+
+/// Whoever asks for a certificate while it is not known what became of a commit is told so at once.
+#[tokio::test]
+async fn enrolment_behind_an_undecided_commit_is_refused_at_once() {
+    let database = shared().database();
+    let proxy = Proxy::before(shared());
+    let url = database.url().at(&[proxy.address()]).in_clear().to_string();
+    let plane = Plane::with(|settings| settings.store = database_at(&url)).await;
+    let web = plane.register(registration("/web", "/node/a")).await;
+    let node = plane.attest("/node/a").await;
+    // The commit is made, its answer is lost, and the database cannot be asked.
+    proxy.cut_after_commit_forwarded();
+    proxy.refuse();
+    let (authority, its) = (plane.authority.clone(), node.clone());
+    let enrolment = tokio::spawn(async move {
+        let own = EntitlementId::node();
+        let key = proven(&fresh_key(), &own);
+        authority.enrol(&its, &own, &key, start()).await
+    });
+    let undecided = async {
+        while !plane.authority.store.is_undecided() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(MINUTE, undecided).await.unwrap();
+    let key = proven(&fresh_key(), &web);
+    let refused = plane.authority.enrol(&node, &web, &key, start());
+    let refused = tokio::time::timeout(Duration::from_secs(5), refused).await;
+    let refused = refused.unwrap().unwrap_err();
+    let is_retryable = matches!(refused, AuthorityError::Unavailable(Unavailable::Retry(_)));
+    assert!(is_retryable, "{refused:?}");
+    proxy.pass();
+    tokio::time::timeout(MINUTE, enrolment)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    plane.enrol(&node, &web).await;
 }
