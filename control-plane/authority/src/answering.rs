@@ -6,7 +6,7 @@
 
 use countersign_issue::profile::Tier;
 use countersign_model::{Seq, TrustDomain};
-use countersign_store::{Kind, Precondition, StoreError, Write};
+use countersign_store::{Commit, Kind, Precondition, StoreError, Write};
 use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
 use tracing::info;
@@ -139,14 +139,19 @@ impl Authority {
 
     async fn forget_request(&self, replica: String, seq: Seq) -> Result<(), AuthorityError> {
         let as_read = Precondition::Unchanged(Kind::CaRequest, replica.clone(), seq);
-        let writes = vec![Write::remove(Kind::CaRequest, replica.clone())];
-        match self.store.commit(writes, vec![as_read]).await {
-            Ok(seq) => {
-                self.hierarchy
-                    .requests(|requests| requests.forget(&replica));
-                self.state.announce(seq, []);
-                Ok(())
-            }
+        let commit = Commit {
+            writes: vec![Write::remove(Kind::CaRequest, replica.clone())],
+            preconditions: vec![as_read],
+            ..Commit::default()
+        };
+        // The replica may ask again in the commit after this one.
+        let take = move |this: &Self, seq| {
+            this.hierarchy
+                .requests(|requests| requests.forget(&replica));
+            this.state.announce(seq, []);
+        };
+        match self.commit_then(commit, take).await {
+            Ok(()) => Ok(()),
             // It was made anew, or another has forgotten it.
             Err(StoreError::Conflict) => Ok(()),
             Err(error) => Err(error.into()),

@@ -9,7 +9,7 @@ use countersign_ca::key::KeyError;
 use countersign_issue::profile::Tier;
 use countersign_model::Seq;
 use countersign_refusal::{Denied, Unavailable};
-use countersign_store::{Entry, Kind, Write};
+use countersign_store::{Commit, Entry, Kind, Write};
 use jiff::Timestamp;
 use tracing::{info, warn};
 
@@ -97,13 +97,19 @@ impl Authority {
         let own = self.settings.replica();
         let who = (self.trust_domain(), own);
         let request = CaRequested::new(held.key.as_ref(), held.store, who, parent, now)?;
-        let writes = vec![Write::put(Kind::CaRequest, own, &request)];
-        let seq = self.store.commit(writes, Vec::new()).await?;
+        let commit = Commit {
+            writes: vec![Write::put(Kind::CaRequest, own, &request)],
+            ..Commit::default()
+        };
         let held = held.clone();
         let key_id = held.key.key_id().to_owned();
-        self.hierarchy
-            .update(|cas| cas.asked = Some(AskedKey { held, request }));
-        self.state.announce(seq, []);
+        // The answer may be the commit after this one, and is found by the key.
+        let take = |this: &Self, seq| {
+            let asked = Some(AskedKey { held, request });
+            this.hierarchy.update(|cas| cas.asked = asked);
+            this.state.announce(seq, []);
+        };
+        self.commit_then(commit, take).await?;
         info!(key_id, parent, "issuing CA asked for");
         Ok(())
     }
