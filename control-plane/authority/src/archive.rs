@@ -47,20 +47,11 @@ pub(super) struct Archived {
 impl Archived {
     /// A certificate was given out: the other control planes show it too.
     pub(super) fn signed(&self, signed: &Signed) {
-        let entry = signed.issuance().serial.coordinate();
-        self.bring(entry, signed.signature().to_vec());
-    }
-
-    /// Brings a signature into the database.
-    pub(super) fn bring(&self, entry: Coordinate, bytes: Vec<u8>) {
         let Some(signatures) = &self.signatures else {
             return;
         };
-        let signature = LogSignature {
-            log_id: entry.log_id(),
-            index: entry.index(),
-            bytes,
-        };
+        let entry = signed.issuance().serial.coordinate();
+        let signature = kept(entry, signed.signature().to_vec());
         if signatures.try_send(signature).is_err() {
             let log = Principal::part("signatures");
             peer_line!(
@@ -70,6 +61,22 @@ impl Archived {
                 "a signature waits for the next start to be in the database"
             );
         }
+    }
+
+    /// Brings a signature of before this start into the database, behind those that wait.
+    pub(super) async fn bring(&self, entry: Coordinate, bytes: Vec<u8>) {
+        if let Some(signatures) = &self.signatures {
+            // A queue that ended has said so.
+            let _ = signatures.send(kept(entry, bytes)).await;
+        }
+    }
+}
+
+fn kept(entry: Coordinate, bytes: Vec<u8>) -> LogSignature {
+    LogSignature {
+        log_id: entry.log_id(),
+        index: entry.index(),
+        bytes,
     }
 }
 
@@ -228,4 +235,27 @@ impl Archive for DatabaseArchive {
 
 fn closed() -> String {
     "the log is closed".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt, poll};
+
+    use super::*;
+    use crate::key_uses::tests::entry;
+
+    #[tokio::test]
+    async fn signature_of_before_a_start_waits_for_room() {
+        let (signatures, mut queue) = mpsc::channel(1);
+        let archived = Archived {
+            signatures: Some(signatures),
+            is_closed: Arc::default(),
+        };
+        archived.bring(entry(0), vec![0]).await;
+        let mut second = archived.bring(entry(1), vec![1]).boxed();
+        assert!(poll!(&mut second).is_pending());
+        assert_eq!(queue.recv().await.unwrap().index, 0);
+        second.await;
+        assert_eq!(queue.recv().await.unwrap().index, 1);
+    }
 }

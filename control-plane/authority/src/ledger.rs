@@ -66,14 +66,15 @@ impl Ledger {
         self.archived.signed(signed);
     }
 
-    /// Brings the signature that is kept beside an entry of our own to the other control planes.
-    pub(crate) fn bring_signature(&self, index: u64) -> Result<(), LogError> {
+    /// Brings the signature that is kept beside an entry of our own to the other control planes; waits for
+    /// room.
+    pub(crate) async fn bring_signature(&self, index: u64) -> Result<(), LogError> {
         let Some(logged) = self.log.read_back(index)? else {
             return Ok(());
         };
         if let Some(signature) = self.log.signature(index)? {
             let entry = logged.issuance().serial.coordinate();
-            self.archived.bring(entry, signature);
+            self.archived.bring(entry, signature).await;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use countersign_model::{EntitlementId, Seq, SpiffeId};
 use countersign_proto::log::entry::What;
 use countersign_proto::log::{Opened, Registered};
 use countersign_refusal::{Denied, Unavailable};
+use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
 use tracing::warn;
 
@@ -97,6 +98,7 @@ impl Authority {
         now: Timestamp,
     ) -> Result<(), AuthorityError> {
         let mut own = self.ledger.log().scan(0).peekable();
+        let mut unsigned = Vec::new();
         self.restore_others(until, |index, seq, is_signed| {
             // Bodies that were pruned here are in the database alone.
             let is_it =
@@ -105,16 +107,32 @@ impl Authority {
                 self.restore_entry(noted?.placed(seq.0), reading, now)?;
             }
             if !is_signed && !reading.voided.contains(&index) {
-                self.ledger.bring_signature(index)?;
+                unsigned.push(index);
             }
             Ok(())
         })
         .await?;
+        self.bring_signatures(unsigned);
         // What was logged since the state was read.
         for noted in own {
             self.restore_entry(noted?.placed(until.0 + 1), reading, now)?;
         }
         Ok(())
+    }
+
+    /// Brings the signatures of entries of our own that the database lacks: a few that a crash took away from
+    /// it, and all of a log that came with its state from files. It goes on while this control plane serves.
+    fn bring_signatures(&self, unsigned: Vec<u64>) {
+        let this = self.this.clone();
+        tokio::spawn(async move {
+            for index in unsigned {
+                let Some(this) = this.upgrade() else { return };
+                if let Err(error) = this.ledger.bring_signature(index).await {
+                    let log = Principal::part("signatures");
+                    peer_line!(WARN, log, index, %error, "a signature was not brought into the database");
+                }
+            }
+        });
     }
 
     /// Takes in the next entry of the log.
