@@ -198,15 +198,15 @@ impl Authority {
         Ok(Some(Event::Svid(node, entitlement)))
     }
 
-    /// Reads the logs of the others up to a commit, and says at which commit each entry of our own log is,
+    /// Reads the logs of the others from a commit on, up to another, and says at which commit each entry of our own log is,
     /// and whether its signature is there: its bytes are on this disk.
     pub(super) async fn restore_others(
         &self,
-        until: Seq,
+        (begin, until): (Seq, Seq),
         mut own: impl FnMut(u64, Seq, bool) -> Result<(), AuthorityError>,
     ) -> Result<(), AuthorityError> {
         let log_id = self.ledger.log().id();
-        let mut after = (Seq(0), 0, 0);
+        let mut after = (begin, 0, 0);
         loop {
             let page = self.store.log_page(after).await?;
             let Some((seq, last, _)) = page.last() else {

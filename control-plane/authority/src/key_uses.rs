@@ -11,7 +11,7 @@ mod key_use;
 mod shares;
 mod voids;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use countersign_inventory::Void;
 use countersign_issue::issuance::Issuance;
@@ -269,9 +269,9 @@ impl Keys {
         self.voids.contains(entry)
     }
 
-    /// The void certificates below an index of their log, of the logs that are `own`.
-    pub(super) fn voids_below(&self, index: u64, own: impl Fn(u32) -> bool) -> Vec<Void> {
-        self.voids.below(index, own)
+    /// The void certificates below an index of their log.
+    pub(super) fn voids_below(&self, index: u64) -> Vec<Void> {
+        self.voids.below(index)
     }
 
     /// Whether a certificate is being issued.
@@ -279,16 +279,17 @@ impl Keys {
         !self.renewing.is_empty() || self.uses.values().any(KeyUse::is_claimed)
     }
 
-    /// The lowest index of a certificate that is valid, or would be if it were not void, in the logs
-    /// that are `own`.
-    pub(super) fn oldest_live(&self, now: Timestamp, own: impl Fn(u32) -> bool) -> Option<u64> {
+    /// By log, the lowest index of a certificate that is valid, or would be if it were not void.
+    pub(super) fn oldest_live(&self, now: Timestamp) -> BTreeMap<u32, u64> {
         let live = self.uses.values();
-        live.filter(|used| used.end().is_some_and(|end| end >= now))
-            .filter_map(KeyUse::entry)
-            .chain(self.voids.live(now))
-            .filter(|entry| own(entry.log_id()))
-            .map(Coordinate::index)
-            .min()
+        let live = live.filter(|used| used.end().is_some_and(|end| end >= now));
+        let entries = live.filter_map(KeyUse::entry).chain(self.voids.live(now));
+        let mut oldest = BTreeMap::new();
+        for entry in entries {
+            let lowest = oldest.entry(entry.log_id()).or_insert(u64::MAX);
+            *lowest = entry.index().min(*lowest);
+        }
+        oldest
     }
 
     /// Forgets keys whose certificates, valid or void, have ended.

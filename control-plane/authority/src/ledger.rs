@@ -13,7 +13,7 @@ use countersign_ca::log::Log;
 use countersign_ca::sign::Signed;
 use countersign_inventory::{Filter, Inventory, Issued, Lineage, LineageId};
 use countersign_issue::issuance::Issuance;
-use countersign_model::Registration;
+use countersign_model::{Registration, Seq};
 use countersign_tlog::LogError;
 use jiff::Timestamp;
 
@@ -38,8 +38,8 @@ struct Books {
     inventory: Inventory,
     refusals: Refusals,
     unvoided: Unvoided,
-    /// Size of the log when the inventory was last written down.
-    settled: u64,
+    /// Size of the log, and the newest commit that was taken, when the inventory was last written down.
+    settled: (u64, Seq),
     /// How many entries of the log commits account for.
     accounted: u64,
 }
@@ -141,17 +141,17 @@ impl Ledger {
         self.write().accounted = entries;
     }
 
-    /// The inventory covers the entries below an index.
-    pub(crate) fn settle(&self, size: u64) {
-        self.write().settled = size;
+    /// The inventory covers the entries of our log below an index, and those of other logs up to a commit.
+    pub(crate) fn settle(&self, size: u64, taken: Seq) {
+        self.write().settled = (size, taken);
     }
 
-    /// The inventory is about to be written down: the present size of the log, and its size when
-    /// that was so before.
-    pub(crate) fn settle_now(&self) -> (u64, u64) {
+    /// The inventory is about to be written down: the present size of the log and the newest commit that was
+    /// taken, and both when that was so before.
+    pub(crate) fn settle_now(&self, taken: Seq) -> [(u64, Seq); 2] {
         let mut books = self.write();
-        let size = self.log.size();
-        (size, std::mem::replace(&mut books.settled, size))
+        let present = (self.log.size(), taken);
+        [present, std::mem::replace(&mut books.settled, present)]
     }
 
     /// How many entries of the log commits account for.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use countersign_ca::log::{Logged, Noted, Said};
 use countersign_ca::sign::Signed;
+use countersign_inventory::OtherLogs;
 use countersign_issue::issuance::Issuance;
 use countersign_model::{EntitlementId, Seq, SpiffeId};
 use countersign_proto::log::entry::What;
@@ -63,10 +64,10 @@ impl Authority {
         if size == 0 {
             let opened = What::Opened(self.opened());
             self.ledger.log().note(now, opened).await?;
-            return self.restore_others(until, |_, _, _| Ok(())).await;
+            return self.restore_others((Seq(0), until), |_, _, _| Ok(())).await;
         }
         let own = self.predecessor.map_or(0, |(it, _)| it.size);
-        let covered = self.load_inventory();
+        let covered = self.load_inventory(until);
         if covered.accounted > accounted {
             return Err(older_than_log());
         }
@@ -81,25 +82,49 @@ impl Authority {
             void_cas: Vec::new(),
         };
         if self.store.keeps_log() {
-            self.restore_shared(&mut reading, until, now).await?;
+            let begin = self.first_to_read(from, &covered.others).await?;
+            let shared = self.restore_shared(&mut reading, (from, begin), until, now);
+            shared.await?;
         } else {
             for noted in self.ledger.log().scan(from) {
                 self.restore_entry(noted?, &mut reading, now)?;
             }
         }
-        self.end_reading(reading, now).await
+        self.end_reading(reading, now).await?;
+        self.ledger.settle(self.ledger.log().size(), until);
+        Ok(())
     }
 
-    /// Reads our log and those of the other control planes, in the order of their commits.
+    /// The first commit that must be read: of an entry of our log from `from` on, of one of another log that
+    /// the inventory does not tell of, or that certifies a key which may still be in use.
+    async fn first_to_read(&self, from: u64, others: &OtherLogs) -> Result<Seq, AuthorityError> {
+        let own = (self.ledger.log().id(), from);
+        let live = others.oldest_live.iter().map(|(id, index)| (*id, *index));
+        let mut first = Seq(others.taken.0 + 1);
+        for (log_id, index) in live.chain([own]) {
+            let entries = self.store.log_entries(log_id, index).await?;
+            if let Some((_, seq)) = entries.first() {
+                first = first.min(*seq);
+            }
+        }
+        Ok(first)
+    }
+
+    /// Reads our log from an index on, and those of the other control planes from a commit on, in the order
+    /// of commits.
     async fn restore_shared(
         &self,
         reading: &mut Reading,
+        (from, begin): (u64, Seq),
         until: Seq,
         now: Timestamp,
     ) -> Result<(), AuthorityError> {
-        let mut own = self.ledger.log().scan(0).peekable();
+        let mut own = self.ledger.log().scan(from).peekable();
         let mut unsigned = Vec::new();
-        self.restore_others(until, |index, seq, is_signed| {
+        self.restore_others((begin, until), |index, seq, is_signed| {
+            if index < from {
+                return Ok(());
+            }
             // Bodies that were pruned here are in the database alone.
             let is_it =
                 |noted: &Result<Noted, _>| noted.as_ref().is_ok_and(|it| it.index() <= index);
@@ -179,7 +204,6 @@ impl Authority {
         let finished = accounts.filter(|(index, _)| !unfinished.contains(index));
         finished.for_each(|(_, registered)| self.restore_account(registered));
         self.void_unfinished(unfinished, now).await;
-        self.ledger.settle(self.ledger.log().size());
         Ok(())
     }
 

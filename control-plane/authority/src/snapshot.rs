@@ -1,9 +1,10 @@
-//! Writing the inventory down now and then, so that a start reads the log's newest part alone.
+//! Writing the inventory down now and then, so that a start reads the newest part of the logs alone.
 
 use std::fs;
 use std::path::PathBuf;
 
-use countersign_inventory::{Coverage, Inventory};
+use countersign_inventory::{Coverage, Inventory, OtherLogs};
+use countersign_model::Seq;
 use countersign_refusal::Unavailable;
 use countersign_serve::durable_file;
 use jiff::Timestamp;
@@ -21,10 +22,6 @@ impl Authority {
     /// # Errors
     /// The disk; nothing but the time of the next start depends on it.
     pub async fn save_inventory(&self, now: Timestamp, is_end: bool) -> Result<(), AuthorityError> {
-        // Of several logs a start reads all: the file tells of one.
-        if self.store.keeps_log() {
-            return Ok(());
-        }
         let Some(coverage) = self.coverage(now, is_end).await else {
             return Ok(());
         };
@@ -43,50 +40,51 @@ impl Authority {
     async fn coverage(&self, now: Timestamp, is_end: bool) -> Option<Coverage> {
         // No change is logged and not yet committed meanwhile.
         let _one_at_a_time = self.turn().await.ok()?;
-        let (size, before) = self.ledger.settle_now();
-        // A certificate that is being signed is in the log and not in the inventory.
-        let is_quiet = is_end && !self.state.read().keys.is_issuing();
-        let settled = if is_quiet { size } else { before };
-        let oldest_live = self
-            .state
-            .read()
-            .keys
-            .oldest_live(now, |_| true)
-            .unwrap_or(settled);
-        let undestroyed = self.hierarchy.first_undestroyed().unwrap_or(oldest_live);
-        let oldest_live = oldest_live.min(undestroyed);
+        let undestroyed = self.hierarchy.first_undestroyed();
+        let [present, before] = self.ledger.settle_now(Seq(self.state.sequence()));
+        let state = self.state.read();
+        // A certificate that is being signed is in a log and not in the inventory.
+        let is_quiet = is_end && !state.keys.is_issuing() && state.unsigned.is_empty();
+        let (settled, taken) = if is_quiet { present } else { before };
+        let mut oldest = state.keys.oldest_live(now);
+        // What is of no log of another is our own, or of the log that ours goes on from.
+        let own = self.ledger.log().id();
+        let is_own = |id: &u32| *id == own || state.replicas.of_log(*id).is_none();
+        let live = oldest.iter().filter(|(id, _)| is_own(id));
+        let oldest_live = live.map(|(_, index)| *index).min().unwrap_or(settled);
+        let oldest_live = undestroyed.map_or(oldest_live, |it| it.min(oldest_live));
+        oldest.remove(&own);
         let coverage = Coverage {
-            log_id: self.ledger.log().id(),
+            log_id: own,
             settled,
             oldest_live,
-            voids: self
-                .state
-                .read()
-                .keys
-                .voids_below(settled.min(oldest_live), |_| true),
+            voids: state.keys.voids_below(settled.min(oldest_live)),
             accounted: self.ledger.accounted(),
+            others: OtherLogs {
+                taken,
+                oldest_live: oldest,
+            },
         };
+        drop(state);
         (!self.ledger.is_void_pending() && !self.store.is_stopped()).then_some(coverage)
     }
 
     /// Takes the inventory that was written down, and says from which entry of the log on it must
     /// be completed, and from which on there are valid certificates.
-    pub(super) fn load_inventory(&self) -> Coverage {
+    pub(super) fn load_inventory(&self, newest: Seq) -> Coverage {
         let from_scratch = Coverage {
             log_id: self.ledger.log().id(),
             settled: 0,
             oldest_live: 0,
             accounted: 0,
             voids: Vec::new(),
+            others: OtherLogs::default(),
         };
-        if self.store.keeps_log() {
-            return from_scratch;
-        }
         let Ok(bytes) = fs::read(self.inventory_file()) else {
             return from_scratch;
         };
         let read = Inventory::from_snapshot(&bytes);
-        match read.filter(|(_, coverage)| self.is_ours(coverage)) {
+        match read.filter(|(_, coverage)| self.is_ours(coverage, newest)) {
             Some((inventory, coverage)) => {
                 self.ledger.take_inventory(inventory);
                 info!(settled = coverage.settled, "inventory found");
@@ -99,8 +97,11 @@ impl Authority {
         }
     }
 
-    fn is_ours(&self, coverage: &Coverage) -> bool {
-        coverage.log_id == self.ledger.log().id() && coverage.settled <= self.ledger.log().size()
+    fn is_ours(&self, coverage: &Coverage, newest: Seq) -> bool {
+        let log = self.ledger.log();
+        coverage.log_id == log.id()
+            && coverage.settled <= log.size()
+            && coverage.others.taken <= newest
     }
 
     fn inventory_file(&self) -> PathBuf {

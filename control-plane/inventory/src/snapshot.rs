@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use countersign_issue::profile::Profile;
-use countersign_model::{Coordinate, Serial};
+use countersign_model::{Coordinate, Seq, Serial};
 use countersign_registry::Account;
 use jiff::Timestamp;
 use prost::Message;
@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use super::{Certificate, Inventory, Issued, Lineage, LineageId};
 
 /// The line that a file begins with. Another shape takes another line.
-const SHAPE: &[u8] = b"countersign inventory 5\n";
+const SHAPE: &[u8] = b"countersign inventory 6\n";
 const DIGEST_BYTES: usize = 32;
 
 /// An inventory and how much of which log it tells of.
@@ -34,6 +34,17 @@ pub struct Coverage {
     pub accounted: u64,
     /// Void certificates below both indexes: a start does not come across them.
     pub voids: Vec<Void>,
+    /// Of the logs of other control planes.
+    pub others: OtherLogs,
+}
+
+/// How much of the logs of other control planes an inventory tells of. They are read in the order of commits.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OtherLogs {
+    /// Entries of commits up to this one are in the inventory.
+    pub taken: Seq,
+    /// By log, the lowest index of a certificate that was valid.
+    pub oldest_live: BTreeMap<u32, u64>,
 }
 
 /// A certificate that nobody was given.
@@ -67,6 +78,10 @@ struct Head {
     accounted: u64,
     #[prost(uint64, tag = "7")]
     voids: u64,
+    #[prost(uint64, tag = "11")]
+    taken: u64,
+    #[prost(btree_map = "uint32, uint64", tag = "12")]
+    others_oldest_live: BTreeMap<u32, u64>,
 }
 
 #[derive(Message)]
@@ -130,6 +145,8 @@ impl Inventory {
             cas: self.issued.cas,
             lineages: self.lineages.len() as u64,
             voids: coverage.voids.len() as u64,
+            taken: coverage.others.taken.0,
+            others_oldest_live: coverage.others.oldest_live.clone(),
         };
         let mut bytes = SHAPE.to_vec();
         bytes.extend(head.encode_length_delimited_to_vec());
@@ -158,6 +175,10 @@ impl Inventory {
             oldest_live: head.oldest_live,
             accounted: head.accounted,
             voids: Vec::new(),
+            others: OtherLogs {
+                taken: Seq(head.taken),
+                oldest_live: head.others_oldest_live,
+            },
         };
         let mut inventory = Self {
             issued: Issued {

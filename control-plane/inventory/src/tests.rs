@@ -1,5 +1,5 @@
 use countersign_footprint::{alone, kept_by};
-use countersign_model::{Coordinate, Criticality, Serial};
+use countersign_model::{Coordinate, Criticality, Seq, Serial};
 
 use super::*;
 
@@ -82,6 +82,10 @@ fn coverage() -> Coverage {
             not_after: at(900),
             spki_sha256: [3; 32],
         }],
+        others: OtherLogs {
+            taken: Seq(9),
+            oldest_live: [(0x02_0000, 3)].into(),
+        },
     }
 }
 

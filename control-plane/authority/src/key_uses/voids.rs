@@ -109,10 +109,10 @@ impl Voids {
         self.certificates.contains_key(&entry)
     }
 
-    /// Void certificates below an index of their log, of the logs that are `own`.
-    pub(super) fn below(&self, index: u64, own: impl Fn(u32) -> bool) -> Vec<Void> {
+    /// Void certificates below an index of their log.
+    pub(super) fn below(&self, index: u64) -> Vec<Void> {
         let all = self.certificates.iter();
-        let below = all.filter(|(entry, _)| entry.index() < index && own(entry.log_id()));
+        let below = all.filter(|(entry, _)| entry.index() < index);
         let void = |(entry, (end, spki_sha256)): (&Coordinate, &(Timestamp, [u8; 32]))| Void {
             entry: *entry,
             not_after: *end,

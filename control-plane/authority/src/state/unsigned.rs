@@ -30,6 +30,11 @@ impl Unsigned {
         }
     }
 
+    /// Whether none waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// The certificate of an entry: its signature came, or it is void.
     pub(crate) fn take(&mut self, entry: Coordinate) -> Option<Logged> {
         let logged = self.waiting.remove(&entry);
