@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use countersign_ca::log::{FOLDER, Log};
+use countersign_ca::log::{FOLDER, Log, Noted, Said};
 use countersign_ca::sign::Signed;
 use countersign_model::{Coordinate, Seq};
 use countersign_refusal::Unavailable;
@@ -17,6 +17,7 @@ use countersign_tlog::{Archive, NotKept};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use super::key_uses::Claims;
 use super::{AuthorityError, Settings};
 
 /// How often the thread of the log looks whether the log is closed, while it waits for the database.
@@ -33,6 +34,7 @@ pub(super) struct DatabaseArchive {
     log_id: u32,
     runtime: Handle,
     sequence: Arc<AtomicU64>,
+    claims: Arc<Claims>,
     is_closed: Arc<AtomicBool>,
 }
 
@@ -93,6 +95,7 @@ pub(super) async fn open_log(
     settings: &Settings,
     store: &Arc<Store>,
     sequence: &Arc<AtomicU64>,
+    claims: &Arc<Claims>,
 ) -> Result<(Log, Archived), AuthorityError> {
     let (trust_domain, entropy) = (settings.trust_domain.clone(), settings.entropy.clone());
     let data_dir = settings.data_dir.clone();
@@ -115,6 +118,7 @@ pub(super) async fn open_log(
         log_id,
         runtime: Handle::current(),
         sequence: Arc::clone(sequence),
+        claims: Arc::clone(claims),
         is_closed: Arc::clone(&archived.is_closed),
     };
     // A log that came with its state from files.
@@ -161,6 +165,7 @@ impl DatabaseArchive {
             log_id,
             runtime: Handle::current(),
             sequence: Arc::default(),
+            claims: Arc::default(),
             is_closed: Arc::default(),
         }
     }
@@ -188,6 +193,10 @@ impl DatabaseArchive {
 impl Archive for DatabaseArchive {
     fn keep(&mut self, first: u64, entries: &[&[u8]]) -> Result<u64, NotKept> {
         let log_id = self.log_id;
+        let keys = (first..).zip(entries);
+        let keys: Vec<_> = keys
+            .filter_map(|(index, bytes)| certified(log_id, index, bytes))
+            .collect();
         let entries = (first..).zip(entries).map(|(index, bytes)| LogEntry {
             log_id,
             index,
@@ -198,8 +207,10 @@ impl Archive for DatabaseArchive {
             ..Commit::default()
         };
         let (store, sequence) = (Arc::clone(&self.store), Arc::clone(&self.sequence));
+        let claims = Arc::clone(&self.claims);
         let kept = self.wait(async move {
             let then = move |seq: Seq| {
+                keys.iter().for_each(|key| claims.logged(key));
                 sequence.fetch_max(seq.0, Ordering::AcqRel);
             };
             store.commit_then(commit, then).await
@@ -230,6 +241,15 @@ impl Archive for DatabaseArchive {
             .into_iter()
             .map(|(entry, _)| (entry.index, entry.bytes))
             .collect())
+    }
+}
+
+/// The key that an entry certifies.
+fn certified(log_id: u32, index: u64, bytes: &[u8]) -> Option<[u8; 32]> {
+    let entry = Coordinate::new(log_id, index).ok()?;
+    match Noted::read(entry, bytes).ok()?.said().ok()? {
+        Said::Issued(logged) => Some(logged.issuance().spki_sha256),
+        Said::Other(_) | Said::Unknown => None,
     }
 }
 

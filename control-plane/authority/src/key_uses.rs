@@ -7,11 +7,13 @@
 //! table, so that no holder takes it all. The key of a void certificate stays with its holder until
 //! that certificate would have ended.
 
+mod claims;
 mod key_use;
 mod shares;
 mod voids;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use countersign_inventory::Void;
 use countersign_issue::issuance::Issuance;
@@ -25,6 +27,7 @@ use super::AuthorityError;
 use shares::{HolderId, KeyTable, Shares};
 use voids::Voids;
 
+pub(super) use claims::Claims;
 pub(super) use key_use::KeyUse;
 pub(super) use voids::Undelivered;
 
@@ -45,6 +48,7 @@ pub(super) struct Keys {
     voids: Voids,
     /// Live and voided keys per holder.
     shares: Shares,
+    claims: Arc<Claims>,
 }
 
 impl Default for Keys {
@@ -56,11 +60,17 @@ impl Default for Keys {
             first_end: FirstEnd::default(),
             voids: Voids::default(),
             shares: Shares::default(),
+            claims: Arc::default(),
         }
     }
 }
 
 impl Keys {
+    /// Whoever logs certificates for claimed keys tells it here.
+    pub(super) fn claims(&mut self, claims: &Arc<Claims>) {
+        self.claims = Arc::clone(claims);
+    }
+
     /// Claims a key for what was authorized. A key that its holder has a certificate for is not
     /// claimed: the answer is the entry of that certificate.
     ///
@@ -121,6 +131,7 @@ impl Keys {
         }
         let claimed = KeyUse::claimed(holder);
         self.uses.insert(spki_sha256, claimed, &mut self.shares);
+        self.claims.begin(spki_sha256);
         Ok(None)
     }
 
@@ -201,6 +212,7 @@ impl Keys {
         self.first_end.note(issuance.not_after);
         let mut used = KeyUse::of(issuance);
         self.renewing.remove(&issuance.spki_sha256);
+        self.claims.end(&issuance.spki_sha256);
         // An earlier certificate for the same key may end later, where the lifetime was made
         // shorter since.
         let before = self.uses.get(&issuance.spki_sha256);
@@ -210,13 +222,14 @@ impl Keys {
     }
 
     /// Records a certificate that was found in a log, and says whether its key is its holder's. A key that
-    /// has a certificate for another holder keeps that: it was logged first, and whoever logged this one
-    /// knows it, and gives it to nobody.
+    /// has a certificate for another holder keeps that: it was logged first, also where it is not given yet,
+    /// and whoever logged this one knows it, and gives it to nobody.
     pub(super) fn found(&mut self, issuance: &Issuance) -> bool {
         let holder = KeyUse::of(issuance).holder();
         let present = self.uses.get(&issuance.spki_sha256);
         let is_anothers = present.is_some_and(|used| {
-            used.holder() != holder && !used.is_claimed() && used.is_live(issuance.issued_at)
+            let is_logged = !used.is_claimed() || self.claims.is_logged(&issuance.spki_sha256);
+            used.holder() != holder && is_logged && used.is_live(issuance.issued_at)
         });
         if !is_anothers {
             self.issued(issuance);
@@ -246,6 +259,7 @@ impl Keys {
         }
         let claimed = self.uses.get(spki_sha256);
         if claimed.is_some_and(KeyUse::is_claimed) {
+            self.claims.end(spki_sha256);
             return self.uses.remove(spki_sha256, &mut self.shares);
         }
         None

@@ -14,7 +14,7 @@
 //! The first five are held while something is awaited. The last three never are, and each is the
 //! only lock of its owner: a debug build panics where a thread takes one of them out of order, or
 //! twice, for a second read beside a waiting writer waits for ever. What stands below, key stores,
-//! the hub, the store and the log, has locks of its own and calls nothing here.
+//! the hub, the store, the log and the claims of keys, has locks of its own and calls nothing here.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

@@ -28,6 +28,7 @@ use super::database;
 use super::doubts::Doubts;
 use super::identity::{Identity, Meta, begin, resume};
 use super::issuing::Stripes;
+use super::key_uses::Claims;
 use super::ledger::Ledger;
 use super::record::ACTS;
 use super::refused_keys::Refused;
@@ -113,7 +114,8 @@ impl Authority {
         };
         let store = Arc::new(store);
         let sequence = Arc::new(AtomicU64::new(seq.0));
-        let opened = open_log(identity.log_id, &settings, &store, &sequence);
+        let claims = Arc::new(Claims::default());
+        let opened = open_log(identity.log_id, &settings, &store, &sequence, &claims);
         let (log, archived) = opened.await?;
         let defaults = Defaults {
             ttl: settings.x509_ttl,
@@ -122,6 +124,7 @@ impl Authority {
         };
         let mut state = State::new(defaults, settings.policy.clone());
         state.acts = acts;
+        state.keys.claims(&claims);
         if let row @ Some(_) = identity.row.take() {
             // Nobody changes the row of its own name, so its commit is not asked for.
             state

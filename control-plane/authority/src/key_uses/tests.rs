@@ -322,3 +322,28 @@ fn key_that_was_logged_twice_is_its_first_holders() {
     };
     assert!(keys.found(&later), "the first has ended");
 }
+
+/// Of two control planes that had a key certified at once, the one that logged it first has it.
+#[test]
+fn claimed_key_is_that_of_the_certificate_logged_first() {
+    let theirs = Issuance {
+        node: "spiffe://example.org/node/b".to_owned(),
+        ..issuance(1, 60)
+    };
+    let key = theirs.spki_sha256;
+    let own = HolderId::of("spiffe://example.org/node/a", "node");
+    for is_logged_first in [true, false] {
+        let (mut keys, claims) = (Keys::default(), Arc::default());
+        keys.claims(&claims);
+        keys.claim_for(key, own, at(0)).unwrap();
+        if is_logged_first {
+            claims.logged(&key);
+        }
+        assert_eq!(keys.found(&theirs), !is_logged_first);
+        assert_eq!(keys.check_bound(&key, own, at(0)).is_ok(), is_logged_first);
+        keys.release(&key);
+        assert!(!claims.is_logged(&key), "a claim that is over is forgotten");
+        claims.logged(&key);
+        assert!(!claims.is_logged(&key), "nobody claims it");
+    }
+}

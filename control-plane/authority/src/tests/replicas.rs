@@ -166,6 +166,39 @@ async fn same_key_is_given_the_same_certificate_by_the_other() {
     assert_eq!(code(refused), "key_in_use");
 }
 
+/// Both may have logged a certificate before they hear of the other's. The first that is logged is given.
+#[tokio::test]
+async fn key_raced_on_two_replicas_goes_to_the_first() {
+    let two = Two::new().await;
+    let web = two.a.register(registration("/web", "/node/a")).await;
+    let api = two.b.register(registration("/api", "/node/b")).await;
+    two.agree().await;
+    let of_a = two.a.attest("/node/a").await;
+    let of_b = two.b.attest("/node/b").await;
+    for round in 0..50 {
+        let pair = fresh_key();
+        let (for_a, for_b) = (proven(&pair, &web), proven(&pair, &api));
+        let (a, b) = tokio::join!(
+            two.a.authority.enrol(&of_a, &web, &for_a, start()),
+            two.b.authority.enrol(&of_b, &api, &for_b, start()),
+        );
+        assert_ne!(a.is_ok(), b.is_ok(), "round {round}: {a:?}, {b:?}");
+        two.agree().await;
+        for plane in [&two.a, &two.b] {
+            let state = plane.authority.state.read();
+            let is_of = |node: &AttestedNode, entitlement, key: &ProvenKey| {
+                let sha256 = key.spki_sha256();
+                let bound = state
+                    .keys
+                    .check_holder(&sha256, node.id(), entitlement, start());
+                bound.is_ok()
+            };
+            assert_eq!(is_of(&of_a, &web, &for_a), a.is_ok(), "round {round}");
+            assert_eq!(is_of(&of_b, &api, &for_b), b.is_ok(), "round {round}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn token_raced_on_two_replicas_attests_once() {
     const ROUNDS: usize = 100;
