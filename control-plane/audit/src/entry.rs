@@ -92,7 +92,8 @@ fn uri(tbs: &TbsCertificate<'_>) -> Option<String> {
         })
 }
 
-/// Name and value of what a line about the entry shows.
+/// Name and value of what a line about the entry shows: none by the name of what each line has, its index,
+/// its time and its kind.
 pub(crate) fn facts(entry: &Entry) -> Vec<(&'static str, String)> {
     match &entry.what {
         Some(What::Opened(opened)) => vec![
@@ -126,7 +127,7 @@ pub(crate) fn facts(entry: &Entry) -> Vec<(&'static str, String)> {
             ("epoch", restored.epoch.to_string()),
             ("backup_size", restored.backup_size.to_string()),
         ],
-        Some(What::Voided(voided)) => vec![("index", voided.index.to_string())],
+        Some(What::Voided(voided)) => vec![("takes_back", voided.index.to_string())],
         Some(What::Evicted(evicted)) => vec![
             ("node", evicted.node.clone()),
             ("banned", evicted.banned.to_string()),

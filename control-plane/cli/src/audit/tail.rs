@@ -131,6 +131,30 @@ mod tests {
 
     use super::*;
 
+    /// Field 10, a message that is empty: index 0.
+    const VOID_OF_0: [u8; 2] = [0x52, 0x00];
+
+    #[test]
+    fn void_tells_its_own_place_and_that_of_what_it_takes_back() {
+        let scene = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let log = Log::open(&Options {
+            dir: scene.path().join("log"),
+            key: scene.path().join("key"),
+            origin: "example.org/log".to_owned(),
+        });
+        let log = log.unwrap();
+        for entry in [vec![0x98, 0x06, 0x01], VOID_OF_0.to_vec()] {
+            let appended = log.append(|_| Ok::<_, Infallible>(entry));
+            runtime.block_on(appended).unwrap();
+        }
+        log.publish(Timestamp::UNIX_EPOCH).unwrap();
+        let lines = lines(&Folder::new(&scene.path().join("log")), 0, 2).unwrap();
+        let told = serde_json::to_string(&lines[1]).unwrap();
+        let expected = r#""index":1,"at":null,"kind":"voided","takes_back":"0""#;
+        assert!(told.contains(expected), "{told}");
+    }
+
     #[tokio::test]
     async fn follow_wakes_for_the_next_checkpoint() {
         let scene = tempfile::tempdir().unwrap();
