@@ -59,10 +59,15 @@ impl EnrolError {
         matches!(self, Self::Refused(status) if is_no(status)) || self.is_unknown()
     }
 
-    /// Whether the control plane answered that it cannot do this now.
-    pub(super) fn is_unavailable(&self) -> bool {
-        let is_unable = |status: &Status| status.code() == Code::Unavailable && !is_broken(status);
-        matches!(self, Self::Refused(status) if is_unable(status))
+    /// Whether another control plane may do it: this one cannot now, does not recognise this node, as one whose
+    /// clock is ahead, or did not answer, as one whose commit waits for a database that it does not reach.
+    pub(super) fn may_be_done_elsewhere(&self) -> bool {
+        let is_its = |code| matches!(code, Code::Unavailable | Code::Unauthenticated);
+        match self {
+            Self::Refused(status) => is_its(status.code()) && !is_broken(status),
+            Self::Deadline => true,
+            _ => false,
+        }
     }
 
     /// Whether the control plane knows of no such right: one that it removed before we heard of it, or

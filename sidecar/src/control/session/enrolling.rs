@@ -136,7 +136,7 @@ impl Session<'_> {
         control.metrics.renewal(false);
         control.installer.problem(id, &error.to_string());
         tracing::warn!(entitlement = %id, %error, "enrolment failed");
-        if error.is_unavailable() && control.may_find_better() {
+        if error.may_be_done_elsewhere() && control.may_find_better() {
             self.unable.get_or_insert_with(|| error.to_string());
         }
         let control = &mut *self.control;

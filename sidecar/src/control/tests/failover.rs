@@ -130,17 +130,24 @@ async fn control_plane_that_cannot_serve_is_passed_by() {
     }
 }
 
+/// It has no store, its clock is ahead of what nodes hold, or it waits for its store.
 #[tokio::test(flavor = "multi_thread")]
-async fn control_plane_without_its_store_is_left_for_another() {
-    let (plane, folder) = world().await;
-    let web = right('1', "/web", 1);
-    plane.entitle(&web);
-    let without = plane.replica(Some(Fault::CertifiesNothing));
-    let node = start(knowing(&plane, &folder, &[without, plane.address]));
-    node.holds(&web.id).await;
-    connected_to(&node, plane.address).await;
-    assert!(counted(&node, "unavailable"));
-    node.end().await;
+async fn control_plane_that_does_not_certify_is_left_for_another() {
+    for fault in [
+        Fault::CertifiesNothing(Code::Unavailable),
+        Fault::CertifiesNothing(Code::Unauthenticated),
+        Fault::AnswersNoEnrolment,
+    ] {
+        let (plane, folder) = world().await;
+        let web = right('1', "/web", 1);
+        plane.entitle(&web);
+        let faulty = plane.replica(Some(fault));
+        let node = start(knowing(&plane, &folder, &[faulty, plane.address]));
+        node.holds(&web.id).await;
+        connected_to(&node, plane.address).await;
+        assert!(counted(&node, "unavailable"), "{fault:?}");
+        node.end().await;
+    }
 }
 
 /// Where none has its store, a sidecar keeps the stream that it has.
@@ -149,7 +156,7 @@ async fn streams_stay_where_no_control_plane_certifies() {
     let (plane, folder) = world().await;
     let web = right('1', "/web", 1);
     plane.entitle(&web);
-    let without = [(); 2].map(|()| plane.replica(Some(Fault::CertifiesNothing)));
+    let without = [(); 2].map(|()| plane.replica(Some(Fault::CertifiesNothing(Code::Unavailable))));
     let node = start(knowing(&plane, &folder, &without));
     connected_to(&node, without[1]).await;
     let asked = plane.state().asked.len();

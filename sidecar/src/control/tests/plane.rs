@@ -101,8 +101,10 @@ pub(super) struct Plane {
 pub(super) enum Fault {
     /// It opens no stream and attests nobody, and answers with this.
     Refuses(Code),
-    /// It certifies nothing: its store is away.
-    CertifiesNothing,
+    /// It certifies nothing, and answers with this.
+    CertifiesNothing(Code),
+    /// It answers nobody who enrols: it waits for its store.
+    AnswersNoEnrolment,
     /// It says Hello, and ends the stream.
     HangsUp,
     /// It does what an attestation asks for, and its answer is lost.
@@ -390,8 +392,11 @@ impl Mesh for Plane {
             state.calls.push(enrolments.len());
         });
         let enrolments = enrolments.into_iter();
-        if self.fault == Some(Fault::CertifiesNothing) {
-            return Err(Status::unavailable("the store is away"));
+        if let Some(Fault::CertifiesNothing(code)) = self.fault {
+            return Err(Status::new(code, "not here"));
+        }
+        if self.fault == Some(Fault::AnswersNoEnrolment) {
+            return std::future::pending().await;
         }
         let answers = enrolments.map(|enrolment| answer(self.enrol_one(&peer, enrolment)));
         let answers = answers.collect();
