@@ -2,11 +2,16 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use countersign_tests_postgres::Database;
+use countersign_tests_postgres::{Database, Url};
+use http::StatusCode;
 
-use crate::{Command, Process, binaries, fetch, ports};
+use crate::host::Network;
+use crate::{Command, Host, Process, binaries, fetch, ports};
+
+const DATA_DIR: &str = "data";
 
 /// What differs between the meshes of the stories.
 #[derive(Clone, Debug)]
@@ -23,13 +28,20 @@ pub struct Settings {
     pub join: Option<PathBuf>,
     /// What its environment holds beside ours: `NAME=value`.
     pub environment: Vec<String>,
+    /// Where it runs; none is that of the test.
+    pub host: Option<Arc<Host>>,
 }
 
 impl Settings {
     /// The same, as one of the control planes of a database.
     #[must_use]
     pub fn on(self, database: &Database, replica: &str) -> Self {
-        let url = database.url();
+        self.at(&database.url(), replica)
+    }
+
+    /// The same, where the database is reached by another URL than others use.
+    #[must_use]
+    pub fn at(self, url: &Url, replica: &str) -> Self {
         let own = format!("[store]\nurl = \"{url}\"\n[replica]\nname = \"{replica}\"\n");
         Self {
             ca: self.ca + &own,
@@ -47,6 +59,7 @@ impl Default for Settings {
             ca: String::new(),
             join: None,
             environment: Vec::new(),
+            host: None,
         }
     }
 }
@@ -59,7 +72,9 @@ pub struct ControlPlane {
     telemetry: SocketAddr,
     environment: Vec<String>,
     join: Option<PathBuf>,
+    // Dropped before its host.
     process: Process,
+    host: Option<Arc<Host>>,
 }
 
 impl ControlPlane {
@@ -78,7 +93,7 @@ impl ControlPlane {
     /// # Errors
     /// It cannot be started.
     pub fn launch(folder: &Path, settings: &Settings) -> Result<Self> {
-        let (api, telemetry) = (ports::reserve(), ports::reserve());
+        let (mut api, telemetry) = (ports::reserve(), ports::reserve());
         let Settings {
             renew_at,
             x509_ttl,
@@ -86,12 +101,17 @@ impl ControlPlane {
             ca,
             join,
             environment,
+            host,
         } = settings;
+        if let Some(host) = host {
+            api.set_ip(host.address(Network::Sidecars));
+            host.mount_disk(&folder.join(DATA_DIR))?;
+        }
         let traces = otlp_endpoint.as_ref();
         let traces = traces.map_or_else(String::new, |url| format!("otlp_endpoint = {url:?}\n"));
         let config = format!(
             r#"trust_domain = "example.org"
-data_dir = "./data"
+data_dir = "./{DATA_DIR}"
 [api]
 listen = "{api}"
 [admin]
@@ -113,7 +133,8 @@ renew_at = {renew_at}
             telemetry,
             environment: environment.clone(),
             join: join.clone(),
-            process: launch(folder, environment, join.as_deref())?,
+            process: launch(folder, host.as_deref(), environment, join.as_deref())?,
+            host: host.clone(),
         })
     }
 
@@ -123,8 +144,8 @@ renew_at = {renew_at}
     /// It was not ready within the bound.
     pub async fn start_again(&mut self) -> Result<()> {
         self.keep_issued();
-        let join = self.join.as_deref();
-        self.process = launch(&self.folder, &self.environment, join)?;
+        let (host, join) = (self.host.as_deref(), self.join.as_deref());
+        self.process = launch(&self.folder, host, &self.environment, join)?;
         self.ready().await
     }
 
@@ -148,6 +169,31 @@ renew_at = {renew_at}
         &self.folder
     }
 
+    /// Its state, as who looks from outside sees it: the disk of its host may be one of its own.
+    pub fn data_dir(&self) -> PathBuf {
+        let data_dir = self.folder.join(DATA_DIR);
+        let host = self.host.as_deref();
+        host.map_or_else(|| data_dir.clone(), |host| host.file(&data_dir))
+    }
+
+    /// Fills the disk that its host has for its `data_dir`, to the last block.
+    ///
+    /// # Errors
+    /// There is no such disk.
+    pub fn fill_disk(&self) -> Result<()> {
+        let host = self.host().context("it has no host of its own")?;
+        host.fill_disk(&self.folder.join(DATA_DIR))
+    }
+
+    /// Gives the space back.
+    ///
+    /// # Errors
+    /// It was not filled.
+    pub fn free_disk(&self) -> Result<()> {
+        let host = self.host().context("it has no host of its own")?;
+        host.free_disk(&self.folder.join(DATA_DIR))
+    }
+
     /// The operator's program, at this control plane.
     ///
     /// # Errors
@@ -156,15 +202,31 @@ renew_at = {renew_at}
         Ok(Command::operator()?.with_path("--admin-socket", &self.folder.join("admin.sock")))
     }
 
+    /// Where it runs, if that is a host of its own.
+    pub fn host(&self) -> Option<&Host> {
+        self.host.as_deref()
+    }
+
+    /// Gets a path of what it tells about itself.
+    ///
+    /// # Errors
+    /// No connection, or no HTTP.
+    pub async fn get(&self, path: &str) -> Result<(StatusCode, String)> {
+        match &self.host {
+            None => fetch::get(self.telemetry, path).await,
+            Some(host) => host.get(self.telemetry.port(), path).await,
+        }
+    }
+
     /// Waits until it is ready.
     ///
     /// # Errors
     /// It ended, or the bound passed.
     pub async fn ready(&self) -> Result<()> {
-        let telemetry = self.telemetry;
         self.process
             .wait_for("ready control plane", async |_| {
-                fetch::is_ready(telemetry).await.then_some(())
+                let (status, _) = self.get("/readyz").await.ok()?;
+                (status == StatusCode::OK).then_some(())
             })
             .await
             .context("the control plane did not start")
@@ -174,7 +236,7 @@ renew_at = {renew_at}
 impl ControlPlane {
     /// What it issued is judged at the end of `make test`.
     fn keep_issued(&self) {
-        countersign_issued::keep(&self.folder.join("data"));
+        countersign_issued::keep(&self.data_dir());
     }
 }
 
@@ -184,10 +246,17 @@ impl Drop for ControlPlane {
     }
 }
 
-fn launch(folder: &Path, environment: &[String], join: Option<&Path>) -> Result<Process> {
+fn launch(
+    folder: &Path,
+    host: Option<&Host>,
+    environment: &[String],
+    join: Option<&Path>,
+) -> Result<Process> {
     let program = binaries::ours("countersign-control-plane")?;
     let program = program.to_string_lossy();
-    let mut arguments: Vec<_> = environment.iter().map(String::as_str).collect();
+    let enter = host.map_or_else(Vec::new, |host| host.enter(folder));
+    let before = enter.iter().chain(environment);
+    let mut arguments: Vec<_> = before.map(String::as_str).collect();
     arguments.extend([&program, "run", "--config", "control-plane.toml"]);
     let join = join.map(Path::to_string_lossy);
     arguments.extend(join.iter().flat_map(|file| ["--join", file]));

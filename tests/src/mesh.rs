@@ -1,5 +1,6 @@
-//! A folder with a control plane, and sidecars that join it.
+//! A folder with control planes, and sidecars that join them.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -55,11 +56,12 @@ pub fn node_id(node: &str) -> String {
     format!("spiffe://example.org/node/{node}")
 }
 
-/// A control plane in a folder that is removed at the end.
+/// A control plane, or several of one database, in a folder that is removed at the end.
 #[derive(Debug)]
 pub struct Mesh {
-    // Dropped first: its process ends before its folder goes.
+    // Dropped first: their processes end before their folder goes.
     control_plane: ControlPlane,
+    replicas: Vec<ControlPlane>,
     folder: TempDir,
 }
 
@@ -85,18 +87,39 @@ impl Mesh {
         let control_plane = ControlPlane::launch(&folder.path().join("cp"), settings)?;
         Ok(Self {
             control_plane,
+            replicas: Vec::new(),
             folder,
         })
     }
 
-    /// The control plane.
+    /// The first control plane.
     pub fn control_plane(&self) -> &ControlPlane {
         &self.control_plane
     }
 
-    /// The control plane, to start it again.
+    /// The first control plane, to start it again.
     pub fn control_plane_mut(&mut self) -> &mut ControlPlane {
         &mut self.control_plane
+    }
+
+    /// All control planes, in the order in which they joined.
+    pub fn control_planes(&self) -> Vec<&ControlPlane> {
+        let first = std::iter::once(&self.control_plane);
+        first.chain(&self.replicas).collect()
+    }
+
+    /// One of them, to start it again.
+    pub fn control_plane_at_mut(&mut self, place: usize) -> &mut ControlPlane {
+        match place.checked_sub(1) {
+            None => &mut self.control_plane,
+            Some(place) => &mut self.replicas[place],
+        }
+    }
+
+    /// Where sidecars reach all of them.
+    pub fn apis(&self) -> Vec<SocketAddr> {
+        let all = self.control_planes();
+        all.iter().map(|plane| plane.api()).collect()
     }
 
     /// The operator's program.
@@ -143,14 +166,14 @@ impl Mesh {
     /// The operator's program refused, or the sidecar cannot be started.
     pub async fn sidecar(&self, node: &str, listeners: &Listeners) -> Result<Sidecar> {
         let folder = self.invite(node).await?;
-        Sidecar::start(&folder, self.control_plane.api(), listeners)
+        Sidecar::start_among(&folder, &self.apis(), listeners)
     }
 
-    /// Invites a control plane to the database of this one, and starts it beside.
+    /// Invites a control plane to the database of the first one, and starts it beside.
     ///
     /// # Errors
     /// It was not ready within the bound.
-    pub async fn replica(&self, name: &str, settings: Settings) -> Result<ControlPlane> {
+    pub async fn join(&mut self, name: &str, settings: Settings) -> Result<()> {
         let invitation = self.folder().join(format!("{name}.invitation"));
         let out = invitation.display().to_string();
         let invite = ["replica", "invite", "--name", name, "--out", &out];
@@ -159,7 +182,10 @@ impl Mesh {
             join: Some(invitation),
             ..settings
         };
-        ControlPlane::start(&self.folder().join(format!("replica-{name}")), &settings).await
+        let folder = self.folder().join(format!("replica-{name}"));
+        let joined = ControlPlane::start(&folder, &settings).await?;
+        self.replicas.push(joined);
+        Ok(())
     }
 
     /// Registers an identity.

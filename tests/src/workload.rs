@@ -103,6 +103,12 @@ impl Identity {
         Arc::clone(&self.trust)
     }
 
+    /// The serials (hex) of what was in use, in the order in which it was: one that came back is in it
+    /// again.
+    pub fn history(&self) -> Vec<String> {
+        self.serials.borrow().clone()
+    }
+
     /// The serials (hex) of every certificate that was delivered.
     pub fn serials(&self) -> BTreeSet<String> {
         self.serials.borrow().iter().cloned().collect()
@@ -139,7 +145,7 @@ async fn follow_once(
         key.install(tls::certified_key(chain, &svid.x509_svid_key)?);
         let serial = serial(&hex::encode(&leaf.serial));
         seen.send_if_modified(|serials| {
-            let new = !serials.contains(&serial);
+            let new = serials.last() != Some(&serial);
             if new {
                 serials.push(serial);
             }

@@ -40,7 +40,7 @@ async fn lost(by: Signal, reason: &str) -> Result<Duration> {
     let held_before = held(&pair.sidecar, 2).await?;
     let first = pair.connected_elsewhere("nowhere").await?;
     let since = Instant::now();
-    pair.process(&first).signal(by)?;
+    pair.control_plane(&first, true).process().signal(by)?;
     pair.connected_elsewhere(&first).await?;
     let took = since.elapsed();
     ensure!(took < PROMISED, "{by:?}: {took:?}");
@@ -59,7 +59,6 @@ async fn lost(by: Signal, reason: &str) -> Result<Duration> {
 struct Pair {
     // Dropped first: their folders are the mesh's.
     sidecar: Sidecar,
-    other: ControlPlane,
     mesh: Mesh,
     _database: Database,
 }
@@ -68,27 +67,23 @@ impl Pair {
     async fn start() -> Result<Self> {
         let database = shared().database();
         let settings = Settings::default();
-        let mesh = Mesh::start(&settings.clone().on(&database, "a")).await?;
-        let other = mesh.replica("b", settings.on(&database, "b")).await?;
+        let mut mesh = Mesh::start(&settings.clone().on(&database, "a")).await?;
+        mesh.join("b", settings.on(&database, "b")).await?;
         mesh.register(&Registration::new(WEB, "a")).await?;
-        let folder = mesh.invite("a").await?;
-        let both = [mesh.control_plane().api(), other.api()];
-        let sidecar = Sidecar::start_among(&folder, &both, &Listeners::default())?;
+        let sidecar = mesh.sidecar("a", &Listeners::default()).await?;
         held(&sidecar, 2).await?;
         Ok(Self {
             sidecar,
-            other,
             mesh,
             _database: database,
         })
     }
 
-    /// The process behind an address.
-    fn process(&self, address: &str) -> &Process {
-        match address.contains(&self.other.api().to_string()) {
-            true => self.other.process(),
-            false => self.mesh.control_plane().process(),
-        }
+    /// The control plane behind an address, or the other one.
+    fn control_plane(&self, address: &str, is_behind: bool) -> &ControlPlane {
+        let all = self.mesh.control_planes().into_iter();
+        let mut found = all.filter(|it| address.contains(&it.api().to_string()) == is_behind);
+        found.next().expect("there are two")
     }
 
     /// The address of a stream that is open and not at this one.
@@ -103,12 +98,7 @@ impl Pair {
 
     /// The one that is left registers an identity, and certifies the key of the sidecar for it.
     async fn goes_on(&self, lost: &str) -> Result<()> {
-        let is_other_lost = lost.contains(&self.other.api().to_string());
-        let left = if is_other_lost {
-            self.mesh.control_plane()
-        } else {
-            &self.other
-        };
+        let left = self.control_plane(lost, false);
         let uid = format!("unix:uid:{}", rustix::process::geteuid().as_raw());
         let (id, node) = ("spiffe://example.org/ns/shop/sa/api", node_id("a"));
         let register = [

@@ -16,6 +16,7 @@ mod packages;
 mod pages;
 mod push;
 mod refusals;
+mod replicas;
 mod report;
 mod restarts;
 mod restores;

@@ -68,6 +68,11 @@ impl Scene {
             ..Settings::default()
         };
         let mesh = Mesh::start(&settings).await?;
+        Self::of(mesh, server, client, pace).await
+    }
+
+    /// The same, of control planes that run.
+    pub(crate) async fn of(mesh: Mesh, server: Proxy, client: Proxy, pace: Pace) -> Result<Self> {
         for (id, node) in [(WEB, "a"), (CLIENT, "b")] {
             mesh.register(&Registration::new(id, node).for_ttl(pace.ttl))
                 .await?;

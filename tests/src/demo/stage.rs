@@ -47,8 +47,6 @@ pub(super) struct Stage {
     client: Sidecar,
     routes: [Route; 2],
     doors: [(&'static str, SocketAddr); 2],
-    /// The second control plane, where there is one.
-    other: Option<ControlPlane>,
     is_first_gone: AtomicBool,
     mesh: Mesh,
     _database: Option<Database>,
@@ -72,34 +70,30 @@ impl Stage {
             ..Settings::default()
         };
         let database = (replicas > 1).then(|| shared().database());
-        let (mesh, other) = match &database {
+        let mesh = match &database {
             None => {
                 let mesh = Mesh::start(&settings).await?;
                 progress.event("control plane: example.org, state in SQLite");
-                (mesh, None)
+                mesh
             }
             Some(database) => {
-                let mesh = Mesh::start(&settings.clone().on(database, "a")).await?;
+                let mut mesh = Mesh::start(&settings.clone().on(database, "a")).await?;
                 progress.event("control plane a: example.org, state in PostgreSQL");
-                let other = mesh.replica("b", settings.on(database, "b")).await?;
+                mesh.join("b", settings.on(database, "b")).await?;
                 progress.event("control plane b: joined with its invitation");
-                (mesh, Some(other))
+                mesh
             }
         };
-        let first = mesh.control_plane().api();
-        let apis: Vec<_> = { other.iter().map(ControlPlane::api) }
-            .chain([first])
-            .collect();
         for (id, node) in [(WEB, "a"), (CLIENT, "b")] {
             mesh.register(&Registration::new(id, node).for_ttl(LIFETIME))
                 .await?;
         }
         let service = Service::start().await?;
-        let (web, door) = serving(&mesh, &apis, &service).await?;
+        let (web, door) = serving(&mesh, &service).await?;
         progress.event("sidecar a: attested by join token, holds /web");
         let envoy = real_envoy(&web, &service).await?;
         progress.event("Envoy: took /web from sidecar a over SDS");
-        let (client, routes) = calling(&mesh, &apis, door, &envoy).await?;
+        let (client, routes) = calling(&mesh, door, &envoy).await?;
         progress.event("sidecar b: attested by join token, holds /client");
         Ok(Self {
             doors: [("at sidecar a", door), ("at Envoy", envoy.tcp())],
@@ -107,7 +101,6 @@ impl Stage {
             web,
             client,
             routes,
-            other,
             is_first_gone: AtomicBool::default(),
             mesh,
             _database: database,
@@ -149,16 +142,21 @@ impl Stage {
 
     /// The operator's program, at a control plane that runs.
     fn operator(&self) -> Result<Command> {
-        match &self.other {
+        match self.other() {
             Some(other) if self.is_first_gone.load(Ordering::Acquire) => other.operator(),
             _ => self.mesh.operator(),
         }
     }
 
+    /// The second control plane, where there is one.
+    fn other(&self) -> Option<&ControlPlane> {
+        self.mesh.control_planes().into_iter().nth(1)
+    }
+
     /// Kills the first of two control planes, and says how long after it both sidecars had a stream at the
     /// other.
     pub(super) async fn kill_first(&self) -> Result<Duration> {
-        let other = self.other.as_ref().context("there is one control plane")?;
+        let other = self.other().context("there is one control plane")?;
         let left = other.api().to_string();
         self.mesh.control_plane().process().signal(Signal::KILL)?;
         let since = Instant::now();
@@ -229,19 +227,14 @@ impl Stage {
             let serial = workload::serial(fields["serial"].as_str()?);
             Some((serial, fields["issued_at"].as_str()?.parse().ok()?))
         };
-        let mut events = self.mesh.control_plane().process().events();
-        let other = self.other.iter();
-        events.extend(other.flat_map(|other| other.process().events()));
+        let all = self.mesh.control_planes().into_iter();
+        let events: Vec<_> = all.flat_map(|it| it.process().events()).collect();
         let issued = events.iter().filter_map(issue);
         issued.filter(|(_, at)| *at >= began).collect()
     }
 }
 
-async fn serving(
-    mesh: &Mesh,
-    apis: &[SocketAddr],
-    service: &Service,
-) -> Result<(Sidecar, SocketAddr)> {
+async fn serving(mesh: &Mesh, service: &Service) -> Result<(Sidecar, SocketAddr)> {
     let listen = ports::reserve();
     let inbound = Inbound {
         listen,
@@ -253,17 +246,12 @@ async fn serving(
         inbound: vec![inbound],
         ..Listeners::default()
     };
-    let sidecar = Sidecar::start_among(&mesh.invite("a").await?, apis, &listeners)?;
+    let sidecar = mesh.sidecar("a", &listeners).await?;
     sidecar.ready().await?;
     Ok((sidecar, listen))
 }
 
-async fn calling(
-    mesh: &Mesh,
-    apis: &[SocketAddr],
-    door: SocketAddr,
-    envoy: &Envoy,
-) -> Result<(Sidecar, [Route; 2])> {
+async fn calling(mesh: &Mesh, door: SocketAddr, envoy: &Envoy) -> Result<(Sidecar, [Route; 2])> {
     let to = |connect| Outbound {
         listen: ports::reserve(),
         connect,
@@ -287,7 +275,7 @@ async fn calling(
         outbound: vec![direct, http, tcp],
         ..Listeners::default()
     };
-    let sidecar = Sidecar::start_among(&mesh.invite("b").await?, apis, &listeners)?;
+    let sidecar = mesh.sidecar("b", &listeners).await?;
     sidecar.ready().await?;
     Ok((sidecar, routes))
 }

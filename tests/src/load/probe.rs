@@ -23,28 +23,37 @@ const PACE: Duration = Duration::from_millis(10);
 /// A handshake with its request that takes longer has failed.
 const PROBE_BOUND: Duration = Duration::from_secs(15);
 
-/// Serials seen in handshakes, with the moment when each was first seen.
+/// Serials (hex) seen in handshakes, with the moment when each was seen after another one.
 #[derive(Debug, Default)]
-pub struct Seen(Mutex<BTreeMap<String, Timestamp>>);
+pub struct Seen(Mutex<Vec<(String, Timestamp)>>);
 
 impl Seen {
-    /// Serial (hex) and moment, by serial.
+    /// Serial and the moment when it was first seen, by serial.
     pub fn all(&self) -> BTreeMap<String, Timestamp> {
-        self.lock().clone()
+        // Of one that came back the first moment counts.
+        self.lock().iter().rev().cloned().collect()
+    }
+
+    /// The serials in the order in which they were presented: one that came back is in it again.
+    pub fn history(&self) -> Vec<String> {
+        let seen = self.lock();
+        seen.iter().map(|(serial, _)| serial.clone()).collect()
     }
 
     /// How many.
     pub fn count(&self) -> usize {
-        self.lock().len()
+        self.all().len()
     }
 
     fn note(&self, serial: &[u8], at: Timestamp) {
-        self.lock()
-            .entry(workload::serial(&hex::encode(serial)))
-            .or_insert(at);
+        let serial = workload::serial(&hex::encode(serial));
+        let mut seen = self.lock();
+        if seen.last().is_none_or(|(last, _)| *last != serial) {
+            seen.push((serial, at));
+        }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Timestamp>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(String, Timestamp)>> {
         self.0
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
