@@ -101,7 +101,8 @@ impl Authority {
         })
     }
 
-    /// Makes drafts durable together; of those that change nothing neither log nor store hears.
+    /// Makes drafts durable together; of those that change nothing the log does not hear. That nothing
+    /// is to be changed has to be true of the newest state, too.
     async fn commit(
         &self,
         drafts: Vec<Draft>,
@@ -115,6 +116,8 @@ impl Authority {
             let what = new.iter().map(|draft| draft.entry()).collect();
             let changes = new.iter().flat_map(|draft| draft.changes()).collect();
             self.change(what, changes, Vec::new(), |_| (), now).await?;
+        } else if !self.settings.replica().is_empty() {
+            self.act_unlogged(Vec::new()).await?;
         }
         for draft in &new {
             let key = &draft.written.registration.key;

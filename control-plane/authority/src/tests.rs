@@ -29,6 +29,7 @@ mod rotation;
 mod shares;
 mod signing;
 mod slow_backup;
+mod stale;
 mod taking;
 mod token;
 mod void;

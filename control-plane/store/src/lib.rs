@@ -18,7 +18,7 @@ mod fencing;
 mod following;
 mod handing;
 mod log;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(any(test, feature = "memory"))]
 pub mod memory;
 pub mod postgres;
 mod shared;
@@ -114,7 +114,7 @@ impl Store {
     }
 
     /// A store that others of this process may share, with what they made durable.
-    #[cfg(any(test, feature = "testing"))]
+    #[cfg(any(test, feature = "memory"))]
     pub fn in_memory(database: &memory::MemoryDatabase) -> (Self, Seq) {
         let told = database.newest();
         let newest = *told.borrow();

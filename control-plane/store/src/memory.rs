@@ -59,6 +59,13 @@ struct Writer {
     newest: Option<Seq>,
 }
 
+impl Held {
+    /// Its newest commit.
+    pub fn newest(&self) -> Seq {
+        self.0.newest
+    }
+}
+
 impl MemoryDatabase {
     /// As a control plane reaches it.
     pub fn reached(&self, by: Arc<dyn Way>) -> Reached {

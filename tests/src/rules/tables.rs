@@ -639,7 +639,7 @@ const GIVEN: &[(&str, Places)] = &[
             ("control-plane/store/src/memory.rs", "Content.entries"),
             ("control-plane/store/src/memory.rs", "Content.logs"),
             ("control-plane/store/src/memory.rs", "Content.signatures"),
-            ("control-plane/store/src/memory.rs", "Content.fenced"),
+            ("control-plane/store/src/memory.rs", "Content.writers"),
         ],
     ),
     (

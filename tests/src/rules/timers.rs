@@ -87,7 +87,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "a length of time from a read that failed",
     ),
     (
-        "control-plane/store/src/postgres/following.rs",
+        "control-plane/store/src/following.rs",
         "sleep(CONNECT_AGAIN)",
         "a length of time",
     ),

@@ -152,7 +152,10 @@ impl Authority {
             return Err(Unavailable::retry(reason).into());
         }
         let sealed = match self.sealable(name, force, now)? {
-            Sealable::Sealed(sealed) => sealed,
+            Sealable::Sealed(sealed) => {
+                self.seal_again(&sealed).await?;
+                sealed
+            }
             Sealable::Joined(log_id) => {
                 self.fence_out(name).await?;
                 let tree = self.seal_log(log_id).await?;
@@ -207,6 +210,21 @@ impl Authority {
         let seal = move || log::seal(log_id, &trust_domain, &data_dir, &mut archive);
         let sealed = tokio::task::spawn_blocking(seal).await;
         Ok(sealed.map_err(Unavailable::retry)??)
+    }
+
+    /// Makes the tiles of a log that another one sealed, which may be gone as well. They are those that it
+    /// announced.
+    async fn seal_again(&self, sealed: &SealedReplica) -> Result<(), AuthorityError> {
+        let tree = self.seal_log(sealed.log_id).await?;
+        let is_same = tree.size == sealed.size && hex::encode(tree.root) == sealed.root_hash;
+        match is_same {
+            true => Ok(()),
+            false => Err(Unavailable::damaged(format!(
+                "the log {:06x} was sealed with {} entries and root {}, and the database has {} with another root",
+                sealed.log_id, sealed.size, sealed.root_hash, tree.size
+            ))
+            .into()),
+        }
     }
 
     /// Announces the seal, unless another one did meanwhile.

@@ -385,6 +385,14 @@ async fn dead_replica_is_sealed_by_the_one_that_is_left() {
     assert_eq!(states, [SlotState::Retired]);
     let again = a.authority.seal_replica("b", false, after(SILENT)).await;
     assert!(again.unwrap().was_sealed);
+    // As one does whose tiles went with another that had sealed it.
+    let folder = sealed_folder(&a.dir.path().join("cp"), log_id);
+    std::fs::remove_dir_all(&folder).unwrap();
+    let again = a.authority.seal_replica("b", false, after(SILENT)).await;
+    assert_eq!(again.unwrap().folder, Some(folder));
+    let verdict = audited(&a, &[log_id]).await;
+    assert!(verdict.sound, "{:?}", verdict.flaws);
+    assert_eq!(verdict.logs[1].root_hash, sealed.root_hash);
     let renewed = a.enrol(&node, &web).await;
     assert_ne!(renewed.serial.log_id(), log_id);
 

@@ -37,7 +37,7 @@ pub(super) struct Ended {
     pub(super) size: Option<u64>,
     pub(super) root_hash: Option<String>,
     pub(super) since: Option<Timestamp>,
-    /// Where the tiles are, on the machine of the control plane that answered and sealed it.
+    /// Where the tiles are, on the machine of the control plane that answered.
     pub(super) folder: Option<PathBuf>,
 }
 
@@ -116,7 +116,7 @@ impl Ended {
         };
         let since = self.since.map(to_the_second).unwrap_or_default();
         let told = match self.was_sealed {
-            Some(true) => format!("{name} was sealed before, at {since}: nothing was done"),
+            Some(true) => format!("{name} was sealed before, at {since}"),
             _ => format!(
                 "{name} is sealed, at {since}: it issues nothing any more, and what it issued stays valid"
             ),
@@ -128,7 +128,7 @@ impl Ended {
         );
         let tiles = match &self.folder {
             None => format!(
-                "its tiles are at the replica that sealed it: see `{}`",
+                "its tiles are not at the one that answered: see `{}`",
                 called.command("replica list")
             ),
             Some(folder) => format!("its tiles are in {}, for auditors", folder.display()),

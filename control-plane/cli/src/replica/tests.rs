@@ -153,7 +153,7 @@ fn seal_tells_what_is_kept_and_where() {
     }
     let told = sealed(true, "").text(&Called::default());
     assert!(told.starts_with("b was sealed before"), "{told}");
-    assert!(told.contains("at the replica that sealed it"), "{told}");
+    assert!(told.contains("not at the one that answered"), "{told}");
     let told = Ended::withdrawn("c".to_owned()).text(&Called::default());
     assert!(told.contains("c cannot join any more"), "{told}");
 }
