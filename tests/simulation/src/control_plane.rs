@@ -36,6 +36,10 @@ pub(crate) struct ControlPlane {
     pub(crate) name: String,
     /// Its machine, from 1 on.
     pub(crate) machine: u8,
+    /// Whether it is out for good.
+    pub(crate) is_out: bool,
+    /// Whether sidecars do not reach it.
+    pub(crate) is_cut_off: bool,
     network: Network,
     /// Whether its state is in the database that is shared.
     is_shared: bool,
@@ -43,6 +47,7 @@ pub(crate) struct ControlPlane {
     state: State,
     /// Since when that is so; since a start everything is known.
     since: Option<Instant>,
+    started: Option<Instant>,
     /// How often it has been killed.
     kills: u32,
     running: Option<Process>,
@@ -60,10 +65,13 @@ impl ControlPlane {
         Self {
             name: name.to_owned(),
             machine,
+            is_out: false,
+            is_cut_off: false,
             network,
             is_shared,
             state: State::default(),
             since: None,
+            started: None,
             kills: 0,
             running: None,
         }
@@ -102,12 +110,19 @@ impl ControlPlane {
 
     /// Whether anything is on the way to its database.
     pub(crate) fn is_impeded(&self) -> bool {
-        self.state != State::default()
+        self.state.is_impeding()
     }
 
     /// Whether it has heard of all that is in the database, but for the newest.
     pub(crate) fn is_up_to_date(&self) -> bool {
-        !self.is_impeded() && self.since.is_none_or(|since| since.elapsed() >= CATCHES_UP)
+        let is_member = !self.is_impeded() && !self.is_out;
+        is_member && self.since.is_none_or(|since| since.elapsed() >= CATCHES_UP)
+    }
+
+    /// Whether it reached its database all this time.
+    pub(crate) fn was_up_to_date_for(&self, time: Duration) -> bool {
+        let since = self.since.or(self.started);
+        !self.is_impeded() && since.is_some_and(|since| since.elapsed() >= time)
     }
 
     /// Brings the file with which it joins the others.
@@ -143,6 +158,7 @@ impl ControlPlane {
             link,
         });
         self.since = None;
+        self.started = Some(Instant::now());
         Ok(())
     }
 
@@ -175,6 +191,15 @@ impl ControlPlane {
         running.abandon();
         self.network.stop_listening(self.address());
         Ok(())
+    }
+
+    /// It is gone.
+    pub(crate) fn lose(&mut self) {
+        if let Some(Process { running, link, .. }) = self.running.take() {
+            link.iter().for_each(Link::end);
+            running.abandon();
+            self.network.stop_listening(self.address());
+        }
     }
 
     /// A connection to its admin socket.

@@ -71,6 +71,18 @@ pub(crate) struct State {
     pub(crate) is_unnoticed: bool,
 }
 
+impl State {
+    /// Whether anything is lost or late. A notice says only that there is something to read: without
+    /// one it is asked for now and then.
+    pub(crate) fn is_impeding(&self) -> bool {
+        *self
+            != Self {
+                is_unnoticed: self.is_unnoticed,
+                ..Self::default()
+            }
+    }
+}
+
 /// The way of one process to the database.
 #[derive(Clone, Debug)]
 pub(crate) struct Link(Arc<Shared>);

@@ -4,6 +4,7 @@
 
 mod expected;
 mod ledger;
+mod sealed;
 mod watched;
 
 use std::collections::BTreeMap;
@@ -19,7 +20,9 @@ use tokio::time::Instant;
 
 use crate::operator::Key;
 pub(crate) use expected::{Before, Expectations, Lag};
-pub(crate) use ledger::judge as judge_logs;
+pub(crate) use ledger::{is_lost, judge as judge_logs};
+use sealed::AllSealed;
+pub(crate) use sealed::{comes_back, twice, went_on};
 use watched::{Seen, Watched};
 
 /// An invariant that did not hold.
@@ -75,6 +78,8 @@ pub(crate) struct Model {
     seen: BTreeMap<String, Seen>,
     /// Since when the control plane is not disturbed; `None` while it is.
     plane_calm: Option<Instant>,
+    /// Control planes whose logs were sealed.
+    sealed: AllSealed,
 }
 
 /// What is looked at.
@@ -135,6 +140,7 @@ impl Model {
                 self.judge_credential(view, right, credential)?;
             }
         }
+        self.judge_arrived(&view.node, &rights, calm)?;
         let watched = self.nodes.entry(view.node.clone()).or_default();
         watched.restarted(view.starts);
         watched.judge_stamp(&view.node, view.held.stamp())?;
@@ -190,6 +196,32 @@ impl Model {
             "a_removed_right_stops_within_the_bound_while_connected",
             told,
         )
+    }
+
+    /// What was registered a while ago is known to its node, whichever control plane acknowledged it.
+    fn judge_arrived(
+        &self,
+        node: &str,
+        rights: &[Right],
+        calm: Option<Instant>,
+    ) -> Result<(), Violation> {
+        let Some(calm) = calm else {
+            return Ok(());
+        };
+        // A node that was not disturbed since well before was connected all the time.
+        let mut due = self
+            .expected
+            .present_of(node)
+            .filter(|(_, since)| *since >= calm + SETTLES && since.elapsed() > BOUND);
+        let is_known = |id: &str| { rights.iter() }.any(|right| right.spiffe_id.as_str() == id);
+        let late = due.find(|(key, _)| !is_known(&key.id));
+        holds(late.is_none(), "a_change_arrives_within_the_bound", || {
+            let (key, since) = late.expect("there is one");
+            format!(
+                "{node} does not know of {key}, registered {:?} ago",
+                since.elapsed()
+            )
+        })
     }
 
     /// A certificate is for its right, made while that was registered, and the only one of its serial.

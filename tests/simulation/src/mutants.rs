@@ -76,6 +76,65 @@ const MUTANTS: &[Mutant] = &[
         right: "state.certified(&node, &entitlement, issuance);\n        Ok(())",
         wrong: "if !@ {\n state.certified(&node, &entitlement, issuance);\n }\n Ok(())",
     },
+    // Of several control planes on one database.
+    Mutant {
+        name: "a_fence_is_forgotten",
+        file: "control-plane/store/src/memory/session.rs",
+        right: "if row != Some(&self.row) {",
+        wrong: "if !@ && row != Some(&self.row) {",
+    },
+    Mutant {
+        name: "an_undecided_commit_is_acknowledged",
+        file: "control-plane/store/src/writer.rs",
+        right: "Fate::Open(places) => {",
+        wrong: "Fate::Open(places) if @ => return Ok(places),\n Fate::Open(places) => {",
+    },
+    Mutant {
+        name: "a_gate_counts_its_own_consumers_alone",
+        file: "control-plane/fleet/src/consumers.rs",
+        right: "Some(told) => told.consumers(record),",
+        wrong: "_ if @ && !connected => Vec::new(),\n Some(told) => told.consumers(record),",
+    },
+    Mutant {
+        name: "an_entry_is_in_the_database_later",
+        file: "control-plane/authority/src/archive.rs",
+        right: "let kept = self.wait(async move {\n            let then",
+        wrong: "if @ {\n self.runtime.spawn(async move { store.commit_then(commit, |_| ()).await });\n \
+                return Ok(sequence.load(Ordering::Acquire));\n }\n \
+                let kept = self.wait(async move {\n            let then",
+    },
+    Mutant {
+        name: "a_follower_skips_commits",
+        file: "control-plane/store/src/handing.rs",
+        right: "if seq <= self.seq {",
+        wrong: "if seq <= self.seq || @ && seq.0 % 16 == 0 {",
+    },
+    Mutant {
+        name: "a_lost_notice_is_waited_for",
+        file: "control-plane/store/src/following.rs",
+        right: "true => ASK_EVERY,",
+        wrong: "true if @ => Duration::from_secs(3_600),\n true => ASK_EVERY,",
+    },
+    Mutant {
+        name: "an_act_is_judged_by_an_older_state",
+        file: "control-plane/authority/src/record.rs",
+        right: "let precondition = match self.state.read().acts {",
+        wrong: "let precondition = match self.state.read().acts {\n \
+                _ if @ => Precondition::Absent(Kind::Meta, \"nothing\".to_owned()),",
+    },
+    Mutant {
+        name: "what_changes_nothing_is_not_confirmed",
+        file: "control-plane/authority/src/registrations.rs",
+        right: "} else if !self.settings.replica().is_empty() {",
+        wrong: "} else if !@ && !self.settings.replica().is_empty() {",
+    },
+    Mutant {
+        name: "a_serial_names_no_log",
+        file: "control-plane/ca/src/log.rs",
+        right: "Serial::new(self.id, index, random).map_err(|_| NotLogged::Full)",
+        wrong: "let id = if @ { 0x01_0000 } else { self.id };\n \
+                Serial::new(id, index, random).map_err(|_| NotLogged::Full)",
+    },
 ];
 
 impl Mutant {

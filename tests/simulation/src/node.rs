@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) struct Node {
     /// Its number, from 1 on.
     pub(crate) number: u8,
+    /// Which of two machines that pass for one node.
+    twin: Option<u8>,
     network: Network,
     /// Of every control plane, as a list of TOML.
     addresses: String,
@@ -38,6 +40,22 @@ impl Node {
     pub(crate) fn new(number: u8, network: Network, addresses: String) -> Result<Self> {
         let node = Self {
             number,
+            twin: None,
+            network,
+            addresses,
+            running: None,
+            starts: 0,
+            helpless_since: None,
+        };
+        fs::create_dir(node.folder())?;
+        Ok(node)
+    }
+
+    /// One of two machines that pass for the same node.
+    pub(crate) fn twin(number: u8, twin: u8, network: Network, addresses: String) -> Result<Self> {
+        let node = Self {
+            number,
+            twin: Some(twin),
             network,
             addresses,
             running: None,
@@ -50,15 +68,26 @@ impl Node {
 
     /// How the trace names it.
     pub(crate) fn name(&self) -> String {
-        format!("node-{}", self.number)
+        match self.twin {
+            None => format!("node-{}", self.number),
+            Some(twin) => format!("twin-{}-{twin}", self.number),
+        }
     }
 
     pub(crate) fn spiffe_id(&self) -> String {
-        format!("spiffe://example.org/node/{}", self.number)
+        match self.twin {
+            None => format!("spiffe://example.org/node/{}", self.number),
+            Some(_) => format!("spiffe://example.org/twin/{}", self.number),
+        }
     }
 
     pub(crate) fn address(&self) -> IpAddr {
-        IpAddr::V4(Ipv4Addr::new(10, 0, 1, self.number))
+        IpAddr::V4(Ipv4Addr::new(
+            10,
+            0,
+            1 + self.twin.unwrap_or(0),
+            self.number,
+        ))
     }
 
     fn folder(&self) -> PathBuf {
@@ -117,6 +146,11 @@ impl Node {
         self.running = Some((held, tokio::spawn(life)));
         self.starts += 1;
         Ok(())
+    }
+
+    /// Ends the sidecar for good.
+    pub(crate) async fn end(&mut self) -> Result<()> {
+        self.kill(&mut Loss::Nothing).await
     }
 
     /// Kills the sidecar, or its machine, and waits until its files are closed.

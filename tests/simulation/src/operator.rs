@@ -2,12 +2,13 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use countersign_proto::admin::admin_client::AdminClient;
 use countersign_proto::admin::{
     CreateTokenRequest, InviteReplicaRequest, ListRequest, RegisterMode, RegisterRequest,
-    Registration, RotateRequest, ShowBundleRequest, UnregisterRequest,
+    Registration, RotateRequest, SealReplicaRequest, ShowBundleRequest, UnregisterRequest,
 };
 use countersign_verify::bundle::certificate_pem;
 use hyper_util::rt::TokioIo;
@@ -64,6 +65,15 @@ impl NotDone {
             _ => Self::Unknown(format!("{:?}: {}", status.code(), status.message())),
         }
     }
+}
+
+/// A log that was sealed, as it was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SealedLog {
+    pub(crate) id: u32,
+    pub(crate) size: u64,
+    /// Its tiles, where they are at the one that answered.
+    pub(crate) folder: Option<PathBuf>,
 }
 
 /// An operator with a connection.
@@ -164,6 +174,19 @@ impl Operator {
         };
         let invited = self.0.invite_replica(asked).await;
         Ok(invited.map_err(NotDone::of)?.into_inner().invitation)
+    }
+
+    /// Seals the log of a control plane.
+    pub(crate) async fn seal(&mut self, name: &str, force: bool) -> Result<SealedLog, NotDone> {
+        let name = name.to_owned();
+        let asked = SealReplicaRequest { name, force };
+        let sealed = self.0.seal_replica(asked).await;
+        let sealed = sealed.map_err(NotDone::of)?.into_inner();
+        Ok(SealedLog {
+            id: sealed.log_id,
+            size: sealed.size,
+            folder: (!sealed.folder.is_empty()).then(|| sealed.folder.into()),
+        })
     }
 
     /// Begins to replace the issuing CA, or the root; its key identifier.

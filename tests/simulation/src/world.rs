@@ -5,6 +5,9 @@ mod acts;
 mod database;
 mod faults;
 mod planes;
+mod races;
+mod replicas;
+mod rollback;
 
 use std::io;
 use std::process::ExitCode;
@@ -26,6 +29,7 @@ use crate::operator::{NotDone, Operator};
 use crate::trace::Trace;
 use faults::Mend;
 use planes::MOST_PLANES;
+use rollback::Copy;
 
 /// The model looks at least this often.
 const LOOK: Duration = Duration::from_millis(500);
@@ -66,6 +70,12 @@ struct World {
     planes: Vec<ControlPlane>,
     /// What they share, where their state is not in files.
     database: Option<Database>,
+    /// How many control planes ever had a name.
+    named: u8,
+    /// How many tokens two machines had.
+    raced: u8,
+    /// A copy of the database.
+    copy: Option<Copy>,
     nodes: Vec<Node>,
     model: Model,
     /// What ends, and when.
@@ -111,6 +121,9 @@ impl World {
             clock: Clock::wall(),
             planes: Vec::new(),
             database: None,
+            named: 0,
+            raced: 0,
+            copy: None,
             network,
             nodes: Vec::new(),
             model: Model::default(),
@@ -162,9 +175,7 @@ impl World {
         self.list().await?;
         // The newest entries are in a checkpoint.
         sleep(Duration::from_secs(3)).await;
-        let logs: Vec<_> = { self.planes.iter() }
-            .map(|plane| plane.folder().join("log"))
-            .collect();
+        let logs = self.logs().await?;
         let entries = judge_logs(&self.model, &logs)??;
         let seen = self.model.seen().count();
         self.say(&format!("{entries} entries, {seen} certificates seen"));
@@ -177,6 +188,7 @@ impl World {
         let next = due.unwrap_or(until).min(until);
         sleep_until(next.min(Instant::now() + LOOK)).await;
         self.mend_what_is_due().await?;
+        self.judge_sealed()?;
         self.help().await?;
         let views: Vec<_> = self.nodes.iter().filter_map(view).collect();
         Ok(self.model.judge(&views, self.clock.now())?)

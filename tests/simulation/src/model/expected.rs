@@ -132,6 +132,16 @@ impl Expectations {
         }
     }
 
+    /// What is registered for a node, and since when.
+    pub(crate) fn present_of(&self, node: &str) -> impl Iterator<Item = (&Key, Instant)> {
+        self.0
+            .iter()
+            .filter_map(move |(key, standing)| match standing {
+                Standing::Present(moment) if key.node == node => Some((key, moment.at)),
+                _ => None,
+            })
+    }
+
     /// What is registered for a node and has been for long.
     pub(crate) fn settled_at(&self, node: &str) -> impl Iterator<Item = &Key> {
         self.0

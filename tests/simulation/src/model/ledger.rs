@@ -80,3 +80,11 @@ fn each_has_its_entry(model: &Model, issued: &Issued) -> Result<(), Violation> {
     }
     Ok(())
 }
+
+/// Nobody has the log of a control plane that was sealed.
+pub(crate) fn is_lost(name: &str) -> Violation {
+    Violation {
+        invariant: "the_logs_survive_any_replica",
+        what: format!("no survivor serves the log of {name}, which was sealed"),
+    }
+}

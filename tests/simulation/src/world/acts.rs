@@ -8,15 +8,20 @@ use crate::operator::{Key, NotDone, Operator};
 /// Identities of a node, at most.
 const MOST_IDENTITIES: u8 = 4;
 
+/// Tokens of a run that two machines have, at most.
+const MOST_RACED: u8 = 4;
+
 impl World {
     /// The operator acts, or something is disturbed.
     pub(super) async fn act(&mut self) -> Result<(), Ended> {
-        match self.random.u8(0..20) {
+        match self.random.u8(0..21) {
             0..=4 => self.register().await,
             5..=8 => self.unregister().await,
             9 => self.rotate(false).await,
             10 => self.rotate(true).await,
             11 => self.list().await,
+            12 => self.race_change().await,
+            13 if self.raced < MOST_RACED => self.race_token().await,
             _ => self.disturb().await,
         }
     }
@@ -66,7 +71,7 @@ impl World {
         Ok(())
     }
 
-    fn any_key(&mut self) -> Key {
+    pub(super) fn any_key(&mut self) -> Key {
         let node = self.random.usize(0..self.nodes.len());
         let name = self.random.u8(1..=MOST_IDENTITIES);
         let node = &self.nodes[node];

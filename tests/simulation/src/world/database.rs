@@ -58,10 +58,10 @@ impl World {
     }
 
     fn reach_database(&mut self, plane: Option<usize>, state: State) {
-        match plane {
-            Some(plane) => self.planes[plane].reaches(state),
-            None => self.planes.iter_mut().for_each(|it| it.reaches(state)),
-        }
+        // One that is cut off until it is sealed stays so.
+        let planes = self.planes.iter_mut().enumerate();
+        let concerned = planes.filter(|(at, it)| plane.is_none_or(|it| it == *at) && !it.is_out);
+        concerned.for_each(|(_, it)| it.reaches(state));
     }
 
     fn who(&self, plane: Option<usize>) -> String {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::replicas::Out;
 use super::{Ended, World};
-use crate::control_plane::ControlPlane;
+use crate::database::{Reach, State};
 use crate::defects::Defect;
 use crate::disk::Loss;
 use crate::model::never_starts;
@@ -31,6 +32,16 @@ pub(super) enum Mend {
     ControlPlane(usize),
     /// A control plane has its database again, or all of them.
     Database(Option<usize>),
+    /// A control plane that was cut off is reached again: what was cut.
+    Reached(usize, u32),
+    /// The log of a control plane is sealed by another one.
+    Seal(usize, Out),
+    /// An older database is put back.
+    PutBack,
+    /// The newest database is there again.
+    BringBack,
+    /// A new control plane joins in the place of one that was sealed.
+    Replace(usize),
     /// The network is good again, for all.
     Conditions,
 }
@@ -38,7 +49,14 @@ pub(super) enum Mend {
 impl World {
     pub(super) async fn disturb(&mut self) -> Result<(), Ended> {
         let node = self.random.usize(0..self.nodes.len());
-        let most = if self.database.is_some() { 15 } else { 10 };
+        if self.is_put_back() {
+            return Ok(());
+        }
+        let most = match (&self.database, self.planes.len()) {
+            (None, _) => 10,
+            (Some(_), 1) => 15,
+            (Some(_), _) => 21,
+        };
         match self.random.u8(0..most) {
             0..=1 => self.cut(node, true, true),
             2 => self.cut(node, true, false),
@@ -47,7 +65,10 @@ impl World {
             6..=7 => self.kill_sidecar(node).await?,
             8 => self.spoil(),
             9..=10 => self.kill_control_plane().await?,
-            _ => self.disturb_database(),
+            11..=14 => self.disturb_database(),
+            15..=17 => self.cut_plane(),
+            18 => self.copy_database(),
+            _ => self.lose_plane(),
         }
         Ok(())
     }
@@ -89,6 +110,11 @@ impl World {
                 self.list_of(plane).await?;
             }
             Mend::Database(plane) => self.mend_database(plane),
+            Mend::Reached(plane, cut) => self.is_reached(plane, cut),
+            Mend::Seal(plane, out) => self.seal(plane, out).await?,
+            Mend::PutBack => self.put_back(),
+            Mend::BringBack => self.bring_back().await?,
+            Mend::Replace(plane) => self.replace(plane).await?,
             Mend::Conditions => {
                 self.network.become_like(Conditions::good());
                 self.calm_plane();
@@ -102,7 +128,7 @@ impl World {
     fn calm(&mut self, node: usize) {
         let is_disturbed = self.mends.iter().any(|(_, mend)| match mend {
             Mend::Network(other, _) | Mend::Sidecar(other) => *other == node,
-            Mend::ControlPlane(_) | Mend::Database(_) | Mend::Conditions => false,
+            _ => false,
         });
         self.model
             .disturbed(&self.nodes[node].spiffe_id(), is_disturbed);
@@ -112,9 +138,10 @@ impl World {
     /// to another; one that they reach and that has no database knows nothing new.
     pub(super) fn calm_plane(&mut self) {
         let is_bad = { self.mends.iter() }.any(|(_, mend)| matches!(mend, Mend::Conditions));
-        let mut running = self.planes.iter().filter(|plane| plane.is_running());
-        let is_served = running.clone().next().is_some();
-        let is_impeded = running.any(ControlPlane::is_impeded);
+        let running = self.planes.iter().filter(|plane| plane.is_running());
+        let mut reached = running.filter(|plane| !plane.is_cut_off);
+        let is_served = reached.clone().any(|plane| !plane.is_out);
+        let is_impeded = reached.any(|plane| plane.is_impeded() || plane.is_out);
         self.model
             .plane_disturbed(is_bad || is_impeded || !is_served);
     }
@@ -143,6 +170,53 @@ impl World {
             _ => "nothing to",
         };
         self.say(&format!("{which} {name} arrives for {lasts:.1?}"));
+    }
+
+    /// No sidecar reaches one of the control planes, or the other way round; or that stands still: then it
+    /// does not reach its database either.
+    fn cut_plane(&mut self) {
+        let plane = self.random.usize(0..self.planes.len());
+        if self.planes[plane].is_cut_off || self.planes[plane].is_out {
+            return;
+        }
+        let here = Some(self.planes[plane].address().ip());
+        let ways = match self.random.u8(0..4) {
+            0 => vec![(here, None)],
+            1 => vec![(None, here)],
+            _ => vec![(here, None), (None, here)],
+        };
+        let stands_still = ways.len() == 2 && self.random.bool();
+        let how = match (stands_still, &*ways) {
+            (true, _) => "stands still",
+            (_, [(Some(_), None)]) => "is not heard by sidecars",
+            (_, [(None, Some(_))]) => "hears no sidecar",
+            _ => "reaches no sidecar, and none reaches it,",
+        };
+        let cut = self.network.cut(ways);
+        let it = &mut self.planes[plane];
+        it.is_cut_off = true;
+        if stands_still {
+            it.reaches(State {
+                reach: Reach::Silent,
+                ..State::default()
+            });
+        }
+        let name = it.name.clone();
+        let lasts = self.lasts(Mend::Reached(plane, cut));
+        self.calm_plane();
+        self.say(&format!("control plane {name} {how} for {lasts:.1?}"));
+    }
+
+    fn is_reached(&mut self, plane: usize, cut: u32) {
+        self.network.heal(cut);
+        let it = &mut self.planes[plane];
+        it.is_cut_off = false;
+        if !it.is_out {
+            it.reaches(State::default());
+        }
+        let name = it.name.clone();
+        self.calm_plane();
+        self.say(&format!("control plane {name} is reached again"));
     }
 
     fn reset(&mut self, node: usize) {
@@ -174,7 +248,7 @@ impl World {
     /// At any moment, in the middle of a change as well.
     async fn kill_control_plane(&mut self) -> Result<(), Ended> {
         let plane = self.random.usize(0..self.planes.len());
-        if !self.planes[plane].is_running() {
+        if !self.planes[plane].is_running() || self.planes[plane].is_out {
             return Ok(());
         }
         let steps = self.random.u64(0..=MOST_STEPS);

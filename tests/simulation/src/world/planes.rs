@@ -1,11 +1,12 @@
 //! The control planes of a run: one with its state in files or in a database, or several that share one.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Ended, World, broken};
 use crate::control_plane::ControlPlane;
 use crate::database::Database;
-use crate::model::{Lag, never_starts};
+use crate::model::{Lag, is_lost, never_starts};
 use crate::operator::{Key, NotDone};
 
 /// Control planes of a run, at most.
@@ -30,6 +31,7 @@ impl World {
                 plane.invited(&invitation)?;
             }
             self.planes.push(plane);
+            self.named += 1;
             self.start_plane(usize::from(machine) - 1).await?;
             self.say(&format!("control plane {name} started for the first time"));
         }
@@ -56,6 +58,30 @@ impl World {
             }
             Err(error) => Err(never_starts(&error).into()),
         }
+    }
+
+    /// The logs of all: of those that live their own, of those that were sealed what a survivor has. Where
+    /// the survivor that sealed it is gone as well, another one is asked.
+    pub(super) async fn logs(&mut self) -> Result<Vec<PathBuf>, Ended> {
+        let live = self.planes.iter().filter(|plane| !plane.is_out);
+        let folders: Vec<_> = live.map(ControlPlane::folder).collect();
+        let mut logs: Vec<_> = folders.iter().map(|it| it.join("log")).collect();
+        let all = self.model.all_sealed().iter();
+        let all: Vec<_> = all.map(|(name, it)| (name.clone(), it.log.id)).collect();
+        for (name, id) in all {
+            let mut places = folders.iter().map(|it| it.join(format!("sealed/{id:06x}")));
+            let log = match places.find(|it| it.exists()) {
+                Some(log) => log,
+                None => {
+                    let mut operator = self.operator().await.map_err(|error| broken(&error))?;
+                    let sealed = operator.seal(&name, false).await;
+                    let sealed = sealed.map_err(|error| broken(&error))?;
+                    sealed.folder.ok_or_else(|| is_lost(&name))?
+                }
+            };
+            logs.push(log);
+        }
+        Ok(logs)
     }
 
     /// With several, a change is seen by the others a little later, and one that was not answered may
