@@ -90,6 +90,12 @@ impl Authority {
         self.state.read().replicas.is_joined(name)
     }
 
+    /// Whether this control plane, one of several, takes no part any more: its store stopped, so it hears of
+    /// nothing that the others do.
+    pub fn is_out(&self) -> bool {
+        self.is_shared() && self.store.is_stopped()
+    }
+
     /// The name of this control plane among those that share its database; empty where it is alone.
     pub fn replica_name(&self) -> &str {
         self.settings.replica()

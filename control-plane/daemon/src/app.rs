@@ -184,6 +184,7 @@ impl Running {
             api_address,
             telemetry_address,
             stopping: CancellationToken::new(),
+            out: CancellationToken::new(),
             tasks: TaskTracker::new(),
         });
         let running = Self {

@@ -36,6 +36,9 @@ pub(crate) async fn keep_time(plane: Arc<Plane>) {
             tracing::error!(error = %error, "acknowledgements not told to the other control planes");
         }
         let authority = &plane.authority;
+        if authority.is_out() {
+            plane.out.cancel();
+        }
         let is_known = |node: &SpiffeId| authority.is_node(node);
         plane.fleet.keep_at_most(authority.node_count(), is_known);
     }

@@ -99,6 +99,8 @@ pub(crate) struct Plane {
     pub telemetry_address: SocketAddr,
     /// Cancelled when the process shall end.
     pub stopping: CancellationToken,
+    /// Cancelled when this one of several takes no part any more.
+    pub out: CancellationToken,
     /// Every task that must end before the process does.
     pub tasks: TaskTracker,
 }

@@ -2,7 +2,10 @@
 //!
 //! The row holds which process took the name, and the number of its newest batch. A batch is made only on top
 //! of the one that this process made before. So a second process with the same name, a fence, and a database
-//! that was put back from a copy are found; and whether a batch was made whose answer was lost.
+//! that was put back from a copy are found; and whether a batch was made whose answer was lost. Who wrote nothing
+//! since the copy is found by the newest commit that it knows.
+
+use countersign_model::Seq;
 
 use crate::DatabaseError;
 use crate::database::Unsettled;
@@ -65,12 +68,25 @@ pub(crate) fn lost(name: &str, own: &Row, row: Option<&Row>) -> Lost {
                  of the two"
             )))
         }
-        _ => Lost::Older(DatabaseError::new(
-            "the database does not hold what was committed to it: it was put back from an older copy, \
-             or a standby took over that had not everything; see \"The database is away\" in \
-             docs/operations.md",
-        )),
+        _ => Lost::Older(older()),
     }
+}
+
+/// Whether the database has every commit that is known, where the row of the writer is as it left it: it may
+/// have written nothing since a copy that was put back, and have taken what others wrote.
+pub(crate) fn has(known: Seq, newest: Seq) -> Result<(), Lost> {
+    match newest < known {
+        true => Err(Lost::Older(older())),
+        false => Ok(()),
+    }
+}
+
+fn older() -> DatabaseError {
+    DatabaseError::new(
+        "the database does not hold what was committed to it: it was put back from an older copy, \
+         or a standby took over that had not everything; see \"The database is away\" in \
+         docs/operations.md",
+    )
 }
 
 /// Whether the batch after `own` was made, whose answer was lost.

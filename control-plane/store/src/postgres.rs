@@ -41,7 +41,7 @@ use self::statements::Statements;
 use crate::database::{
     Database, Failed, Fate, Page, Places, Reader, Snapshot, Unsettled, last, place,
 };
-use crate::fencing::{Lost, Row, lost, was_made};
+use crate::fencing::{Lost, Row, has, lost, was_made};
 use crate::{Commit, DatabaseError, StoreError};
 
 /// After a connection that failed the next one is made, and until then writes are refused at once.
@@ -81,6 +81,8 @@ pub(crate) struct Postgres {
     session: Option<Writing>,
     /// Its row, as the newest batch left it that is known to be made.
     row: Row,
+    /// The newest commit that was read or made.
+    known: Seq,
     /// When a connection failed, and why.
     away: Option<(Instant, String)>,
 }
@@ -107,6 +109,7 @@ pub(crate) async fn open(
         writer,
         session: Some(writing),
         row,
+        known: newest,
         away: None,
     };
     Ok((database, reader, newest))
@@ -201,6 +204,7 @@ impl Postgres {
         is_again: bool,
     ) -> Result<Places, NotWritten> {
         let (own, name) = (self.row.clone(), self.writer.name.clone());
+        let known = self.known;
         let Writing {
             session,
             statements,
@@ -214,6 +218,7 @@ impl Postgres {
             let row = row.map_err(NotWritten::Begin)?;
             return Err(NotWritten::Lost(lost(&name, &own, row.as_ref())));
         }
+        has(known, begun.newest).map_err(NotWritten::Lost)?;
         let places = place(begun.newest, commits, begun.found);
         if last(&places).is_none() {
             // Only refused commits: the row of the writer stays as it was.
@@ -227,6 +232,7 @@ impl Postgres {
         match made {
             Ok(()) => {
                 self.row = own.next();
+                self.known = last(&places).unwrap_or(known);
                 Ok(places)
             }
             Err(error) => Err(NotWritten::Commit(error, places)),
@@ -356,7 +362,13 @@ impl Database for Postgres {
             statements,
         } = self.connected().await?;
         match statements.changes(session, after, before).await {
-            Ok(rows) => changes::page(after, &rows),
+            Ok(rows) => {
+                let page = changes::page(after, &rows)?;
+                if let Some(page) = &page {
+                    self.known = self.known.max(page.newest);
+                }
+                Ok(page)
+            }
             Err(error) => {
                 self.session = None;
                 Err(DatabaseError::from(error).into())

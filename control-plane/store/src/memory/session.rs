@@ -13,7 +13,7 @@ use super::{Asked, Content, MemoryDatabase, Way, Writer};
 use crate::database::{
     Changes, Database, Failed, Fate, Page, Places, Reader, Snapshot, Unsettled, last,
 };
-use crate::fencing::{Lost, Row, lost, was_made};
+use crate::fencing::{Lost, Row, has, lost, was_made};
 use crate::following::Listening;
 use crate::postgres::WriterName;
 use crate::{Commit, DatabaseError, LogEntries, LogPage, Shared, Store, StoreError};
@@ -61,6 +61,7 @@ impl Reached {
             reached: self.clone(),
             name,
             row,
+            known: newest,
         };
         let (reader, address) = (self.clone(), self.clone());
         Ok(Store::following::<Listener>(
@@ -131,6 +132,8 @@ struct Session {
     name: String,
     /// Its row, as the newest batch left it that is known to be made.
     row: Row,
+    /// The newest commit that was read or made.
+    known: Seq,
 }
 
 impl Session {
@@ -140,11 +143,9 @@ impl Session {
         let mut content = self.reached.database.content();
         let row = content.writers.get(&self.name).map(|it| &it.row);
         if row != Some(&self.row) {
-            return Err(match lost(&self.name, &self.row, row) {
-                Lost::Taken(error) => failed(error, Fate::Unknown),
-                Lost::Older(error) => failed(error, Fate::Older),
-            });
+            return Err(stopped(lost(&self.name, &self.row, row)));
         }
+        has(self.known, content.newest).map_err(stopped)?;
         if !self.reached.way.commits() {
             return Ok((content.places(commits), false));
         }
@@ -171,8 +172,9 @@ impl Database for Session {
         };
         match (back, last(&places)) {
             (Ok(()), made) => {
-                if made.is_some() {
+                if let Some(made) = made {
                     self.row = self.row.next();
+                    self.known = made;
                 }
                 Ok(places)
             }
@@ -203,7 +205,11 @@ impl Database for Session {
         before: Option<Seq>,
     ) -> Result<Option<Page>, StoreError> {
         let page = async |database: &MemoryDatabase| database.page(after, before);
-        self.reached.asked(Asked::Commits, page).await
+        let page = self.reached.asked(Asked::Commits, page).await?;
+        if let Some(page) = &page {
+            self.known = self.known.max(page.newest);
+        }
+        Ok(page)
     }
 }
 
@@ -279,6 +285,14 @@ impl Listening for Listener {
         let is_open = self.commits.changed().await.is_ok();
         self.reached.way.notice().await;
         is_open
+    }
+}
+
+/// Nobody writes here any more.
+fn stopped(lost: Lost) -> Failed {
+    match lost {
+        Lost::Taken(error) => failed(error, Fate::Unknown),
+        Lost::Older(error) => failed(error, Fate::Older),
     }
 }
 

@@ -398,14 +398,21 @@ async fn standby_without_the_newest_commit_stops_the_writer() {
     let way = Proxy::before(&primary);
     let standby = primary.standby_at(way.address());
     let url = database.url().at(&[primary.address(), standby.address()]);
-    let (store, _) = open(url, "a").await.unwrap();
+    let (store, _) = open(url.clone(), "a").await.unwrap();
+    let (reads, newest) = open(url, "b").await.unwrap();
+    reads.hand_over(newest, |_| ()).await;
     store.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
     standby.catch_up(&primary);
     way.black_hole();
-    store.commit(vec![put("a", 2)], Vec::new()).await.unwrap();
+    let lost = store.commit(vec![put("a", 2)], Vec::new()).await.unwrap();
+    let mut seen = reads.seen();
+    timeout(BOUND, seen.wait_for(|seen| *seen >= lost))
+        .await
+        .unwrap()
+        .unwrap();
     primary.kill();
     standby.promote();
-    let stopped = async {
+    let stops = async |store: &Store| {
         loop {
             match store.commit(vec![put("a", 3)], Vec::new()).await {
                 Err(StoreError::Stopped) => return,
@@ -414,8 +421,11 @@ async fn standby_without_the_newest_commit_stops_the_writer() {
             }
         }
     };
-    timeout(BOUND, stopped).await.expect("it stops");
-    assert!(store.is_older(), "and it is known why");
+    // Also the one that wrote nothing of what is lost, and took it.
+    for store in [&reads, &store] {
+        timeout(BOUND, stops(store)).await.expect("it stops");
+        assert!(store.is_older(), "and it is known why");
+    }
 }
 
 #[tokio::test]

@@ -239,6 +239,24 @@ async fn memory_that_was_put_back_is_noticed() {
     assert!(store.is_older());
 }
 
+/// The row of the second is as it left it: it wrote nothing since the copy, and took what the first wrote.
+#[tokio::test]
+async fn memory_that_was_put_back_is_noticed_by_who_only_read() {
+    let database = memory::MemoryDatabase::default();
+    let reached = database.reached(Arc::new(memory::Direct));
+    let a = reached.connect(writer("a")).await.unwrap();
+    let b = reached.connect(writer("b")).await.unwrap();
+    let held = database.held();
+    b.hand_over(Seq(0), |_| ()).await;
+    let newest = a.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
+    let mut seen = b.seen();
+    seen.wait_for(|seen| *seen >= newest).await.unwrap();
+    database.put_back(held);
+    let refused = b.commit(vec![put("b", 1)], Vec::new()).await;
+    assert!(matches!(refused, Err(StoreError::Stopped)), "{refused:?}");
+    assert!(b.is_older());
+}
+
 #[tokio::test]
 async fn sqlite_has_nobody_to_fence_out() {
     let (store, _) = Files::new().open().await;

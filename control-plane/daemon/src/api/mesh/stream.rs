@@ -120,6 +120,9 @@ impl<'a> NodeStream<'a> {
                 () = self.plane.stopping.cancelled() => {
                     return Err(Status::unavailable("the control plane is stopping"));
                 }
+                () = self.plane.out.cancelled() => {
+                    return Err(Status::unavailable("this control plane takes no part any more"));
+                }
                 () = tokio::time::sleep(timer) => continue,
             }
             self.push().await?;
