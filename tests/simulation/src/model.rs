@@ -63,6 +63,8 @@ pub(crate) fn never_starts(error: &anyhow::Error) -> Violation {
 
 /// While nothing is disturbed a change arrives within this time, and what is missing is there again.
 pub(crate) const SETTLES: Duration = Duration::from_secs(60);
+/// A sidecar that always reached some control plane is at one that hears of everything within this time.
+const MOVES: Duration = Duration::from_secs(15);
 /// While a node is connected it hears of a removed right within this time.
 const BOUND: Duration = Duration::from_secs(5);
 /// Certificates say whole seconds.
@@ -76,10 +78,26 @@ pub(crate) struct Model {
     nodes: BTreeMap<String, Watched>,
     /// Every certificate that was seen, by its serial.
     seen: BTreeMap<String, Seen>,
-    /// Since when the control plane is not disturbed; `None` while it is.
+    /// Since when the control planes are not disturbed; `None` while they are.
     plane_calm: Option<Instant>,
+    /// How they are.
+    planes: PlaneCalm,
+    /// Whether nobody was served since they were calm.
+    lacked: bool,
     /// Control planes whose logs were sealed.
     sealed: AllSealed,
+}
+
+/// How the control planes are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum PlaneCalm {
+    /// Some sidecars may reach none.
+    #[default]
+    NotServed,
+    /// Every sidecar reaches one, which may not hear of everything.
+    Impeded,
+    /// Every sidecar reaches one that hears of everything.
+    Served,
 }
 
 /// What is looked at.
@@ -99,9 +117,20 @@ impl Model {
         self.nodes.entry(node.to_owned()).or_default().calm = calm;
     }
 
-    /// The control plane is, and with it everybody.
-    pub(crate) fn plane_disturbed(&mut self, is_disturbed: bool) {
-        self.plane_calm = (!is_disturbed).then(Instant::now);
+    /// The control planes are so from now on, and with them everybody.
+    pub(crate) fn planes_are(&mut self, calm: PlaneCalm) {
+        let was_served = self.planes != PlaneCalm::NotServed && calm != PlaneCalm::NotServed;
+        let now = Instant::now();
+        self.plane_calm = (calm == PlaneCalm::Served).then(|| match was_served && !self.lacked {
+            true => now.checked_sub(SETTLES - MOVES).unwrap_or(now),
+            false => now,
+        });
+        self.lacked = match calm {
+            PlaneCalm::NotServed => true,
+            PlaneCalm::Impeded => self.lacked,
+            PlaneCalm::Served => false,
+        };
+        self.planes = calm;
     }
 
     /// Every certificate that was seen.

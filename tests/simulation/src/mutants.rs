@@ -129,6 +129,18 @@ const MUTANTS: &[Mutant] = &[
         wrong: "} else if !@ && !self.settings.replica().is_empty() {",
     },
     Mutant {
+        name: "who_only_read_writes_to_an_older_database",
+        file: "control-plane/store/src/fencing.rs",
+        right: "match newest < known {",
+        wrong: "match !@ && newest < known {",
+    },
+    Mutant {
+        name: "one_that_is_out_keeps_its_sidecars",
+        file: "control-plane/daemon/src/api/mesh/stream.rs",
+        right: "() = self.plane.out.cancelled() => {",
+        wrong: "() = self.plane.out.cancelled(), if !@ => {",
+    },
+    Mutant {
         name: "a_serial_names_no_log",
         file: "control-plane/ca/src/log.rs",
         right: "Serial::new(self.id, index, random).map_err(|_| NotLogged::Full)",

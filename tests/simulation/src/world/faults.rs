@@ -9,7 +9,7 @@ use super::{Ended, World};
 use crate::database::{Reach, State};
 use crate::defects::Defect;
 use crate::disk::Loss;
-use crate::model::never_starts;
+use crate::model::{PlaneCalm, never_starts};
 use crate::network::Conditions;
 
 /// The longest time that something is disturbed, in seconds.
@@ -40,6 +40,8 @@ pub(super) enum Mend {
     PutBack,
     /// The newest database is there again.
     BringBack,
+    /// One that was sealed while it lived has no sidecars any more.
+    Left(usize),
     /// A new control plane joins in the place of one that was sealed.
     Replace(usize),
     /// The network is good again, for all.
@@ -112,8 +114,9 @@ impl World {
             Mend::Database(plane) => self.mend_database(plane),
             Mend::Reached(plane, cut) => self.is_reached(plane, cut),
             Mend::Seal(plane, out) => self.seal(plane, out).await?,
-            Mend::PutBack => self.put_back(),
+            Mend::PutBack => self.put_back().await,
             Mend::BringBack => self.bring_back().await?,
+            Mend::Left(plane) => self.is_left(plane),
             Mend::Replace(plane) => self.replace(plane).await?,
             Mend::Conditions => {
                 self.network.become_like(Conditions::good());
@@ -142,8 +145,12 @@ impl World {
         let mut reached = running.filter(|plane| !plane.is_cut_off);
         let is_served = reached.clone().any(|plane| !plane.is_out);
         let is_impeded = reached.any(|plane| plane.is_impeded() || plane.is_out);
-        self.model
-            .plane_disturbed(is_bad || is_impeded || !is_served);
+        let calm = match (is_bad || !is_served, is_impeded) {
+            (true, _) => PlaneCalm::NotServed,
+            (false, true) => PlaneCalm::Impeded,
+            (false, false) => PlaneCalm::Served,
+        };
+        self.model.planes_are(calm);
     }
 
     pub(super) fn lasts(&mut self, mend: Mend) -> Duration {
@@ -288,8 +295,8 @@ impl World {
             loss: 0.3 * self.random.f64(),
         };
         self.network.become_like(conditions);
-        self.model.plane_disturbed(true);
         let lasts = self.lasts(Mend::Conditions);
+        self.calm_plane();
         self.say(&format!(
             "the network is bad for {lasts:.1?}: {conditions:?}"
         ));

@@ -16,8 +16,11 @@ use crate::operator::{NotDone, Operator, SealedLog};
 const SILENT: Duration = Duration::from_secs(16);
 /// How long after an act of an operator that came to nothing the next try is made.
 const AGAIN: Duration = Duration::from_secs(5);
-/// How long one that was sealed while it lived goes on, until its operator stops it.
-const STOPPED_AFTER: Duration = Duration::from_secs(20);
+/// How long one that was sealed while it lived goes on at least, until its operator stops it; and how much
+/// longer at most, in seconds.
+const GOES_ON: (Duration, u64) = (Duration::from_secs(20), 150);
+/// Within this time it has found out, and its sidecars have gone to others.
+const LEFT_WITHIN: Duration = Duration::from_secs(10);
 
 /// Why one is out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,12 +99,21 @@ impl World {
             // It hears of it now.
             self.planes[plane].reaches(State::default());
             self.calm_plane();
+            self.later(LEFT_WITHIN, Mend::Left(plane));
         }
         let after = match out {
             Out::Lost => Duration::from_secs(self.random.u64(0..30)),
-            Out::CutOff => STOPPED_AFTER,
+            Out::CutOff => GOES_ON.0 + Duration::from_secs(self.random.u64(0..GOES_ON.1)),
         };
         self.later(after, Mend::Replace(plane));
+    }
+
+    /// Nobody is served by one that was sealed.
+    pub(super) fn is_left(&mut self, plane: usize) {
+        if self.planes[plane].is_out {
+            self.planes[plane].is_cut_off = true;
+            self.calm_plane();
+        }
     }
 
     /// Its operator stops it, if it runs; a new one joins on its machine.

@@ -7,13 +7,20 @@ use std::time::Duration;
 use countersign_model::Seq;
 use countersign_store::memory::Held;
 
+use tokio::time::sleep;
+
 use super::faults::Mend;
 use super::{Ended, World};
+use crate::control_plane::ControlPlane;
 use crate::disk::Loss;
-use crate::model::went_on;
+use crate::model::{PlaneCalm, went_on};
 
-/// How old the copy is, at least: every control plane has said since that it is there.
-const OLD: Duration = Duration::from_secs(12);
+/// How old the copy is, at most, in seconds.
+const OLDEST: u64 = 30;
+/// Every control plane has reached the database for so long.
+const QUIET: Duration = Duration::from_secs(5);
+/// Within this time every control plane has heard of a commit that the copy lacks.
+const HEARD_WITHIN: Duration = Duration::from_secs(3);
 /// What says in a data directory that the database was older.
 const MARKER: &str = "database-older";
 
@@ -31,16 +38,15 @@ impl World {
     pub(super) fn copy_database(&mut self) {
         if let (Some(database), None) = (&self.database, &self.copy) {
             self.copy = Some(Copy::Older(database.memory.held()));
-            let after = OLD + Duration::from_secs(self.random.u64(0..30));
+            let after = Duration::from_secs(self.random.u64(0..OLDEST));
             self.later(after, Mend::PutBack);
         }
     }
 
-    /// The copy is put back, where every control plane has reached the database since it was made.
-    pub(super) fn put_back(&mut self) {
-        let is_quiet = |it: &crate::control_plane::ControlPlane| {
-            it.is_running() && !it.is_out && it.was_up_to_date_for(OLD)
-        };
+    /// The copy is put back, where every control plane has heard of a commit that it lacks.
+    pub(super) async fn put_back(&mut self) {
+        let is_quiet =
+            |it: &ControlPlane| it.is_running() && !it.is_out && it.was_up_to_date_for(QUIET);
         let all = self.planes.iter().all(is_quiet);
         let (Some(Copy::Older(older)), Some(database)) = (self.copy.take(), &self.database) else {
             return;
@@ -49,14 +55,20 @@ impl World {
         if !all || !is_older {
             return;
         }
+        sleep(HEARD_WITHIN).await;
         let newest = older.newest();
         self.copy = Some(Copy::Newest(database.memory.put_back(older), newest));
-        self.model.plane_disturbed(true);
+        self.model.planes_are(PlaneCalm::NotServed);
         let lasts = self.lasts(Mend::BringBack);
         self.say(&format!(
             "the database is as it was at commit {} for {lasts:.1?}",
             newest.0
         ));
+    }
+
+    /// No copy is put back any more.
+    pub(super) fn keep_the_newest(&mut self) {
+        self.copy.take_if(|copy| matches!(copy, Copy::Older(_)));
     }
 
     /// Whether an older database is in the place of the newest: nothing else is disturbed meanwhile.
