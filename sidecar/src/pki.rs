@@ -99,7 +99,8 @@ impl Authority {
         self.certify_until(id, serial, spki, 2040)
     }
 
-    fn certify_until(
+    /// The same, valid until the beginning of a year.
+    pub(crate) fn certify_until(
         &self,
         id: &SpiffeId,
         serial: Serial,

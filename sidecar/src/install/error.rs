@@ -57,6 +57,12 @@ impl InstallError {
         matches!(self, Self::Refused(_) | Self::NoBundle | Self::State(_))
     }
 
+    /// Whether the chain was, or will be, valid at another time: one of two clocks is wrong.
+    pub(crate) fn is_of_another_time(&self) -> bool {
+        use Refusal::{Expired, NotYetValid};
+        matches!(self, Self::Refused(Expired { .. } | NotYetValid { .. }))
+    }
+
     /// Whether the chain is in order and no key of this process waits for it: its key went with an
     /// earlier process, or its right has ended.
     pub(crate) fn is_not_awaited(&self) -> bool {

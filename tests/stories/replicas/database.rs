@@ -27,6 +27,7 @@ async fn nothing_acknowledged_is_lost_where_a_standby_is_promoted() -> Result<()
         proxies: [Proxy::Envoy(Delta), Proxy::Envoy(Delta)],
         pace: STEADY,
         equipment: Equipment::default(),
+        node_ttl: "1h",
         has_standby: true,
     })
     .await?;

@@ -20,6 +20,7 @@ async fn nothing_is_lost_where_the_disk_of_a_control_plane_is_full() -> Result<(
             small_disk: true,
             ..Equipment::default()
         },
+        node_ttl: "1h",
         has_standby: false,
     })
     .await?;

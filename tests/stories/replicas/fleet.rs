@@ -28,6 +28,8 @@ pub(super) struct Wanted {
     /// At the service and at its client.
     pub(super) proxies: [Proxy; 2],
     pub(super) pace: Pace,
+    /// The lifetime of what nodes hold themselves.
+    pub(super) node_ttl: &'static str,
     pub(super) equipment: Equipment,
     /// A second server follows the first, which acknowledges nothing that the second has not.
     pub(super) has_standby: bool,
@@ -64,6 +66,7 @@ impl Fleet {
         let url = |host: &Host| through(host, &base, &servers);
         let settings = |host: &Arc<Host>| Settings {
             renew_at: wanted.pace.renew_at,
+            x509_ttl: wanted.node_ttl,
             host: Some(Arc::clone(host)),
             ..Settings::default()
         };

@@ -22,6 +22,7 @@ async fn fleet(server: Proxy, client: Proxy, pace: Pace) -> Result<Fleet> {
         proxies: [server, client],
         pace,
         equipment: Equipment::default(),
+        node_ttl: "1h",
         has_standby: false,
     };
     Fleet::start(wanted).await

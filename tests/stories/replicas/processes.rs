@@ -15,6 +15,7 @@ async fn nothing_is_lost_where_a_control_plane_is_killed() -> Result<()> {
         proxies: [Proxy::Envoy(Delta), Proxy::Envoy(Delta)],
         pace: FAST,
         equipment: Equipment::default(),
+        node_ttl: "1h",
         has_standby: false,
     })
     .await?;
@@ -42,6 +43,7 @@ async fn nothing_is_lost_where_a_control_plane_stands_still() -> Result<()> {
         proxies: [Proxy::Envoy(StateOfTheWorld), Proxy::Sidecar],
         pace: FAST,
         equipment: Equipment::default(),
+        node_ttl: "1h",
         has_standby: false,
     })
     .await?;

@@ -18,6 +18,7 @@ async fn gate_of_a_root_waits_for_the_consumers_of_both() -> Result<()> {
         proxies: [Proxy::Envoy(StateOfTheWorld), Proxy::Envoy(Delta)],
         pace: STEADY,
         equipment: Equipment::default(),
+        node_ttl: "1h",
         has_standby: false,
     })
     .await?;

@@ -150,6 +150,27 @@ async fn control_plane_that_does_not_certify_is_left_for_another() {
     }
 }
 
+/// What it certifies is given up with its key, for which another would show the same certificate.
+#[tokio::test(flavor = "multi_thread")]
+async fn control_plane_whose_clock_is_behind_is_left_for_another() {
+    let (plane, folder) = world().await;
+    let web = right('1', "/web", 1);
+    // Its own certificate is from the one whose clock is right.
+    let node = Node::start(&plane, &folder);
+    node.holds(&EntitlementId::node()).await;
+    node.end().await;
+    plane.entitle(&web);
+    let behind = plane.replica(Some(Fault::IsBehind));
+    let node = start(knowing(&plane, &folder, &[behind, plane.address]));
+    node.holds(&web.id).await;
+    connected_to(&node, plane.address).await;
+    assert!(counted(&node, "unavailable"));
+    let spkis = plane.state().spkis;
+    let keys: BTreeSet<_> = spkis.iter().collect();
+    assert_eq!(keys.len(), spkis.len(), "every key is certified once");
+    node.end().await;
+}
+
 /// Where none has its store, a sidecar keeps the stream that it has.
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_stay_where_no_control_plane_certifies() {
