@@ -119,10 +119,10 @@ impl ControlPlane {
         is_member && self.since.is_none_or(|since| since.elapsed() >= CATCHES_UP)
     }
 
-    /// Whether it reached its database all this time.
-    pub(crate) fn was_up_to_date_for(&self, time: Duration) -> bool {
+    /// Whether it reached its database all this time, and hears of each commit at once.
+    pub(crate) fn hears_at_once_for(&self, time: Duration) -> bool {
         let since = self.since.or(self.started);
-        !self.is_impeded() && since.is_some_and(|since| since.elapsed() >= time)
+        self.state == State::default() && since.is_some_and(|since| since.elapsed() >= time)
     }
 
     /// Brings the file with which it joins the others.

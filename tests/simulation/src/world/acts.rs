@@ -14,14 +14,15 @@ const MOST_RACED: u8 = 4;
 impl World {
     /// The operator acts, or something is disturbed.
     pub(super) async fn act(&mut self) -> Result<(), Ended> {
-        match self.random.u8(0..21) {
+        match self.random.u8(0..22) {
             0..=4 => self.register().await,
             5..=8 => self.unregister().await,
             9 => self.rotate(false).await,
             10 => self.rotate(true).await,
             11 => self.list().await,
             12 => self.race_change().await,
-            13 if self.raced < MOST_RACED => self.race_token().await,
+            13 => self.undo_elsewhere().await,
+            14 if self.raced < MOST_RACED => self.race_token().await,
             _ => self.disturb().await,
         }
     }
@@ -151,7 +152,13 @@ impl World {
         Ok(())
     }
 
-    fn answered(&mut self, key: &Key, is_present: bool, before: Before, done: Result<(), NotDone>) {
+    pub(super) fn answered(
+        &mut self,
+        key: &Key,
+        is_present: bool,
+        before: Before,
+        done: Result<(), NotDone>,
+    ) {
         let verb = match is_present {
             true => "registered",
             false => "unregistered",

@@ -74,6 +74,36 @@ impl World {
         Ok(())
     }
 
+    /// What one did is undone by another a moment later, which may not have heard of it.
+    pub(super) async fn undo_elsewhere(&mut self) -> Result<(), Ended> {
+        let (Some([one, other]), key) = (self.two_planes(), self.any_key()) else {
+            return Ok(());
+        };
+        if !self.may_ask(&key) {
+            return Ok(());
+        }
+        let mut is_present = self.model.expected.present_since(&key).is_some();
+        let connected = [one, other].map(|at| Operator::connect(self.planes[at].connect()));
+        let [one, other] = connected;
+        let (Ok(one), Ok(other)) = tokio::join!(one, other) else {
+            return Ok(());
+        };
+        for mut operator in [one, other] {
+            is_present = !is_present;
+            let before = self.model.expected.asked(&key);
+            let done = match is_present {
+                true => operator.register(&key).await,
+                false => operator.unregister(&key).await,
+            };
+            let goes_on = done.is_ok();
+            self.answered(&key, is_present, before, done);
+            if !goes_on {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Two machines have the same token, and show it to two control planes.
     pub(super) async fn race_token(&mut self) -> Result<(), Ended> {
         let Some(planes) = self.two_planes() else {

@@ -15,12 +15,13 @@ use crate::control_plane::ControlPlane;
 use crate::disk::Loss;
 use crate::model::{PlaneCalm, went_on};
 
-/// How old the copy is, at most, in seconds.
-const OLDEST: u64 = 30;
+/// How old the copy is, at most, in milliseconds; and how old one is that is young.
+const OLDEST: u64 = 30_000;
+const YOUNG: u64 = 3_000;
 /// Every control plane has reached the database for so long.
 const QUIET: Duration = Duration::from_secs(5);
 /// Within this time every control plane has heard of a commit that the copy lacks.
-const HEARD_WITHIN: Duration = Duration::from_secs(3);
+const HEARD_WITHIN: Duration = Duration::from_millis(100);
 /// What says in a data directory that the database was older.
 const MARKER: &str = "database-older";
 
@@ -38,7 +39,9 @@ impl World {
     pub(super) fn copy_database(&mut self) {
         if let (Some(database), None) = (&self.database, &self.copy) {
             self.copy = Some(Copy::Older(database.memory.held()));
-            let after = Duration::from_secs(self.random.u64(0..OLDEST));
+            // Younger ones lack the commits of one control plane alone.
+            let oldest = if self.random.bool() { OLDEST } else { YOUNG };
+            let after = Duration::from_millis(self.random.u64(0..oldest));
             self.later(after, Mend::PutBack);
         }
     }
@@ -46,7 +49,7 @@ impl World {
     /// The copy is put back, where every control plane has heard of a commit that it lacks.
     pub(super) async fn put_back(&mut self) {
         let is_quiet =
-            |it: &ControlPlane| it.is_running() && !it.is_out && it.was_up_to_date_for(QUIET);
+            |it: &ControlPlane| it.is_running() && !it.is_out && it.hears_at_once_for(QUIET);
         let all = self.planes.iter().all(is_quiet);
         let (Some(Copy::Older(older)), Some(database)) = (self.copy.take(), &self.database) else {
             return;
