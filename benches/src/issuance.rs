@@ -16,6 +16,7 @@ pub mod prepared;
 pub mod primitive;
 pub mod report;
 pub mod sidecar;
+pub mod stream;
 pub mod transport;
 
 /// Trust domain of every measurement.

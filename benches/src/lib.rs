@@ -11,6 +11,7 @@ pub mod memory;
 pub mod peer;
 pub mod programs;
 pub mod proxy;
+pub mod replicas;
 pub mod steps;
 pub mod strangers;
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use countersign_proto::admin::admin_client::AdminClient;
 use countersign_proto::admin::{
-    CreateTokenRequest, RegisterRequest, Registration, ShowBundleRequest, StatusRequest,
+    CreateTokenRequest, InviteReplicaRequest, RegisterRequest, Registration, RotateRequest,
+    ShowBundleRequest, StatusRequest, StatusResponse,
 };
 use countersign_verify::certificate_pem;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -21,6 +22,7 @@ use super::{node_id, workload_id};
 /// Calls under way at a time.
 const AT_A_TIME: usize = 64;
 const TOKEN_TTL_SECS: i64 = 24 * 3_600;
+const INVITATION_TTL_SECS: i64 = 3_600;
 
 /// A connection to the operator's socket.
 #[derive(Clone, Debug)]
@@ -49,9 +51,41 @@ impl Admin {
     /// # Errors
     /// The control plane does not answer.
     pub async fn api_address(&self) -> Result<SocketAddr> {
+        Ok(self.status().await?.api_address.parse()?)
+    }
+
+    /// What it says of itself, without the nodes.
+    ///
+    /// # Errors
+    /// The control plane does not answer.
+    pub async fn status(&self) -> Result<StatusResponse> {
         let status = self.0.clone().status(StatusRequest::default()).await?;
-        let first = status.into_inner().message().await?.unwrap_or_default();
-        Ok(first.api_address.parse()?)
+        let first = status.into_inner().message().await?;
+        first.context("a status without a message")
+    }
+
+    /// What a new control plane joins with.
+    ///
+    /// # Errors
+    /// It was refused.
+    pub async fn invite(&self, name: &str) -> Result<String> {
+        let request = InviteReplicaRequest {
+            name: name.to_owned(),
+            ttl: Some(seconds(INVITATION_TTL_SECS)),
+        };
+        let invited = self.0.clone().invite_replica(request).await?;
+        Ok(invited.into_inner().invitation)
+    }
+
+    /// Prepares a new root: the bundle of everybody changes.
+    ///
+    /// # Errors
+    /// It was refused.
+    pub async fn prepare_root(&self) -> Result<()> {
+        let request = RotateRequest { wait: false };
+        let mut progress = self.0.clone().rotate_root(request).await?.into_inner();
+        while progress.message().await?.is_some() {}
+        Ok(())
     }
 
     /// Registers workloads on nodes, given as pairs of numbers, and returns their entitlements in
@@ -134,16 +168,17 @@ impl Admin {
             async move {
                 let request = CreateTokenRequest {
                     node: node_id(node),
-                    ttl: Some(prost_types::Duration {
-                        seconds: TOKEN_TTL_SECS,
-                        nanos: 0,
-                    }),
+                    ttl: Some(seconds(TOKEN_TTL_SECS)),
                 };
                 anyhow::Ok(client.create_token(request).await?.into_inner().token)
             }
         });
         stream::iter(calls).buffered(AT_A_TIME).try_collect().await
     }
+}
+
+fn seconds(seconds: i64) -> prost_types::Duration {
+    prost_types::Duration { seconds, nanos: 0 }
 }
 
 fn registration(node: usize, workload: usize) -> Registration {

@@ -30,6 +30,8 @@ const BATCHES: usize = 5;
 pub struct Bench {
     /// What is measured.
     pub plane: Plane,
+    /// The others of its database, which are measured with it.
+    others: Vec<Plane>,
     callers: Vec<Caller>,
 }
 
@@ -56,12 +58,29 @@ impl Bench {
     /// # Errors
     /// Something does not start.
     pub async fn start(cores: Option<&str>, nodes: usize) -> Result<Self> {
-        let plane = Plane::start(cores).await?;
+        Self::of(vec![Plane::start(cores).await?], nodes).await
+    }
+
+    /// The same at control planes that are there, the nodes spread over them.
+    ///
+    /// # Errors
+    /// There is no control plane, or one refuses.
+    pub async fn of(mut planes: Vec<Plane>, nodes: usize) -> Result<Self> {
         let mut callers = Vec::new();
         for node in 0..nodes {
-            callers.push(Caller::start(&plane, node).await?);
+            callers.push(Caller::start(&planes[node % planes.len()], node).await?);
         }
-        Ok(Self { plane, callers })
+        Ok(Self {
+            plane: planes.remove(0),
+            others: planes,
+            callers,
+        })
+    }
+
+    /// The processes that are measured.
+    pub fn pids(&self) -> Vec<u32> {
+        let others = self.others.iter().map(Plane::pid);
+        std::iter::once(self.plane.pid()).chain(others).collect()
     }
 
     /// SVIDs of the first node one after the other, each followed by one primitive, whose caches
@@ -110,7 +129,7 @@ impl Bench {
         let prepare =
             |caller: &Caller| -> Vec<_> { (0..count).map(|_| caller.requests(BATCH)).collect() };
         let prepared: Vec<_> = self.callers.iter().map(prepare).collect();
-        let (cpu, begun) = (Cpu::of(self.plane.pid())?, Instant::now());
+        let (cpu, begun) = (Cpu::of_all(&self.pids())?, Instant::now());
         let work = self.callers.iter_mut().zip(prepared);
         let work = work.map(|(caller, batches)| caller.enrol(batches, BATCH));
         let took = try_join_all(work).await?;

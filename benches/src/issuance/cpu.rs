@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
-/// CPU time of each thread at one moment, in nanoseconds.
+/// CPU time of each thread at one moment, in nanoseconds, of one process or several.
 #[derive(Debug)]
 pub struct Cpu {
-    pid: u32,
+    pids: Vec<u32>,
     threads: HashMap<String, u64>,
 }
 
@@ -19,30 +19,75 @@ impl Cpu {
     /// # Errors
     /// There is no such process.
     pub fn of(pid: u32) -> Result<Self> {
-        let mut threads = HashMap::new();
-        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-            let task = task?;
-            // A thread that ends meanwhile takes its last moments with it.
-            let Ok(stat) = fs::read_to_string(task.path().join("schedstat")) else {
-                continue;
-            };
-            let spent = stat.split(' ').next().context("schedstat")?.parse()?;
-            threads.insert(task.file_name().to_string_lossy().into_owned(), spent);
-        }
-        Ok(Self { pid, threads })
+        Self::of_all(&[pid])
     }
 
-    /// CPU time of the same process since then.
+    /// Looks at processes.
     ///
     /// # Errors
-    /// The process ended.
+    /// None of them is there.
+    pub fn of_all(pids: &[u32]) -> Result<Self> {
+        let mut threads = HashMap::new();
+        for pid in pids {
+            // What ends meanwhile, a thread or a process, takes its last moments with it.
+            let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+                continue;
+            };
+            for task in tasks {
+                let task = task?;
+                let Ok(stat) = fs::read_to_string(task.path().join("schedstat")) else {
+                    continue;
+                };
+                let spent = stat.split(' ').next().context("schedstat")?.parse()?;
+                threads.insert(task.file_name().to_string_lossy().into_owned(), spent);
+            }
+        }
+        ensure!(!threads.is_empty(), "no such process");
+        Ok(Self {
+            pids: pids.to_owned(),
+            threads,
+        })
+    }
+
+    /// CPU time of the same processes since then.
+    ///
+    /// # Errors
+    /// They ended.
     pub fn since(&self) -> Result<Duration> {
-        let now = Self::of(self.pid)?;
+        let now = Self::of_all(&self.pids)?;
         let spent = now.threads.iter().map(|(thread, spent)| {
             spent.saturating_sub(self.threads.get(thread).copied().unwrap_or_default())
         });
         Ok(Duration::from_nanos(spent.sum()))
     }
+}
+
+/// The processes of PostgreSQL that this process, or a child of it, has started.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn of_postgres() -> Result<Vec<u32>> {
+    let mut parents = HashMap::new();
+    for process in fs::read_dir("/proc")? {
+        let name = process?.file_name();
+        let Ok(pid) = name.to_string_lossy().parse::<u32>() else {
+            continue;
+        };
+        // One that ends meanwhile is none of them.
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+            continue;
+        };
+        let (head, tail) = stat.rsplit_once(") ").context("stat")?;
+        let parent = tail.split(' ').nth(1).context("stat")?.parse::<u32>()?;
+        parents.insert(pid, (parent, head.ends_with("(postgres")));
+    }
+    let is_ours = |pid: u32| {
+        let line = std::iter::successors(Some(pid), |pid| Some(parents.get(pid)?.0));
+        line.skip(1).any(|above| above == std::process::id())
+    };
+    let servers = parents.iter().filter(|(_, (_, is_postgres))| *is_postgres);
+    let servers = servers.map(|(pid, _)| *pid).filter(|pid| is_ours(*pid));
+    Ok(servers.collect())
 }
 
 /// Memory of a process that is resident, in bytes.

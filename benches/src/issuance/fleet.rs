@@ -81,11 +81,15 @@ pub(super) async fn bring_up(
     entitlements: &[String],
 ) -> Result<Sidecar> {
     let mut sidecar = node.connect(address).await?;
+    enrol_again(&mut sidecar, entitlements).await?;
+    Ok(sidecar)
+}
+
+/// Has fresh keys certified for all of these.
+pub(crate) async fn enrol_again(sidecar: &mut Sidecar, entitlements: &[String]) -> Result<()> {
     let requests = entitlements.iter();
     let requests = requests.map(|name| enrolment(&sidecar.exporter, name));
-    let requests = requests.collect();
-    sidecar.enrol(requests).await?;
-    Ok(sidecar)
+    sidecar.enrol(requests.collect()).await
 }
 
 /// Attests so many nodes.

@@ -9,10 +9,11 @@ use std::task::{Context, Poll};
 
 use anyhow::Result;
 use countersign_proto::KEY_PROOF_EXPORTER;
+use countersign_serve::grpc::Keepalive;
 use countersign_verify::tls::provider;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rcgen::KeyPair;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -43,6 +44,18 @@ pub async fn dial(
     address: SocketAddr,
     identity: Option<(&[CertificateDer<'static>], &KeyPair)>,
 ) -> Result<Link> {
+    dial_asking(address, identity, None).await
+}
+
+/// As [`dial`]; whoever answers is asked from time to time whether it is still there.
+///
+/// # Errors
+/// The handshake failed.
+pub async fn dial_asking(
+    address: SocketAddr,
+    identity: Option<(&[CertificateDer<'static>], &KeyPair)>,
+    keepalive: Option<Keepalive>,
+) -> Result<Link> {
     let tcp = TcpStream::connect(address).await?;
     tcp.set_nodelay(true)?;
     let tls = TlsConnector::from(Arc::new(config(identity)?));
@@ -50,7 +63,14 @@ pub async fn dial(
     let tls = tls.connect(name, tcp).await?;
     let session = tls.get_ref().1;
     let exporter = session.export_keying_material([0; 32], KEY_PROOF_EXPORTER, None)?;
-    let (calls, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(tls)).await?;
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    if let Some(Keepalive { interval, timeout }) = keepalive {
+        http.timer(TokioTimer::new())
+            .keep_alive_interval(interval)
+            .keep_alive_timeout(timeout)
+            .keep_alive_while_idle(true);
+    }
+    let (calls, connection) = http.handshake(TokioIo::new(tls)).await?;
     // How a connection ends is seen by the calls on it.
     tokio::spawn(async { drop(connection.await) });
     let calls = Calls(calls);

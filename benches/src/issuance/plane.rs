@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use countersign_serve::secret_file;
 use tempfile::TempDir;
 
 use super::TRUST_DOMAIN;
@@ -17,6 +18,9 @@ use crate::programs::Program;
 /// A control plane answers on its socket in this time.
 const START_DEADLINE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
+/// Files of its folder.
+const CONFIGURATION: &str = "control-plane.toml";
+const INVITATION: &str = "invitation";
 
 /// One node asks here for more than a node may in the long run, so the rates are set out of reach;
 /// every other limit is as it is by default.
@@ -33,6 +37,17 @@ socket = "data/admin.sock"
 rate_per_caller = 1_000_000
 burst_per_caller = 1_000_000
 "#;
+
+/// What sets one control plane apart from the usual one.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The cores that it runs on, a list as `taskset -c` takes it; all where nothing is said.
+    pub cores: Option<String>,
+    /// Tables of its configuration beside the usual ones.
+    pub tables: String,
+    /// With what it joins those that share its database.
+    pub invitation: Option<String>,
+}
 
 /// A running control plane. Dropping it ends it and removes its folder.
 #[derive(Debug)]
@@ -51,10 +66,26 @@ impl Plane {
     /// # Errors
     /// It does not start.
     pub async fn start(cores: Option<&str>) -> Result<Self> {
+        let cores = cores.map(str::to_owned);
+        Self::with(&Settings {
+            cores,
+            ..Settings::default()
+        })
+        .await
+    }
+
+    /// The same with other settings.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn with(settings: &Settings) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let config = CONFIG.replace("TRUST_DOMAIN", TRUST_DOMAIN);
-        fs::write(folder.path().join("control-plane.toml"), config)?;
-        let child = spawn(folder.path(), cores)?;
+        let config = CONFIG.replace("TRUST_DOMAIN", TRUST_DOMAIN) + &settings.tables;
+        fs::write(folder.path().join(CONFIGURATION), config)?;
+        if let Some(invitation) = &settings.invitation {
+            secret_file::write(&folder.path().join(INVITATION), invitation)?;
+        }
+        let child = spawn(folder.path(), settings)?;
         let socket = folder.path().join("data/admin.sock");
         let admin = Admin::connect(&socket, START_DEADLINE).await?;
         let address = admin.api_address().await?;
@@ -64,6 +95,16 @@ impl Plane {
             address,
             admin,
         })
+    }
+
+    /// Ends it as a machine that loses its power does.
+    ///
+    /// # Errors
+    /// It has ended already.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
     }
 
     /// Its process.
@@ -107,9 +148,9 @@ impl Drop for Plane {
     }
 }
 
-fn spawn(folder: &Path, cores: Option<&str>) -> Result<Child> {
+fn spawn(folder: &Path, settings: &Settings) -> Result<Child> {
     let binary = Program::ControlPlane.path()?;
-    let mut command = match cores {
+    let mut command = match &settings.cores {
         Some(cores) => {
             let mut command = Command::new("taskset");
             command.args(["-c", cores]).arg(binary);
@@ -118,7 +159,10 @@ fn spawn(folder: &Path, cores: Option<&str>) -> Result<Child> {
         None => Command::new(binary),
     };
     command.args(["run", "--config"]);
-    command.arg(folder.join("control-plane.toml"));
+    command.arg(folder.join(CONFIGURATION));
+    if settings.invitation.is_some() {
+        command.arg("--join").arg(folder.join(INVITATION));
+    }
     let log = File::create(log_in(folder))?;
     let child = command.stdin(Stdio::null()).stderr(log).spawn();
     child.context("the control plane does not start")

@@ -3,30 +3,21 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
-use anyhow::{Context, Result, bail};
-use countersign_envoy::SECRET_TYPE;
-use countersign_proto::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse};
+use anyhow::{Result, bail};
+use countersign_proto::MAX_ENROLMENTS;
 use countersign_proto::mesh::attest_node_request::Evidence;
 use countersign_proto::mesh::mesh_client::MeshClient;
 use countersign_proto::mesh::node_attestation_client::NodeAttestationClient;
 use countersign_proto::mesh::{
-    AttestNodeRequest, ControlMessage, EnrolAnswer, EnrolRequest, Enrolment, Hello,
-    JoinTokenEvidence, NodeMessage, control_message, enrol_answer, node_message,
+    AttestNodeRequest, EnrolAnswer, EnrolRequest, Enrolment, JoinTokenEvidence, enrol_answer,
 };
-use countersign_proto::{ENTITLEMENT_TYPE, MAX_ENROLMENTS, PROTOCOL_VERSION};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rcgen::KeyPair;
 use rustls_pki_types::CertificateDer;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
 
 use super::link::{Calls, Link, dial, origin};
 use super::prepared::{key, proof_of};
-
-/// Messages that wait to be sent: room for an acknowledgement of each chain of a batch, since a
-/// response whose acknowledgement had to wait would be lost.
-const MAX_UNSENT: usize = 1_024;
+use super::stream::{Arrived, Held, Stream};
 
 /// The identity of a node.
 #[derive(Debug)]
@@ -44,7 +35,7 @@ impl Node {
         let key = key();
         let link = dial(address, None).await?;
         let request = AttestNodeRequest {
-            hello: Some(hello()),
+            hello: Some(Held::default().hello()),
             key: Some(proof_of(&key, &link.exporter, "node")),
             evidence: Some(Evidence::JoinToken(JoinTokenEvidence {
                 token: token.to_owned(),
@@ -66,7 +57,7 @@ impl Node {
     /// # Errors
     /// It was refused.
     pub async fn connect(&self, address: SocketAddr) -> Result<Sidecar> {
-        let link = dial(address, Some((&self.chain, &self.key))).await?;
+        let link = dial(address, Some(self.identity())).await?;
         Sidecar::open(link).await
     }
 }
@@ -76,6 +67,8 @@ impl Node {
 pub struct Sidecar {
     client: MeshClient<Calls>,
     stream: Stream,
+    /// What it has seen and holds.
+    pub held: Held,
     /// What key proofs are bound to.
     pub exporter: [u8; 32],
 }
@@ -83,30 +76,32 @@ pub struct Sidecar {
 impl Sidecar {
     /// Opens its stream on a connection that is there.
     pub(super) async fn open(link: Link) -> Result<Self> {
+        Self::come_back(link, &Held::default()).await
+    }
+
+    /// Opens its stream and says what it has seen and holds.
+    ///
+    /// # Errors
+    /// It was refused.
+    pub async fn come_back(link: Link, held: &Held) -> Result<Self> {
         let mut client = MeshClient::with_origin(link.calls, origin());
-        let (outbox, unsent) = mpsc::channel(MAX_UNSENT);
-        outbox
-            .send(says(node_message::Message::Hello(hello())))
-            .await?;
-        let inbox = client.discover(ReceiverStream::new(unsent)).await?;
-        let stream = Stream {
-            outbox,
-            inbox: inbox.into_inner(),
-        };
-        for type_url in [ENTITLEMENT_TYPE, SECRET_TYPE] {
-            stream
-                .ask(DeltaDiscoveryRequest {
-                    type_url: type_url.to_owned(),
-                    resource_names_subscribe: vec!["*".to_owned()],
-                    ..DeltaDiscoveryRequest::default()
-                })
-                .await?;
-        }
+        let stream = Stream::open(&mut client, held).await?;
         Ok(Self {
             client,
             stream,
+            held: held.clone(),
             exporter: link.exporter,
         })
+    }
+
+    /// What comes next on its stream; what has to be acknowledged is.
+    ///
+    /// # Errors
+    /// The stream ended.
+    pub async fn next(&mut self) -> Result<Arrived> {
+        let arrived = self.stream.next().await?;
+        self.held.take_in(&arrived);
+        Ok(arrived)
     }
 
     /// Has keys certified, all at once, and waits until every chain is here.
@@ -143,7 +138,12 @@ impl Sidecar {
                     }
                 }
                 arrived = self.stream.next() => {
-                    arrived?.into_iter().for_each(|serial| news.arrived(serial));
+                    let arrived = arrived?;
+                    self.held.take_in(&arrived);
+                    if let Arrived::Resources { resources, .. } = arrived {
+                        // The bundle is a secret too, whose version is a hash and the serial of nothing.
+                        resources.into_iter().for_each(|(_, version)| news.arrived(version));
+                    }
                 }
             }
         }
@@ -176,55 +176,6 @@ impl News {
         if !self.answered.remove(&serial) {
             self.arrived.insert(serial);
         }
-    }
-}
-
-#[derive(Debug)]
-struct Stream {
-    outbox: mpsc::Sender<NodeMessage>,
-    inbox: Streaming<ControlMessage>,
-}
-
-impl Stream {
-    async fn ask(&self, request: DeltaDiscoveryRequest) -> Result<()> {
-        let message = says(node_message::Message::Delta(request));
-        Ok(self.outbox.send(message).await?)
-    }
-
-    /// Takes a response in, acknowledges it and tells the serials of the chains in it.
-    async fn next(&mut self) -> Result<Vec<String>> {
-        let message = self.inbox.message().await?.context("the stream ended")?;
-        let Some(control_message::Message::Delta(response)) = message.message else {
-            return Ok(Vec::new());
-        };
-        let DeltaDiscoveryResponse {
-            type_url,
-            nonce,
-            resources,
-            ..
-        } = response;
-        let acknowledgement = DeltaDiscoveryRequest {
-            type_url,
-            response_nonce: nonce,
-            ..DeltaDiscoveryRequest::default()
-        };
-        self.ask(acknowledgement).await?;
-        // The other secret is the bundle, whose version is a hash and the serial of nothing.
-        let serials = resources.into_iter().map(|resource| resource.version);
-        Ok(serials.collect())
-    }
-}
-
-fn says(message: node_message::Message) -> NodeMessage {
-    NodeMessage {
-        message: Some(message),
-    }
-}
-
-fn hello() -> Hello {
-    Hello {
-        protocol_version: PROTOCOL_VERSION,
-        ..Hello::default()
     }
 }
 
