@@ -3,8 +3,8 @@
 //!
 //! Run: `cargo bench -p countersign-benches --bench replicas -- WHAT`, one or more of `reach`, `issuing`,
 //! `connections`, `change`, `storm` and `everybody`; `--sidecars N` for another fleet than 10 000, `--json`
-//! for JSON lines. It wants PostgreSQL (`tests/setup.sh .venv`) and 20 000 descriptors, takes up to two
-//! minutes for each and 3 GiB, and leaves nothing behind. `connections`, `change` and `storm` share a fleet
+//! for JSON lines. It wants PostgreSQL (`tests/setup.sh .venv`) and 20 000 descriptors, and leaves nothing
+//! behind. A minute or two for each on a machine left alone; to make 10 000 sidecars ready takes several on a crowded one. `connections`, `change` and `storm` share a fleet
 //! where they are asked for together.
 
 use anyhow::Result;
