@@ -474,8 +474,24 @@ const FOLLOWING: &[(&str, Places)] = &[
         &[("control-plane/fleet/src/gate.rs", "Waived.by_name")],
     ),
     (
+        "the log of a control plane that has joined: MAX_REPLICAS at a time",
+        &[
+            (
+                "control-plane/inventory/src/snapshot.rs",
+                "OtherLogs.oldest_live",
+            ),
+            (
+                "control-plane/inventory/src/snapshot.rs",
+                "Head.others_oldest_live",
+            ),
+        ],
+    ),
+    (
         "an enrolment that runs: STRIPES",
-        &[("control-plane/authority/src/key_uses.rs", "Keys.renewing")],
+        &[
+            ("control-plane/authority/src/key_uses.rs", "Keys.renewing"),
+            ("control-plane/authority/src/key_uses/claims.rs", "Claims.0"),
+        ],
     ),
     (
         "a handle of a key: MAX_HANDLES",
