@@ -4,6 +4,7 @@
 //! field that caused it, the text of a NACK cut before anybody can log it. Conversions that cannot
 //! fail are `From`, the others `TryFrom`.
 
+pub mod addresses;
 pub mod discovery;
 pub mod enrol;
 pub mod entitlement;

@@ -47,6 +47,8 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 
 /// The protocol version that this build speaks.
 pub const PROTOCOL_VERSION: u32 = 1;
+/// The capability of a sidecar that goes to another control plane where the one it is at wishes so.
+pub const REBALANCE: &str = "rebalance";
 /// Type URL of an entitlement resource.
 pub const ENTITLEMENT_TYPE: &str = "type.googleapis.com/countersign.v1.Entitlement";
 /// Trailer of a RESOURCE_EXHAUSTED: milliseconds after which the call is worth trying again (gRPC

@@ -20,7 +20,7 @@ use crate::evidence::{self, Method};
 use crate::state::STATUS_SOCKET;
 pub(crate) use listeners::{AttestCallers, Inbound, Outbound};
 use listeners::{CALLERS, ListenAddresses};
-pub(crate) use sections::{ControlPlane, DEFAULT_PORT, Log, Telemetry, WorkloadApi};
+pub(crate) use sections::{ControlPlane, Log, Telemetry, WorkloadApi};
 
 /// The file that is read where none is named.
 pub const DEFAULT_FILE: &str = "/etc/countersign/sidecar.toml";

@@ -29,6 +29,7 @@ use countersign_model::{EntitlementId, TrustDomain};
 use countersign_proto::mesh::Hello;
 use countersign_serve::wire::Dial;
 use countersign_verify::tls::TrustCell;
+use http::Uri;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -38,7 +39,7 @@ use self::departure::departure;
 use self::enrol::EnrolError;
 use self::error::ControlError;
 use self::link_state::{LinkState, UnreachedAddress};
-use self::session::{Finished, Session, SessionError};
+use self::session::{Finished, Moved, Session, SessionError};
 use crate::backoff::Backoff;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -56,6 +57,7 @@ use crate::telemetry::{Departure, Metrics};
 /// Why the address before is not in use any more, where nothing was wrong with it.
 const RENEWED: &str =
     "nothing failed: the credential was renewed, and a connection made with the new one";
+const REBALANCED: &str = "nothing failed: another control plane has fewer streams";
 
 /// The parts of the sidecar that the control task works with.
 #[derive(Debug)]
@@ -113,6 +115,10 @@ pub(crate) struct Control {
     reached: Option<ReachedAddress>,
     /// Where the one before it led, and why it ended.
     left: Option<(String, Departure)>,
+    /// A stream at another address, which was opened before this one was left.
+    moved: Option<Box<Moved>>,
+    /// When a control plane's wish was followed last.
+    moved_at: Option<Instant>,
     /// Whether the control plane was recognised by the configured bundle, not by the stored one.
     by_configured: bool,
     state: watch::Sender<LinkState>,
@@ -121,8 +127,8 @@ pub(crate) struct Control {
 /// Where a connection leads.
 #[derive(Clone, Debug)]
 struct ReachedAddress {
-    /// Its place in the configuration.
-    place: usize,
+    /// As it is known.
+    uri: Uri,
     /// As it is shown.
     address: String,
     /// What was not reached before it.
@@ -137,12 +143,13 @@ impl Control {
         if let Some(node) = parts.installer.node() {
             renewals.restored(&EntitlementId::node(), node.key_epoch);
         }
+        let configured = config.control_plane.addresses.clone();
+        let addresses = Addresses::new(configured, || parts.draws.next());
+        let mut addresses = addresses.over(parts.network);
+        addresses.told(parts.installer.addresses(), || parts.draws.next());
         Self {
             trust_domain: config.trust_domain.clone(),
-            addresses: Addresses::new(config.control_plane.addresses.clone(), || {
-                parts.draws.next()
-            })
-            .over(parts.network),
+            addresses,
             bundle_file: config.control_plane.bundle.clone(),
             attestation: Arc::clone(&config.attestation),
             enrol_ahead: config.workload_api.enrol_ahead,
@@ -164,6 +171,8 @@ impl Control {
             opened_at: None,
             reached: None,
             left: None,
+            moved: None,
+            moved_at: None,
             by_configured: false,
             state: watch::channel(LinkState::starting(now)).0,
         }
@@ -181,6 +190,10 @@ impl Control {
                 Ok(Finished::Redial) => {
                     tracing::debug!("replacing the connection");
                     self.leave(Departure::Renewed, RENEWED.to_owned());
+                }
+                Ok(Finished::Moved(moved)) => {
+                    self.leave(Departure::Rebalanced, REBALANCED.to_owned());
+                    self.moved = Some(moved);
                 }
                 Err(error) => {
                     self.leave(departure(&error), error.to_string());
@@ -219,11 +232,15 @@ impl Control {
     }
 
     async fn connect_once(&mut self) -> Result<Finished, ControlError> {
-        self.ensure_credential(self.clock.now()).await?;
-        let identity = Arc::clone(self.installer.node_identity());
-        let link = self.dial(Some(identity)).await?;
-        let over = link.clone();
-        let opened = Session::open(self, link).await;
+        let (over, opened) = match self.moved.take() {
+            Some(moved) => (moved.link().clone(), self.arrived(*moved)),
+            None => {
+                self.ensure_credential(self.clock.now()).await?;
+                let identity = Arc::clone(self.installer.node_identity());
+                let link = self.dial(Some(identity)).await?;
+                (link.clone(), Session::open(self, link).await)
+            }
+        };
         let ended = match opened {
             Ok(session) => session.run().await,
             Err(error) => Err(error),

@@ -9,6 +9,7 @@ mod chain;
 mod entitlements;
 mod error;
 mod kind;
+mod known_addresses;
 mod retired;
 mod saving;
 
@@ -18,6 +19,7 @@ use countersign_model::{SpiffeId, TrustDomain};
 use countersign_verify::tls::{IdentityCell, TrustCell, certified_key};
 pub(crate) use entitlements::MAX_ENTITLEMENTS;
 pub(crate) use error::InstallError;
+use http::Uri;
 pub(crate) use kind::{Intake, KINDS, Verdict};
 pub(crate) use retired::UselessBundle;
 use saving::Unsaved;
@@ -40,6 +42,8 @@ pub(crate) struct Installer {
     node_identity: Arc<IdentityCell>,
     bundle: Option<StoredBundle>,
     unsaved: Unsaved,
+    /// Where control planes are, as one of them told.
+    addresses: Vec<Uri>,
 }
 
 impl Installer {
@@ -63,7 +67,9 @@ impl Installer {
             node_identity: IdentityCell::empty(),
             bundle: None,
             unsaved: Unsaved::default(),
+            addresses: Vec::new(),
         };
+        installer.restore_addresses();
         if let Some(stored) = installer.state.load_bundle(&installer.trust_domain)? {
             installer.trust_in(stored);
         }

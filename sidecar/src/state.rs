@@ -28,6 +28,7 @@ pub(crate) use attempt::AttemptError;
 pub(crate) const MAX_STATE_FILE_BYTES: u64 = 1024 * 1024;
 const NODE_FILE: &str = "node.json";
 const BUNDLE_FILE: &str = "bundle.json";
+const ADDRESSES_FILE: &str = "addresses.json";
 const LOCK_FILE: &str = "lock";
 /// The socket in the state directory that tells the status of a running sidecar.
 pub(crate) const STATUS_SOCKET: &str = "status.sock";
@@ -215,6 +216,27 @@ impl StateDir {
         };
         let text = serde_json::to_vec(&file).expect("plain data serializes");
         self.replace(BUNDLE_FILE, &text)
+    }
+
+    /// Where control planes are, as one of them told; none where that was never kept.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is damaged.
+    pub(crate) fn load_addresses(&self) -> Result<Vec<String>, StateError> {
+        let Some(text) = self.read(ADDRESSES_FILE)? else {
+            return Ok(Vec::new());
+        };
+        let read = serde_json::from_slice(&text);
+        read.map_err(|error| self.damaged(ADDRESSES_FILE, error.to_string()))
+    }
+
+    /// Replaces them. On return they are on disk.
+    ///
+    /// # Errors
+    /// The old file stands unharmed.
+    pub(crate) fn store_addresses(&self, addresses: &[String]) -> Result<(), StateError> {
+        let text = serde_json::to_vec(addresses).expect("plain data serializes");
+        self.replace(ADDRESSES_FILE, &text)
     }
 
     fn read(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StateError> {

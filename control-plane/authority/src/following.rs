@@ -80,13 +80,16 @@ impl Authority {
             .iter()
             .flatten()
             .for_each(|change| self.look_for_two_holders(change));
+        let mut heard = Vec::new();
         for change in changes.iter().flatten() {
-            if let Change::Heartbeat(writer, Some(_)) = change {
+            // Of one that was fenced out another one says so.
+            if let Change::Heartbeat(writer, Some(said)) = change
+                && said.fenced_at.is_none()
+            {
                 self.hear(Some(writer));
+                heard.push(writer.clone());
             }
         }
-        let heard = writes.iter().filter(|it| it.kind == Kind::Heartbeat);
-        let heard: Vec<_> = heard.map(|it| it.key.clone()).collect();
         if writes.iter().any(is_act) {
             self.state.write().acts = Some(seq);
         }
@@ -269,7 +272,7 @@ impl Authority {
 
 /// An entry of another log; `None` where it belongs to the log that the other one goes on from, of
 /// before a restore.
-fn read(entry: &LogEntry) -> Result<Option<Noted>, AuthorityError> {
+pub(super) fn read(entry: &LogEntry) -> Result<Option<Noted>, AuthorityError> {
     let at = Coordinate::new(entry.log_id, entry.index).map_err(|_| damaged_entry())?;
     match Noted::read(at, &entry.bytes) {
         Ok(noted) => Ok(Some(noted)),
@@ -281,7 +284,7 @@ fn read(entry: &LogEntry) -> Result<Option<Noted>, AuthorityError> {
 /// The change that a write is. What nothing is decided by may be of a newer version, and is left out then.
 fn read_change(write: &Write) -> Result<Option<Change>, StoreError> {
     match (write.kind, Change::read(write)) {
-        (Kind::Heartbeat | Kind::Acknowledged, Err(_)) => Ok(None),
+        (Kind::Heartbeat | Kind::Acknowledged | Kind::Stream, Err(_)) => Ok(None),
         (_, read) => read,
     }
 }

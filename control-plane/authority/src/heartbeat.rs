@@ -20,17 +20,30 @@ impl Authority {
         if replica.is_empty() || !self.is_heartbeat_due(now) {
             return;
         }
-        let heartbeat = Heartbeat {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            sequence: self.state.sequence(),
-            streams: self.state.hub().connected().len() as u64,
-            at: now,
-        };
-        let said = Change::Heartbeat(replica.to_owned(), Some(heartbeat));
+        let said = Change::Heartbeat(replica.to_owned(), Some(self.own_heartbeat(now)));
         if let Err(error) = self.change_unlogged(vec![said], Vec::new()).await {
             let store = Principal::part("heartbeat");
             peer_line!(DEBUG, store, %error, "nothing was said of this control plane to the others");
         }
+    }
+
+    /// What is so of this control plane.
+    pub(super) fn own_heartbeat(&self, now: Timestamp) -> Heartbeat {
+        Heartbeat {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            sequence: self.state.sequence(),
+            streams: self.state.hub().count() as u64,
+            at: now,
+            address: self.settings.advertise.clone(),
+            certifies: Some(self.certifies()),
+            fenced_at: None,
+        }
+    }
+
+    /// Whether the key above issuing CAs is here.
+    fn certifies(&self) -> bool {
+        let cas = self.hierarchy.read();
+        cas.lowest().is_some_and(|it| cas.key(&it.key_id).is_some())
     }
 
     /// By the clock, which may go back.
@@ -66,10 +79,5 @@ impl Authority {
         let own = self.settings.replica();
         let is_first = { self.state.read() }.replicas.is_first(own, Instant::now());
         is_first && self.clocks_differ(now).is_none()
-    }
-
-    /// What a control plane last said of itself.
-    pub fn heartbeat(&self, replica: &str) -> Option<Heartbeat> {
-        self.state.read().replicas.heartbeat(replica).cloned()
     }
 }

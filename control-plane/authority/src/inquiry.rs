@@ -1,12 +1,15 @@
-//! Questions about one certificate, answered from the log.
+//! Questions about one certificate, answered from the log that has it: our own, or that of another control plane,
+//! which the database has.
 
-use countersign_ca::log::Logged;
+use countersign_ca::log::{Logged, Said};
+use countersign_ca::sign::Signed;
 use countersign_inventory::{Certificate, Lineage, LineageId};
 use countersign_issue::issuance::Issuance;
-use countersign_model::{Coordinate, SerialPrefix};
+use countersign_model::{Coordinate, Seq, SerialPrefix};
 use countersign_refusal::Denied;
+use countersign_store::LogEntry;
 
-use super::{Authority, AuthorityError};
+use super::{Authority, AuthorityError, following};
 
 /// Most entries that are looked at for one that begins as it is asked for: a bundle of the log.
 const MAX_CANDIDATES: u64 = 256;
@@ -30,21 +33,26 @@ impl Authority {
     /// Finds a certificate by its serial, or by how it begins: that says where in the log it is.
     ///
     /// # Errors
-    /// Not a certificate of this log, or one whose entry was pruned; several that begin so, or too many
+    /// Not a certificate of a log of ours, or one whose entry was pruned; several that begin so, or too many
     /// that may; the disk.
-    pub fn certificate(
+    pub async fn certificate(
         &self,
         serial: &SerialPrefix,
         history: usize,
     ) -> Result<Shown, AuthorityError> {
-        let logged = self.entry_of(serial)?;
-        let serial = &logged.issuance().serial.clone();
-        let before = self.history(logged.issuance(), history.min(MAX_HISTORY))?;
-        let id = lineage_of(logged.issuance());
-        let voided = self.is_void(serial.coordinate());
-        let (certificate, der) = self.seen(logged)?;
+        let found = match self.entry_of(serial)? {
+            Some(logged) => Found::Here(logged),
+            None => {
+                let elsewhere = self.entry_elsewhere(serial).await?;
+                elsewhere.ok_or_else(|| unknown(serial))?
+            }
+        };
+        let issuance = found.logged().issuance().clone();
+        let before = self.history(&issuance, history.min(MAX_HISTORY)).await?;
+        let voided = self.is_void(issuance.serial.coordinate());
+        let (certificate, der) = self.seen(found)?;
         Ok(Shown {
-            lineage: self.ledger.lineage(&id),
+            lineage: self.ledger.lineage(&lineage_of(&issuance)),
             certificate,
             der: der.filter(|_| !voided),
             voided,
@@ -52,7 +60,8 @@ impl Authority {
         })
     }
 
-    fn entry_of(&self, serial: &SerialPrefix) -> Result<Logged, AuthorityError> {
+    /// In our own log.
+    fn entry_of(&self, serial: &SerialPrefix) -> Result<Option<Logged>, AuthorityError> {
         let (first, last) = serial.indexes().into_inner();
         // Not by the log's id: after a restore it begins with entries of another log.
         let last = last.min(self.ledger.log().size().saturating_sub(1));
@@ -68,10 +77,74 @@ impl Authority {
             }
             found = found.or(logged);
         }
-        Ok(found.ok_or_else(|| unknown(serial))?)
+        Ok(found)
     }
 
-    fn history(
+    /// In the log of another control plane, which the database has.
+    async fn entry_elsewhere(
+        &self,
+        serial: &SerialPrefix,
+    ) -> Result<Option<Found>, AuthorityError> {
+        let (log_id, (first, last)) = (serial.log_id(), serial.indexes().into_inner());
+        if !self.is_log_of_another(log_id) {
+            return Ok(None);
+        }
+        let size = self.store.log_size(log_id).await?;
+        let last = last.min(size.saturating_sub(1));
+        if last.saturating_sub(first) >= MAX_CANDIDATES {
+            return Err(too_short(serial).into());
+        }
+        let (mut found, mut next) = (None, first);
+        while next <= last && next < size {
+            let page = self.store.log_entries(log_id, next).await?;
+            let Some((newest, _)) = page.last() else {
+                break;
+            };
+            next = newest.index + 1;
+            let candidates = page.into_iter().filter(|(entry, _)| entry.index <= last);
+            for (entry, seq) in candidates {
+                let Some(logged) = issued(seq, &entry)? else {
+                    continue;
+                };
+                if serial.begins(&logged.issuance().serial) {
+                    if found.is_some() {
+                        return Err(too_short(serial).into());
+                    }
+                    found = Some((seq, logged));
+                }
+            }
+        }
+        match found {
+            Some((seq, logged)) => Ok(Some(self.with_signature(seq, logged).await?)),
+            None => Ok(None),
+        }
+    }
+
+    fn is_log_of_another(&self, log_id: u32) -> bool {
+        let is_own = self.ledger.log().id() == log_id;
+        !is_own && self.state.read().replicas.has_log(log_id)
+    }
+
+    /// The signature beside an entry of another log, as far as it was brought there.
+    async fn with_signature(&self, seq: Seq, logged: Logged) -> Result<Found, AuthorityError> {
+        let entry = logged.issuance().serial.coordinate();
+        let (log_id, index) = (entry.log_id(), entry.index());
+        // The entry before it in the order of the database.
+        let before = match index.checked_sub(1) {
+            Some(before) => (seq, log_id, before),
+            None => (Seq(seq.0.saturating_sub(1)), u32::MAX, 0),
+        };
+        let page = self.store.log_page(before).await?;
+        let its = page
+            .into_iter()
+            .find(|(_, it, _)| (it.log_id, it.index) == (log_id, index));
+        Ok(Found::There(
+            logged,
+            its.and_then(|(.., signature)| signature),
+        ))
+    }
+
+    async fn history(
         &self,
         issuance: &Issuance,
         most: usize,
@@ -79,20 +152,40 @@ impl Authority {
         let mut history = Vec::new();
         let mut before = issuance.renews;
         while let Some(entry) = before.filter(|_| history.len() < most) {
-            let Some(logged) = self.ledger.log().read_back(entry.index())? else {
-                break;
+            let found = match self.is_log_of_another(entry.log_id()) {
+                false => self.ledger.log().read_back(entry.index())?.map(Found::Here),
+                true => self.found_elsewhere(entry).await?,
             };
-            // An entry names an earlier one, so the walk ends.
-            let is_earlier = |it: &Coordinate| it.index() < entry.index();
-            before = logged.issuance().renews.filter(is_earlier);
-            history.push(self.seen(logged)?.0);
+            let Some(found) = found else { break };
+            // An entry of one log names an earlier one, so a walk there ends; of several it is bounded.
+            let is_earlier =
+                |it: &Coordinate| it.log_id() != entry.log_id() || it.index() < entry.index();
+            before = found.logged().issuance().renews.filter(is_earlier);
+            history.push(self.seen(found)?.0);
         }
         Ok(history)
     }
 
-    fn seen(&self, logged: Logged) -> Result<(Certificate, Option<Vec<u8>>), AuthorityError> {
-        let issuer = logged.issuance().issuer.as_str().into();
-        Ok(match self.ledger.log().signed_before(logged)? {
+    async fn found_elsewhere(&self, entry: Coordinate) -> Result<Option<Found>, AuthorityError> {
+        let (log_id, index) = (entry.log_id(), entry.index());
+        let page = self.store.log_entries(log_id, index).await?;
+        let Some((found, seq)) = page.into_iter().next().filter(|(it, _)| it.index == index) else {
+            return Ok(None);
+        };
+        match issued(seq, &found)? {
+            Some(logged) => Ok(Some(self.with_signature(seq, logged).await?)),
+            None => Ok(None),
+        }
+    }
+
+    fn seen(&self, found: Found) -> Result<(Certificate, Option<Vec<u8>>), AuthorityError> {
+        let issuer = found.logged().issuance().issuer.as_str().into();
+        let signed = match found {
+            Found::Here(logged) => self.ledger.log().signed_before(logged)?,
+            Found::There(logged, Some(bytes)) => Ok(Signed::from_kept(logged, bytes)),
+            Found::There(logged, None) => Err(logged),
+        };
+        Ok(match signed {
             Ok(signed) => {
                 let sha256 = Some(signed.sha256());
                 let certificate = Certificate::of(signed.issuance(), sha256, issuer);
@@ -101,6 +194,33 @@ impl Authority {
             Err(logged) => (Certificate::of(logged.issuance(), None, issuer), None),
         })
     }
+}
+
+/// An entry of a certificate, and where it was found.
+enum Found {
+    /// In our own log.
+    Here(Logged),
+    /// In the log of another control plane, with its signature where that was brought to the database.
+    There(Logged, Option<Vec<u8>>),
+}
+
+impl Found {
+    fn logged(&self) -> &Logged {
+        match self {
+            Self::Here(logged) | Self::There(logged, _) => logged,
+        }
+    }
+}
+
+/// An entry of another log, where it is one of a certificate.
+fn issued(seq: Seq, entry: &LogEntry) -> Result<Option<Logged>, AuthorityError> {
+    let Some(noted) = following::read(entry)? else {
+        return Ok(None);
+    };
+    Ok(match noted.placed(seq.0).said()? {
+        Said::Issued(logged) => Some(logged),
+        Said::Other(_) | Said::Unknown => None,
+    })
 }
 
 fn lineage_of(issuance: &Issuance) -> LineageId {

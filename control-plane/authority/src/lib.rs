@@ -57,6 +57,7 @@ pub mod series;
 mod snapshot;
 mod state;
 mod stored_cas;
+mod streams;
 mod succession;
 mod taking_cas;
 mod tokens;
@@ -96,12 +97,15 @@ pub use overview::{EndpointOverview, NodeOverview};
 pub use published::PublishedSvid;
 pub use reason::{Act, Reason};
 pub use registrations::MAX_APPLIED;
+use replicas::Seals;
 pub use replicas::{
-    Invitation, InvitationError, MAX_REPLICAS, RemovedReplica, Replica, SealedReplica, check_name,
+    Invitation, InvitationError, ListedReplica, MAX_REPLICAS, RemovedReplica, Replica,
+    SealedReplica, Sealing, check_name,
 };
 pub use series::{IssuanceSeries, Phase};
 use state::SharedState;
 pub use state::{Heartbeat, Waiver};
+pub use streams::Elsewhere;
 pub use values::{
     Applied, AuthorityError, AuthorityInfo, CaRequest, Hierarchy, IssuingReplica,
     RegistrationRequest, Removed, ServerIdentity, Settings, StoreSettings, Tiers,
@@ -125,7 +129,7 @@ pub struct Authority {
     /// One logged change at a time; enrolments do not wait for it.
     writing: tokio::sync::Mutex<()>,
     /// One log is sealed at a time: they share no folder, but the database.
-    sealing: tokio::sync::Mutex<()>,
+    sealing: Seals,
     /// Nodes, registrations, what is published, keys.
     state: SharedState,
     /// The log, and the books that are kept of it.

@@ -147,8 +147,17 @@ impl Authority {
             Precondition::Unchanged(Kind::Node, id.as_str().to_owned(), *seq)
         };
         let unchanged = over.iter().map(as_read).collect();
+        let streams = {
+            let state = self.state.read();
+            let told = over
+                .iter()
+                .filter(|(id, _)| state.streams.get(id).is_some());
+            told.map(|(id, _)| Change::Stream(id.clone(), None))
+                .collect::<Vec<_>>()
+        };
         let gone = over.into_iter().map(|(id, _)| Change::Node(id, None));
-        match self.change_unlogged(gone.collect(), unchanged).await {
+        let gone = gone.chain(streams).collect();
+        match self.change_unlogged(gone, unchanged).await {
             // Some node attested at this moment: the next tick looks again.
             Err(StoreError::Conflict) => Ok(()),
             forgotten => Ok(forgotten.map(drop)?),

@@ -32,6 +32,7 @@ use super::key_uses::Claims;
 use super::ledger::Ledger;
 use super::record::ACTS;
 use super::refused_keys::Refused;
+use super::replicas::Seals;
 use super::scratch::remove_leftovers;
 use super::state::{Change, SharedState, State};
 use super::stored_cas::damaged_ca;
@@ -140,7 +141,7 @@ impl Authority {
             facts: identity.facts.clone(),
             store,
             writing: tokio::sync::Mutex::default(),
-            sealing: tokio::sync::Mutex::default(),
+            sealing: Seals::default(),
             state: SharedState::new(state, sequence),
             ledger: Ledger::new(log, archived),
             hierarchy: CaHierarchy::new(keys, refused_keys, no_cas),

@@ -3,6 +3,7 @@
 
 mod invitation;
 pub(crate) mod joining;
+mod listing;
 pub(crate) mod noting;
 mod sealing;
 
@@ -16,7 +17,9 @@ use super::state::Change;
 pub use super::state::{MAX_REPLICAS, Replica};
 use super::{Authority, AuthorityError};
 pub use invitation::{Invitation, InvitationError, check_name};
-pub use sealing::{RemovedReplica, SealedReplica};
+pub use listing::ListedReplica;
+pub(crate) use sealing::Seals;
+pub use sealing::{RemovedReplica, SealedReplica, Sealing};
 
 /// How long an invitation may wait: whoever has it becomes a control plane.
 const INVITED_FOR: std::ops::RangeInclusive<Duration> =

@@ -5,6 +5,7 @@ mod certificates;
 mod change;
 mod replicas;
 mod shared;
+mod streams;
 mod unsigned;
 mod waivers;
 
@@ -31,6 +32,7 @@ pub(super) use change::Change;
 pub(super) use replicas::Replicas;
 pub use replicas::{Heartbeat, MAX_REPLICAS, Replica};
 pub(super) use shared::SharedState;
+use streams::StreamRows;
 pub(super) use unsigned::Unsigned;
 pub use waivers::Waiver;
 use waivers::Waivers;
@@ -48,6 +50,7 @@ pub(super) struct State {
     pub(super) waivers: Waivers,
     pub(super) replicas: Replicas,
     pub(super) acknowledged: AcknowledgedRows,
+    pub(super) streams: StreamRows,
     /// The newest commit of an act of an operator.
     pub(super) acts: Option<Seq>,
     /// Certificates that other replicas logged and that are not known to be signed yet.
@@ -69,6 +72,7 @@ impl State {
             waivers: Waivers::default(),
             replicas: Replicas::default(),
             acknowledged: AcknowledgedRows::default(),
+            streams: StreamRows::default(),
             acts: None,
             unsigned: Unsigned::default(),
             doubts: Doubts::default(),

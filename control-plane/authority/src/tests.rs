@@ -124,6 +124,7 @@ fn settings(data_dir: &Path) -> Settings {
         entropy: Arc::new(Random),
         data_dir: data_dir.to_owned(),
         store: store_of(data_dir),
+        advertise: None,
         x509_ttl: Duration::from_secs(3_600),
         renew: RenewalWindow::default(),
         root_ttl: Duration::from_secs(3_650 * 86_400),

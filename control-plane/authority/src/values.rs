@@ -31,6 +31,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// The database of the state.
     pub store: StoreSettings,
+    /// Where sidecars reach this control plane, where they shall be told.
+    pub advertise: Option<String>,
     /// Lifetime of an X.509-SVID where the registration names none.
     pub x509_ttl: Duration,
     /// When sidecars renew.

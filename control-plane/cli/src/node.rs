@@ -163,6 +163,8 @@ struct Node {
     serials: Vec<String>,
     credential_not_after: Option<Timestamp>,
     connected_since: Option<Timestamp>,
+    /// The control plane that has its stream, of several.
+    replica: Option<String>,
     last_seen: Option<Timestamp>,
     registrations: u64,
     unused_tokens: u64,
@@ -183,6 +185,7 @@ impl From<ListedNode> for Node {
             serials: wire.serials,
             credential_not_after: time(wire.credential_not_after),
             connected_since: time(wire.connected_since),
+            replica: filled(wire.replica),
             last_seen: time(wire.last_seen),
             registrations: wire.registrations,
             unused_tokens: wire.unused_tokens,
@@ -198,7 +201,12 @@ impl Node {
             (Some(ban), ..) => Cell::toned(ban.text("banned", now), Tone::Bad),
             (None, Some(eviction), _) => Cell::toned(eviction.text("evicted", now), Tone::Bad),
             (None, None, Some(since)) => {
-                let text = format!("connected for {}", between(since, now));
+                let at = self
+                    .replica
+                    .as_ref()
+                    .map(|replica| format!(" at {replica}"));
+                let at = at.unwrap_or_default();
+                let text = format!("connected{at} for {}", between(since, now));
                 Cell::toned(text, Tone::Good)
             }
             (None, None, None) => Cell::toned("not connected", Tone::Warn),

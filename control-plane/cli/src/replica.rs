@@ -2,6 +2,7 @@
 
 mod invite;
 mod list;
+pub(crate) mod row;
 mod seal;
 
 use clap::Subcommand;
@@ -22,7 +23,9 @@ const INVITE_EXAMPLES: &str = "Examples:\n  \
 const LIST_EXAMPLES: &str = "Examples:\n  \
     countersign replica list\n  \
     countersign replica list --json | jq -r '.items[] | select(.state == \"invited\") | .name'\n\n\
-    Any of them can be asked: the list is in the database.";
+    Any of them can be asked: the list is in the database. There is no leader: each act is made by the\n\
+    control plane that is asked. ROLE says which of them has the key above issuing CAs and certifies those\n\
+    of all, and which removes what only time ends.";
 const SEAL_EXAMPLES: &str = "Examples:\n  \
     countersign replica seal --name b\n  \
     countersign replica seal --name b --force        # it runs, cut off, and nobody can stop it\n  \

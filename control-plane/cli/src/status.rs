@@ -19,6 +19,7 @@ use crate::called::Called;
 use crate::client::{Client, failure, next, request};
 use crate::distance::between;
 use crate::output::{Output, Printable, count};
+use crate::replica::row;
 use crate::table::look::{Look, Wide};
 use jiff::Timestamp;
 use rows::Making;
@@ -142,6 +143,7 @@ fn text(shown: &Shown, now: Timestamp, look: Look, all: bool, called: &Called) -
     let parts = [
         verdict::text(shown, now, look, called),
         facts(shown, now, &making),
+        replicas(shown, now, look),
         refused::table(&shown.refused_attestations, &making, called),
         rows::endpoints(shown, &making),
         rows::nodes(shown, &making),
@@ -149,6 +151,11 @@ fn text(shown: &Shown, now: Timestamp, look: Look, all: bool, called: &Called) -
         listeners::table(&shown.listeners, look),
     ];
     Printable::join(parts, "\n\n")
+}
+
+/// Nothing of one that is alone.
+fn replicas(shown: &Shown, now: Timestamp, look: Look) -> Printable {
+    row::table(&shown.replicas, now, look, "")
 }
 
 fn facts(shown: &Shown, now: Timestamp, making: &Making) -> Printable {

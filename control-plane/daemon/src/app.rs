@@ -34,6 +34,7 @@ use crate::config::Config;
 use crate::lifecycle;
 use crate::ops::Readiness;
 use crate::plane::Plane;
+use crate::spread::Spread;
 use crate::telemetry::Metrics;
 
 const ADMIN_MODES: SocketModes = SocketModes {
@@ -173,6 +174,7 @@ impl Running {
         let plane = Arc::new(Plane {
             hub: authority.hub().clone(),
             authority,
+            spread: Spread::default(),
             signing: Gate::new(admission.signing(), metrics.signing()),
             attesting: Gate::new(admission.attesting(), metrics.attesting()),
             fleet: Fleet::default(),

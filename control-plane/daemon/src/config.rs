@@ -121,7 +121,7 @@ impl Config {
         );
         let data_dir = reader.path(&DATA_DIR, Some("cp"));
         let store = Store::read(reader);
-        let api = Api::read(reader);
+        let api = Api::read(reader, &store);
         let beside = data_dir.clone().unwrap_or_else(|| reader.beside("cp"));
         let admin = Admin::read(reader, &beside);
         let telemetry = Telemetry::read(reader);
@@ -154,6 +154,7 @@ impl Config {
             trust_domain: self.trust_domain.clone(),
             data_dir: self.data_dir.clone(),
             store: self.store.settings(),
+            advertise: self.api.advertise.clone(),
             x509_ttl: self.svid.x509_ttl,
             renew: self.svid.renew_at,
             root_ttl: self.ca.root_ttl,

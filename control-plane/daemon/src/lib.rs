@@ -17,4 +17,5 @@ pub mod pipeline;
 mod plane;
 #[cfg(test)]
 mod reference;
+mod spread;
 mod telemetry;

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use countersign_model::SpiffeId;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::plane::Plane;
 
 /// How often time alone is looked at.
 const TICK: Duration = Duration::from_secs(1);
+/// Sidecars of the process before this one come back in this time, or are told as gone.
+const COME_BACK_WITHIN: Duration = Duration::from_secs(30);
 /// How often the key stores are looked at.
 const KEY_STORE_LOOK: Duration = Duration::from_secs(2);
 /// How often bodies of the issuance log are looked at that may be old.
@@ -22,6 +24,7 @@ pub const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 
 /// What time alone brings to the authority: an issuing CA that is due, a root that can go.
 pub(crate) async fn keep_time(plane: Arc<Plane>) {
+    let mut came_back = Some(Instant::now() + COME_BACK_WITHIN);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -35,10 +38,19 @@ pub(crate) async fn keep_time(plane: Arc<Plane>) {
         if let Err(error) = plane.tell_acknowledged().await {
             tracing::error!(error = %error, "acknowledgements not told to the other control planes");
         }
+        if came_back.take_if(|at| *at <= Instant::now()).is_some() {
+            plane.fleet.moved_again(plane.authority.told_open());
+        }
+        if let Err(error) = plane.tell_streams().await {
+            tracing::debug!(error = %error, "streams not told to the other control planes");
+        }
         let authority = &plane.authority;
         if authority.is_out() {
             plane.out.cancel();
         }
+        let streams = (&*plane.hub, &plane.fleet);
+        let (now, moment) = (plane.clock.now(), Instant::now());
+        plane.spread.look(authority, streams, now, moment);
         let is_known = |node: &SpiffeId| authority.is_node(node);
         plane.fleet.keep_at_most(authority.node_count(), is_known);
     }
@@ -108,8 +120,6 @@ async fn worth_a_look(is_sound: bool, changes: &mut watch::Receiver<()>) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use countersign_attest::refusals::{Refusals, Showing};
 use countersign_authority::{Authority, AuthorityError, AuthorityInfo, SlotState, Tiers};
 use countersign_fleet::gate::Consumer;
 use countersign_fleet::rotation::{Rotation, Sighting, Succession};
-use countersign_fleet::{Consumers, Fleet, Hub, elsewhere};
+use countersign_fleet::{Consumers, Fleet, Hub, elsewhere, streams};
 use countersign_model::{EntitlementId, Serial, SpiffeId};
 use countersign_refusal::Denied;
 use countersign_serve::source::Source;
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
+use crate::spread::Spread;
 use crate::telemetry::Metrics;
 
 /// Most names where it is told whom a rotation waits for: one node may report thousands.
@@ -81,6 +82,8 @@ pub(crate) struct Plane {
     pub attesting: Arc<Gate<Source>>,
     /// The open discovery streams.
     pub hub: Arc<Hub>,
+    /// What sidecars are told of other control planes.
+    pub spread: Spread,
     /// What the nodes told.
     pub fleet: Fleet,
     /// The course of the newest rotation of the root.
@@ -219,6 +222,29 @@ impl Plane {
             true => Ok(()),
             false => authority.tell_acknowledged(rows).await,
         }
+    }
+
+    /// Tells the other control planes which streams opened or ended here since the last time, or a part of it.
+    ///
+    /// # Errors
+    /// The store is unavailable: what was to be told is told the next time.
+    pub(crate) async fn tell_streams(&self) -> Result<(), AuthorityError> {
+        let authority = &self.authority;
+        if authority.replica_name().is_empty() {
+            return Ok(());
+        }
+        let rows = streams::due(
+            (&self.hub, &self.fleet),
+            authority.replica_name(),
+            |node| authority.stream_row(node),
+            self.clock.now(),
+        );
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let nodes: Vec<_> = rows.iter().map(|(node, _)| node.clone()).collect();
+        let told = authority.tell_streams(rows).await;
+        told.inspect_err(|_| self.fleet.moved_again(nodes))
     }
 
     fn consumers(&self, bundle_version: &str) -> Consumers {

@@ -23,6 +23,8 @@ pub struct News {
     pub everything: bool,
     /// What happened, where that is known one by one.
     pub events: BTreeSet<Event>,
+    /// Where the node should go: another control plane has fewer streams.
+    pub elsewhere: Option<String>,
 }
 
 /// The open streams, by node. A node has one: a newer one takes over from an older one.
@@ -76,6 +78,19 @@ impl Hub {
     /// The nodes with an open stream.
     pub fn connected(&self) -> Vec<SpiffeId> {
         lock(&self.seats).keys().cloned().collect()
+    }
+
+    /// Wishes that a node goes to another control plane.
+    pub fn wish(&self, node: &SpiffeId, address: &str) {
+        if let Some(seat) = lock(&self.seats).get(node) {
+            lock(&seat.news).elsewhere = Some(address.to_owned());
+            seat.wake.notify_one();
+        }
+    }
+
+    /// How many nodes have a stream open.
+    pub fn count(&self) -> usize {
+        lock(&self.seats).len()
     }
 
     /// Wakes whom an event concerns.

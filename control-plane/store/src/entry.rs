@@ -33,10 +33,12 @@ pub enum Kind {
     CaRequest,
     /// Who of a node lacks the bundle of a prepared root, by the node's ID.
     Acknowledged,
+    /// Where the stream of a node is, by the node's ID.
+    Stream,
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Meta,
         Self::Registration,
         Self::Tombstone,
@@ -49,6 +51,7 @@ impl Kind {
         Self::Heartbeat,
         Self::CaRequest,
         Self::Acknowledged,
+        Self::Stream,
     ];
 
     pub(super) fn as_str(self) -> &'static str {
@@ -65,6 +68,7 @@ impl Kind {
             Self::Heartbeat => "heartbeat",
             Self::CaRequest => "ca_request",
             Self::Acknowledged => "acknowledged",
+            Self::Stream => "stream",
         }
     }
 

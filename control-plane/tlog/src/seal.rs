@@ -30,11 +30,16 @@ pub struct Sealed {
 
 /// Writes the tiles, bundles and checkpoint of a log from its archive into a folder that is missing or
 /// was begun like this; `options.key` is the key of whoever seals, `options.origin` the name of the log.
-/// It goes on where it was cut short, and does nothing where it was done. Blocks on both.
+/// It goes on where it was cut short, and does nothing where it was done. Before each part `goes_on` is told
+/// how many entries are sealed and how many there are; `None` where it says no. Blocks on both.
 ///
 /// # Errors
 /// The disk or the archive; the folder holds another log, or more than the archive.
-pub fn seal(options: &Options, archive: &mut dyn Archive) -> Result<Sealed, LogError> {
+pub fn seal(
+    options: &Options,
+    archive: &mut dyn Archive,
+    goes_on: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<Option<Sealed>, LogError> {
     let folder = options.dir.as_path();
     files::make_dir(folder).map_err(LogError::refused(folder))?;
     let key = NoteKey::open(&options.key, &options.origin)?;
@@ -48,6 +53,9 @@ pub fn seal(options: &Options, archive: &mut dyn Archive) -> Result<Sealed, LogE
     }
     check(&publisher, archive)?;
     while publisher.size() < end {
+        if !goes_on(publisher.size(), end) {
+            return Ok(None);
+        }
         let first = bundle_of(publisher.size());
         let part = Part::read(archive, first, end.min(first + PART_ENTRIES))?;
         publisher.go_on(&part, part.end())?;
@@ -55,11 +63,11 @@ pub fn seal(options: &Options, archive: &mut dyn Archive) -> Result<Sealed, LogE
     if end > 0 {
         publisher.keep()?;
     }
-    Ok(Sealed {
+    Ok(Some(Sealed {
         size: publisher.size(),
         root: publisher.root(),
         verifier_key: publisher.verifier_key(),
-    })
+    }))
 }
 
 /// The last bundle that was sealed is that of the archive.

@@ -31,6 +31,12 @@ impl SerialPrefix {
         serial.to_string().starts_with(&self.0)
     }
 
+    /// The id of the log that it names.
+    pub fn log_id(&self) -> u32 {
+        // Six digits of hex always fit.
+        u32::from_str_radix(&self.0[..INDEX.start], 16).unwrap_or(u32::MAX)
+    }
+
     /// The indexes of the entries that may be meant.
     pub fn indexes(&self) -> RangeInclusive<u64> {
         let with = |digit: &str| {

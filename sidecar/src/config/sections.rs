@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use countersign_cli::{Key, Reader};
+use countersign_proto::convert::addresses::{MAX_ADDRESSES, endpoint, parse_address};
 use countersign_serve::limits::{MAX_CONNECTIONS, MAX_CONNECTIONS_PER_UID, MAX_LOCAL_STRANGERS};
 use countersign_serve::ops::{MAX_HOSTS, parse_host};
 use http::Uri;
@@ -15,14 +16,9 @@ pub(crate) const DEFAULT_ENROL_AHEAD: u64 = 64;
 pub(crate) const DEFAULT_MAX_STRANGERS: u64 = MAX_LOCAL_STRANGERS as u64;
 /// Largest `enrol_ahead`.
 const MAX_ENROL_AHEAD: u64 = 16_384;
-/// Most addresses of control planes: more replicas than a trust domain has any use for.
-pub(crate) const MAX_ADDRESSES: usize = 16;
-/// The port of an address that names none.
-pub(crate) const DEFAULT_PORT: u16 = 443;
 /// `telemetry.listen` where it is not set: beside the control plane's 9464, so that both run on one
 /// machine, and fixed, so that a Prometheus finds it.
 const DEFAULT_TELEMETRY_PORT: u16 = 9_465;
-const HTTPS: &str = "https";
 const ADDRESS: Key = Key::new(
     "control_plane.address",
     "Where the control plane is. Either this or `control_plane.addresses` has to be written.",
@@ -125,26 +121,6 @@ impl ControlPlane {
         let bundle = reader.path(&BUNDLE, None);
         Some(Self { addresses, bundle })
     }
-}
-
-/// By which two addresses are the same.
-fn endpoint(address: &Uri) -> (String, u16) {
-    let host = address.host().unwrap_or_default().to_ascii_lowercase();
-    (host, address.port_u16().unwrap_or(DEFAULT_PORT))
-}
-
-fn parse_address(text: &str) -> Result<Uri, String> {
-    let uri: Uri = text.parse().map_err(|_| "is not a URL".to_owned())?;
-    if uri.scheme_str() != Some(HTTPS) {
-        return Err("does not begin with https://".to_owned());
-    }
-    if uri.path() != "/" || uri.query().is_some() {
-        return Err("has a path or query".to_owned());
-    }
-    if uri.authority().is_none_or(|a| a.as_str().contains('@')) {
-        return Err("has user information".to_owned());
-    }
-    Ok(uri)
 }
 
 /// `[workload_api]`: the socket for SPIFFE Workload API and Envoy SDS.
@@ -252,7 +228,7 @@ impl Telemetry {
 fn parse_endpoint(text: &str) -> Result<String, String> {
     let uri: Uri = text.parse().map_err(|_| "is not a URL".to_owned())?;
     match uri.scheme_str() {
-        Some("http" | HTTPS) => Ok(text.to_owned()),
+        Some("http" | "https") => Ok(text.to_owned()),
         _ => Err("is neither an http nor an https URL".to_owned()),
     }
 }

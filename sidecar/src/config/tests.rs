@@ -2,8 +2,8 @@ use std::net::SocketAddr;
 
 use countersign_cli::config::Origin;
 
-use super::sections::MAX_ADDRESSES;
 use super::*;
+use countersign_proto::convert::addresses::MAX_ADDRESSES;
 
 const WHOLE: &str = r#"
 trust_domain = "example.org"

@@ -4,6 +4,10 @@
 //! to in the resolver's, families in turn, each with a head start before the next begins
 //! (`control/race`). So an address that drops packets, or one behind which another server listens,
 //! costs its head start and nothing more.
+//!
+//! Beside those of the configuration there are those that a control plane told. They are tried the same way,
+//! and whoever listens there has to prove the same: an address is trusted in nothing. What is told takes the
+//! place of what was told before, and never that of what an operator wrote.
 
 use std::fmt;
 use std::io;
@@ -12,6 +16,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_proto::convert::addresses::{DEFAULT_PORT, MAX_ADDRESSES, endpoint};
 use countersign_serve::wire::{Dial, Tcp};
 use http::Uri;
 use rustls::ClientConfig;
@@ -22,7 +27,6 @@ use super::choice::{Choice, End};
 use super::dial::{DialError, Link, RESOLVE_DEADLINE, dial};
 use super::patience::Patience;
 use super::race::{Race, race};
-use crate::config::DEFAULT_PORT;
 
 /// Most addresses of one name that are tried.
 pub(crate) const MAX_RESOLVED: usize = 8;
@@ -78,8 +82,8 @@ impl fmt::Display for Unreached {
 pub(crate) struct Reached {
     /// It.
     pub(crate) link: Link,
-    /// The place in the configuration of the address that was taken.
-    pub(crate) place: usize,
+    /// The address that was taken, as it is known.
+    pub(crate) uri: Uri,
     /// The address that was taken.
     pub(crate) address: String,
     /// Those that were tried before it.
@@ -89,7 +93,9 @@ pub(crate) struct Reached {
 /// The addresses of the control plane.
 #[derive(Clone)]
 pub(crate) struct Addresses {
-    configured: Vec<Uri>,
+    /// Each has a place as long as it is known: first the configured ones.
+    places: Vec<Option<Uri>>,
+    configured: usize,
     resolver: Resolver,
     network: Arc<dyn Dial>,
     choice: Choice,
@@ -109,7 +115,8 @@ impl Addresses {
     ) -> Self {
         Self {
             choice: Choice::new(configured.len(), draw),
-            configured,
+            configured: configured.len(),
+            places: configured.into_iter().map(Some).collect(),
             resolver,
             network: Arc::new(Tcp),
         }
@@ -120,14 +127,77 @@ impl Addresses {
         Self { network, ..self }
     }
 
+    /// Takes what a control plane told, at most [`MAX_ADDRESSES`]; whether that was something else than before.
+    pub(super) fn told(&mut self, told: &[Uri], mut draw: impl FnMut() -> f64) -> bool {
+        let is_same = |one: &Uri, other: &Uri| endpoint(one) == endpoint(other);
+        let written = &self.places[..self.configured];
+        let is_written = |it: &Uri| written.iter().flatten().any(|own| is_same(own, it));
+        let told = told.iter().filter(|it| !is_written(it));
+        let told: Vec<_> = told.take(MAX_ADDRESSES).cloned().collect();
+        let mut has_changed = false;
+        for place in self.configured..self.places.len() {
+            let known = self.places[place].as_ref();
+            if known.is_some_and(|known| !told.iter().any(|it| is_same(it, known))) {
+                self.places[place] = None;
+                self.choice.forget(place);
+                has_changed = true;
+            }
+        }
+        for address in told {
+            if self.place_of(&address).is_none() {
+                let free = self.places.iter().position(Option::is_none);
+                let place = free.unwrap_or(self.places.len());
+                if free.is_none() {
+                    self.places.push(None);
+                }
+                self.places[place] = Some(address);
+                self.choice.learn(place, draw());
+                has_changed = true;
+            }
+        }
+        has_changed
+    }
+
+    /// Where an address is, if it is known.
+    pub(super) fn place_of(&self, address: &Uri) -> Option<usize> {
+        let is_it = |it: &Option<Uri>| {
+            let known = it.as_ref();
+            known.is_some_and(|known| endpoint(known) == endpoint(address))
+        };
+        self.places.iter().position(is_it)
+    }
+
+    /// A sidecar goes to this one by the wish of another control plane: it led there, and is tried first next
+    /// time.
+    pub(super) fn went_to(&mut self, address: &Uri) {
+        if let Some(place) = self.place_of(address) {
+            self.choice.proved(place);
+            self.choice.prefer(place);
+        }
+    }
+
+    /// One was tried in vain.
+    pub(super) fn passed_by(&mut self, address: &Uri, now: Instant) {
+        if let Some(place) = self.place_of(address) {
+            self.choice.passed_by(place, now);
+        }
+    }
+
+    /// Whether one is known, and did not fail lately.
+    pub(super) fn is_good(&self, address: &Uri, now: Instant) -> bool {
+        let place = self.place_of(address);
+        place.is_some_and(|place| self.choice.is_good(place, now))
+    }
+
     /// The connection ended, or there was none: [`Choice::ended`].
     pub(super) fn ended(&mut self, end: End, now: Instant) -> bool {
         self.choice.ended(end, now)
     }
 
-    /// Whether another address than the one in this place did not fail lately.
-    pub(super) fn has_better(&self, than: usize, now: Instant) -> bool {
-        self.choice.has_better(than, now)
+    /// Whether another address than this one did not fail lately.
+    pub(super) fn has_better(&self, than: &Uri, now: Instant) -> bool {
+        let place = self.place_of(than);
+        place.is_some_and(|place| self.choice.has_better(place, now))
     }
 
     /// How long the control plane may be silent.
@@ -141,21 +211,24 @@ impl Addresses {
     /// Why each was not reached.
     pub(crate) async fn dial(&mut self, tls: &Arc<ClientConfig>) -> Result<Reached, Unreached> {
         let order = self.choice.order(Instant::now());
-        let attempts = order.into_iter().map(|at| (at, self.dial_one(at, tls)));
+        let attempts = order
+            .into_iter()
+            .map(|at| (at, self.dial_one(self.at(at), tls)));
         let race = race(HEAD_START_OF_CONFIGURED, attempts).await;
         let now = Instant::now();
         let failed = race.failed.iter().map(|(at, _)| at);
         for at in failed.chain(&race.overtaken) {
             self.choice.passed_by(*at, now);
         }
-        let mut failures: Vec<_> = overtaken(&race, |at| shown(&self.configured[*at])).collect();
+        let mut failures: Vec<_> = overtaken(&race, |at| shown(self.at(*at))).collect();
         failures.extend(
             race.failed
                 .into_iter()
                 .flat_map(|(_, unreached)| unreached.0),
         );
         match race.won {
-            Some((_, mut reached)) => {
+            Some((at, mut reached)) => {
+                self.choice.proved(at);
                 reached.failures.append(&mut failures);
                 Ok(reached)
             }
@@ -163,9 +236,22 @@ impl Addresses {
         }
     }
 
+    /// The address in a place of the order.
+    fn at(&self, place: usize) -> &Uri {
+        self.places[place]
+            .as_ref()
+            .expect("a known address has its place")
+    }
+
     /// Resolves one of them and connects to the first that answers there.
-    async fn dial_one(&self, place: usize, tls: &Arc<ClientConfig>) -> Result<Reached, Unreached> {
-        let uri = &self.configured[place];
+    ///
+    /// # Errors
+    /// Why none does.
+    pub(super) async fn dial_one(
+        &self,
+        uri: &Uri,
+        tls: &Arc<ClientConfig>,
+    ) -> Result<Reached, Unreached> {
         let shown = shown(uri);
         let resolved = self.resolve(uri).await;
         let (name, resolved) = resolved.map_err(|error| {
@@ -191,7 +277,7 @@ impl Addresses {
         match race.won {
             Some((address, link)) => Ok(Reached {
                 link,
-                place,
+                uri: uri.clone(),
                 address,
                 failures,
             }),
@@ -226,7 +312,7 @@ impl Addresses {
 
 impl fmt::Debug for Addresses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Addresses").field(&self.configured).finish()
+        f.debug_tuple("Addresses").field(&self.places).finish()
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Every process draws an order of its own, so that a fleet spreads over the control planes, and so
 //! does what comes from one that died: those that were there have each another next one. An address
-//! that failed comes after all that did not, the longest ago first, until that is forgotten. No
-//! address is ever left out.
+//! that failed comes after all that did not, the longest ago first, until that is forgotten. One that a
+//! control plane told has no part in that before it has led to the control plane: until then it comes after
+//! those that have, and few of its kind come before one that failed. No address is ever left out.
 
 use std::time::Duration;
 
@@ -14,6 +15,10 @@ use super::patience::Patience;
 /// So long an address that failed comes after those that did not. It bounds how often a sidecar
 /// comes back to one that answers and is of no use.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(60);
+
+/// So many addresses that never led to the control plane come before those that did and failed: whoever
+/// tells false ones costs a sidecar so many tries in a round, and no more.
+pub(super) const UNPROVEN_FIRST: usize = 3;
 
 /// How the connection to an address ended, or the try to get one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +31,7 @@ pub(super) struct End {
     pub(super) was_silent: bool,
 }
 
-/// What is known of the addresses, each by its place in the configuration.
+/// What is known of the addresses, each by its place.
 #[derive(Clone, Debug)]
 pub(super) struct Choice {
     /// The order of this process.
@@ -34,6 +39,8 @@ pub(super) struct Choice {
     failed_at: Vec<Option<Instant>>,
     /// Those that failed in this round.
     failed: Vec<bool>,
+    /// Those that never led to the control plane, and are known by the word of one.
+    unproven: Vec<bool>,
     /// Rounds in which every address failed.
     rounds: usize,
     /// Ends by silence in a row.
@@ -51,6 +58,7 @@ impl Choice {
             own,
             failed_at: vec![None; count],
             failed: vec![false; count],
+            unproven: vec![false; count],
             rounds: 0,
             silences: 0,
         }
@@ -60,10 +68,57 @@ impl Choice {
     pub(super) fn order(&self, now: Instant) -> Vec<usize> {
         let mut order = self.own.clone();
         // Where all failed together, those that began last begin first.
-        let count = order.len().max(1);
-        order.rotate_left(self.rounds % count);
-        order.sort_by_key(|at| self.failed_lately(*at, now));
-        order
+        order.rotate_left(self.turn());
+        let mut first = UNPROVEN_FIRST;
+        let mut rank = |at: usize| match (self.unproven[at], self.failed_lately(at, now)) {
+            (false, None) => (0, None),
+            (true, None) if first > 0 => {
+                first -= 1;
+                (1, None)
+            }
+            (false, failed) => (2, failed),
+            (true, failed) => (3, failed),
+        };
+        let mut ranked: Vec<_> = order.into_iter().map(|at| (rank(at), at)).collect();
+        ranked.sort_by_key(|(rank, _)| *rank);
+        ranked.into_iter().map(|(_, at)| at).collect()
+    }
+
+    /// One that a control plane told has this place from now on.
+    pub(super) fn learn(&mut self, place: usize, draw: f64) {
+        let count = self.failed_at.len().max(place + 1);
+        self.failed_at.resize(count, None);
+        self.failed.resize(count, false);
+        self.unproven.resize(count, false);
+        (self.failed_at[place], self.failed[place]) = (None, false);
+        self.unproven[place] = true;
+        self.own.insert(drawn(draw, self.own.len() + 1), place);
+    }
+
+    /// This place is free.
+    pub(super) fn forget(&mut self, place: usize) {
+        self.own.retain(|at| *at != place);
+    }
+
+    /// It led to the control plane.
+    pub(super) fn proved(&mut self, place: usize) {
+        self.unproven[place] = false;
+    }
+
+    /// It comes first from now on, as far as it does not fail.
+    pub(super) fn prefer(&mut self, place: usize) {
+        self.forget(place);
+        self.own.insert(self.turn(), place);
+    }
+
+    /// Whose turn it is to be first.
+    fn turn(&self) -> usize {
+        self.rounds % self.own.len().max(1)
+    }
+
+    /// Whether one is known, and did not fail lately.
+    pub(super) fn is_good(&self, place: usize, now: Instant) -> bool {
+        self.own.contains(&place) && self.failed_lately(place, now).is_none()
     }
 
     /// One was tried in vain, whether or not another led to the control plane.
@@ -85,7 +140,7 @@ impl Choice {
         if let Some(address) = end.address {
             self.passed_by(address, now);
         }
-        let is_over = end.address.is_none() || self.failed.iter().all(|failed| *failed);
+        let is_over = end.address.is_none() || self.own.iter().all(|at| self.failed[*at]);
         if is_over {
             self.failed.fill(false);
             self.rounds = self.rounds.wrapping_add(1);

@@ -14,7 +14,7 @@ use countersign_proto::mesh::node_attestation_client::NodeAttestationClient;
 use countersign_proto::mesh::{
     AttestNodeRequest, AttestNodeResponse, EnrolRequest, Enrolled, Enrolment, Hello, KeyProof,
 };
-use countersign_proto::{PROTOCOL_VERSION, RETRY_PUSHBACK};
+use countersign_proto::{PROTOCOL_VERSION, REBALANCE, RETRY_PUSHBACK};
 use countersign_serve::limits::MAX_MESSAGE_BYTES;
 use countersign_verify::proof;
 use rustls_pki_types::CertificateDer;
@@ -110,7 +110,7 @@ pub(crate) struct Attestation {
 pub(crate) fn hello() -> Hello {
     Hello {
         protocol_version: PROTOCOL_VERSION,
-        capabilities: Vec::new(),
+        capabilities: vec![REBALANCE.to_owned()],
         software: concat!("countersign-sidecar/", env!("CARGO_PKG_VERSION")).to_owned(),
         ..Hello::default()
     }

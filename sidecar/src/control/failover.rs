@@ -63,8 +63,9 @@ impl Control {
             self.backoff.succeed();
         }
         let was_silent = departure(error) == Departure::Silent;
+        let left = self.reached.take();
         let end = End {
-            address: self.reached.take().map(|reached| reached.place),
+            address: left.and_then(|left| self.addresses.place_of(&left.uri)),
             was_steady,
             was_silent,
         };
@@ -94,6 +95,6 @@ impl Control {
     /// Whether another address did not fail lately.
     pub(super) fn may_find_better(&self) -> bool {
         let reached = self.reached.as_ref();
-        reached.is_some_and(|it| self.addresses.has_better(it.place, Instant::now()))
+        reached.is_some_and(|it| self.addresses.has_better(&it.uri, Instant::now()))
     }
 }

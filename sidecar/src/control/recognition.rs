@@ -101,7 +101,7 @@ impl Control {
         }
         self.by_configured = by_configured;
         self.reached = Some(ReachedAddress {
-            place: reached.place,
+            uri: reached.uri,
             address: reached.address,
             unreached: told(&Unreached(reached.failures)),
         });
@@ -140,7 +140,11 @@ impl Control {
         })
     }
 
-    fn tls(&self, identity: Option<Arc<IdentityCell>>, trust: Arc<TrustCell>) -> Arc<ClientConfig> {
+    pub(super) fn tls(
+        &self,
+        identity: Option<Arc<IdentityCell>>,
+        trust: Arc<TrustCell>,
+    ) -> Arc<ClientConfig> {
         let control_plane = [self.trust_domain.control_plane()].into_iter().collect();
         client_config(identity, trust, PeerRule::OneOf(control_plane), &[ALPN])
     }

@@ -1,27 +1,28 @@
 //! One discovery stream, from its Hello to its end, and the enrolments that run beside it.
 
 mod enrolling;
+mod moving;
+mod opening;
 mod receiving;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use countersign_discovery::{DeltaRequest, Stamp};
-use countersign_model::{EntitlementId, Lifetime, Serial, nap};
+use countersign_discovery::DeltaRequest;
+use countersign_model::{EntitlementId, nap};
 use countersign_proto::PROTOCOL_VERSION;
-use countersign_proto::mesh::control_message::Message as FromControl;
-use countersign_proto::mesh::mesh_client::MeshClient;
 use countersign_proto::mesh::node_message::Message as FromNode;
-use countersign_proto::mesh::{ControlMessage, Hello, NodeMessage};
-use countersign_serve::limits::MAX_MESSAGE_BYTES;
+use countersign_proto::mesh::{ControlMessage, NodeMessage};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::time::{Instant, sleep, sleep_until};
 use tonic::Streaming;
 
 use enrolling::Enrolled;
+pub(super) use moving::Moved;
+use moving::{Moving, arrival};
+use opening::{DialledWith, Opened};
 
 use super::broken::status_words;
 use super::dial::Link;
@@ -108,17 +109,19 @@ impl From<tonic::Status> for SessionError {
 }
 
 /// Why a session ended in good order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Finished {
     /// The node's credential was renewed, and this connection was made with the old one.
     Redial,
+    /// Another stream is open where there are fewer.
+    Moved(Box<Moved>),
 }
 
 /// An open stream.
 pub(super) struct Session<'a> {
     control: &'a mut Control,
     link: Link,
-    dialled_with: Option<(Serial, Lifetime)>,
+    dialled_with: DialledWith,
     outbox: mpsc::Sender<NodeMessage>,
     inbox: Streaming<ControlMessage>,
     enrolments: JoinSet<Enrolled>,
@@ -133,42 +136,40 @@ pub(super) struct Session<'a> {
     failures_at: Instant,
     /// Why this control plane is left for another once nothing is in flight.
     unable: Option<String>,
+    /// The way to another one that this one wished for.
+    moving: Option<Moving>,
+    /// A stream there, for which this one is left once nothing is in flight.
+    moved: Option<Box<Moved>>,
 }
 
 impl<'a> Session<'a> {
     /// Opens the stream: Hello both ways, then what is wanted and what is held.
     pub(super) async fn open(control: &'a mut Control, link: Link) -> Result<Self, SessionError> {
-        let deadline = control.addresses.patience().hello;
-        let (outbox, unsent) = mpsc::channel(MAX_UNSENT);
-        post(&outbox, FromNode::Hello(control.hello()))?;
-        let mut client =
-            MeshClient::new(link.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let opening = async {
-            let mut inbox = client
-                .discover(ReceiverStream::new(unsent))
-                .await?
-                .into_inner();
-            let first = inbox.message().await?;
-            Ok::<_, tonic::Status>((inbox, first))
-        };
-        let (inbox, first) = timeout(deadline, opening)
-            .await
-            .map_err(|_| SessionError::NoHello)??;
+        let (hello, deadline) = (control.hello(), control.addresses.patience().hello);
+        let dialled_with = control.dialled_with();
+        let opened = Opened::over(link, hello, deadline).await?;
+        Self::begin(control, opened, dialled_with)
+    }
+
+    /// On a stream that is open.
+    pub(super) fn begin(
+        control: &'a mut Control,
+        opened: Opened,
+        dialled_with: DialledWith,
+    ) -> Result<Self, SessionError> {
         // Before anything is asked for: what it certifies now nobody could take.
-        if let Some(stamp) = greet(first)? {
+        if let Some(stamp) = opened.stamp {
             let fits = control.client.check(stamp);
             fits.map_err(|older| SessionError::Older(older.to_string()))?;
         }
-        let node = control.installer.node();
-        let dialled_with = node.map(|node| (node.svid.serial, node.svid.lifetime));
         control.renewals.reconnected();
         control.opened();
         Ok(Self {
             control,
-            link,
+            link: opened.link,
             dialled_with,
-            outbox,
-            inbox,
+            outbox: opened.outbox,
+            inbox: opened.inbox,
             enrolments: JoinSet::new(),
             in_flight: BTreeSet::new(),
             refused: BTreeSet::new(),
@@ -178,6 +179,8 @@ impl<'a> Session<'a> {
             failures: None,
             failures_at: Instant::now(),
             unable: None,
+            moving: None,
+            moved: None,
         })
     }
 
@@ -200,6 +203,9 @@ impl<'a> Session<'a> {
                 if let Some(why) = self.unable.take() {
                     return Err(SessionError::Unable(why));
                 }
+                if let Some(moved) = self.moved.take() {
+                    return Ok(Finished::Moved(moved));
+                }
                 if self.must_redial(now) {
                     return Ok(Finished::Redial);
                 }
@@ -218,6 +224,7 @@ impl<'a> Session<'a> {
                     let now = self.control.clock.now();
                     self.enrolled(done, now)?;
                 }
+                there = arrival(&mut self.moving) => self.arrives(there),
                 Ok(()) = demanded.changed() => {}
                 Ok(()) = consumers.changed() => {
                     let delay = report::delay(self.control.consumers.count());
@@ -296,20 +303,6 @@ fn post(outbox: &mpsc::Sender<NodeMessage>, message: FromNode) -> Result<(), Ses
         mpsc::error::TrySendError::Full(_) => SessionError::Stalled,
         mpsc::error::TrySendError::Closed(_) => SessionError::Closed,
     })
-}
-
-/// The state that the control plane answers from, where it tells.
-fn greet(first: Option<ControlMessage>) -> Result<Option<Stamp>, SessionError> {
-    match first.ok_or(SessionError::Closed)?.message {
-        Some(FromControl::Hello(hello)) if hello.protocol_version == PROTOCOL_VERSION => {
-            let Hello {
-                epoch, sequence, ..
-            } = hello;
-            Ok((epoch > 0).then_some(Stamp { epoch, sequence }))
-        }
-        Some(FromControl::Hello(hello)) => Err(SessionError::Protocol(hello.protocol_version)),
-        _ => Err(SessionError::NoHello),
-    }
 }
 
 async fn at(moment: Option<Instant>) {

@@ -7,6 +7,7 @@ mod older;
 mod plane;
 mod relay;
 mod roots;
+mod told;
 mod unknown;
 
 use std::collections::BTreeSet;

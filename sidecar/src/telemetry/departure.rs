@@ -21,12 +21,14 @@ pub(crate) enum Departure {
     Unusable,
     /// It did not fail: the connection was replaced by one with the renewed credential.
     Renewed,
+    /// It did not fail: it asked the sidecar to go where there are fewer streams.
+    Rebalanced,
 }
 
 impl Departure {
     /// Each of them.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Broken,
         Self::Silent,
         Self::Ended,
@@ -35,6 +37,7 @@ impl Departure {
         Self::Older,
         Self::Unusable,
         Self::Renewed,
+        Self::Rebalanced,
     ];
 
     /// The word.
@@ -48,6 +51,7 @@ impl Departure {
             Self::Older => "older",
             Self::Unusable => "unusable",
             Self::Renewed => "renewed",
+            Self::Rebalanced => "rebalanced",
         }
     }
 }

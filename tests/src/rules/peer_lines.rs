@@ -283,6 +283,20 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 ],
             ),
             (
+                "sidecar/src/control/session/moving.rs",
+                &[
+                    "addresses of control planes told",
+                    "not gone to another control plane",
+                ],
+            ),
+            (
+                "sidecar/src/install/known_addresses.rs",
+                &[
+                    "addresses of control planes not kept",
+                    "addresses of control planes not known any more",
+                ],
+            ),
+            (
                 "sidecar/src/control/session/receiving.rs",
                 &["discovery response refused", "not installed"],
             ),

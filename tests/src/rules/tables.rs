@@ -295,6 +295,24 @@ const BOUNDED: &[(&str, &str, Places)] = &[
         )],
     ),
     (
+        "MAX_NODES",
+        "stream_rows_are_bounded",
+        &[(
+            "control-plane/authority/src/state/streams.rs",
+            "StreamRows.0",
+        )],
+    ),
+    (
+        "MAX_NODES",
+        "what_nodes_told_is_bounded_and_forgotten",
+        &[("control-plane/fleet/src/streams.rs", "Moved.0")],
+    ),
+    (
+        "WISHES_PER_SECOND",
+        "streams_are_spread_once_and_stay",
+        &[("control-plane/fleet/src/balance.rs", "Balance.asked")],
+    ),
+    (
         "MAX_UNDESTROYED",
         "keys_beyond_the_bound_are_not_remembered",
         &[("control-plane/authority/src/rollback.rs", "Undestroyed.0")],

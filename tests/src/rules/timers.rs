@@ -123,6 +123,16 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ),
     ("sidecar/src/control/session.rs", "sleep(nap)", "a nap"),
     (
+        "sidecar/src/control/session/moving.rs",
+        "sleep(wait)",
+        "a length of time, by which wishes are spread",
+    ),
+    (
+        "control-plane/cli/src/replica/seal.rs",
+        "sleep(LOOK_EVERY)",
+        "a period",
+    ),
+    (
         "sidecar/src/holdings/endings.rs",
         "sleep(LOOK_EVERY)",
         "a period: the clock is read at each",

@@ -6,23 +6,30 @@
 //! row of its name by one change. Each step may be made again, so the command that was cut short is given once
 //! more.
 
+mod progress;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use countersign_ca::log;
 use countersign_fleet::Event;
+use countersign_fleet::replicas::ALIVE;
 use countersign_refusal::{Denied, Unavailable};
 use countersign_tlog::Sealed as Tree;
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tracing::{info, warn};
+
+pub use progress::Sealing;
+pub(crate) use progress::Seals;
 
 use super::{Replica, alone};
 use crate::archive::DatabaseArchive;
-use crate::state::Change;
+use crate::state::{Change, Heartbeat};
 use crate::{Authority, AuthorityError};
 
-/// One whose last commit was taken so long ago, at most, is alive: each says every 5 s that it is there.
-const ALIVE: Duration = Duration::from_secs(15);
+/// One command reads entries for so long at most: the next one goes on.
+const SEAL_WITHIN: Duration = Duration::from_secs(15 * 60);
 
 /// A control plane whose log is sealed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,19 +153,19 @@ impl Authority {
         now: Timestamp,
     ) -> Result<SealedReplica, AuthorityError> {
         let busy = |_| Unavailable::retry("this control plane seals a log at this moment");
-        let _one_at_a_time = self.sealing.try_lock().map_err(busy)?;
+        let _one_at_a_time = self.sealing.turn().map_err(busy)?;
         // By a clock that was set forward one that is there seems to have been silent for long.
         if let Some(reason) = self.clocks_differ(now).filter(|_| !force) {
             return Err(Unavailable::retry(reason).into());
         }
         let sealed = match self.sealable(name, force, now)? {
             Sealable::Sealed(sealed) => {
-                self.seal_again(&sealed).await?;
+                self.seal_again(name, &sealed).await?;
                 sealed
             }
             Sealable::Joined(log_id) => {
-                self.fence_out(name).await?;
-                let tree = self.seal_log(log_id).await?;
+                self.fence_out(name, now).await?;
+                let tree = self.seal_log(name, log_id).await?;
                 self.write_seal(name, log_id, tree, now).await?
             }
         };
@@ -191,7 +198,7 @@ impl Authority {
     }
 
     /// Fences another one out. Whoever was fenced out itself fences nobody: it makes a commit first.
-    async fn fence_out(&self, name: &str) -> Result<(), AuthorityError> {
+    async fn fence_out(&self, name: &str, now: Timestamp) -> Result<(), AuthorityError> {
         let trial = self.act(|this| async move {
             let _one_at_a_time = this.turn().await?;
             Ok(this.act_unlogged(Vec::new()).await?)
@@ -199,23 +206,52 @@ impl Authority {
         trial.await?;
         self.store.fence_out(name).await?;
         warn!(replica = name, "control plane fenced out");
+        self.say_fenced_out(name, now).await
+    }
+
+    /// In the place of what it says of itself, which nobody takes any more: so every control plane shows that
+    /// a seal has begun, until the seal takes this away.
+    pub(crate) async fn say_fenced_out(
+        &self,
+        name: &str,
+        now: Timestamp,
+    ) -> Result<(), AuthorityError> {
+        let last = self.state.read().replicas.heartbeat(name).cloned();
+        if last.as_ref().is_some_and(|it| it.fenced_at.is_some()) {
+            return Ok(());
+        }
+        let fenced = Heartbeat {
+            fenced_at: Some(now),
+            ..last.unwrap_or_else(|| Heartbeat::unheard(now))
+        };
+        let said = Change::Heartbeat(name.to_owned(), Some(fenced));
+        self.change_unlogged(vec![said], Vec::new()).await?;
         Ok(())
     }
 
-    /// Makes the tiles of a log to which nobody adds any more.
-    async fn seal_log(&self, log_id: u32) -> Result<Tree, AuthorityError> {
+    /// Makes the tiles of a log to which nobody adds any more, as far as it gets in its time.
+    async fn seal_log(&self, name: &str, log_id: u32) -> Result<Tree, AuthorityError> {
         let mut archive = DatabaseArchive::of_another(&self.store, log_id);
         let trust_domain = self.trust_domain().clone();
         let data_dir = self.settings.data_dir.clone();
-        let seal = move || log::seal(log_id, &trust_domain, &data_dir, &mut archive);
+        let (told, end) = (self.sealing.begin(name), Instant::now() + SEAL_WITHIN);
+        let seal = move || {
+            let mut goes_on = |done, of| {
+                told.is(done, of);
+                Instant::now() < end
+            };
+            let sealed = log::seal(log_id, &trust_domain, &data_dir, &mut archive, &mut goes_on);
+            sealed.map(|tree| tree.ok_or_else(|| out_of_time(told.sealing())))
+        };
         let sealed = tokio::task::spawn_blocking(seal).await;
-        Ok(sealed.map_err(Unavailable::retry)??)
+        let sealed = sealed.map_err(Unavailable::retry)??;
+        Ok(sealed?)
     }
 
     /// Makes the tiles of a log that another one sealed, which may be gone as well. They are those that it
     /// announced.
-    async fn seal_again(&self, sealed: &SealedReplica) -> Result<(), AuthorityError> {
-        let tree = self.seal_log(sealed.log_id).await?;
+    async fn seal_again(&self, name: &str, sealed: &SealedReplica) -> Result<(), AuthorityError> {
+        let tree = self.seal_log(name, sealed.log_id).await?;
         let is_same = tree.size == sealed.size && hex::encode(tree.root) == sealed.root_hash;
         match is_same {
             true => Ok(()),
@@ -300,11 +336,26 @@ impl Authority {
     }
 }
 
+impl Authority {
+    /// How far the seal of a log is, where it is made here now.
+    pub(super) fn sealing_of(&self, name: &str) -> Option<Sealing> {
+        self.sealing.of(name)
+    }
+}
+
 /// What may be done.
 enum Sealable {
     Sealed(SealedReplica),
     /// With the id of its log.
     Joined(u32),
+}
+
+fn out_of_time(Sealing { entries, of }: Sealing) -> Unavailable {
+    let minutes = SEAL_WITHIN.as_secs() / 60;
+    Unavailable::retry(format!(
+        "{entries} of {of} entries are sealed, and no more within {minutes} min: give the command again, \
+         which goes on from there"
+    ))
 }
 
 fn own_log(name: &str) -> Denied {

@@ -137,34 +137,25 @@ fn heartbeats_are_bounded() {
     let mut replicas = Replicas::default();
     let said = |sequence| {
         Some(Heartbeat {
-            version: String::new(),
             sequence,
-            streams: 0,
-            at: start(),
+            ..Heartbeat::unheard(start())
         })
     };
-    (0..100).for_each(|n| replicas.said(format!("b{n}"), said(n)));
+    (0..100).for_each(|n| replicas.said(format!("b{n}"), said(n), Seq(1)));
     assert!(replicas.heartbeat("b63").is_some() && replicas.heartbeat("b64").is_none());
-    replicas.said("b63".to_owned(), said(700));
+    replicas.said("b63".to_owned(), said(700), Seq(701));
     assert_eq!(replicas.heartbeat("b63").unwrap().sequence, 700);
-    replicas.said("b63".to_owned(), None);
+    replicas.said("b63".to_owned(), None, Seq(702));
     assert!(replicas.heartbeat("b63").is_none());
 }
 
 #[test]
 fn clock_of_another_is_compared_while_it_is_heard_of() {
     let mut replicas = Replicas::default();
-    let said = |at| {
-        Some(Heartbeat {
-            version: String::new(),
-            sequence: 1,
-            streams: 0,
-            at,
-        })
-    };
+    let said = |at| Some(Heartbeat::unheard(at));
     let begun = Instant::now();
     let later = |seconds| begun + Duration::from_secs(seconds);
-    replicas.said("b".to_owned(), said(after(7_200)));
+    replicas.said("b".to_owned(), said(after(7_200)), Seq(1));
     assert_eq!(
         replicas.other_clock(start(), begun),
         None,
@@ -180,7 +171,7 @@ fn clock_of_another_is_compared_while_it_is_heard_of() {
         None,
         "it may be gone"
     );
-    replicas.said("b".to_owned(), said(after(40)));
+    replicas.said("b".to_owned(), said(after(40)), Seq(2));
     replicas.heard_heartbeat("b", later(41));
     assert_eq!(
         replicas.other_clock(after(50), later(50)),
@@ -191,6 +182,6 @@ fn clock_of_another_is_compared_while_it_is_heard_of() {
     let (_, ahead) = replicas.other_clock(after(7_250), later(51)).unwrap();
     assert_eq!(ahead.as_secs(), -7_200);
     replicas.heard_heartbeat("c", later(52));
-    replicas.said("b".to_owned(), None);
+    replicas.said("b".to_owned(), None, Seq(3));
     assert_eq!(replicas.other_clock(after(7_250), later(52)), None);
 }

@@ -7,6 +7,7 @@
 use countersign_attest::bans::Ban;
 use countersign_attest::join_token::{KnownToken, Token, TokenHash};
 use countersign_attest::nodes::StoredNode;
+use countersign_fleet::streams::StreamRow;
 use countersign_fleet::{Acknowledged, Event};
 use countersign_model::{EntitlementId, Seq, SpiffeId};
 use countersign_registry::{Kept, Tombstone, TombstoneKey};
@@ -35,6 +36,8 @@ pub(crate) enum Change {
     Heartbeat(String, Option<Heartbeat>),
     /// Who of a node lacks the bundle of a prepared root.
     Acknowledged(SpiffeId, Option<Acknowledged>),
+    /// Where the stream of a node is.
+    Stream(SpiffeId, Option<StreamRow>),
 }
 
 impl Change {
@@ -73,6 +76,7 @@ impl Change {
             Kind::Replica => Self::Replica(key.clone(), write.read()?),
             Kind::Heartbeat => Self::Heartbeat(key.clone(), write.read()?),
             Kind::Acknowledged => Self::Acknowledged(node()?, write.read()?),
+            Kind::Stream => Self::Stream(node()?, write.read()?),
             Kind::Authority | Kind::CaRequest | Kind::Meta => return Ok(None),
         }))
     }
@@ -91,6 +95,7 @@ impl Change {
             Self::Replica(name, replica) => write(Kind::Replica, name, replica.as_ref()),
             Self::Heartbeat(name, said) => write(Kind::Heartbeat, name, said.as_ref()),
             Self::Acknowledged(node, row) => write(Kind::Acknowledged, node.as_str(), row.as_ref()),
+            Self::Stream(node, row) => write(Kind::Stream, node.as_str(), row.as_ref()),
         }
     }
 }
@@ -163,11 +168,15 @@ impl State {
                 None
             }
             Change::Heartbeat(name, said) => {
-                self.replicas.said(name, said);
+                self.replicas.said(name, said, seq);
                 None
             }
             Change::Acknowledged(node, row) => {
                 self.acknowledged.written(node, row);
+                None
+            }
+            Change::Stream(node, row) => {
+                self.streams.written(node, row);
                 None
             }
         }

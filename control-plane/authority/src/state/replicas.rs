@@ -1,8 +1,11 @@
 //! Every control plane that shares the database, as the state knows it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use countersign_fleet::replicas::{CLOCKS_AGREE, Heard, Membership, ReplicaFacts};
 use countersign_model::Seq;
+use countersign_proto::convert::addresses::parse_address;
 use countersign_refusal::Denied;
 use countersign_store::{Kind, Precondition};
 use jiff::{SignedDuration, Timestamp};
@@ -11,10 +14,10 @@ use tokio::time::Instant;
 
 /// Most control planes of a database that were not sealed: each takes every commit of the others.
 pub const MAX_REPLICAS: usize = 16;
-/// Clocks that differ by more are not the same: a heartbeat is on its way for less, and a tick old.
-const CLOCKS_AGREE: SignedDuration = SignedDuration::from_secs(20);
 /// A control plane that was not heard of for longer is not asked about the time.
 const HEARD_LATELY: SignedDuration = SignedDuration::from_secs(30);
+/// Sidecars are told of a control plane so long after it was last heard of.
+const TOLD_FOR: Duration = Duration::from_secs(60);
 /// Most control planes whose words are kept: those that are there, and as many that are gone.
 const MAX_HEARTBEATS: usize = 4 * MAX_REPLICAS;
 
@@ -58,6 +61,14 @@ impl Replica {
         }
     }
 
+    fn membership(&self) -> Membership {
+        match self {
+            Self::Invited { until, .. } => Membership::Invited(*until),
+            Self::Joined { since, .. } => Membership::Joined(*since),
+            Self::Sealed { since, .. } => Membership::Sealed(*since),
+        }
+    }
+
     /// Whether it may issue.
     pub fn is_joined(&self) -> bool {
         matches!(self, Self::Joined { .. })
@@ -68,8 +79,8 @@ impl Replica {
 #[derive(Debug, Default)]
 pub(crate) struct Replicas {
     known: BTreeMap<String, Known>,
-    /// What those that joined last said of themselves.
-    heartbeats: BTreeMap<String, Heartbeat>,
+    /// What those that joined last said of themselves, and the commit before the one that says so.
+    heartbeats: BTreeMap<String, (Heartbeat, u64)>,
     /// When each was heard of last, which no clock that is set changes: those that are in `heartbeats`.
     moments: BTreeMap<String, Instant>,
 }
@@ -85,6 +96,30 @@ pub struct Heartbeat {
     pub streams: u64,
     /// When it said so, by its own clock.
     pub at: Timestamp,
+    /// Where sidecars reach it, if it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Whether it has the key above issuing CAs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certifies: Option<bool>,
+    /// Since when nothing of it is taken any more: whoever fenced it out says so in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fenced_at: Option<Timestamp>,
+}
+
+impl Heartbeat {
+    /// Of one that never said anything.
+    pub(crate) fn unheard(now: Timestamp) -> Self {
+        Self {
+            version: String::new(),
+            sequence: 0,
+            streams: 0,
+            at: now,
+            address: None,
+            certifies: None,
+            fenced_at: None,
+        }
+    }
 }
 
 /// One of them, as it is known here.
@@ -117,18 +152,21 @@ impl Replicas {
     }
 
     /// Takes what a control plane says of itself. A start may hear of it before the control plane is known.
-    pub(crate) fn said(&mut self, name: String, heartbeat: Option<Heartbeat>) {
+    pub(crate) fn said(&mut self, name: String, heartbeat: Option<Heartbeat>, seq: Seq) {
         let is_heard = |_: &Heartbeat| {
             let has_room = self.heartbeats.len() < MAX_HEARTBEATS;
             has_room || self.heartbeats.contains_key(&name)
         };
         match heartbeat.filter(is_heard) {
-            Some(heartbeat) => self.heartbeats.insert(name, heartbeat),
+            Some(heartbeat) => {
+                let said = (heartbeat, seq.0.saturating_sub(1));
+                self.heartbeats.insert(name, said);
+            }
             None => {
                 self.moments.remove(&name);
-                self.heartbeats.remove(&name)
+                self.heartbeats.remove(&name);
             }
-        };
+        }
     }
 
     /// A control plane was heard of at this moment.
@@ -158,7 +196,7 @@ impl Replicas {
     ) -> Option<(&str, SignedDuration)> {
         let ahead = |(name, heard): (&'_ String, &Instant)| {
             let since = moment.saturating_duration_since(*heard);
-            let said = self.heartbeats.get(name)?.at.duration_since(now);
+            let said = self.heartbeat(name)?.at.duration_since(now);
             let since = SignedDuration::try_from(since).ok()?;
             (since <= HEARD_LATELY).then_some(said + since)
         };
@@ -171,7 +209,41 @@ impl Replicas {
 
     /// What a control plane last said of itself.
     pub(crate) fn heartbeat(&self, name: &str) -> Option<&Heartbeat> {
-        self.heartbeats.get(name)
+        self.heartbeats.get(name).map(|(said, _)| said)
+    }
+
+    /// The same as it is judged by, and how long ago it was heard.
+    fn heard_of(&self, name: &str, moment: Instant) -> Option<Heard> {
+        let (said, newest) = self.heartbeats.get(name)?;
+        let ago = |heard: &Instant| moment.saturating_duration_since(*heard);
+        Some(Heard {
+            ago: self.moments.get(name).map(ago),
+            at: said.at,
+            sequence: said.sequence,
+            newest: *newest,
+        })
+    }
+
+    /// Where sidecars reach those that are there, or were a moment ago: one that is started again is not
+    /// forgotten meanwhile.
+    pub(crate) fn addresses(&self, own: &str, now: Timestamp, moment: Instant) -> Vec<String> {
+        let others = self.known.keys().filter(|name| name.as_str() != own);
+        let there = others.filter(|name| {
+            let facts = self.facts(name, moment);
+            facts.is_some_and(|facts| facts.was_there_within(TOLD_FOR, now))
+        });
+        let said = there.filter_map(|name| self.heartbeat(name)?.address.clone());
+        said.filter(|it| parse_address(it).is_ok()).collect()
+    }
+
+    /// What one of them is judged by, but for its issuing CA.
+    pub(crate) fn facts(&self, name: &str, moment: Instant) -> Option<ReplicaFacts> {
+        Some(ReplicaFacts {
+            membership: self.get(name)?.membership(),
+            heard: self.heard_of(name, moment),
+            fenced: self.heartbeat(name).and_then(|said| said.fenced_at),
+            issues_until: None,
+        })
     }
 
     /// One of them.

@@ -166,14 +166,22 @@ async fn history_walks_the_renewals() {
     for _ in 0..4 {
         serials.push(plane.enrol(&node, &web).await.serial);
     }
-    let shown = plane.authority.certificate(&serials[3].into(), 2).unwrap();
+    let shown = plane
+        .authority
+        .certificate(&serials[3].into(), 2)
+        .await
+        .unwrap();
     let history: Vec<_> = shown.history.iter().map(|it| it.serial).collect();
     assert_eq!(history, [serials[2], serials[1]]);
     assert_eq!(shown.lineage.unwrap().certificates, 4);
     let published = plane.authority.published(node.id(), &web).unwrap();
     assert_eq!(shown.der.as_deref(), Some(published.chain()[0].as_ref()));
     let plane = plane.restart(after(1)).await;
-    let again = plane.authority.certificate(&serials[0].into(), 9).unwrap();
+    let again = plane
+        .authority
+        .certificate(&serials[0].into(), 9)
+        .await
+        .unwrap();
     assert!(again.history.is_empty() && again.der.is_some());
 }
 
@@ -205,12 +213,16 @@ async fn old_bodies_go_and_what_is_valid_stays() {
     plane.authority.publish_log(after(1)).await.unwrap();
     plane.authority.prune_log(after(day)).await.unwrap();
     assert!(
-        plane.authority.certificate(&first.serial.into(), 0).is_ok(),
+        plane
+            .authority
+            .certificate(&first.serial.into(), 0)
+            .await
+            .is_ok(),
         "young"
     );
     plane.authority.prune_log(after(3 * day)).await.unwrap();
     assert_eq!(plane.authority.ledger.log().bytes().first_retained(), 4_096);
-    let gone = plane.authority.certificate(&first.serial.into(), 0);
+    let gone = plane.authority.certificate(&first.serial.into(), 0).await;
     assert_eq!(code(gone), "not_found");
     let checkpoint = plane.dir.path().join("cp/log/checkpoint");
     assert!(checkpoint.exists());

@@ -128,6 +128,7 @@ async fn same_key_is_renewed_once_that_is_due() {
     let shown = plane
         .authority
         .certificate(&second.serial.into(), 10)
+        .await
         .unwrap();
     let history: Vec<_> = shown.history.iter().map(|it| it.serial).collect();
     assert_eq!(history, [first.serial], "both are in the log");

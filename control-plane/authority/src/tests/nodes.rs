@@ -165,7 +165,11 @@ async fn entry_whose_right_ended_is_not_signed_at_a_start() {
     std::fs::remove_dir_all(&signatures).unwrap();
     let plane = plane.crash(after(2)).await;
     for serial in [own.serial, svid.serial] {
-        let shown = plane.authority.certificate(&serial.into(), 0).unwrap();
+        let shown = plane
+            .authority
+            .certificate(&serial.into(), 0)
+            .await
+            .unwrap();
         assert_eq!(shown.der, None, "{serial} is signed");
     }
 }

@@ -341,20 +341,20 @@ async fn void_of_a_ca_is_told_after_every_start() {
         .unwrap()
         .unwrap();
     let (void, end) = (logged.issuance().serial, logged.issuance().not_after);
-    let is_void = |plane: &Plane| {
-        let shown = plane.authority.certificate(&void.into(), 0).unwrap();
+    let is_void = async |plane: &Plane| {
+        let shown = plane.authority.certificate(&void.into(), 0).await.unwrap();
         shown.voided && shown.der.is_none()
     };
-    assert!(is_void(&plane));
+    assert!(is_void(&plane).await);
     // The second start knows it from the file that the first one wrote.
     let plane = plane.restart(after(2)).await;
-    assert!(is_void(&plane), "after a start");
+    assert!(is_void(&plane).await, "after a start");
     let plane = plane.restart(after(3)).await;
-    assert!(is_void(&plane), "after another");
+    assert!(is_void(&plane).await, "after another");
     // Where a database has the log there is none.
     let _ = std::fs::remove_file(plane.dir.path().join("cp/inventory"));
     let plane = plane.crash(after(4)).await;
-    assert!(is_void(&plane), "read from the log alone");
+    assert!(is_void(&plane).await, "read from the log alone");
     let over = end + SignedDuration::from_secs(1);
     plane.authority.state.write().keys.forget_expired(over);
     assert_eq!(plane.authority.state.read().keys.voids_below(u64::MAX), []);

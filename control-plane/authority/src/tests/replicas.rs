@@ -316,11 +316,47 @@ async fn root_that_one_replica_prepares_is_in_the_bundle_of_the_other() {
 #[tokio::test]
 async fn each_replica_says_that_it_is_there() {
     let two = Two::new().await;
+    two.a.authority.tick(after(60)).await.unwrap();
     two.b.authority.tick(after(60)).await.unwrap();
     two.agree().await;
-    let said = two.a.authority.heartbeat("b").unwrap();
+    let listed = two.a.authority.listed_replicas(after(60));
+    let [a, b] = &listed[..] else {
+        panic!("{listed:?}")
+    };
+    let said = b.said.as_ref().unwrap();
     assert_eq!((said.at, said.streams), (after(60), 0));
     assert!(said.sequence > 0 && !said.version.is_empty());
+    assert_eq!((a.standing.state, b.standing.state), ("live", "live"));
+    assert_eq!((a.answers, b.answers), (true, false));
+    assert_eq!(
+        (a.ends_by_time, b.ends_by_time),
+        (true, false),
+        "the first by name"
+    );
+    assert!(a.issuing.is_some() && b.issuing.is_some());
+    let of_b = two.b.authority.listed_replicas(after(60));
+    assert_eq!((of_b[0].ends_by_time, of_b[1].ends_by_time), (true, false));
+}
+
+/// A seal that was cut short behind its fence is shown by everybody until it is finished.
+#[tokio::test]
+async fn fence_without_a_seal_is_shown_with_its_command() {
+    let two = Two::new().await;
+    two.b.authority.tick(after(60)).await.unwrap();
+    two.agree().await;
+    let a = &two.a.authority;
+    a.store.fence_out("b").await.unwrap();
+    a.say_fenced_out("b", after(61)).await.unwrap();
+    let standing = |now| a.listed_replicas(now)[1].standing;
+    let fenced = standing(after(62));
+    assert_eq!((fenced.state, fenced.since), ("fenced", Some(after(61))));
+    assert!(fenced.needs_attention);
+    // It counts as nobody who is there, also at a start that finds it so.
+    assert!(a.listed_replicas(after(62))[0].ends_by_time);
+    a.seal_replica("b", true, after(90)).await.unwrap();
+    let sealed = standing(after(91));
+    assert_eq!((sealed.state, sealed.needs_attention), ("sealed", false));
+    assert_eq!(a.listed_replicas(after(91))[1].said, None);
 }
 
 /// When `b` has been silent for so long that it is not taken for alive.
@@ -547,4 +583,45 @@ async fn wrong_clock_of_one_replica_ends_nothing() {
     two.b.authority.tick(after(22)).await.unwrap();
     two.agree().await;
     assert_eq!(two.a.authority.clocks_differ(after(22)), None);
+}
+
+/// Whichever control plane is asked, a certificate of any log is shown, with those before it.
+#[tokio::test]
+async fn certificate_of_another_log_is_shown_with_its_history() {
+    let two = Two::new().await;
+    let (a, b) = (&two.a, &two.b);
+    let web = a.register(registration("/web", "/node/a")).await;
+    let node = a.attest("/node/a").await;
+    let own = a.enrol(&node, &EntitlementId::node()).await;
+    let first = a.enrol(&node, &web).await;
+    two.shown(b, &own).await;
+    two.shown(b, &first).await;
+    let chain = own.chain();
+    let (_, leaf) = X509Certificate::from_der(&chain[0]).unwrap();
+    let spki = Sha256::digest(leaf.public_key().raw);
+    let there = b.authority.recognise(&own.node, &spki.into()).unwrap();
+    let second = b.enrol(&there, &web).await;
+    two.shown(a, &second).await;
+    for plane in [a, b] {
+        let authority = &plane.authority;
+        for svid in [&first, &second] {
+            let shown = authority.certificate(&svid.serial.into(), 9).await.unwrap();
+            assert_eq!(shown.certificate.serial, svid.serial);
+            assert_eq!(shown.der.as_deref(), Some(&*svid.chain()[0]));
+            assert!(shown.certificate.sha256.is_some() && !shown.voided);
+        }
+        let shown = authority
+            .certificate(&second.serial.into(), 9)
+            .await
+            .unwrap();
+        let before: Vec<_> = shown.history.iter().map(|it| it.serial).collect();
+        assert_eq!(before, [first.serial]);
+        // How it begins is enough, where no other one of that log does.
+        let begins = second.serial.to_string()[..16].parse().unwrap();
+        let shown = authority.certificate(&begins, 0).await.unwrap();
+        assert_eq!(shown.certificate.serial, second.serial);
+        let unknown = format!("{:06x}ffffffffff{}", second.serial.log_id(), "0".repeat(16));
+        let refused = authority.certificate(&unknown.parse().unwrap(), 0).await;
+        assert_eq!(code(refused), "not_found");
+    }
 }

@@ -212,15 +212,24 @@ async fn right_that_ends_while_the_key_signs_is_void_too() {
     assert_eq!(code(refused), "key_superseded");
     assert_eq!(told(&plane, from)[1..], [format!("voided {from}")]);
     assert_eq!(svids(&plane), 0);
-    let shown = plane.authority.certificate(&serial(&plane, from).into(), 0);
+    let shown = plane
+        .authority
+        .certificate(&serial(&plane, from).into(), 0)
+        .await;
     let shown = shown.unwrap();
     assert!(shown.voided && shown.der.is_none() && shown.lineage.is_none());
     let plane = plane.crash(after(1)).await;
     assert_eq!(svids(&plane), 0);
-    let shown = plane.authority.certificate(&serial(&plane, from).into(), 0);
+    let shown = plane
+        .authority
+        .certificate(&serial(&plane, from).into(), 0)
+        .await;
     assert!(shown.unwrap().voided);
     let svid = plane.authority.enrol(&node, &web, &key, after(1)).await;
-    let shown = plane.authority.certificate(&svid.unwrap().serial.into(), 0);
+    let shown = plane
+        .authority
+        .certificate(&svid.unwrap().serial.into(), 0)
+        .await;
     assert!(!shown.unwrap().voided);
 }
 
@@ -259,7 +268,10 @@ async fn void_that_the_log_does_not_take_is_void_at_once() {
     assert_eq!(told(&plane, from).len(), 1, "the log takes nothing");
     assert_eq!(plane.authority.ledger.unvoided(), [from].into());
     assert_eq!(svids(&plane), 0);
-    let shown = plane.authority.certificate(&serial(&plane, from).into(), 0);
+    let shown = plane
+        .authority
+        .certificate(&serial(&plane, from).into(), 0)
+        .await;
     assert!(shown.unwrap().voided);
     plane.authority.tick(after(1)).await.unwrap_err();
     drop(obstacle);

@@ -19,8 +19,9 @@ pub fn sealed_folder(data_dir: &Path, id: u32) -> PathBuf {
 }
 
 /// Makes a log again from its archive, under its own name and the key of this control plane, and says
-/// what its own log must say of it ([`sealed`]). It goes on where it was cut short. Blocks on the disk and
-/// the archive, which must take nothing more for that log.
+/// what its own log must say of it ([`sealed`]). It goes on where it was cut short; `goes_on` hears of each
+/// part how far it is, and may end it (`None`). Blocks on the disk and the archive, which must take nothing
+/// more for that log.
 ///
 /// # Errors
 /// The disk or the archive; the folder holds other entries.
@@ -29,12 +30,13 @@ pub fn seal(
     trust_domain: &TrustDomain,
     data_dir: &Path,
     archive: &mut dyn Archive,
-) -> Result<tlog::Sealed, LogError> {
+    goes_on: &mut dyn FnMut(u64, u64) -> bool,
+) -> Result<Option<tlog::Sealed>, LogError> {
     let options = tlog::Options {
         dir: sealed_folder(data_dir, id),
         ..options(id, trust_domain, data_dir)
     };
-    tlog::seal(&options, archive)
+    tlog::seal(&options, archive, goes_on)
 }
 
 /// The entry that announces a seal.

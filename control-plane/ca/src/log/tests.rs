@@ -209,7 +209,9 @@ async fn log_of_a_lost_replica_is_sealed() {
     let survivor = tempfile::tempdir().unwrap();
     let domain = domain();
     let own = Log::open(ID + 1, &domain, survivor.path(), Arc::new(Eights), None).unwrap();
-    let sealed = seal(ID, &domain, survivor.path(), &mut archive.clone()).unwrap();
+    let mut archive = archive.clone();
+    let sealed = seal(ID, &domain, survivor.path(), &mut archive, &mut |_, _| true);
+    let sealed = sealed.unwrap().expect("nobody ends it");
     let folder = sealed_folder(survivor.path(), ID);
     let text = |note: &str| note.split_once("\n\n").unwrap().0.to_owned();
     assert_eq!(text(&note(&folder)), text(&before), "name, size and root");

@@ -1,18 +1,27 @@
 //! `countersign replica seal` and `replica remove`: a control plane that does not come back.
 
 use std::path::PathBuf;
+use std::pin::pin;
+use std::time::Duration;
 
 use clap::Args;
 use countersign_cli::{Exit, Failure};
-use countersign_proto::admin::{RemoveReplicaRequest, SealReplicaRequest, SealReplicaResponse};
+use countersign_proto::admin::{
+    ListReplicasRequest, RemoveReplicaRequest, SealReplicaRequest, SealReplicaResponse,
+};
 use jiff::Timestamp;
 use serde::Serialize;
+use tokio::time::sleep;
 use tonic::Request;
 
+use super::row::Sealing;
 use crate::called::Called;
-use crate::client::{Client, failure, time};
+use crate::client::{Client, failure, request, time};
 use crate::distance::to_the_second;
 use crate::output::{Output, filled, many};
+
+/// How often it is asked how far a seal is.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Of which control plane.
 #[derive(Debug, Args)]
@@ -51,7 +60,8 @@ impl Gone {
             force,
         };
         // It takes as long as its log is large.
-        let sealed = admin.seal_replica(Request::new(asked)).await;
+        let sealed = admin.seal_replica(Request::new(asked));
+        let sealed = followed(sealed, &name, client, output).await;
         let ended = Ended::sealed(name, sealed.map_err(failure)?.into_inner());
         output.show(&ended, |it| it.text(client.called()))?;
         Ok(Exit::Yes)
@@ -65,7 +75,8 @@ impl Gone {
             name: name.clone(),
             force,
         };
-        let removed = admin.remove_replica(Request::new(asked)).await;
+        let removed = admin.remove_replica(Request::new(asked));
+        let removed = followed(removed, &name, client, output).await;
         let ended = match removed.map_err(failure)?.into_inner().sealed {
             Some(sealed) => Ended::sealed(name, sealed),
             None => Ended::withdrawn(name),
@@ -80,6 +91,46 @@ impl Gone {
             "ending {name}: a log that has many entries takes a while; where this is cut short, give the command again"
         ));
     }
+}
+
+/// Waits for the end of a seal, and says now and then how far it is.
+async fn followed<T>(
+    seal: impl Future<Output = T>,
+    name: &str,
+    client: &Client,
+    output: Output,
+) -> T {
+    let mut seal = pin!(seal);
+    let mut told = None;
+    loop {
+        tokio::select! {
+            ended = &mut seal => return ended,
+            () = sleep(LOOK_EVERY) => {}
+        }
+        // Whoever does not tell how far it is seals it all the same.
+        let far = tokio::select! {
+            ended = &mut seal => return ended,
+            far = how_far(name, client) => far.ok().flatten(),
+        };
+        if far != told
+            && let Some(Sealing { entries, of }) = far
+        {
+            output.progress(format!("{entries} of {of} entries"));
+            told = far;
+        }
+    }
+}
+
+/// How far the seal of a log is, where its entries are counted.
+async fn how_far(name: &str, client: &Client) -> Result<Option<Sealing>, Failure> {
+    let mut admin = client.connect().await?;
+    let listed = admin.list_replicas(request(ListReplicasRequest {})).await;
+    let items = listed.map_err(failure)?.into_inner().items;
+    let sealing = items
+        .iter()
+        .find(|it| it.name == name)
+        .and_then(Sealing::of);
+    Ok(sealing.filter(|sealing| sealing.of > 0))
 }
 
 impl Ended {

@@ -2,7 +2,8 @@ use countersign_proto::admin::{Replica, SealReplicaResponse};
 use jiff::Timestamp;
 
 use super::invite::Invited;
-use super::list::{Row, text};
+use super::list::text;
+use super::row::Row;
 use super::seal::Ended;
 use crate::called::Called;
 use crate::socket::Named;
@@ -29,39 +30,67 @@ fn replica(name: &str, state: &str) -> Replica {
     }
 }
 
-/// Of each state one, and one that wrote of itself.
+/// Of each standing one.
 fn replicas() -> Vec<Row> {
+    let joined = |name: &str, standing: &str, since: i64| Replica {
+        log_id: Some(0x0a_0b0c),
+        since: wire(NOW - 7_200),
+        version: Some("0.1.0".to_owned()),
+        sequence: Some(17),
+        streams: Some(3),
+        lag: Some(0),
+        last_seen: wire(NOW - 5),
+        issuing_ca: "0a".repeat(20),
+        issuing_ca_not_after: wire(NOW + 7_200),
+        standing: standing.to_owned(),
+        standing_since: wire(NOW - since),
+        needs_attention: standing != "live",
+        ..replica(name, "joined")
+    };
     let rows = [
         Replica {
-            log_id: Some(0x0a_0b0c),
-            since: wire(NOW - 7_200),
             answers: true,
-            issuing_ca: "0a".repeat(20),
-            issuing_ca_not_after: wire(NOW + 7_200),
-            ..replica("a", "joined")
+            certifies: Some(true),
+            ends_by_time: true,
+            clock_ahead_secs: Some(0),
+            address: Some("https://cp-a:8443".to_owned()),
+            ..joined("a", "live", 7_200)
+        },
+        joined("b", "silent", 180),
+        Replica {
+            clock_ahead_secs: Some(-7_200),
+            standing_since: None,
+            ..joined("c", "clock_differs", 0)
         },
         Replica {
-            log_id: Some(1),
-            since: wire(NOW - 60),
-            version: Some("0.1.0".to_owned()),
-            sequence: Some(17),
-            streams: Some(3),
-            leads: Some(true),
-            last_seen: wire(NOW - 5),
-            ..replica("b", "joined")
+            issuing_ca: String::new(),
+            issuing_ca_not_after: None,
+            ..joined("d", "without_issuing_ca", 90)
         },
+        Replica {
+            sealed_entries: Some(4_096),
+            sealed_of: Some(20_114),
+            ..joined("e", "fenced", 30)
+        },
+        joined("f", "fenced", 300),
         Replica {
             until: wire(NOW + 2_520),
-            ..replica("c", "invited")
+            standing: "invited".to_owned(),
+            standing_since: wire(NOW + 2_520),
+            ..replica("g", "invited")
         },
         Replica {
             until: wire(NOW - 180),
-            ..replica("d", "invited")
+            standing: "invitation_over".to_owned(),
+            standing_since: wire(NOW - 180),
+            ..replica("h", "invited")
         },
         Replica {
             log_id: Some(2),
             since: wire(NOW - 259_200),
-            ..replica("e", "sealed")
+            standing: "sealed".to_owned(),
+            standing_since: wire(NOW - 259_200),
+            ..replica("i", "sealed")
         },
     ];
     rows.into_iter().map(Row::from).collect()
@@ -71,13 +100,40 @@ fn replicas() -> Vec<Row> {
 fn list_shows_each_state_and_who_answers() {
     let shown = text(&replicas(), at(NOW), Look::default()).to_string();
     let expected = "\
-REPLICA      STATE                      LOG     ISSUING CA  ENDS    VERSION  SEQUENCE  STREAMS  LAST SEEN
-a (answers)  joined 2 h ago             0a0b0c  0a0a0a0a…   in 2 h  -        -         -        -
-b (leads)    joined 60 s ago            000001  -           -       0.1.0    17        3        5 s ago
-c            invited, 42 min left       -       -           -       -        -         -        -
-d            invitation over 3 min ago  -       -           -       -        -         -        -
-e            sealed 3 d ago             000002  -           -       -        -         -        -";
+REPLICA      STATE                                STREAMS  LAG  ISSUING CA  ENDS    ROLE                         VERSION  LAST SEEN  LOG
+a (answers)  live                                 3        0    0a0a0a0a…   in 2 h  certifies CAs, ends by time  0.1.0    5 s ago    0a0b0c
+b            silent for 3 min                     3        0    0a0a0a0a…   in 2 h  -                            0.1.0    5 s ago    0a0b0c
+c            clock 2 h behind                     3        0    0a0a0a0a…   in 2 h  -                            0.1.0    5 s ago    0a0b0c
+d            no issuing CA for 90 s               3        0    -           -       -                            0.1.0    5 s ago    0a0b0c
+e            being sealed: 4096 of 20114 entries  3        0    0a0a0a0a…   in 2 h  -                            0.1.0    5 s ago    0a0b0c
+f            seal not finished for 5 min          3        0    0a0a0a0a…   in 2 h  -                            0.1.0    5 s ago    0a0b0c
+g            invited, 42 min left                 -        -    -           -       -                            -        -          -
+h            invitation over 3 min ago            -        -    -           -       -                            -        -          -
+i            sealed 3 d ago                       -        -    -           -       -                            -        -          000002";
     assert_eq!(shown, expected);
+}
+
+#[test]
+fn replica_that_needs_attention_has_its_command() {
+    let called = Called::new(&Named::new(None), Vec::new());
+    let commands: Vec<_> = replicas()
+        .iter()
+        .filter(|it| it.needs_attention)
+        .map(|it| (it.name.clone(), it.commands(&called).pop().unwrap()))
+        .collect();
+    let seal = |name: &str, why: &str| {
+        let command = format!("countersign replica seal --name {name}{why}");
+        (name.to_owned(), command)
+    };
+    let of = |name: &str, command: &str| (name.to_owned(), command.to_owned());
+    let expected = [
+        seal("b", "    # where it is gone for good"),
+        of("c", "timedatectl    # on each of the two machines"),
+        of("d", "countersign ca status"),
+        seal("e", ""),
+        seal("f", ""),
+    ];
+    assert_eq!(commands, expected);
 }
 
 #[test]
@@ -93,11 +149,18 @@ fn control_plane_with_files_is_told_alone() {
 fn row_is_json_with_what_is_unknown_as_null() {
     let rows = serde_json::to_value(replicas()).unwrap();
     let expected = serde_json::json!({
-        "name": "c", "state": "invited", "answers": false, "log_id": null, "since": null,
+        "name": "g", "state": "invited", "answers": false, "log_id": null, "since": null,
         "until": "2030-03-17T18:28:40Z", "issuing_ca": null, "issuing_ca_not_after": null,
-        "version": null, "sequence": null, "streams": null, "leads": null, "last_seen": null,
+        "version": null, "sequence": null, "streams": null, "last_seen": null, "address": null,
+        "certifies": null, "ends_by_time": false, "standing": "invited",
+        "standing_since": "2030-03-17T18:28:40Z", "needs_attention": false, "lag": null,
+        "clock_ahead_secs": null, "sealing": null,
     });
-    assert_eq!(rows[2], expected);
+    assert_eq!(rows[6], expected);
+    assert_eq!(
+        rows[4]["sealing"],
+        serde_json::json!({ "entries": 4_096, "of": 20_114 })
+    );
     assert_eq!(rows[0]["log_id"], "0a0b0c");
 }
 

@@ -77,8 +77,10 @@ pub(crate) fn node(it: &Node, now: Timestamp) -> String {
         "away" => "not connected",
         other => other,
     };
+    let at = it.replica.as_ref().map(|replica| format!(" at {replica}"));
+    let at = at.unwrap_or_default();
     match it.since {
-        Some(since) => format!("{word} for {}", between(since, now)),
+        Some(since) => format!("{word}{at} for {}", between(since, now)),
         None if it.state == "away" => format!("{word} since the control plane started"),
         None => word.to_owned(),
     }

@@ -144,10 +144,14 @@ pub(super) fn nodes(shown: &Shown, making: &Making) -> Printable {
                 phrase::node(it, making.now),
                 phrase::tone(&it.state, it.needs_attention),
             ),
-            making.bundle(
-                it.bundle_version_acknowledged.as_ref(),
-                shown.bundle_version.as_ref(),
-            ),
+            match &it.replica {
+                // It is known there.
+                Some(replica) => format!("see {replica}").into(),
+                None => making.bundle(
+                    it.bundle_version_acknowledged.as_ref(),
+                    shown.bundle_version.as_ref(),
+                ),
+            },
             making.when(it.credential_not_after).into(),
             consumers.to_string().into(),
             making.when(it.attested_at).into(),

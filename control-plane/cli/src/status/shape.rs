@@ -11,6 +11,7 @@ use super::refused::RefusedAttestations;
 use crate::ca::laggards::Laggard;
 use crate::client::time;
 use crate::output::filled;
+use crate::replica::row::Row;
 
 /// What is shown: one control plane, its nodes, what each holds, and who is behind it.
 #[derive(Debug, Default, Serialize)]
@@ -42,6 +43,8 @@ pub(crate) struct Shown {
     pub(crate) refused_attestations: RefusedAttestations,
     /// Of everything that passes the filter, whether it is shown or not.
     pub(crate) totals: Totals,
+    /// The control planes that share the database; none where the one that answers is alone.
+    pub(crate) replicas: Vec<Row>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) listeners: Vec<Listener>,
 }
@@ -88,6 +91,8 @@ pub(crate) struct Node {
     /// Why it is evicted or banned.
     pub(crate) reason: Option<String>,
     pub(crate) connected: bool,
+    /// The control plane that has its stream, where that is not the one that answers.
+    pub(crate) replica: Option<String>,
     pub(crate) attested_at: Option<Timestamp>,
     pub(crate) credential_not_after: Option<Timestamp>,
     pub(crate) bundle_version_acknowledged: Option<String>,
@@ -179,6 +184,7 @@ impl Shown {
             rotation: wire.rotation.map(Rotation::from),
             refused_attestations: wire.refused_attestations.unwrap_or_default().into(),
             listeners: wire.listeners.into_iter().map(Listener::from).collect(),
+            replicas: wire.replicas.into_iter().map(Row::from).collect(),
             totals: Totals::default(),
             nodes: Vec::new(),
         };
@@ -228,6 +234,7 @@ impl From<wire::NodeStatus> for Node {
             needs_attention: wire.needs_attention,
             reason: filled(wire.reason),
             connected: wire.connected,
+            replica: filled(wire.replica),
             attested_at: time(wire.attested_at),
             credential_not_after: time(wire.credential_not_after),
             bundle_version_acknowledged: filled(wire.bundle_version_acknowledged),

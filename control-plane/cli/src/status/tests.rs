@@ -3,7 +3,9 @@
 use super::shape::{Consumer, Endpoint, Node, Refused, Rotation, Totals};
 use super::*;
 use crate::ca::laggards::Laggard;
+use crate::replica::row::Row;
 use crate::socket::Named;
+use countersign_proto::admin::Replica;
 
 const DAY: i64 = 86_400;
 /// When the scene is looked at.
@@ -38,6 +40,7 @@ fn node(path: &str, state: &str, since: i64, endpoints: Vec<Endpoint>) -> Node {
         credential_not_after: ago(-2_700),
         bundle_version_acknowledged: version(if connected { 'b' } else { 'a' }),
         bundle_since: ago(600),
+        replica: None,
         endpoints,
         consumers: Vec::new(),
         consumers_more: 0,
@@ -92,6 +95,45 @@ fn consumer(name: &str, bundle: char, serials: &[u32]) -> Consumer {
     }
 }
 
+/// One that answers, one that is silent, one whose seal was cut short.
+fn replicas() -> Vec<Row> {
+    let wire = |secs: i64| {
+        ago(secs).map(|at| prost_types::Timestamp {
+            seconds: at.as_second(),
+            nanos: 0,
+        })
+    };
+    let row = |name: &str, standing: &str, since: i64| Replica {
+        name: name.to_owned(),
+        state: "joined".to_owned(),
+        log_id: Some(0x5e_1f03),
+        since: wire(9 * DAY),
+        version: Some("0.1.0".to_owned()),
+        sequence: Some(18_211),
+        streams: Some(412),
+        lag: Some(0),
+        last_seen: wire(since),
+        issuing_ca: "9c2ab4d1".to_owned() + &"0".repeat(32),
+        issuing_ca_not_after: wire(-79_200),
+        standing: standing.to_owned(),
+        standing_since: wire(since),
+        needs_attention: standing != "live",
+        ..Replica::default()
+    };
+    let rows = [
+        Replica {
+            answers: true,
+            certifies: Some(true),
+            ends_by_time: true,
+            ..row("a", "live", 2)
+        },
+        row("b", "live", 4),
+        row("c", "silent", 180),
+        row("d", "fenced", 600),
+    ];
+    rows.into_iter().map(Row::from).collect()
+}
+
 /// A night on which much is wrong.
 fn scene() -> Shown {
     let refused = Refused {
@@ -138,6 +180,16 @@ fn scene() -> Shown {
         0,
         vec![without_certificate("pay/db", "never_attested")],
     );
+    let d = Node {
+        replica: Some("b".to_owned()),
+        bundle_version_acknowledged: None,
+        ..node(
+            "node/d",
+            "connected",
+            300,
+            vec![endpoint("node/d", "held", 240)],
+        )
+    };
     Shown {
         at: ago(0),
         trust_domain: "example.org".to_owned(),
@@ -175,16 +227,17 @@ fn scene() -> Shown {
             waivers: Vec::new(),
         }),
         totals: Totals {
-            nodes: 3,
-            nodes_connected: 1,
+            nodes: 4,
+            nodes_connected: 2,
             nodes_needing_attention: 2,
-            endpoints: 8,
+            endpoints: 9,
             endpoints_needing_attention: 5,
-            by_state: [("held".to_owned(), 2)].into(),
+            by_state: [("held".to_owned(), 3)].into(),
             consumers: 2,
             consumers_behind: 1,
         },
-        nodes: vec![a, b, c],
+        replicas: replicas(),
+        nodes: vec![a, b, c, d],
         ..Shown::default()
     }
 }
@@ -230,7 +283,10 @@ fn every_command_names_the_socket_that_was_given() {
     let told = "run countersign ca rotate-root".to_owned();
     (scene.obstacles, scene.alarms) = (vec![told.clone()], vec![told]);
     let named = Named::new(Some("/srv/cp/admin.sock".into()));
-    let called = Called::new(&named, ["ca", "token", "list"].map(str::to_owned).into());
+    let called = Called::new(
+        &named,
+        ["ca", "token", "list", "replica"].map(str::to_owned).into(),
+    );
     let now = Timestamp::UNIX_EPOCH;
     let text = text(&scene, now, Look::default(), false, &called).to_string();
     let ours = text.matches("countersign ").count();
@@ -244,6 +300,7 @@ fn every_command_names_the_socket_that_was_given() {
 fn a_quiet_night_is_one_line() {
     let mut quiet = scene();
     quiet.rotation = None;
+    quiet.replicas.truncate(2);
     quiet.nodes.truncate(1);
     quiet.nodes[0].endpoints.truncate(2);
     quiet.totals = Totals {
@@ -279,7 +336,7 @@ fn a_fleet_is_cut_to_what_needs_attention() {
     fleet.nodes.splice(0..0, held);
     let text = shown(&fleet, 100, false);
     assert!(text.lines().count() < 600, "{}", text.lines().count());
-    assert!(text.contains("9908 more rows: --all"), "{text}");
+    assert!(text.contains("9909 more rows: --all"), "{text}");
     for path in ["pay/db", "pay/old", "node/c"] {
         assert!(text.contains(&id(path)), "{path}: {text}");
     }

@@ -9,6 +9,7 @@ use super::shape::{Endpoint, Node, Rotation, Shown};
 use crate::ca::laggards::{Laggards, at};
 use crate::called::Called;
 use crate::output::{Printable, count, many, shell_word};
+use crate::replica::row::Row;
 use crate::short::Short;
 use crate::table::Tone;
 use crate::table::look::Look;
@@ -91,6 +92,15 @@ fn first_line(shown: &Shown, is_well: bool) -> String {
     if !shown.alarms.is_empty() {
         wrong.push(count(shown.alarms.len() as u64, "alarm"));
     }
+    let replicas = shown
+        .replicas
+        .iter()
+        .filter(|it| it.needs_attention)
+        .count();
+    if replicas > 0 {
+        let all = count(shown.replicas.len() as u64, "control plane");
+        wrong.push(format!("{replicas} of {all}"));
+    }
     if totals.nodes_needing_attention > 0 {
         let nodes = count(totals.nodes, "node");
         wrong.push(format!("{} of {nodes}", totals.nodes_needing_attention));
@@ -114,10 +124,21 @@ impl Telling<'_> {
         let obstacles = shown.obstacles.iter().map(|it| said("cannot sign", it));
         let alarms = shown.alarms.iter().map(|it| said("alarm", it));
         let mut problems: Vec<_> = obstacles.chain(alarms).collect();
+        problems.extend(self.replicas(&shown.replicas));
         problems.extend(shown.rotation.iter().map(|it| self.rotation(it)));
         problems.extend(self.nodes(&shown.nodes));
         problems.extend(self.endpoints(&shown.nodes));
         problems
+    }
+
+    /// Control planes that somebody has to look at.
+    fn replicas(self, replicas: &[Row]) -> Vec<Problem> {
+        let needing = replicas.iter().filter(|it| it.needs_attention);
+        let problem = |it: &Row| {
+            let what = format!("control plane {}: {}", it.name, it.standing(self.now));
+            Problem::new(what).with(it.commands(self.called))
+        };
+        needing.map(problem).collect()
     }
 
     /// A root that waits: for whom, until when, and how it goes on without them.

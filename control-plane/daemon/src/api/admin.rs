@@ -321,7 +321,7 @@ impl Admin for AdminService {
         &self,
         request: Request<wire::ShowCertificateRequest>,
     ) -> Result<Response<wire::ShowCertificateResponse>, Status> {
-        certificates::show(&self.plane, &request.into_inner())
+        certificates::show(&self.plane, &request.into_inner()).await
     }
 
     async fn invite_replica(

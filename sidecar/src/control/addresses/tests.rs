@@ -190,7 +190,7 @@ async fn useless_address_goes_to_the_end() {
             let reached = dial(&mut addresses, &authority).await.unwrap();
             taken.push(reached.address);
             let end = End {
-                address: Some(reached.place),
+                address: addresses.place_of(&reached.uri),
                 was_steady: false,
                 was_silent: false,
             };

@@ -211,3 +211,27 @@ fn silence_in_a_row_earns_patience_until_one_is_steady() {
     choice.ended(steady, now);
     assert_eq!(choice.patience(), first);
 }
+
+/// However many false addresses are told: where those fail that led to the control plane, few of the others come
+/// before they are tried again, and none comes before one that is good.
+#[test]
+fn unproven_addresses_cost_few_tries_before_one_that_failed() {
+    let (mut choice, now) = after(2, &[0.0], &[]);
+    (2..2 + MOST).for_each(|place| choice.learn(place, 0.0));
+    let order = choice.order(now);
+    assert!(order[..2].iter().all(|at| *at < 2), "{order:?}");
+    choice.passed_by(0, now);
+    choice.passed_by(1, now);
+    let order = choice.order(now);
+    let place = |address: usize| order.iter().position(|at| *at == address).unwrap();
+    assert_eq!(
+        [place(0).min(place(1)), place(0).max(place(1))],
+        [UNPROVEN_FIRST, UNPROVEN_FIRST + 1]
+    );
+    assert_eq!(order.len(), 2 + MOST, "none is left out");
+    // One that led there is one of them.
+    choice.proved(7);
+    assert_eq!(choice.order(now)[0], 7);
+    choice.forget(7);
+    assert!(!choice.order(now).contains(&7));
+}

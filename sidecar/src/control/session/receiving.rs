@@ -18,9 +18,18 @@ impl Session<'_> {
         message: ControlMessage,
         now: Timestamp,
     ) -> Result<(), SessionError> {
-        // A second Hello says nothing new; an unknown message is from a newer control plane.
-        let Some(FromControl::Delta(response)) = message.message else {
-            return Ok(());
+        let response = match message.message {
+            Some(FromControl::Delta(response)) => response,
+            Some(FromControl::ControlPlanes(told)) => {
+                self.control.told(&told);
+                return Ok(());
+            }
+            Some(FromControl::Rebalance(wish)) => {
+                self.wishes(&wish.address);
+                return Ok(());
+            }
+            // A second Hello says nothing new; an unknown message is from a newer control plane.
+            Some(FromControl::Hello(_)) | None => return Ok(()),
         };
         let span = tracing::info_span!("install", type_url = %response.type_url);
         let _entered = span.enter();

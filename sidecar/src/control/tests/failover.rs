@@ -10,29 +10,33 @@ use super::relay::{Relay, Way};
 use super::*;
 
 /// Two seconds are promised; a machine on which other tests run may need longer.
-const PROMISED: Duration = Duration::from_secs(4);
+pub(super) const PROMISED: Duration = Duration::from_secs(4);
 
 /// With these addresses, in this order.
-fn knowing(plane: &Plane, folder: &TempDir, addresses: &[SocketAddr]) -> (Node, Control) {
+pub(super) fn knowing(
+    plane: &Plane,
+    folder: &TempDir,
+    addresses: &[SocketAddr],
+) -> (Node, Control) {
     let mut config = config(plane, folder);
     let uri = |at: &SocketAddr| format!("https://{at}").parse().unwrap();
     config.control_plane.addresses = addresses.iter().map(uri).collect();
     Node::configured(&config, Draws::new(|| 1.0))
 }
 
-fn start((node, control): (Node, Control)) -> Node {
+pub(super) fn start((node, control): (Node, Control)) -> Node {
     Node {
         task: tokio::spawn(control.run()),
         ..node
     }
 }
 
-async fn connected_to(node: &Node, address: SocketAddr) {
+pub(super) async fn connected_to(node: &Node, address: SocketAddr) {
     let wanted = Some(format!("https://{address}"));
     until(|| node.link.borrow().address == wanted).await;
 }
 
-fn counted(node: &Node, reason: &str) -> bool {
+pub(super) fn counted(node: &Node, reason: &str) -> bool {
     let text = node.metrics.encode(&node.holdings.load(), clock::now());
     let line = format!("countersign_control_failovers_total{{reason=\"{reason}\"}} 1");
     text.contains(&line)
@@ -308,7 +312,7 @@ async fn address_before_is_not_blamed_for_a_failed_dial() {
     nobody.refuse();
     let (node, mut control) = knowing(&plane, &folder, &[nobody.address]);
     control.reached = Some(ReachedAddress {
-        place: 0,
+        uri: "https://before".parse().unwrap(),
         address: "https://before".to_owned(),
         unreached: Vec::new(),
     });

@@ -51,6 +51,10 @@ pub(super) struct State {
     streams_end: u64,
     /// Also those that are opened later.
     ends_every_stream: bool,
+    /// What each stream is told beside resources, from its beginning on.
+    words: Vec<FromControl>,
+    /// Streams that were opened at a server that is not the control plane.
+    impostor_streams: usize,
     /// The status that ends them, if not merely the end.
     end_status: Option<Code>,
     /// Signs instead of the plane's own authority.
@@ -94,6 +98,8 @@ pub(super) struct Plane {
     state: Arc<Mutex<State>>,
     changed: watch::Sender<u64>,
     fault: Option<Fault>,
+    /// As whom it serves, where that is not the control plane.
+    poses_as: Option<SpiffeId>,
 }
 
 /// What is wrong with one of several control planes.
@@ -128,6 +134,7 @@ impl Plane {
             state: Arc::default(),
             changed: watch::channel(0).0,
             fault: None,
+            poses_as: None,
         };
         plane.publish_bundle(&[&plane.authority]);
         plane.entitle(&node_right(NODE));
@@ -147,10 +154,31 @@ impl Plane {
         address
     }
 
+    /// A server with the certificate of a workload of the trust domain, that speaks as a control plane does.
+    pub(super) fn as_workload(&self) -> SocketAddr {
+        let listener = countersign_serve::bind_tcp("127.0.0.1:0".parse().unwrap(), "test").unwrap();
+        let address = listener.local_addr().unwrap();
+        let impostor = Self {
+            poses_as: Some(id("/web")),
+            ..self.clone()
+        };
+        impostor.serve(listener);
+        address
+    }
+
+    /// Tells it to each stream that is open, and that opens.
+    pub(super) fn say(&self, word: FromControl) {
+        self.change(|state| state.words.push(word));
+    }
+
+    pub(super) fn impostor_streams(&self) -> usize {
+        self.state().impostor_streams
+    }
+
     fn serve(&self, listener: tokio::net::TcpListener) {
-        let own = self
-            .authority
-            .svid(&trust_domain().control_plane(), serial(0xffff));
+        let control_plane = trust_domain().control_plane();
+        let own = self.poses_as.as_ref().unwrap_or(&control_plane);
+        let own = self.authority.svid(own, serial(0xffff));
         let identity = IdentityCell::empty();
         identity.install(certified_key(own.chain.clone(), &own.key).unwrap());
         let trust = TrustCell::new([self.authority.bundle()].into_iter().collect::<BundleSet>());
@@ -480,6 +508,10 @@ impl Plane {
         };
         let mut changed = self.changed.subscribe();
         let mut session = DeltaSession::new(Limits::default());
+        let (mut is_greeted, mut said) = (false, 0);
+        if self.poses_as.is_some() {
+            self.change(|state| state.impostor_streams += 1);
+        }
         let is_to_end = |state: State| state.streams_end != end || state.ends_every_stream;
         while !is_to_end(self.state()) {
             let message = tokio::select! {
@@ -499,6 +531,7 @@ impl Plane {
                         ..hello()
                     };
                     send(&out, FromControl::Hello(hello)).await;
+                    is_greeted = true;
                     if self.fault == Some(Fault::HangsUp) {
                         return;
                     }
@@ -516,6 +549,11 @@ impl Plane {
                     self.change(|state| state.failures.push(report.failed));
                 }
                 None => {}
+            }
+            let words = self.state().words;
+            for word in words.into_iter().skip(said).filter(|_| is_greeted) {
+                said += 1;
+                send(&out, word).await;
             }
             while let Some(response) = session.poll(&self.state()) {
                 let count = response.resources.len();

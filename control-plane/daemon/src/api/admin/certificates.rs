@@ -33,14 +33,14 @@ pub(super) fn list(
 }
 
 /// One certificate, its lineage and those before it.
-pub(super) fn show(
+pub(super) async fn show(
     plane: &Plane,
     asked: &wire::ShowCertificateRequest,
 ) -> Result<Response<wire::ShowCertificateResponse>, Status> {
     let serial = asked.serial.parse::<SerialPrefix>();
     let serial = serial.map_err(|error| invalid("invalid_serial", error.to_string()))?;
     let history = usize::try_from(asked.history).unwrap_or(usize::MAX);
-    let shown = plane.authority.certificate(&serial, history);
+    let shown = plane.authority.certificate(&serial, history).await;
     let shown = shown.map_err(|error| status(&error))?;
     Ok(Response::new(wire::ShowCertificateResponse {
         lineage: shown.lineage.as_ref().map(lineage),

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use countersign_authority::{Eviction, ListedNode};
+use countersign_authority::{Elsewhere, Eviction, ListedNode};
 use countersign_proto::admin as wire;
 use countersign_proto::convert::time::timestamp;
 use jiff::Timestamp;
@@ -34,9 +34,21 @@ pub(super) fn list(
 fn listed(plane: &Plane, node: &ListedNode, now: Timestamp) -> wire::ListedNode {
     let sight = plane.fleet.sight(&node.id);
     let is_connected = plane.hub.is_connected(&node.id);
-    let connected_since = sight.and_then(|it| it.since).filter(|_| is_connected);
-    let last_seen = sight.and_then(|it| it.last);
-    let last_seen = if is_connected { Some(now) } else { last_seen };
+    let mut connected_since = sight.and_then(|it| it.since).filter(|_| is_connected);
+    let mut last_seen = sight.and_then(|it| it.last);
+    let mut replica = String::new();
+    match plane.authority.elsewhere(&node.id, now) {
+        _ if is_connected => {
+            last_seen = Some(now);
+            plane.authority.replica_name().clone_into(&mut replica);
+        }
+        Some(Elsewhere::Open(other, since)) => {
+            (connected_since, last_seen) = (Some(since), Some(now));
+            replica = other;
+        }
+        Some(Elsewhere::Last(last)) => last_seen = last_seen.max(Some(last)),
+        None => {}
+    }
     let attested = node.attested.as_ref();
     let evicted = attested.and_then(|it| it.evicted.as_ref());
     wire::ListedNode {
@@ -53,6 +65,7 @@ fn listed(plane: &Plane, node: &ListedNode, now: Timestamp) -> wire::ListedNode 
         unused_tokens: node.unused_tokens as u64,
         evicted: evicted.map(ended),
         banned: node.banned.as_ref().map(ended),
+        replica,
     }
 }
 

@@ -1,8 +1,7 @@
 //! The control planes that share the database, for operators: who is invited, and who is there.
 
-use countersign_authority::{
-    AuthorityInfo, Heartbeat, RemovedReplica, Replica, SealedReplica, SlotState, Tiers,
-};
+use countersign_authority::{Heartbeat, ListedReplica, RemovedReplica, Replica, SealedReplica};
+use countersign_fleet::replicas::ReplicaStanding;
 use countersign_proto::admin as wire;
 use countersign_proto::convert::time::{read_duration, timestamp};
 use tonic::Status;
@@ -74,46 +73,62 @@ fn wire_of(sealed: SealedReplica) -> wire::SealReplicaResponse {
 
 /// All of them, by name.
 pub(super) fn list(plane: &Plane) -> wire::ListReplicasResponse {
-    let Tiers { issuing, .. } = plane.authority.tiers();
-    let own = plane.authority.replica_name();
-    let all = plane.authority.replicas().into_iter();
-    let items = all.map(|(name, replica)| {
-        let said = plane.authority.heartbeat(&name);
-        told(row(name, &replica, own, &issuing), said)
-    });
-    wire::ListReplicasResponse {
-        items: items.collect(),
-    }
+    wire::ListReplicasResponse { items: all(plane) }
 }
 
-fn row(name: String, replica: &Replica, own: &str, issuing: &[AuthorityInfo]) -> wire::Replica {
-    let (state, since, until) = match replica {
+/// The same for a status.
+pub(super) fn all(plane: &Plane) -> Vec<wire::Replica> {
+    let listed = plane.authority.listed_replicas(plane.clock.now());
+    listed.into_iter().map(row).collect()
+}
+
+fn row(it: ListedReplica) -> wire::Replica {
+    let (state, since, until) = match &it.replica {
         Replica::Invited { until, .. } => ("invited", None, Some(*until)),
         Replica::Joined { since, .. } => ("joined", Some(*since), None),
         Replica::Sealed { since, .. } => ("sealed", Some(*since), None),
     };
-    let mut its = issuing.iter().filter(|ca| ca.replica == name);
-    let ca = its.find(|ca| ca.state == SlotState::Active);
-    wire::Replica {
-        answers: name == own,
-        name,
+    let ReplicaStanding {
+        state: standing,
+        since: standing_since,
+        needs_attention,
+        lag,
+        clock_ahead,
+    } = it.standing;
+    let ca = it.issuing;
+    let row = wire::Replica {
+        name: it.name,
         state: state.to_owned(),
-        log_id: replica.log_id(),
+        answers: it.answers,
+        log_id: it.replica.log_id(),
         since: since.map(timestamp),
         until: until.map(timestamp),
-        issuing_ca: ca.map_or_else(String::new, |ca| ca.key_id.clone()),
-        issuing_ca_not_after: ca.map(|ca| timestamp(ca.not_after)),
+        issuing_ca_not_after: ca.as_ref().map(|ca| timestamp(ca.not_after)),
+        issuing_ca: ca.map_or_else(String::new, |ca| ca.key_id),
+        standing: standing.to_owned(),
+        standing_since: standing_since.map(timestamp),
+        needs_attention,
+        lag,
+        clock_ahead_secs: clock_ahead.map(|ahead| ahead.as_secs()),
+        ends_by_time: it.ends_by_time,
+        sealed_entries: it.sealing.map(|sealing| sealing.entries),
+        sealed_of: it.sealing.map(|sealing| sealing.of),
         ..wire::Replica::default()
-    }
+    };
+    told(row, it.said)
 }
 
-/// With what it last said of itself.
+/// With what it last said of itself. What was written in its place tells nothing of it.
 fn told(row: wire::Replica, said: Option<Heartbeat>) -> wire::Replica {
-    let Some(said) = said else { return row };
+    let Some(said) = said.filter(|said| !said.version.is_empty()) else {
+        return row;
+    };
     wire::Replica {
         version: Some(said.version),
         sequence: Some(said.sequence),
         streams: Some(said.streams),
+        certifies: said.certifies,
+        address: said.address,
         last_seen: Some(timestamp(said.at)),
         ..row
     }

@@ -22,7 +22,7 @@ use tonic::Status;
 use self::node::Reading;
 use self::totals::Totals;
 use super::refusing::spiffe_id;
-use super::waivers;
+use super::{replicas, waivers};
 use crate::plane::Plane;
 
 /// Nodes that are read under one lock: some 16,000 endpoints each would still be milliseconds.
@@ -167,6 +167,7 @@ fn head(plane: &Plane, bundle: &str, now: Timestamp) -> wire::StatusResponse {
         listeners: listeners::of(plane),
         bundle_version: bundle.to_owned(),
         rotation: rotation(plane, now),
+        replicas: replicas::all(plane),
         ..wire::StatusResponse::default()
     }
 }

@@ -104,7 +104,7 @@ impl ServerTls {
                         self.trust.install(bundles(&self.authority));
                         false
                     }
-                    Ok(Event::Entitlement(..) | Event::Svid(..) | Event::Evicted(_)) => false,
+                    Ok(Event::ControlPlanes | Event::Entitlement(..) | Event::Svid(..) | Event::Evicted(_)) => false,
                     Err(RecvError::Closed) => return,
                 },
             };

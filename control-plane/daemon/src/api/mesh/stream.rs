@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use countersign_authority::Reached;
 use countersign_discovery::{DeltaRequest, DeltaSession, Limits, Outcome};
-use countersign_fleet::{News, Reported, Subscriber};
+use countersign_fleet::{Event, News, Reported, Subscriber};
 use countersign_model::{EntitlementId, nap};
+use countersign_proto::REBALANCE;
 use countersign_proto::convert::serial;
 use countersign_proto::mesh::{
-    ControlMessage, Hello, NodeMessage, ServedReport, control_message, node_message,
+    ControlMessage, ControlPlanes, Hello, NodeMessage, Rebalance, ServedReport, control_message,
+    node_message,
 };
 use countersign_serve::messages::Messages;
 use countersign_telemetry::{Principal, peer_line};
@@ -97,7 +99,13 @@ impl<'a> NodeStream<'a> {
         let greeting = greeting.unwrap_or_default();
         self.compare(&greeting).await?;
         let node = self.session.node.id();
-        self.plane.fleet.enrols_ahead(node, greeting.enrol_ahead);
+        let Plane { fleet, spread, .. } = self.plane;
+        fleet.enrols_ahead(node, greeting.enrol_ahead);
+        let rebalances = greeting.capabilities.iter().any(|it| it == REBALANCE);
+        fleet.rebalances(node, rebalances);
+        if !spread.addresses().is_empty() {
+            self.tell_control_planes().await?;
+        }
         loop {
             let timer = self.nap()?;
             tokio::select! {
@@ -107,6 +115,7 @@ impl<'a> NodeStream<'a> {
                 },
                 news = subscriber.news() => {
                     self.look_at(&news);
+                    self.tell(&news).await?;
                     if self.plane.signing.occupancy().0 > 0 {
                         // Of a batch that was signed together the others are about to be
                         // published: they go into the same response.
@@ -264,6 +273,25 @@ impl<'a> NodeStream<'a> {
                 names.iter().for_each(|name| touch(name));
             }
         }
+    }
+
+    /// What is no resource: where the control planes are, and that another one has fewer streams.
+    async fn tell(&self, news: &News) -> Result<(), Status> {
+        if news.everything || news.events.contains(&Event::ControlPlanes) {
+            self.tell_control_planes().await?;
+        }
+        if let Some(address) = news.elsewhere.clone() {
+            self.send(control_message::Message::Rebalance(Rebalance { address }))
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_control_planes(&self) -> Result<(), Status> {
+        let addresses = self.plane.spread.addresses().to_vec();
+        let told = ControlPlanes { addresses };
+        self.send(control_message::Message::ControlPlanes(told))
+            .await
     }
 
     async fn push(&mut self) -> Result<(), Status> {

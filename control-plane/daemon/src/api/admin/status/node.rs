@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use countersign_authority::{EndpointOverview, NodeOverview};
+use countersign_authority::{Elsewhere, EndpointOverview, NodeOverview};
 use countersign_fleet::standing::{Facts, NodeStanding, Standing, SvidFacts};
 use countersign_fleet::{NodeState, Reported, ReportedKind};
 use countersign_model::entitlement::ahead_of_demand;
@@ -24,6 +24,8 @@ pub(super) struct Reading<'a> {
     pub(super) endpoints: Vec<(&'a EndpointOverview, Standing)>,
     /// The newest bundle.
     bundle: &'a str,
+    /// The control plane that has its stream, where that is another one.
+    replica: Option<String>,
 }
 
 impl<'a> Reading<'a> {
@@ -34,15 +36,21 @@ impl<'a> Reading<'a> {
         now: Timestamp,
     ) -> Self {
         let told = plane.fleet.node(&overview.id);
-        let is_connected = plane.hub.is_connected(&overview.id);
-        let standing = node_standing(overview, &told, is_connected, now);
+        let here = plane.hub.is_connected(&overview.id);
+        let elsewhere = plane.authority.elsewhere(&overview.id, now);
+        let standing = node_standing(overview, &told, (here, elsewhere.as_ref()), now);
+        let replica = match elsewhere {
+            Some(Elsewhere::Open(replica, _)) if !here => Some(replica),
+            _ => None,
+        };
         let ahead = told.enrol_ahead.map(|ahead| {
             let entitlements = overview.endpoints.iter().map(|it| &*it.entitlement);
             ahead_of_demand(entitlements, ahead)
         });
         let endpoint = |it| {
             let outdated = EndpointOverview::outdated(it);
-            let facts = facts(it, &told, standing, ahead.as_ref(), outdated);
+            let known = (&told, replica.is_some());
+            let facts = facts(it, known, standing, ahead.as_ref(), outdated);
             let mut said = facts.standing(now);
             // The row of the node says so itself.
             let is_said = it.entitlement.is_node() && !standing.is_connected();
@@ -56,6 +64,7 @@ impl<'a> Reading<'a> {
             standing,
             endpoints,
             bundle,
+            replica,
         }
     }
 
@@ -89,7 +98,7 @@ impl<'a> Reading<'a> {
     }
 
     fn is_behind(&self, it: &Reported) -> bool {
-        validates(it) && it.bundle_version.as_deref() != Some(self.bundle)
+        self.replica.is_none() && validates(it) && it.bundle_version.as_deref() != Some(self.bundle)
     }
 
     /// The endpoints that pass the filter.
@@ -155,6 +164,7 @@ impl<'a> Reading<'a> {
             consumers_more: self.told.crowd.as_ref().map_or(0, |it| it.count as u64),
             endpoints: Vec::new(),
             consumers: Vec::new(),
+            replica: self.replica.clone().unwrap_or_default(),
         }
     }
 
@@ -185,7 +195,7 @@ impl<'a> Reading<'a> {
 
     /// Of a node that is away nobody knows which streams are open there.
     fn consumer(&self, it: &Reported) -> wire::ConsumerStatus {
-        let is_known = self.standing.is_connected();
+        let is_known = self.standing.is_connected() && self.replica.is_none();
         let since = if is_known {
             Some(it.since)
         } else {
@@ -218,7 +228,7 @@ fn is_missed(it: &EndpointOverview) -> bool {
 fn node_standing(
     overview: &NodeOverview,
     told: &NodeState,
-    is_connected: bool,
+    (here, elsewhere): (bool, Option<&Elsewhere>),
     now: Timestamp,
 ) -> NodeStanding {
     if let Some((since, _)) = overview.banned {
@@ -229,14 +239,18 @@ fn node_standing(
     };
     match &attested.evicted {
         Some((since, _)) => NodeStanding::Evicted(*since),
-        None if is_connected => NodeStanding::Connected(told.sight.since.unwrap_or(now)),
-        None => NodeStanding::Away(told.sight.last),
+        None if here => NodeStanding::Connected(told.sight.since.unwrap_or(now)),
+        None => match elsewhere {
+            Some(Elsewhere::Open(_, since)) => NodeStanding::Connected(*since),
+            Some(Elsewhere::Last(last)) => NodeStanding::Away(told.sight.last.max(Some(*last))),
+            None => NodeStanding::Away(told.sight.last),
+        },
     }
 }
 
 fn facts(
     it: &EndpointOverview,
-    told: &NodeState,
+    (told, is_elsewhere): (&NodeState, bool),
     node: NodeStanding,
     ahead: Option<&BTreeSet<&EntitlementId>>,
     outdated: Option<Option<Timestamp>>,
@@ -246,6 +260,8 @@ fn facts(
         lifetime: svid.lifetime,
         renewal_due: entitlement.renewal(&svid.serial, &svid.lifetime),
         is_acknowledged: match told.acknowledged.get(&entitlement.id) {
+            // What it has is known where its stream is.
+            _ if is_elsewhere => true,
             Some(acknowledged) => *acknowledged == svid.serial,
             // What an attestation gave it is no news on its stream, which it opened by that.
             None => entitlement.is_node(),

@@ -18,7 +18,10 @@ impl Survivor {
     }
 
     fn seal(&self, archive: &Memory) -> Result<Sealed, LogError> {
-        seal(&self.scene.options(), &mut archive.clone())
+        let sealed = seal(&self.scene.options(), &mut archive.clone(), &mut |_, _| {
+            true
+        });
+        sealed.map(|it| it.expect("nobody ends it"))
     }
 
     /// Every tile and bundle.
@@ -97,7 +100,7 @@ fn sealing_goes_on_where_it_was_cut_short() {
     for pages in 1..19 {
         let survivor = Survivor::new();
         let mut cut = CutShort(archive.clone(), pages);
-        let refused = seal(&survivor.scene.options(), &mut cut);
+        let refused = seal(&survivor.scene.options(), &mut cut, &mut |_, _| true);
         assert!(
             matches!(refused, Err(LogError::Unreadable(_))),
             "{refused:?}"
@@ -106,6 +109,34 @@ fn sealing_goes_on_where_it_was_cut_short() {
         assert_eq!((sealed.size, sealed.root), (expected.size, expected.root));
         assert_eq!(survivor.tiles(), whole.tiles(), "after {pages} pages");
     }
+}
+
+/// Whoever ends it loses nothing of what was sealed, and is told how far it is.
+#[test]
+fn sealing_tells_how_far_it_is_and_ends_when_it_is_told_to() {
+    let (archive, whole, survivor) = (bodies(9000), Survivor::new(), Survivor::new());
+    let expected = whole.seal(&archive).unwrap();
+    let mut told = Vec::new();
+    let mut parts = |many: usize| {
+        let mut asked = 0;
+        let options = survivor.scene.options();
+        let sealed = seal(&options, &mut archive.clone(), &mut |done, of| {
+            told.push((done, of));
+            asked += 1;
+            asked <= many
+        });
+        sealed.unwrap()
+    };
+    assert_eq!(parts(1), None);
+    let sealed = parts(usize::MAX).expect("nobody ends it");
+    assert_eq!((sealed.size, sealed.root), (expected.size, expected.root));
+    let part = journal::SEGMENT_ENTRIES;
+    let [first, end, goes_on, last] = told[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!((first, end), ((0, 9000), (part, 9000)));
+    assert_eq!((goes_on, last), ((part, 9000), (2 * part, 9000)));
+    assert_eq!(survivor.tiles(), whole.tiles());
 }
 
 /// The tiles are written and the checkpoint is not.
@@ -170,7 +201,7 @@ async fn folder_of_a_log_that_lives_is_not_sealed() {
         origin: "example.org/other".to_owned(),
         ..scene.options()
     };
-    let refused = seal(&options, &mut archive.clone());
+    let refused = seal(&options, &mut archive.clone(), &mut |_, _| true);
     assert!(matches!(refused, Err(LogError::Foreign(_))), "{refused:?}");
     assert_holds(&log, 0, 10);
 }
