@@ -17,6 +17,8 @@ pub struct Crowd {
     pub bundle_version: Option<String>,
     /// When the last one was delivered it that cannot acknowledge.
     pub delivered_at: Option<Timestamp>,
+    /// When the last credential that one of them was given ends.
+    pub until: Option<Timestamp>,
 }
 
 /// Splits what was reported into those that are kept and the rest. Who validates with no bundle
@@ -50,6 +52,21 @@ impl Crowd {
                 .clone()
                 .filter(|_| rest.iter().all(has_same)),
             delivered_at: unacknowledged.filter_map(|it| it.delivered_at).max(),
+            until: rest.iter().filter_map(|it| it.credential_not_after).max(),
+        })
+    }
+
+    /// Both in one.
+    pub(super) fn together(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        let (Some(one), Some(other)) = (&one, &other) else {
+            return one.or(other);
+        };
+        let has_same = one.bundle_version == other.bundle_version;
+        Some(Self {
+            count: one.count + other.count,
+            bundle_version: one.bundle_version.clone().filter(|_| has_same),
+            delivered_at: one.delivered_at.max(other.delivered_at),
+            until: one.until.max(other.until),
         })
     }
 }

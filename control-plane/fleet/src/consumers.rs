@@ -86,8 +86,17 @@ pub(super) fn of_node(record: &NodeRecord, connected: bool, state: NodeState) ->
     };
     let behind = state.consumers.into_iter().filter(Reported::validates);
     let behind = behind.map(|it| behind_node(record, connected, &it));
-    let crowd = state.crowd.map(|crowd| of_crowd(record, connected, crowd));
-    std::iter::once(proxy).chain(behind).chain(crowd).collect()
+    let crowd = { state.crowd.into_iter() }.map(|crowd| of_crowd(record, connected, crowd));
+    let carried = { state.carried.crowd.into_iter() }.map(|crowd| {
+        let until = crowd.until.map(|end| end.min(record.credential_not_after));
+        let carried = of_crowd(record, false, crowd);
+        Consumer {
+            credential_not_after: until,
+            ..carried
+        }
+    });
+    let crowds = crowd.chain(carried);
+    std::iter::once(proxy).chain(behind).chain(crowds).collect()
 }
 
 /// Whatever a consumer behind a node holds, the node was given: its credential ends no later
@@ -277,6 +286,64 @@ mod tests {
                 expected
             );
         }
+    }
+
+    /// An Envoy that has not come back since its sidecar started again still validates with what it has.
+    #[test]
+    fn consumers_of_a_sidecar_that_ended_are_waited_for() {
+        let (hub, fleet) = (Arc::new(Hub::default()), Fleet::default());
+        let id = record().id;
+        let _stream = hub.join(&id);
+        let begin = |behind: Vec<Reported>, second| {
+            fleet.joined(&id, at(second));
+            fleet.bundle_acknowledged(&id, "new", at(second));
+            fleet.reported(&id, behind);
+        };
+        begin(vec![envoy("old", true, Some(60))], 1);
+        begin(Vec::new(), 2);
+        assert_eq!(
+            (waiting(&hub, &fleet, 60), waiting(&hub, &fleet, 61)),
+            (1, 0)
+        );
+        let another = Reported {
+            id: "envoy-2".to_owned(),
+            ..envoy("new", true, None)
+        };
+        fleet.reported(&id, vec![another]);
+        assert_eq!(waiting(&hub, &fleet, 50), 1, "another one came");
+        fleet.reported(&id, vec![envoy("new", true, None)]);
+        assert_eq!(waiting(&hub, &fleet, 50), 0, "it came back");
+        fleet.reported(&id, Vec::new());
+        assert_eq!(
+            waiting(&hub, &fleet, 50),
+            0,
+            "the process that knew it says so"
+        );
+    }
+
+    #[test]
+    fn many_consumers_of_a_sidecar_that_ended_are_waited_for() {
+        let (hub, fleet) = (Arc::new(Hub::default()), Fleet::default());
+        let id = record().id;
+        let _stream = hub.join(&id);
+        let named = |n: usize| Reported {
+            id: format!("envoy-{n}"),
+            ..envoy("old", true, Some(60))
+        };
+        let many = || (0..40).map(named).collect::<Vec<_>>();
+        for (told, left) in [(Vec::new(), 17), (many(), 40)] {
+            fleet.joined(&id, at(1));
+            fleet.reported(&id, many());
+            fleet.left(&id, at(2));
+            fleet.joined(&id, at(3));
+            fleet.bundle_acknowledged(&id, "new", at(3));
+            fleet.reported(&id, told);
+            assert_eq!(waiting(&hub, &fleet, 60), left);
+        }
+        fleet.joined(&id, at(61));
+        fleet.bundle_acknowledged(&id, "new", at(61));
+        fleet.reported(&id, Vec::new());
+        assert_eq!(waiting(&hub, &fleet, 62), 0, "what they held has ended");
     }
 
     #[test]

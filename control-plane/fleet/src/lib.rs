@@ -5,19 +5,15 @@
 //! control planes know of theirs is told [by rows](elsewhere) of the database that they share.
 
 mod absent;
-pub mod balance;
 mod consumers;
 pub mod elsewhere;
 pub mod gate;
 mod hub;
-pub mod replicas;
 mod report;
 pub mod rotation;
 pub mod standing;
-pub mod streams;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use countersign_model::{EntitlementId, Serial, SpiffeId};
@@ -48,8 +44,6 @@ pub enum Event {
     Evicted(SpiffeId),
     /// The trust bundle.
     Bundle,
-    /// Where sidecars reach the control planes is something else than before.
-    ControlPlanes,
     /// CA slots changed without the bundle: the server's own SVID should be renewed.
     Authorities,
 }
@@ -65,7 +59,7 @@ impl Event {
     fn audience(&self) -> Audience<'_> {
         match self {
             Self::Entitlement(node, _) | Self::Svid(node, _) => Audience::Node(node),
-            Self::Bundle | Self::ControlPlanes => Audience::Everybody,
+            Self::Bundle => Audience::Everybody,
             Self::Evicted(_) | Self::Authorities => Audience::Nobody,
         }
     }
@@ -89,8 +83,6 @@ pub struct NodeState {
     pub bundle: Option<String>,
     /// When we heard so.
     pub bundle_since: Option<Timestamp>,
-    /// Whether it goes to another control plane where this one wishes so.
-    pub rebalances: bool,
     /// How many entitlements it enrols before anybody asks for them, where it says so.
     pub enrol_ahead: Option<usize>,
     /// The serial that it installed, by entitlement.
@@ -101,10 +93,61 @@ pub struct NodeState {
     pub consumers: Vec<Reported>,
     /// Those of them that are not kept while it is away.
     pub crowd: Option<Crowd>,
+    /// Those of them that a process of the sidecar told of which has ended.
+    carried: Carried,
     /// When its stream was open.
     pub sight: Sight,
     /// How many handshakes failed at it because of a certificate, since its process started.
     pub handshakes_failed: Option<u64>,
+}
+
+impl NodeState {
+    /// Of those who are carried, whoever holds nothing good any more.
+    fn forget_ended(&mut self, now: Timestamp) {
+        let Carried { ids, crowd, .. } = &mut self.carried;
+        let is_good = |end: Option<Timestamp>| end.is_some_and(|end| now <= end);
+        self.consumers
+            .retain(|it| !ids.contains(&it.id) || is_good(it.credential_not_after));
+        ids.retain(|id| self.consumers.iter().any(|it| it.id == *id));
+        *crowd = crowd.take().filter(|crowd| is_good(crowd.until));
+    }
+
+    fn report(&mut self, consumers: Vec<Reported>) {
+        let before = std::mem::replace(&mut self.consumers, consumers);
+        let mut before: HashMap<String, Reported> =
+            before.into_iter().map(|it| (it.id.clone(), it)).collect();
+        let mut others = 0;
+        for consumer in &mut self.consumers {
+            match before.remove(&consumer.id) {
+                Some(before) => consumer.follow(&before),
+                None => others += usize::from(consumer.validates()),
+            }
+        }
+        let is_first = std::mem::take(&mut self.carried.is_told_next);
+        let crowd = self.crowd.take();
+        let missing = before.into_values().filter(Reported::validates);
+        let missing = missing.filter(|it| is_first || self.carried.ids.contains(&it.id));
+        let (mut missing, more) = absent::split(missing.collect());
+        missing.iter_mut().for_each(|it| it.connected = false);
+        self.carried.ids = missing.iter().map(|it| it.id.clone()).collect();
+        self.consumers.append(&mut missing);
+        if is_first {
+            // Told by the same process, those who were not kept by name are among these.
+            let crowd = crowd.filter(|crowd| others < crowd.count);
+            self.carried.crowd = Crowd::together(crowd, more);
+        }
+    }
+}
+
+/// Consumers that a node told of on an earlier stream and not on this one.
+#[derive(Clone, Debug, Default)]
+struct Carried {
+    /// Nothing was told on this stream yet.
+    is_told_next: bool,
+    /// Those that are kept by name.
+    ids: BTreeSet<String>,
+    /// The rest.
+    crowd: Option<Crowd>,
 }
 
 /// When the stream of a node was open.
@@ -122,7 +165,6 @@ pub struct Sight {
 #[derive(Debug, Default)]
 pub struct Fleet {
     nodes: Mutex<HashMap<SpiffeId, NodeState>>,
-    moved: streams::Moved,
     changed: watch::Sender<()>,
 }
 
@@ -134,10 +176,11 @@ impl Fleet {
             state.bundle = None;
             state.bundle_since = None;
             state.acknowledged.clear();
+            state.carried.is_told_next = true;
+            state.forget_ended(now);
             state.sight.since = Some(now);
             state.sight.open += 1;
         });
-        self.moved.note(node);
     }
 
     /// A stream of a node ended. With the last one most of what is behind it is kept as a number.
@@ -150,7 +193,6 @@ impl Fleet {
                 (state.consumers, state.crowd) = absent::split(reported);
             }
         });
-        self.moved.note(node);
     }
 
     /// When the stream of a node was open.
@@ -162,26 +204,6 @@ impl Fleet {
     pub fn enrols_ahead(&self, node: &SpiffeId, ahead: Option<u32>) {
         let ahead = ahead.map(|ahead| usize::try_from(ahead).unwrap_or(usize::MAX));
         self.note(node, |state| state.enrol_ahead = ahead);
-    }
-
-    /// A node says whether it goes to another control plane where this one wishes so.
-    pub fn rebalances(&self, node: &SpiffeId, rebalances: bool) {
-        self.note(node, |state| state.rebalances = rebalances);
-    }
-
-    /// Those of these nodes that would go to another control plane and whose stream has been open since a
-    /// time: the newest first, for who came last has been here for the shortest time.
-    pub fn movable(&self, nodes: &[SpiffeId], since: Timestamp) -> Vec<SpiffeId> {
-        let states = self.lock();
-        let movable = nodes.iter().filter_map(|node| {
-            let state = states.get(node).filter(|state| state.rebalances)?;
-            let opened = state.sight.since.filter(|opened| *opened <= since)?;
-            Some((Reverse(opened), node))
-        });
-        let mut movable: Vec<_> = movable.collect();
-        drop(states);
-        movable.sort_unstable();
-        movable.into_iter().map(|(_, node)| node.clone()).collect()
     }
 
     /// The node's own proxy installed a bundle. A version that cannot be one of ours is not kept:
@@ -210,19 +232,11 @@ impl Fleet {
         });
     }
 
-    /// The consumers behind a node, all of them.
+    /// The consumers behind a node, all that its sidecar knows. One that has just started does not know
+    /// whom the one before gave something: who was told of before and is not told of now is kept as if it
+    /// were away, until it is told of again or what it holds has ended.
     pub fn reported(&self, node: &SpiffeId, consumers: Vec<Reported>) {
-        self.update(node, |state| {
-            let before = std::mem::replace(&mut state.consumers, consumers);
-            let before: HashMap<&str, &Reported> =
-                before.iter().map(|it| (it.id.as_str(), it)).collect();
-            for consumer in &mut state.consumers {
-                if let Some(before) = before.get(consumer.id.as_str()) {
-                    consumer.follow(before);
-                }
-            }
-            state.crowd = None;
-        });
+        self.update(node, |state| state.report(consumers));
     }
 
     /// How many handshakes failed at a node since its process started; gives how many of them came
@@ -308,7 +322,6 @@ mod tests {
         let id = |n: usize| SpiffeId::new(&format!("spiffe://example.org/node/{n}")).unwrap();
         (0..=MAX_NODES).for_each(|n| fleet.joined(&id(n), Timestamp::UNIX_EPOCH));
         assert_eq!(fleet.lock().len(), MAX_NODES);
-        assert_eq!(fleet.moved.count(), MAX_NODES);
         fleet.bundle_acknowledged(&id(MAX_NODES), "v1", Timestamp::UNIX_EPOCH);
         assert_eq!(fleet.node(&id(MAX_NODES)).bundle, None);
         fleet.keep_at_most(MAX_NODES, |_| false);
