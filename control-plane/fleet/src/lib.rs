@@ -5,14 +5,18 @@
 //! control planes know of theirs is told [by rows](elsewhere) of the database that they share.
 
 mod absent;
+pub mod balance;
 mod consumers;
 pub mod elsewhere;
 pub mod gate;
 mod hub;
+pub mod replicas;
 mod report;
 pub mod rotation;
 pub mod standing;
+pub mod streams;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -44,6 +48,8 @@ pub enum Event {
     Evicted(SpiffeId),
     /// The trust bundle.
     Bundle,
+    /// Where sidecars reach the control planes is something else than before.
+    ControlPlanes,
     /// CA slots changed without the bundle: the server's own SVID should be renewed.
     Authorities,
 }
@@ -59,7 +65,7 @@ impl Event {
     fn audience(&self) -> Audience<'_> {
         match self {
             Self::Entitlement(node, _) | Self::Svid(node, _) => Audience::Node(node),
-            Self::Bundle => Audience::Everybody,
+            Self::Bundle | Self::ControlPlanes => Audience::Everybody,
             Self::Evicted(_) | Self::Authorities => Audience::Nobody,
         }
     }
@@ -83,6 +89,8 @@ pub struct NodeState {
     pub bundle: Option<String>,
     /// When we heard so.
     pub bundle_since: Option<Timestamp>,
+    /// Whether it goes to another control plane where this one wishes so.
+    pub rebalances: bool,
     /// How many entitlements it enrols before anybody asks for them, where it says so.
     pub enrol_ahead: Option<usize>,
     /// The serial that it installed, by entitlement.
@@ -165,6 +173,7 @@ pub struct Sight {
 #[derive(Debug, Default)]
 pub struct Fleet {
     nodes: Mutex<HashMap<SpiffeId, NodeState>>,
+    moved: streams::Moved,
     changed: watch::Sender<()>,
 }
 
@@ -181,6 +190,7 @@ impl Fleet {
             state.sight.since = Some(now);
             state.sight.open += 1;
         });
+        self.moved.note(node);
     }
 
     /// A stream of a node ended. With the last one most of what is behind it is kept as a number.
@@ -193,6 +203,7 @@ impl Fleet {
                 (state.consumers, state.crowd) = absent::split(reported);
             }
         });
+        self.moved.note(node);
     }
 
     /// When the stream of a node was open.
@@ -204,6 +215,26 @@ impl Fleet {
     pub fn enrols_ahead(&self, node: &SpiffeId, ahead: Option<u32>) {
         let ahead = ahead.map(|ahead| usize::try_from(ahead).unwrap_or(usize::MAX));
         self.note(node, |state| state.enrol_ahead = ahead);
+    }
+
+    /// A node says whether it goes to another control plane where this one wishes so.
+    pub fn rebalances(&self, node: &SpiffeId, rebalances: bool) {
+        self.note(node, |state| state.rebalances = rebalances);
+    }
+
+    /// Those of these nodes that would go to another control plane and whose stream has been open since a
+    /// time: the newest first, for who came last has been here for the shortest time.
+    pub fn movable(&self, nodes: &[SpiffeId], since: Timestamp) -> Vec<SpiffeId> {
+        let states = self.lock();
+        let movable = nodes.iter().filter_map(|node| {
+            let state = states.get(node).filter(|state| state.rebalances)?;
+            let opened = state.sight.since.filter(|opened| *opened <= since)?;
+            Some((Reverse(opened), node))
+        });
+        let mut movable: Vec<_> = movable.collect();
+        drop(states);
+        movable.sort_unstable();
+        movable.into_iter().map(|(_, node)| node.clone()).collect()
     }
 
     /// The node's own proxy installed a bundle. A version that cannot be one of ours is not kept:
@@ -322,6 +353,7 @@ mod tests {
         let id = |n: usize| SpiffeId::new(&format!("spiffe://example.org/node/{n}")).unwrap();
         (0..=MAX_NODES).for_each(|n| fleet.joined(&id(n), Timestamp::UNIX_EPOCH));
         assert_eq!(fleet.lock().len(), MAX_NODES);
+        assert_eq!(fleet.moved.count(), MAX_NODES);
         fleet.bundle_acknowledged(&id(MAX_NODES), "v1", Timestamp::UNIX_EPOCH);
         assert_eq!(fleet.node(&id(MAX_NODES)).bundle, None);
         fleet.keep_at_most(MAX_NODES, |_| false);
