@@ -179,7 +179,9 @@ impl Model {
                 node: view.node.clone(),
                 id: id.to_owned(),
             };
-            id == view.node || self.expected.present_since(&key).is_some()
+            // What was removed and came back a moment later may be told one after the other.
+            let since = self.expected.present_since(&key);
+            id == view.node || since.is_some_and(|since| since.at.elapsed() >= 2 * SETTLES)
         };
         let is_newer = watched.judge_credentials(&view.node, &rights, is_expected, now)?;
         if calm.is_some_and(|calm| calm.elapsed() >= SETTLES) {
