@@ -67,7 +67,7 @@ impl Authority {
             return self.restore_others((Seq(0), until), |_, _, _| Ok(())).await;
         }
         let own = self.predecessor.map_or(0, |(it, _)| it.size);
-        let covered = self.load_inventory(until);
+        let covered = self.load_inventory();
         if covered.accounted > accounted {
             return Err(older_than_log());
         }
@@ -82,7 +82,7 @@ impl Authority {
             void_cas: Vec::new(),
         };
         if self.store.keeps_log() {
-            let begin = self.first_to_read(from, &covered.others).await?;
+            let begin = self.first_to_read(from, &covered.others, until).await?;
             let shared = self.restore_shared(&mut reading, (from, begin), until, now);
             shared.await?;
         } else {
@@ -95,9 +95,17 @@ impl Authority {
         Ok(())
     }
 
-    /// The first commit that must be read: of an entry of our log from `from` on, of one of another log that
+    /// The first commit that must be read, of those of this state: of an entry of our log from `from` on, of one of another log that
     /// the inventory does not tell of, or that certifies a key which may still be in use.
-    async fn first_to_read(&self, from: u64, others: &OtherLogs) -> Result<Seq, AuthorityError> {
+    async fn first_to_read(
+        &self,
+        from: u64,
+        others: &OtherLogs,
+        until: Seq,
+    ) -> Result<Seq, AuthorityError> {
+        if others.taken > until {
+            return Ok(Seq(0));
+        }
         let own = (self.ledger.log().id(), from);
         let live = others.oldest_live.iter().map(|(id, index)| (*id, *index));
         let mut first = Seq(others.taken.0 + 1);

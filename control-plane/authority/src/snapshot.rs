@@ -71,7 +71,7 @@ impl Authority {
 
     /// Takes the inventory that was written down, and says from which entry of the log on it must
     /// be completed, and from which on there are valid certificates.
-    pub(super) fn load_inventory(&self, newest: Seq) -> Coverage {
+    pub(super) fn load_inventory(&self) -> Coverage {
         let from_scratch = Coverage {
             log_id: self.ledger.log().id(),
             settled: 0,
@@ -84,7 +84,7 @@ impl Authority {
             return from_scratch;
         };
         let read = Inventory::from_snapshot(&bytes);
-        match read.filter(|(_, coverage)| self.is_ours(coverage, newest)) {
+        match read.filter(|(_, coverage)| self.is_ours(coverage)) {
             Some((inventory, coverage)) => {
                 self.ledger.take_inventory(inventory);
                 info!(settled = coverage.settled, "inventory found");
@@ -97,11 +97,8 @@ impl Authority {
         }
     }
 
-    fn is_ours(&self, coverage: &Coverage, newest: Seq) -> bool {
-        let log = self.ledger.log();
-        coverage.log_id == log.id()
-            && coverage.settled <= log.size()
-            && coverage.others.taken <= newest
+    fn is_ours(&self, coverage: &Coverage) -> bool {
+        coverage.log_id == self.ledger.log().id() && coverage.settled <= self.ledger.log().size()
     }
 
     fn inventory_file(&self) -> PathBuf {
