@@ -53,6 +53,7 @@ impl From<StoreError> for AuthorityError {
             | StoreError::NameTaken { .. }
             | StoreError::FencedOut { .. }
             | StoreError::EntryExists { .. }
+            | StoreError::TooNew { .. }
             | StoreError::NoOther
             | StoreError::NoLog => Unavailable::retry,
         };

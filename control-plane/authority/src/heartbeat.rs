@@ -21,9 +21,13 @@ impl Authority {
             return;
         }
         let said = Change::Heartbeat(replica.to_owned(), Some(self.own_heartbeat(now)));
-        if let Err(error) = self.change_unlogged(vec![said], Vec::new()).await {
-            let store = Principal::part("heartbeat");
-            peer_line!(DEBUG, store, %error, "nothing was said of this control plane to the others");
+        match self.change_unlogged(vec![said], Vec::new()).await {
+            // As often it is looked whether another one raised the level.
+            Ok(_) => self.look_at_levels().await,
+            Err(error) => {
+                let store = Principal::part("heartbeat");
+                peer_line!(DEBUG, store, %error, "nothing was said of this control plane to the others");
+            }
         }
     }
 

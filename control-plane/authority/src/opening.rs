@@ -99,7 +99,7 @@ impl Authority {
         keys.probe();
         let opened = database::open(&settings, database, &data_dir, now).await?;
         let store = store(opened);
-        let Snapshot { seq, entries } = store.snapshot().await?;
+        let Snapshot { seq, entries, .. } = store.snapshot().await?;
         let (meta, entries): (Vec<_>, Vec<_>) = entries
             .into_iter()
             .partition(|entry| entry.kind == Kind::Meta);

@@ -4,6 +4,7 @@
 use countersign_fleet::streams::StreamRow;
 use countersign_model::SpiffeId;
 use countersign_proto::convert::addresses::MAX_ADDRESSES;
+use countersign_store::Kind;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -65,6 +66,11 @@ impl Authority {
         let state = self.state.read();
         let open = state.streams.open_at(self.replica_name());
         open.cloned().collect()
+    }
+
+    /// Whether every control plane of the database reads what is told of streams.
+    pub fn may_tell_streams(&self) -> bool {
+        self.store.may_write(Kind::Stream)
     }
 
     /// Tells the others.

@@ -1,6 +1,7 @@
 //! `countersign replica …`: the control planes that share a database.
 
 mod invite;
+pub(crate) mod level;
 mod list;
 pub(crate) mod row;
 mod seal;
@@ -41,6 +42,14 @@ const REMOVE_EXAMPLES: &str = "Examples:\n  \
     An invitation is withdrawn, and its name is free again. A control plane that has joined is sealed, as\n\
     by `replica seal`: that is the same, whether it died or leaves in good order.";
 
+const RAISE_EXAMPLES: &str = "Examples:\n  \
+    countersign replica list                         # its last line: all speak 3\n  \
+    countersign replica raise\n\n\
+    The last step of an upgrade, once every control plane runs the new version: from then on they may write\n\
+    what only that one and later ones can read. There is no way back to the version before. It is refused while a\n\
+    control plane speaks less that was not sealed, also one that is down. One with its state in files raises\n\
+    its own.";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Write the file with which a control plane joins those that share the database, once
@@ -55,6 +64,9 @@ pub(crate) enum Verb {
     /// Withdraw an invitation, or end a control plane that was stopped
     #[command(after_help = REMOVE_EXAMPLES)]
     Remove(seal::Gone),
+    /// Raise the level to what all speak: the last step of an upgrade, without a way back
+    #[command(after_help = RAISE_EXAMPLES)]
+    Raise(level::Raise),
 }
 
 impl Verb {
@@ -69,6 +81,7 @@ impl Verb {
             Self::List(list) => list.run(client, output, now).await,
             Self::Seal(gone) => gone.seal(client, output).await,
             Self::Remove(gone) => gone.remove(client, output).await,
+            Self::Raise(raise) => raise.run(client, output).await,
         }
     }
 }

@@ -142,7 +142,7 @@ fn text(shown: &Shown, now: Timestamp, look: Look, all: bool, called: &Called) -
     let making = Making::of(shown, now, look, all);
     let parts = [
         verdict::text(shown, now, look, called),
-        facts(shown, now, &making),
+        facts(shown, now, &making, called),
         replicas(shown, now, look),
         refused::table(&shown.refused_attestations, &making, called),
         rows::endpoints(shown, &making),
@@ -158,7 +158,7 @@ fn replicas(shown: &Shown, now: Timestamp, look: Look) -> Printable {
     row::table(&shown.replicas, now, look, "")
 }
 
-fn facts(shown: &Shown, now: Timestamp, making: &Making) -> Printable {
+fn facts(shown: &Shown, now: Timestamp, making: &Making, called: &Called) -> Printable {
     let up = shown.started_at.map(|at| between(at, now));
     let version = shown.bundle_version.as_ref();
     let lines = [
@@ -191,7 +191,15 @@ fn facts(shown: &Shown, now: Timestamp, making: &Making) -> Printable {
             count(shown.server_certificates_issued, "certificate")
         ),
     ];
-    Printable::from(lines.join("\n"))
+    let level = shown.level.as_ref().filter(|it| it.is_behind());
+    let level = level.map(|it| it.told(called));
+    Printable::from(
+        lines
+            .into_iter()
+            .chain(level)
+            .collect::<Vec<_>>()
+            .join("\n"),
+    )
 }
 
 #[cfg(test)]

@@ -230,7 +230,8 @@ impl Plane {
     /// The store is unavailable: what was to be told is told the next time.
     pub(crate) async fn tell_streams(&self) -> Result<(), AuthorityError> {
         let authority = &self.authority;
-        if authority.replica_name().is_empty() {
+        // What waits for the level is told once it is raised: of each node the newest.
+        if authority.replica_name().is_empty() || !authority.may_tell_streams() {
             return Ok(());
         }
         let rows = streams::due(

@@ -107,7 +107,7 @@ pub async fn to_files(address: &Address, dir: &DataDir) -> Result<Copied, CopyEr
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
         _ => dir.touch(&draft).map_err(failed)?,
     }
-    sqlite::write_copy(&draft, source.seq, &source.entries).await?;
+    sqlite::write_copy(&draft, &source).await?;
     let copy = sqlite::look(&draft).await?;
     let copied = same(&source, &copy)?;
     postgres::mark_moved(address, &source, &here).await?;
@@ -122,6 +122,7 @@ fn before_it_moved(marked: Snapshot) -> Snapshot {
     Snapshot {
         seq: Seq(marked.seq.0.saturating_sub(1)),
         entries: entries.filter(|entry| !is_mark(entry)).collect(),
+        level: marked.level,
     }
 }
 

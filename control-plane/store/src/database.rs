@@ -11,8 +11,8 @@ use futures_util::future::BoxFuture;
 
 use crate::log::{LogEntries, LogPage};
 use crate::{
-    BYTES_PER_READ, Commit, Committed, DatabaseError, Entry, Kind, LogEntry, Precondition,
-    ROWS_PER_READ, StoreError,
+    BYTES_PER_READ, Commit, Committed, DatabaseError, Entry, Kind, Level, Levels, LogEntry,
+    Precondition, ROWS_PER_READ, StoreError,
 };
 
 /// What became of each commit of a batch: its place, or why it has none.
@@ -120,14 +120,16 @@ pub struct Snapshot {
     pub seq: Seq,
     /// What it and those before it left.
     pub entries: Vec<Entry>,
+    /// What may be written there.
+    pub level: Level,
 }
 
 /// What was made after some commit, in order and in whole commits; `None` where that is not retained
 /// any more.
 pub(crate) type Changes = Option<Vec<Committed>>;
 
-/// Where commits are read, by everybody, and where another writer is fenced out, which no writer needs to
-/// wait for.
+/// Where commits are read, by everybody, and where another writer is fenced out and the level is raised, which no
+/// writer needs to wait for.
 pub(crate) trait Reader: std::fmt::Debug + Send + Sync {
     /// Everything that is.
     fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, StoreError>>;
@@ -140,6 +142,12 @@ pub(crate) trait Reader: std::fmt::Debug + Send + Sync {
 
     /// Sees to it that a writer of this name makes no commit any more.
     fn fence_out<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// The level, and who writes.
+    fn levels(&self) -> BoxFuture<'_, Result<Levels, StoreError>>;
+
+    /// Raises the level where nobody is in the way, and says what is there afterwards.
+    fn raise(&self, to: Level) -> BoxFuture<'_, Result<Levels, StoreError>>;
 
     /// Whether there are entries of logs.
     fn keeps_log(&self) -> bool;

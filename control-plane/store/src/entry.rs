@@ -4,7 +4,7 @@ use countersign_model::Seq;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::StoreError;
+use super::{Level, StoreError};
 
 /// What an entry is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,10 +35,16 @@ pub enum Kind {
     Acknowledged,
     /// Where the stream of a node is, by the node's ID.
     Stream,
+    /// What the next version brings.
+    #[cfg(test)]
+    Next,
+    /// What the version after that brings.
+    #[cfg(test)]
+    AfterNext,
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    pub(super) const ALL: &[Self] = &[
         Self::Meta,
         Self::Registration,
         Self::Tombstone,
@@ -52,7 +58,35 @@ impl Kind {
         Self::CaRequest,
         Self::Acknowledged,
         Self::Stream,
+        #[cfg(test)]
+        Self::Next,
+        #[cfg(test)]
+        Self::AfterNext,
     ];
+
+    /// The level that it came with: below it nobody writes one. A kind that is added has `Level::OWN`, whose number
+    /// is raised by the first of them after a release (`tests/upgrade/RELEASED`).
+    pub(super) fn since(self) -> Level {
+        match self {
+            Self::Meta
+            | Self::Registration
+            | Self::Tombstone
+            | Self::Token
+            | Self::Node
+            | Self::Authority
+            | Self::Ban
+            | Self::Waiver
+            | Self::Replica
+            | Self::Heartbeat
+            | Self::CaRequest
+            | Self::Acknowledged => Level::FIRST,
+            Self::Stream => Level(3),
+            #[cfg(test)]
+            Self::Next => Level(Level::OWN.0 + 1),
+            #[cfg(test)]
+            Self::AfterNext => Level(Level::OWN.0 + 2),
+        }
+    }
 
     pub(super) fn as_str(self) -> &'static str {
         match self {
@@ -69,11 +103,15 @@ impl Kind {
             Self::CaRequest => "ca_request",
             Self::Acknowledged => "acknowledged",
             Self::Stream => "stream",
+            #[cfg(test)]
+            Self::Next => "next",
+            #[cfg(test)]
+            Self::AfterNext => "after_next",
         }
     }
 
     pub(super) fn parse(text: &str) -> Result<Self, StoreError> {
-        let known = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
+        let known = Self::ALL.iter().copied().find(|kind| kind.as_str() == text);
         known.ok_or(StoreError::Damaged { what: "kind" })
     }
 }

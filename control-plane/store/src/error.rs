@@ -74,6 +74,16 @@ pub enum StoreError {
         /// The name.
         name: String,
     },
+    /// Somebody who uses the database could not read it.
+    #[error("a {what} is written at level {since} and above, and the database is at level {level}")]
+    TooNew {
+        /// Which kind of value.
+        what: &'static str,
+        /// The level that it came with.
+        since: i32,
+        /// What may be written.
+        level: i32,
+    },
     /// SQLite has one writer.
     #[error("no other control plane uses this database")]
     NoOther,

@@ -17,6 +17,7 @@ mod error;
 mod fencing;
 mod following;
 mod handing;
+mod level;
 mod log;
 #[cfg(any(test, feature = "memory"))]
 pub mod memory;
@@ -28,8 +29,8 @@ pub mod testing;
 mod writer;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use countersign_model::Seq;
 use countersign_refusal::RefusedWrites;
@@ -43,6 +44,7 @@ pub use entry::{Entry, Kind, Precondition, Write};
 pub use error::{DatabaseError, StoreError};
 use following::{Listening, follow};
 use handing::{HandOver, Handing, Then};
+pub use level::{Level, Levels};
 pub use log::{LogEntries, LogEntry, LogPage, LogSignature};
 #[doc(hidden)]
 pub use shared::Shared;
@@ -81,6 +83,10 @@ pub struct Store {
     /// The newest commit, where others of the same database make some.
     newest: Option<watch::Receiver<Seq>>,
     seen: watch::Receiver<Seq>,
+    /// What this program reads.
+    speaks: Level,
+    /// As they were found last. The level that is there may be higher.
+    levels: Mutex<Levels>,
 }
 
 impl Store {
@@ -91,7 +97,9 @@ impl Store {
         dir.touch(&path)
             .map_err(|error| StoreError::Batch(error.to_string()))?;
         let (database, reader, newest) = sqlite::open(&path).await?;
-        Ok((Self::of(database, reader, newest, None), newest))
+        let levels = reader.levels().await?;
+        let store = Self::of(database, reader, newest, None);
+        Ok((store.speaking(Level::OWN, levels), newest))
     }
 
     /// Connects to a database that several control planes may share, and brings its schema up to
@@ -100,8 +108,18 @@ impl Store {
         address: postgres::Address,
         writer: postgres::WriterName,
     ) -> Result<(Self, Seq), StoreError> {
-        let (database, reader, newest) = postgres::open(address.clone(), writer).await?;
+        Self::connect_speaking(address, writer, Level::OWN).await
+    }
+
+    async fn connect_speaking(
+        address: postgres::Address,
+        writer: postgres::WriterName,
+        speaks: Level,
+    ) -> Result<(Self, Seq), StoreError> {
+        let (database, reader, newest) = postgres::open(address.clone(), writer, speaks).await?;
+        let levels = reader.levels().await?;
         let store = Self::following::<postgres::Listener>(database, reader, newest, address);
+        let store = store.speaking(speaks, levels);
         Ok((store, newest))
     }
 
@@ -120,6 +138,16 @@ impl Store {
         let newest = *told.borrow();
         let store = Self::of(database.clone(), database.clone(), newest, Some(told));
         (store, newest)
+    }
+
+    /// One that speaks another level than this program, or finds others than a database has that was just made.
+    fn speaking(self, speaks: Level, levels: Levels) -> Self {
+        let levels = Mutex::new(levels);
+        Self {
+            speaks,
+            levels,
+            ..self
+        }
     }
 
     /// One that is told of what others commit, by a session of its own.
@@ -161,6 +189,8 @@ impl Store {
             deaf: Arc::default(),
             newest: told,
             seen,
+            speaks: Level::OWN,
+            levels: Mutex::new(Levels::alone(Level::OWN)),
         }
     }
 
@@ -195,6 +225,7 @@ impl Store {
         if commit.is_logged() && !self.keeps_log() {
             return Err(StoreError::NoLog);
         }
+        self.check_level(&commit)?;
         let (reply, answer) = oneshot::channel();
         let then = Then::new(then);
         let job = Job::Commit {
@@ -270,6 +301,54 @@ impl Store {
     /// It is not certain; ask again. SQLite has one writer.
     pub async fn fence_out(&self, name: &str) -> Result<(), StoreError> {
         self.reader.fence_out(name).await
+    }
+
+    /// What this program reads, and the levels as they were found last.
+    pub fn levels(&self) -> (Level, Levels) {
+        let levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.speaks, levels.clone())
+    }
+
+    /// Looks at the levels again: another may have raised the level.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn look_at_levels(&self) -> Result<(), StoreError> {
+        self.found(self.reader.levels().await?);
+        Ok(())
+    }
+
+    /// Raises the level to what this program speaks, where everybody speaks it. Says what is there afterwards:
+    /// who is in the way where it was not raised. There is no way back.
+    ///
+    /// # Errors
+    /// The database is away, and it is not known whether the level was raised; ask again.
+    pub async fn raise(&self) -> Result<Levels, StoreError> {
+        let levels = self.reader.raise(self.speaks).await?;
+        self.found(levels.clone());
+        Ok(levels)
+    }
+
+    /// Whether everybody who uses the database reads this kind, so that it may be written.
+    pub fn may_write(&self, kind: Kind) -> bool {
+        kind.since() <= self.levels().1.level
+    }
+
+    fn found(&self, levels: Levels) {
+        *self.levels.lock().unwrap_or_else(PoisonError::into_inner) = levels;
+    }
+
+    /// Nothing is written that somebody who uses the database cannot read.
+    fn check_level(&self, commit: &Commit) -> Result<(), StoreError> {
+        let mut kinds = commit.writes.iter().map(|it| it.kind);
+        match kinds.find(|kind| !self.may_write(*kind)) {
+            None => Ok(()),
+            Some(kind) => Err(StoreError::TooNew {
+                what: kind.as_str(),
+                since: kind.since().0,
+                level: self.levels().1.level.0,
+            }),
+        }
     }
 
     /// Waits until everything that was queued so far is on disk.

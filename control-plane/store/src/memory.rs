@@ -19,8 +19,8 @@ use crate::database::{
     Changes, Database, Failed, Found, Page, Places, Reader, Snapshot, Unsettled, asked, place,
 };
 use crate::{
-    BYTES_PER_READ, Commit, Committed, DatabaseError, Entry, Kind, LogEntries, LogEntry, LogPage,
-    LogSignature, ROWS_PER_READ, StoreError, Write,
+    BYTES_PER_READ, Commit, Committed, DatabaseError, Entry, Kind, Level, Levels, LogEntries,
+    LogEntry, LogPage, LogSignature, ROWS_PER_READ, StoreError, Write,
 };
 
 pub use self::session::Reached;
@@ -48,6 +48,7 @@ struct Content {
     logs: BTreeMap<(u32, u64), (Seq, Vec<u8>)>,
     signatures: BTreeMap<(u32, u64), Vec<u8>>,
     writers: BTreeMap<String, Writer>,
+    level: Level,
 }
 
 #[derive(Clone, Debug)]
@@ -55,6 +56,8 @@ struct Writer {
     /// Its data directory.
     instance: String,
     row: Row,
+    /// What its process reads.
+    speaks: Level,
     /// Its newest commit.
     newest: Option<Seq>,
 }
@@ -118,6 +121,24 @@ impl MemoryDatabase {
 }
 
 impl Content {
+    fn levels(&self) -> Levels {
+        let writers = self.writers.iter();
+        let speakers = writers.filter(|(_, writer)| !writer.row.is_fenced);
+        Levels {
+            level: self.level,
+            speakers: { speakers }
+                .map(|(name, writer)| (name.clone(), writer.speaks))
+                .collect(),
+        }
+    }
+
+    fn raise(&mut self, to: Level) -> Levels {
+        if self.levels().in_the_way(to).next().is_none() {
+            self.level = self.level.max(to);
+        }
+        self.levels()
+    }
+
     fn found(&self, commits: &[Commit]) -> Found {
         let values = asked(commits).filter_map(|(kind, key)| {
             let name = (kind, key.to_owned());
@@ -219,12 +240,17 @@ impl Database for MemoryDatabase {
 impl Reader for MemoryDatabase {
     fn snapshot(&self) -> BoxFuture<'_, Result<Snapshot, StoreError>> {
         let content = self.content();
-        let seq = content.newest;
+        let (seq, level) = (content.newest, content.level);
         let mut entries: Vec<_> = content.entries.iter().map(entry).collect();
         drop(content);
         // A map has another order in each process, and a simulation must not.
         entries.sort_by(|one, other| (one.seq, &one.key).cmp(&(other.seq, &other.key)));
-        ready(Ok(Snapshot { seq, entries })).boxed()
+        let snapshot = Snapshot {
+            seq,
+            entries,
+            level,
+        };
+        ready(Ok(snapshot)).boxed()
     }
 
     fn changes_after(&self, seq: Seq) -> BoxFuture<'_, Result<Changes, StoreError>> {
@@ -240,6 +266,14 @@ impl Reader for MemoryDatabase {
     fn fence_out<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         self.content().fence_out(name);
         ready(Ok(())).boxed()
+    }
+
+    fn levels(&self) -> BoxFuture<'_, Result<Levels, StoreError>> {
+        ready(Ok(self.content().levels())).boxed()
+    }
+
+    fn raise(&self, to: Level) -> BoxFuture<'_, Result<Levels, StoreError>> {
+        ready(Ok(self.content().raise(to))).boxed()
     }
 
     fn keeps_log(&self) -> bool {

@@ -17,6 +17,7 @@ mod checking;
 mod columns;
 mod copying;
 mod following;
+mod levels;
 mod logs;
 mod reader;
 mod schema;
@@ -42,7 +43,7 @@ use crate::database::{
     Database, Failed, Fate, Page, Places, Reader, Snapshot, Unsettled, last, place,
 };
 use crate::fencing::{Lost, Row, has, lost, was_made};
-use crate::{Commit, DatabaseError, StoreError};
+use crate::{Commit, DatabaseError, Level, StoreError};
 
 /// After a connection that failed the next one is made, and until then writes are refused at once.
 const CONNECT_AGAIN: Duration = Duration::from_secs(1);
@@ -93,15 +94,17 @@ struct Writing {
     statements: Statements,
 }
 
-/// Connects, brings the schema up to date and takes the row of the writer. Returns the newest place.
+/// Connects, brings the schema up to date and takes the row of the writer, which speaks a level. Returns the
+/// newest place.
 pub(crate) async fn open(
     address: Address,
     writer: WriterName,
+    speaks: Level,
 ) -> Result<(Postgres, PostgresReader, Seq), StoreError> {
     let session = Session::open(&address).await?;
     schema::migrate(&session).await?;
     let writing = Writing::new(session).await?;
-    let row = take_row(&writing, &writer).await?;
+    let row = take_row(&writing, &writer, speaks).await?;
     let newest = writing.statements.newest(&writing.session).await?;
     let reader = PostgresReader::new(address.clone());
     let database = Postgres {
@@ -142,12 +145,16 @@ async fn fence_out(session: &Session, name: &str) -> Result<(), AnswerError> {
 }
 
 /// Makes the row of a writer its own; from here on an older process of that name writes nothing.
-async fn take_row(writing: &Writing, writer: &WriterName) -> Result<Row, StoreError> {
+async fn take_row(
+    writing: &Writing,
+    writer: &WriterName,
+    speaks: Level,
+) -> Result<Row, StoreError> {
     let Writing {
         session,
         statements,
     } = writing;
-    if let Some(row) = statements.take(session, writer).await? {
+    if let Some(row) = statements.take(session, writer, speaks).await? {
         return Ok(row);
     }
     let row = statements.row_of(session, &writer.name).await;

@@ -23,11 +23,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 
 use self::reader::SqliteReader;
-use self::statements::{find, make, mark, newest, put, seqs, trim};
+use self::statements::{find, level, make, mark, newest, put, seqs, set_level, trim};
 use crate::database::{
     Database, Failed, Fate, Page, Places, Snapshot, Unsettled, asked, last, place,
 };
-use crate::{Commit, DatabaseError, Entry, Kind, StoreError, TRIAL, Write};
+use crate::{Commit, DatabaseError, Kind, Level, StoreError, TRIAL, Write};
 
 /// SQLite's primary result code for input/output errors; extended codes carry it in the low byte.
 const SQLITE_IOERR: i32 = 10;
@@ -53,6 +53,10 @@ pub(crate) async fn open(path: &Path) -> Result<(Sqlite, SqliteReader, Seq), Sto
     let mut writing = connect(path).await?;
     migrate(&mut writing).await?;
     let newest = newest(&mut writing).await?;
+    if newest == Seq(0) {
+        // Nobody older uses what is made now.
+        set_level(Level::OWN, &mut writing).await?;
+    }
     let reader = SqliteReader::new(connect(path).await?);
     Ok((
         Sqlite::new(path.to_owned(), writing, newest),
@@ -61,16 +65,17 @@ pub(crate) async fn open(path: &Path) -> Result<(Sqlite, SqliteReader, Seq), Sto
     ))
 }
 
-/// Writes a database that holds these entries, as of a commit, into an empty file: one file, whole.
-pub(crate) async fn write_copy(path: &Path, seq: Seq, entries: &[Entry]) -> Result<(), StoreError> {
+/// Writes a database that holds what another one did at a moment into an empty file: one file, whole.
+pub(crate) async fn write_copy(path: &Path, source: &Snapshot) -> Result<(), StoreError> {
     let mut connection = connect(path).await?;
     migrate(&mut connection).await?;
     let mut transaction = connection.begin().await?;
-    for entry in entries {
+    for entry in &source.entries {
         put(entry, &mut transaction).await?;
     }
     // What tells the newest commit: nothing else of the past is there.
-    mark(seq, &mut transaction).await?;
+    mark(source.seq, &mut transaction).await?;
+    set_level(source.level, &mut transaction).await?;
     transaction.commit().await?;
     settle(connection).await
 }
@@ -78,6 +83,7 @@ pub(crate) async fn write_copy(path: &Path, seq: Seq, entries: &[Entry]) -> Resu
 /// What is in a database that nobody uses. It is one file afterwards.
 pub(crate) async fn look(path: &Path) -> Result<Snapshot, StoreError> {
     let mut connection = connect(path).await?;
+    check_level(&mut connection).await?;
     let snapshot = reader::read_all(&mut connection).await?;
     settle(connection).await?;
     Ok(snapshot)
@@ -121,7 +127,21 @@ async fn connect(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
     options.connect().await
 }
 
+/// An error where a newer program wrote what this one cannot read.
+async fn check_level(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let level = level(connection).await?;
+    match level <= Level::OWN {
+        true => Ok(()),
+        false => Err(StoreError::Schema(format!(
+            "it is at level {}, and this program reads level {} and below: install the newer release",
+            level.0,
+            Level::OWN.0
+        ))),
+    }
+}
+
 async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    check_level(connection).await?;
     let migrated = migrator().run_direct(None, connection, false).await;
     migrated.map_err(|error| StoreError::Schema(error.to_string()))
 }

@@ -1,5 +1,6 @@
 pub(crate) mod contract;
 pub(crate) mod handing;
+mod levels;
 mod logs;
 mod sqlite;
 

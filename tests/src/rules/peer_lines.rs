@@ -45,6 +45,10 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 &["registration removed"],
             ),
             (
+                "control-plane/authority/src/levels.rs",
+                &["level of the database raised"],
+            ),
+            (
                 "control-plane/authority/src/replicas.rs",
                 &["control plane invited"],
             ),

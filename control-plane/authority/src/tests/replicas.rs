@@ -1,6 +1,7 @@
 //! Two control planes on one database, in one process, each with a log and an issuing CA of its own.
 
 mod gates;
+mod levels;
 mod starts;
 
 use countersign_audit::{Audit, Verdict};

@@ -5,9 +5,12 @@ use countersign_cli::{Exit, Failure};
 use countersign_proto::admin::ListReplicasRequest;
 use jiff::Timestamp;
 
+use serde::Serialize;
+
+use super::level::Level;
 use super::row::{self, Row};
 use crate::client::{Client, failure, request};
-use crate::output::{Items, Output, Printable};
+use crate::output::{Output, Printable};
 use crate::table::Look;
 use crate::table::look::Wide;
 
@@ -30,12 +33,26 @@ impl List {
     ) -> Result<Exit, Failure> {
         let mut admin = client.connect().await?;
         let answer = admin.list_replicas(request(ListReplicasRequest {})).await;
-        let rows = answer.map_err(failure)?.into_inner().items;
-        let items = rows.into_iter().map(Row::from).collect();
-        let look = self.wide.look();
-        output.show(&Items { items }, |it| text(&it.items, now, look))?;
+        let answer = answer.map_err(failure)?.into_inner();
+        let listed = Listed {
+            items: answer.items.into_iter().map(Row::from).collect(),
+            level: answer.level.map(Level::from),
+        };
+        let (look, called) = (self.wide.look(), client.called());
+        output.show(&listed, |it| {
+            let level = it.level.as_ref().map(|it| it.told(called));
+            let parts = [text(&it.items, now, look), level.unwrap_or_default().into()];
+            Printable::join(parts, "\n\n")
+        })?;
         Ok(Exit::Yes)
     }
+}
+
+#[derive(Debug, Serialize)]
+struct Listed {
+    items: Vec<Row>,
+    /// None from a control plane of before there were levels.
+    level: Option<Level>,
 }
 
 pub(super) fn text(items: &[Row], now: Timestamp, look: Look) -> Printable {

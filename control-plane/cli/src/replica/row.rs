@@ -41,6 +41,8 @@ pub(crate) struct Row {
     lag: Option<u64>,
     clock_ahead_secs: Option<i64>,
     sealing: Option<Sealing>,
+    /// The level that it speaks.
+    speaks: Option<i32>,
 }
 
 /// How far the seal of its log is.
@@ -82,6 +84,7 @@ impl From<Replica> for Row {
             needs_attention: wire.needs_attention,
             lag: wire.lag,
             clock_ahead_secs: wire.clock_ahead_secs,
+            speaks: wire.speaks,
         }
     }
 }
@@ -199,6 +202,7 @@ pub(crate) fn table(items: &[Row], now: Timestamp, look: Look, none: &str) -> Pr
             when(it.last_seen).into(),
             it.log_id.clone().into(),
             it.sequence.into(),
+            it.speaks.into(),
             it.clock().into(),
             it.address.clone().into(),
             when(it.since).into(),
@@ -216,6 +220,7 @@ pub(crate) fn table(items: &[Row], now: Timestamp, look: Look, none: &str) -> Pr
         ("LAST SEEN", Keep::Unless(7)),
         ("LOG", Keep::Unless(8)),
         ("SEQUENCE", Keep::Wide),
+        ("SPEAKS", Keep::Wide),
         ("CLOCK", Keep::Wide),
         ("ADDRESS", Keep::Wide),
         ("SINCE", Keep::Wide),

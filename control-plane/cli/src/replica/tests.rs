@@ -2,6 +2,7 @@ use countersign_proto::admin::{Replica, SealReplicaResponse};
 use jiff::Timestamp;
 
 use super::invite::Invited;
+use super::level::{Level, Raised};
 use super::list::text;
 use super::row::Row;
 use super::seal::Ended;
@@ -155,6 +156,7 @@ fn row_is_json_with_what_is_unknown_as_null() {
         "certifies": null, "ends_by_time": false, "standing": "invited",
         "standing_since": "2030-03-17T18:28:40Z", "needs_attention": false, "lag": null,
         "clock_ahead_secs": null, "sealing": null,
+        "speaks": null,
     });
     assert_eq!(rows[6], expected);
     assert_eq!(
@@ -162,6 +164,40 @@ fn row_is_json_with_what_is_unknown_as_null() {
         serde_json::json!({ "entries": 4_096, "of": 20_114 })
     );
     assert_eq!(rows[0]["log_id"], "0a0b0c");
+}
+
+fn level(level: i32, speaks: i32, held_back_by: &[&str]) -> Level {
+    Level {
+        level,
+        speaks,
+        held_back_by: held_back_by.iter().map(|&it| it.to_owned()).collect(),
+    }
+}
+
+#[test]
+fn level_tells_who_holds_it_back_and_what_raises_it() {
+    let told = |it: Level| it.told(&Called::default());
+    assert_eq!(told(level(3, 3, &[])), "level 3");
+    let all = told(level(1, 3, &[]));
+    assert!(all.contains("`countersign replica raise`"), "{all}");
+    assert!(all.contains("cannot come back"), "{all}");
+    let back = told(level(1, 3, &["b", "c"]));
+    for part in [
+        "level 1, and 3 once b, c",
+        "`countersign replica remove --name b`",
+    ] {
+        assert!(back.contains(part), "{back}");
+    }
+}
+
+#[test]
+fn raise_tells_what_was_done() {
+    let raised = |was_raised| Raised {
+        level: level(3, 3, &[]),
+        was_raised,
+    };
+    assert!(raised(false).text().starts_with("the level is 3"));
+    assert!(raised(true).text().contains("nothing was done"));
 }
 
 fn invited(path: Option<&str>) -> Invited {

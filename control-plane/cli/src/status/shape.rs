@@ -11,6 +11,7 @@ use super::refused::RefusedAttestations;
 use crate::ca::laggards::Laggard;
 use crate::client::time;
 use crate::output::filled;
+use crate::replica::level::Level;
 use crate::replica::row::Row;
 
 /// What is shown: one control plane, its nodes, what each holds, and who is behind it.
@@ -47,6 +48,8 @@ pub(crate) struct Shown {
     pub(crate) replicas: Vec<Row>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) listeners: Vec<Listener>,
+    /// None from a control plane of before there were levels.
+    pub(crate) level: Option<Level>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -170,6 +173,7 @@ impl Shown {
             started_at: time(wire.started_at),
             epoch: wire.epoch,
             sequence: wire.sequence,
+            level: wire.level.map(Level::from),
             bundle_version: filled(wire.bundle_version),
             registrations: wire.registrations,
             registrations_by_hand: wire.registrations_by_hand,

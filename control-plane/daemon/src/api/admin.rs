@@ -337,7 +337,7 @@ impl Admin for AdminService {
         &self,
         _: Request<wire::ListReplicasRequest>,
     ) -> Result<Response<wire::ListReplicasResponse>, Status> {
-        Ok(Response::new(replicas::list(&self.plane)))
+        Ok(Response::new(replicas::list(&self.plane).await))
     }
 
     async fn seal_replica(
@@ -356,6 +356,15 @@ impl Admin for AdminService {
         let operator = Operator::of(&request);
         let removed = replicas::remove(&self.plane, operator, request.into_inner());
         removed.await.map(Response::new)
+    }
+
+    async fn raise_level(
+        &self,
+        request: Request<wire::RaiseLevelRequest>,
+    ) -> Result<Response<wire::RaiseLevelResponse>, Status> {
+        let operator = Operator::of(&request);
+        let raised = replicas::raise(&self.plane, operator);
+        raised.await.map(Response::new)
     }
 }
 

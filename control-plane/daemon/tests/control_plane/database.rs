@@ -150,7 +150,7 @@ async fn state_is_moved_to_a_database_and_back() {
     assert!(
         told(&["store", "migrate", "--url", &url])
             .await
-            .contains("tables of version 2 made")
+            .contains("tables of version 3 made")
     );
     assert!(
         told(&["store", "migrate", "--url", &url])

@@ -145,15 +145,15 @@ async fn every_verb_keeps_its_json() {
     for (place, shape) in [
         (
             "",
-            "alarms api_address at bundle_version cas_issued epoch listeners nodes obstacles \
-             refused_attestations registrations registrations_by_hand registrations_refused rotation \
-             sequence server_certificates_issued started_at svids_issued telemetry_address totals \
+            "alarms api_address at bundle_version cas_issued epoch level listeners nodes obstacles \
+             refused_attestations registrations registrations_by_hand registrations_refused replicas \
+             rotation sequence server_certificates_issued started_at svids_issued telemetry_address totals \
              trust_domain version",
         ),
         (
             "/nodes/0",
             "attested_at bundle_since bundle_version_acknowledged connected consumers consumers_more \
-             credential_not_after endpoints id needs_attention reason since state",
+             credential_not_after endpoints id needs_attention reason replica since state",
         ),
         (
             "/nodes/0/endpoints/1",
@@ -196,12 +196,16 @@ async fn every_verb_keeps_its_json() {
     assert_eq!(keys(&removed), ["items", "valid_until"]);
     assert_eq!(removed["items"], serde_json::json!([registered]));
     let replicas = plane.ask("replica list").await;
-    assert_eq!(replicas, serde_json::json!({ "items": [] }), "it is alone");
+    let alone = serde_json::json!({
+        "items": [],
+        "level": { "level": 3, "speaks": 3, "held_back_by": [] },
+    });
+    assert_eq!(replicas, alone);
     let nodes = plane.ask("node list").await;
     assert_eq!(
         keys(&nodes["items"][0]).join(" "),
         "attested_at banned connected_since credential_not_after evicted id last_seen lineage \
-         registrations serials unused_tokens"
+         registrations replica serials unused_tokens"
     );
     let banned = plane
         .ask(&format!("node ban --node {NODE_A} --reason shape"))

@@ -103,9 +103,7 @@ async fn copy_that_was_cut_short_is_finished() {
     let dir = files.dir();
     let draft = dir.path().join("state.db.copying");
     dir.touch(&draft).unwrap();
-    sqlite::write_copy(&draft, source.seq, &source.entries)
-        .await
-        .unwrap();
+    sqlite::write_copy(&draft, &source).await.unwrap();
     let here = dir.path().display().to_string();
     postgres::mark_moved(&server.address(), &source, &here)
         .await
@@ -146,9 +144,9 @@ async fn draft_of_another_state_is_not_taken() {
     let dir = files.dir();
     let draft = dir.path().join("state.db.copying");
     dir.touch(&draft).unwrap();
-    sqlite::write_copy(&draft, source.seq, &source.entries[1..])
-        .await
-        .unwrap();
+    let mut other = store.snapshot().await.unwrap();
+    other.entries.remove(0);
+    sqlite::write_copy(&draft, &other).await.unwrap();
     let here = std::fs::canonicalize(dir.path()).unwrap();
     let here = here.display().to_string();
     postgres::mark_moved(&server.address(), &source, &here)
@@ -170,6 +168,7 @@ fn difference_is_found() {
     let source = || Snapshot {
         seq: Seq(2),
         entries: vec![entry("a", "1", 1), entry("b", "1", 2)],
+        level: crate::Level::OWN,
     };
     assert!(same(&source(), &source()).is_ok());
     let differs = |change: &dyn Fn(&mut Snapshot)| {

@@ -16,7 +16,7 @@ use crate::database::{
 use crate::fencing::{Lost, Row, has, lost, was_made};
 use crate::following::Listening;
 use crate::postgres::WriterName;
-use crate::{Commit, DatabaseError, LogEntries, LogPage, Shared, Store, StoreError};
+use crate::{Commit, DatabaseError, Level, Levels, LogEntries, LogPage, Shared, Store, StoreError};
 
 /// A database, and the way to it.
 #[derive(Clone, Debug)]
@@ -50,11 +50,20 @@ impl Reached {
         self.way.back(asked).await.map_err(DatabaseError::new)
     }
 
-    async fn open(&self, writer: WriterName) -> Result<Store, StoreError> {
+    /// Takes the row of a writer for a program that speaks a level.
+    pub(crate) async fn open(
+        &self,
+        writer: WriterName,
+        speaks: Level,
+    ) -> Result<Store, StoreError> {
         let WriterName { name, instance } = writer;
         self.there(Asked::State).await?;
         let run = self.database.runs.fetch_add(1, Ordering::AcqRel);
-        let taken = self.database.content().take(&name, &instance, run);
+        let (taken, levels) = {
+            let mut content = self.database.content();
+            let taken = content.take((&name, speaks), &instance, run);
+            (taken, content.levels())
+        };
         self.back(Asked::State).await?;
         let (row, newest) = taken?;
         let session = Session {
@@ -64,9 +73,8 @@ impl Reached {
             known: newest,
         };
         let (reader, address) = (self.clone(), self.clone());
-        Ok(Store::following::<Listener>(
-            session, reader, newest, address,
-        ))
+        let store = Store::following::<Listener>(session, reader, newest, address);
+        Ok(store.speaking(speaks, levels))
     }
 }
 
@@ -76,13 +84,22 @@ impl Shared for Reached {
     }
 
     fn connect(&self, writer: WriterName) -> BoxFuture<'_, Result<Store, StoreError>> {
-        Box::pin(self.open(writer))
+        Box::pin(self.open(writer, Level::OWN))
     }
 }
 
 impl Content {
     /// Makes the row of a writer that of a process.
-    fn take(&mut self, name: &str, instance: &str, run: u64) -> Result<(Row, Seq), StoreError> {
+    fn take(
+        &mut self,
+        (name, speaks): (&str, Level),
+        instance: &str,
+        run: u64,
+    ) -> Result<(Row, Seq), StoreError> {
+        if speaks < self.level {
+            let refused = format!("at level {}: install the newer release", self.level.0);
+            return Err(StoreError::Schema(refused));
+        }
         let run = run.to_string();
         let writer = self.writers.entry(name.to_owned());
         let writer = writer.or_insert_with(|| Writer {
@@ -92,6 +109,7 @@ impl Content {
                 batch: 0,
                 is_fenced: false,
             },
+            speaks,
             newest: None,
         });
         let name = name.to_owned();
@@ -101,6 +119,7 @@ impl Content {
         if writer.instance != instance {
             return Err(StoreError::NameTaken { name });
         }
+        writer.speaks = speaks;
         writer.row = Row {
             run,
             ..writer.row.next()
@@ -118,6 +137,7 @@ impl Content {
                 batch: 0,
                 is_fenced: false,
             },
+            speaks: Level::FIRST,
             newest: None,
         });
         if !writer.row.is_fenced {
@@ -231,6 +251,16 @@ impl Reader for Reached {
     fn fence_out<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
         let fence = async move |database: &MemoryDatabase| database.fence_out(name).await;
         Box::pin(self.asked(Asked::State, fence))
+    }
+
+    fn levels(&self) -> BoxFuture<'_, Result<Levels, StoreError>> {
+        let levels = async |database: &MemoryDatabase| Reader::levels(database).await;
+        Box::pin(self.asked(Asked::State, levels))
+    }
+
+    fn raise(&self, to: Level) -> BoxFuture<'_, Result<Levels, StoreError>> {
+        let raise = async move |database: &MemoryDatabase| Reader::raise(database, to).await;
+        Box::pin(self.asked(Asked::State, raise))
     }
 
     fn keeps_log(&self) -> bool {

@@ -23,6 +23,10 @@ pub(crate) async fn write_copy(address: &Address, source: &Snapshot) -> Result<b
             put(&session, entries).await?;
         }
         mark(&session, source.seq, COPIED, None).await?;
+        let level = "UPDATE countersign.schema SET oldest = $1";
+        session
+            .answered(session.client().execute(level, &[&source.level.0]))
+            .await?;
         let beginning = "UPDATE countersign.sequence SET oldest = newest";
         session
             .answered(session.client().execute(beginning, &[]))
@@ -54,7 +58,8 @@ pub(crate) async fn mark_moved(
         put(&session, &[moved]).await?;
         mark(&session, seq, MOVED, Some(&value)).await?;
         // Whoever still writes is fenced out by it.
-        let fence = "UPDATE countersign.writers SET run = gen_random_uuid()";
+        let fence = "UPDATE countersign.writers SET (run, speaks_run) = \
+                     (SELECT moved, moved FROM gen_random_uuid() AS moved)";
         session
             .answered(session.client().execute(fence, &[]))
             .await?;

@@ -10,9 +10,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::session::{AnswerError, Session};
-use super::{Address, changes, logs, snapshot};
+use super::{Address, changes, levels, logs, snapshot};
 use crate::database::{Changes, Reader, Snapshot};
-use crate::{DatabaseError, LogEntries, LogPage, StoreError, signed, sqlite, unsigned};
+use crate::{
+    DatabaseError, Level, Levels, LogEntries, LogPage, StoreError, signed, sqlite, unsigned,
+};
 
 /// The reading session.
 #[derive(Debug)]
@@ -37,38 +39,31 @@ impl PostgresReader {
         }
     }
 
-    async fn fence(&self, name: &str) -> Result<(), StoreError> {
+    /// Does something in the session. One in which it failed is not used again.
+    async fn in_session<T>(
+        &self,
+        done: impl AsyncFnOnce(&Session) -> Result<T, AnswerError>,
+    ) -> Result<T, StoreError> {
         let mut held = self.session.lock().await;
         let session = self.opened(held.take()).await?;
-        let fenced = super::fence_out(&session, name).await;
-        fenced.map_err(DatabaseError::from)?;
+        let done = done(&session).await.map_err(DatabaseError::from)?;
         *held = Some(session);
-        Ok(())
+        Ok(done)
     }
 
-    /// Asks, in a new session where the old one ended. One that did not answer is not asked again.
     async fn rows(
         &self,
         sql: &str,
         values: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, StoreError> {
-        let mut held = self.session.lock().await;
-        let session = self.opened(held.take()).await?;
-        let answer: Result<_, AnswerError> =
-            session.answered(session.client().query(sql, values)).await;
-        let rows = answer.map_err(DatabaseError::from)?;
-        *held = Some(session);
-        Ok(rows)
+        let asked =
+            async |session: &Session| session.answered(session.client().query(sql, values)).await;
+        self.in_session(asked).await
     }
 
     /// Entries, and the commit that they are of: pages of one transaction, which sees one moment.
     async fn read_all(&self) -> Result<Snapshot, StoreError> {
-        let mut held = self.session.lock().await;
-        let session = self.opened(held.take()).await?;
-        let pages = snapshot::pages(&session).await;
-        let snapshot = snapshot::read(pages.map_err(DatabaseError::from)?)?;
-        *held = Some(session);
-        Ok(snapshot)
+        snapshot::read(self.in_session(snapshot::pages).await?)
     }
 
     async fn read_after(&self, seq: Seq) -> Result<Changes, StoreError> {
@@ -103,8 +98,7 @@ impl PostgresReader {
     }
 
     async fn write_copy(&self, path: &Path) -> Result<(), StoreError> {
-        let Snapshot { seq, entries } = self.read_all().await?;
-        sqlite::write_copy(path, seq, &entries).await
+        sqlite::write_copy(path, &self.read_all().await?).await
     }
 }
 
@@ -122,7 +116,17 @@ impl Reader for PostgresReader {
     }
 
     fn fence_out<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.fence(name).boxed()
+        let fence = async move |session: &Session| super::fence_out(session, name).await;
+        self.in_session(fence).boxed()
+    }
+
+    fn levels(&self) -> BoxFuture<'_, Result<Levels, StoreError>> {
+        self.in_session(levels::levels).boxed()
+    }
+
+    fn raise(&self, to: Level) -> BoxFuture<'_, Result<Levels, StoreError>> {
+        let raise = async move |session: &Session| levels::raise(session, to).await;
+        self.in_session(raise).boxed()
     }
 
     fn keeps_log(&self) -> bool {

@@ -1,20 +1,21 @@
 //! The tables, and how they change: under a lock, one version after the other.
 //!
-//! A version says which programs may still use it ([`OLDEST`]): those of the version before run
-//! beside those of this one while a fleet is upgraded, so a version adds, and only a later one takes
-//! away.
+//! The row of the version also says which programs may use what is there: the [level](crate::level). Those of the
+//! version before run beside those of this one while a fleet is upgraded, so a version adds. What takes away is
+//! made by a later one, whose [`OLDEST`] is a level that nobody below speaks.
 
 use super::session::{AnswerError, Session};
 use crate::{DatabaseError, StoreError};
 
 /// The schema that this program writes.
-pub const VERSION: i32 = 2;
-/// The oldest program that may use what this one makes: the schema that it knows.
+pub const VERSION: i32 = 3;
+/// The lowest level that this program reads and writes, and that its schema lets others speak.
 const OLDEST: i32 = 1;
 /// What makes each version of the one before it.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     include_str!("../../migrations/postgres/0001_commit_log.sql"),
     include_str!("../../migrations/postgres/0002_issuance_logs.sql"),
+    include_str!("../../migrations/postgres/0003_levels.sql"),
 ];
 /// Where the version stands, in the only row.
 const TABLE_OF_VERSIONS: &str = "CREATE TABLE IF NOT EXISTS countersign.schema ( \
@@ -35,7 +36,7 @@ const FORBIDDEN: &str = "42501";
 pub(super) struct Version {
     /// The schema.
     pub(super) version: i32,
-    /// The oldest program.
+    /// The level: the oldest program.
     pub(super) oldest: i32,
 }
 
@@ -99,8 +100,15 @@ pub(super) fn is_usable(present: Option<Version>) -> Result<bool, StoreError> {
     };
     if oldest > VERSION {
         return Err(StoreError::Schema(format!(
-            "it is of version {version}, which programs of version {oldest} and later may use; \
-             this one is of version {VERSION}: install the newer release"
+            "it is of version {version} and at level {oldest}, which programs of version {oldest} and later may \
+             use; this one is of version {VERSION}: install the newer release"
+        )));
+    }
+    // An empty one is at none.
+    if version > 0 && oldest < OLDEST {
+        return Err(StoreError::Schema(format!(
+            "it is at level {oldest}, and this program needs level {OLDEST}: start the release before it on every \
+             control plane, raise the level with `countersign replica raise`, and upgrade then"
         )));
     }
     Ok(version >= VERSION)
@@ -141,9 +149,11 @@ async fn locked_step(session: &Session) -> Result<(), AnswerError> {
     for sql in STEPS.iter().skip(from) {
         session.answered(client.batch_execute(sql)).await?;
     }
-    let newer = "UPDATE countersign.schema SET version = $1, oldest = $2 WHERE version < $1";
+    // Nobody older uses what is made now.
+    let level = if from == 0 { VERSION } else { OLDEST };
+    let newer = "UPDATE countersign.schema SET version = $1, oldest = GREATEST(oldest, $2) WHERE version < $1";
     session
-        .answered(client.execute(newer, &[&VERSION, &OLDEST]))
+        .answered(client.execute(newer, &[&VERSION, &level]))
         .await?;
     session.answered(client.batch_execute("COMMIT")).await
 }

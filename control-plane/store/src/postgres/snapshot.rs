@@ -7,11 +7,11 @@ use tokio_postgres::types::ToSql;
 
 use super::session::{AnswerError, Session};
 use crate::database::Snapshot;
-use crate::{Entry, Kind, ROWS_PER_READ, StoreError, unsigned};
+use crate::{Entry, Kind, Level, ROWS_PER_READ, StoreError, unsigned};
 
 /// All that is read here is of the moment of the first statement.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
-const NEWEST: &str = "SELECT newest FROM countersign.sequence";
+const NEWEST: &str = "SELECT newest, schema.oldest FROM countersign.sequence, countersign.schema";
 /// After kind `$1` and key `$2`, `$3` rows.
 const PAGE: &str = "SELECT kind, key, value, seq FROM countersign.entries \
     WHERE (kind, key) > ($1, $2) ORDER BY kind, key LIMIT $3";
@@ -49,10 +49,12 @@ pub(super) async fn pages(session: &Session) -> Result<Pages, AnswerError> {
 
 /// The state that pages tell of.
 pub(super) fn read(Pages { newest, rows }: Pages) -> Result<Snapshot, StoreError> {
-    let newest = newest.map(|row| Seq(unsigned(row.get(0))));
+    let seq = newest.as_ref().map(|row| Seq(unsigned(row.get(0))));
+    let level = newest.map(|row| Level(row.get(1)));
     Ok(Snapshot {
-        seq: newest.unwrap_or_default(),
+        seq: seq.unwrap_or_default(),
         entries: rows.iter().map(entry).collect::<Result<_, _>>()?,
+        level: level.unwrap_or(Level::FIRST),
     })
 }
 

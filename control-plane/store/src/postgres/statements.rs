@@ -12,7 +12,7 @@ use super::session::{AnswerError, Session};
 use crate::database::{Found, Places, asked, last};
 use crate::fencing::{FENCE_STEP, Row};
 use crate::{
-    Commit, DatabaseError, Kind, RETAINED_COMMITS, StoreError, TRIM_EVERY, signed, unsigned,
+    Commit, DatabaseError, Kind, Level, RETAINED_COMMITS, StoreError, TRIM_EVERY, signed, unsigned,
 };
 
 /// What is asked for again and again, in the order of the fields of [`Statements`].
@@ -40,7 +40,7 @@ const PREPARED: [&str; 12] = [
     changes::PAGE,
 ];
 /// The instance of a writer that was fenced out: no data directory has it.
-const FENCED: &str = "fenced out";
+pub(super) const FENCED: &str = "fenced out";
 /// The channel on which a commit is told of.
 pub(super) const CHANNEL: &str = "countersign_commits";
 
@@ -130,18 +130,22 @@ impl Statements {
         Ok(Seq(unsigned(row.get(0))))
     }
 
-    /// Takes the row of a writer for this process; `None` where another instance has the name.
+    /// Takes the row of a writer for this process, which speaks a level; `None` where another instance has
+    /// the name.
     pub(super) async fn take(
         &self,
         session: &Session,
         writer: &WriterName,
+        speaks: Level,
     ) -> Result<Option<Row>, StoreError> {
-        let taken = "INSERT INTO countersign.writers AS w (name, instance, batch) \
-                     VALUES ($1, $2, 0) ON CONFLICT (name) DO UPDATE \
-                     SET batch = w.batch + 1, run = gen_random_uuid() \
+        let taken = "INSERT INTO countersign.writers AS w \
+                     (name, instance, batch, run, speaks, speaks_run) \
+                     SELECT $1, $2, 0, run, $3, run FROM gen_random_uuid() AS run \
+                     ON CONFLICT (name) DO UPDATE SET batch = w.batch + 1, run = EXCLUDED.run, \
+                     speaks = EXCLUDED.speaks, speaks_run = EXCLUDED.run \
                      WHERE w.instance = EXCLUDED.instance RETURNING run::text, batch, instance";
-        let names: [&(dyn ToSql + Sync); 2] = [&writer.name, &writer.instance];
-        let taken = session.answered(session.client().query_opt(taken, &names));
+        let said: [&(dyn ToSql + Sync); 3] = [&writer.name, &writer.instance, &speaks.0];
+        let taken = session.answered(session.client().query_opt(taken, &said));
         let row = taken.await.map_err(DatabaseError::from)?;
         Ok(row.map(|it| writer_row(&it)))
     }

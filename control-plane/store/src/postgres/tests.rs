@@ -1,5 +1,6 @@
 mod fencing;
 mod handing;
+mod levels;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -634,7 +635,9 @@ async fn serialization_failure_is_tried_again() {
 async fn commit_without_a_notice_is_followed() {
     let server = Server::new();
     let (follower, _) = server.open().await;
-    let (mut silent, _, _) = super::open(server.address(), writer("b")).await.unwrap();
+    let (mut silent, _, _) = super::open(server.address(), writer("b"), Level::OWN)
+        .await
+        .unwrap();
     silent.session.as_mut().unwrap().statements.silence();
     let commit = Commit {
         writes: vec![put("a", 1)],
@@ -676,7 +679,9 @@ async fn statements_are_not_compiled() {
 #[tokio::test]
 async fn warning_before_a_commit_is_not_of_it() {
     let server = Server::new();
-    let (mut database, _, _) = super::open(server.address(), writer("a")).await.unwrap();
+    let (mut database, _, _) = super::open(server.address(), writer("a"), Level::OWN)
+        .await
+        .unwrap();
     let session = &database.session.as_ref().unwrap().session;
     let warned = "DO $$ BEGIN RAISE WARNING 'an old collation'; END $$";
     session.client().batch_execute(warned).await.unwrap();
@@ -692,7 +697,9 @@ async fn warning_before_a_commit_is_not_of_it() {
 #[tokio::test]
 async fn warned_commit_is_looked_up() {
     let server = Server::new();
-    let (mut database, _, _) = super::open(server.address(), writer("a")).await.unwrap();
+    let (mut database, _, _) = super::open(server.address(), writer("a"), Level::OWN)
+        .await
+        .unwrap();
     server.0.sql(
         "CREATE FUNCTION public.warn() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
          RAISE WARNING 'canceling wait'; RETURN NULL; END $$; \

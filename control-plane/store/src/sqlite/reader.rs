@@ -9,12 +9,12 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Connection, Row};
 use tokio::sync::Mutex;
 
-use super::statements::newest;
+use super::statements::{level, newest, set_level};
 use crate::commit::Part;
 use crate::database::{Changes, Reader, Snapshot};
 use crate::{
-    BYTES_PER_READ, Committed, Entry, Kind, LogEntries, LogPage, ROWS_PER_READ, StoreError, Write,
-    signed, unsigned,
+    BYTES_PER_READ, Committed, Entry, Kind, Level, Levels, LogEntries, LogPage, ROWS_PER_READ,
+    StoreError, Write, signed, unsigned,
 };
 
 /// The reading connection.
@@ -79,6 +79,20 @@ impl Reader for SqliteReader {
         ready(Err(StoreError::NoOther)).boxed()
     }
 
+    fn levels(&self) -> BoxFuture<'_, Result<Levels, StoreError>> {
+        async { Ok(Levels::alone(level(&mut *self.0.lock().await).await?)) }.boxed()
+    }
+
+    fn raise(&self, to: Level) -> BoxFuture<'_, Result<Levels, StoreError>> {
+        async move {
+            let mut reader = self.0.lock().await;
+            let raised = level(&mut reader).await?.max(to);
+            set_level(raised, &mut reader).await?;
+            Ok(Levels::alone(raised))
+        }
+        .boxed()
+    }
+
     fn keeps_log(&self) -> bool {
         false
     }
@@ -103,9 +117,14 @@ pub(super) async fn read_all(reader: &mut SqliteConnection) -> Result<Snapshot, 
     let rows = sqlx::query("SELECT kind, key, value, seq FROM entries")
         .fetch_all(&mut *moment)
         .await?;
+    let level = level(&mut moment).await?;
     moment.rollback().await?;
     let entries = rows.iter().map(entry).collect::<Result<_, _>>()?;
-    Ok(Snapshot { seq, entries })
+    Ok(Snapshot {
+        seq,
+        entries,
+        level,
+    })
 }
 
 fn entry(row: &SqliteRow) -> Result<Entry, StoreError> {

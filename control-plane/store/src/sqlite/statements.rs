@@ -1,10 +1,11 @@
 //! What the writer asks of SQLite within a transaction.
 
 use countersign_model::Seq;
+use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::database::Found;
-use crate::{COPIED, Entry, Kind, RETAINED_COMMITS, TRIM_EVERY, Write, signed, unsigned};
+use crate::{COPIED, Entry, Kind, Level, RETAINED_COMMITS, TRIM_EVERY, Write, signed, unsigned};
 
 /// The newest commit.
 pub(super) async fn newest(connection: &mut SqliteConnection) -> Result<Seq, sqlx::Error> {
@@ -12,6 +13,26 @@ pub(super) async fn newest(connection: &mut SqliteConnection) -> Result<Seq, sql
         .fetch_one(connection)
         .await?;
     Ok(Seq(unsigned(newest)))
+}
+
+/// The level, where SQLite keeps a number for its users; programs from before there were levels left it 0.
+pub(super) async fn level(connection: &mut SqliteConnection) -> Result<Level, sqlx::Error> {
+    let level: i32 = sqlx::query_scalar("PRAGMA user_version")
+        .fetch_one(connection)
+        .await?;
+    Ok(Level(level).max(Level::FIRST))
+}
+
+pub(super) async fn set_level(
+    level: Level,
+    connection: &mut SqliteConnection,
+) -> Result<(), sqlx::Error> {
+    // No value can be bound there; this is a number.
+    let set = format!("PRAGMA user_version = {}", level.0);
+    sqlx::raw_sql(AssertSqlSafe(set))
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Which commits wrote the values of these names.

@@ -82,7 +82,7 @@ async fn commits_are_ordered_and_found_again(place: impl Place) {
 
     let (store, newest) = place.open().await;
     assert_eq!(newest, second);
-    let Snapshot { seq, entries } = store.snapshot().await.unwrap();
+    let Snapshot { seq, entries, .. } = store.snapshot().await.unwrap();
     assert_eq!((seq, entries.len()), (second, 1));
     assert_eq!((entries[0].key.as_str(), entries[0].seq), ("b", first));
     assert_eq!(entries[0].read::<u32>().unwrap(), 2);
@@ -179,7 +179,9 @@ async fn snapshot_is_of_one_moment(place: impl Place) {
     };
     let snapshots = async {
         for _ in 0..10 {
-            let Snapshot { seq, mut entries } = store.snapshot().await.unwrap();
+            let Snapshot {
+                seq, mut entries, ..
+            } = store.snapshot().await.unwrap();
             entries.sort_by(|a, b| a.key.cmp(&b.key));
             entries.dedup_by(|a, b| a.key == b.key);
             assert_eq!(entries.len(), MANY as usize);

@@ -71,15 +71,50 @@ fn wire_of(sealed: SealedReplica) -> wire::SealReplicaResponse {
     }
 }
 
+/// Raises the level of the database.
+pub(super) async fn raise(
+    plane: &Plane,
+    operator: Operator,
+) -> Result<wire::RaiseLevelResponse, Status> {
+    let raised = plane.authority.raise_level().await;
+    let (_, was_raised) = raised.map_err(|error| refused(plane, operator, &error))?;
+    Ok(wire::RaiseLevelResponse {
+        level: Some(level(plane)),
+        was_raised,
+    })
+}
+
+/// The level of the database, and who holds it back.
+pub(super) fn level(plane: &Plane) -> wire::Level {
+    let (speaks, levels) = plane.authority.levels();
+    wire::Level {
+        level: levels.level.0,
+        speaks: speaks.0,
+        held_back_by: levels.in_the_way(speaks).map(str::to_owned).collect(),
+    }
+}
+
 /// All of them, by name.
-pub(super) fn list(plane: &Plane) -> wire::ListReplicasResponse {
-    wire::ListReplicasResponse { items: all(plane) }
+pub(super) async fn list(plane: &Plane) -> wire::ListReplicasResponse {
+    plane.authority.look_at_levels().await;
+    wire::ListReplicasResponse {
+        items: all(plane),
+        level: Some(level(plane)),
+    }
 }
 
 /// The same for a status.
 pub(super) fn all(plane: &Plane) -> Vec<wire::Replica> {
     let listed = plane.authority.listed_replicas(plane.clock.now());
-    listed.into_iter().map(row).collect()
+    let (_, levels) = plane.authority.levels();
+    let speaking = |it: ListedReplica| {
+        let speaks = levels.speaks(&it.name).filter(|_| it.replica.is_joined());
+        wire::Replica {
+            speaks: speaks.map(|level| level.0),
+            ..row(it)
+        }
+    };
+    listed.into_iter().map(speaking).collect()
 }
 
 fn row(it: ListedReplica) -> wire::Replica {

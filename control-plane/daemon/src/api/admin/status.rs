@@ -168,6 +168,7 @@ fn head(plane: &Plane, bundle: &str, now: Timestamp) -> wire::StatusResponse {
         bundle_version: bundle.to_owned(),
         rotation: rotation(plane, now),
         replicas: replicas::all(plane),
+        level: Some(replicas::level(plane)),
         ..wire::StatusResponse::default()
     }
 }
