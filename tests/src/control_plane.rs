@@ -8,8 +8,9 @@ use anyhow::{Context, Result};
 use countersign_tests_postgres::{Database, Url};
 use http::StatusCode;
 
+use crate::binaries::Programs;
 use crate::host::Network;
-use crate::{Command, Host, Process, binaries, fetch, ports};
+use crate::{Command, Host, Process, fetch, ports};
 
 const DATA_DIR: &str = "data";
 
@@ -30,6 +31,8 @@ pub struct Settings {
     pub environment: Vec<String>,
     /// Where it runs; none is that of the test.
     pub host: Option<Arc<Host>>,
+    /// Whose program it is.
+    pub programs: Programs,
 }
 
 impl Settings {
@@ -60,6 +63,7 @@ impl Default for Settings {
             join: None,
             environment: Vec::new(),
             host: None,
+            programs: Programs::default(),
         }
     }
 }
@@ -72,6 +76,7 @@ pub struct ControlPlane {
     telemetry: SocketAddr,
     environment: Vec<String>,
     join: Option<PathBuf>,
+    programs: Programs,
     // Dropped before its host.
     process: Process,
     host: Option<Arc<Host>>,
@@ -102,6 +107,7 @@ impl ControlPlane {
             join,
             environment,
             host,
+            programs,
         } = settings;
         if let Some(host) = host {
             api.set_ip(host.address(Network::Sidecars));
@@ -133,7 +139,13 @@ renew_at = {renew_at}
             telemetry,
             environment: environment.clone(),
             join: join.clone(),
-            process: launch(folder, host.as_deref(), environment, join.as_deref())?,
+            programs: programs.clone(),
+            process: launch(
+                (folder, host.as_deref()),
+                environment,
+                join.as_deref(),
+                programs,
+            )?,
             host: host.clone(),
         })
     }
@@ -143,10 +155,21 @@ renew_at = {renew_at}
     /// # Errors
     /// It was not ready within the bound.
     pub async fn start_again(&mut self) -> Result<()> {
-        self.keep_issued();
-        let (host, join) = (self.host.as_deref(), self.join.as_deref());
-        self.process = launch(&self.folder, host, &self.environment, join)?;
+        self.launch_again(&self.programs.clone())?;
         self.ready().await
+    }
+
+    /// Starts it again after it ended, as a program that may be of another version. It may not be ready yet.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn launch_again(&mut self, programs: &Programs) -> Result<()> {
+        self.keep_issued();
+        self.programs = programs.clone();
+        let place = (self.folder.as_path(), self.host.as_deref());
+        let join = self.join.as_deref();
+        self.process = launch(place, &self.environment, join, programs)?;
+        Ok(())
     }
 
     /// The process.
@@ -199,7 +222,16 @@ renew_at = {renew_at}
     /// # Errors
     /// It was not built.
     pub fn operator(&self) -> Result<Command> {
-        Ok(Command::operator()?.with_path("--admin-socket", &self.folder.join("admin.sock")))
+        self.operator_of(&Programs::Ours)
+    }
+
+    /// The same of any version.
+    ///
+    /// # Errors
+    /// It was not built.
+    pub fn operator_of(&self, programs: &Programs) -> Result<Command> {
+        let operator = Command::new(programs.find("countersign")?);
+        Ok(operator.with_path("--admin-socket", &self.folder.join("admin.sock")))
     }
 
     /// Where it runs, if that is a host of its own.
@@ -247,12 +279,12 @@ impl Drop for ControlPlane {
 }
 
 fn launch(
-    folder: &Path,
-    host: Option<&Host>,
+    (folder, host): (&Path, Option<&Host>),
     environment: &[String],
     join: Option<&Path>,
+    programs: &Programs,
 ) -> Result<Process> {
-    let program = binaries::ours("countersign-control-plane")?;
+    let program = programs.find("countersign-control-plane")?;
     let program = program.to_string_lossy();
     let enter = host.map_or_else(Vec::new, |host| host.enter(folder));
     let before = enter.iter().chain(environment);

@@ -22,6 +22,7 @@ pub mod page;
 pub mod process;
 #[cfg(test)]
 mod reference;
+pub mod released;
 #[cfg(test)]
 mod rules;
 pub mod sds;

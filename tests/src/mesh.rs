@@ -8,6 +8,7 @@ use anyhow::Result;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::binaries::Programs;
 use crate::control_plane::Settings;
 use crate::sidecar::Listeners;
 use crate::{Command, ControlPlane, Sidecar};
@@ -62,6 +63,8 @@ pub struct Mesh {
     // Dropped first: their processes end before their folder goes.
     control_plane: ControlPlane,
     replicas: Vec<ControlPlane>,
+    /// Whose programs its sidecars start as.
+    programs: Programs,
     folder: TempDir,
 }
 
@@ -88,6 +91,7 @@ impl Mesh {
         Ok(Self {
             control_plane,
             replicas: Vec::new(),
+            programs: settings.programs.clone(),
             folder,
         })
     }
@@ -166,7 +170,7 @@ impl Mesh {
     /// The operator's program refused, or the sidecar cannot be started.
     pub async fn sidecar(&self, node: &str, listeners: &Listeners) -> Result<Sidecar> {
         let folder = self.invite(node).await?;
-        Sidecar::start_among(&folder, &self.apis(), listeners)
+        Sidecar::start_as(&self.programs, &folder, &self.apis(), listeners)
     }
 
     /// Invites a control plane to the database of the first one, and starts it beside.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::{Command, Process, binaries, fetch, ports};
+use crate::binaries::Programs;
+use crate::{Command, Process, fetch, ports};
 
 /// A listener that terminates mTLS.
 #[derive(Clone, Debug)]
@@ -49,6 +50,7 @@ pub struct Listeners {
 pub struct Sidecar {
     folder: PathBuf,
     telemetry: SocketAddr,
+    programs: Programs,
     process: Process,
 }
 
@@ -66,6 +68,19 @@ impl Sidecar {
     /// # Errors
     /// It cannot be started. It may not be ready yet.
     pub fn start_among(folder: &Path, apis: &[SocketAddr], listeners: &Listeners) -> Result<Self> {
+        Self::start_as(&Programs::Ours, folder, apis, listeners)
+    }
+
+    /// The same, as a program that may be of another version.
+    ///
+    /// # Errors
+    /// It cannot be started. It may not be ready yet.
+    pub fn start_as(
+        programs: &Programs,
+        folder: &Path,
+        apis: &[SocketAddr],
+        listeners: &Listeners,
+    ) -> Result<Self> {
         let telemetry = ports::reserve();
         std::fs::write(
             folder.join("sidecar.toml"),
@@ -74,7 +89,8 @@ impl Sidecar {
         Ok(Self {
             folder: folder.to_owned(),
             telemetry,
-            process: launch(folder)?,
+            programs: programs.clone(),
+            process: launch(programs, folder)?,
         })
     }
 
@@ -83,7 +99,16 @@ impl Sidecar {
     /// # Errors
     /// It cannot be started. It may not be ready yet.
     pub fn start_again(&mut self) -> Result<()> {
-        self.process = launch(&self.folder)?;
+        self.start_again_as(&self.programs.clone())
+    }
+
+    /// The same, as a program that may be of another version.
+    ///
+    /// # Errors
+    /// It cannot be started. It may not be ready yet.
+    pub fn start_again_as(&mut self, programs: &Programs) -> Result<()> {
+        self.programs = programs.clone();
+        self.process = launch(programs, &self.folder)?;
         Ok(())
     }
 
@@ -126,7 +151,7 @@ impl Sidecar {
     /// # Errors
     /// The verb failed.
     pub async fn status(&self) -> Result<Value> {
-        Command::new(binaries::ours("countersign-sidecar")?)
+        Command::new(self.programs.find("countersign-sidecar")?)
             .json(&[
                 "status",
                 "--config",
@@ -136,8 +161,8 @@ impl Sidecar {
     }
 }
 
-fn launch(folder: &Path) -> Result<Process> {
-    let program = binaries::ours("countersign-sidecar")?;
+fn launch(programs: &Programs, folder: &Path) -> Result<Process> {
+    let program = programs.find("countersign-sidecar")?;
     let arguments = ["run", "--config", "sidecar.toml"];
     Process::start("sidecar", &program, &arguments, folder)
 }

@@ -27,4 +27,5 @@ mod service_manager;
 mod stalled_logs;
 mod surroundings;
 mod traces;
+mod upgrade;
 mod workloads;

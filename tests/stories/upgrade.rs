@@ -1,0 +1,288 @@
+//! The newest release and this version at once, on one database and under load: control planes first, sidecars
+//! first, and back.
+//!
+//! Two Envoys carry the traffic, so that a sidecar that is replaced takes no connection with it. While one of
+//! the two control planes is replaced the sidecars are at the other. Certificates are renewed every few seconds
+//! all the while: each is in a log, and both versions judge the logs.
+
+use anyhow::{Context, Result, ensure};
+use countersign_tests::binaries::Programs;
+use countersign_tests::control_plane::Settings;
+use countersign_tests::envoy::Dialect;
+use countersign_tests::mesh::node_id;
+use countersign_tests::{Command, ControlPlane, Mesh, Sidecar, released, wait};
+use countersign_tests_postgres::{Database, shared};
+use serde_json::Value;
+
+use crate::scene::{CLIENT, Proxy, STEADY, Scene, Traffic, WEB};
+
+/// Renewals of each identity between two steps.
+const BETWEEN: usize = 1;
+/// The level of the release, which says nothing of levels, and that of this version.
+const LEVELS: [i64; 2] = [1, 3];
+/// Fewer than a story has while nothing is lost.
+const REQUESTS: u64 = 1_000;
+/// Owner of a registration that a story adds.
+const OWNER: [&str; 2] = ["--owner", "team-test"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn control_planes_are_upgraded_before_sidecars() -> Result<()> {
+    let mut fleet = Fleet::start().await?;
+    let traffic = fleet.scene.traffic().await?;
+    traffic.renewals(BETWEEN).await?;
+
+    fleet.replace_b(&Programs::Ours).await?;
+    traffic.renewals(BETWEEN).await?;
+    fleet.holds_back("a").await?;
+    fleet.each_takes_what_the_other_does().await?;
+    fleet.replace_a(&Programs::Ours).await?;
+    traffic.renewals(BETWEEN).await?;
+    fleet.replace_sidecars(&Programs::Ours).await?;
+    traffic.renewals(BETWEEN).await?;
+
+    let level = fleet.b().operator()?.json(&["replica", "raise"]).await?;
+    ensure!(level["level"] == LEVELS[1], "{level}");
+    fleet.a_is_refused_as_the_release().await?;
+    traffic.renewals(BETWEEN).await?;
+    fleet.judged(traffic).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sidecars_are_upgraded_before_control_planes_and_all_go_back() -> Result<()> {
+    let mut fleet = Fleet::start().await?;
+    let traffic = fleet.scene.traffic().await?;
+    traffic.renewals(BETWEEN).await?;
+
+    fleet.replace_sidecars(&Programs::Ours).await?;
+    traffic.renewals(BETWEEN).await?;
+    fleet.replace_a(&Programs::Ours).await?;
+    traffic.renewals(BETWEEN).await?;
+    fleet.replace_b(&Programs::Ours).await?;
+    traffic.renewals(BETWEEN).await?;
+    fleet.level_is(LEVELS[0]).await?;
+
+    let release = fleet.release.clone();
+    fleet.replace_b(&release).await?;
+    traffic.renewals(BETWEEN).await?;
+    fleet.holds_back("b").await?;
+    fleet.replace_a(&release).await?;
+    fleet.replace_sidecars(&release).await?;
+    traffic.renewals(BETWEEN).await?;
+    fleet.judged(traffic).await
+}
+
+/// Two control planes, and a service and a client with a sidecar and an Envoy each. All begin as the release.
+struct Fleet {
+    scene: Scene,
+    release: Programs,
+    database: Database,
+}
+
+impl Fleet {
+    async fn start() -> Result<Self> {
+        let release = released::programs().await?;
+        let database = shared().database();
+        let settings = Settings {
+            renew_at: STEADY.renew_at,
+            programs: release.clone(),
+            ..Settings::default()
+        };
+        let mut mesh = Mesh::start(&settings.clone().on(&database, "a")).await?;
+        mesh.join("b", settings.on(&database, "b")).await?;
+        let envoy = Proxy::Envoy(Dialect::Delta);
+        let scene = Scene::of(mesh, envoy, envoy, STEADY).await?;
+        Ok(Self {
+            scene,
+            release,
+            database,
+        })
+    }
+
+    fn a(&self) -> &ControlPlane {
+        self.scene.mesh.control_plane()
+    }
+
+    fn b(&self) -> &ControlPlane {
+        self.scene.mesh.control_planes()[1]
+    }
+
+    async fn replace_a(&mut self, by: &Programs) -> Result<()> {
+        replace(self.scene.mesh.control_plane_mut(), by).await
+    }
+
+    async fn replace_b(&mut self, by: &Programs) -> Result<()> {
+        replace(self.scene.mesh.control_plane_at_mut(1), by).await
+    }
+
+    /// One after the other. What they held before comes from their state.
+    async fn replace_sidecars(&mut self, by: &Programs) -> Result<()> {
+        for sidecar in [&mut self.scene.web, &mut self.scene.client] {
+            let ended = sidecar.process().terminate(wait::BOUND).await?;
+            ensure!(ended.success(), "a sidecar ended with {ended}");
+            sidecar.start_again_as(by)?;
+            sidecar.ready().await?;
+        }
+        Ok(())
+    }
+
+    /// The operator of this version, and that of the release, at both control planes.
+    fn operators(&self) -> Result<Vec<Command>> {
+        let versions = [Programs::Ours, self.release.clone()];
+        let each = versions.iter().flat_map(|of| {
+            let planes = [self.a(), self.b()];
+            planes.map(|plane| plane.operator_of(of))
+        });
+        each.collect()
+    }
+
+    async fn level_is(&self, level: i64) -> Result<()> {
+        for plane in [self.a(), self.b()] {
+            let listed = plane.operator()?.json(&["replica", "list"]).await?;
+            let told = &listed["level"];
+            ensure!(told["level"] == level, "{told}");
+            ensure!(told["held_back_by"] == serde_json::json!([]), "{told}");
+        }
+        Ok(())
+    }
+
+    /// One of the two is the release, and the other says what that means. Both are well.
+    async fn holds_back(&self, name: &str) -> Result<()> {
+        for plane in [self.a(), self.b()] {
+            plane.ready().await?;
+        }
+        let newer = if name == "a" { self.b() } else { self.a() };
+        let operator = newer.operator()?;
+        let listed = operator.json(&["replica", "list"]).await?;
+        let level = &listed["level"];
+        ensure!(level["level"] == LEVELS[0], "{level}");
+        ensure!(level["speaks"] == LEVELS[1], "{level}");
+        ensure!(
+            level["held_back_by"] == serde_json::json!([name]),
+            "{level}"
+        );
+        let status = operator.text(&["status"]).await?;
+        let remedy = format!("replica remove --name {name}");
+        ensure!(status.contains(&remedy), "{status}");
+        let refused = operator.run(&["replica", "raise", "--json"]).await?;
+        ensure!(refused.error()?["code"] == "level_held_back", "{refused:?}");
+        Ok(())
+    }
+
+    /// What is registered at one is known at the other, and any operator's program may ask any of them.
+    async fn each_takes_what_the_other_does(&self) -> Result<()> {
+        let both = [self.a(), self.b()];
+        for (id, plane) in [("of-a", both[0]), ("of-b", both[1])] {
+            let id = format!("spiffe://example.org/{id}");
+            let node = node_id("a");
+            let key = ["register", "--node", &node, "--id", &id];
+            let selector = ["--selector", "unix:uid:54321"];
+            let register = [&key[..], &selector, &OWNER].concat();
+            plane.operator()?.text(&register).await?;
+        }
+        for operator in self.operators()? {
+            let both = wait::until("both registrations", wait::BOUND, async || {
+                let listed = operator.text(&["list", "--json"]).await.ok()?;
+                let has = |id: &str| listed.contains(&format!("spiffe://example.org/{id}"));
+                (has("of-a") && has("of-b")).then_some(())
+            });
+            both.await?;
+            for verb in [&["status"][..], &["replica", "list"], &["ca", "status"]] {
+                operator.json(verb).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The level was raised, so the release does not start any more, and touches nothing.
+    async fn a_is_refused_as_the_release(&mut self) -> Result<()> {
+        let release = self.release.clone();
+        let plane = self.scene.mesh.control_plane_mut();
+        let ended = plane.process().terminate(wait::BOUND).await?;
+        ensure!(ended.success(), "the drain ended with {ended}");
+        let written = self.written_by("a");
+        let plane = self.scene.mesh.control_plane_mut();
+        plane.launch_again(&release)?;
+        let process = plane.process();
+        let ended = wait::until("end", wait::BOUND, async || process.exited()).await?;
+        let told = process.log();
+        ensure!(!ended.success(), "it ended with {ended}");
+        ensure!(told.contains("install the newer release"), "{told}");
+        ensure!(
+            self.written_by("a") == written,
+            "the release wrote something"
+        );
+        let plane = self.scene.mesh.control_plane_mut();
+        plane.launch_again(&Programs::Ours)?;
+        plane.ready().await?;
+        self.level_is(LEVELS[1]).await
+    }
+
+    /// The row of a writer, and how far its log goes.
+    fn written_by(&self, name: &str) -> Vec<Vec<String>> {
+        self.database.sql(&format!(
+            "SELECT w.run::text, w.batch::text, (SELECT MAX(e.seq)::text FROM countersign.log_entries e \
+             WHERE e.log_id = (r.value::json->>'log_id')::bigint) \
+             FROM countersign.writers w JOIN countersign.entries r ON r.kind = 'replica' AND r.key = w.name \
+             WHERE w.name = '{name}'"
+        ))
+    }
+
+    /// Nothing was lost, nothing came back that was replaced, and whatever was served is in a log.
+    async fn judged(self, traffic: Traffic) -> Result<()> {
+        for (identity, name) in [(&traffic.web, WEB), (&traffic.client, CLIENT)] {
+            let delivered = identity.renewals() + 1;
+            let different = identity.serials().len();
+            ensure!(
+                delivered == different,
+                "{name}: {delivered} and {different}"
+            );
+        }
+        let mut served: Vec<String> = traffic.seen.all().into_keys().collect();
+        served.extend(traffic.web.serials());
+        served.extend(traffic.client.serials());
+        let tally = traffic.lost_nothing().await?;
+        ensure!(tally.requests_ok > REQUESTS, "{tally:?}");
+        for serial in served {
+            ensure!(self.is_logged(&serial)?, "{serial} is in no log");
+        }
+        let logs = [self.a(), self.b()].map(|plane| plane.folder().join("data/log"));
+        let logs = logs.map(|folder| folder.display().to_string());
+        for programs in [Programs::Ours, self.release.clone()] {
+            let audit = Command::new(programs.find("countersign")?);
+            let [a, b] = &logs;
+            let verdict = audit.json(&["audit", "verify", a, b]).await?;
+            ensure!(verdict["sound"] == true, "{programs:?}: {verdict}");
+            ensure!(verdict["missing"] == serde_json::json!([]), "{verdict}");
+        }
+        self.sidecars_hold().await
+    }
+
+    /// Whether the entry that a serial names is of it: log (24 bits), index (40), and what is random.
+    fn is_logged(&self, serial: &str) -> Result<bool> {
+        let serial = format!("{serial:0>32}");
+        let number = |part: &str| u64::from_str_radix(part, 16);
+        let (log_id, index) = (number(&serial[..6])?, number(&serial[6..16])?);
+        let rows = self.database.sql(&format!(
+            "SELECT position('\\x{}'::bytea IN bytes) > 0 FROM countersign.log_entries \
+             WHERE log_id = {log_id} AND leaf_index = {index}",
+            &serial[16..]
+        ));
+        Ok(rows == [["t"]])
+    }
+
+    async fn sidecars_hold(&self) -> Result<()> {
+        for sidecar in [&self.scene.web, &self.scene.client] {
+            let status: Value = Sidecar::status(sidecar).await?;
+            ensure!(status["control_plane"]["connected"] == true, "{status}");
+        }
+        Ok(())
+    }
+}
+
+/// Ends a control plane in good order and starts it as another version.
+async fn replace(plane: &mut ControlPlane, by: &Programs) -> Result<()> {
+    let ended = plane.process().terminate(wait::BOUND).await?;
+    ensure!(ended.success(), "the drain ended with {ended}");
+    plane.launch_again(by)?;
+    plane.ready().await.context("after it was replaced")
+}
