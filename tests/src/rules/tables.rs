@@ -488,6 +488,10 @@ const FOLLOWING: &[(&str, Places)] = &[
         )],
     ),
     (
+        "a consumer that is kept by name while it is away: MAX_ABSENT",
+        &[("control-plane/fleet/src/lib.rs", "Carried.ids")],
+    ),
+    (
         "a waiver: MAX_WAIVERS",
         &[("control-plane/fleet/src/gate.rs", "Waived.by_name")],
     ),
