@@ -200,6 +200,8 @@ impl Fleet {
         let ended = plane.process().terminate(wait::BOUND).await?;
         ensure!(ended.success(), "the drain ended with {ended}");
         let written = self.written_by("a");
+        let is_there = |row: &Vec<String>| row.iter().all(|it| !it.is_empty());
+        ensure!(written.len() == 1 && is_there(&written[0]), "{written:?}");
         let plane = self.scene.mesh.control_plane_mut();
         plane.launch_again(&release)?;
         let process = plane.process();

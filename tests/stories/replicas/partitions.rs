@@ -165,9 +165,9 @@ async fn is_overdue(sidecar: &Sidecar) -> Result<()> {
         .wait_for("what is overdue", async |_| {
             let items = identities(sidecar).await?;
             let mut workloads = items.iter().filter(|it| it["entitlement"] != "node");
-            workloads
-                .all(|it| is_overdue(it) == Some(true))
-                .then_some(())
+            let is_any = workloads.clone().next().is_some();
+            let are_all = workloads.all(|it| is_overdue(it) == Some(true));
+            (is_any && are_all).then_some(())
         })
         .await
 }
