@@ -193,7 +193,9 @@ impl DatabaseArchive {
 impl Archive for DatabaseArchive {
     fn keep(&mut self, first: u64, entries: &[&[u8]]) -> Result<u64, NotKept> {
         let log_id = self.log_id;
-        let keys = (first..).zip(entries);
+        // A log that is copied has entries that nobody claims a key of.
+        let claimed = if self.claims.is_empty() { &[] } else { entries };
+        let keys = (first..).zip(claimed);
         let keys: Vec<_> = keys
             .filter_map(|(index, bytes)| certified(log_id, index, bytes))
             .collect();

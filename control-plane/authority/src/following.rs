@@ -282,7 +282,7 @@ pub(super) fn read(entry: &LogEntry) -> Result<Option<Noted>, AuthorityError> {
 }
 
 /// The change that a write is. What nothing is decided by may be of a newer version, and is left out then.
-fn read_change(write: &Write) -> Result<Option<Change>, StoreError> {
+pub(super) fn read_change(write: &Write) -> Result<Option<Change>, StoreError> {
     match (write.kind, Change::read(write)) {
         (Kind::Heartbeat | Kind::Acknowledged | Kind::Stream, Err(_)) => Ok(None),
         (_, read) => read,

@@ -2,11 +2,17 @@
 //!
 //! It is raised by an operator, and not by itself: until then the version before can come back.
 
+use std::time::Duration;
+
 use countersign_refusal::Denied;
 pub use countersign_store::{Level, Levels};
+use tokio::time::timeout;
 use tracing::info;
 
 use super::{Authority, AuthorityError};
+
+/// The other things that are done each second do not wait longer for it.
+const LOOK_WITHIN: Duration = Duration::from_secs(1);
 
 impl Authority {
     /// What this control plane speaks, and the levels as they were found last.
@@ -14,10 +20,12 @@ impl Authority {
         self.store.levels()
     }
 
-    /// Looks at the levels again. What cannot be read is looked at later.
+    /// Looks at the levels again. What cannot be read now, as a backup is, is looked at later.
     pub async fn look_at_levels(&self) {
-        if let Err(error) = self.store.look_at_levels().await {
-            tracing::debug!(%error, "the level of the database is not known");
+        match timeout(LOOK_WITHIN, self.store.look_at_levels()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the level of the database is not known"),
+            Err(_) => tracing::debug!("the level of the database was not looked at in time"),
         }
     }
 

@@ -26,6 +26,7 @@ use super::ca_hierarchy::{CaHierarchy, KEYS};
 use super::ca_set::{CaSet, HeldKey};
 use super::database;
 use super::doubts::Doubts;
+use super::following::read_change;
 use super::identity::{Identity, Meta, begin, resume};
 use super::issuing::Stripes;
 use super::key_uses::Claims;
@@ -34,7 +35,7 @@ use super::record::ACTS;
 use super::refused_keys::Refused;
 use super::replicas::Seals;
 use super::scratch::remove_leftovers;
-use super::state::{Change, SharedState, State};
+use super::state::{SharedState, State};
 use super::stored_cas::damaged_ca;
 use super::{Authority, AuthorityError, Settings, stored_cas};
 use crate::series::IssuanceSeries;
@@ -252,7 +253,7 @@ impl Authority {
         let mut state = self.state.write();
         for entry in entries {
             let seq = entry.seq;
-            if let Some(change) = Change::read(&entry.into_write())? {
+            if let Some(change) = read_change(&entry.into_write())? {
                 state.apply(seq, change);
             }
         }

@@ -95,8 +95,8 @@ impl Authority {
         Ok(())
     }
 
-    /// The first commit that must be read, of those of this state: of an entry of our log from `from` on, of one of another log that
-    /// the inventory does not tell of, or that certifies a key which may still be in use.
+    /// The first commit of this state that must be read: of an entry of our log from `from` on, of one of
+    /// another log that the inventory does not tell of, or that certifies a key which may still be in use.
     async fn first_to_read(
         &self,
         from: u64,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use countersign_authority::Authority;
 use countersign_fleet::balance::{Balance, Other, Wish};
 use countersign_fleet::{Event, Fleet, Hub};
+use countersign_proto::convert::addresses::MAX_ADDRESSES;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -26,8 +27,16 @@ impl Spread {
     }
 
     /// Takes what is so now; whether that is something else than before.
-    fn take(&self, addresses: Vec<String>) -> bool {
+    /// Where nobody else is `heard` now, the others may be there all the same: what was told of them stays.
+    fn take(&self, mut addresses: Vec<String>, is_heard: bool) -> bool {
         let mut told = lock(&self.addresses);
+        if !is_heard {
+            let kept = told.iter().filter(|it| !addresses.contains(it)).cloned();
+            let kept: Vec<_> = kept
+                .take(MAX_ADDRESSES.saturating_sub(addresses.len()))
+                .collect();
+            addresses.extend(kept);
+        }
         let is_new = **told != *addresses;
         if is_new {
             *told = addresses.into();
@@ -46,7 +55,7 @@ impl Spread {
         now: Timestamp,
         moment: Instant,
     ) {
-        if self.take(authority.addresses(now)) {
+        if self.take(authority.addresses(now), authority.is_writable()) {
             hub.announce(&Event::ControlPlanes);
         }
         let others = others(authority, now);

@@ -22,6 +22,8 @@ pub const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(600);
 pub const MOST_IN_VAIN: usize = 32;
 /// A share is exceeded clearly by more than this part of it, and by more than chance makes it.
 const TOLERATED: u64 = 10;
+/// What another says of itself counts as no more than it can have.
+const MOST_STREAMS: u64 = crate::MAX_NODES as u64;
 /// All that give have at once only this part under way of what a control plane lacks.
 const UNDER_WAY: u64 = 4;
 
@@ -106,7 +108,10 @@ impl Balance {
         now: Instant,
     ) -> Vec<u64> {
         let is_fresh = |asked: &Asked| now - asked.at < COMES_TRUE_WITHIN;
-        let theirs: Vec<_> = others.iter().map(|other| other.streams).collect();
+        let theirs: Vec<_> = others
+            .iter()
+            .map(|other| other.streams.min(MOST_STREAMS))
+            .collect();
         let leaving = self.asked.iter();
         let leaving = leaving.filter(|(node, asked)| is_fresh(asked) && here(node));
         let mut moves = moves(streams, leaving.count() as u64, &theirs);

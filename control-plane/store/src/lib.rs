@@ -331,7 +331,12 @@ impl Store {
 
     /// Whether everybody who uses the database reads this kind, so that it may be written.
     pub fn may_write(&self, kind: Kind) -> bool {
-        kind.since() <= self.levels().1.level
+        kind.since() <= self.level()
+    }
+
+    fn level(&self) -> Level {
+        let levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        levels.level
     }
 
     fn found(&self, levels: Levels) {
@@ -340,13 +345,14 @@ impl Store {
 
     /// Nothing is written that somebody who uses the database cannot read.
     fn check_level(&self, commit: &Commit) -> Result<(), StoreError> {
+        let level = self.level();
         let mut kinds = commit.writes.iter().map(|it| it.kind);
-        match kinds.find(|kind| !self.may_write(*kind)) {
+        match kinds.find(|kind| kind.since() > level) {
             None => Ok(()),
             Some(kind) => Err(StoreError::TooNew {
                 what: kind.as_str(),
                 since: kind.since().0,
-                level: self.levels().1.level.0,
+                level: level.0,
             }),
         }
     }

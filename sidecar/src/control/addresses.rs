@@ -194,10 +194,12 @@ impl Addresses {
         self.choice.ended(end, now)
     }
 
-    /// Whether another address than this one did not fail lately.
+    /// Whether another address than this one did not fail lately. This one may be told of no more.
     pub(super) fn has_better(&self, than: &Uri, now: Instant) -> bool {
-        let place = self.place_of(than);
-        place.is_some_and(|place| self.choice.has_better(place, now))
+        match self.place_of(than) {
+            Some(place) => self.choice.has_better(place, now),
+            None => self.choice.has_good(now),
+        }
     }
 
     /// How long the control plane may be silent.

@@ -107,8 +107,9 @@ impl Choice {
 
     /// It comes first from now on, as far as it does not fail.
     pub(super) fn prefer(&mut self, place: usize) {
+        let turn = self.turn();
         self.forget(place);
-        self.own.insert(self.turn(), place);
+        self.own.insert(turn.min(self.own.len()), place);
     }
 
     /// Whose turn it is to be first.
@@ -140,7 +141,12 @@ impl Choice {
         if let Some(address) = end.address {
             self.passed_by(address, now);
         }
-        let is_over = end.address.is_none() || self.own.iter().all(|at| self.failed[*at]);
+        // An unproven one that failed a moment ago is behind one that fails now, and may never be tried.
+        let is_out = |at: &usize| {
+            let is_behind = self.unproven[*at] && self.failed_lately(*at, now).is_some();
+            self.failed[*at] || is_behind
+        };
+        let is_over = end.address.is_none() || self.own.iter().all(is_out);
         if is_over {
             self.failed.fill(false);
             self.rounds = self.rounds.wrapping_add(1);
@@ -159,6 +165,12 @@ impl Choice {
         others
             .into_iter()
             .any(|at| self.failed_lately(*at, now).is_none())
+    }
+
+    /// Whether there is any that did not fail lately.
+    pub(super) fn has_good(&self, now: Instant) -> bool {
+        let mut all = self.own.iter();
+        all.any(|at| self.failed_lately(*at, now).is_none())
     }
 
     /// How long an address may be silent.

@@ -198,7 +198,11 @@ impl<'a> Session<'a> {
         self.report_served(&served.borrow_and_update().clone())?;
         loop {
             let now = self.control.clock.now();
-            let wake = self.start_enrolments(&demanded.borrow_and_update().clone(), now);
+            // Whoever is about to leave begins nothing that it would have to wait for.
+            let wake = match self.unable.is_some() || self.moved.is_some() {
+                true => None,
+                false => self.start_enrolments(&demanded.borrow_and_update().clone(), now),
+            };
             if self.in_flight.is_empty() {
                 if let Some(why) = self.unable.take() {
                     return Err(SessionError::Unable(why));

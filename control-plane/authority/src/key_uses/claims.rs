@@ -7,6 +7,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use countersign_model::tables::give_back;
+
 /// The claims that stand, by SHA-256 of the key's SubjectPublicKeyInfo, and whether each is logged. The lock is
 /// taken below that of the state, and nothing is called under it.
 #[derive(Debug, Default)]
@@ -32,7 +34,14 @@ impl Claims {
 
     /// The claim is over.
     pub(super) fn end(&self, spki_sha256: &[u8; 32]) {
-        self.lock().remove(spki_sha256);
+        let mut claims = self.lock();
+        claims.remove(spki_sha256);
+        give_back(&mut claims);
+    }
+
+    /// Whether nobody claims any key.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], bool>> {

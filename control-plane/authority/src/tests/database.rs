@@ -339,3 +339,17 @@ async fn enrolment_behind_an_undecided_commit_is_refused_at_once() {
         .unwrap();
     plane.enrol(&node, &web).await;
 }
+
+/// What a newer version says of where it is, and of its streams, may not be read by this one.
+#[tokio::test]
+async fn unreadable_row_that_decides_nothing_stops_no_start() {
+    let database = shared().database();
+    let plane = kept_in(&database).await;
+    for kind in ["stream", "heartbeat", "acknowledged"] {
+        database.sql(&format!(
+            "INSERT INTO countersign.entries VALUES ('{kind}', '?', '[]', 1) RETURNING 1"
+        ));
+    }
+    let plane = plane.restart(after(1)).await;
+    plane.register(registration("/web", "/node/a")).await;
+}

@@ -7,7 +7,7 @@ ALTER TABLE countersign.writers ADD COLUMN speaks integer, ADD COLUMN speaks_run
 CREATE FUNCTION countersign.writer_reads_level() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     level integer;
-    speaks integer := CASE WHEN NEW.speaks_run = NEW.run THEN NEW.speaks ELSE 1 END;
+    speaks integer := COALESCE(CASE WHEN NEW.speaks_run = NEW.run THEN NEW.speaks END, 1);
 BEGIN
     SELECT oldest INTO level FROM countersign.schema FOR SHARE;
     IF speaks < level AND NEW.instance <> 'fenced out' THEN

@@ -2,8 +2,8 @@
 //!
 //! A writer says what it speaks in the statement that takes its row, and a trigger of the schema refuses the
 //! statement of one that speaks too little, also of programs that know no levels. Whoever raises the level
-//! holds the rows of all writers and then that of the schema, in this order, as each who takes a row does:
-//! so a row is taken before, and counts, or after, and is refused.
+//! holds the row of the schema and then those of all writers, in this order, as each who takes a row does, for
+//! the trigger runs before a row is inserted: so a row is taken before, and counts, or after, and is refused.
 
 use tokio_postgres::types::ToSql;
 
@@ -12,7 +12,7 @@ use super::statements::FENCED;
 use crate::{Kind, Level, Levels};
 
 /// Names that are no control plane's do not count: an invitation that was withdrawn leaves one.
-const SPEAKERS: &str = "SELECT oldest, name, CASE WHEN speaks_run = run THEN speaks ELSE 1 END \
+const SPEAKERS: &str = "SELECT oldest, name, COALESCE(CASE WHEN speaks_run = run THEN speaks END, 1) \
      FROM countersign.schema LEFT JOIN countersign.writers ON instance <> $1 AND EXISTS \
      (SELECT FROM countersign.entries WHERE kind = $2 AND key = name) ORDER BY name";
 
@@ -35,8 +35,8 @@ pub(super) async fn levels(session: &Session) -> Result<Levels, AnswerError> {
 pub(super) async fn raise(session: &Session, to: Level) -> Result<Levels, AnswerError> {
     let client = session.client();
     session.answered(client.batch_execute("BEGIN")).await?;
-    let held = "SELECT FROM countersign.writers ORDER BY name FOR UPDATE; \
-                SELECT FROM countersign.schema FOR UPDATE";
+    let held = "SELECT FROM countersign.schema FOR UPDATE; \
+                SELECT FROM countersign.writers ORDER BY name FOR UPDATE";
     session.answered(client.batch_execute(held)).await?;
     // Those too that were made while the lock was waited for.
     let found = levels(session).await?;

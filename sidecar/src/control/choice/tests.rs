@@ -235,3 +235,37 @@ fn unproven_addresses_cost_few_tries_before_one_that_failed() {
     choice.forget(7);
     assert!(!choice.order(now).contains(&7));
 }
+
+/// A wish was followed after a round in which everybody failed.
+#[test]
+fn preferred_address_is_first_in_every_round() {
+    let now = Instant::now();
+    for count in 2..6 {
+        for rounds in 0..2 * count {
+            let (mut choice, _) = after(count, &[0.3, 0.8], &vec![Event::AllFailed; rounds]);
+            let later = now + Duration::from_secs(3_600);
+            for place in 0..count {
+                choice.prefer(place);
+                assert_eq!(
+                    choice.order(later).first(),
+                    Some(&place),
+                    "{count} {rounds}"
+                );
+            }
+        }
+    }
+}
+
+/// One that was told and cannot be reached is behind one that answers and refuses.
+#[test]
+fn unproven_address_that_failed_holds_up_no_round() {
+    let now = Instant::now();
+    let mut choice = Choice::new(1, || 0.5);
+    choice.learn(1, 0.5);
+    choice.passed_by(1, now);
+    assert!(choice.ended(failure(Some(0)), now), "both failed");
+    assert!(
+        choice.ended(failure(Some(0)), now),
+        "the other is not tried now"
+    );
+}

@@ -120,7 +120,9 @@ impl<'a> NodeStream<'a> {
                         // Of a batch that was signed together the others are about to be
                         // published: they go into the same response.
                         tokio::task::yield_now().await;
-                        self.look_at(&subscriber.more_news());
+                        let more = subscriber.more_news();
+                        self.look_at(&more);
+                        self.tell(&more).await?;
                     }
                 }
                 () = subscriber.superseded() => {
