@@ -264,6 +264,13 @@ impl Control {
 
     /// Writes what is not on disk yet, where it is time; when it is to be tried again.
     fn save_when_due(&mut self, now: Instant) -> Option<Instant> {
+        let addresses_at = self.installer.keep_addresses(now);
+        let save_at = self.save_unsaved(now);
+        save_at.into_iter().chain(addresses_at).min()
+    }
+
+    /// What must survive a restart.
+    fn save_unsaved(&mut self, now: Instant) -> Option<Instant> {
         if self.installer.is_unsaved() && self.save_at.is_some_and(|at| at <= now) {
             self.save_at = None;
             self.installer.save();

@@ -19,8 +19,8 @@ use countersign_model::{SpiffeId, TrustDomain};
 use countersign_verify::tls::{IdentityCell, TrustCell, certified_key};
 pub(crate) use entitlements::MAX_ENTITLEMENTS;
 pub(crate) use error::InstallError;
-use http::Uri;
 pub(crate) use kind::{Intake, KINDS, Verdict};
+use known_addresses::KnownAddresses;
 pub(crate) use retired::UselessBundle;
 use saving::Unsaved;
 
@@ -43,7 +43,7 @@ pub(crate) struct Installer {
     bundle: Option<StoredBundle>,
     unsaved: Unsaved,
     /// Where control planes are, as one of them told.
-    addresses: Vec<Uri>,
+    addresses: KnownAddresses,
 }
 
 impl Installer {
@@ -67,7 +67,7 @@ impl Installer {
             node_identity: IdentityCell::empty(),
             bundle: None,
             unsaved: Unsaved::default(),
-            addresses: Vec::new(),
+            addresses: KnownAddresses::default(),
         };
         installer.restore_addresses();
         if let Some(stored) = installer.state.load_bundle(&installer.trust_domain)? {

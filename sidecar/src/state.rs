@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign_model::{Lifetime, Serial, SpiffeId, TrustDomain};
-use countersign_serve::blocking;
 use countersign_serve::ownership::{DirectoryError, NotOurs, make_ours};
+use countersign_serve::{blocking, bounded_file};
 use countersign_verify::{BundleError, TrustBundle};
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
@@ -241,16 +241,10 @@ impl StateDir {
 
     fn read(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, StateError> {
         let path = self.file(name);
-        match fs::metadata(&path) {
-            Ok(found) if found.len() > MAX_STATE_FILE_BYTES => {
-                Err(self.damaged(name, "it is too large".into()))
-            }
-            Ok(_) => Ok(Some(Zeroizing::new(
-                fs::read(&path).map_err(io_error("read", &path))?,
-            ))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(io_error("inspect", &path)(error)),
-        }
+        bounded_file::read_own(&path, MAX_STATE_FILE_BYTES).map_err(|error| match error.kind() {
+            io::ErrorKind::FileTooLarge => self.damaged(name, error.to_string()),
+            _ => io_error("read", &path)(error),
+        })
     }
 
     /// A slow disk keeps nobody waiting but the caller.

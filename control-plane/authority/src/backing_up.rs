@@ -6,12 +6,13 @@
 //! as after a crash. Keys are read together with the database, while no CA changes.
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use countersign_backup::{FORMAT, Manifest, Pack};
 use countersign_ca::log::FOLDER;
 use countersign_refusal::{Denied, Unavailable};
+use countersign_serve::bounded_file;
 use countersign_store::{DATABASE, DataDir};
 use jiff::Timestamp;
 use zeroize::Zeroizing;
@@ -134,16 +135,16 @@ impl Authority {
             if !file.file_type()?.is_file() {
                 continue;
             }
-            if keys.len() >= MAX_KEYS || file.metadata()?.len() > MAX_KEY_BYTES {
-                return Err(io::Error::other(
-                    "the folder of the keys holds something else",
-                ));
+            let foreign = || io::Error::other("the folder of the keys holds something else");
+            if keys.len() >= MAX_KEYS {
+                return Err(foreign());
             }
-            let mut key = Zeroizing::new(Vec::new());
-            fs::File::open(file.path())?
-                .take(MAX_KEY_BYTES)
-                .read_to_end(&mut key)?;
-            keys.push((name, key));
+            let key = bounded_file::read_own(&file.path(), MAX_KEY_BYTES);
+            let key = key.map_err(|error| match error.kind() {
+                io::ErrorKind::FileTooLarge => foreign(),
+                _ => error,
+            })?;
+            keys.extend(key.map(|key| (name, key)));
         }
         Ok(keys)
     }

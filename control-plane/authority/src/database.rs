@@ -7,7 +7,7 @@ use countersign_ca::log::FOLDER;
 use countersign_model::entropy::Entropy;
 use countersign_refusal::{Denied, Unavailable};
 use countersign_restore::facts::{TRUST_DOMAIN, random_log_id};
-use countersign_serve::durable_file;
+use countersign_serve::{bounded_file, durable_file};
 use countersign_store::copy::moved_to;
 use countersign_store::postgres::WriterName;
 use countersign_store::{
@@ -22,6 +22,8 @@ use super::{Authority, AuthorityError, Settings, StoreSettings};
 
 /// The file that tells this data directory from every other.
 const INSTANCE: &str = "instance";
+/// Its longest content: 32 are written.
+const MAX_INSTANCE_BYTES: u64 = 256;
 /// The file that says that the database was found older than it was left.
 const OLDER: &str = "database-older";
 /// Key in the store: the control plane whose log and CAs the state belongs to.
@@ -216,11 +218,13 @@ fn not_had(error: StoreError) -> AuthorityError {
 /// What tells this data directory from a second one whose control plane has the same name.
 fn instance(data_dir: &DataDir, entropy: &dyn Entropy) -> Result<String, AuthorityError> {
     let path = data_dir.path().join(INSTANCE);
-    match std::fs::read_to_string(&path) {
-        Ok(instance) if !instance.trim().is_empty() => return Ok(instance.trim().to_owned()),
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(unavailable(&error)),
+    let kept = bounded_file::read_own(&path, MAX_INSTANCE_BYTES);
+    if let Some(kept) = kept.map_err(|error| unavailable(&error))? {
+        let kept = str::from_utf8(&kept);
+        let kept = kept.map_err(|error| unavailable(&io::Error::other(error)))?;
+        if !kept.trim().is_empty() {
+            return Ok(kept.trim().to_owned());
+        }
     }
     let mut random = [0; 16];
     entropy.fill(&mut random)?;

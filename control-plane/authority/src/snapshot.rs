@@ -1,12 +1,11 @@
 //! Writing the inventory down now and then, so that a start reads the newest part of the logs alone.
 
-use std::fs;
 use std::path::PathBuf;
 
 use countersign_inventory::{Coverage, Inventory, OtherLogs};
 use countersign_model::Seq;
 use countersign_refusal::Unavailable;
-use countersign_serve::durable_file;
+use countersign_serve::{bounded_file, durable_file};
 use jiff::Timestamp;
 use tracing::{info, warn};
 
@@ -14,6 +13,8 @@ use super::{Authority, AuthorityError};
 
 /// The file, within the data directory.
 const FILE: &str = "inventory";
+/// Its largest length, in bytes: beyond what the certificates of a trust domain take.
+const MAX_INVENTORY_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
 impl Authority {
     /// Writes the inventory down. What was durable at the last call has been signed and listed
@@ -80,8 +81,14 @@ impl Authority {
             voids: Vec::new(),
             others: OtherLogs::default(),
         };
-        let Ok(bytes) = fs::read(self.inventory_file()) else {
-            return from_scratch;
+        let read = bounded_file::read_own(&self.inventory_file(), MAX_INVENTORY_BYTES);
+        let bytes = match read {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return from_scratch,
+            Err(error) => {
+                warn!(%error, "the inventory does not read: it is read from the log again");
+                return from_scratch;
+            }
         };
         let read = Inventory::from_snapshot(&bytes);
         match read.filter(|(_, coverage)| self.is_ours(coverage)) {

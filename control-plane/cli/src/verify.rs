@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 use countersign_cli::{Exit, Failure};
 use countersign_model::{SpiffeId, TrustDomain};
+use countersign_serve::bounded_file;
 use countersign_verify::pem::{self, CERTIFICATE, REVOCATION_LIST};
 use countersign_verify::tls::peer_of;
 use countersign_verify::{BundleError, BundleSet, Refusal, TrustBundle, verify_svid};
@@ -156,11 +157,9 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
             "check the path and its permissions",
         )
     };
-    let size = std::fs::metadata(file).map_err(|error| refused(error.to_string()))?;
-    if size.len() > MAX_FILE_BYTES {
-        return Err(refused(format!("larger than {MAX_FILE_BYTES} bytes")));
-    }
-    std::fs::read(file).map_err(|error| refused(error.to_string()))
+    let read = bounded_file::read(file, MAX_FILE_BYTES);
+    let mut read = read.map_err(|error| refused(error.to_string()))?;
+    Ok(std::mem::take(&mut *read))
 }
 
 fn unusable(code: &str, message: String, remedy: &str) -> Failure {

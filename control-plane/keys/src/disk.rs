@@ -4,11 +4,13 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use countersign_serve::durable_file;
-use zeroize::Zeroizing;
+use countersign_serve::{bounded_file, durable_file};
 
 use super::software::SoftwareKey;
 use super::{CaKey, KeyError, KeyStore};
+
+/// Largest file of a key, in bytes; `countersign backup` takes no larger one either.
+const MAX_KEY_BYTES: u64 = 64 * 1024;
 
 /// The files.
 #[derive(Debug)]
@@ -43,15 +45,14 @@ impl KeyStore for DiskKeys {
 
     fn load(&self, key_id: &str, _: &[u8]) -> Result<Arc<dyn CaKey>, KeyError> {
         let damaged = || KeyError::Damaged(key_id.to_owned());
-        let pem = std::fs::read_to_string(self.path(key_id)).map_err(|error| {
+        let read = bounded_file::read_own(&self.path(key_id), MAX_KEY_BYTES);
+        let pem = read.map_err(|error| {
             let key_id = key_id.to_owned();
-            match error.kind() {
-                ErrorKind::NotFound => KeyError::Gone(key_id),
-                _ => KeyError::Io { key_id, error },
-            }
+            KeyError::Io { key_id, error }
         })?;
-        let pem = Zeroizing::new(pem);
-        let key = SoftwareKey::from_pem(&pem).map_err(|_| damaged())?;
+        let pem = pem.ok_or_else(|| KeyError::Gone(key_id.to_owned()))?;
+        let pem = str::from_utf8(&pem).map_err(|_| damaged())?;
+        let key = SoftwareKey::from_pem(pem).map_err(|_| damaged())?;
         if key.key_id() == key_id {
             Ok(Arc::new(key))
         } else {

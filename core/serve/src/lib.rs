@@ -7,6 +7,7 @@
 
 pub mod accept;
 mod blocking;
+pub mod bounded_file;
 pub mod counters;
 pub mod deadline;
 pub mod descriptors;

@@ -44,7 +44,7 @@ pub(super) fn world() -> World {
     world
 }
 
-fn restore(folder: &TempDir) -> (Installer, Arc<Holdings>, Arc<TrustCell>) {
+pub(super) fn restore(folder: &TempDir) -> (Installer, Arc<Holdings>, Arc<TrustCell>) {
     let state = StateDir::open(folder.path()).unwrap();
     let holdings = Holdings::new();
     let trust = TrustCell::new([].into_iter().collect());

@@ -114,6 +114,7 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 "control-plane/authority/src/snapshot.rs",
                 &[
                     "inventory found",
+                    "the inventory does not read: it is read from the log again",
                     "the inventory is not of this log: it is read from the log again",
                 ],
             ),
@@ -288,14 +289,12 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
             ),
             (
                 "sidecar/src/control/session/moving.rs",
-                &[
-                    "addresses of control planes told",
-                    "not gone to another control plane",
-                ],
+                &["not gone to another control plane"],
             ),
             (
                 "sidecar/src/install/known_addresses.rs",
                 &[
+                    "addresses of control planes kept",
                     "addresses of control planes not kept",
                     "addresses of control planes not known any more",
                 ],

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use countersign_serve::bounded_file;
 use countersign_verify::tls::{TLS_VERSIONS, provider};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -17,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client;
+use zeroize::Zeroizing;
 
 use super::address::TlsFiles;
 use crate::DatabaseError;
@@ -70,14 +72,8 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, DatabaseErr
     }
 }
 
-fn content(path: &Path) -> Result<Vec<u8>, DatabaseError> {
-    let read = || {
-        if std::fs::metadata(path)?.len() > MAX_FILE {
-            return Err(io::Error::other("it is too large"));
-        }
-        std::fs::read(path)
-    };
-    read().map_err(|error| unusable(path, &error))
+fn content(path: &Path) -> Result<Zeroizing<Vec<u8>>, DatabaseError> {
+    bounded_file::read(path, MAX_FILE).map_err(|error| unusable(path, &error))
 }
 
 fn unusable(path: &Path, error: &dyn std::error::Error) -> DatabaseError {

@@ -57,9 +57,9 @@ impl Control {
     pub(super) fn told(&mut self, message: &ControlPlanes) {
         let told = told(message);
         if self.addresses.told(&told, || self.draws.next()) {
-            tracing::info!(count = told.len(), "addresses of control planes told");
+            tracing::debug!(count = told.len(), "addresses of control planes told");
         }
-        self.installer.keep_addresses(told);
+        self.installer.addresses_told(told, Instant::now());
     }
 
     /// The way to another address, where it may be tried.

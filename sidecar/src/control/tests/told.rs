@@ -54,7 +54,7 @@ async fn told_address_takes_over_and_survives_a_restart() {
     let node = start(knowing(&plane, &folder, &[near.address]));
     connected_to(&node, far).await;
     assert!(since.elapsed() < PROMISED, "{:?}", since.elapsed());
-    assert_eq!(node.serial(&EntitlementId::node()), Some(serial));
+    assert_eq!(node.holds(&EntitlementId::node()).await, serial);
     assert_eq!(plane.state().tokens_used.len(), 1);
     // Workload keys are in memory alone, so what this process holds anew is one more.
     node.holds(&right('1', "/late1", 1).id).await;
