@@ -5,6 +5,7 @@
 //! same moment one is the later, and only that one is the node's. Keys from before it recognise
 //! nobody.
 
+mod keys;
 mod stored;
 
 use std::collections::HashMap;
@@ -16,6 +17,8 @@ use jiff::Timestamp;
 
 use super::AttestedNode;
 use super::steady::Steady;
+pub use keys::NodeKey;
+use keys::NodeKeys;
 pub use stored::StoredNode;
 
 /// Most nodes that are known: 8,700 new ones a day, for each is remembered for `REMEMBERED`. Each
@@ -25,8 +28,6 @@ pub const MAX_NODES: usize = 262_144;
 /// until then what it was, and what it was given has long ended. A start knows of credentials that are
 /// valid, of the attestation and of the eviction.
 const REMEMBERED: Duration = Duration::from_secs(30 * 24 * 3_600);
-/// How many of a node's newest keys are recognised.
-const KEYS: usize = 2;
 
 /// The newest attestation of a node.
 #[derive(Clone, Debug)]
@@ -43,28 +44,12 @@ pub struct Attested {
     pub evicted: Option<(Timestamp, String)>,
 }
 
-/// A key that was certified for a node.
-#[derive(Clone, Copy, Debug)]
-pub struct NodeKey {
-    /// The attestation of the node that it was certified under, by the commit that wrote it.
-    pub lineage: Seq,
-    /// Where it stands among the certificates of the node: those that were logged later are higher.
-    pub order: u64,
-    /// SHA-256 over its SubjectPublicKeyInfo.
-    pub spki_sha256: [u8; 32],
-    /// Of the certificate.
-    pub serial: Serial,
-}
-
 #[derive(Clone, Debug)]
 struct Node {
     stored: StoredNode,
     /// The commit that wrote it last.
     lineage: Seq,
-    /// Newest last.
-    keys: Vec<NodeKey>,
-    /// Of certificates that another control plane logged and that may have been given; newest last.
-    unsigned: Vec<NodeKey>,
+    keys: NodeKeys,
     credential_not_after: Timestamp,
 }
 
@@ -72,15 +57,6 @@ impl Node {
     fn as_attested(&self, id: &SpiffeId) -> AttestedNode {
         AttestedNode::new(id.clone(), self.stored.method, self.lineage)
     }
-}
-
-/// Keeps the newest few.
-fn keep(keys: &mut Vec<NodeKey>, key: NodeKey) {
-    keys.push(key);
-    // Stable: of two at the same place the later is the newer.
-    keys.sort_by_key(|key| key.order);
-    let excess = keys.len().saturating_sub(KEYS);
-    keys.drain(..excess);
 }
 
 /// Every node, by ID.
@@ -98,13 +74,11 @@ impl Nodes {
         let node = self.known.entry(id.clone()).or_insert_with(|| Node {
             stored: stored.clone(),
             lineage,
-            keys: Vec::new(),
-            unsigned: Vec::new(),
+            keys: NodeKeys::default(),
             credential_not_after: end,
         });
         if lineage >= node.lineage {
-            node.keys.retain(|key| key.lineage >= lineage);
-            node.unsigned.retain(|key| key.lineage >= lineage);
+            node.keys.begin(lineage);
             node.stored = stored;
             node.lineage = lineage;
         }
@@ -131,36 +105,34 @@ impl Nodes {
 
     /// The key by which a node is recognised that was certified last.
     pub fn newest_key(&self, id: &SpiffeId) -> Option<&NodeKey> {
-        self.known.get(id)?.keys.last()
+        self.known.get(id)?.keys.newest()
     }
 
     /// A node key was certified.
     pub fn certified(&mut self, id: &SpiffeId, key: NodeKey) {
-        let Some(node) = self.known.get_mut(id) else {
-            return;
-        };
-        if key.lineage < node.lineage {
-            return;
+        if let Some(node) = self.in_lineage(id, &key) {
+            node.keys.certified(key);
         }
-        node.unsigned.retain(|it| it.serial != key.serial);
-        keep(&mut node.keys, key);
     }
 
     /// Another control plane logged a certificate for a node key. Whether it is given to the node is known
     /// once its signature comes; its key recognises the node until then, beside those that are known.
     pub fn logged(&mut self, id: &SpiffeId, key: NodeKey) {
-        let Some(node) = self.known.get_mut(id) else {
-            return;
-        };
-        if key.lineage >= node.lineage {
-            keep(&mut node.unsigned, key);
+        if let Some(node) = self.in_lineage(id, &key) {
+            node.keys.logged(key);
         }
+    }
+
+    /// The node of a key, unless it attested anew since the key was certified.
+    fn in_lineage(&mut self, id: &SpiffeId, key: &NodeKey) -> Option<&mut Node> {
+        let node = self.known.get_mut(id);
+        node.filter(|node| key.lineage >= node.lineage)
     }
 
     /// A certificate that another control plane logged was given to nobody.
     pub fn voided(&mut self, id: &SpiffeId, serial: &Serial) {
         if let Some(node) = self.known.get_mut(id) {
-            node.unsigned.retain(|key| key.serial != *serial);
+            node.keys.voided(serial);
         }
     }
 
@@ -175,9 +147,8 @@ impl Nodes {
     pub(crate) fn recognise(&self, id: &SpiffeId, spki_sha256: &[u8; 32]) -> Option<AttestedNode> {
         // The text that is kept here: what is issued to the node shares it.
         let (id, node) = self.known.get_key_value(id)?;
-        let mut keys = node.keys.iter().chain(&node.unsigned);
-        let known = keys.any(|key| key.spki_sha256 == *spki_sha256);
-        known.then(|| node.as_attested(id))
+        let is_known = node.keys.has(spki_sha256);
+        is_known.then(|| node.as_attested(id))
     }
 
     /// The lineage that a key of a node can be recognised in which was certified before the state was
@@ -272,7 +243,7 @@ impl Nodes {
         Some(Attested {
             lineage: node.lineage.0,
             at: node.stored.attested_at,
-            serials: node.keys.iter().rev().map(|key| key.serial).collect(),
+            serials: node.keys.serials(),
             credential_not_after: node.credential_not_after,
             evicted: node.stored.evicted.clone(),
         })
@@ -327,140 +298,4 @@ impl Nodes {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Method;
-
-    fn stored() -> StoredNode {
-        serde_json::from_str(r#"{"attested_at":"1970-01-01T00:00:00Z"}"#).unwrap()
-    }
-
-    fn verdict() -> crate::attestor::Attestation {
-        crate::attestor::join_token::tests::verdict(id(0))
-    }
-
-    fn id(n: usize) -> SpiffeId {
-        SpiffeId::new(&format!("spiffe://example.org/node/{n}")).unwrap()
-    }
-
-    #[test]
-    fn nodes_are_bounded_and_forgotten() {
-        let (mut nodes, stored) = (Nodes::default(), stored());
-        for n in 0..MAX_NODES {
-            assert!(nodes.has_room_for(&id(n)));
-            nodes.written(&id(n), stored.clone(), Seq(n as u64));
-        }
-        assert!(!nodes.has_room_for(&id(MAX_NODES)) && nodes.has_room_for(&id(7)));
-        let (kept, end) = (id(3), Timestamp::UNIX_EPOCH + REMEMBERED);
-        nodes.credited(&kept, Timestamp::UNIX_EPOCH + Duration::from_secs(2));
-        assert_eq!(nodes.forgettable(end).count(), 0);
-        let over: Vec<_> = nodes.forgettable(end + Duration::from_secs(1)).collect();
-        // It attested anew while what is over was being removed from the store.
-        nodes.written(&id(5), stored, Seq(u64::MAX));
-        for (id, seq) in over {
-            nodes.forget(&id, Seq(seq.0 + 1));
-        }
-        assert!(nodes.contains(&kept) && nodes.contains(&id(5)));
-        assert_eq!(nodes.count(), 2);
-        assert!(
-            nodes.known.capacity() < MAX_NODES / 16,
-            "{}",
-            nodes.known.capacity()
-        );
-    }
-
-    #[test]
-    fn what_came_before_an_eviction_has_ended() {
-        let now = Timestamp::UNIX_EPOCH;
-        // Attested by commit 3, put out by 7, back by 10, and once more by 20.
-        let evicted = stored().evicted("key copied", now);
-        assert!(evicted.has_ended(Seq(3)) && evicted.has_ended(Seq(7)));
-        let back = verdict().stored(Some((&evicted, Seq(7))), now);
-        assert!(back.has_ended(Seq(3)) && !back.has_ended(Seq(10)));
-        let again = verdict().stored(Some((&back, Seq(10))), now);
-        assert!(again.has_ended(Seq(3)));
-        assert!(!again.has_ended(Seq(10)), "no eviction ended it");
-    }
-
-    /// A certificate of an older version names no lineage.
-    #[test]
-    fn lineage_is_told_by_time_where_none_is_named() {
-        let (id, mut nodes) = (id(1), Nodes::default());
-        let at = |second| Timestamp::from_second(second).unwrap();
-        nodes.written(&id, verdict().stored(None, at(60)), Seq(5));
-        assert_eq!(nodes.lineage_at(&id, at(59)), None);
-        assert_eq!(nodes.lineage_at(&id, at(60)), Some(Seq(5)));
-    }
-
-    /// Two certificates that another control plane logged and could not sign.
-    #[test]
-    fn void_certificates_of_another_displace_no_key() {
-        let (id, mut nodes) = (id(1), Nodes::default());
-        nodes.written(&id, stored(), Seq(5));
-        let key = |n: u8| NodeKey {
-            lineage: Seq(5),
-            order: n.into(),
-            spki_sha256: [n; 32],
-            serial: Serial::new(1 << 20, n.into(), [7; 8]).unwrap(),
-        };
-        nodes.certified(&id, key(1));
-        for n in 2..4 {
-            nodes.logged(&id, key(n));
-            assert!(
-                nodes.recognise(&id, &[n; 32]).is_some(),
-                "it may have been given"
-            );
-            nodes.voided(&id, &key(n).serial);
-            assert!(nodes.recognise(&id, &[n; 32]).is_none());
-        }
-        assert!(nodes.recognise(&id, &[1; 32]).is_some());
-        nodes.logged(&id, key(4));
-        nodes.certified(&id, key(4));
-        assert_eq!(nodes.newest_key(&id).map(|it| it.order), Some(4));
-        nodes.written(&id, stored(), Seq(9));
-        assert!(nodes.recognise(&id, &[4; 32]).is_none(), "it attested anew");
-    }
-
-    /// The state that was restored knows as many keys of the node as are recognised.
-    #[test]
-    fn adopted_key_displaces_the_oldest() {
-        let (id, mut nodes) = (id(1), Nodes::default());
-        nodes.written(&id, stored(), Seq(5));
-        let serial = |n: u8| Serial::new(1 << 20, n.into(), [7; 8]).unwrap();
-        for n in 1..3 {
-            nodes.certified(
-                &id,
-                NodeKey {
-                    lineage: Seq(5),
-                    order: n.into(),
-                    spki_sha256: [n; 32],
-                    serial: serial(n),
-                },
-            );
-        }
-        let certified_at = Timestamp::from_second(60).unwrap();
-        assert!(nodes.adopt(&id, (serial(3), [3; 32]), Seq(9), certified_at));
-        assert!(nodes.recognise(&id, &[2; 32]).is_some());
-        assert!(nodes.recognise(&id, &[1; 32]).is_none());
-        assert!(
-            !nodes.adopt(&id, (serial(4), [4; 32]), Seq(5), certified_at),
-            "it attested since"
-        );
-    }
-
-    #[test]
-    fn lineage_is_numbered_by_its_commit() {
-        let id = SpiffeId::new("spiffe://example.org/node/a").unwrap();
-        let mut nodes = Nodes::default();
-        // As seen by memory: the earlier commit after the later one.
-        nodes.written(&id, stored(), Seq(11));
-        nodes.written(&id, stored(), Seq(10));
-        let of = |lineage| AttestedNode::new(id.clone(), Method::JoinToken, Seq(lineage));
-        let (later, earlier) = (of(11), of(10));
-        assert!(nodes.is_current(&later) && !nodes.is_current(&earlier));
-        assert_eq!(nodes.of_lineage(&id, Seq(11)), Some(later));
-        assert_eq!(nodes.of_lineage(&id, Seq(10)), None);
-        assert!(nodes.is_earlier(&id, Some(Seq(10))) && nodes.is_earlier(&id, None));
-        assert!(!nodes.is_earlier(&id, Some(Seq(11))));
-    }
-}
+mod tests;

@@ -24,7 +24,6 @@ use super::issuing::damaged_entry;
 use super::record::ACTS;
 use super::state::Change;
 use super::{Authority, AuthorityError};
-use crate::series::Alarm;
 
 /// How long a caller waits for what it has seen elsewhere.
 const REACH_WITHIN: Duration = Duration::from_secs(2);
@@ -101,27 +100,6 @@ impl Authority {
         drop(state);
         self.state.announce(seq, events);
         Ok(())
-    }
-
-    /// A node attested at another control plane while its holder is connected here: that one does not see
-    /// the stream.
-    fn look_for_two_holders(&self, change: &Change) {
-        let Change::Node(node, Some(stored)) = change else {
-            return;
-        };
-        if stored.is_evicted() || !self.state.hub().is_connected(node) {
-            return;
-        }
-        self.metrics.alarm(Alarm::NodeConnected);
-        let principal = Principal::part("attestation alarms");
-        peer_line!(WARN, principal, %node, "alarm: a node attested at another control plane while its holder is connected");
-    }
-
-    /// Another control plane made a commit.
-    fn hear(&self, writer: Option<&str>) {
-        if let Some(writer) = writer {
-            self.state.write().replicas.hear(writer, self.told_now());
-        }
     }
 
     /// Takes an entry of the log of another control plane.

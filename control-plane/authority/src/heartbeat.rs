@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::Authority;
 use super::state::{Change, Heartbeat};
+use crate::series::Alarm;
 
 /// How often it is said.
 const EVERY: SignedDuration = SignedDuration::from_secs(5);
@@ -59,6 +60,27 @@ impl Authority {
             self.said_at.store(now.as_second(), Ordering::Release);
         }
         is_due
+    }
+
+    /// A node attested at another control plane while its holder is connected here: that one does not see
+    /// the stream.
+    pub(super) fn look_for_two_holders(&self, change: &Change) {
+        let Change::Node(node, Some(stored)) = change else {
+            return;
+        };
+        if stored.is_evicted() || !self.state.hub().is_connected(node) {
+            return;
+        }
+        self.metrics.alarm(Alarm::NodeConnected);
+        let principal = Principal::part("attestation alarms");
+        peer_line!(WARN, principal, %node, "alarm: a node attested at another control plane while its holder is connected");
+    }
+
+    /// Another control plane made a commit.
+    pub(super) fn hear(&self, writer: Option<&str>) {
+        if let Some(writer) = writer {
+            self.state.write().replicas.hear(writer, self.told_now());
+        }
     }
 
     /// Why nothing is ended by time now, for people: of two clocks that differ one is wrong, and this one

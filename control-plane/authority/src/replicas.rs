@@ -5,6 +5,7 @@ mod invitation;
 pub(crate) mod joining;
 mod listing;
 pub(crate) mod noting;
+mod refusals;
 mod sealing;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub use super::state::{MAX_REPLICAS, Replica};
 use super::{Authority, AuthorityError};
 pub use invitation::{Invitation, InvitationError, check_name};
 pub use listing::ListedReplica;
+use refusals::{alone, ttl_out_of_bounds};
 pub(crate) use sealing::Seals;
 pub use sealing::{RemovedReplica, SealedReplica, Sealing};
 
@@ -102,22 +104,6 @@ impl Authority {
     /// The name of this control plane among those that share its database; empty where it is alone.
     pub fn replica_name(&self) -> &str {
         self.settings.replica()
-    }
-}
-
-fn alone() -> Denied {
-    Denied {
-        code: "replica_alone",
-        message: "the state is in data_dir: one control plane can use it".to_owned(),
-        remedy: "move it to PostgreSQL with `countersign store copy`, and set store.url",
-    }
-}
-
-fn ttl_out_of_bounds() -> Denied {
-    Denied {
-        code: "replica_ttl_out_of_bounds",
-        message: "an invitation waits 1 min to 7 days".to_owned(),
-        remedy: "choose a --ttl within the bounds",
     }
 }
 

@@ -5,16 +5,17 @@
 //! are kept by `countersign-tlog`; what they mean is in [`super::entries`].
 
 mod known_serials;
+mod logged;
+mod noted;
 mod sealing;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use countersign_issue::issuance::Issuance;
 use countersign_issue::{Linted, PrepareError};
 use countersign_model::entropy::{Entropy, NoEntropy};
-use countersign_model::{Coordinate, Serial, TrustDomain};
+use countersign_model::{Serial, TrustDomain};
 use countersign_proto::log::entry::What;
 use countersign_refusal::RefusedWrites;
 use countersign_tlog::{self as tlog, AppendError, Appended, Archive, LogError};
@@ -23,6 +24,8 @@ use jiff::Timestamp;
 use super::entries;
 use known_serials::KnownSerials;
 
+pub use logged::Logged;
+pub use noted::{Noted, Said};
 pub use sealing::{SEALED, seal, sealed, sealed_folder};
 
 /// Folder of the log within the data directory.
@@ -59,158 +62,6 @@ pub enum NotLogged {
     /// A serial has no room for another index.
     #[error("the issuance log is full")]
     Full,
-}
-
-/// A to-be-signed certificate that is durable in a log. Only [`Log`] makes one that may be signed; one
-/// that another replica logged comes from [`Noted::read`], and [`super::sign::sign`] refuses it, whatever
-/// key it is given: with the root in a token that all replicas share, both could sign it.
-#[derive(Debug)]
-pub struct Logged {
-    issuance: Box<Issuance>,
-    place: u64,
-    is_ours: bool,
-}
-
-impl Logged {
-    /// The certificate and what it is for.
-    pub fn issuance(&self) -> &Issuance {
-        &self.issuance
-    }
-
-    /// Its place in the order of the archive; 0 where the log has none, and where the entry was read
-    /// back and nobody said ([`Noted::placed`]).
-    pub fn place(&self) -> u64 {
-        self.place
-    }
-
-    /// Whether the log of this control plane has it.
-    pub fn is_ours(&self) -> bool {
-        self.is_ours
-    }
-
-    fn new(mut issuance: Box<Issuance>, place: u64, is_ours: bool) -> Self {
-        if place > 0 {
-            issuance.order = place;
-        }
-        Self {
-            issuance,
-            place,
-            is_ours,
-        }
-    }
-
-    /// For tests of what is made of it.
-    #[cfg(any(test, feature = "testing"))]
-    pub fn for_test(issuance: Issuance) -> Self {
-        Self::new(Box::new(issuance), 0, true)
-    }
-
-    /// The certificate and what it is for; the proof that it is durable is given up.
-    pub fn into_issuance(self) -> Box<Issuance> {
-        self.issuance
-    }
-}
-
-/// An entry that was read back: from the log of this control plane by [`Log`], or that of another replica
-/// by [`Noted::read`].
-#[derive(Debug)]
-pub struct Noted {
-    index: u64,
-    place: u64,
-    at: Timestamp,
-    what: Option<What>,
-    is_ours: bool,
-}
-
-/// The content of an entry.
-#[derive(Debug)]
-pub enum Said {
-    /// A certificate is to be signed.
-    Issued(Logged),
-    /// Anything else.
-    Other(Box<What>),
-    /// A newer version wrote it.
-    Unknown,
-}
-
-impl Noted {
-    /// For tests of what reads the log.
-    #[cfg(any(test, feature = "testing"))]
-    pub fn for_test(index: u64, at: Timestamp, what: Option<What>) -> Self {
-        Self {
-            index,
-            place: 0,
-            at,
-            what,
-            is_ours: true,
-        }
-    }
-
-    /// Reads an entry of the log of another replica, as it was kept elsewhere: durably, for whoever
-    /// calls this vouches. The coordinate is that under which it was made: of a log that goes on as
-    /// the copy of another, the entries that it was copied with are those of the other.
-    ///
-    /// # Errors
-    /// It does not read, or its certificate has the serial of another entry.
-    pub fn read(at: Coordinate, bytes: &[u8]) -> Result<Self, LogError> {
-        let mut noted = noted(at.index(), bytes)?;
-        noted.is_ours = false;
-        if let Some(What::Issued(issued)) = &noted.what {
-            let serial = entries::serial(issued).map_err(|_| damaged(at.index()))?;
-            if serial.coordinate() != at {
-                let what = format!(
-                    "entry {} of log {:06x} has the certificate of another entry, {serial}",
-                    at.index(),
-                    at.log_id()
-                );
-                return Err(LogError::Foreign(what));
-            }
-        }
-        Ok(noted)
-    }
-
-    /// Says its place in the order of the archive, which its bytes do not. The certificate is ordered
-    /// by it.
-    #[must_use]
-    pub fn placed(self, place: u64) -> Self {
-        Self { place, ..self }
-    }
-
-    /// Its place in the order of the archive; 0 where nobody said.
-    pub fn place(&self) -> u64 {
-        self.place
-    }
-
-    /// Its place in the log.
-    pub fn index(&self) -> u64 {
-        self.index
-    }
-
-    /// When it was made.
-    pub fn at(&self) -> Timestamp {
-        self.at
-    }
-
-    /// Its message; `None` for a kind that a newer version wrote.
-    pub fn what(&self) -> Option<&What> {
-        self.what.as_ref()
-    }
-
-    /// Its content. A certificate that was read back from a log is durable, so it is [`Logged`].
-    ///
-    /// # Errors
-    /// The certificate does not read.
-    pub fn said(self) -> Result<Said, LogError> {
-        Ok(match self.what {
-            Some(What::Issued(issued)) => {
-                let issuance = entries::issuance(self.at, issued);
-                let issuance = Box::new(issuance.map_err(|_| damaged(self.index))?);
-                Said::Issued(Logged::new(issuance, self.place, self.is_ours))
-            }
-            Some(other) => Said::Other(Box::new(other)),
-            None => Said::Unknown,
-        })
-    }
 }
 
 impl Log {
@@ -331,7 +182,7 @@ impl Log {
         let Some(bytes) = self.entries.entry(index)? else {
             return Ok(None);
         };
-        match noted(index, &bytes)?.said()? {
+        match Noted::ours(index, &bytes)?.said()? {
             Said::Issued(logged) => Ok(Some(logged)),
             Said::Other(_) | Said::Unknown => Ok(None),
         }
@@ -340,14 +191,14 @@ impl Log {
     /// When an entry was made; `None` where it was pruned.
     pub fn made_at(&self, index: u64) -> Result<Option<Timestamp>, LogError> {
         let bytes = self.entries.entry(index)?;
-        let made = bytes.map(|bytes| noted(index, &bytes).map(|noted| noted.at));
+        let made = bytes.map(|bytes| Noted::ours(index, &bytes).map(|noted| noted.at()));
         made.transpose()
     }
 
     /// Every retained entry from an index on.
     pub fn scan(&self, from: u64) -> impl Iterator<Item = Result<Noted, LogError>> + use<> {
         let entries = self.entries.scan(from);
-        entries.map(|entry| entry.and_then(|(index, bytes)| noted(index, &bytes)))
+        entries.map(|entry| entry.and_then(|(index, bytes)| Noted::ours(index, &bytes)))
     }
 
     /// The indexes that retained entries from an index on void. Longer entries are not decoded.
@@ -358,7 +209,7 @@ impl Log {
             if bytes.len() > VOIDED_BYTES {
                 continue;
             }
-            if let Some(What::Voided(it)) = noted(index, &bytes)?.what {
+            if let Some(What::Voided(it)) = Noted::ours(index, &bytes)?.what() {
                 voided.insert(it.index);
             }
         }
@@ -408,21 +259,6 @@ fn options(id: u32, trust_domain: &TrustDomain, data_dir: &Path) -> tlog::Option
         key: data_dir.join(CHECKPOINT_KEY),
         origin: format!("{}/countersign/log/{id:06x}", trust_domain.as_str()),
     }
-}
-
-fn noted(index: u64, bytes: &[u8]) -> Result<Noted, LogError> {
-    let (at, what) = entries::decode(bytes).map_err(|_| damaged(index))?;
-    Ok(Noted {
-        index,
-        place: 0,
-        at,
-        what,
-        is_ours: true,
-    })
-}
-
-fn damaged(index: u64) -> LogError {
-    LogError::Damaged(format!("entry {index} does not read"))
 }
 
 #[cfg(test)]

@@ -16,9 +16,11 @@ mod changes;
 mod checking;
 mod columns;
 mod copying;
+mod fence;
 mod following;
 mod levels;
 mod logs;
+mod not_written;
 mod reader;
 mod schema;
 mod session;
@@ -35,36 +37,19 @@ pub use self::address::{Address, AddressError};
 pub use self::checking::{Checked, check, grant, migrate};
 pub(crate) use self::copying::{mark_moved, write_copy};
 pub(crate) use self::following::Listener;
+use self::not_written::NotWritten;
 pub(crate) use self::reader::PostgresReader;
 pub use self::schema::VERSION;
 use self::session::{AnswerError, Session};
 use self::statements::Statements;
-use crate::database::{
-    Database, Failed, Fate, Page, Places, Reader, Snapshot, Unsettled, last, place,
-};
-use crate::fencing::{Lost, Row, has, lost, was_made};
+use crate::database::{Database, Failed, Page, Places, Reader, Snapshot, Unsettled, last, place};
+use crate::fencing::{Row, has, lost, was_made};
 use crate::{Commit, DatabaseError, Level, StoreError};
 
 /// After a connection that failed the next one is made, and until then writes are refused at once.
 const CONNECT_AGAIN: Duration = Duration::from_secs(1);
 /// A transaction that another one got in the way of is made again so often.
 const TRIES: usize = 5;
-/// A lock was not had in time.
-const LOCKED: &str = "55P03";
-/// A fence waits for the lock so often, each time as long as the session lets it: longer than the server
-/// lets a transaction of one that stands still hold it.
-const FENCE_TRIES: usize = 4;
-/// Codes of SQL: the transaction failed because of another one, or because of an entry of a log that is there
-/// already, which the next try finds.
-const AGAIN: [&str; 4] = ["40001", "40P01", "23505", FAILED_BEFORE];
-/// Classes of codes with which a server says at COMMIT that it did not commit: a rollback, a
-/// constraint, no room.
-const NOT_COMMITTED: [&str; 3] = ["40", "23", "53"];
-/// A statement before this one failed in the same transaction: its error may come second.
-const FAILED_BEFORE: &str = "25P02";
-/// Of the first class: the server does not know.
-const UNKNOWN: &str = "40003";
-
 /// Who writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WriterName {
@@ -130,18 +115,6 @@ pub(crate) async fn look(address: &Address) -> Result<Option<Snapshot>, StoreErr
             .await
             .map(Some),
     }
-}
-
-/// Sees to it that a writer makes no commit any more. It may be in the middle of one, and hold the lock for as
-/// long as the server waits for it.
-async fn fence_out(session: &Session, name: &str) -> Result<(), AnswerError> {
-    for _ in 1..FENCE_TRIES {
-        match statements::fence_out(session, name).await {
-            Err(error) if error.code() == Some(LOCKED) => {}
-            fenced => return fenced,
-        }
-    }
-    statements::fence_out(session, name).await
 }
 
 /// Makes the row of a writer its own; from here on an older process of that name writes nothing.
@@ -270,67 +243,6 @@ impl Postgres {
         }
         Ok(is_made)
     }
-}
-
-/// A batch that was not made, or not as far as is known.
-enum NotWritten {
-    /// There is no session.
-    Away(DatabaseError),
-    /// Before the commit was sent.
-    Begin(AnswerError),
-    /// After it was sent.
-    Commit(AnswerError, Places),
-    /// The row of this writer is not as it left it.
-    Lost(Lost),
-}
-
-impl NotWritten {
-    /// Whether another transaction was in the way, so that this one may be made again at once.
-    fn is_retried(&self) -> bool {
-        match self {
-            Self::Begin(error) | Self::Commit(error, _) => {
-                error.code().is_some_and(|code| AGAIN.contains(&code))
-            }
-            Self::Away(_) | Self::Lost(_) => false,
-        }
-    }
-
-    fn into_failed(self) -> Failed {
-        match self {
-            Self::Away(error) => Failed {
-                error,
-                fate: Fate::Refused,
-            },
-            Self::Begin(error) => Failed {
-                error: error.into(),
-                fate: Fate::Refused,
-            },
-            Self::Commit(error, places) => Failed {
-                fate: match is_refusal(error.code()) {
-                    true => Fate::Refused,
-                    false => Fate::Open(places),
-                },
-                error: error.into(),
-            },
-            Self::Lost(Lost::Taken(error)) => Failed {
-                error,
-                fate: Fate::Unknown,
-            },
-            Self::Lost(Lost::Older(error)) => Failed {
-                error,
-                fate: Fate::Older,
-            },
-        }
-    }
-}
-
-/// Whether the server says that it did not commit. A server that is shut down may have committed
-/// before it said so.
-fn is_refusal(code: Option<&str>) -> bool {
-    let Some(code) = code else { return false };
-    let is_no_commit =
-        code == FAILED_BEFORE || NOT_COMMITTED.iter().any(|class| code.starts_with(class));
-    code != UNKNOWN && is_no_commit
 }
 
 impl Database for Postgres {

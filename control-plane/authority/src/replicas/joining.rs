@@ -4,6 +4,9 @@
 use countersign_refusal::Denied;
 use jiff::Timestamp;
 
+use super::refusals::{
+    invitation_of_another, invitation_over, invitation_unknown, nothing_to_join, sealed, uninvited,
+};
 use super::{Invitation, Replica};
 
 /// What is found in a database before it is opened.
@@ -41,7 +44,7 @@ pub(crate) fn entrance(
     if let Some(invitation) = invitation
         && (invitation.trust_domain() != trust_domain || invitation.replica() != name)
     {
-        return Err(another(invitation, trust_domain, name));
+        return Err(invitation_of_another(invitation, trust_domain, name));
     }
     match (found.own, found.first) {
         // One that was started with its invitation again has joined.
@@ -58,7 +61,7 @@ pub(crate) fn entrance(
         return Err(uninvited(name, found.first.unwrap_or("another")));
     };
     if found.trust_domain.is_some_and(|it| it != trust_domain) {
-        return Err(unknown(name));
+        return Err(invitation_unknown(name));
     }
     match found.own {
         Some(Replica::Invited {
@@ -66,63 +69,8 @@ pub(crate) fn entrance(
             until,
         }) if *secret_sha256 == invitation.secret_sha256() => match now <= *until {
             true => Ok(Entrance::Joins),
-            false => Err(over(name, *until)),
+            false => Err(invitation_over(name, *until)),
         },
-        _ => Err(unknown(name)),
-    }
-}
-
-fn uninvited(name: &str, first: &str) -> Denied {
-    Denied {
-        code: "database_taken",
-        message: format!(
-            "the database holds the state of the control plane {first}, which {name} has not joined"
-        ),
-        remedy: "join with `run --join FILE`, from `countersign replica invite` on a control plane \
-                 that runs; or name another database in store.url",
-    }
-}
-
-fn sealed(name: &str) -> Denied {
-    Denied {
-        code: "replica_sealed",
-        message: format!("the log of {name} was sealed: it issues nothing any more"),
-        remedy: "join with another replica.name and an empty data_dir",
-    }
-}
-
-fn nothing_to_join() -> Denied {
-    Denied {
-        code: "nothing_to_join",
-        message: "the database that store.url names has no state to join".to_owned(),
-        remedy: "check store.url; the first control plane of a database starts without --join",
-    }
-}
-
-fn another(invitation: &Invitation, trust_domain: &str, name: &str) -> Denied {
-    Denied {
-        code: "invitation_of_another",
-        message: format!(
-            "the invitation is for {} in {}, and this is {name} in {trust_domain}",
-            invitation.replica(),
-            invitation.trust_domain()
-        ),
-        remedy: "set replica.name and trust_domain as it says, or ask for another invitation",
-    }
-}
-
-fn over(name: &str, until: Timestamp) -> Denied {
-    Denied {
-        code: "invitation_over",
-        message: format!("the invitation of {name} was good until {until}"),
-        remedy: "make another with `countersign replica invite`",
-    }
-}
-
-fn unknown(name: &str) -> Denied {
-    Denied {
-        code: "invitation_unknown",
-        message: format!("the invitation of {name} is not one of this database, or was replaced"),
-        remedy: "make another with `countersign replica invite`",
+        _ => Err(invitation_unknown(name)),
     }
 }

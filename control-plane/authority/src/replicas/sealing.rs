@@ -23,7 +23,8 @@ use tracing::{info, warn};
 pub use progress::Sealing;
 pub(crate) use progress::Seals;
 
-use super::{Replica, alone};
+use super::Replica;
+use super::refusals::{alive, alone, not_joined, own_log, unknown};
 use crate::archive::DatabaseArchive;
 use crate::state::{Change, Heartbeat};
 use crate::{Authority, AuthorityError};
@@ -356,39 +357,4 @@ fn out_of_time(Sealing { entries, of }: Sealing) -> Unavailable {
         "{entries} of {of} entries are sealed, and no more within {minutes} min: give the command again, \
          which goes on from there"
     ))
-}
-
-fn own_log(name: &str) -> Denied {
-    Denied {
-        code: "replica_is_this",
-        message: format!("{name} is the control plane that was asked"),
-        remedy: "stop it, and ask another one that runs; see `countersign replica list`",
-    }
-}
-
-fn unknown(name: &str) -> Denied {
-    Denied {
-        code: "replica_unknown",
-        message: format!("{name} is no control plane of this database"),
-        remedy: "see `countersign replica list`",
-    }
-}
-
-fn not_joined(name: &str) -> Denied {
-    Denied {
-        code: "replica_not_joined",
-        message: format!("{name} is invited and has not joined: it has no log to seal"),
-        remedy: "withdraw the invitation with `countersign replica remove`",
-    }
-}
-
-fn alive(name: &str) -> Denied {
-    Denied {
-        code: "replica_alive",
-        message: format!(
-            "{name} is alive: it was heard of within the last {} s, and what is sealed never issues again",
-            ALIVE.as_secs()
-        ),
-        remedy: "stop it first and wait that long; or give --force where it runs and cannot be reached",
-    }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 use countersign_issue::key::{PublicKey, key_id};
 use countersign_issue::prepare;
 use countersign_issue::profile::{Issuer, ProfileTimes, Subject};
+use countersign_model::Coordinate;
 use countersign_proto::log::Refused;
 use countersign_tlog::NotKept;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData};

@@ -10,7 +10,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use super::session::{AnswerError, Session};
-use super::{Address, changes, levels, logs, snapshot};
+use super::{Address, changes, fence, levels, logs, snapshot};
 use crate::database::{Changes, Reader, Snapshot};
 use crate::{
     DatabaseError, Level, Levels, LogEntries, LogPage, StoreError, signed, sqlite, unsigned,
@@ -116,7 +116,7 @@ impl Reader for PostgresReader {
     }
 
     fn fence_out<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), StoreError>> {
-        let fence = async move |session: &Session| super::fence_out(session, name).await;
+        let fence = async move |session: &Session| fence::fence_out(session, name).await;
         self.in_session(fence).boxed()
     }
 

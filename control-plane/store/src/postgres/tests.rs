@@ -9,6 +9,7 @@ use countersign_tests_postgres::{Authority, Cluster, NAMES, Proxy, Setup};
 use tokio::time::timeout;
 
 use super::*;
+use crate::database::Fate;
 use crate::tests::contract::{Place, Server, writer};
 use crate::tests::{changes, make, put};
 use crate::{Kind, LogEntry, Store, Write};
