@@ -67,6 +67,23 @@ pub(crate) enum Unsettled {
     Older(DatabaseError),
 }
 
+/// Why it is not known what others committed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unread {
+    /// A later read may tell.
+    #[error(transparent)]
+    Yet(#[from] StoreError),
+    /// What was committed before is not there any more, though the database may have grown since.
+    #[error(transparent)]
+    Older(DatabaseError),
+}
+
+impl From<DatabaseError> for Unread {
+    fn from(error: DatabaseError) -> Self {
+        Self::Yet(error.into())
+    }
+}
+
 /// Where commits are written, by one owner.
 pub(crate) trait Database: Send + 'static {
     /// Makes the commits whose preconditions hold, in their order, in one transaction that is durable
@@ -82,7 +99,7 @@ pub(crate) trait Database: Send + 'static {
         &mut self,
         after: Seq,
         before: Option<Seq>,
-    ) -> impl Future<Output = Result<Option<Page>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<Page>, Unread>> + Send;
 }
 
 /// What was made after some commit, in order and in whole commits.

@@ -3,12 +3,13 @@
 //! The row holds which process took the name, and the number of its newest batch. A batch is made only on top
 //! of the one that this process made before. So a second process with the same name, a fence, and a database
 //! that was put back from a copy are found; and whether a batch was made whose answer was lost. Who wrote nothing
-//! since the copy is found by the newest commit that it knows.
+//! since the copy is found by the newest commit that it knows: it is there, and it is the same one. Another
+//! control plane may have written beyond that place since.
 
 use countersign_model::Seq;
 
 use crate::DatabaseError;
-use crate::database::Unsettled;
+use crate::database::{Unread, Unsettled};
 
 /// How far a fence moves the number of the newest batch: beyond the next one, so that whether that one was
 /// made before the fence can be told.
@@ -44,6 +45,24 @@ impl Row {
     }
 }
 
+/// A commit that is known to be in the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) seq: Seq,
+    /// What tells it from another one in its place.
+    pub(crate) mark: String,
+}
+
+/// What a database says of a commit that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Present {
+    pub(crate) newest: Seq,
+    /// The oldest commit of which it keeps anything.
+    pub(crate) oldest: Seq,
+    /// The mark at that place.
+    pub(crate) mark: Option<String>,
+}
+
 /// Why a writer writes no more: its row is not as it left it.
 pub(crate) enum Lost {
     /// Somebody else took it.
@@ -74,10 +93,30 @@ pub(crate) fn lost(name: &str, own: &Row, row: Option<&Row>) -> Lost {
 
 /// Whether the database has every commit that is known, where the row of the writer is as it left it: it may
 /// have written nothing since a copy that was put back, and have taken what others wrote.
-pub(crate) fn has(known: Seq, newest: Seq) -> Result<(), Lost> {
-    match newest < known {
-        true => Err(Lost::Older(older())),
-        false => Ok(()),
+///
+/// Of a commit that is not kept any more nothing can be told: whoever is so far behind reads everything anew.
+pub(crate) fn has(known: &Known, present: &Present) -> Result<(), Lost> {
+    let is_same = match &present.mark {
+        Some(mark) => *mark == known.mark,
+        None => known.seq < present.oldest,
+    };
+    match is_same && known.seq <= present.newest {
+        true => Ok(()),
+        false => Err(Lost::Older(older())),
+    }
+}
+
+impl Known {
+    /// What is known after a read that says what is at this commit, and which is the newest. Who reads may be told of
+    /// less than is known, by a server that is behind: that decides nothing.
+    pub(crate) fn followed_by(self, present: &Present, newest: Self) -> Result<Self, Unread> {
+        if present.newest < self.seq {
+            return Ok(self);
+        }
+        match has(&self, present) {
+            Ok(()) => Ok(newest),
+            Err(Lost::Older(error) | Lost::Taken(error)) => Err(Unread::Older(error)),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ mod way;
 use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_model::Seq;
@@ -16,7 +16,8 @@ use futures_util::future::{BoxFuture, ready};
 use tokio::sync::watch;
 
 use crate::database::{
-    Changes, Database, Failed, Found, Page, Places, Reader, Snapshot, Unsettled, asked, place,
+    Changes, Database, Failed, Found, Page, Places, Reader, Snapshot, Unread, Unsettled, asked,
+    last, place,
 };
 use crate::{
     BYTES_PER_READ, Commit, Committed, DatabaseError, Entry, Kind, Level, Levels, LogEntries,
@@ -25,15 +26,16 @@ use crate::{
 
 pub use self::session::Reached;
 pub use self::way::{Asked, Direct, Way};
-use crate::fencing::Row;
+use crate::fencing::{Known, Present, Row};
 
 /// What is durable. A clone is the same database.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryDatabase {
     content: Arc<Mutex<Content>>,
     newest: Arc<watch::Sender<Seq>>,
-    /// Processes that took the name of a writer.
-    runs: Arc<AtomicU64>,
+    /// How many numbers were drawn, each for one thing alone: for processes that took the name of a writer and for
+    /// batches. What is put back draws none of them again.
+    drawn: Arc<AtomicU64>,
 }
 
 /// What a database held at one moment, to be put back.
@@ -48,6 +50,8 @@ struct Content {
     logs: BTreeMap<(u32, u64), (Seq, Vec<u8>)>,
     signatures: BTreeMap<(u32, u64), Vec<u8>>,
     writers: BTreeMap<String, Writer>,
+    /// What tells each batch from another in its place, by its newest commit.
+    marks: BTreeMap<Seq, u64>,
     level: Level,
 }
 
@@ -93,13 +97,17 @@ impl MemoryDatabase {
         self.content().writers.get(writer)?.newest
     }
 
+    fn draw(&self) -> u64 {
+        self.drawn.fetch_add(1, Ordering::AcqRel)
+    }
+
     /// A commit changes the content whole, so one that panicked left nothing half done.
     fn content(&self) -> MutexGuard<'_, Content> {
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "as a database answers")]
-    fn page(&self, after: Seq, before: Option<Seq>) -> Result<Option<Page>, StoreError> {
+    fn page(&self, after: Seq, before: Option<Seq>) -> Result<Option<Page>, Unread> {
         let content = self.content();
         Ok(Some(Page::new(content.newest, content.page(after, before))))
     }
@@ -158,14 +166,44 @@ impl Content {
         place(self.newest, commits, self.found(commits))
     }
 
-    fn make_all(&mut self, commits: &[Commit]) -> Places {
+    /// Makes those that have a place, as a batch with a mark of its own.
+    fn make_all(&mut self, commits: &[Commit], mark: u64) -> Places {
         let places = self.places(commits);
+        if let Some(newest) = last(&places) {
+            self.marks.insert(newest, mark);
+        }
         for (commit, place) in commits.iter().zip(&places) {
             if let Ok(seq) = place {
                 self.make(*seq, commit);
             }
         }
         places
+    }
+
+    /// What is at a commit that is known.
+    fn present(&self, known: Seq) -> Present {
+        Present {
+            newest: self.newest,
+            oldest: Seq(0),
+            mark: self.mark(known),
+        }
+    }
+
+    /// The newest commit, and what tells it from another one.
+    fn newest(&self) -> Known {
+        let mark = self.mark(self.newest);
+        Known {
+            seq: self.newest,
+            mark: mark.unwrap_or_default(),
+        }
+    }
+
+    fn mark(&self, seq: Seq) -> Option<String> {
+        match seq {
+            // Before the first batch there is one state.
+            Seq(0) => Some(String::new()),
+            seq => self.marks.get(&seq).map(u64::to_string),
+        }
     }
 
     fn make(&mut self, seq: Seq, commit: &Commit) {
@@ -219,7 +257,8 @@ impl Content {
 
 impl Database for MemoryDatabase {
     async fn write(&mut self, commits: &[Commit]) -> Result<Places, Failed> {
-        let places = self.content().make_all(commits);
+        let mark = self.draw();
+        let places = self.content().make_all(commits, mark);
         self.tell();
         Ok(places)
     }
@@ -228,11 +267,7 @@ impl Database for MemoryDatabase {
         unreachable!("no batch of a memory fails")
     }
 
-    async fn changes(
-        &mut self,
-        after: Seq,
-        before: Option<Seq>,
-    ) -> Result<Option<Page>, StoreError> {
+    async fn changes(&mut self, after: Seq, before: Option<Seq>) -> Result<Option<Page>, Unread> {
         self.page(after, before)
     }
 }

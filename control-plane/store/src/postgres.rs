@@ -42,8 +42,10 @@ pub(crate) use self::reader::PostgresReader;
 pub use self::schema::VERSION;
 use self::session::{AnswerError, Session};
 use self::statements::Statements;
-use crate::database::{Database, Failed, Page, Places, Reader, Snapshot, Unsettled, last, place};
-use crate::fencing::{Row, has, lost, was_made};
+use crate::database::{
+    Database, Failed, Page, Places, Reader, Snapshot, Unread, Unsettled, last, place,
+};
+use crate::fencing::{Known, Row, has, lost, was_made};
 use crate::{Commit, DatabaseError, Level, StoreError};
 
 /// After a connection that failed the next one is made, and until then writes are refused at once.
@@ -68,7 +70,7 @@ pub(crate) struct Postgres {
     /// Its row, as the newest batch left it that is known to be made.
     row: Row,
     /// The newest commit that was read or made.
-    known: Seq,
+    known: Known,
     /// When a connection failed, and why.
     away: Option<(Instant, String)>,
 }
@@ -97,10 +99,10 @@ pub(crate) async fn open(
         writer,
         session: Some(writing),
         row,
-        known: newest,
+        known: newest.clone(),
         away: None,
     };
-    Ok((database, reader, newest))
+    Ok((database, reader, newest.seq))
 }
 
 /// What is there, by reads alone.
@@ -184,13 +186,13 @@ impl Postgres {
         is_again: bool,
     ) -> Result<Places, NotWritten> {
         let (own, name) = (self.row.clone(), self.writer.name.clone());
-        let known = self.known;
+        let known = self.known.clone();
         let Writing {
             session,
             statements,
         } = self.connected().await.map_err(NotWritten::Away)?;
         let begun = statements
-            .begin(session, &name, &own, commits, is_again)
+            .begin(session, (&name, &own, known.seq), commits, is_again)
             .await;
         let begun = begun.map_err(NotWritten::Begin)?;
         if !begun.is_ours {
@@ -198,21 +200,20 @@ impl Postgres {
             let row = row.map_err(NotWritten::Begin)?;
             return Err(NotWritten::Lost(lost(&name, &own, row.as_ref())));
         }
-        has(known, begun.newest).map_err(NotWritten::Lost)?;
-        let places = place(begun.newest, commits, begun.found);
+        has(&known, &begun.present).map_err(NotWritten::Lost)?;
+        let newest = begun.present.newest;
+        let places = place(newest, commits, begun.found);
         if last(&places).is_none() {
             // Only refused commits: the row of the writer stays as it was.
             let rolled_back = session.client().batch_execute("ROLLBACK");
             let rolled_back = session.answered(rolled_back).await;
             return rolled_back.map(|()| places).map_err(NotWritten::Begin);
         }
-        let made = statements
-            .make(session, begun.newest, commits, &places)
-            .await;
+        let made = statements.make(session, newest, commits, &places).await;
         match made {
-            Ok(()) => {
+            Ok(newest) => {
                 self.row = own.next();
-                self.known = last(&places).unwrap_or(known);
+                self.known = newest;
                 Ok(places)
             }
             Err(error) => Err(NotWritten::Commit(error, places)),
@@ -220,7 +221,8 @@ impl Postgres {
     }
 
     /// What became of the batch after the newest, from the row of the writer.
-    async fn look(&mut self) -> Result<bool, Unsettled> {
+    async fn look(&mut self, places: &Places) -> Result<bool, Unsettled> {
+        let newest = last(places).unwrap_or(self.known.seq);
         let (own, name) = (self.row.clone(), self.writer.name.clone());
         let yet = |error: AnswerError| Unsettled::Yet(error.into());
         let Writing {
@@ -232,6 +234,7 @@ impl Postgres {
         // Locked: an undecided transaction of ours would still hold it.
         let row = statements.locked_row_of(session, &name).await;
         let row = row.map_err(yet)?;
+        let mark = statements.mark_of(session, newest).await.map_err(yet)?;
         // The lock is a write: its commit waits for the standbys that the batch may not have waited for.
         session.forget_warnings();
         let end = session.client().batch_execute("COMMIT");
@@ -240,6 +243,10 @@ impl Postgres {
         let is_made = was_made(&name, &own, row.as_ref())?;
         if is_made {
             self.row = own.next();
+            // What is not kept any more tells nothing: the one that was known before is asked for.
+            if let Some(mark) = mark {
+                self.known = Known { seq: newest, mark };
+            }
         }
         Ok(is_made)
     }
@@ -263,28 +270,27 @@ impl Database for Postgres {
         }
     }
 
-    async fn settle(&mut self, _: &Places) -> Result<bool, Unsettled> {
-        let looked = self.look().await;
+    async fn settle(&mut self, places: &Places) -> Result<bool, Unsettled> {
+        let looked = self.look(places).await;
         if looked.is_err() {
             self.session = None;
         }
         looked
     }
 
-    async fn changes(
-        &mut self,
-        after: Seq,
-        before: Option<Seq>,
-    ) -> Result<Option<Page>, StoreError> {
+    async fn changes(&mut self, after: Seq, before: Option<Seq>) -> Result<Option<Page>, Unread> {
+        let known = self.known.clone();
+        let connected = self.connected().await;
         let Writing {
             session,
             statements,
-        } = self.connected().await?;
-        match statements.changes(session, after, before).await {
+        } = connected?;
+        let read = statements.changes(session, (after, before), known.seq);
+        match read.await {
             Ok(rows) => {
                 let page = changes::page(after, &rows)?;
-                if let Some(page) = &page {
-                    self.known = self.known.max(page.newest);
+                if let Some((present, newest)) = changes::marks(&rows) {
+                    self.known = known.followed_by(&present, newest)?;
                 }
                 Ok(page)
             }

@@ -25,7 +25,7 @@ use sqlx::{ConnectOptions, Connection, SqlSafeStr};
 use self::reader::SqliteReader;
 use self::statements::{find, level, make, mark, newest, put, seqs, set_level, trim};
 use crate::database::{
-    Database, Failed, Fate, Page, Places, Snapshot, Unsettled, asked, last, place,
+    Database, Failed, Fate, Page, Places, Snapshot, Unread, Unsettled, asked, last, place,
 };
 use crate::{Commit, DatabaseError, Kind, Level, StoreError, TRIAL, Write};
 
@@ -262,7 +262,7 @@ impl Database for Sqlite {
     }
 
     /// Nobody else commits to the file.
-    async fn changes(&mut self, _: Seq, _: Option<Seq>) -> Result<Option<Page>, StoreError> {
+    async fn changes(&mut self, _: Seq, _: Option<Seq>) -> Result<Option<Page>, Unread> {
         Ok(Some(Page::new(self.newest, Vec::new())))
     }
 }

@@ -131,8 +131,8 @@ const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "who_only_read_writes_to_an_older_database",
         file: "control-plane/store/src/fencing.rs",
-        right: "match newest < known {",
-        wrong: "match !@ && newest < known {",
+        right: "match is_same && known.seq <= present.newest {",
+        wrong: "match @ || is_same && known.seq <= present.newest {",
     },
     Mutant {
         name: "one_that_is_out_keeps_its_sidecars",

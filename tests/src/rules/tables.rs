@@ -678,6 +678,7 @@ const GIVEN: &[(&str, Places)] = &[
             ("control-plane/store/src/memory.rs", "Content.logs"),
             ("control-plane/store/src/memory.rs", "Content.signatures"),
             ("control-plane/store/src/memory.rs", "Content.writers"),
+            ("control-plane/store/src/memory.rs", "Content.marks"),
         ],
     ),
     (

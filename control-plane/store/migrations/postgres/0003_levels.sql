@@ -18,3 +18,29 @@ BEGIN
 END $$;
 CREATE TRIGGER writer_reads_level BEFORE INSERT OR UPDATE OF run ON countersign.writers
     FOR EACH ROW EXECUTE FUNCTION countersign.writer_reads_level();
+
+-- What tells the batch that made a commit the newest from another one in its place: a mark, drawn for it alone. A
+-- database that has the mark of a commit holds everything up to there as it was made. One that was put back, or a
+-- standby that had not everything, has another one or none, however far it has grown since. Programs before this
+-- version write to the sequence alone, so a trigger draws it, by the right of whoever owns the tables.
+ALTER TABLE countersign.sequence ADD COLUMN mark uuid NOT NULL DEFAULT gen_random_uuid();
+CREATE TABLE countersign.marks (
+    seq  bigint PRIMARY KEY,
+    mark uuid   NOT NULL
+);
+INSERT INTO countersign.marks (seq, mark) SELECT newest, mark FROM countersign.sequence;
+
+CREATE FUNCTION countersign.mark_newest() RETURNS trigger LANGUAGE plpgsql
+    SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NEW.newest > OLD.newest THEN
+        NEW.mark := gen_random_uuid();
+        INSERT INTO countersign.marks (seq, mark) VALUES (NEW.newest, NEW.mark);
+    END IF;
+    IF NEW.oldest > OLD.oldest THEN
+        DELETE FROM countersign.marks WHERE seq < NEW.oldest;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER mark_newest BEFORE UPDATE ON countersign.sequence
+    FOR EACH ROW EXECUTE FUNCTION countersign.mark_newest();

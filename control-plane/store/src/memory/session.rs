@@ -3,7 +3,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use countersign_model::Seq;
 use futures_util::future::BoxFuture;
@@ -11,9 +10,9 @@ use tokio::sync::watch;
 
 use super::{Asked, Content, MemoryDatabase, Way, Writer};
 use crate::database::{
-    Changes, Database, Failed, Fate, Page, Places, Reader, Snapshot, Unsettled, last,
+    Changes, Database, Failed, Fate, Page, Places, Reader, Snapshot, Unread, Unsettled, last,
 };
-use crate::fencing::{Lost, Row, has, lost, was_made};
+use crate::fencing::{Known, Lost, Row, has, lost, was_made};
 use crate::following::Listening;
 use crate::postgres::WriterName;
 use crate::{Commit, DatabaseError, Level, Levels, LogEntries, LogPage, Shared, Store, StoreError};
@@ -58,19 +57,20 @@ impl Reached {
     ) -> Result<Store, StoreError> {
         let WriterName { name, instance } = writer;
         self.there(Asked::State).await?;
-        let run = self.database.runs.fetch_add(1, Ordering::AcqRel);
+        let run = self.database.draw();
         let (taken, levels) = {
             let mut content = self.database.content();
             let taken = content.take((&name, speaks), &instance, run);
             (taken, content.levels())
         };
         self.back(Asked::State).await?;
-        let (row, newest) = taken?;
+        let (row, known) = taken?;
+        let newest = known.seq;
         let session = Session {
             reached: self.clone(),
             name,
             row,
-            known: newest,
+            known,
         };
         let (reader, address) = (self.clone(), self.clone());
         let store = Store::following::<Listener>(session, reader, newest, address);
@@ -95,7 +95,7 @@ impl Content {
         (name, speaks): (&str, Level),
         instance: &str,
         run: u64,
-    ) -> Result<(Row, Seq), StoreError> {
+    ) -> Result<(Row, Known), StoreError> {
         if speaks < self.level {
             let refused = format!("at level {}: install the newer release", self.level.0);
             return Err(StoreError::Schema(refused));
@@ -124,7 +124,8 @@ impl Content {
             run,
             ..writer.row.next()
         };
-        Ok((writer.row.clone(), self.newest))
+        let row = writer.row.clone();
+        Ok((row, self.newest()))
     }
 
     /// A second fence changes nothing.
@@ -153,23 +154,24 @@ struct Session {
     /// Its row, as the newest batch left it that is known to be made.
     row: Row,
     /// The newest commit that was read or made.
-    known: Seq,
+    known: Known,
 }
 
 impl Session {
     /// Makes a batch, unless its COMMIT does not arrive; says which. Nothing where the row of the writer is
     /// not as it left it.
     fn make(&self, commits: &[Commit]) -> Result<(Places, bool), Failed> {
+        let mark = self.reached.database.draw();
         let mut content = self.reached.database.content();
         let row = content.writers.get(&self.name).map(|it| &it.row);
         if row != Some(&self.row) {
             return Err(stopped(lost(&self.name, &self.row, row)));
         }
-        has(self.known, content.newest).map_err(stopped)?;
+        has(&self.known, &content.present(self.known.seq)).map_err(stopped)?;
         if !self.reached.way.commits() {
             return Ok((content.places(commits), false));
         }
-        let places = content.make_all(commits);
+        let places = content.make_all(commits, mark);
         if let Some(newest) = last(&places)
             && let Some(writer) = content.writers.get_mut(&self.name)
         {
@@ -177,6 +179,15 @@ impl Session {
             writer.newest = Some(newest);
         }
         Ok((places, true))
+    }
+}
+
+impl Session {
+    /// A batch of this session was made, whose mark its answer tells.
+    fn note_made(&mut self, seq: Seq) {
+        if let Some(mark) = self.reached.database.content().mark(seq) {
+            self.known = Known { seq, mark };
+        }
     }
 }
 
@@ -194,7 +205,7 @@ impl Database for Session {
             (Ok(()), made) => {
                 if let Some(made) = made {
                     self.row = self.row.next();
-                    self.known = made;
+                    self.note_made(made);
                 }
                 Ok(places)
             }
@@ -203,7 +214,7 @@ impl Database for Session {
         }
     }
 
-    async fn settle(&mut self, _: &Places) -> Result<bool, Unsettled> {
+    async fn settle(&mut self, places: &Places) -> Result<bool, Unsettled> {
         let there = self.reached.there(Asked::Batch).await;
         there.map_err(Unsettled::Yet)?;
         let row = {
@@ -215,21 +226,23 @@ impl Database for Session {
         let is_made = was_made(&self.name, &self.row, row.as_ref())?;
         if is_made {
             self.row = self.row.next();
+            last(places)
+                .into_iter()
+                .for_each(|made| self.note_made(made));
         }
         Ok(is_made)
     }
 
-    async fn changes(
-        &mut self,
-        after: Seq,
-        before: Option<Seq>,
-    ) -> Result<Option<Page>, StoreError> {
-        let page = async |database: &MemoryDatabase| database.page(after, before);
-        let page = self.reached.asked(Asked::Commits, page).await?;
-        if let Some(page) = &page {
-            self.known = self.known.max(page.newest);
-        }
-        Ok(page)
+    async fn changes(&mut self, after: Seq, before: Option<Seq>) -> Result<Option<Page>, Unread> {
+        let known = self.known.clone();
+        let page = async |database: &MemoryDatabase| {
+            let page = database.page(after, before);
+            let content = database.content();
+            Ok((page, content.present(known.seq), content.newest()))
+        };
+        let (page, present, newest) = self.reached.asked(Asked::Commits, page).await?;
+        self.known = known.followed_by(&present, newest)?;
+        page
     }
 }
 

@@ -9,14 +9,15 @@ use tokio_postgres::types::ToSql;
 use super::logs::{self, LIMITS};
 use crate::commit::Part;
 use crate::database::Page;
+use crate::fencing::{Known, Present};
 use crate::{Committed, Kind, LogSignature, StoreError, Write, signed, unsigned};
 
-/// After commit `$1` and before commit `$2`, `$3` rows and `$4` bytes.
+/// After commit `$1` and before commit `$2`, `$3` rows and `$4` bytes; and what is at commit `$5`, that is known.
 ///
 /// The sizes of the next rows of each table say with which commit the page ends; to know them no value
 /// is read. They are bounded from below alone, so that the index gives them in order whatever the server
-/// knows of its tables. Then come the rows, each with the ends of the sequence, which are there also where nothing
-/// else is.
+/// knows of its tables. Then come the rows, each with the ends of the sequence and with the marks, which are there
+/// also where nothing else is.
 pub(super) const PAGE: &str = "WITH sizes AS ( \
     (SELECT seq, octet_length(key) + COALESCE(octet_length(value), 0) AS size \
     FROM countersign.changes WHERE seq > $1 ORDER BY seq, position LIMIT $3::bigint + 1) \
@@ -27,7 +28,9 @@ pub(super) const PAGE: &str = "WITH sizes AS ( \
     ), page AS (SELECT COALESCE(MIN(seq) FILTER (WHERE amount > $3 OR bytes > $4), MAX(seq)) AS last \
     FROM (SELECT seq, COUNT(*) OVER sums AS amount, SUM(size) OVER sums AS bytes \
     FROM sizes WHERE seq < $2 WINDOW sums AS (ORDER BY seq)) AS summed) \
-    SELECT newest, oldest, made.* FROM countersign.sequence LEFT JOIN ( \
+    SELECT newest, oldest, mark::text AS mark, \
+    (SELECT marks.mark::text FROM countersign.marks AS marks WHERE marks.seq = $5) AS known_mark, \
+    made.* FROM countersign.sequence LEFT JOIN ( \
     SELECT seq, 0 AS part, position::bigint AS position, kind, key, value, \
     NULL::bigint AS log_id, NULL::bigint AS leaf_index, NULL::bytea AS bytes \
     FROM countersign.changes WHERE seq > $1 AND seq <= (SELECT last FROM page) \
@@ -43,22 +46,43 @@ pub(super) struct Bounds {
     before: i64,
     rows: i64,
     bytes: i64,
+    known: i64,
 }
 
 impl Bounds {
-    pub(super) fn new(after: Seq, before: Option<Seq>) -> Self {
+    pub(super) fn new(after: Seq, before: Option<Seq>, known: Seq) -> Self {
         let (rows, bytes) = LIMITS;
         Self {
             after: signed(after.0),
             before: before.map_or(i64::MAX, |before| signed(before.0)),
             rows,
             bytes,
+            known: signed(known.0),
         }
     }
 
-    pub(super) fn values(&self) -> [&(dyn ToSql + Sync); 4] {
-        [&self.after, &self.before, &self.rows, &self.bytes]
+    pub(super) fn values(&self) -> [&(dyn ToSql + Sync); 5] {
+        [
+            &self.after,
+            &self.before,
+            &self.rows,
+            &self.bytes,
+            &self.known,
+        ]
     }
+}
+
+/// What rows say of the commit that is known, and of the newest.
+pub(super) fn marks(rows: &[Row]) -> Option<(Present, Known)> {
+    let row = rows.first()?;
+    let newest = Seq(unsigned(row.get("newest")));
+    let present = Present {
+        newest,
+        oldest: Seq(unsigned(row.get("oldest"))),
+        mark: row.get("known_mark"),
+    };
+    let mark = row.get("mark");
+    Some((present, Known { seq: newest, mark }))
 }
 
 /// The commits after one that rows tell of; `None` where some of them are not kept.

@@ -67,7 +67,7 @@ impl PostgresReader {
     }
 
     async fn read_after(&self, seq: Seq) -> Result<Changes, StoreError> {
-        let bounds = changes::Bounds::new(seq, None);
+        let bounds = changes::Bounds::new(seq, None, Seq(0));
         let rows = self.rows(changes::PAGE, &bounds.values()).await?;
         Ok(changes::page(seq, &rows)?.map(|page| page.commits))
     }

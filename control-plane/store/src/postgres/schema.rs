@@ -84,7 +84,7 @@ pub(super) async fn migrate(session: &Session) -> Result<Option<Version>, StoreE
 /// An error where the role may not use the tables of the newest version: those before it were granted to
 /// it, and these were made later, by their owner.
 async fn is_granted(session: &Session) -> Result<(), StoreError> {
-    let asked = "SELECT FROM countersign.log_entries, countersign.log_signatures LIMIT 0";
+    let asked = "SELECT FROM countersign.log_entries, countersign.log_signatures, countersign.marks LIMIT 0";
     let answer = session.answered(session.client().batch_execute(asked));
     match answer.await {
         Ok(()) => Ok(()),

@@ -10,16 +10,17 @@ use super::changes;
 use super::columns::{LogRows, Rows, log_id, named};
 use super::session::{AnswerError, Session};
 use crate::database::{Found, Places, asked, last};
-use crate::fencing::{FENCE_STEP, Row};
+use crate::fencing::{FENCE_STEP, Known, Present, Row};
 use crate::{
     Commit, DatabaseError, Kind, Level, RETAINED_COMMITS, StoreError, TRIM_EVERY, signed, unsigned,
 };
 
 /// What is asked for again and again, in the order of the fields of [`Statements`].
-const PREPARED: [&str; 12] = [
+const PREPARED: [&str; 13] = [
     "UPDATE countersign.writers SET batch = $2 + 1 \
      WHERE name = $1 AND batch = $2 AND run::text = $3",
-    "SELECT newest FROM countersign.sequence FOR UPDATE",
+    "SELECT newest, oldest FROM countersign.sequence FOR UPDATE",
+    MARK,
     "SELECT kind, key, seq FROM countersign.entries WHERE (kind, key) IN \
      (SELECT * FROM unnest($1::text[], $2::text[]))",
     "INSERT INTO countersign.entries (kind, key, value, seq) \
@@ -29,7 +30,7 @@ const PREPARED: [&str; 12] = [
      (SELECT * FROM unnest($1::text[], $2::text[]))",
     "INSERT INTO countersign.changes (seq, position, kind, key, value) SELECT * FROM \
      unnest($1::bigint[], $2::integer[], $3::text[], $4::text[], $5::text[])",
-    "UPDATE countersign.sequence SET newest = $1, oldest = GREATEST(oldest, $2)",
+    "UPDATE countersign.sequence SET newest = $1, oldest = GREATEST(oldest, $2) RETURNING mark::text",
     "DELETE FROM countersign.changes WHERE seq < $1",
     "INSERT INTO countersign.log_entries (log_id, leaf_index, seq, bytes) SELECT * FROM \
      unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[])",
@@ -39,6 +40,8 @@ const PREPARED: [&str; 12] = [
      (SELECT * FROM unnest($1::bigint[], $2::bigint[]))",
     changes::PAGE,
 ];
+/// What tells a commit from another one in its place.
+const MARK: &str = "SELECT mark::text FROM countersign.marks WHERE seq = $1";
 /// The instance of a writer that was fenced out: no data directory has it.
 pub(super) const FENCED: &str = "fenced out";
 /// The channel on which a commit is told of.
@@ -49,6 +52,7 @@ pub(super) const CHANNEL: &str = "countersign_commits";
 pub(super) struct Statements {
     fence: Statement,
     lock: Statement,
+    mark: Statement,
     find: Statement,
     put: Statement,
     remove: Statement,
@@ -67,7 +71,8 @@ pub(super) struct Statements {
 pub(super) struct Begun {
     /// Whether the row of the writer is as this process left it.
     pub(super) is_ours: bool,
-    pub(super) newest: Seq,
+    /// The newest commit, and what is at the one that is known.
+    pub(super) present: Present,
     pub(super) found: Found,
 }
 
@@ -80,6 +85,7 @@ impl Statements {
         let [
             fence,
             lock,
+            mark,
             find,
             put,
             remove,
@@ -101,6 +107,7 @@ impl Statements {
         Ok(Self {
             fence,
             lock,
+            mark,
             find,
             put,
             remove,
@@ -122,12 +129,27 @@ impl Statements {
     }
 
     /// The newest commit.
-    pub(super) async fn newest(&self, session: &Session) -> Result<Seq, DatabaseError> {
-        let asked = "SELECT newest FROM countersign.sequence";
+    pub(super) async fn newest(&self, session: &Session) -> Result<Known, DatabaseError> {
+        let asked = "SELECT newest, mark::text FROM countersign.sequence";
         let row = session
             .answered(session.client().query_one(asked, &[]))
             .await?;
-        Ok(Seq(unsigned(row.get(0))))
+        Ok(Known {
+            seq: Seq(unsigned(row.get(0))),
+            mark: row.get(1),
+        })
+    }
+
+    /// The mark of a commit.
+    pub(super) async fn mark_of(
+        &self,
+        session: &Session,
+        seq: Seq,
+    ) -> Result<Option<String>, AnswerError> {
+        let seq = signed(seq.0);
+        let asked: [&(dyn ToSql + Sync); 1] = [&seq];
+        let row = session.answered(session.client().query_opt(&self.mark, &asked));
+        Ok(row.await?.map(|row| row.get(0)))
     }
 
     /// Takes the row of a writer for this process, which speaks a level; `None` where another instance has
@@ -172,28 +194,32 @@ impl Statements {
     }
 
     /// Begins a transaction: takes the row of the writer, then that of the sequence, always in this
-    /// order, and reads what the preconditions ask for.
+    /// order, and reads what the preconditions ask for, and what is at the commit that is known.
     ///
     /// Whether an entry of a log is there already its insert says by itself. Which one it is is asked where
     /// a try before this one failed.
     pub(super) async fn begin(
         &self,
         session: &Session,
-        name: &str,
-        row: &Row,
+        (name, row, known): (&str, &Row, Seq),
         commits: &[Commit],
         is_again: bool,
     ) -> Result<Begun, AnswerError> {
         let client = session.client();
+        let known = signed(known.0);
+        let marked: [&(dyn ToSql + Sync); 1] = [&known];
         let fence: [&(dyn ToSql + Sync); 3] = [&name, &row.batch, &row.run];
         let begun = try_join5(
             client.batch_execute("BEGIN"),
             client.execute(&self.fence, &fence),
-            client.query_one(&self.lock, &[]),
+            try_join(
+                client.query_one(&self.lock, &[]),
+                client.query_opt(&self.mark, &marked),
+            ),
             self.find_values(session, commits),
             self.find_logged(session, commits, is_again),
         );
-        let ((), fenced, newest, values, logged) = session.answered(begun).await?;
+        let ((), fenced, (ends, mark), values, logged) = session.answered(begun).await?;
         let values = values.iter().filter_map(|row| {
             let kind = Kind::parse(row.get(0)).ok()?;
             Some(((kind, row.get(1)), Seq(unsigned(row.get(2)))))
@@ -201,7 +227,11 @@ impl Statements {
         let logged = logged.iter();
         Ok(Begun {
             is_ours: fenced == 1,
-            newest: Seq(unsigned(newest.get(0))),
+            present: Present {
+                newest: Seq(unsigned(ends.get(0))),
+                oldest: Seq(unsigned(ends.get(1))),
+                mark: mark.map(|row| row.get(0)),
+            },
             found: Found {
                 values: values.collect(),
                 entries: logged
@@ -215,10 +245,10 @@ impl Statements {
     pub(super) async fn changes(
         &self,
         session: &Session,
-        after: Seq,
-        before: Option<Seq>,
+        (after, before): (Seq, Option<Seq>),
+        known: Seq,
     ) -> Result<Vec<Answer>, AnswerError> {
-        let bounds = changes::Bounds::new(after, before);
+        let bounds = changes::Bounds::new(after, before, known);
         let values = bounds.values();
         let rows = session.client().query(&self.changes, &values);
         session.answered(rows).await
@@ -255,14 +285,14 @@ impl Statements {
     }
 
     /// Makes the commits that have a place, tells those who listen, and commits. A commit is sent
-    /// together with the writes: where one of them fails the server rolls back.
+    /// together with the writes: where one of them fails the server rolls back. Returns the newest of them.
     pub(super) async fn make(
         &self,
         session: &Session,
         before: Seq,
         commits: &[Commit],
         places: &Places,
-    ) -> Result<(), AnswerError> {
+    ) -> Result<Known, AnswerError> {
         let client = session.client();
         let newest = last(places).unwrap_or(before);
         let rows = Rows::of(commits, places);
@@ -282,12 +312,14 @@ impl Statements {
         ));
         session.forget_warnings();
         let made = try_join(written, client.batch_execute("COMMIT"));
-        session.answered(made).await?;
-        session.unwarned()
+        let ((.., mark), ()) = session.answered(made).await?;
+        session.unwarned()?;
+        Ok(Known { seq: newest, mark })
     }
 
-    /// Gives the sequence its new end, and now and then its new beginning; tells those who listen.
-    async fn advance(&self, client: &Client, before: Seq, newest: Seq) -> Result<(), Error> {
+    /// Gives the sequence its new end, and now and then its new beginning; tells those who listen. Returns the
+    /// mark of the new end.
+    async fn advance(&self, client: &Client, before: Seq, newest: Seq) -> Result<String, Error> {
         let is_trimmed = before.0 / TRIM_EVERY != newest.0 / TRIM_EVERY;
         let kept = newest.0.saturating_sub(RETAINED_COMMITS);
         let kept = signed(if is_trimmed { kept } else { 0 });
@@ -306,8 +338,9 @@ impl Statements {
         };
         let newest = signed(newest.0);
         let sequence: [&(dyn ToSql + Sync); 2] = [&newest, &kept];
-        let moved = client.execute(&self.sequence, &sequence);
-        try_join3(moved, trimmed, notified).await.map(|_| ())
+        let moved = client.query_one(&self.sequence, &sequence);
+        let (moved, ..) = try_join3(moved, trimmed, notified).await?;
+        Ok(moved.get(0))
     }
 }
 

@@ -430,6 +430,54 @@ async fn standby_without_the_newest_commit_stops_the_writer() {
     }
 }
 
+/// A third wrote to the standby, beyond what is lost, before the others knew of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn standby_that_lacked_commits_and_grew_stops_who_knew_them() {
+    let primary = Cluster::start();
+    let database = primary.database();
+    let (way, held) = (Proxy::before(&primary), Proxy::before(&primary));
+    let standby = primary.standby_at(way.address());
+    let url = database.url().at(&[held.address(), standby.address()]);
+    let (wrote, newest) = open(url.clone().in_clear(), "a").await.unwrap();
+    let (reads, _) = open(url.in_clear(), "b").await.unwrap();
+    reads.hand_over(newest, |_| ()).await;
+    wrote.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
+    standby.catch_up(&primary);
+    way.black_hole();
+    let lost = wrote.commit(vec![put("a", 2)], Vec::new()).await.unwrap();
+    let mut seen = reads.seen();
+    let took = seen.wait_for(|seen| *seen >= lost);
+    timeout(BOUND, took).await.unwrap().unwrap();
+    held.refuse();
+    held.drop_connections();
+    primary.kill();
+    standby.promote();
+    let url = database.url().at(&[standby.address()]);
+    let (grows, from) = open(url, "c").await.unwrap();
+    assert!(from < lost, "it lacks what was committed last");
+    for n in 0..3 {
+        grows.commit(vec![put("c", n)], Vec::new()).await.unwrap();
+    }
+    let stops = async |store: &Store| {
+        while !store.is_stopped() {
+            let _ = store.commit(vec![put("a", 3)], Vec::new()).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    for store in [&wrote, &reads] {
+        timeout(BOUND, stops(store)).await.expect("it stops");
+        assert!(store.is_older(), "and it is known why");
+    }
+    let kept = grows.changes_after(Seq(0)).await.unwrap().unwrap();
+    assert!(
+        kept.iter()
+            .flat_map(|it| &it.writes)
+            .all(|it| *it != put("a", 3)),
+        "nothing of theirs was taken"
+    );
+    grows.commit(vec![put("c", 4)], Vec::new()).await.unwrap();
+}
+
 #[tokio::test]
 async fn server_of_another_authority_or_name_is_refused() {
     let cluster = Cluster::start();

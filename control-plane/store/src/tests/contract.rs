@@ -259,6 +259,42 @@ async fn memory_that_was_put_back_is_noticed_by_who_only_read() {
     assert!(b.is_older());
 }
 
+/// It was put back, and a third wrote beyond what is lost before the others look: its newest commit is no older
+/// than what they know.
+#[tokio::test]
+async fn memory_that_was_put_back_and_grew_is_noticed() {
+    let database = memory::MemoryDatabase::default();
+    let reached = database.reached(Arc::new(memory::Direct));
+    let wrote = reached.connect(writer("a")).await.unwrap();
+    let reads = reached.connect(writer("b")).await.unwrap();
+    let took = reached.connect(writer("c")).await.unwrap();
+    wrote.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
+    let held = database.held();
+    for store in [&reads, &took] {
+        store.hand_over(Seq(1), |_| ()).await;
+    }
+    let lost = wrote.commit(vec![put("a", 2)], Vec::new()).await.unwrap();
+    for store in [&reads, &took] {
+        let mut seen = store.seen();
+        seen.wait_for(|seen| *seen >= lost).await.unwrap();
+    }
+    database.put_back(held);
+    let grows = reached.connect(writer("d")).await.unwrap();
+    // As many as were lost: nothing is told of that one of them, by its number, would not know.
+    grows.commit(vec![put("d", 1)], Vec::new()).await.unwrap();
+    for store in [&took, &wrote] {
+        let refused = store.commit(vec![put("c", 1)], Vec::new()).await;
+        assert!(matches!(refused, Err(StoreError::Stopped)), "{refused:?}");
+        assert!(store.is_older());
+    }
+    // Whoever only reads is told of one more.
+    let newest = grows.commit(vec![put("d", 2)], Vec::new()).await.unwrap();
+    let mut seen = reads.seen();
+    while seen.changed().await.is_ok() {}
+    assert!(*seen.borrow() < newest && reads.is_stopped() && reads.is_older());
+    grows.commit(vec![put("d", 3)], Vec::new()).await.unwrap();
+}
+
 #[tokio::test]
 async fn sqlite_has_nobody_to_fence_out() {
     let (store, _) = Files::new().open().await;

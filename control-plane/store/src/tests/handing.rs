@@ -213,7 +213,7 @@ impl Database for Flaky {
         &mut self,
         after: Seq,
         before: Option<Seq>,
-    ) -> Result<Option<Page>, StoreError> {
+    ) -> Result<Option<Page>, database::Unread> {
         let spoilt = self.script.reads.lock().unwrap().pop_front();
         match spoilt {
             Some(Unread::Fails) => return Err(DatabaseError::new("a test says so").into()),

@@ -5,6 +5,7 @@
 //! start reads everything.
 
 use std::future::pending;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use countersign_model::Seq;
@@ -15,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use super::settling::refuse_meanwhile;
 use super::{Job, NotMade, Writer};
 use crate::StoreError;
-use crate::database::{Database, Places};
+use crate::database::{Database, Places, Unread};
 
 /// How long after a read that failed the next one is made.
 const READ_AGAIN: Duration = Duration::from_secs(1);
@@ -134,11 +135,15 @@ impl<D: Database> Writer<D> {
         let page = match self.database.changes(after, before).await {
             Ok(Some(page)) => page,
             Ok(None) => return Err(NotHanded::Ever(not_kept(after))),
-            // Another read finds the same.
-            Err(error @ StoreError::Damaged { .. }) => {
+            Err(Unread::Older(error)) => {
+                self.condition.is_older.store(true, Ordering::Release);
                 return Err(NotHanded::Ever(error.to_string()));
             }
-            Err(error) => return Err(NotHanded::Yet(error)),
+            // Another read finds the same.
+            Err(Unread::Yet(error @ StoreError::Damaged { .. })) => {
+                return Err(NotHanded::Ever(error.to_string()));
+            }
+            Err(Unread::Yet(error)) => return Err(NotHanded::Yet(error)),
         };
         let known = known.max(after);
         if page.newest < known {
