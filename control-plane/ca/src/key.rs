@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 pub use condition::{Condition, StoreState};
 
@@ -78,6 +79,9 @@ pub enum KeyError {
     /// The store works and holds no such key.
     #[error("CA key {0} is not in its key store any more")]
     Gone(String),
+    /// Its store makes, uses and destroys keys, and neither gives them out nor takes them in.
+    #[error("CA key {0} cannot leave its key store")]
+    NeverLeaves(String),
     /// What is stored is no key of ours, or another key.
     #[error("CA key {0} is damaged")]
     Damaged(String),
@@ -143,6 +147,20 @@ pub trait KeyStore: fmt::Debug + Send + Sync {
             Err(KeyError::Gone(_)) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+    /// A key as PKCS#8 (DER), for another control plane to take over.
+    ///
+    /// # Errors
+    /// The store gives no key out, or has none of this id.
+    fn give(&self, key_id: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        Err(KeyError::NeverLeaves(key_id.to_owned()))
+    }
+    /// Takes over what [`KeyStore::give`] gave: the key of this id, which is kept on return.
+    ///
+    /// # Errors
+    /// The store takes none in, it is another key, or it could not be kept.
+    fn take(&self, key_id: &str, _: &[u8]) -> Result<Arc<dyn CaKey>, KeyError> {
+        Err(KeyError::NeverLeaves(key_id.to_owned()))
     }
     /// Destroys a key; one that is not there is no error.
     ///

@@ -2,6 +2,7 @@
 
 mod external;
 pub(crate) mod laggards;
+mod moving_keys;
 pub(crate) mod rotation;
 mod status;
 mod waivers;
@@ -59,6 +60,12 @@ pub(crate) enum Verb {
     /// Take over the intermediate that an external root signed
     #[command(after_help = external::IMPORT_EXAMPLES)]
     Import(external::Import),
+    /// Move the keys above issuing CAs from here into a file, for another control plane
+    #[command(after_help = moving_keys::GIVE_EXAMPLES)]
+    GiveKey(moving_keys::Give),
+    /// Take over the keys that another control plane gave away: this one certifies CAs from now on
+    #[command(after_help = moving_keys::TAKE_EXAMPLES)]
+    TakeKey(moving_keys::Take),
 }
 
 #[derive(Debug, Args)]
@@ -116,6 +123,8 @@ impl Verb {
             Self::Unwaive(unwaive) => unwaive.run(&mut admin, output).await?,
             Self::Csr(csr) => csr.run(&mut admin, output).await?,
             Self::Import(import) => import.run(&mut admin, output, now).await?,
+            Self::GiveKey(give) => give.run(&mut admin, output, client.called()).await?,
+            Self::TakeKey(take) => take.run(&mut admin, output).await?,
         }
         Ok(Exit::Yes)
     }

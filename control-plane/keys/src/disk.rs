@@ -1,10 +1,10 @@
 //! Keys as PEM files (PKCS#8) in one directory, owner-only.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign_serve::{bounded_file, durable_file};
+use zeroize::Zeroizing;
 
 use super::software::SoftwareKey;
 use super::{CaKey, KeyError, KeyStore};
@@ -29,21 +29,17 @@ impl DiskKeys {
     fn path(&self, key_id: &str) -> PathBuf {
         self.directory.join(format!("{key_id}.pem"))
     }
-}
 
-impl KeyStore for DiskKeys {
-    fn create(&self) -> Result<Arc<dyn CaKey>, KeyError> {
-        let key = SoftwareKey::generate()?;
-        durable_file::write(&self.path(key.key_id()), key.to_pem().as_bytes()).map_err(
-            |error| {
-                let key_id = "new".to_owned();
-                KeyError::Io { key_id, error }
-            },
-        )?;
-        Ok(Arc::new(key))
+    /// Writes a key, so that it is there also after the power was cut. `named` is what an error calls it.
+    fn keep(&self, key: &SoftwareKey, named: &str) -> Result<(), KeyError> {
+        let written = durable_file::write(&self.path(key.key_id()), key.to_pem().as_bytes());
+        written.map_err(|error| {
+            let key_id = named.to_owned();
+            KeyError::Io { key_id, error }
+        })
     }
 
-    fn load(&self, key_id: &str, _: &[u8]) -> Result<Arc<dyn CaKey>, KeyError> {
+    fn read(&self, key_id: &str) -> Result<SoftwareKey, KeyError> {
         let damaged = || KeyError::Damaged(key_id.to_owned());
         let read = bounded_file::read_own(&self.path(key_id), MAX_KEY_BYTES);
         let pem = read.map_err(|error| {
@@ -54,10 +50,36 @@ impl KeyStore for DiskKeys {
         let pem = str::from_utf8(&pem).map_err(|_| damaged())?;
         let key = SoftwareKey::from_pem(pem).map_err(|_| damaged())?;
         if key.key_id() == key_id {
-            Ok(Arc::new(key))
+            Ok(key)
         } else {
             Err(damaged())
         }
+    }
+}
+
+impl KeyStore for DiskKeys {
+    fn create(&self) -> Result<Arc<dyn CaKey>, KeyError> {
+        let key = SoftwareKey::generate()?;
+        self.keep(&key, "new")?;
+        Ok(Arc::new(key))
+    }
+
+    fn load(&self, key_id: &str, _: &[u8]) -> Result<Arc<dyn CaKey>, KeyError> {
+        Ok(Arc::new(self.read(key_id)?))
+    }
+
+    fn give(&self, key_id: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        Ok(self.read(key_id)?.to_pkcs8())
+    }
+
+    fn take(&self, key_id: &str, pkcs8: &[u8]) -> Result<Arc<dyn CaKey>, KeyError> {
+        let damaged = || KeyError::Damaged(key_id.to_owned());
+        let key = SoftwareKey::from_pkcs8(pkcs8).map_err(|_| damaged())?;
+        if key.key_id() != key_id {
+            return Err(damaged());
+        }
+        self.keep(&key, key_id)?;
+        Ok(Arc::new(key))
     }
 
     fn holds(&self, key_id: &str, _: &[u8]) -> Result<bool, KeyError> {
@@ -69,12 +91,9 @@ impl KeyStore for DiskKeys {
     }
 
     fn destroy(&self, key_id: &str) -> Result<(), KeyError> {
-        match std::fs::remove_file(self.path(key_id)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(KeyError::Io {
-                key_id: key_id.to_owned(),
-                error,
-            }),
-            _ => Ok(()),
-        }
+        durable_file::remove(&self.path(key_id)).map_err(|error| KeyError::Io {
+            key_id: key_id.to_owned(),
+            error,
+        })
     }
 }

@@ -26,6 +26,12 @@ pub use disk::DiskKeys;
 pub use pkcs11::testing;
 pub use stores::Stores;
 
+/// The key id of a private key (PKCS#8, DER); `None` where it is none that this process could use.
+pub fn key_id_of_private(pkcs8: &[u8]) -> Option<String> {
+    let key = software::SoftwareKey::from_pkcs8(pkcs8).ok()?;
+    Some(key.key_id().to_owned())
+}
+
 /// Where a PKCS#11 token is found. Holds the path of the PIN, never the PIN.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Pkcs11Settings {

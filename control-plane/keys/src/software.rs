@@ -4,6 +4,7 @@ use std::fmt;
 
 use countersign_issue::key::key_id;
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SigningKey};
+use rustls_pki_types::PrivatePkcs8KeyDer;
 use zeroize::Zeroizing;
 
 use super::{CaKey, KeyError, ToBeSigned};
@@ -21,6 +22,16 @@ impl SoftwareKey {
 
     pub(super) fn from_pem(pem: &str) -> Result<Self, KeyError> {
         Ok(Self::new(KeyPair::from_pem(pem)?))
+    }
+
+    /// From PKCS#8 (RFC 5958), DER.
+    pub(super) fn from_pkcs8(der: &[u8]) -> Result<Self, KeyError> {
+        let der = PrivatePkcs8KeyDer::from(der);
+        Ok(Self::new(KeyPair::try_from(&der)?))
+    }
+
+    pub(super) fn to_pkcs8(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(self.pair.serialize_der())
     }
 
     pub(super) fn to_pem(&self) -> Zeroizing<String> {

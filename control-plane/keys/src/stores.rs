@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
+use zeroize::Zeroizing;
 
 use super::deadline::{self, DeadlineKeyStore};
 use super::memory::MemoryKeys;
@@ -73,6 +74,22 @@ impl Stores {
             Some(store) => store.holds(key_id, spki),
             None => Ok(false),
         }
+    }
+
+    /// A key as PKCS#8 (DER), for another control plane.
+    pub fn give(&self, kind: StoreKind, key_id: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        self.store(kind)?.give(key_id)
+    }
+
+    /// Takes over the key of this id from another control plane.
+    pub fn take(
+        &self,
+        kind: StoreKind,
+        key_id: &str,
+        pkcs8: &[u8],
+    ) -> Result<Arc<dyn CaKey>, KeyError> {
+        let taken = self.store(kind)?.take(key_id, pkcs8)?;
+        Ok(self.watched(kind, taken))
     }
 
     /// Destroys a key.

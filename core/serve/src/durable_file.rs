@@ -28,6 +28,19 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
+/// Removes a file, so that it is gone also after the power was cut; one that is not there is no error.
+///
+/// # Errors
+/// The kernel's; it may still be there.
+pub fn remove(path: &Path) -> io::Result<()> {
+    let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        // Also of one that is not there: the removal may have been cut short before it was on the disk.
+        _ => File::open(directory)?.sync_all(),
+    }
+}
+
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)

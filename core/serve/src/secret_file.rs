@@ -72,23 +72,30 @@ pub fn require_writable(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Writes a secret so that its file is there whole or not at all, 0600 from its first byte. A
-/// regular file is replaced, with whatever mode and owner it had; anything else is not.
+/// Writes a secret so that its file is there whole or not at all, also after the power was cut, 0600 from
+/// its first byte. A regular file is replaced, with whatever mode and owner it had; anything else is not.
 ///
 /// # Errors
-/// The kernel's; what stood here still does.
+/// The kernel's; what stood here still does, but where the folder alone is not on the disk yet.
 pub fn write(path: &Path, secret: &str) -> io::Result<()> {
     require_writable(path)?;
     let (beside, mut file) = create_beside(path)?;
     let placed = file
         .write_all(secret.as_bytes())
         .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&beside, path));
+        .and_then(|()| fs::rename(&beside, path))
+        .and_then(|()| File::open(folder_of(path))?.sync_all());
     if placed.is_err() {
         // Half a secret is left behind where even this fails; nobody else can read it.
         let _ = fs::remove_file(&beside);
     }
     placed
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
 }
 
 fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {

@@ -17,6 +17,8 @@ use base64::engine::general_purpose::STANDARD;
 pub const CERTIFICATE: Kind = Kind(&["CERTIFICATE", "X509 CERTIFICATE"]);
 /// What a certification request stands under; `keytool` writes the second (RFC 7468 section 7).
 pub const CERTIFICATE_REQUEST: Kind = Kind(&["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"]);
+/// What a private key stands under that is neither encrypted nor of a form of its own (RFC 7468 section 10).
+pub const PRIVATE_KEY: Kind = Kind(&["PRIVATE KEY"]);
 /// What a revocation list stands under.
 pub const REVOCATION_LIST: Kind = Kind(&["X509 CRL"]);
 

@@ -49,6 +49,14 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                 &["level of the database raised"],
             ),
             (
+                "control-plane/authority/src/moving_keys.rs",
+                &[
+                    "key of a CA given out",
+                    "key of a CA given away",
+                    "key of a CA taken over",
+                ],
+            ),
+            (
                 "control-plane/authority/src/replicas.rs",
                 &["control plane invited"],
             ),

@@ -2,6 +2,7 @@
 
 mod gates;
 mod levels;
+mod moving;
 mod starts;
 
 use countersign_audit::{Audit, Verdict};

@@ -8,6 +8,7 @@ mod ca;
 mod certificates;
 mod last_rotation;
 mod listing;
+mod moving_keys;
 mod nodes;
 mod operator;
 mod oversize;
@@ -219,6 +220,32 @@ impl Admin for AdminService {
         let operator = Operator::of(&request);
         let imported = ca::import(&self.plane, operator, request.into_inner());
         imported.await.map(Response::new)
+    }
+
+    async fn give_keys(
+        &self,
+        request: Request<wire::GiveKeysRequest>,
+    ) -> Result<Response<wire::GiveKeysResponse>, Status> {
+        let given = moving_keys::give(&self.plane, Operator::of(&request));
+        given.await.map(Response::new)
+    }
+
+    async fn forget_keys(
+        &self,
+        request: Request<wire::ForgetKeysRequest>,
+    ) -> Result<Response<wire::ForgetKeysResponse>, Status> {
+        let operator = Operator::of(&request);
+        let forgotten = moving_keys::forget(&self.plane, operator, request.into_inner());
+        forgotten.await.map(Response::new)
+    }
+
+    async fn take_keys(
+        &self,
+        request: Request<wire::TakeKeysRequest>,
+    ) -> Result<Response<wire::TakeKeysResponse>, Status> {
+        let operator = Operator::of(&request);
+        let taken = moving_keys::take(&self.plane, operator, request.into_inner());
+        taken.await.map(Response::new)
     }
 
     async fn waive(

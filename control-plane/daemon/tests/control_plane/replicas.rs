@@ -273,3 +273,62 @@ async fn killed_control_plane_is_sealed_by_a_command() {
     assert_eq!(removed["state"], "withdrawn", "{removed}");
     assert_eq!(replicas(&a).await.len(), 2);
 }
+
+/// By two commands and a file, while both run. From then on the other one certifies CAs.
+#[tokio::test(flavor = "multi_thread")]
+async fn key_of_the_root_is_moved_by_a_command() {
+    let shared = Shared::new();
+    let (mut a, mut b) = (shared.replica("a", "a"), shared.replica("b", "b"));
+    a.start().await;
+    b.join_with(&shared.invite(&a, "b", "b.invitation").await);
+    b.start().await;
+    let certifies = async |name: &str| {
+        let rows = replicas(&a).await;
+        let mut rows = rows.iter().filter(|it| it["certifies"] == true);
+        rows.next().is_some_and(|it| it["name"] == name) && rows.next().is_none()
+    };
+    until(async || certifies("a").await).await;
+    let file = shared.folder.path().join("root.key");
+    let path = file.to_str().unwrap();
+
+    let none = cli(&b, &["--json", "ca", "give-key", "--out", path]).await;
+    assert_eq!(code(&none), "no_key_here");
+    assert!(!file.exists());
+    let given = cli(&a, &["--json", "ca", "give-key", "--out", path]).await;
+    assert!(given.status.success(), "{given:?}");
+    let given: Value = serde_json::from_slice(&given.stdout).unwrap();
+    let mode = file.metadata().unwrap().permissions().mode();
+    assert_eq!(
+        (mode & 0o777, &given["keys"][0]["tier"]),
+        (0o600, &"root".into())
+    );
+    let again = cli(&a, &["--json", "ca", "give-key", "--out", path]).await;
+    assert_eq!(code(&again), "key_file_exists", "the key is in it alone");
+    let pem = std::fs::read_to_string(&file).unwrap();
+    assert!(!given.to_string().contains(pem.lines().nth(1).unwrap()));
+
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let open = cli(&b, &["--json", "ca", "take-key", "--in", path]).await;
+    assert_eq!(code(&open), "key_file");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let taken = cli(&b, &["--json", "ca", "take-key", "--in", path]).await;
+    assert!(taken.status.success(), "{taken:?}");
+    let taken: Value = serde_json::from_slice(&taken.stdout).unwrap();
+    assert_eq!(
+        (&taken["replica"], &taken["keys"]),
+        (&"b".into(), &given["keys"])
+    );
+    until(async || certifies("b").await).await;
+    // The one that gave it away asks, and is certified by the other.
+    let issuing = async || {
+        let rows = replicas(&a).await;
+        rows[0]["issuing_ca"].as_str().unwrap().to_owned()
+    };
+    let before = issuing().await;
+    let asked = cli(&a, &["ca", "rotate-issuing"]).await;
+    assert_eq!(asked.status.code(), Some(3), "{asked:?}");
+    until(async || issuing().await != before).await;
+    for daemon in [&a, &b] {
+        assert!(!daemon.log().contains(pem.lines().nth(1).unwrap()));
+    }
+}

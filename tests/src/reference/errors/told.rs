@@ -339,6 +339,16 @@ pub(super) const TOLD: &[(&str, &str, &str)] = &[
         "Ask for less at once.",
     ),
     (
+        "key_file",
+        "The file with the keys of CAs does not read: others can open it, or it holds something else.",
+        "`chmod 600` it, or give the file that `ca give-key` wrote.",
+    ),
+    (
+        "keys_count",
+        "No key, or too many, are to be moved to another control plane.",
+        "Give the file that `ca give-key` wrote.",
+    ),
+    (
         "import_roots",
         "The file with the roots does not read, or does not fit.",
         "See [CAs](../cas.md).",
