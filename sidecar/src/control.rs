@@ -19,6 +19,7 @@ mod race;
 mod recognition;
 mod report;
 pub(crate) mod session;
+mod silence;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -191,8 +192,12 @@ impl Control {
                     tracing::debug!("replacing the connection");
                     self.leave(Departure::Renewed, RENEWED.to_owned());
                 }
-                Ok(Finished::Moved(moved)) => {
-                    self.leave(Departure::Rebalanced, REBALANCED.to_owned());
+                Ok(Finished::Moved(moved, Departure::Silent)) => {
+                    self.leave_silent(Instant::now());
+                    self.moved = Some(moved);
+                }
+                Ok(Finished::Moved(moved, reason)) => {
+                    self.leave(reason, REBALANCED.to_owned());
                     self.moved = Some(moved);
                 }
                 Err(error) => {

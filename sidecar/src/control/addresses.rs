@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_proto::convert::addresses::{DEFAULT_PORT, MAX_ADDRESSES, endpoint};
+use countersign_serve::grpc::Keepalive;
 use countersign_serve::wire::{Dial, Tcp};
 use http::Uri;
 use rustls::ClientConfig;
@@ -203,19 +204,60 @@ impl Addresses {
     }
 
     /// How long the control plane may be silent.
-    pub(super) fn patience(&self) -> Patience {
-        self.choice.patience()
+    pub(super) fn patience(&self, now: Instant) -> Patience {
+        self.choice.patience(now)
+    }
+
+    /// One was silent for longer than it may.
+    pub(super) fn was_silent(&mut self, now: Instant) {
+        self.choice.was_silent(now);
+    }
+
+    /// All but this one.
+    pub(super) fn others(&self, than: &Uri) -> Vec<Uri> {
+        let known = self.places.iter().flatten();
+        let is_other = |it: &&Uri| endpoint(it) != endpoint(than);
+        known.filter(is_other).cloned().collect()
     }
 
     /// Connects to the first that answers and that `tls` accepts.
     ///
     /// # Errors
     /// Why each was not reached.
-    pub(crate) async fn dial(&mut self, tls: &Arc<ClientConfig>) -> Result<Reached, Unreached> {
+    pub(crate) async fn dial(
+        &mut self,
+        tls: &Arc<ClientConfig>,
+        keepalive: Keepalive,
+    ) -> Result<Reached, Unreached> {
         let order = self.choice.order(Instant::now());
+        self.dial_in(order, tls, keepalive).await
+    }
+
+    /// The same without this address.
+    ///
+    /// # Errors
+    /// Why each of the others was not reached.
+    pub(super) async fn dial_other(
+        &mut self,
+        than: &Uri,
+        tls: &Arc<ClientConfig>,
+    ) -> Result<Reached, Unreached> {
+        let (here, now) = (self.place_of(than), Instant::now());
+        let mut order = self.choice.order(now);
+        order.retain(|at| Some(*at) != here);
+        let keepalive = self.patience(now).keepalive;
+        self.dial_in(order, tls, keepalive).await
+    }
+
+    async fn dial_in(
+        &mut self,
+        order: Vec<usize>,
+        tls: &Arc<ClientConfig>,
+        keepalive: Keepalive,
+    ) -> Result<Reached, Unreached> {
         let attempts = order
             .into_iter()
-            .map(|at| (at, self.dial_one(self.at(at), tls)));
+            .map(|at| (at, self.dial_one(self.at(at), tls, keepalive)));
         let race = race(HEAD_START_OF_CONFIGURED, attempts).await;
         let now = Instant::now();
         let failed = race.failed.iter().map(|(at, _)| at);
@@ -253,6 +295,7 @@ impl Addresses {
         &self,
         uri: &Uri,
         tls: &Arc<ClientConfig>,
+        keepalive: Keepalive,
     ) -> Result<Reached, Unreached> {
         let shown = shown(uri);
         let resolved = self.resolve(uri).await;
@@ -261,7 +304,6 @@ impl Addresses {
             Unreached(vec![Failure { address, error }])
         })?;
         let is_name = matches!(name, ServerName::DnsName(_));
-        let keepalive = self.patience().keepalive;
         let resolved = rotated(resolved, self.choice.rounds());
         let attempts = resolved.into_iter().map(|at| {
             let label = match is_name {

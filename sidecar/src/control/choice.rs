@@ -16,6 +16,10 @@ use super::patience::Patience;
 /// comes back to one that answers and is of no use.
 pub(super) const REMEMBERED: Duration = Duration::from_secs(60);
 
+/// So long a silence makes patient. With all sidecars that a control plane takes it bounds what they cost where
+/// every one of several is too slow: 16,384 that go from one to the other take a third of a core.
+pub(super) const SILENCE_REMEMBERED: Duration = Duration::from_secs(30);
+
 /// So many addresses that never led to the control plane come before those that did and failed: whoever
 /// tells false ones costs a sidecar so many tries in a round, and no more.
 pub(super) const UNPROVEN_FIRST: usize = 3;
@@ -43,8 +47,10 @@ pub(super) struct Choice {
     unproven: Vec<bool>,
     /// Rounds in which every address failed.
     rounds: usize,
-    /// Ends by silence in a row.
+    /// Silences in a row.
     silences: u32,
+    /// The newest of them.
+    silent_at: Option<Instant>,
 }
 
 impl Choice {
@@ -61,6 +67,7 @@ impl Choice {
             unproven: vec![false; count],
             rounds: 0,
             silences: 0,
+            silent_at: None,
         }
     }
 
@@ -133,10 +140,9 @@ impl Choice {
     pub(super) fn ended(&mut self, end: End, now: Instant) -> bool {
         if end.was_steady {
             self.failed.fill(false);
-            self.silences = 0;
         }
         if end.was_silent {
-            self.silences = self.silences.saturating_add(1);
+            self.was_silent(now);
         }
         if let Some(address) = end.address {
             self.passed_by(address, now);
@@ -173,9 +179,25 @@ impl Choice {
         all.any(|at| self.failed_lately(*at, now).is_none())
     }
 
+    /// One was silent for longer than it may.
+    pub(super) fn was_silent(&mut self, now: Instant) {
+        self.silences = self.silences(now).saturating_add(1);
+        self.silent_at = Some(now);
+    }
+
     /// How long an address may be silent.
-    pub(super) fn patience(&self) -> Patience {
-        Patience::of(self.own.len(), self.silences)
+    pub(super) fn patience(&self, now: Instant) -> Patience {
+        Patience::of(self.own.len(), self.silences(now))
+    }
+
+    /// Silences in a row. A stream that stays open ends no row: it is opened again all the time where a control
+    /// plane has too much to do.
+    fn silences(&self, now: Instant) -> u32 {
+        let is_over = |at: Instant| now.saturating_duration_since(at) >= SILENCE_REMEMBERED;
+        match self.silent_at {
+            Some(at) if !is_over(at) => self.silences,
+            _ => 0,
+        }
     }
 
     fn failed_lately(&self, address: usize, now: Instant) -> Option<Instant> {

@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use rustls::{AlertDescription, ClientConfig};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint};
@@ -101,11 +101,16 @@ pub(crate) struct Link {
     pub(crate) channel: Channel,
     /// The TLS exporter that key proofs on it are bound to.
     pub(crate) exporter: [u8; 32],
-    /// Whether the other side ended it.
+    /// When the other side was heard last, and whether it ended it.
     heard: Heard,
 }
 
 impl Link {
+    /// When anything came over it last.
+    pub(super) fn heard_at(&self) -> Instant {
+        self.heard.at()
+    }
+
     /// Whether a call failed because we closed the connection: a keepalive was not answered. What else
     /// ends one comes from the other side, or has a code of HTTP/2.
     pub(super) fn is_silent(&self, status: &Status) -> bool {
@@ -131,7 +136,7 @@ pub(super) async fn dial(
         .1
         .export_keying_material([0; 32], KEY_PROOF_EXPORTER, None)
         .map_err(|error| DialError::Handshake(io::Error::other(error)))?;
-    let heard = Heard::default();
+    let heard = Heard::since(Instant::now());
     let stream = Observed::new(stream, heard.clone());
     let channel = timeout(HANDSHAKE_DEADLINE, over(stream, keepalive))
         .await

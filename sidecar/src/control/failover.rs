@@ -10,7 +10,7 @@ use super::choice::End;
 use super::departure::departure;
 use super::error::ControlError;
 use super::link_state::LeftAddress;
-use super::session::SessionError;
+use super::session::{HELLO_DEADLINE, SessionError};
 use crate::backoff::{Backoff, STEADY};
 use crate::telemetry::Departure;
 
@@ -53,6 +53,30 @@ impl Control {
             at,
         };
         self.state.send_modify(|link| link.left = Some(left));
+    }
+
+    /// A stream is open elsewhere, and this one is left because nothing is heard on it.
+    pub(super) fn leave_silent(&mut self, now: Instant) {
+        self.leave(Departure::Silent, SessionError::Silent.to_string());
+        let left = self.reached.take();
+        let address = left.as_ref().map(|left| left.address.as_str());
+        tracing::warn!(address, "control plane silent, another is taken");
+        let lasted = self.opened_at.take().map(|at| now - at);
+        let end = End {
+            address: left.and_then(|left| self.addresses.place_of(&left.uri)),
+            was_steady: lasted.is_some_and(|lasted| lasted >= STEADY),
+            // It was counted when another was looked for.
+            was_silent: false,
+        };
+        self.addresses.ended(end, now);
+    }
+
+    /// A new stream at the address that was reached is open in this time.
+    pub(super) fn hello_deadline(&self, now: Instant) -> Duration {
+        match self.may_find_better() {
+            true => self.addresses.patience(now).hello,
+            false => HELLO_DEADLINE,
+        }
     }
 
     /// How long the next connection waits, and what the end of this one says of its address.

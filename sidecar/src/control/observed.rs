@@ -1,26 +1,56 @@
-//! Whether the other side ended a connection, or we did: HTTP/2 closes one on which a keepalive was not
-//! answered, and its calls hear only that it is closed.
+//! When the other side of a connection was heard last, and whether it ended the connection or we did: HTTP/2
+//! closes one on which a keepalive was not answered, and its calls hear only that it is closed.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
-/// Whether the other side, or the network, has ended a connection.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Heard(Arc<AtomicBool>);
+/// What was heard of the other side of a connection, or of the network.
+#[derive(Clone, Debug)]
+pub(super) struct Heard(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    begun: Instant,
+    /// When the last bytes came: so many milliseconds after the beginning.
+    last: AtomicU64,
+    has_ended: AtomicBool,
+}
 
 impl Heard {
-    /// It has.
+    /// Of a connection that begins now.
+    pub(super) fn since(now: Instant) -> Self {
+        Self(Arc::new(Inner {
+            begun: now,
+            last: AtomicU64::new(0),
+            has_ended: AtomicBool::new(false),
+        }))
+    }
+
+    /// Whether it ended the connection.
     pub(super) fn the_end(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.has_ended.load(Ordering::Relaxed)
+    }
+
+    /// When it was heard last.
+    pub(super) fn at(&self) -> Instant {
+        self.0.begun + Duration::from_millis(self.0.last.load(Ordering::Relaxed))
+    }
+
+    fn something(&self, now: Instant) {
+        let millis = now.saturating_duration_since(self.0.begun).as_millis();
+        let millis = u64::try_from(millis).unwrap_or(u64::MAX);
+        self.0.last.store(millis, Ordering::Relaxed);
     }
 
     fn end(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.has_ended.store(true, Ordering::Relaxed);
     }
 
     fn error_of<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -53,9 +83,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Observed<S> {
     ) -> Poll<io::Result<()>> {
         let (before, room) = (buffer.filled().len(), buffer.remaining());
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        let is_end = room > 0 && buffer.filled().len() == before;
-        if is_end && matches!(polled, Poll::Ready(Ok(()))) {
-            self.heard.end();
+        if matches!(polled, Poll::Ready(Ok(()))) && room > 0 {
+            match buffer.filled().len() == before {
+                true => self.heard.end(),
+                false => self.heard.something(Instant::now()),
+            }
         }
         self.heard.error_of(polled)
     }
@@ -102,7 +134,7 @@ mod tests {
 
     fn observed() -> (Observed<DuplexStream>, DuplexStream, Heard) {
         let (near, far) = duplex(64);
-        let heard = Heard::default();
+        let heard = Heard::since(Instant::now());
         (Observed::new(near, heard.clone()), far, heard)
     }
 
@@ -116,6 +148,20 @@ mod tests {
         drop(far);
         assert!(near.read_u8().await.is_err());
         assert!(heard.the_end());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn moment_of_the_last_bytes_is_known() {
+        let (mut near, mut far, heard) = observed();
+        let begun = Instant::now();
+        assert_eq!(heard.at(), begun);
+        far.write_all(b"xy").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        // What we write says nothing of the other side.
+        near.write_all(b"z").await.unwrap();
+        assert_eq!(heard.at(), begun);
+        assert_eq!(near.read_u8().await.unwrap(), b'x');
+        assert_eq!(heard.at(), begun + Duration::from_secs(2));
     }
 
     #[tokio::test]

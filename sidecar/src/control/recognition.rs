@@ -21,6 +21,7 @@ use countersign_verify::TrustBundle;
 use countersign_verify::bundle::MAX_PEM_BYTES;
 use countersign_verify::tls::{IdentityCell, PeerRule, TrustCell, client_config};
 use rustls::ClientConfig;
+use tokio::time::Instant;
 
 use super::addresses::{Reached, Unreached};
 use super::dial::{ALPN, Link};
@@ -71,8 +72,14 @@ impl Control {
             let bundle = self.read_bundle(path, File::open(path))?;
             self.installer.bootstrap(bundle);
         }
+        let patience = self.addresses.patience(Instant::now());
+        let keepalive = match identity {
+            Some(_) => patience.keepalive,
+            // For an attestation, which is one call.
+            None => patience.keepalive_of_call,
+        };
         let tls = self.tls(identity.clone(), Arc::clone(&self.trust));
-        let unproven = match self.addresses.dial(&tls).await {
+        let unproven = match self.addresses.dial(&tls, keepalive).await {
             Ok(reached) => return Ok(self.reached(reached, false)),
             Err(unreached) if is_stored && unreached.is_unproven() => unreached,
             Err(unreached) => return Err(unreached.into()),
@@ -82,7 +89,8 @@ impl Control {
             Err(no_help) => return Err(ControlError::Unproven(unproven, no_help)),
         };
         let trust = TrustCell::new([Arc::new(bundle)].into_iter().collect());
-        match self.addresses.dial(&self.tls(identity, trust)).await {
+        let tls = self.tls(identity, trust);
+        match self.addresses.dial(&tls, keepalive).await {
             Ok(reached) => Ok(self.reached(reached, true)),
             Err(unreached) if unreached.is_refused() => Err(unreached.into()),
             Err(unreached) => {

@@ -1,5 +1,6 @@
 //! One discovery stream, from its Hello to its end, and the enrolments that run beside it.
 
+mod doubting;
 mod enrolling;
 mod moving;
 mod opening;
@@ -26,8 +27,10 @@ use opening::{DialledWith, Opened};
 
 use super::broken::status_words;
 use super::dial::Link;
+use super::silence::{Doubt, Silence};
 use super::{Control, report};
 use crate::proxy::identity::Served;
+use crate::telemetry::Departure;
 
 /// The control plane opens the stream and says Hello in this time.
 pub(crate) const HELLO_DEADLINE: Duration = Duration::from_secs(10);
@@ -113,8 +116,8 @@ impl From<tonic::Status> for SessionError {
 pub(super) enum Finished {
     /// The node's credential was renewed, and this connection was made with the old one.
     Redial,
-    /// Another stream is open where there are fewer.
-    Moved(Box<Moved>),
+    /// Another stream is open: where there are fewer, or because this one was silent.
+    Moved(Box<Moved>, Departure),
 }
 
 /// An open stream.
@@ -136,16 +139,20 @@ pub(super) struct Session<'a> {
     failures_at: Instant,
     /// Why this control plane is left for another once nothing is in flight.
     unable: Option<String>,
-    /// The way to another one that this one wished for.
+    /// Whether anything was heard lately.
+    silence: Silence,
+    /// It is silent, and another is looked for.
+    doubt: Option<Doubt>,
+    /// The way to another one: that this one wished for, or any where it is silent.
     moving: Option<Moving>,
-    /// A stream there, for which this one is left once nothing is in flight.
+    /// A stream there, for which this one is left: once nothing is in flight, or at once where it is silent.
     moved: Option<Box<Moved>>,
 }
 
 impl<'a> Session<'a> {
     /// Opens the stream: Hello both ways, then what is wanted and what is held.
     pub(super) async fn open(control: &'a mut Control, link: Link) -> Result<Self, SessionError> {
-        let (hello, deadline) = (control.hello(), control.addresses.patience().hello);
+        let (hello, deadline) = (control.hello(), control.hello_deadline(Instant::now()));
         let dialled_with = control.dialled_with();
         let opened = Opened::over(link, hello, deadline).await?;
         Self::begin(control, opened, dialled_with)
@@ -179,6 +186,8 @@ impl<'a> Session<'a> {
             failures: None,
             failures_at: Instant::now(),
             unable: None,
+            silence: Silence::default(),
+            doubt: None,
             moving: None,
             moved: None,
         })
@@ -203,12 +212,15 @@ impl<'a> Session<'a> {
                 true => None,
                 false => self.start_enrolments(&demanded.borrow_and_update().clone(), now),
             };
+            if let Some(moved) = self.moved.take_if(|_| self.doubt.is_some()) {
+                return Ok(Finished::Moved(moved, Departure::Silent));
+            }
             if self.in_flight.is_empty() {
                 if let Some(why) = self.unable.take() {
                     return Err(SessionError::Unable(why));
                 }
                 if let Some(moved) = self.moved.take() {
-                    return Ok(Finished::Moved(moved));
+                    return Ok(Finished::Moved(moved, Departure::Rebalanced));
                 }
                 if self.must_redial(now) {
                     return Ok(Finished::Redial);
@@ -217,6 +229,7 @@ impl<'a> Session<'a> {
             let nap = wake.map_or(REPLAN_EVERY, |wake| nap(now, wake).min(REPLAN_EVERY));
             let save_at = self.control.save_when_due(Instant::now());
             let (report_at, ask_again_at) = (self.report_at, self.ask_again_at);
+            let look_at = self.look_for_silence(Instant::now())?;
             tokio::select! {
                 message = self.inbox.message() => {
                     let message = message?.ok_or(SessionError::Closed)?;
@@ -241,6 +254,7 @@ impl<'a> Session<'a> {
                 () = at(report_at) => self.report_consumers()?,
                 () = sleep_until(self.failures_at) => self.report_failures()?,
                 () = at(save_at) => {}
+                () = at(look_at) => {}
                 () = at(ask_again_at) => self.ask_again_for_refused()?,
                 () = sleep(nap) => {
                     let now = self.control.clock.now();

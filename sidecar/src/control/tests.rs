@@ -1,6 +1,7 @@
 //! The control task against a control plane over real TLS.
 
 mod attesting;
+mod busy;
 mod disk;
 mod failover;
 mod older;

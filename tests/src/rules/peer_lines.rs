@@ -282,7 +282,10 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
             ),
             (
                 "sidecar/src/control/failover.rs",
-                &["control plane connected"],
+                &[
+                    "control plane connected",
+                    "control plane silent, another is taken",
+                ],
             ),
             (
                 "sidecar/src/control/recognition.rs",

@@ -14,6 +14,10 @@ use super::*;
 use crate::pki::{Authority, serial, trust_domain};
 
 const BOUND: Duration = Duration::from_secs(20);
+const KEEPALIVE: Keepalive = Keepalive {
+    interval: BOUND,
+    timeout: BOUND,
+};
 /// An empty frame of HTTP/2 settings (RFC 9113 section 6.5).
 const SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
 
@@ -109,7 +113,7 @@ fn in_order() -> f64 {
 }
 
 async fn dial(addresses: &mut Addresses, authority: &Authority) -> Result<Reached, Unreached> {
-    timeout(BOUND, addresses.dial(&tls(authority)))
+    timeout(BOUND, addresses.dial(&tls(authority), KEEPALIVE))
         .await
         .expect("within the bound")
 }
@@ -216,7 +220,9 @@ async fn silent_resolver_has_a_deadline() {
     let resolver: Resolver = Arc::new(|_, _| Box::pin(std::future::pending()));
     let name = vec!["https://control-plane.test".parse().unwrap()];
     let mut addresses = Addresses::resolved_by(name, resolver, in_order);
-    let error = addresses.dial(&tls(&Authority::new("root"))).await;
+    let error = addresses
+        .dial(&tls(&Authority::new("root")), KEEPALIVE)
+        .await;
     let text = error.unwrap_err().to_string();
     assert!(text.contains("resolving the name timed out"), "{text}");
 }
@@ -237,7 +243,9 @@ async fn refused_certificate_is_told_before_a_call() {
     let at = control_plane(&authority).await;
     let tls = tls_of(Some(identity(&before, "/node/a")), &authority);
     let mut addresses = listed(&[at]);
-    let refused = timeout(BOUND, addresses.dial(&tls)).await.unwrap();
+    let refused = timeout(BOUND, addresses.dial(&tls, KEEPALIVE))
+        .await
+        .unwrap();
     let refused = refused.unwrap_err();
     assert!(refused.is_refused(), "{refused}");
     let why = refused.to_string();

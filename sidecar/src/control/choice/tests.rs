@@ -195,21 +195,30 @@ fn steady_connection_begins_a_new_round() {
 }
 
 #[test]
-fn silence_in_a_row_earns_patience_until_one_is_steady() {
+fn silence_in_a_row_earns_patience_until_none_was_for_long() {
     let (mut choice, now) = after(2, &[0.0], &[]);
-    let first = choice.patience();
-    let silent = End {
-        was_silent: true,
-        ..failure(Some(0))
-    };
-    choice.ended(silent, now);
-    assert!(choice.patience().keepalive.timeout > first.keepalive.timeout);
+    let first = choice.patience(now);
+    choice.was_silent(now);
+    let patient = choice.patience(now);
+    assert!(patient.silence > first.silence && patient.hello > first.hello);
+    // One that lasted some seconds ends no row: where all are too slow there is one each time.
     let steady = End {
         was_steady: true,
         ..failure(Some(0))
     };
     choice.ended(steady, now);
-    assert_eq!(choice.patience(), first);
+    assert_eq!(choice.patience(now), patient);
+    let silent = End {
+        was_silent: true,
+        ..failure(Some(0))
+    };
+    let later = now + SILENCE_REMEMBERED - Duration::from_millis(1);
+    choice.ended(silent, later);
+    assert!(choice.patience(later).silence > patient.silence);
+    let forgotten = later + SILENCE_REMEMBERED;
+    assert_eq!(choice.patience(forgotten), first);
+    choice.was_silent(forgotten);
+    assert_eq!(choice.patience(forgotten), patient, "a new row");
 }
 
 /// However many false addresses are told: where those fail that led to the control plane, few of the others come

@@ -1,9 +1,10 @@
-//! From a control plane that has many streams to one that has fewer, by the wish of the first.
+//! To another control plane, while the stream that there is goes on: because this one has fallen silent, or by
+//! its wish, where it has many streams and the other has fewer.
 //!
-//! It is a wish, and an address that is trusted in nothing: it has to be one that is known, its server proves
-//! itself as any other, and the stream that there is goes on until another is open there. A control plane that
-//! wishes without end moves nobody more often than every few minutes.
+//! A wish is an address that is trusted in nothing: it has to be one that is known, and its server proves
+//! itself as any other. A control plane that wishes without end moves nobody more often than every few minutes.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use countersign_proto::convert::addresses::{parse_address, told};
 use countersign_proto::mesh::ControlPlanes;
 use http::Uri;
+use rustls::ClientConfig;
 use tokio::time::{Instant, sleep};
 
 use super::{DialledWith, Opened, Session, SessionError};
@@ -37,8 +39,8 @@ impl Moved {
     }
 }
 
-/// Where the way to another address led, or why not.
-type Arrival = Result<Box<Moved>, (Uri, String)>;
+/// Where the way to another address led, or which were tried in vain and why.
+type Arrival = Result<Box<Moved>, (Vec<Uri>, String)>;
 /// The way there.
 pub(super) type Moving = Pin<Box<dyn Future<Output = Arrival> + Send>>;
 
@@ -73,21 +75,50 @@ impl Control {
             return None;
         }
         self.moved_at = Some(now);
-        let identity = Arc::clone(self.installer.node_identity());
-        let tls = self.tls(Some(identity), Arc::clone(&self.trust));
-        let (addresses, hello) = (self.addresses.clone(), self.hello());
-        let (deadline, dialled_with) = (self.addresses.patience().hello, self.dialled_with());
         let wait = SPREAD_OVER.mul_f64(self.draws.next());
-        Some(Box::pin(async move {
+        let (addresses, tls) = (self.addresses.clone(), self.tls_of_node());
+        let reaching = async move {
             sleep(wait).await;
-            let opened = async {
-                let reached = addresses.dial_one(&uri, &tls).await;
-                let Reached { link, address, .. } = reached.map_err(|error| error.to_string())?;
-                let opened = Opened::over(link, hello, deadline).await;
-                Ok((address, opened.map_err(|error| error.to_string())?))
-            };
-            match opened.await {
-                Ok((address, opened)) => Ok(Box::new(Moved {
+            let keepalive = addresses.patience(Instant::now()).keepalive;
+            let reached = addresses.dial_one(&uri, &tls, keepalive).await;
+            reached.map_err(|unreached| (vec![uri], unreached.to_string()))
+        };
+        Some(self.stream_at(reaching))
+    }
+
+    /// The way to any other address than the one that is in use.
+    pub(super) fn way_elsewhere(&self) -> Option<Moving> {
+        let here = self.reached.as_ref()?.uri.clone();
+        // By the operator's bundle one connection is judged, and this is another one.
+        if self.by_configured {
+            return None;
+        }
+        let (mut addresses, tls) = (self.addresses.clone(), self.tls_of_node());
+        let reaching = async move {
+            let reached = addresses.dial_other(&here, &tls).await;
+            reached.map_err(|unreached| (addresses.others(&here), unreached.to_string()))
+        };
+        Some(self.stream_at(reaching))
+    }
+
+    fn tls_of_node(&self) -> Arc<ClientConfig> {
+        let identity = Arc::clone(self.installer.node_identity());
+        self.tls(Some(identity), Arc::clone(&self.trust))
+    }
+
+    /// Opens a stream where that leads.
+    fn stream_at<F>(&self, reaching: F) -> Moving
+    where
+        F: Future<Output = Result<Reached, (Vec<Uri>, String)>> + Send + 'static,
+    {
+        let (hello, dialled_with) = (self.hello(), self.dialled_with());
+        let deadline = self.addresses.patience(Instant::now()).hello;
+        Box::pin(async move {
+            let Reached {
+                link, uri, address, ..
+            } = reaching.await?;
+            match Opened::over(link, hello, deadline).await {
+                Ok(opened) => Ok(Box::new(Moved {
                     reached: ReachedAddress {
                         uri,
                         address,
@@ -96,9 +127,9 @@ impl Control {
                     opened,
                     dialled_with,
                 })),
-                Err(problem) => Err((uri, problem)),
+                Err(problem) => Err((vec![uri], problem.to_string())),
             }
-        }))
+        })
     }
 
     /// Goes on with the stream that was opened elsewhere.
@@ -127,8 +158,7 @@ impl Session<'_> {
         }
     }
 
-    /// A stream is open elsewhere, and this one is left once nothing is in flight; or it is not, and this one
-    /// goes on.
+    /// A stream is open elsewhere, and this one is left; or it is not, and this one goes on.
     pub(super) fn arrives(&mut self, arrival: Arrival) {
         let control = &mut *self.control;
         let fits = arrival.and_then(|moved| {
@@ -136,14 +166,17 @@ impl Session<'_> {
             let fits = stamp.map_or(Ok(()), |stamp| control.client.check(stamp));
             match fits {
                 Ok(()) => Ok(moved),
-                Err(older) => Err((moved.reached.uri.clone(), older.to_string())),
+                Err(older) => Err((vec![moved.reached.uri.clone()], older.to_string())),
             }
         });
         match fits {
             Ok(moved) => self.moved = Some(moved),
-            Err((address, problem)) => {
-                control.addresses.passed_by(&address, Instant::now());
-                tracing::info!(%address, problem, "not gone to another control plane");
+            Err((tried, problem)) => {
+                let now = Instant::now();
+                let addresses = tried.iter();
+                addresses.for_each(|it| control.addresses.passed_by(it, now));
+                self.doubt = None;
+                tracing::info!(problem, "not gone to another control plane");
             }
         }
     }

@@ -272,38 +272,6 @@ async fn rounds_in_which_all_fail_are_spaced() {
     node.end().await;
 }
 
-/// Where all are slow, as those are that a whole fleet comes to at once, nobody goes from one to the
-/// other without end.
-#[tokio::test(flavor = "multi_thread")]
-async fn slow_control_planes_are_kept_in_the_end() {
-    let (plane, folder) = world().await;
-    let ways = [
-        Relay::before(plane.address).await,
-        Relay::before(plane.replica(None)).await,
-    ];
-    let addresses = ways.each_ref().map(|way| way.address);
-    let node = start(knowing(&plane, &folder, &addresses));
-    until(|| node.link.borrow().connected).await;
-    ways.iter().for_each(|way| way.becomes(Way::Slow));
-    until(|| !node.link.borrow().connected).await;
-    // Longer than the patience that would be too short.
-    let steady = async || {
-        until(|| node.link.borrow().connected).await;
-        let mut link = node.link.clone();
-        link.mark_unchanged();
-        let is_left = link.wait_for(|link| !link.connected);
-        tokio::time::timeout(Duration::from_secs(4), is_left)
-            .await
-            .is_err()
-    };
-    let mut left = 1;
-    while !steady().await {
-        left += 1;
-        assert!(left <= 4, "left {left} times");
-    }
-    node.end().await;
-}
-
 /// A connection that was replaced ended by itself: what is not reached after it says nothing of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn address_before_is_not_blamed_for_a_failed_dial() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -25,16 +25,23 @@ pub(super) enum Way {
     Deaf,
     /// Everything passes, after [`DELAY`].
     Slow,
+    /// Everything passes, one after another: a connection takes [`GREETING`], and each piece that it carries
+    /// [`PIECE`].
+    Busy,
     /// Connections are reset, new ones too.
     Reset,
 }
 
 /// What a slow way takes in each direction: longer, there and back, than a ping may take at first.
 const DELAY: Duration = Duration::from_millis(500);
+/// What a busy one takes for a connection.
+const GREETING: Duration = Duration::from_millis(300);
+/// What it takes for what is said on one.
+const PIECE: Duration = Duration::from_millis(1);
 
 impl Way {
     fn is_open(self, direction: Way) -> bool {
-        matches!(self, Self::Open | Self::Slow) || self == direction
+        matches!(self, Self::Open | Self::Slow | Self::Busy) || self == direction
     }
 }
 
@@ -80,9 +87,13 @@ impl Relay {
 async fn accept(
     listener: TcpListener,
     target: SocketAddr,
-    way: watch::Receiver<Way>,
+    now: watch::Receiver<Way>,
     accepted: Arc<AtomicUsize>,
 ) {
+    let way = Passage {
+        now,
+        turn: Arc::default(),
+    };
     loop {
         let (near, _) = listener.accept().await.unwrap();
         accepted.fetch_add(1, Ordering::Relaxed);
@@ -90,9 +101,46 @@ async fn accept(
     }
 }
 
-async fn carry(near: TcpStream, target: SocketAddr, mut way: watch::Receiver<Way>) {
+/// The way, and the turn of those who take it while it is busy.
+#[derive(Clone)]
+struct Passage {
+    now: watch::Receiver<Way>,
+    turn: Arc<Mutex<()>>,
+}
+
+impl Passage {
+    /// Waits until this direction is open, and as long as passing takes; whether there is a way at all.
+    async fn pass(&mut self, direction: Way) -> bool {
+        if self
+            .now
+            .wait_for(|way| way.is_open(direction))
+            .await
+            .is_err()
+        {
+            return false;
+        }
+        let now = *self.now.borrow();
+        match now {
+            Way::Slow => sleep(DELAY).await,
+            Way::Busy => self.take(PIECE).await,
+            _ => {}
+        }
+        true
+    }
+
+    async fn take(&self, time: Duration) {
+        let _turn = self.turn.lock().await;
+        sleep(time).await;
+    }
+}
+
+async fn carry(near: TcpStream, target: SocketAddr, mut way: Passage) {
     // What is dropped is reset, not ended.
     near.set_zero_linger().unwrap();
+    let is_busy = *way.now.borrow() == Way::Busy;
+    if is_busy {
+        way.take(GREETING).await;
+    }
     let Ok(far) = TcpStream::connect(target).await else {
         return;
     };
@@ -106,24 +154,15 @@ async fn carry(near: TcpStream, target: SocketAddr, mut way: watch::Receiver<Way
     };
     tokio::select! {
         _ = carried => {}
-        _ = way.wait_for(|way| *way == Way::Reset) => {}
+        _ = way.now.wait_for(|way| *way == Way::Reset) => {}
     }
 }
 
 /// `direction` is what leaves this one open and closes the other.
-async fn copy(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut way: watch::Receiver<Way>,
-    direction: Way,
-) {
+async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut way: Passage, direction: Way) {
     let mut bytes = vec![0; 16 * 1024];
     while let Ok(count @ 1..) = from.read(&mut bytes).await {
-        let is_over = way.wait_for(|way| way.is_open(direction)).await.is_err();
-        let is_slow = *way.borrow() == Way::Slow;
-        if is_slow {
-            sleep(DELAY).await;
-        }
+        let is_over = !way.pass(direction).await;
         if is_over || to.write_all(&bytes[..count]).await.is_err() {
             return;
         }
