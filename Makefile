@@ -34,7 +34,7 @@ reference: ## Write docs/reference again from the code
 	COUNTERSIGN_BLESS=1 $(CARGO) test --locked --quiet --package countersign-control-plane --package countersign-sidecar \
 		--package countersign-tests --lib reference::
 
-$(VENV)/.installed: tests/requirements.txt tests/setup.sh
-	@tests/setup.sh $(VENV)
+$(VENV)/.installed: tests/requirements.txt tests/setup.sh tests/upgrade/RELEASED tests/upgrade/fetch.sh
+	@CARGO="$(CARGO)" tests/setup.sh $(VENV)
 
 include deploy/install.mk

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the demo and the tests need beside Rust: Debian packages where a tool is missing
-# (as root), and the Python packages of tests/requirements.txt into the folder given.
+# (as root), the Python packages of tests/requirements.txt into the folder given, and libraries of what tests
+# build.
 #
 # All output goes to stderr, so that a caller's stdout stays its own.
 set -euo pipefail
@@ -73,4 +74,7 @@ libraries=$(mktemp -d)
 mvn --quiet --batch-mode --file "$examples/java" dependency:copy-dependencies \
     -DincludeScope=runtime -DoutputDirectory="$libraries"
 rm -rf "$libraries"
+
+# The release that this version is upgraded from in a test is built there.
+"$here/upgrade/fetch.sh"
 touch "$venv/.installed"

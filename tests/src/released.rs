@@ -2,7 +2,10 @@
 //!
 //! Its sources come from the history of the repository, by the commit that `tests/upgrade/RELEASED` names. It is
 //! built once for a target folder, by its own lock file, in a target folder of its own: the libraries that it
-//! shares with this build are linked from there, not compiled again.
+//! shares with this build are linked from there, not compiled again. The crates that its lock file names were
+//! fetched by `tests/upgrade/fetch.sh`, so that no test needs a network.
+
+mod history;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -34,25 +37,39 @@ pub async fn programs() -> Result<Programs> {
     tokio::task::spawn_blocking(built).await?
 }
 
-/// The commit of the release.
+/// What names the release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// Its commit.
+    pub commit: String,
+    /// The level that it speaks.
+    pub level: i64,
+}
+
+/// The release.
 ///
 /// # Errors
 /// The file does not name one.
-pub fn commit() -> Result<String> {
+pub fn named() -> Result<Release> {
     let text = fs::read_to_string(project().join(RELEASED)).context(RELEASED)?;
     let mut lines = text.lines().filter(|line| !line.starts_with('#'));
     let line = lines.next().unwrap_or_default();
-    let commit = line.split_whitespace().nth(1).unwrap_or_default();
-    let is_commit = commit.len() == 40 && commit.bytes().all(|it| it.is_ascii_hexdigit());
-    ensure!(
-        is_commit,
-        "{RELEASED} names a version and a commit of 40 digits, not {line:?}"
-    );
-    Ok(commit.to_owned())
+    let read = || {
+        let [_, commit, level] = *line.split_whitespace().collect::<Vec<_>>() else {
+            return None;
+        };
+        let is_commit = commit.len() == 40 && commit.bytes().all(|it| it.is_ascii_hexdigit());
+        let commit = is_commit.then(|| commit.to_owned())?;
+        let level = level.parse().ok()?;
+        Some(Release { commit, level })
+    };
+    read().with_context(|| {
+        format!("{RELEASED} names a version, a commit of 40 digits and a level, not {line:?}")
+    })
 }
 
 fn built() -> Result<Programs> {
-    let commit = commit()?;
+    let commit = named()?.commit;
     let debug = binaries::folder()?;
     let folder = debug.join("released").join(&commit);
     fs::create_dir_all(&folder)?;
@@ -81,7 +98,7 @@ fn remove(folder: &Path) -> Result<()> {
 fn build(commit: &str, debug: &Path, draft: &Path) -> Result<()> {
     let (source, target) = (draft.join("source"), draft.join("target"));
     fs::create_dir_all(&source)?;
-    unpack(commit, &source)?;
+    unpack(&project(), commit, &source)?;
     link_libraries(debug, &target.join("debug"))?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // The workspace as a whole decides the features of its libraries.
@@ -105,25 +122,13 @@ fn build(commit: &str, debug: &Path, draft: &Path) -> Result<()> {
 }
 
 /// Takes the sources out of the history.
-fn unpack(commit: &str, into: &Path) -> Result<()> {
-    let git = |arguments: &[&str]| {
-        let mut git = Command::new("git");
-        git.arg("-C").arg(project()).args(arguments);
-        git
-    };
-    let tree = format!("{commit}^{{tree}}");
-    run(&mut git(&["cat-file", "-e", &tree])).with_context(|| {
-        format!(
-            "the release that {RELEASED} names, {commit}, is not in the history here: a clone that is shallow \
-             lacks it, and `git fetch --unshallow` brings it; an archive of the sources has no history, and a \
-             clone has"
-        )
-    })?;
+fn unpack(project: &Path, commit: &str, into: &Path) -> Result<()> {
+    history::has(project, commit)?;
     let archive = into.with_extension("tar");
     let output = format!("--output={}", archive.display());
-    run(&mut git(&["archive", &output, commit]))?;
+    run(history::git(project).args(["archive", &output, commit]))?;
     let mut tar = Command::new("tar");
-    run(tar.arg("-xf").arg(&archive).arg("-C").arg(into))
+    run(tar.arg("-xf").arg(&archive).arg("-C").arg(into)).map(drop)
 }
 
 /// Gives a build what this one compiled of others' crates. Nothing of it is written in place: cargo replaces a
@@ -175,19 +180,19 @@ fn is_library(path: &Path) -> bool {
     matches!(extension, Some("rlib" | "rmeta" | "so" | "a"))
 }
 
-/// Runs it to its end. What it said is in the error.
-fn run(command: &mut Command) -> Result<()> {
+/// Runs it to its end: what it told. What it complained of is in the error.
+fn run(command: &mut Command) -> Result<String> {
     let program = PathBuf::from(command.get_program());
     let ended = command.stdin(Stdio::null()).output();
     let ended = ended.with_context(|| format!("cannot start {}", program.display()))?;
-    let told = String::from_utf8_lossy(&ended.stderr);
+    let complaint = String::from_utf8_lossy(&ended.stderr);
     ensure!(
         ended.status.success(),
-        "{} ended, {}\n{told}",
+        "{} ended, {}\n{complaint}",
         program.display(),
         ended.status
     );
-    Ok(())
+    Ok(String::from_utf8_lossy(&ended.stdout).trim().to_owned())
 }
 
 #[cfg(test)]
@@ -196,14 +201,6 @@ mod tests {
 
     #[test]
     fn release_is_named_by_its_commit() {
-        commit().unwrap();
-    }
-
-    #[test]
-    fn commit_that_is_not_in_the_history_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let told = unpack(&"0".repeat(40), folder.path()).unwrap_err();
-        let told = format!("{told:#}");
-        assert!(told.contains("git fetch --unshallow"), "{told}");
+        named().unwrap();
     }
 }

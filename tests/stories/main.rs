@@ -28,4 +28,11 @@ mod stalled_logs;
 mod surroundings;
 mod traces;
 mod upgrade;
+mod verdict;
 mod workloads;
+
+/// A figure of a story, for who reads what the test runner captures.
+#[allow(clippy::print_stderr, reason = "the test runner captures it")]
+fn measured(told: &str) {
+    eprintln!("{told}");
+}

@@ -11,10 +11,3 @@ mod fleet;
 mod partitions;
 mod processes;
 mod roots;
-mod verdict;
-
-/// A figure of a story, for who reads what the test runner captures.
-#[allow(clippy::print_stderr, reason = "the test runner captures it")]
-fn measured(told: &str) {
-    eprintln!("{told}");
-}

@@ -14,12 +14,13 @@ use countersign_tests::{Command, ControlPlane, Mesh, Sidecar, released, wait};
 use countersign_tests_postgres::{Database, shared};
 use serde_json::Value;
 
-use crate::scene::{CLIENT, Proxy, STEADY, Scene, Traffic, WEB};
+use crate::scene::{Proxy, STEADY, Scene, Traffic};
+use crate::verdict::Judge;
 
 /// Renewals of each identity between two steps.
 const BETWEEN: usize = 1;
-/// The level of the release, which says nothing of levels, and that of this version.
-const LEVELS: [i64; 2] = [1, 3];
+/// The level of this version.
+const OWN: i64 = 3;
 /// Fewer than a story has while nothing is lost.
 const REQUESTS: u64 = 1_000;
 /// Owner of a registration that a story adds.
@@ -41,7 +42,7 @@ async fn control_planes_are_upgraded_before_sidecars() -> Result<()> {
     traffic.renewals(BETWEEN).await?;
 
     let level = fleet.b().operator()?.json(&["replica", "raise"]).await?;
-    ensure!(level["level"] == LEVELS[1], "{level}");
+    ensure!(level["level"] == OWN, "{level}");
     fleet.a_is_refused_as_the_release().await?;
     traffic.renewals(BETWEEN).await?;
     fleet.judged(traffic).await
@@ -59,7 +60,7 @@ async fn sidecars_are_upgraded_before_control_planes_and_all_go_back() -> Result
     traffic.renewals(BETWEEN).await?;
     fleet.replace_b(&Programs::Ours).await?;
     traffic.renewals(BETWEEN).await?;
-    fleet.level_is(LEVELS[0]).await?;
+    fleet.level_is(released::named()?.level).await?;
 
     let release = fleet.release.clone();
     fleet.replace_b(&release).await?;
@@ -154,8 +155,8 @@ impl Fleet {
         let operator = newer.operator()?;
         let listed = operator.json(&["replica", "list"]).await?;
         let level = &listed["level"];
-        ensure!(level["level"] == LEVELS[0], "{level}");
-        ensure!(level["speaks"] == LEVELS[1], "{level}");
+        ensure!(level["level"] == released::named()?.level, "{level}");
+        ensure!(level["speaks"] == OWN, "{level}");
         ensure!(
             level["held_back_by"] == serde_json::json!([name]),
             "{level}"
@@ -216,7 +217,7 @@ impl Fleet {
         let plane = self.scene.mesh.control_plane_mut();
         plane.launch_again(&Programs::Ours)?;
         plane.ready().await?;
-        self.level_is(LEVELS[1]).await
+        self.level_is(OWN).await
     }
 
     /// The row of a writer, and how far its log goes.
@@ -229,47 +230,19 @@ impl Fleet {
         ))
     }
 
-    /// Nothing was lost, nothing came back that was replaced, and whatever was served is in a log.
+    /// Nothing was lost, nothing came back that was replaced, and whatever was served is in a log, which both
+    /// versions find sound.
     async fn judged(self, traffic: Traffic) -> Result<()> {
-        for (identity, name) in [(&traffic.web, WEB), (&traffic.client, CLIENT)] {
-            let delivered = identity.renewals() + 1;
-            let different = identity.serials().len();
-            ensure!(
-                delivered == different,
-                "{name}: {delivered} and {different}"
-            );
-        }
-        let mut served: Vec<String> = traffic.seen.all().into_keys().collect();
-        served.extend(traffic.web.serials());
-        served.extend(traffic.client.serials());
-        let tally = traffic.lost_nothing().await?;
+        let judge = Judge {
+            scene: &self.scene,
+            url: &self.database.url(),
+        };
+        let tally = judge.nothing_was_lost(traffic).await?;
         ensure!(tally.requests_ok > REQUESTS, "{tally:?}");
-        for serial in served {
-            ensure!(self.is_logged(&serial)?, "{serial} is in no log");
-        }
-        let logs = [self.a(), self.b()].map(|plane| plane.folder().join("data/log"));
-        let logs = logs.map(|folder| folder.display().to_string());
-        for programs in [Programs::Ours, self.release.clone()] {
-            let audit = Command::new(programs.find("countersign")?);
-            let [a, b] = &logs;
-            let verdict = audit.json(&["audit", "verify", a, b]).await?;
-            ensure!(verdict["sound"] == true, "{programs:?}: {verdict}");
-            ensure!(verdict["missing"] == serde_json::json!([]), "{verdict}");
-        }
+        let release = Command::new(self.release.find("countersign")?);
+        let sound = judge.logs_are_sound(&release).await;
+        sound.context("by the release")?;
         self.sidecars_hold().await
-    }
-
-    /// Whether the entry that a serial names is of it: log (24 bits), index (40), and what is random.
-    fn is_logged(&self, serial: &str) -> Result<bool> {
-        let serial = format!("{serial:0>32}");
-        let number = |part: &str| u64::from_str_radix(part, 16);
-        let (log_id, index) = (number(&serial[..6])?, number(&serial[6..16])?);
-        let rows = self.database.sql(&format!(
-            "SELECT position('\\x{}'::bytea IN bytes) > 0 FROM countersign.log_entries \
-             WHERE log_id = {log_id} AND leaf_index = {index}",
-            &serial[16..]
-        ));
-        Ok(rows == [["t"]])
     }
 
     async fn sidecars_hold(&self) -> Result<()> {

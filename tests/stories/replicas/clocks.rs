@@ -8,7 +8,7 @@ use countersign_tests::mesh::node_id;
 use countersign_tests::sidecar::Listeners;
 
 use super::fleet::{Fleet, Wanted, now};
-use super::measured;
+use crate::measured;
 use crate::scene::{Proxy, STEADY};
 
 const TWO_HOURS: i64 = 2 * 3_600;

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::fleet::{Fleet, Wanted, now};
-use super::measured;
+use crate::measured;
 use crate::scene::{Proxy, STEADY};
 
 /// Acts that are acknowledged before the server dies, and after another has its place.
@@ -156,7 +156,7 @@ async fn each_was_done_once(fleet: &Fleet, told: &Told) -> Result<()> {
     }
     let mut wrong = Vec::new();
     let published = wait::until("their entries", wait::BOUND, async || {
-        let entries = fleet.entries().await.ok()?;
+        let entries = fleet.judge().entries().await.ok()?;
         let registered = entries.iter().filter(|entry| entry["kind"] == "registered");
         let registered: Vec<_> = registered.map(|entry| &entry["entitlement"]).collect();
         let count = |it: &str| registered.iter().filter(|entry| **entry == it).count();

@@ -5,7 +5,7 @@ use countersign_tests::envoy::Dialect::{Delta, StateOfTheWorld};
 use countersign_tests::host::Equipment;
 
 use super::fleet::{Fleet, Wanted, now};
-use super::measured;
+use crate::measured;
 use crate::scene::{Proxy, STEADY};
 
 const MORE: &str = "spiffe://example.org/more";

@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::scene::{Pace, Proxy, Scene, Traffic};
+use crate::verdict::Judge;
 
 /// What they are called, in the order in which they joined.
 pub(super) const NAMES_OF_REPLICAS: [&str; 2] = ["a", "b"];
@@ -82,6 +83,18 @@ impl Fleet {
             primary,
             standby,
         })
+    }
+
+    /// Ends the traffic, and judges what came of it.
+    pub(super) async fn nothing_was_lost(&self, traffic: Traffic) -> Result<()> {
+        self.judge().nothing_was_lost(traffic).await.map(drop)
+    }
+
+    pub(super) fn judge(&self) -> Judge<'_> {
+        Judge {
+            scene: &self.scene,
+            url: &self.url,
+        }
     }
 
     pub(super) async fn traffic(&self) -> Result<Traffic> {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::fleet::{Fleet, PROMISED, Wanted, now};
-use super::measured;
+use crate::measured;
 use crate::scene::{Pace, Proxy, STEADY};
 
 const MORE: &str = "spiffe://example.org/more";

@@ -6,7 +6,7 @@ use countersign_tests::host::Equipment;
 use rustix::process::Signal;
 
 use super::fleet::{Fleet, PROMISED, Wanted, now};
-use super::measured;
+use crate::measured;
 use crate::scene::{FAST, Proxy};
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,14 +1,17 @@
-//! What is so at the end of every story, whatever the fault was.
+//! What is so at the end of every story of several control planes, whatever befell them: no request failed, every
+//! certificate has exactly one entry of an issuance log, nobody had an older one after a newer one, and the logs
+//! are sound, judged together.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result, ensure};
+use countersign_tests::load::Tally;
 use countersign_tests::{Command, wait};
+use countersign_tests_postgres::Url;
 use serde_json::Value;
 
-use super::fleet::Fleet;
-use super::measured;
-use crate::scene::Traffic;
+use crate::measured;
+use crate::scene::{Scene, Traffic};
 
 /// Most entries that `countersign audit tail` shows at once.
 const MOST_ENTRIES: &str = "100000";
@@ -16,10 +19,18 @@ const MOST_ENTRIES: &str = "100000";
 /// Where an entry is: the id of its log, and its index.
 type Place = (u32, u64);
 
-impl Fleet {
+/// Judges what a scene has done.
+#[derive(Clone, Copy)]
+pub(crate) struct Judge<'a> {
+    pub(crate) scene: &'a Scene,
+    /// How the test reaches the database.
+    pub(crate) url: &'a Url,
+}
+
+impl Judge<'_> {
     /// Ends the traffic. Fails where a request failed, a certificate has not exactly one entry, or a consumer
     /// had an older one after a newer one; and where the logs are not sound, judged together.
-    pub(super) async fn nothing_was_lost(&self, traffic: Traffic) -> Result<()> {
+    pub(crate) async fn nothing_was_lost(self, traffic: Traffic) -> Result<Tally> {
         let (web, client) = (traffic.web.clone(), traffic.client.clone());
         let presented = traffic.seen.clone();
         let tally = traffic.lost_nothing().await?;
@@ -37,7 +48,7 @@ impl Fleet {
         for history in &histories {
             never_goes_back(history, &order)?;
         }
-        self.logs_are_sound().await?;
+        self.logs_are_sound(&Command::operator()?).await?;
         let renewals: Vec<_> = histories.iter().map(|history| history.len() - 1).collect();
         measured(&format!(
             "requests {}, failed {}; connections {}, dropped {}; renewals {renewals:?}; {} serials seen, \
@@ -49,11 +60,11 @@ impl Fleet {
             seen.len(),
             order.len()
         ));
-        Ok(())
+        Ok(tally)
     }
 
     /// Of every log, in the order of the control planes.
-    fn logs(&self) -> Vec<String> {
+    fn logs(self) -> Vec<String> {
         let all = self.scene.mesh.control_planes().into_iter();
         let folders = all.map(|plane| plane.data_dir().join("log"));
         folders
@@ -62,7 +73,7 @@ impl Fleet {
     }
 
     /// What `countersign audit tail` tells of all logs, but for what was taken back and what takes back.
-    pub(super) async fn entries(&self) -> Result<Vec<Value>> {
+    pub(crate) async fn entries(self) -> Result<Vec<Value>> {
         let mut standing = Vec::new();
         for log in self.logs() {
             let tail = ["audit", "tail", "-n", MOST_ENTRIES, "--log", &log];
@@ -80,7 +91,7 @@ impl Fleet {
     }
 
     /// Waits until every certificate that was seen is published in a log; it is in no second one.
-    async fn each_has_one_entry(&self, seen: &BTreeSet<String>) -> Result<()> {
+    async fn each_has_one_entry(self, seen: &BTreeSet<String>) -> Result<()> {
         let mut missing = Vec::new();
         let published = wait::until("entries of what was seen", wait::BOUND, async || {
             let entries = self.entries().await.ok()?;
@@ -102,7 +113,7 @@ impl Fleet {
     }
 
     /// At which commit each entry of a log was made.
-    fn order_of_commits(&self) -> Result<BTreeMap<Place, u64>> {
+    fn order_of_commits(self) -> Result<BTreeMap<Place, u64>> {
         let asked = "select log_id, leaf_index, seq from countersign.log_entries";
         let rows = self.url.sql(asked).map_err(anyhow::Error::msg)?;
         let entry = |row: &Vec<String>| {
@@ -114,11 +125,12 @@ impl Fleet {
         rows.iter().map(entry).collect()
     }
 
-    async fn logs_are_sound(&self) -> Result<()> {
+    /// By the audit of this program.
+    pub(crate) async fn logs_are_sound(self, auditor: &Command) -> Result<()> {
         let logs = self.logs();
         let mut verify = vec!["audit", "verify"];
         verify.extend(logs.iter().map(String::as_str));
-        let verdict = Command::operator()?.json(&verify).await?;
+        let verdict = auditor.json(&verify).await?;
         ensure!(verdict["sound"] == true, "{verdict}");
         let missing = verdict["missing"].as_array();
         ensure!(missing.is_none_or(Vec::is_empty), "{verdict}");
