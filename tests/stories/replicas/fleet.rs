@@ -23,6 +23,9 @@ pub(super) const PROMISED: SignedDuration = SignedDuration::from_secs(4);
 /// The exit code of the operator's program where something cannot be done now.
 const UNAVAILABLE: i32 = 4;
 
+/// So many in a row draw the same of two once in a million.
+const STARTS: usize = 20;
+
 /// What a story asks for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
@@ -130,14 +133,36 @@ impl Fleet {
         .await
     }
 
+    /// The sidecars that are at a control plane, the service's first.
+    pub(super) async fn sidecars_at(&self, place: usize) -> Result<Vec<&Sidecar>> {
+        let mut there = Vec::new();
+        for sidecar in self.sidecars() {
+            if self.place_of(sidecar).await? == place {
+                there.push(sidecar);
+            }
+        }
+        Ok(there)
+    }
+
     /// The control plane that the service's sidecar is at, and all sidecars that are there too.
     pub(super) async fn victim(&self) -> Result<(usize, Vec<&Sidecar>)> {
         let victim = self.place_of(&self.scene.web).await?;
-        let mut sidecars = vec![&self.scene.web];
-        if self.place_of(&self.scene.client).await? == victim {
-            sidecars.push(&self.scene.client);
+        Ok((victim, self.sidecars_at(victim).await?))
+    }
+
+    /// Has the service's sidecar be at a control plane: each of its starts draws one of them.
+    pub(super) async fn has_service_at(&mut self, place: usize) -> Result<()> {
+        for _ in 0..STARTS {
+            if self.place_of(&self.scene.web).await? == place {
+                return Ok(());
+            }
+            let web = &mut self.scene.web;
+            let ended = web.process().terminate(wait::BOUND).await?;
+            ensure!(ended.success(), "a sidecar ended with {ended}");
+            web.start_again()?;
+            web.ready().await?;
         }
-        Ok((victim, sidecars))
+        anyhow::bail!("{STARTS} starts drew the same control plane")
     }
 
     /// Waits until each of these sidecars has a stream at a control plane that it opened after a moment; how
