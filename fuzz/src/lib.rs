@@ -52,6 +52,7 @@ const SIGNED_BY_KEY: Option<&str> = Some("the key in it signed the rest, and tha
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
+    target!(address, 50_000),
     target!(authority_field, 20_000),
     target!(backup, 500),
     target!(blocked_keys, 20_000),

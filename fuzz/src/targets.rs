@@ -1,5 +1,6 @@
 //! One file a target.
 
+pub mod address;
 pub mod authority_field;
 pub mod backup;
 pub mod blocked_keys;

@@ -41,7 +41,7 @@ macro_rules! tests {
 }
 
 tests! {
-    authority_field backup blocked_keys bundle certificate certification_request configuration
+    address authority_field backup blocked_keys bundle certificate certification_request configuration
     discovery_request discovery_response duration enrolment entitlement foreign_root grpc_timeout
     header_blocks indexed_fields invitation key_proof log_entry log_files log_proof policy process_stat public_key registration
     registration_file revocation_list secret selector serial spiffe_id

@@ -26,11 +26,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_discovery::DeltaClient;
+use countersign_model::address::HttpsAddress;
 use countersign_model::{EntitlementId, TrustDomain};
 use countersign_proto::mesh::Hello;
 use countersign_serve::wire::Dial;
 use countersign_verify::tls::TrustCell;
-use http::Uri;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -129,7 +129,7 @@ pub(crate) struct Control {
 #[derive(Clone, Debug)]
 struct ReachedAddress {
     /// As it is known.
-    uri: Uri,
+    uri: HttpsAddress,
     /// As it is shown.
     address: String,
     /// What was not reached before it.

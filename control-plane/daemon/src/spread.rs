@@ -84,6 +84,7 @@ fn others(authority: &Authority, now: Timestamp) -> Vec<Other> {
     let other = live.filter_map(|it| {
         let said = it.said?;
         Some(Other {
+            name: it.name,
             address: said.address?,
             streams: said.streams,
         })

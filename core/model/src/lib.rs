@@ -4,6 +4,7 @@
 //! whatever depends on time takes `now`. A value that exists has passed its own rules, so a
 //! [`SpiffeId`] is always valid and a [`SelectorSet`] is never empty by accident.
 
+pub mod address;
 pub mod entitlement;
 pub mod entropy;
 pub mod nap;

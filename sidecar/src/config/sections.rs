@@ -4,10 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use countersign_cli::{Key, Reader};
-use countersign_proto::convert::addresses::{MAX_ADDRESSES, endpoint, parse_address};
+use countersign_model::address::{HttpsAddress, check_http};
+use countersign_proto::convert::addresses::MAX_ADDRESSES;
 use countersign_serve::limits::{MAX_CONNECTIONS, MAX_CONNECTIONS_PER_UID, MAX_LOCAL_STRANGERS};
 use countersign_serve::ops::{MAX_HOSTS, parse_host};
-use http::Uri;
 
 /// Identities that are enrolled before anybody asks for them, where `enrol_ahead` is not set.
 pub(crate) const DEFAULT_ENROL_AHEAD: u64 = 64;
@@ -97,7 +97,7 @@ const HOSTS_REMEDY: &str = "write a list of at most 16 host names or IP addresse
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ControlPlane {
     /// `address` or `addresses`: `https://host:port`, without path or query, none twice. Never empty.
-    pub(crate) addresses: Vec<Uri>,
+    pub(crate) addresses: Vec<HttpsAddress>,
     /// `bundle`: PEM roots for the first attestation; the newest bundle in `state_dir` comes
     /// first wherever there is one.
     pub(crate) bundle: Option<PathBuf>,
@@ -109,11 +109,13 @@ impl ControlPlane {
             (&ADDRESS, &ADDRESSES),
             ADDRESSES_REMEDY,
             MAX_ADDRESSES,
-            parse_address,
+            |text| {
+                text.parse::<HttpsAddress>()
+                    .map_err(|error| error.to_string())
+            },
         );
         for (index, address) in addresses.iter().enumerate() {
-            let is_same = |other: &Uri| endpoint(other) == endpoint(address);
-            if addresses[..index].iter().any(is_same) {
+            if addresses[..index].contains(address) {
                 let problem = format!("names {address} twice");
                 reader.mistake(ADDRESSES, problem, "name each control plane once");
             }
@@ -226,9 +228,8 @@ impl Telemetry {
 }
 
 fn parse_endpoint(text: &str) -> Result<String, String> {
-    let uri: Uri = text.parse().map_err(|_| "is not a URL".to_owned())?;
-    match uri.scheme_str() {
-        Some("http" | "https") => Ok(text.to_owned()),
-        _ => Err("is neither an http nor an https URL".to_owned()),
-    }
+    let checked = check_http(text);
+    checked
+        .map(|()| text.to_owned())
+        .map_err(|error| error.to_string())
 }

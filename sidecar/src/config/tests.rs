@@ -57,7 +57,7 @@ fn the_documented_file_is_read() {
     let config = load(WHOLE).unwrap();
     assert_eq!(config.trust_domain.as_str(), "example.org");
     assert!(config.state_dir.is_absolute(), "relative to the file");
-    assert_eq!(config.control_plane.addresses[0].port_u16(), Some(8443));
+    assert_eq!(config.control_plane.addresses[0].port(), 8443);
     assert_eq!(config.workload_api.enrol_ahead, 64);
     assert_eq!(config.workload_api.max_strangers, 256);
     assert_eq!(config.log.json, None, "stderr decides");
@@ -211,6 +211,10 @@ fn an_address_is_https_host_and_port() {
         "https://user@127.0.0.1:8443",
         "https://127.0.0.1:8443/api",
         "https://127.0.0.1:8443?a=b",
+        "https://127.0.0.1:65536",
+        "https://127.0.0.1:0",
+        "https://:8443",
+        "https://127.1:8443",
         "",
     ] {
         let keys = mistakes(&[("https://127.0.0.1:8443", address)]);
@@ -225,7 +229,7 @@ fn several_addresses_are_a_list() {
     let written = |text: &str| WHOLE.replace(ADDRESS_LINE, text);
     let two = written(r#"addresses = ["https://a.example:1", "https://[::1]:2"]"#);
     let hosts: Vec<_> = load(&two).unwrap().control_plane.addresses;
-    let hosts: Vec<_> = hosts.iter().filter_map(http::Uri::host).collect();
+    let hosts: Vec<_> = hosts.iter().map(|it| it.host().to_string()).collect();
     assert_eq!(hosts, ["a.example", "[::1]"]);
     let each = |count| -> Vec<_> { (1..=count).map(|n| format!("https://a:{n}")).collect() };
     let most = written(&format!("addresses = {:?}", each(MAX_ADDRESSES)));

@@ -11,15 +11,15 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_proto::convert::addresses::{DEFAULT_PORT, MAX_ADDRESSES, endpoint};
+use countersign_model::address::{Host, HttpsAddress};
+use countersign_proto::convert::addresses::MAX_ADDRESSES;
 use countersign_serve::grpc::Keepalive;
 use countersign_serve::wire::{Dial, Tcp};
-use http::Uri;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::time::{Instant, timeout};
@@ -84,7 +84,7 @@ pub(crate) struct Reached {
     /// It.
     pub(crate) link: Link,
     /// The address that was taken, as it is known.
-    pub(crate) uri: Uri,
+    pub(crate) uri: HttpsAddress,
     /// The address that was taken.
     pub(crate) address: String,
     /// Those that were tried before it.
@@ -95,7 +95,7 @@ pub(crate) struct Reached {
 #[derive(Clone)]
 pub(crate) struct Addresses {
     /// Each has a place as long as it is known: first the configured ones.
-    places: Vec<Option<Uri>>,
+    places: Vec<Option<HttpsAddress>>,
     configured: usize,
     resolver: Resolver,
     network: Arc<dyn Dial>,
@@ -104,13 +104,13 @@ pub(crate) struct Addresses {
 
 impl Addresses {
     /// At least one; `draw` says which comes first. The system resolves names.
-    pub(crate) fn new(configured: Vec<Uri>, draw: impl FnMut() -> f64) -> Self {
+    pub(crate) fn new(configured: Vec<HttpsAddress>, draw: impl FnMut() -> f64) -> Self {
         Self::resolved_by(configured, Arc::new(by_system), draw)
     }
 
     /// As [`Addresses::new`], with another resolver.
     pub(crate) fn resolved_by(
-        configured: Vec<Uri>,
+        configured: Vec<HttpsAddress>,
         resolver: Resolver,
         draw: impl FnMut() -> f64,
     ) -> Self {
@@ -129,16 +129,15 @@ impl Addresses {
     }
 
     /// Takes what a control plane told, at most [`MAX_ADDRESSES`]; whether that was something else than before.
-    pub(super) fn told(&mut self, told: &[Uri], mut draw: impl FnMut() -> f64) -> bool {
-        let is_same = |one: &Uri, other: &Uri| endpoint(one) == endpoint(other);
+    pub(super) fn told(&mut self, told: &[HttpsAddress], mut draw: impl FnMut() -> f64) -> bool {
         let written = &self.places[..self.configured];
-        let is_written = |it: &Uri| written.iter().flatten().any(|own| is_same(own, it));
+        let is_written = |it: &HttpsAddress| written.iter().flatten().any(|own| own == it);
         let told = told.iter().filter(|it| !is_written(it));
         let told: Vec<_> = told.take(MAX_ADDRESSES).cloned().collect();
         let mut has_changed = false;
         for place in self.configured..self.places.len() {
             let known = self.places[place].as_ref();
-            if known.is_some_and(|known| !told.iter().any(|it| is_same(it, known))) {
+            if known.is_some_and(|known| !told.contains(known)) {
                 self.places[place] = None;
                 self.choice.forget(place);
                 has_changed = true;
@@ -160,17 +159,14 @@ impl Addresses {
     }
 
     /// Where an address is, if it is known.
-    pub(super) fn place_of(&self, address: &Uri) -> Option<usize> {
-        let is_it = |it: &Option<Uri>| {
-            let known = it.as_ref();
-            known.is_some_and(|known| endpoint(known) == endpoint(address))
-        };
-        self.places.iter().position(is_it)
+    pub(super) fn place_of(&self, address: &HttpsAddress) -> Option<usize> {
+        let mut places = self.places.iter();
+        places.position(|it| it.as_ref() == Some(address))
     }
 
     /// A sidecar goes to this one by the wish of another control plane: it led there, and is tried first next
     /// time.
-    pub(super) fn went_to(&mut self, address: &Uri) {
+    pub(super) fn went_to(&mut self, address: &HttpsAddress) {
         if let Some(place) = self.place_of(address) {
             self.choice.proved(place);
             self.choice.prefer(place);
@@ -178,14 +174,14 @@ impl Addresses {
     }
 
     /// One was tried in vain.
-    pub(super) fn passed_by(&mut self, address: &Uri, now: Instant) {
+    pub(super) fn passed_by(&mut self, address: &HttpsAddress, now: Instant) {
         if let Some(place) = self.place_of(address) {
             self.choice.passed_by(place, now);
         }
     }
 
     /// Whether one is known, and did not fail lately.
-    pub(super) fn is_good(&self, address: &Uri, now: Instant) -> bool {
+    pub(super) fn is_good(&self, address: &HttpsAddress, now: Instant) -> bool {
         let place = self.place_of(address);
         place.is_some_and(|place| self.choice.is_good(place, now))
     }
@@ -196,7 +192,7 @@ impl Addresses {
     }
 
     /// Whether another address than this one did not fail lately. This one may be told of no more.
-    pub(super) fn has_better(&self, than: &Uri, now: Instant) -> bool {
+    pub(super) fn has_better(&self, than: &HttpsAddress, now: Instant) -> bool {
         match self.place_of(than) {
             Some(place) => self.choice.has_better(place, now),
             None => self.choice.has_good(now),
@@ -214,9 +210,9 @@ impl Addresses {
     }
 
     /// All but this one.
-    pub(super) fn others(&self, than: &Uri) -> Vec<Uri> {
+    pub(super) fn others(&self, than: &HttpsAddress) -> Vec<HttpsAddress> {
         let known = self.places.iter().flatten();
-        let is_other = |it: &&Uri| endpoint(it) != endpoint(than);
+        let is_other = |it: &&HttpsAddress| *it != than;
         known.filter(is_other).cloned().collect()
     }
 
@@ -239,7 +235,7 @@ impl Addresses {
     /// Why each of the others was not reached.
     pub(super) async fn dial_other(
         &mut self,
-        than: &Uri,
+        than: &HttpsAddress,
         tls: &Arc<ClientConfig>,
     ) -> Result<Reached, Unreached> {
         let (here, now) = (self.place_of(than), Instant::now());
@@ -264,7 +260,7 @@ impl Addresses {
         for at in failed.chain(&race.overtaken) {
             self.choice.passed_by(*at, now);
         }
-        let mut failures: Vec<_> = overtaken(&race, |at| shown(self.at(*at))).collect();
+        let mut failures: Vec<_> = overtaken(&race, |at| self.at(*at).to_string()).collect();
         failures.extend(
             race.failed
                 .into_iter()
@@ -281,7 +277,7 @@ impl Addresses {
     }
 
     /// The address in a place of the order.
-    fn at(&self, place: usize) -> &Uri {
+    fn at(&self, place: usize) -> &HttpsAddress {
         self.places[place]
             .as_ref()
             .expect("a known address has its place")
@@ -293,11 +289,11 @@ impl Addresses {
     /// Why none does.
     pub(super) async fn dial_one(
         &self,
-        uri: &Uri,
+        uri: &HttpsAddress,
         tls: &Arc<ClientConfig>,
         keepalive: Keepalive,
     ) -> Result<Reached, Unreached> {
-        let shown = shown(uri);
+        let shown = uri.to_string();
         let resolved = self.resolve(uri).await;
         let (name, resolved) = resolved.map_err(|error| {
             let address = shown.clone();
@@ -331,17 +327,19 @@ impl Addresses {
 
     async fn resolve(
         &self,
-        uri: &Uri,
+        uri: &HttpsAddress,
     ) -> Result<(ServerName<'static>, Vec<SocketAddr>), DialError> {
-        let host = uri.host().unwrap_or_default();
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let port = uri.port_u16().unwrap_or(DEFAULT_PORT);
-        if let Ok(ip) = host.parse::<IpAddr>() {
-            return Ok((ServerName::from(ip), vec![SocketAddr::new(ip, port)]));
-        }
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| DialError::Address(uri.to_string()))?;
-        let resolution = (self.resolver)(host.to_owned(), port);
+        let port = uri.port();
+        let host = match uri.host() {
+            Host::Ip(ip) => {
+                let at = SocketAddr::new(*ip, port);
+                return Ok((ServerName::from(*ip), vec![at]));
+            }
+            Host::Name(name) => name,
+        };
+        let name =
+            ServerName::try_from(host.clone()).map_err(|_| DialError::Address(uri.to_string()))?;
+        let resolution = (self.resolver)(host.clone(), port);
         let resolved = timeout(RESOLVE_DEADLINE, resolution)
             .await
             .map_err(|_| DialError::Deadline("resolving the name"))?
@@ -360,15 +358,10 @@ impl fmt::Debug for Addresses {
     }
 }
 
-/// Every address in text, as it was configured.
-pub(crate) fn all_shown(configured: &[Uri]) -> String {
-    let all: Vec<_> = configured.iter().map(shown).collect();
+/// Every address in text.
+pub(crate) fn all_shown(configured: &[HttpsAddress]) -> String {
+    let all: Vec<_> = configured.iter().map(ToString::to_string).collect();
     all.join(", ")
-}
-
-/// As it was written: the path that is always added says nothing.
-fn shown(uri: &Uri) -> String {
-    uri.to_string().trim_end_matches('/').to_owned()
 }
 
 fn by_system(name: String, port: u16) -> Resolution {

@@ -22,6 +22,8 @@ use tonic::Streaming;
 
 use enrolling::Enrolled;
 pub(super) use moving::Moved;
+#[cfg(test)]
+pub(super) use moving::SPREAD_OVER;
 use moving::{Moving, arrival};
 use opening::{DialledWith, Opened};
 

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use countersign_proto::convert::addresses::{MAX_ADDRESSES, parse_address};
-use http::Uri;
+use countersign_model::address::HttpsAddress;
+use countersign_proto::convert::addresses::MAX_ADDRESSES;
 use tokio::time::Instant;
 
 use super::Installer;
@@ -18,7 +18,7 @@ pub(crate) const KEPT_EVERY: Duration = Duration::from_secs(30);
 /// The addresses that were told, here and on the disk.
 #[derive(Debug, Default)]
 pub(super) struct KnownAddresses {
-    told: Vec<Uri>,
+    told: Vec<HttpsAddress>,
     /// In the order of their texts.
     kept: Vec<String>,
     tried_at: Option<Instant>,
@@ -41,12 +41,12 @@ impl KnownAddresses {
 
 impl Installer {
     /// What was told last.
-    pub(crate) fn addresses(&self) -> &[Uri] {
+    pub(crate) fn addresses(&self) -> &[HttpsAddress] {
         &self.addresses.told
     }
 
     /// Takes what is told now.
-    pub(crate) fn addresses_told(&mut self, told: Vec<Uri>, now: Instant) {
+    pub(crate) fn addresses_told(&mut self, told: Vec<HttpsAddress>, now: Instant) {
         self.addresses.told = told;
         self.keep_addresses(now);
     }
@@ -76,7 +76,7 @@ impl Installer {
         match self.state.load_addresses() {
             Ok(texts) => {
                 let read = texts.iter().take(MAX_ADDRESSES);
-                self.addresses.told = read.filter_map(|text| parse_address(text).ok()).collect();
+                self.addresses.told = read.filter_map(|text| text.parse().ok()).collect();
                 self.addresses.kept = texts;
             }
             Err(error) => tracing::warn!(%error, "addresses of control planes not known any more"),
@@ -93,7 +93,7 @@ mod tests {
 
     const FILE: &str = "addresses.json";
 
-    fn addresses(ports: &[u16]) -> Vec<Uri> {
+    fn addresses(ports: &[u16]) -> Vec<HttpsAddress> {
         let text = |port| format!("https://cp-{port}:{port}").parse().unwrap();
         ports.iter().map(text).collect()
     }
@@ -178,7 +178,7 @@ mod tests {
     fn link_in_place_of_the_file_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         let theirs = folder.path().join("theirs");
-        std::fs::write(&theirs, r#"["https://theirs:1/"]"#).unwrap();
+        std::fs::write(&theirs, r#"["https://theirs:1"]"#).unwrap();
         std::os::unix::fs::symlink(&theirs, folder.path().join(FILE)).unwrap();
         let (installer, ..) = restore(&folder);
         assert!(installer.addresses().is_empty());

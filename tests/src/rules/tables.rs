@@ -281,10 +281,13 @@ const BOUNDED: &[(&str, &str, Places)] = &[
     (
         "MAX_REPLICAS",
         "replicas_are_bounded_and_names_used_once",
-        &[(
-            "control-plane/authority/src/state/replicas.rs",
-            "Replicas.known",
-        )],
+        &[
+            (
+                "control-plane/authority/src/state/replicas.rs",
+                "Replicas.known",
+            ),
+            ("control-plane/fleet/src/balance.rs", "Balance.trials"),
+        ],
     ),
     (
         "MAX_NODES",

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use countersign_fleet::replicas::{CLOCKS_AGREE, Heard, Membership, ReplicaFacts};
 use countersign_model::Seq;
-use countersign_proto::convert::addresses::parse_address;
+use countersign_model::address::HttpsAddress;
 use countersign_refusal::Denied;
 use countersign_store::{Kind, Precondition};
 use jiff::{SignedDuration, Timestamp};
@@ -233,7 +233,8 @@ impl Replicas {
             facts.is_some_and(|facts| facts.was_there_within(TOLD_FOR, now))
         });
         let said = there.filter_map(|name| self.heartbeat(name)?.address.clone());
-        said.filter(|it| parse_address(it).is_ok()).collect()
+        said.filter(|it| it.parse::<HttpsAddress>().is_ok())
+            .collect()
     }
 
     /// What one of them is judged by, but for its issuing CA.

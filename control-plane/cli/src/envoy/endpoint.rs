@@ -4,9 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-/// Longest name of a host (RFC 1035 section 2.3.4), and longest part of one.
-const MAX_NAME: usize = 253;
-const MAX_LABEL: usize = 63;
+use countersign_model::address::{AddressError, Authority, Host};
 
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,12 +15,8 @@ pub(crate) enum Endpoint {
 
 /// A text that is no endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum EndpointError {
-    #[error("it is no HOST:PORT, such as 127.0.0.1:8080, [::1]:8080 or web.example:8443")]
-    Shape,
-    #[error("port 0 is no port to connect to")]
-    PortZero,
-}
+#[error("it {0}: write HOST:PORT, such as 127.0.0.1:8080, [::1]:8080 or web.example:8443")]
+pub(crate) struct EndpointError(AddressError);
 
 impl Endpoint {
     /// Whether it is surely on this machine; what a name stands for is not known here.
@@ -47,20 +41,12 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        let endpoint = if let Ok(address) = text.parse() {
-            Self::Address(address)
-        } else {
-            let (name, port) = text.rsplit_once(':').ok_or(EndpointError::Shape)?;
-            let port = port.parse().map_err(|_| EndpointError::Shape)?;
-            if !is_host(name) {
-                return Err(EndpointError::Shape);
-            }
-            Self::Name(name.to_owned(), port)
-        };
-        if endpoint.parts().1 == 0 {
-            return Err(EndpointError::PortZero);
-        }
-        Ok(endpoint)
+        let Authority { host, port } = text.parse().map_err(EndpointError)?;
+        let port = port.ok_or(EndpointError(AddressError::NoPort))?;
+        Ok(match host {
+            Host::Ip(ip) => Self::Address(SocketAddr::new(ip, port)),
+            Host::Name(name) => Self::Name(name, port),
+        })
     }
 }
 
@@ -71,17 +57,6 @@ impl fmt::Display for Endpoint {
             Self::Name(name, port) => write!(f, "{name}:{port}"),
         }
     }
-}
-
-/// Whether a text is a name of the DNS, and no address that was written badly.
-fn is_host(name: &str) -> bool {
-    let is_label = |label: &str| {
-        let may = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-        !label.is_empty() && label.len() <= MAX_LABEL && label.chars().all(may)
-    };
-    let last = name.rsplit('.').next().unwrap_or("");
-    let is_number = last.chars().all(|c| c.is_ascii_digit());
-    name.len() <= MAX_NAME && !is_number && name.split('.').all(is_label)
 }
 
 #[cfg(test)]
@@ -101,23 +76,21 @@ mod tests {
 
     #[test]
     fn what_is_no_endpoint_is_refused() {
-        for text in [
-            "",
-            "web",
-            "web:",
-            "web:x",
-            ":80",
-            "300.0.0.1:80",
-            "a b:80",
-            "http://web:80",
-            "web..x:1",
+        for (text, error) in [
+            ("", AddressError::NoHost),
+            ("web", AddressError::NoPort),
+            ("web:", AddressError::Port),
+            ("web:x", AddressError::Port),
+            ("web:0", AddressError::Port),
+            ("web:65536", AddressError::Port),
+            (":80", AddressError::NoHost),
+            ("300.0.0.1:80", AddressError::Host),
+            ("a b:80", AddressError::Host),
+            ("http://web:80", AddressError::Port),
+            ("web..x:1", AddressError::Host),
         ] {
-            assert_eq!(
-                text.parse::<Endpoint>(),
-                Err(EndpointError::Shape),
-                "{text}"
-            );
+            let read = text.parse::<Endpoint>();
+            assert_eq!(read, Err(EndpointError(error)), "{text}");
         }
-        assert_eq!("web:0".parse::<Endpoint>(), Err(EndpointError::PortZero));
     }
 }

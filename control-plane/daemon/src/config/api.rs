@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use countersign_cli::{Key, Reader};
-use countersign_proto::convert::addresses::parse_address;
+use countersign_model::address::HttpsAddress;
 use serde::Serialize;
 
 use super::Store;
@@ -35,7 +35,10 @@ impl Api {
     pub(super) fn read(reader: &mut Reader, store: &Store) -> Option<Self> {
         let default = SocketAddr::from(([127, 0, 0, 1], 8443));
         let advertise = reader.optional(&ADVERTISE, ADVERTISE_REMEDY, |text| {
-            parse_address(text).map(|_| text.to_owned())
+            let address = text.parse::<HttpsAddress>();
+            address
+                .map(|it| it.to_string())
+                .map_err(|error| error.to_string())
         });
         if advertise.is_some() && store.database.is_none() {
             let remedy = "remove it, or set store.url";

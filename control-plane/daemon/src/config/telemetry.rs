@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use countersign_cli::{Key, Reader};
+use countersign_model::address::check_http;
 use countersign_serve::ops::{MAX_HOSTS, parse_host};
 use serde::Serialize;
 
@@ -51,7 +52,12 @@ impl Telemetry {
         let otlp_endpoint = reader.optional(
             &OTLP_ENDPOINT,
             "write a URL such as \"http://127.0.0.1:4317\"",
-            |text| endpoint(text).ok_or_else(|| "is no http or https URL".to_owned()),
+            |text| {
+                let checked = check_http(text);
+                checked
+                    .map(|()| text.to_owned())
+                    .map_err(|error| error.to_string())
+            },
         );
         let hosts = reader.list(&HOSTS, HOSTS_REMEDY, MAX_HOSTS, parse_host);
         Some(Self {
@@ -60,10 +66,4 @@ impl Telemetry {
             hosts,
         })
     }
-}
-
-fn endpoint(text: &str) -> Option<String> {
-    let uri: http::Uri = text.parse().ok()?;
-    let fits = matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
-    fits.then(|| text.to_owned())
 }

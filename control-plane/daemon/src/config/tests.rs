@@ -405,3 +405,39 @@ fn file_that_holds_no_invitation_is_refused() {
         assert!(!refused.to_string().contains("0a0a"), "{refused}");
     }
 }
+
+#[test]
+fn advertised_address_is_one_that_can_be_dialled() {
+    let with = |address: &str| {
+        let of = SHARED;
+        format!("trust_domain = \"example.org\"\n[api]\nadvertise = \"{address}\"\n{of}")
+    };
+    let read_as = |address: &str| read(&with(address)).unwrap().api.advertise;
+    assert_eq!(read_as("https://CP-B").as_deref(), Some("https://cp-b:443"));
+    for (address, problem) in [
+        (
+            "https://cp-b:65536",
+            "port that is not a number from 1 to 65535",
+        ),
+        ("https://cp-b:0", "port that is not a number"),
+        ("https://:8443", "names no host"),
+        (
+            "https://127.1:8443",
+            "neither a name of the DNS nor an IP address",
+        ),
+        ("http://cp-b:8443", "does not begin with https://"),
+        ("https://u@cp-b:8443", "user information"),
+    ] {
+        let mistakes = read(&with(address)).expect_err(address).mistakes;
+        let [mistake] = &mistakes[..] else {
+            panic!("{address}: {mistakes:?}");
+        };
+        assert_eq!(mistake.key, "api.advertise");
+        assert!(mistake.problem.contains(problem), "{}", mistake.problem);
+        assert!(
+            mistake.remedy.contains("https://cp-b:8443"),
+            "{}",
+            mistake.remedy
+        );
+    }
+}

@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -15,8 +13,9 @@ fn id(n: usize) -> SpiffeId {
     SpiffeId::new(&format!("spiffe://example.org/node/{n:05}")).unwrap()
 }
 
-fn address(replica: usize) -> String {
-    format!("https://cp-{replica}:8443")
+fn number(node: &SpiffeId) -> usize {
+    let name = node.as_str().rsplit('/').next().unwrap();
+    name.parse().unwrap()
 }
 
 /// Control planes that hear of each other late, and sidecars that follow a wish late, or never.
@@ -34,6 +33,8 @@ struct World {
     begun: Instant,
     second: u64,
     moves: usize,
+    /// What the last of them says of itself at each heartbeat, over and over, where that is not so.
+    lies: Vec<u64>,
 }
 
 impl World {
@@ -49,6 +50,17 @@ impl World {
             begun: Instant::now(),
             second: 0,
             moves: 0,
+            lies: Vec::new(),
+        }
+    }
+
+    /// What a control plane says of itself now.
+    fn count_said(&self, replica: usize, streams: u64) -> u64 {
+        let is_last = replica + 1 == self.planes.len();
+        let beat = usize::try_from(self.second / HEARTBEAT).unwrap();
+        match self.lies.len() {
+            lies @ 1.. if is_last => self.lies[beat % lies],
+            _ => streams,
         }
     }
 
@@ -71,9 +83,10 @@ impl World {
             self.at[sidecar] = to;
             self.moves += 1;
         }
-        for (replica, said) in self.said.iter_mut().enumerate() {
-            if second >= said.1 {
-                *said = (streams[replica], second + HEARTBEAT);
+        for (replica, streams) in streams.into_iter().enumerate() {
+            if second >= self.said[replica].1 {
+                let said = self.count_said(replica, streams);
+                self.said[replica] = (said, second + HEARTBEAT);
             }
         }
         (0..self.planes.len())
@@ -81,29 +94,37 @@ impl World {
             .collect()
     }
 
+    /// Whoever lies says another address each time.
+    fn address(&self, replica: usize) -> String {
+        let is_last = replica + 1 == self.planes.len();
+        let port = match is_last && !self.lies.is_empty() {
+            true => 10_000 + self.second / HEARTBEAT,
+            false => 8443,
+        };
+        format!("https://cp-{replica}:{port}")
+    }
+
     fn wish(&mut self, replica: usize, now: Instant) -> usize {
         let others: Vec<_> = (0..self.planes.len())
             .filter(|it| *it != replica)
             .map(|it| Other {
-                address: address(it),
+                name: format!("replica-{it}"),
+                address: self.address(it),
                 streams: self.said[it].0,
             })
             .collect();
-        let here: BTreeSet<_> = { self.at.iter().enumerate() }
-            .filter(|(_, at)| **at == replica)
-            .map(|(n, _)| id(n))
-            .collect();
+        let at = &self.at;
+        let here = at.iter().enumerate().filter(|(_, at)| **at == replica);
         let wishes = self.planes[replica].wishes(
-            here.len() as u64,
-            |node| here.contains(node),
-            || here.iter().cloned().collect(),
+            here.clone().count() as u64,
+            |node| at[number(node)] == replica,
+            || here.map(|(n, _)| id(n)).collect(),
             &others,
             now,
         );
         for wish in &wishes {
-            let name = wish.node.as_str().rsplit('/').next().unwrap();
-            let sidecar: usize = name.parse().unwrap();
-            let to = (0..self.planes.len()).find(|it| address(*it) == wish.address);
+            let sidecar = number(&wish.node);
+            let to = (0..self.planes.len()).find(|it| self.address(*it) == wish.address);
             if let Some(after) = self.follows[sidecar] {
                 let going = (self.second + after, sidecar, to.unwrap());
                 self.under_way.push(going);
@@ -164,6 +185,24 @@ proptest! {
         prop_assert_eq!((world.streams(), world.moves), (spread, moves));
     }
 
+    /// Whatever one says of itself, at whatever address: in an hour it is given no more than its share.
+    #[test]
+    fn no_word_draws_more_than_its_share(
+        replicas in 2..4usize,
+        sidecars in 0..400usize,
+        lies in vec(prop_oneof![Just(0), 0..600u64, Just(u64::MAX)], 1..40),
+    ) {
+        // All but the liar have their share of what there is.
+        let at = (0..sidecars).map(|n| n % (replicas - 1)).collect();
+        let mut world = World::new(at, replicas, vec![Some(2); sidecars]);
+        world.lies = lies;
+        while world.second < REMEMBERED.as_secs() {
+            world.tick();
+        }
+        let drawn = world.streams()[replicas - 1];
+        prop_assert!(drawn <= kept(sidecars, replicas), "{drawn} of {sidecars} by {:?}", world.lies);
+    }
+
     /// What all have under way to one is a part of what it lacks, but for a stream of each.
     #[test]
     fn nobody_is_given_more_than_it_lacks(streams in vec(0..100_000u64, 2..16)) {
@@ -211,4 +250,42 @@ fn wishes_in_vain_are_bounded() {
     let within = usize::try_from(COMES_TRUE_WITHIN.as_secs()).unwrap();
     let bound = MOST_IN_VAIN + (within + 1) * WISHES_PER_SECOND;
     assert!((MOST_IN_VAIN..=bound).contains(&asked), "{asked}");
+}
+
+/// A control plane that says 0 whatever it is sent is sent a few now and then, by each of the others; and it
+/// draws nothing after that.
+#[test]
+fn a_control_plane_that_says_zero_drains_nobody() {
+    let (sidecars, replicas) = (10_000, 3);
+    let at = (0..sidecars).map(|n| n % 2).collect();
+    let mut world = World::new(at, replicas, vec![Some(2); sidecars]);
+    world.lies = vec![0];
+    let hours = 2;
+    while world.second < hours * 3_600 {
+        world.tick();
+    }
+    let rounds = hours * 3_600 / trial::DOUBTED_FOR.as_secs() + 1;
+    let most = 2 * trial::SENT_FIRST * rounds;
+    let drawn = world.streams()[2];
+    eprintln!("{drawn} of {sidecars} went to one that always says 0, in {hours} h");
+    assert!((trial::SENT_FIRST..=most).contains(&drawn), "{drawn}");
+}
+
+/// What was lost when one started again is given to it again.
+#[test]
+fn control_plane_that_starts_again_has_its_share_again() {
+    let sidecars = 1_000;
+    let mut world = World::new(vec![0; sidecars], 2, vec![Some(2); sidecars]);
+    for _ in 0..ENOUGH {
+        world.tick();
+    }
+    assert!(world.streams()[0] <= kept(sidecars, 2));
+    world.at.fill(0);
+    world.planes[1] = Balance::default();
+    // Those that went are asked again after ten minutes.
+    for _ in 0..2 * ASKED_AGAIN_AFTER.as_secs() + ENOUGH {
+        world.tick();
+    }
+    let streams = world.streams();
+    assert!(streams[0] <= kept(sidecars, 2), "{streams:?}");
 }

@@ -284,7 +284,28 @@ fn check(config: &Config) -> Result<(), AddressError> {
             "a character of the password has to be percent-encoded, such as %40 for @".to_owned(),
         ));
     }
+    for host in config.get_hosts() {
+        check_host(host)?;
+    }
+    if config.get_ports().contains(&0) {
+        return Err(AddressError::Unreadable(
+            "port 0 is no port to connect to".to_owned(),
+        ));
+    }
     Ok(())
+}
+
+/// A name or an IP address, which the library takes without brackets.
+fn check_host(host: &Host) -> Result<(), AddressError> {
+    let Host::Tcp(name) = host else {
+        return Ok(());
+    };
+    if name.parse::<IpAddr>().is_ok() {
+        return Ok(());
+    }
+    let read = name.parse::<countersign_model::address::Host>();
+    let wrong = |error| AddressError::Unreadable(format!("it {error}: {name}"));
+    read.map(drop).map_err(wrong)
 }
 
 impl Parameters {

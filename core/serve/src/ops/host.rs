@@ -5,10 +5,8 @@
 //! to a request for a loopback name alone, and metrics besides to one for a name that an operator
 //! listed.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
+use countersign_model::address::{AddressError, Authority, Host};
 use http::header::HOST;
-use http::uri::Authority;
 use http::{Request, StatusCode, Version};
 
 /// Most hosts that metrics are told to besides loopback: a scraper has one name for its target, or a
@@ -32,11 +30,11 @@ pub(super) enum Audience {
 /// # Errors
 /// What is wrong with it.
 pub fn parse_host(text: &str) -> Result<String, String> {
-    let authority = Authority::try_from(text).map_err(|_| "is no host".to_owned())?;
-    if authority.as_str() != authority.host() {
-        return Err("has more than a host".to_owned());
-    }
-    Ok(text.to_ascii_lowercase())
+    let host = text.parse::<Authority>().and_then(|it| match it.port {
+        None => Ok(it.host.to_string()),
+        Some(_) => Err(AddressError::MoreThanHost),
+    });
+    host.map_err(|error| error.to_string())
 }
 
 /// Whom a request was meant for. HTTP/1.0 may leave the host out: no browser speaks it.
@@ -47,45 +45,33 @@ pub(super) fn audience<B>(request: &Request<B>, listed: &[String]) -> Result<Aud
     let mut hosts = request.headers().get_all(HOST).iter();
     let named = match (hosts.next(), hosts.next()) {
         (None, _) if request.version() == Version::HTTP_10 => Audience::Loopback,
-        (Some(host), None) => match Authority::try_from(host.as_bytes()) {
-            Ok(host) => judge(&host, listed),
-            Err(_) => Audience::Other,
-        },
+        (Some(host), None) => judge(host.to_str().unwrap_or_default(), listed),
         _ => return Err(StatusCode::BAD_REQUEST),
     };
     // A target may name a host as well: then both have to be right.
     match request.uri().authority() {
-        Some(target) if judge(target, listed) != named => Ok(Audience::Other),
+        Some(target) if judge(target.as_str(), listed) != named => Ok(Audience::Other),
         _ => Ok(named),
     }
 }
 
-fn judge(authority: &Authority, listed: &[String]) -> Audience {
-    if authority.as_str().contains('@') {
+/// Whoever is named by what is no host and port is nobody that is known.
+fn judge(named: &str, listed: &[String]) -> Audience {
+    let Ok(Authority { host, .. }) = named.parse() else {
         return Audience::Other;
-    }
-    let host = authority.host();
-    let is_same = |listed: &String| listed.eq_ignore_ascii_case(host);
-    match is_loopback(host) {
+    };
+    match is_loopback(&host) {
         true => Audience::Loopback,
-        false if listed.iter().any(is_same) => Audience::Listed,
+        false if listed.contains(&host.to_string()) => Audience::Listed,
         false => Audience::Other,
     }
 }
 
 /// `localhost`, an address of `127.0.0.0/8` or `[::1]`.
-fn is_loopback(host: &str) -> bool {
-    let bracketed = host
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    match bracketed {
-        Some(v6) => v6
-            .parse()
-            .is_ok_and(|v6: Ipv6Addr| v6.to_canonical().is_loopback()),
-        None => {
-            let v4 = host.parse().is_ok_and(|v4: Ipv4Addr| v4.is_loopback());
-            v4 || host.eq_ignore_ascii_case("localhost")
-        }
+fn is_loopback(host: &Host) -> bool {
+    match host {
+        Host::Name(name) => name == "localhost",
+        Host::Ip(ip) => ip.to_canonical().is_loopback(),
     }
 }
 
@@ -135,6 +121,9 @@ mod tests {
             "[::]:9464",
             "::1",
             "localhost, evil.example",
+            "localhost:",
+            "localhost:65536",
+            "[::1]:99999",
         ] {
             assert_eq!(named(host), Ok(Audience::Other), "{host}");
         }

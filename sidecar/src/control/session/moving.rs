@@ -9,9 +9,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_proto::convert::addresses::{parse_address, told};
+use countersign_model::address::HttpsAddress;
+use countersign_proto::convert::addresses::told;
 use countersign_proto::mesh::ControlPlanes;
-use http::Uri;
 use rustls::ClientConfig;
 use tokio::time::{Instant, sleep};
 
@@ -23,7 +23,7 @@ use crate::control::{Control, ReachedAddress};
 /// A wish is followed at most this often, whether or not it came to something.
 pub(crate) const MOVE_EVERY: Duration = Duration::from_secs(300);
 /// Whoever follows a wish begins within this time: those that are asked together do not come together.
-const SPREAD_OVER: Duration = Duration::from_secs(2);
+pub(in crate::control) const SPREAD_OVER: Duration = Duration::from_secs(2);
 
 /// A stream at another address.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Moved {
 }
 
 /// Where the way to another address led, or which were tried in vain and why.
-type Arrival = Result<Box<Moved>, (Vec<Uri>, String)>;
+type Arrival = Result<Box<Moved>, (Vec<HttpsAddress>, String)>;
 /// The way there.
 pub(super) type Moving = Pin<Box<dyn Future<Output = Arrival> + Send>>;
 
@@ -66,7 +66,7 @@ impl Control {
 
     /// The way to another address, where it may be tried.
     fn way_to(&mut self, address: &str, now: Instant) -> Option<Moving> {
-        let uri = parse_address(address).ok()?;
+        let uri = address.parse::<HttpsAddress>().ok()?;
         let is_there = { self.reached.as_ref() }
             .is_none_or(|it| self.addresses.place_of(&it.uri) == self.addresses.place_of(&uri));
         let is_soon = { self.moved_at }.is_some_and(|at| now - at < MOVE_EVERY);
@@ -109,7 +109,7 @@ impl Control {
     /// Opens a stream where that leads.
     fn stream_at<F>(&self, reaching: F) -> Moving
     where
-        F: Future<Output = Result<Reached, (Vec<Uri>, String)>> + Send + 'static,
+        F: Future<Output = Result<Reached, (Vec<HttpsAddress>, String)>> + Send + 'static,
     {
         let (hello, dialled_with) = (self.hello(), self.dialled_with());
         let deadline = self.addresses.patience(Instant::now()).hello;

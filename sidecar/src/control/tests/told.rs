@@ -8,6 +8,7 @@ use countersign_proto::mesh::control_message::Message as FromControl;
 use countersign_proto::mesh::{ControlPlanes, Rebalance};
 use tonic::Code;
 
+use super::super::session::SPREAD_OVER;
 use super::failover::{PROMISED, connected_to, counted, knowing, start};
 use super::plane::Fault;
 use super::relay::{Relay, Way};
@@ -141,9 +142,12 @@ async fn wish_is_followed_once_a_stream_is_open_elsewhere() {
     assert_eq!(still, held, "nothing is issued again");
     assert_eq!(plane.state().spkis.len(), certified + 1);
     assert!(node.link.borrow().problem.is_none());
-    // Whoever wishes it back at once wishes in vain.
+    // Whoever wishes it back at once wishes in vain: not even a connection is tried, which would be by now.
     plane.say(wish(near.address));
     pushed(&plane, &node, '3').await;
+    let tried = until(|| near.accepted() > 2);
+    let tried = tokio::time::timeout(2 * SPREAD_OVER, tried).await;
+    assert!(tried.is_err(), "a wish was followed at once");
     connected_to(&node, far).await;
     assert_eq!(
         (plane.state().streams, near.accepted()),
