@@ -2,8 +2,8 @@
 //! many sidecars do.
 //!
 //! Run: `cargo bench -p countersign-benches --bench replicas -- WHAT`, one or more of `reach`, `issuing`,
-//! `connections`, `change`, `storm` and `everybody`; `--sidecars N` for another fleet than 10 000, `--json`
-//! for JSON lines. It wants PostgreSQL (`tests/setup.sh .venv`) and 20 000 descriptors, and leaves nothing
+//! `connections`, `change`, `storm` and `everybody`; `--sidecars N` for another fleet than 10 000, `--hasty`
+//! for one without patience, `--json` for JSON lines. It wants PostgreSQL (`tests/setup.sh .venv`) and 20 000 descriptors, and leaves nothing
 //! behind. A minute or two for each on a machine left alone; to make 10 000 sidecars ready takes several on a crowded one. `connections`, `change` and `storm` share a fleet
 //! where they are asked for together.
 
@@ -12,6 +12,7 @@ use clap::{Parser, ValueEnum};
 use countersign_benches::issuance::report::Report;
 use countersign_benches::programs::Program;
 use countersign_benches::replicas::change::{Changes, for_everybody};
+use countersign_benches::replicas::fleet::Manner;
 use countersign_benches::replicas::prepared::Prepared;
 use countersign_benches::replicas::{connections, issuing, reach, storm};
 use countersign_serve::raise_descriptor_limit;
@@ -28,6 +29,9 @@ struct Arguments {
     /// How many sidecars there are
     #[arg(long, default_value_t = 10_000)]
     sidecars: usize,
+    /// They give a connection up that does not answer for 0.8 s, though they know of no better one
+    #[arg(long)]
+    hasty: bool,
     /// Print JSON lines
     #[arg(long)]
     json: bool,
@@ -51,9 +55,14 @@ async fn main() -> Result<()> {
     let Arguments {
         mut what,
         sidecars,
+        hasty,
         json,
         ..
     } = Arguments::parse();
+    let manner = match hasty {
+        true => Manner::Hasty,
+        false => Manner::Patient,
+    };
     raise_descriptor_limit()?;
     Program::ControlPlane.build()?;
     let report = Report { json };
@@ -69,10 +78,10 @@ async fn main() -> Result<()> {
     }
     let of_a_fleet = [What::Connections, What::Change, What::Storm];
     if of_a_fleet.iter().any(|it| what.contains(it)) {
-        fleet(report, sidecars, &what).await?;
+        fleet(report, sidecars, manner, &what).await?;
     }
     if what.contains(&What::Everybody) {
-        let mut prepared = Prepared::start(sidecars).await?;
+        let mut prepared = Prepared::start(sidecars, manner).await?;
         let fleet = prepared.connect().await?;
         report.title(&format!("a change beside {sidecars} idle streams"));
         for_everybody(report, &prepared, &fleet).await?;
@@ -81,8 +90,8 @@ async fn main() -> Result<()> {
 }
 
 /// What a fleet is needed for, in turn.
-async fn fleet(report: Report, sidecars: usize, what: &[What]) -> Result<()> {
-    let mut prepared = Prepared::start(sidecars).await?;
+async fn fleet(report: Report, sidecars: usize, manner: Manner, what: &[What]) -> Result<()> {
+    let mut prepared = Prepared::start(sidecars, manner).await?;
     let mut without = None;
     if what.contains(&What::Change) {
         report.title(&format!(

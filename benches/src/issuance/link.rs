@@ -44,19 +44,19 @@ pub async fn dial(
     address: SocketAddr,
     identity: Option<(&[CertificateDer<'static>], &KeyPair)>,
 ) -> Result<Link> {
-    dial_asking(address, identity, None).await
+    over(TcpStream::connect(address).await?, identity, None).await
 }
 
-/// As [`dial`]; whoever answers is asked from time to time whether it is still there.
+/// As [`dial`], over what is connected already; whoever answers is asked from time to time whether it is still
+/// there.
 ///
 /// # Errors
 /// The handshake failed.
-pub async fn dial_asking(
-    address: SocketAddr,
+pub async fn over(
+    tcp: TcpStream,
     identity: Option<(&[CertificateDer<'static>], &KeyPair)>,
     keepalive: Option<Keepalive>,
 ) -> Result<Link> {
-    let tcp = TcpStream::connect(address).await?;
     tcp.set_nodelay(true)?;
     let tls = TlsConnector::from(Arc::new(config(identity)?));
     let name = ServerName::try_from("control-plane")?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::{Instant, sleep};
 
-use super::fleet::{Fleet, Member};
+use super::fleet::{Fleet, Member, Tally};
 use super::prepared::Prepared;
 use crate::issuance::cpu::Cpu;
 use crate::issuance::report::Report;
@@ -28,7 +28,7 @@ const KIB: f64 = 1024.0;
 /// Not all of them come.
 pub async fn curve(report: Report, prepared: &mut Prepared) -> Result<Fleet> {
     let pid = prepared.first.pid();
-    let mut fleet = Fleet::new(prepared.first.address);
+    let mut fleet = Fleet::new(prepared.first.address, prepared.manner);
     let whole = prepared.members.len();
     let mut members = std::mem::take(&mut prepared.members).into_iter();
     sleep(REST).await;
@@ -40,7 +40,13 @@ pub async fn curve(report: Report, prepared: &mut Prepared) -> Result<Fleet> {
         let size = part(whole, share);
         let more: Vec<Member> = members.by_ref().take(size - fleet.size()).collect();
         more.into_iter().for_each(|member| fleet.add(member));
+        let begun = Instant::now();
         fleet.connected(size, BOUND).await?;
+        report.figure(
+            &format!("{size}: all have a stream after"),
+            begun.elapsed().as_secs_f64(),
+            "s",
+        );
         sleep(REST).await;
         let now = Memory::of(pid)?;
         let each = |now: u64, before: u64| now.saturating_sub(before) as f64 / KIB / size as f64;
@@ -54,6 +60,8 @@ pub async fn curve(report: Report, prepared: &mut Prepared) -> Result<Fleet> {
         report.figure(&format!("{size}: CPU"), spent * 100.0, "% of a core");
         let of_one = spent * 1e6 / size as f64;
         report.figure(&format!("{size}: CPU of one in a second"), of_one, "µs");
+        let lost = Tally::of(&fleet.tally().lost);
+        report.figure(&format!("{size}: streams lost so far"), lost as f64, "");
     }
     Ok(fleet)
 }

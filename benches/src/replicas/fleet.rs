@@ -1,7 +1,8 @@
 //! Connected sidecars, each of which comes back by itself when it loses its stream.
 //!
 //! How they do it is how the sidecar does it: the waits and the patience here are those of
-//! `sidecar/src/backoff.rs` and `sidecar/src/control/patience.rs`, for several addresses.
+//! `sidecar/src/backoff.rs` and `sidecar/src/control/patience.rs`, for several addresses of which no other is
+//! better.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -12,11 +13,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use countersign_envoy::SECRET_TYPE;
 use countersign_serve::grpc::Keepalive;
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::issuance::link::dial_asking;
+use crate::issuance::link::over;
 use crate::issuance::sidecar::{Node, Sidecar};
 use crate::issuance::stream::{Arrived, Held};
 
@@ -28,13 +30,28 @@ const STEADY: Duration = Duration::from_secs(10);
 const ELSEWHERE: Duration = Duration::from_millis(200);
 /// The longest wait after failures in a row.
 const LONGEST: Duration = Duration::from_secs(5);
-/// TCP and TLS are up in this time.
-const LINK_DEADLINE: Duration = Duration::from_secs(10);
-/// The stream is open in this time at first; each silence doubles it up to the longest.
-const HELLO: Duration = Duration::from_secs(2);
-const LONGEST_HELLO: Duration = Duration::from_secs(10);
-/// A ping after so much silence, and so long for its answer at first.
+/// TCP is up in this time.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// And TLS in this.
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+/// A ping after so much silence.
 const PING: Duration = Duration::from_millis(800);
+/// So long a silence is remembered.
+const SILENCE_REMEMBERED: Duration = Duration::from_secs(30);
+/// What is waited for where no other address is better: for the answer to a ping, and for a hello.
+const LONGEST_ANSWER: Duration = Duration::from_secs(10);
+/// What a hasty one waits for at first; each silence doubles it up to the longest.
+const HASTY_ANSWER: Duration = Duration::from_millis(800);
+const HASTY_HELLO: Duration = Duration::from_secs(2);
+
+/// How long a sidecar waits for a control plane that does not answer, where it knows of no better one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// As ours.
+    Patient,
+    /// As ours did once: a connection is given up after 0.8 s.
+    Hasty,
+}
 
 /// A sidecar by what it has on disk and in memory.
 pub struct Member {
@@ -52,8 +69,12 @@ impl Member {
 /// What happened to all of them.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Tries that did not lead to a stream.
-    pub failed: AtomicUsize,
+    /// Tries that did not lead to a connection.
+    pub unconnected: AtomicUsize,
+    /// Tries that led to a connection and to no handshake.
+    pub unhandshaken: AtomicUsize,
+    /// Tries that led to no stream on a connection that was there.
+    pub unopened: AtomicUsize,
     /// Streams that ended.
     pub lost: AtomicUsize,
     /// Secrets that came, each with a version that was not held.
@@ -67,6 +88,12 @@ impl Tally {
     pub fn of(counter: &AtomicUsize) -> usize {
         counter.load(Ordering::Relaxed)
     }
+
+    /// Tries that did not lead to a stream.
+    pub fn failed(&self) -> usize {
+        let steps = [&self.unconnected, &self.unhandshaken, &self.unopened];
+        steps.into_iter().map(Self::of).sum()
+    }
 }
 
 /// Sidecars that are connected, or want to be. Dropping it ends them.
@@ -76,6 +103,7 @@ pub struct Fleet {
 }
 
 struct Shared {
+    manner: Manner,
     address: watch::Sender<SocketAddr>,
     /// Who comes for the first time waits here.
     first: Semaphore,
@@ -87,8 +115,9 @@ struct Shared {
 
 impl Fleet {
     /// Nobody yet; those who come connect there.
-    pub fn new(address: SocketAddr) -> Self {
+    pub fn new(address: SocketAddr, manner: Manner) -> Self {
         let shared = Shared {
+            manner,
             address: watch::Sender::new(address),
             first: Semaphore::new(DIALLING),
             connected: watch::Sender::new(0),
@@ -125,8 +154,10 @@ impl Fleet {
     pub async fn connected(&self, count: usize, bound: Duration) -> Result<()> {
         let mut connected = self.shared.connected.subscribe();
         let reached = timeout(bound, connected.wait_for(|now| *now == count)).await;
-        let now = *self.shared.connected.borrow();
-        reached.with_context(|| format!("{now} of {count} have a stream after {bound:?}"))??;
+        let (now, tally) = (*self.shared.connected.borrow(), self.tally());
+        reached.with_context(|| {
+            format!("{now} of {count} have a stream after {bound:?}: {tally:?}")
+        })??;
         Ok(())
     }
 
@@ -142,8 +173,10 @@ impl Fleet {
             connected.wait_for(all).await.map(drop)
         };
         let turned = timeout(bound, turned).await;
-        let now = lock(&self.shared.opened).len();
-        turned.with_context(|| format!("{now} of {size} have a new stream after {bound:?}"))??;
+        let (now, tally) = (lock(&self.shared.opened).len(), self.tally());
+        turned.with_context(|| {
+            format!("{now} of {size} have a new stream after {bound:?}: {tally:?}")
+        })??;
         Ok(())
     }
 
@@ -167,17 +200,19 @@ async fn stay(mut member: Member, shared: Arc<Shared>, number: u64) {
     let mut row = Row {
         failures: 0,
         silences: 0,
+        silent_at: None,
         draws: fastrand::Rng::with_seed(number),
     };
     let mut first = shared.first.acquire().await.ok();
     loop {
         let address = *shared.address.borrow();
-        let opened = open(&member, address, row.silences).await;
+        let patience = row.patience(shared.manner);
+        let opened = open(&member, address, patience).await;
         drop(first.take());
         let sidecar = match opened {
             Ok(sidecar) => sidecar,
             Err(failed) => {
-                shared.tally.failed.fetch_add(1, Ordering::Relaxed);
+                shared.tally.count(failed);
                 sleep(row.failed(failed)).await;
                 continue;
             }
@@ -197,13 +232,32 @@ async fn stay(mut member: Member, shared: Arc<Shared>, number: u64) {
 struct Row {
     failures: u32,
     silences: u32,
+    silent_at: Option<Instant>,
     draws: fastrand::Rng,
 }
 
 impl Row {
+    /// How long a ping and a hello may take now.
+    fn patience(&self, manner: Manner) -> (Duration, Duration) {
+        let is_over = |at: Instant| at.elapsed() >= SILENCE_REMEMBERED;
+        let silences = match self.silent_at {
+            Some(at) if !is_over(at) => self.silences,
+            _ => 0,
+        };
+        let times = 2_u32.pow(silences.min(5));
+        let hasty = [HASTY_ANSWER, HASTY_HELLO].map(|it| (it * times).min(LONGEST_ANSWER));
+        match manner {
+            Manner::Patient => (LONGEST_ANSWER, LONGEST_ANSWER),
+            Manner::Hasty => (hasty[0], hasty[1]),
+        }
+    }
+
     /// The wait after a try that led to no stream.
     fn failed(&mut self, failed: Failed) -> Duration {
-        self.silences += u32::from(failed == Failed::Silent);
+        if failed == Failed::Silent {
+            self.silences += 1;
+            self.silent_at = Some(Instant::now());
+        }
         let ceiling = (ELSEWHERE * 2_u32.pow(self.failures.min(5))).min(LONGEST);
         self.failures += 1;
         ceiling.mul_f64(self.draws.f64())
@@ -213,7 +267,7 @@ impl Row {
     /// not answered in time and there is none.
     fn lost(&mut self, was_steady: bool, is_dead: bool) -> Duration {
         if was_steady {
-            (self.failures, self.silences) = (0, 0);
+            self.failures = 0;
         }
         match is_dead {
             true => ELSEWHERE.mul_f64(self.draws.f64()),
@@ -222,23 +276,41 @@ impl Row {
     }
 }
 
+/// How far a try came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Failed {
-    Broken,
+    Unconnected,
+    Unhandshaken,
+    Refused,
     Silent,
 }
 
-/// A stream on which the control plane has said hello.
-async fn open(member: &Member, address: SocketAddr, silences: u32) -> Result<Sidecar, Failed> {
-    let times = 2_u32.pow(silences.min(5));
+impl Tally {
+    fn count(&self, failed: Failed) {
+        let counter = match failed {
+            Failed::Unconnected => &self.unconnected,
+            Failed::Unhandshaken => &self.unhandshaken,
+            Failed::Refused | Failed::Silent => &self.unopened,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A stream on which the control plane has said hello; a ping and the hello may take so long.
+async fn open(
+    member: &Member,
+    address: SocketAddr,
+    (answer, hello): (Duration, Duration),
+) -> Result<Sidecar, Failed> {
     let keepalive = Keepalive {
         interval: PING,
-        timeout: (PING * times).min(LONGEST_HELLO),
+        timeout: answer,
     };
-    let link = dial_asking(address, Some(member.node.identity()), Some(keepalive));
-    let link = timeout(LINK_DEADLINE, link).await;
-    let link = link.map_err(|_| Failed::Broken)?;
-    let link = link.map_err(|_| Failed::Broken)?;
+    let tcp = timeout(CONNECT_DEADLINE, TcpStream::connect(address)).await;
+    let tcp = tcp.ok().and_then(Result::ok).ok_or(Failed::Unconnected)?;
+    let link = over(tcp, Some(member.node.identity()), Some(keepalive));
+    let link = timeout(HANDSHAKE_DEADLINE, link).await;
+    let link = link.ok().and_then(Result::ok).ok_or(Failed::Unhandshaken)?;
     let greeted = async {
         let mut sidecar = Sidecar::come_back(link, &member.held).await?;
         let hello = sidecar.next().await?;
@@ -247,11 +319,10 @@ async fn open(member: &Member, address: SocketAddr, silences: u32) -> Result<Sid
         };
         Ok(sidecar)
     };
-    let deadline = (HELLO * times).min(LONGEST_HELLO);
-    let greeted = timeout(deadline, greeted).await;
+    let greeted = timeout(hello, greeted).await;
     greeted
         .map_err(|_| Failed::Silent)?
-        .map_err(|_| Failed::Broken)
+        .map_err(|_| Failed::Refused)
 }
 
 /// Takes in what comes, until the stream ends; what is held then.

@@ -65,6 +65,20 @@ async fn serves(plane: &Plane) -> Result<()> {
     .await
 }
 
+/// Handshakes that came to nothing there, by reason, as its metrics say.
+///
+/// # Errors
+/// It does not answer.
+pub async fn failed_handshakes(plane: &Plane) -> Result<Vec<(String, f64)>> {
+    let (_, metrics) = fetch::get(plane.telemetry().await?, "/metrics").await?;
+    let of_reason = |line: &str| {
+        let series = line.strip_prefix("countersign_tls_handshake_failures_total{reason=")?;
+        let (reason, count) = series.split_once("} ")?;
+        Some((reason.to_owned(), count.parse().ok()?))
+    };
+    Ok(metrics.lines().filter_map(of_reason).collect())
+}
+
 fn tables(database: &Database, name: &str) -> String {
     // Nothing leaves the machine.
     let url = database.url().in_clear();

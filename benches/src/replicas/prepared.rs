@@ -9,7 +9,7 @@ use countersign_envoy::SECRET_TYPE;
 use countersign_proto::ENTITLEMENT_TYPE;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
-use super::fleet::{Fleet, Member};
+use super::fleet::{Fleet, Manner, Member};
 use super::planes;
 use crate::issuance::fleet::enrol_again;
 use crate::issuance::plane::{Plane, until};
@@ -31,6 +31,8 @@ pub struct Prepared {
     pub second: Plane,
     /// Each of one workload.
     pub members: Vec<Member>,
+    /// How they wait.
+    pub manner: Manner,
     /// The number of the next workload that is registered for a change.
     pub(super) next_place: Cell<usize>,
 }
@@ -40,7 +42,7 @@ impl Prepared {
     ///
     /// # Errors
     /// A control plane refuses.
-    pub async fn start(sidecars: usize) -> Result<Self> {
+    pub async fn start(sidecars: usize, manner: Manner) -> Result<Self> {
         let mut planes = planes::start_hastily(&["a", "b"]).await?.into_iter();
         let (first, second) = (planes.next(), planes.next());
         let (first, second) = first.zip(second).context("two were started")?;
@@ -58,6 +60,7 @@ impl Prepared {
             first,
             second,
             members,
+            manner,
             next_place: Cell::new(1),
         };
         prepared.caught_up().await?;
@@ -69,7 +72,7 @@ impl Prepared {
     /// # Errors
     /// Not all of them come.
     pub async fn connect(&mut self) -> Result<Fleet> {
-        let mut fleet = Fleet::new(self.first.address);
+        let mut fleet = Fleet::new(self.first.address, self.manner);
         for member in std::mem::take(&mut self.members) {
             fleet.add(member);
         }

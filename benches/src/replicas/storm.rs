@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::fleet::{Fleet, Tally};
+use super::planes;
 use super::prepared::Prepared;
 use crate::issuance::cpu::Cpu;
 use crate::issuance::report::{Report, quantile};
@@ -48,6 +49,9 @@ pub async fn after_a_kill(report: Report, prepared: &mut Prepared, fleet: &Fleet
         (failed_now - failed) as f64,
         "",
     );
+    for (reason, count) in planes::failed_handshakes(&prepared.second).await? {
+        report.figure(&format!("handshakes that failed: {reason}"), count, "");
+    }
     let twice = (lost_now - lost).saturating_sub(size);
     report.figure("streams lost again on the way", twice as f64, "");
     let issued = after.svids_issued - before.svids_issued;
@@ -62,5 +66,6 @@ pub async fn after_a_kill(report: Report, prepared: &mut Prepared, fleet: &Fleet
 
 fn counted(fleet: &Fleet) -> [usize; 3] {
     let tally = fleet.tally();
-    [&tally.failed, &tally.lost, &tally.secrets].map(Tally::of)
+    let [lost, secrets] = [&tally.lost, &tally.secrets].map(Tally::of);
+    [tally.failed(), lost, secrets]
 }
