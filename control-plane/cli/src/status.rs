@@ -28,6 +28,7 @@ pub(crate) use shape::{Consumer, Endpoint, Node, Shown};
 pub(crate) const EXAMPLES: &str = "Examples:\n  \
     countersign status\n  \
     countersign status --problems\n  \
+    countersign status --check --json > status.json || notify-operator\n  \
     countersign status --watch --interval 5s\n  \
     countersign status --id spiffe://example.org/pay\n  \
     countersign status --json | jq '.nodes[] | select(.connected | not) | .id'";
@@ -46,6 +47,9 @@ pub(crate) struct Status {
     /// Every row; otherwise the first 100 of each table, those that need attention first
     #[arg(long)]
     all: bool,
+    /// End with exit code 5 where something needs attention, or the filter finds nothing
+    #[arg(long, conflicts_with = "watch")]
+    check: bool,
     /// Show it again and again, in place on a terminal, until Ctrl-C
     #[arg(long)]
     watch: bool,
@@ -89,7 +93,16 @@ impl Status {
             true => nothing(client.called()).into(),
             false => text(shown, now, look, self.all, client.called()),
         })?;
-        Ok(Exit::Yes)
+        Ok(self.exit(&shown))
+    }
+
+    /// How it ends: whatever is shown is an answer, unless it is to be judged.
+    fn exit(&self, shown: &Shown) -> Exit {
+        let is_well = !self.finds_nothing(shown) && verdict::is_well(shown);
+        match is_well || !self.check {
+            true => Exit::Yes,
+            false => Exit::Attention,
+        }
     }
 
     /// A typing error is no good news.

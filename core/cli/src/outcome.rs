@@ -30,6 +30,8 @@ pub enum Exit {
     Denied = 3,
     /// Unreachable or timed out.
     Unreachable = 4,
+    /// Something needs attention, where that was asked.
+    Attention = 5,
     /// A bug of ours.
     Bug = 70,
 }

@@ -42,8 +42,8 @@ pub const PATHS: [(&str, &str); 4] = [
     ),
     (
         "/readyz",
-        "200 and `ok` while the daemon can do its job, with a line `degraded: …` for each thing that \
-         is not as it should be; otherwise 503 and the reasons, one a line. For a readiness probe.",
+        "200 and `ok` while the daemon can do its job, otherwise 503 and the reasons, one a line; and then a \
+         line `degraded: …` for each thing that is not as it should be. For a readiness probe.",
     ),
     (
         "/healthz",
@@ -225,21 +225,17 @@ const MISDIRECTED: &str = "the Host of this is localhost, or for metrics one of 
 
 /// The reasons may name identities and addresses: they are not for everybody who can ask.
 fn readiness(ops: &dyn Ops, is_detailed: bool) -> Response<Full<Bytes>> {
-    let (status, word, details) = match ops.ready() {
-        Ok(()) => {
-            let degraded = ops.degraded().into_iter();
-            let lines = degraded.map(|what| format!("degraded: {what}\n"));
-            (
-                StatusCode::OK,
-                OK,
-                OK.to_owned() + &lines.collect::<String>(),
-            )
-        }
+    let (status, word, mut details) = match ops.ready() {
+        Ok(()) => (StatusCode::OK, OK, OK.to_owned()),
         Err(reasons) => {
             let lines = reasons.join("\n") + "\n";
             (StatusCode::SERVICE_UNAVAILABLE, UNREADY, lines)
         }
     };
+    // The one may be the cause of the other: a wrong clock, of what cannot be signed.
+    for what in ops.degraded() {
+        details += &format!("degraded: {what}\n");
+    }
     match is_detailed {
         true => reply(status, TEXT, details),
         false => reply(status, TEXT, word),

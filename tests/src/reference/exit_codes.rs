@@ -30,6 +30,10 @@ fn meaning(exit: Exit) -> (&'static str, &'static str) {
             "Nobody answers, or not in time, or what is asked cannot be done now.",
             "try again later",
         ),
+        Exit::Attention => (
+            "Something needs attention, as the first line of `countersign status --check` says.",
+            "look at what is shown; each thing comes with the command that mends it",
+        ),
         Exit::Bug => ("A bug of ours.", "report it with the message"),
     }
 }
@@ -43,6 +47,7 @@ fn page_of_the_exit_codes_follows_the_code() {
         Exit::Usage,
         Exit::Denied,
         Exit::Unreachable,
+        Exit::Attention,
         Exit::Bug,
     ] {
         let (means, remedy) = meaning(exit);

@@ -188,15 +188,13 @@ impl Fleet {
         Ok(last)
     }
 
-    /// Waits until a control plane says something in `status` and in readiness, which tells of nothing else
-    /// where it can issue nothing.
+    /// Waits until a control plane says something in `status` and in readiness.
     pub(super) async fn says(&self, place: usize, what: &str) -> Result<()> {
         let plane = self.control_plane(place);
         let says = plane.process().wait_for(what, async |_| {
             let status = plane.operator().ok()?.json(&["status"]).await.ok()?;
-            let (code, ready) = plane.get("/readyz").await.ok()?;
-            let is_told = ready.contains(what) || code == StatusCode::SERVICE_UNAVAILABLE;
-            (status.to_string().contains(what) && is_told).then_some(())
+            let (_, ready) = plane.get("/readyz").await.ok()?;
+            (status.to_string().contains(what) && ready.contains(what)).then_some(())
         });
         says.await
     }

@@ -5,6 +5,7 @@ use super::*;
 use crate::ca::laggards::Laggard;
 use crate::replica::row::Row;
 use crate::socket::Named;
+use clap::FromArgMatches as _;
 use countersign_proto::admin::Replica;
 
 const DAY: i64 = 86_400;
@@ -316,6 +317,32 @@ fn a_quiet_night_is_one_line() {
         first,
         "all is well: 1 of 1 node connected, 2 of 2 identities held"
     );
+}
+
+/// What is shown is the same either way.
+#[test]
+fn check_ends_with_a_code_of_its_own_where_something_needs_attention() {
+    let asked = |arguments: &[&str]| {
+        let command = Status::augment_args(clap::Command::new("status"));
+        let given = command.get_matches_from([&["status"], arguments].concat());
+        Status::from_arg_matches(&given).unwrap()
+    };
+    let node = ["--check", "--node", "spiffe://example.org/node/no-such"];
+    let mut well = scene();
+    (well.rotation, well.replicas, well.nodes) = (None, Vec::new(), Vec::new());
+    well.totals = Totals::default();
+    let mut alarmed = Shown::default();
+    alarmed.alarms.push("newer_state_seen: a".to_owned());
+    for (arguments, shown, expected) in [
+        (&["--check"][..], &well, Exit::Yes),
+        (&["--check"], &scene(), Exit::Attention),
+        (&["--check"], &alarmed, Exit::Attention),
+        (&[], &alarmed, Exit::Yes),
+        // A typing error is no good news.
+        (&node, &well, Exit::Attention),
+    ] {
+        assert_eq!(asked(arguments).exit(shown), expected, "{arguments:?}");
+    }
 }
 
 #[test]

@@ -73,6 +73,16 @@ pub(super) fn text(shown: &Shown, now: Timestamp, look: Look, called: &Called) -
     Printable::join(parts, "\n")
 }
 
+/// Whether nothing needs attention.
+pub(super) fn is_well(shown: &Shown) -> bool {
+    let telling = Telling {
+        now: shown.at.unwrap_or_default(),
+        look: Look::default(),
+        called: &Called::default(),
+    };
+    telling.problems(shown).is_empty()
+}
+
 fn first_line(shown: &Shown, is_well: bool) -> String {
     let totals = &shown.totals;
     let held = totals.by_state.get("held").copied().unwrap_or(0);

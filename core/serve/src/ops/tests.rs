@@ -305,7 +305,7 @@ async fn listed_host_scrapes_metrics_alone() {
 }
 
 #[tokio::test]
-async fn degraded_daemon_is_ready_and_says_so() {
+async fn degraded_daemon_says_so_ready_or_not() {
     let daemon = Daemon {
         ready: true.into(),
         degraded: vec!["one thing".into(), "another".into()],
@@ -315,4 +315,10 @@ async fn degraded_daemon_is_ready_and_says_so() {
     let ready = request(&server, "GET /readyz").await;
     assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
     assert!(ready.ends_with("\r\n\r\nok\ndegraded: one thing\ndegraded: another\n"));
+    // What it is may be why it is not ready.
+    server.daemon.ready.store(false, Ordering::Relaxed);
+    let unready = request(&server, "GET /readyz").await;
+    assert!(unready.starts_with("HTTP/1.1 503"), "{unready}");
+    let told = "\r\n\r\nno identity\nno bundle\ndegraded: one thing\ndegraded: another\n";
+    assert!(unready.ends_with(told), "{unready}");
 }
