@@ -80,7 +80,8 @@ impl Authority {
         Ok(found)
     }
 
-    /// In the log of another control plane, which the database has.
+    /// In the log of another control plane, which the database has: of a whole serial the one entry that it
+    /// names is read.
     async fn entry_elsewhere(
         &self,
         serial: &SerialPrefix,
@@ -89,59 +90,52 @@ impl Authority {
         if !self.is_log_of_another(log_id) {
             return Ok(None);
         }
+        let is_it = |found: &Found| serial.begins(&found.logged().issuance().serial);
+        if first == last {
+            let found = self.found_elsewhere(log_id, first).await?;
+            return Ok(found.filter(is_it));
+        }
         let size = self.store.log_size(log_id).await?;
         let last = last.min(size.saturating_sub(1));
         if last.saturating_sub(first) >= MAX_CANDIDATES {
             return Err(too_short(serial).into());
         }
+        match self.index_elsewhere(serial, (first, last)).await? {
+            Some(index) => self.found_elsewhere(log_id, index).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The index of the one certificate of another log that begins as it is asked for.
+    async fn index_elsewhere(
+        &self,
+        serial: &SerialPrefix,
+        (first, last): (u64, u64),
+    ) -> Result<Option<u64>, AuthorityError> {
         let (mut found, mut next) = (None, first);
-        while next <= last && next < size {
-            let page = self.store.log_entries(log_id, next).await?;
+        while next <= last {
+            let page = self.store.log_entries(serial.log_id(), next).await?;
             let Some((newest, _)) = page.last() else {
                 break;
             };
             next = newest.index + 1;
             let candidates = page.into_iter().filter(|(entry, _)| entry.index <= last);
             for (entry, seq) in candidates {
-                let Some(logged) = issued(seq, &entry)? else {
+                let logged = issued(seq, &entry)?;
+                if !logged.is_some_and(|it| serial.begins(&it.issuance().serial)) {
                     continue;
-                };
-                if serial.begins(&logged.issuance().serial) {
-                    if found.is_some() {
-                        return Err(too_short(serial).into());
-                    }
-                    found = Some((seq, logged));
+                }
+                if found.replace(entry.index).is_some() {
+                    return Err(too_short(serial).into());
                 }
             }
         }
-        match found {
-            Some((seq, logged)) => Ok(Some(self.with_signature(seq, logged).await?)),
-            None => Ok(None),
-        }
+        Ok(found)
     }
 
     fn is_log_of_another(&self, log_id: u32) -> bool {
         let is_own = self.ledger.log().id() == log_id;
         !is_own && self.state.read().replicas.has_log(log_id)
-    }
-
-    /// The signature beside an entry of another log, as far as it was brought there.
-    async fn with_signature(&self, seq: Seq, logged: Logged) -> Result<Found, AuthorityError> {
-        let entry = logged.issuance().serial.coordinate();
-        let (log_id, index) = (entry.log_id(), entry.index());
-        // The entry before it in the order of the database.
-        let before = match index.checked_sub(1) {
-            Some(before) => (seq, log_id, before),
-            None => (Seq(seq.0.saturating_sub(1)), u32::MAX, 0),
-        };
-        let page = self.store.log_page(before).await?;
-        let its = page
-            .into_iter()
-            .find(|(_, it, _)| (it.log_id, it.index) == (log_id, index));
-        Ok(Found::There(
-            logged,
-            its.and_then(|(.., signature)| signature),
-        ))
     }
 
     async fn history(
@@ -154,7 +148,7 @@ impl Authority {
         while let Some(entry) = before.filter(|_| history.len() < most) {
             let found = match self.is_log_of_another(entry.log_id()) {
                 false => self.ledger.log().read_back(entry.index())?.map(Found::Here),
-                true => self.found_elsewhere(entry).await?,
+                true => self.found_elsewhere(entry.log_id(), entry.index()).await?,
             };
             let Some(found) = found else { break };
             // An entry of one log names an earlier one, so a walk there ends; of several it is bounded.
@@ -166,16 +160,17 @@ impl Authority {
         Ok(history)
     }
 
-    async fn found_elsewhere(&self, entry: Coordinate) -> Result<Option<Found>, AuthorityError> {
-        let (log_id, index) = (entry.log_id(), entry.index());
-        let page = self.store.log_entries(log_id, index).await?;
-        let Some((found, seq)) = page.into_iter().next().filter(|(it, _)| it.index == index) else {
+    /// A certificate of another log, with its signature as far as that was brought to the database.
+    async fn found_elsewhere(
+        &self,
+        log_id: u32,
+        index: u64,
+    ) -> Result<Option<Found>, AuthorityError> {
+        let Some((seq, entry, signature)) = self.store.log_entry(log_id, index).await? else {
             return Ok(None);
         };
-        match issued(seq, &found)? {
-            Some(logged) => Ok(Some(self.with_signature(seq, logged).await?)),
-            None => Ok(None),
-        }
+        let logged = issued(seq, &entry)?;
+        Ok(logged.map(|logged| Found::There(logged, signature)))
     }
 
     fn seen(&self, found: Found) -> Result<(Certificate, Option<Vec<u8>>), AuthorityError> {

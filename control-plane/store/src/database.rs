@@ -9,7 +9,7 @@ use std::path::Path;
 use countersign_model::Seq;
 use futures_util::future::BoxFuture;
 
-use crate::log::{LogEntries, LogPage};
+use crate::log::{LogEntries, LogPage, LogRow};
 use crate::{
     BYTES_PER_READ, Commit, Committed, DatabaseError, Entry, Kind, Level, Levels, LogEntry,
     Precondition, ROWS_PER_READ, StoreError,
@@ -174,6 +174,16 @@ pub(crate) trait Reader: std::fmt::Debug + Send + Sync {
 
     /// The index after the last entry of a log.
     fn log_size(&self, log_id: u32) -> BoxFuture<'_, Result<u64, StoreError>>;
+
+    /// One entry of a log.
+    fn log_entry(
+        &self,
+        log_id: u32,
+        index: u64,
+    ) -> BoxFuture<'_, Result<Option<LogRow>, StoreError>>;
+
+    /// Indexes of entries of a log, from one on, that have no signature, a page.
+    fn log_unsigned(&self, log_id: u32, from: u64) -> BoxFuture<'_, Result<Vec<u64>, StoreError>>;
 
     /// Entries of all logs after one, a page.
     fn log_page(&self, after: (Seq, u32, u64)) -> BoxFuture<'_, Result<LogPage, StoreError>>;

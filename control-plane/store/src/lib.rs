@@ -45,7 +45,7 @@ pub use error::{DatabaseError, StoreError};
 use following::{Listening, follow};
 use handing::{HandOver, Handing, Then};
 pub use level::{Level, Levels};
-pub use log::{LogEntries, LogEntry, LogPage, LogSignature};
+pub use log::{LogEntries, LogEntry, LogPage, LogRow, LogSignature};
 #[doc(hidden)]
 pub use shared::Shared;
 use writer::{Asked, Condition, Job, Writer};
@@ -332,6 +332,11 @@ impl Store {
     /// Whether everybody who uses the database reads this kind, so that it may be written.
     pub fn may_write(&self, kind: Kind) -> bool {
         kind.since() <= self.level()
+    }
+
+    /// Whether everybody who uses the database reads what is written at a level.
+    pub fn is_at(&self, level: Level) -> bool {
+        level <= self.level()
     }
 
     fn level(&self) -> Level {

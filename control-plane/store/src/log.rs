@@ -43,9 +43,10 @@ impl LogSignature {
 
 /// Entries of one log in their order, each with the commit that made it.
 pub type LogEntries = Vec<(LogEntry, Seq)>;
-/// Entries of all logs in the order of commits, then of log and index, each with its signature where there
-/// is one.
-pub type LogPage = Vec<(Seq, LogEntry, Option<Vec<u8>>)>;
+/// An entry with the commit that made it, and its signature where there is one.
+pub type LogRow = (Seq, LogEntry, Option<Vec<u8>>);
+/// Entries of all logs in the order of commits, then of log and index.
+pub type LogPage = Vec<LogRow>;
 
 impl Store {
     /// Whether commits may carry entries of issuance logs: SQLite has none, there the log is in files.
@@ -57,6 +58,17 @@ impl Store {
     /// the last, until nothing is left.
     pub async fn log_entries(&self, log_id: u32, from: u64) -> Result<LogEntries, StoreError> {
         self.reader.log_entries(log_id, from).await
+    }
+
+    /// One entry of a log; `None` where there is none.
+    pub async fn log_entry(&self, log_id: u32, index: u64) -> Result<Option<LogRow>, StoreError> {
+        self.reader.log_entry(log_id, index).await
+    }
+
+    /// Indexes of entries of a log, from one on, beside which there is no signature, in their order: a part of
+    /// them where they are many. Ask again from the one after the last, until nothing is left.
+    pub async fn log_unsigned(&self, log_id: u32, from: u64) -> Result<Vec<u64>, StoreError> {
+        self.reader.log_unsigned(log_id, from).await
     }
 
     /// The index after the last entry of a log: its size, where none is left out.

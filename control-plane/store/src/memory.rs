@@ -21,7 +21,7 @@ use crate::database::{
 };
 use crate::{
     BYTES_PER_READ, Commit, Committed, DatabaseError, Entry, Kind, Level, Levels, LogEntries,
-    LogEntry, LogPage, LogSignature, ROWS_PER_READ, StoreError, Write,
+    LogEntry, LogPage, LogRow, LogSignature, ROWS_PER_READ, StoreError, Write,
 };
 
 pub use self::session::Reached;
@@ -339,6 +339,37 @@ impl Reader for MemoryDatabase {
         let mut entries = content.logs.range((log_id, 0)..=(log_id, u64::MAX));
         let size = entries.next_back().map_or(0, |((_, last), _)| last + 1);
         ready(Ok(size)).boxed()
+    }
+
+    fn log_entry(
+        &self,
+        log_id: u32,
+        index: u64,
+    ) -> BoxFuture<'_, Result<Option<LogRow>, StoreError>> {
+        let content = self.content();
+        let name = (log_id, index);
+        let row = content.logs.get(&name).map(|(seq, bytes)| {
+            let bytes = bytes.clone();
+            let entry = LogEntry {
+                log_id,
+                index,
+                bytes,
+            };
+            (*seq, entry, content.signatures.get(&name).cloned())
+        });
+        drop(content);
+        ready(Ok(row)).boxed()
+    }
+
+    fn log_unsigned(&self, log_id: u32, from: u64) -> BoxFuture<'_, Result<Vec<u64>, StoreError>> {
+        let content = self.content();
+        let names = content.logs.range((log_id, from)..=(log_id, u64::MAX));
+        let names = names.map(|(name, _)| *name);
+        let unsigned = names.filter(|name| !content.signatures.contains_key(name));
+        let page = unsigned.take(ROWS_PER_READ).map(|(_, index)| index);
+        let page = page.collect();
+        drop(content);
+        ready(Ok(page)).boxed()
     }
 
     fn log_page(&self, after: (Seq, u32, u64)) -> BoxFuture<'_, Result<LogPage, StoreError>> {

@@ -57,7 +57,7 @@ pub(crate) async fn open(path: &Path) -> Result<(Sqlite, SqliteReader, Seq), Sto
         // Nobody older uses what is made now.
         set_level(Level::OWN, &mut writing).await?;
     }
-    let reader = SqliteReader::new(connect(path).await?);
+    let reader = SqliteReader::new(path.to_owned(), connect(path).await?);
     Ok((
         Sqlite::new(path.to_owned(), writing, newest),
         reader,

@@ -15,7 +15,9 @@ use crate::database::{
 use crate::fencing::{Known, Lost, Row, has, lost, was_made};
 use crate::following::Listening;
 use crate::postgres::WriterName;
-use crate::{Commit, DatabaseError, Level, Levels, LogEntries, LogPage, Shared, Store, StoreError};
+use crate::{
+    Commit, DatabaseError, Level, Levels, LogEntries, LogPage, LogRow, Shared, Store, StoreError,
+};
 
 /// A database, and the way to it.
 #[derive(Clone, Debug)]
@@ -289,6 +291,21 @@ impl Reader for Reached {
     fn log_size(&self, log_id: u32) -> BoxFuture<'_, Result<u64, StoreError>> {
         let size = async move |database: &MemoryDatabase| database.log_size(log_id).await;
         Box::pin(self.asked(Asked::Entries, size))
+    }
+
+    fn log_entry(
+        &self,
+        log_id: u32,
+        index: u64,
+    ) -> BoxFuture<'_, Result<Option<LogRow>, StoreError>> {
+        let entry = async move |database: &MemoryDatabase| database.log_entry(log_id, index).await;
+        Box::pin(self.asked(Asked::State, entry))
+    }
+
+    fn log_unsigned(&self, log_id: u32, from: u64) -> BoxFuture<'_, Result<Vec<u64>, StoreError>> {
+        let unsigned =
+            async move |database: &MemoryDatabase| database.log_unsigned(log_id, from).await;
+        Box::pin(self.asked(Asked::State, unsigned))
     }
 
     fn log_page(&self, after: (Seq, u32, u64)) -> BoxFuture<'_, Result<LogPage, StoreError>> {

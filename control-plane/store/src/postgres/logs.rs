@@ -18,6 +18,16 @@ pub(super) const ENTRIES: &str = "SELECT seq, log_id, leaf_index, bytes FROM ( \
     FROM (SELECT * FROM countersign.log_entries WHERE log_id = $1 AND leaf_index >= $2 \
     ORDER BY leaf_index LIMIT $3) AS next) AS summed WHERE before < $4 ORDER BY leaf_index";
 
+/// Entry `$2` of log `$1`.
+pub(super) const ENTRY: &str = "SELECT e.seq, e.log_id, e.leaf_index, e.bytes, s.bytes AS signature \
+    FROM countersign.log_entries AS e LEFT JOIN countersign.log_signatures AS s \
+    ON s.log_id = e.log_id AND s.leaf_index = e.leaf_index WHERE e.log_id = $1 AND e.leaf_index = $2";
+
+/// Of log `$1` from `$2` on, `$3` rows; no value is read.
+pub(super) const UNSIGNED: &str = "SELECT e.leaf_index FROM countersign.log_entries AS e \
+    WHERE e.log_id = $1 AND e.leaf_index >= $2 AND NOT EXISTS (SELECT FROM countersign.log_signatures AS s \
+    WHERE s.log_id = e.log_id AND s.leaf_index = e.leaf_index) ORDER BY e.leaf_index LIMIT $3";
+
 /// After commit, log and index, `$4` rows and `$5` bytes; of the commit those are left out that are known.
 pub(super) const PAGE: &str = "SELECT seq, log_id, leaf_index, bytes, signature FROM ( \
     SELECT *, SUM(octet_length(bytes)) OVER (ORDER BY seq, log_id, leaf_index) \

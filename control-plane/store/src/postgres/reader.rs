@@ -13,7 +13,7 @@ use super::session::{AnswerError, Session};
 use super::{Address, changes, fence, levels, logs, snapshot};
 use crate::database::{Changes, Reader, Snapshot};
 use crate::{
-    DatabaseError, Level, Levels, LogEntries, LogPage, StoreError, signed, sqlite, unsigned,
+    DatabaseError, Level, Levels, LogEntries, LogPage, LogRow, StoreError, signed, sqlite, unsigned,
 };
 
 /// The reading session.
@@ -97,8 +97,28 @@ impl PostgresReader {
         Ok(rows.iter().map(logs::signed_entry).collect())
     }
 
+    async fn read_log_entry(&self, log_id: u32, index: u64) -> Result<Option<LogRow>, StoreError> {
+        let (log_id, index) = (i64::from(log_id), signed(index));
+        let rows = self.rows(logs::ENTRY, &[&log_id, &index]).await?;
+        Ok(rows.first().map(logs::signed_entry))
+    }
+
+    async fn read_log_unsigned(&self, log_id: u32, from: u64) -> Result<Vec<u64>, StoreError> {
+        let (rows, _) = logs::LIMITS;
+        let (log_id, from) = (i64::from(log_id), signed(from));
+        let rows = self.rows(logs::UNSIGNED, &[&log_id, &from, &rows]).await?;
+        Ok(rows.iter().map(|row| unsigned(row.get(0))).collect())
+    }
+
+    /// Whoever reads meanwhile does so in another session: nobody waits for a copy. Who makes backups makes one at
+    /// a time, so there are two sessions at most, and one afterwards.
     async fn write_copy(&self, path: &Path) -> Result<(), StoreError> {
-        sqlite::write_copy(path, &self.read_all().await?).await
+        let held = self.session.lock().await.take();
+        let session = self.opened(held).await?;
+        let pages = snapshot::pages(&session).await;
+        let pages = pages.map_err(DatabaseError::from)?;
+        self.session.lock().await.get_or_insert(session);
+        sqlite::write_copy(path, &snapshot::read(pages)?).await
     }
 }
 
@@ -139,6 +159,18 @@ impl Reader for PostgresReader {
 
     fn log_size(&self, log_id: u32) -> BoxFuture<'_, Result<u64, StoreError>> {
         self.read_log_size(log_id).boxed()
+    }
+
+    fn log_entry(
+        &self,
+        log_id: u32,
+        index: u64,
+    ) -> BoxFuture<'_, Result<Option<LogRow>, StoreError>> {
+        self.read_log_entry(log_id, index).boxed()
+    }
+
+    fn log_unsigned(&self, log_id: u32, from: u64) -> BoxFuture<'_, Result<Vec<u64>, StoreError>> {
+        self.read_log_unsigned(log_id, from).boxed()
     }
 
     fn log_page(&self, after: (Seq, u32, u64)) -> BoxFuture<'_, Result<LogPage, StoreError>> {

@@ -54,6 +54,40 @@ async fn who_is_too_far_behind_is_told() {
     assert_eq!(next, [(Seq(3), put("a", 2))]);
 }
 
+/// A copy waits for a table, and whoever reads the log does not wait for the copy.
+#[tokio::test(flavor = "multi_thread")]
+async fn copy_keeps_nobody_from_reading() {
+    let server = Server::new();
+    let (store, _) = server.open().await;
+    let store = Arc::new(store);
+    store.commit(vec![put("a", 1)], Vec::new()).await.unwrap();
+    let holder = Session::open(&server.address()).await.unwrap();
+    let locked = "BEGIN; LOCK TABLE countersign.entries IN ACCESS EXCLUSIVE MODE";
+    holder.client().batch_execute(locked).await.unwrap();
+    let (folder, its) = (tempfile::tempdir().unwrap(), Arc::clone(&store));
+    let copy = folder.path().join("copy.db");
+    std::fs::File::create(&copy).unwrap();
+    let to = copy.clone();
+    let copying = tokio::spawn(async move { its.copy_to(&to).await });
+    let asked = "SELECT count(*) FROM pg_locks WHERE NOT granted \
+                 AND relation = 'countersign.entries'::regclass";
+    let waits = async {
+        loop {
+            let row = holder.client().query_one(asked, &[]).await.unwrap();
+            if row.get::<_, i64>(0) > 0 {
+                return;
+            }
+        }
+    };
+    timeout(BOUND, waits).await.expect("the copy waits");
+    let read = timeout(Duration::from_secs(2), store.log_size(1)).await;
+    assert_eq!(read.expect("nobody else does").unwrap(), 0);
+    assert!(!copying.is_finished());
+    holder.client().batch_execute("ROLLBACK").await.unwrap();
+    copying.await.unwrap().unwrap();
+    assert_eq!(crate::sqlite::look(&copy).await.unwrap().entries.len(), 1);
+}
+
 /// Two writers of one database: no place is given twice or left out, and each hears of the other.
 #[tokio::test(flavor = "multi_thread")]
 async fn places_of_two_writers_follow_each_other() {

@@ -1,6 +1,6 @@
 //! Reads beside the writer, on a connection of their own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use countersign_model::Seq;
 use futures_util::FutureExt;
@@ -9,21 +9,22 @@ use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Connection, Row};
 use tokio::sync::Mutex;
 
+use super::connect;
 use super::statements::{level, newest, set_level};
 use crate::commit::Part;
 use crate::database::{Changes, Reader, Snapshot};
 use crate::{
-    BYTES_PER_READ, Committed, Entry, Kind, Level, Levels, LogEntries, LogPage, ROWS_PER_READ,
-    StoreError, Write, signed, unsigned,
+    BYTES_PER_READ, Committed, Entry, Kind, Level, Levels, LogEntries, LogPage, LogRow,
+    ROWS_PER_READ, StoreError, Write, signed, unsigned,
 };
 
-/// The reading connection.
+/// The reading connection, and where another one is made.
 #[derive(Debug)]
-pub(crate) struct SqliteReader(pub(super) Mutex<SqliteConnection>);
+pub(crate) struct SqliteReader(pub(super) Mutex<SqliteConnection>, PathBuf);
 
 impl SqliteReader {
-    pub(super) fn new(connection: SqliteConnection) -> Self {
-        Self(Mutex::new(connection))
+    pub(super) fn new(path: PathBuf, connection: SqliteConnection) -> Self {
+        Self(Mutex::new(connection), path)
     }
 
     async fn read_after(&self, seq: Seq) -> Result<Changes, StoreError> {
@@ -53,11 +54,13 @@ impl SqliteReader {
 
     async fn write_copy(&self, path: &Path) -> Result<(), StoreError> {
         let path = path.to_string_lossy().into_owned();
-        let mut reader = self.0.lock().await;
+        // Nobody who reads waits for a copy.
+        let mut own = connect(&self.1).await?;
         sqlx::query("VACUUM INTO ?")
             .bind(path)
-            .execute(&mut *reader)
+            .execute(&mut own)
             .await?;
+        own.close().await?;
         Ok(())
     }
 }
@@ -103,6 +106,14 @@ impl Reader for SqliteReader {
 
     fn log_size(&self, _: u32) -> BoxFuture<'_, Result<u64, StoreError>> {
         ready(Ok(0)).boxed()
+    }
+
+    fn log_entry(&self, _: u32, _: u64) -> BoxFuture<'_, Result<Option<LogRow>, StoreError>> {
+        ready(Ok(None)).boxed()
+    }
+
+    fn log_unsigned(&self, _: u32, _: u64) -> BoxFuture<'_, Result<Vec<u64>, StoreError>> {
+        ready(Ok(Vec::new())).boxed()
     }
 
     fn log_page(&self, _: (Seq, u32, u64)) -> BoxFuture<'_, Result<LogPage, StoreError>> {

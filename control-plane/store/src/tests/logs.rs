@@ -78,6 +78,33 @@ async fn entries_and_signatures_are_found_in_order(place: impl Place) {
     assert_eq!(everything(&store).await, all);
     let after_one = store.log_page((first, 2, 0)).await.unwrap();
     assert_eq!(after_one, all[2..]);
+    for row in &all {
+        let found = store.log_entry(row.1.log_id, row.1.index).await.unwrap();
+        assert_eq!(found.as_ref(), Some(row));
+    }
+    assert_eq!(store.log_entry(1, 2).await.unwrap(), None);
+    assert_eq!(store.log_entry(3, 0).await.unwrap(), None);
+    assert_eq!(store.log_unsigned(1, 0).await.unwrap(), [0]);
+    assert_eq!(store.log_unsigned(2, 0).await.unwrap(), [1]);
+    assert!(store.log_unsigned(2, 2).await.unwrap().is_empty());
+}
+
+/// As many as a page has, and the next ones after the last.
+async fn unsigned_entries_are_told_in_pages(place: impl Place) {
+    let (store, _) = place.open().await;
+    let many = ROWS_PER_READ as u64 + 3;
+    let all = entries((0..many).map(|index| entry(1, index)));
+    make(&store, all).await.unwrap();
+    let signed = signatures([signature(1, 1, "s")]);
+    make(&store, signed).await.unwrap();
+    let first = store.log_unsigned(1, 0).await.unwrap();
+    assert_eq!(
+        (first.len(), first[..2].to_vec()),
+        (ROWS_PER_READ, vec![0, 2])
+    );
+    let last = first.last().unwrap();
+    let rest = store.log_unsigned(1, last + 1).await.unwrap();
+    assert_eq!(rest, [many - 2, many - 1]);
 }
 
 /// Who follows is given what a commit made, all of it and in one piece.
@@ -202,6 +229,7 @@ macro_rules! contract {
 
 contract!(
     entries_and_signatures_are_found_in_order,
+    unsigned_entries_are_told_in_pages,
     commit_is_told_of_whole,
     second_entry_of_an_index_is_refused,
     first_signature_is_kept,
@@ -239,4 +267,6 @@ async fn files_keep_no_log() {
     assert!(matches!(refused, StoreError::NoLog), "{refused}");
     assert!(store.snapshot().await.unwrap().entries.is_empty());
     assert_eq!(store.log_entries(1, 0).await.unwrap(), []);
+    assert_eq!(store.log_entry(1, 0).await.unwrap(), None);
+    assert!(store.log_unsigned(1, 0).await.unwrap().is_empty());
 }
