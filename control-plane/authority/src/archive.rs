@@ -11,7 +11,7 @@ use countersign_ca::log::{FOLDER, Log, Noted, Said};
 use countersign_ca::sign::Signed;
 use countersign_model::{Coordinate, Seq};
 use countersign_refusal::Unavailable;
-use countersign_store::{Commit, LogEntry, LogSignature, Store, StoreError};
+use countersign_store::{Commit, Kind, LogEntry, LogSignature, Store, StoreError, Write};
 use countersign_telemetry::{Principal, peer_line};
 use countersign_tlog::{Archive, NotKept};
 use tokio::runtime::Handle;
@@ -25,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Most signatures that wait for the database. One that finds no room is brought by the next start.
 const MAX_WAITING: usize = 4_096;
 /// Most signatures of a commit.
-const SIGNATURES_AT_ONCE: usize = 256;
+pub(super) const SIGNATURES_AT_ONCE: usize = 256;
 
 /// The log in the database.
 #[derive(Debug)]
@@ -44,9 +44,16 @@ pub(super) struct Archived {
     /// `None` where the log is in files alone.
     signatures: Option<mpsc::Sender<LogSignature>>,
     is_closed: Arc<AtomicBool>,
+    /// Whether the entries of the log came into the database with this start.
+    is_brought: bool,
 }
 
 impl Archived {
+    /// From which entry on signatures are brought, where those below an index were, as is stored.
+    pub(super) fn lacks_from(&self, brought: u64) -> u64 {
+        if self.is_brought { 0 } else { brought }
+    }
+
     /// A certificate was given out: the other control planes show it too.
     pub(super) fn signed(&self, signed: &Signed) {
         let Some(signatures) = &self.signatures else {
@@ -64,17 +71,9 @@ impl Archived {
             );
         }
     }
-
-    /// Brings a signature of before this start into the database, behind those that wait.
-    pub(super) async fn bring(&self, entry: Coordinate, bytes: Vec<u8>) {
-        if let Some(signatures) = &self.signatures {
-            // A queue that ended has said so.
-            let _ = signatures.send(kept(entry, bytes)).await;
-        }
-    }
 }
 
-fn kept(entry: Coordinate, bytes: Vec<u8>) -> LogSignature {
+pub(super) fn kept(entry: Coordinate, bytes: Vec<u8>) -> LogSignature {
     LogSignature {
         log_id: entry.log_id(),
         index: entry.index(),
@@ -91,7 +90,7 @@ impl Drop for Archived {
 
 /// Opens the log of this control plane; in the database first, where that keeps logs.
 pub(super) async fn open_log(
-    log_id: u32,
+    (log_id, brought): (u32, &str),
     settings: &Settings,
     store: &Arc<Store>,
     sequence: &Arc<AtomicU64>,
@@ -109,9 +108,17 @@ pub(super) async fn open_log(
         queue,
         Arc::clone(sequence),
     ));
+    // A log that came with its state from files.
+    let is_brought = store.log_size(log_id).await? == 0 && data_dir.join(FOLDER).exists();
+    if is_brought {
+        // Of another database than this, before anything can be taken for brought here.
+        let unsaid = Write::remove(Kind::Meta, brought);
+        store.commit(vec![unsaid], Vec::new()).await?;
+    }
     let archived = Archived {
         signatures: Some(sender),
         is_closed: Arc::default(),
+        is_brought,
     };
     let mut archive = DatabaseArchive {
         store: Arc::clone(store),
@@ -121,8 +128,6 @@ pub(super) async fn open_log(
         claims: Arc::clone(claims),
         is_closed: Arc::clone(&archived.is_closed),
     };
-    // A log that came with its state from files.
-    let is_brought = store.log_size(log_id).await? == 0 && data_dir.join(FOLDER).exists();
     let open = move || {
         let open = |archive| Log::open(log_id, &trust_domain, &data_dir, entropy.clone(), archive);
         if is_brought {
@@ -257,27 +262,4 @@ fn certified(log_id: u32, index: u64, bytes: &[u8]) -> Option<[u8; 32]> {
 
 fn closed() -> String {
     "the log is closed".to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::{FutureExt, poll};
-
-    use super::*;
-    use crate::key_uses::tests::entry;
-
-    #[tokio::test]
-    async fn signature_of_before_a_start_waits_for_room() {
-        let (signatures, mut queue) = mpsc::channel(1);
-        let archived = Archived {
-            signatures: Some(signatures),
-            is_closed: Arc::default(),
-        };
-        archived.bring(entry(0), vec![0]).await;
-        let mut second = archived.bring(entry(1), vec![1]).boxed();
-        assert!(poll!(&mut second).is_pending());
-        assert_eq!(queue.recv().await.unwrap().index, 0);
-        second.await;
-        assert_eq!(queue.recv().await.unwrap().index, 1);
-    }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use countersign_ca::log::{Logged, Noted, Said};
 use countersign_ca::sign::Signed;
 use countersign_fleet::Event;
+use countersign_inventory::TakenEntry;
 use countersign_issue::issuance::Issuance;
 use countersign_model::{Coordinate, EntitlementId, Seq, SpiffeId};
 use countersign_proto::log::entry::What;
@@ -65,11 +66,13 @@ impl Authority {
             signatures,
         } = commit;
         let mut events = self.take_authorities(seq, &writes, self.told_now())?;
+        let newest = entries.last().map(|it| taken(seq, it)).transpose()?;
         for entry in entries {
             self.take_entry(seq, &entry)?;
             let writer = self.state.read().replicas.of_log(entry.log_id);
             self.hear(writer.as_deref());
         }
+        newest.into_iter().for_each(|it| self.ledger.took(it));
         for signature in signatures {
             events.extend(self.take_signature(signature)?);
         }
@@ -179,12 +182,12 @@ impl Authority {
         Ok(Some(Event::Svid(node, entitlement)))
     }
 
-    /// Reads the logs of the others from a commit on, up to another, and says at which commit each entry of our own log is,
-    /// and whether its signature is there: its bytes are on this disk.
+    /// Reads the logs of the others from a commit on, up to another, and says at which commit each entry of our own log
+    /// is: its bytes are on this disk.
     pub(super) async fn restore_others(
         &self,
         (begin, until): (Seq, Seq),
-        mut own: impl FnMut(u64, Seq, bool) -> Result<(), AuthorityError>,
+        mut own: impl FnMut(u64, Seq) -> Result<(), AuthorityError>,
     ) -> Result<(), AuthorityError> {
         let log_id = self.ledger.log().id();
         let mut after = (begin, 0, 0);
@@ -199,10 +202,11 @@ impl Authority {
                     return Ok(());
                 }
                 if entry.log_id == log_id {
-                    own(entry.index, seq, signature.is_some())?;
+                    own(entry.index, seq)?;
                     continue;
                 }
                 self.take_entry(seq, &entry)?;
+                self.ledger.took(taken(seq, &entry)?);
                 if let Some(bytes) = signature {
                     self.take_signature(LogSignature {
                         log_id: entry.log_id,
@@ -246,6 +250,12 @@ impl Authority {
         let nanoseconds = i64::try_from(now.as_nanosecond()).unwrap_or(i64::MAX);
         self.told_now.store(nanoseconds, Ordering::Release);
     }
+}
+
+/// What the file of the inventory says of an entry.
+fn taken(seq: Seq, entry: &LogEntry) -> Result<TakenEntry, AuthorityError> {
+    let at = Coordinate::new(entry.log_id, entry.index).map_err(|_| damaged_entry())?;
+    Ok(TakenEntry::new(seq, at, &entry.bytes))
 }
 
 /// An entry of another log; `None` where it belongs to the log that the other one goes on from, of

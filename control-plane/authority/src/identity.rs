@@ -21,6 +21,8 @@ use super::rotation::BUNDLE_SEQUENCE;
 use super::{AuthorityError, Settings};
 
 const FIRST_EPOCH: u64 = 1;
+/// Key in the store: the index below which every signature of the log is in the database.
+pub(super) const BROUGHT: &str = "signatures_brought";
 
 /// Facts of the whole state, by name.
 pub(super) type Meta = HashMap<String, Entry>;
@@ -45,6 +47,8 @@ pub(super) struct Identity {
     pub(super) doubts: Option<StoredDoubts>,
     /// Logs of other replicas that the log names.
     pub(super) joined: Vec<u32>,
+    /// The index below which the signatures of the log were brought into the database.
+    pub(super) signatures_brought: u64,
     /// Names of the facts that are about this control plane alone.
     pub(super) facts: OwnFacts,
     /// The row of this control plane, where it was written now: what was found does not have it.
@@ -81,6 +85,7 @@ pub(super) async fn begin(
         first_replica: None,
         doubts: None,
         joined: Vec::new(),
+        signatures_brought: 0,
         facts: OwnFacts::default(),
         row,
     })
@@ -104,11 +109,14 @@ pub(super) async fn resume(
     }
     let first_replica: Option<String> = meta.get(REPLICA).map(Entry::read).transpose()?;
     let facts = OwnFacts::of(settings.replica(), first_replica.as_deref());
-    let (log_id, row) = match own.as_ref().and_then(Replica::log_id) {
-        Some(log_id) => (log_id, None),
-        None => {
-            let log_id = find(LOG_ID)?.read()?;
-            // A state that came from files, or was made before replicas had rows.
+    let of_row = own.as_ref().and_then(Replica::log_id);
+    let of_state = || find(LOG_ID)?.read::<u32>().map_err(AuthorityError::from);
+    let (log_id, row) = match of_row {
+        Some(log_id) if !facts.are_shared() || log_id == of_state()? => (log_id, None),
+        _ => {
+            // A state that came from files, or was made before replicas had rows. One that was restored there has
+            // another log since its row was written.
+            let log_id = of_state()?;
             let row = joined(settings, log_id, now);
             if let Some(row) = &row {
                 store.commit(vec![put(settings, row)], Vec::new()).await?;
@@ -138,6 +146,7 @@ pub(super) async fn resume(
             .transpose()?,
         doubts: own(DOUBTS).map(Entry::read).transpose()?,
         joined: { own(JOINED).map(Entry::read).transpose()? }.unwrap_or_default(),
+        signatures_brought: { own(BROUGHT).map(Entry::read).transpose()? }.unwrap_or_default(),
         first_replica,
         facts,
         row,

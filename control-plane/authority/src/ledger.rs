@@ -9,15 +9,16 @@ mod voids;
 
 use std::sync::{RwLockReadGuard, RwLockWriteGuard};
 
-use countersign_ca::log::Log;
+use countersign_ca::log::{Log, Logged};
 use countersign_ca::sign::Signed;
-use countersign_inventory::{Filter, Inventory, Issued, Lineage, LineageId};
+use countersign_inventory::{Filter, Inventory, Issued, Lineage, LineageId, TakenEntry};
 use countersign_issue::issuance::Issuance;
-use countersign_model::{Registration, Seq};
+use countersign_model::Registration;
+use countersign_store::LogSignature;
 use countersign_tlog::LogError;
 use jiff::Timestamp;
 
-use crate::archive::Archived;
+use crate::archive::{Archived, kept};
 use crate::lock::{Locked, Ordered, Place};
 use refusals::Refusals;
 use voids::Unvoided;
@@ -38,8 +39,10 @@ struct Books {
     inventory: Inventory,
     refusals: Refusals,
     unvoided: Unvoided,
-    /// Size of the log, and the newest commit that was taken, when the inventory was last written down.
-    settled: (u64, Seq),
+    /// The newest entry of other logs that was taken, with all of its commit and of those before.
+    taken: Option<TakenEntry>,
+    /// Size of the log, and the newest entry of others that was taken, when the inventory was last written down.
+    settled: (u64, Option<TakenEntry>),
     /// How many entries of the log commits account for.
     accounted: u64,
 }
@@ -66,17 +69,21 @@ impl Ledger {
         self.archived.signed(signed);
     }
 
-    /// Brings the signature that is kept beside an entry of our own to the other control planes; waits for
-    /// room.
-    pub(crate) async fn bring_signature(&self, index: u64) -> Result<(), LogError> {
-        let Some(logged) = self.log.read_back(index)? else {
-            return Ok(());
+    /// From which entry on the database may lack signatures, where those below an index were brought, as is stored.
+    pub(crate) fn lacks_from(&self, brought: u64) -> u64 {
+        self.archived.lacks_from(brought)
+    }
+
+    /// The signature that is kept beside an entry of our own, for the other control planes; `None` where there is none
+    /// or the entry has another name: of a log that ours goes on from.
+    pub(crate) fn kept_signature(&self, index: u64) -> Result<Option<LogSignature>, LogError> {
+        let own = |logged: &Logged| logged.issuance().serial.log_id() == self.log.id();
+        let Some(logged) = self.log.read_back(index)?.filter(own) else {
+            return Ok(None);
         };
-        if let Some(signature) = self.log.signature(index)? {
-            let entry = logged.issuance().serial.coordinate();
-            self.archived.bring(entry, signature).await;
-        }
-        Ok(())
+        let signature = self.log.signature(index)?;
+        let entry = logged.issuance().serial.coordinate();
+        Ok(signature.map(|bytes| kept(entry, bytes)))
     }
 
     /// A certificate was found in a log with its signature.
@@ -141,16 +148,26 @@ impl Ledger {
         self.write().accounted = entries;
     }
 
-    /// The inventory covers the entries of our log below an index, and those of other logs up to a commit.
-    pub(crate) fn settle(&self, size: u64, taken: Seq) {
-        self.write().settled = (size, taken);
+    /// All entries of other logs were taken up to this one, and all of its commit.
+    pub(crate) fn took(&self, taken: TakenEntry) {
+        let mut books = self.write();
+        let is_newer = books.taken.is_none_or(|before| before.seq <= taken.seq);
+        if is_newer {
+            books.taken = Some(taken);
+        }
     }
 
-    /// The inventory is about to be written down: the present size of the log and the newest commit that was
-    /// taken, and both when that was so before.
-    pub(crate) fn settle_now(&self, taken: Seq) -> [(u64, Seq); 2] {
+    /// The inventory covers the entries of our log below an index, and those of other logs that were taken.
+    pub(crate) fn settle(&self, size: u64) {
         let mut books = self.write();
-        let present = (self.log.size(), taken);
+        books.settled = (size, books.taken);
+    }
+
+    /// The inventory is about to be written down: the present size of the log and the newest entry of others that
+    /// was taken, and both when that was so before.
+    pub(crate) fn settle_now(&self) -> [(u64, Option<TakenEntry>); 2] {
+        let mut books = self.write();
+        let present = (self.log.size(), books.taken);
         [present, std::mem::replace(&mut books.settled, present)]
     }
 

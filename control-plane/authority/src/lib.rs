@@ -56,6 +56,7 @@ mod rollback;
 mod rotation;
 mod scratch;
 pub mod series;
+mod signatures;
 mod snapshot;
 mod state;
 mod stored_cas;

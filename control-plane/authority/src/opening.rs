@@ -27,7 +27,7 @@ use super::ca_set::{CaSet, HeldKey};
 use super::database;
 use super::doubts::Doubts;
 use super::following::read_change;
-use super::identity::{Identity, Meta, begin, resume};
+use super::identity::{BROUGHT, Identity, Meta, begin, resume};
 use super::issuing::Stripes;
 use super::key_uses::Claims;
 use super::ledger::Ledger;
@@ -101,7 +101,7 @@ impl Authority {
         let opened = database::open(&settings, database, &data_dir, now).await?;
         let store = store(opened);
         let Snapshot { seq, entries, .. } = store.snapshot().await?;
-        let (meta, entries): (Vec<_>, Vec<_>) = entries
+        let (meta, mut entries): (Vec<_>, Vec<_>) = entries
             .into_iter()
             .partition(|entry| entry.kind == Kind::Meta);
         let meta: Meta = meta.into_iter().map(|e| (e.key.clone(), e)).collect();
@@ -117,7 +117,14 @@ impl Authority {
         let store = Arc::new(store);
         let sequence = Arc::new(AtomicU64::new(seq.0));
         let claims = Arc::new(Claims::default());
-        let opened = open_log(identity.log_id, &settings, &store, &sequence, &claims);
+        let brought = identity.facts.key(BROUGHT);
+        let opened = open_log(
+            (identity.log_id, &brought),
+            &settings,
+            &store,
+            &sequence,
+            &claims,
+        );
         let (log, archived) = opened.await?;
         let defaults = Defaults {
             ttl: settings.x509_ttl,
@@ -128,6 +135,8 @@ impl Authority {
         state.acts = acts;
         state.keys.claims(&claims);
         if let row @ Some(_) = identity.row.take() {
+            let is_own = |it: &Entry| it.kind == Kind::Replica && it.key == settings.replica();
+            entries.retain(|entry| !is_own(entry));
             // Nobody changes the row of its own name, so its commit is not asked for.
             state
                 .replicas
@@ -194,6 +203,7 @@ impl Authority {
             self.restore_state(entries, identity)?;
             self.restore_logged(accounted, seq, now).await?;
             self.follow(seq).await;
+            self.bring_signatures(self.ledger.lacks_from(identity.signatures_brought));
             return self.begin_hierarchy(now).await;
         }
         let bundle =
@@ -205,6 +215,7 @@ impl Authority {
         self.restore_state(entries, identity)?;
         self.restore_logged(accounted, seq, now).await?;
         self.follow(seq).await;
+        self.bring_signatures(self.ledger.lacks_from(identity.signatures_brought));
         self.longest_fits()?;
         self.first_tick(now).await
     }

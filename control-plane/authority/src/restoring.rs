@@ -12,7 +12,6 @@ use countersign_model::{EntitlementId, Seq, SpiffeId};
 use countersign_proto::log::entry::What;
 use countersign_proto::log::{Opened, Registered};
 use countersign_refusal::{Denied, Unavailable};
-use countersign_telemetry::{Principal, peer_line};
 use jiff::Timestamp;
 use tracing::warn;
 
@@ -64,10 +63,10 @@ impl Authority {
         if size == 0 {
             let opened = What::Opened(self.opened());
             self.ledger.log().note(now, opened).await?;
-            return self.restore_others((Seq(0), until), |_, _, _| Ok(())).await;
+            return self.restore_others((Seq(0), until), |_, _| Ok(())).await;
         }
         let own = self.predecessor.map_or(0, |(it, _)| it.size);
-        let covered = self.load_inventory();
+        let covered = self.load_inventory(until).await?;
         if covered.accounted > accounted {
             return Err(older_than_log());
         }
@@ -91,7 +90,7 @@ impl Authority {
             }
         }
         self.end_reading(reading, now).await?;
-        self.ledger.settle(self.ledger.log().size(), until);
+        self.ledger.settle(self.ledger.log().size());
         Ok(())
     }
 
@@ -103,16 +102,21 @@ impl Authority {
         others: &OtherLogs,
         until: Seq,
     ) -> Result<Seq, AuthorityError> {
-        if others.taken > until {
-            return Ok(Seq(0));
-        }
         let own = (self.ledger.log().id(), from);
         let live = others.oldest_live.iter().map(|(id, index)| (*id, *index));
-        let mut first = Seq(others.taken.0 + 1);
-        for (log_id, index) in live.chain([own]) {
-            let entries = self.store.log_entries(log_id, index).await?;
-            if let Some((_, seq)) = entries.first() {
-                first = first.min(*seq);
+        let mut first_of: Vec<_> = live.chain([own]).collect();
+        let mut first = match others.newest {
+            Some(newest) => Seq(newest.seq.0 + 1),
+            // None of them is known, so each is read from its beginning.
+            None => {
+                let state = self.state.read();
+                first_of.extend(state.replicas.logs(own.0).map(|(_, log_id, _)| (log_id, 0)));
+                Seq(until.0 + 1)
+            }
+        };
+        for (log_id, index) in first_of {
+            if let Some((seq, ..)) = self.store.log_entry(log_id, index).await? {
+                first = first.min(seq);
             }
         }
         Ok(first)
@@ -128,8 +132,7 @@ impl Authority {
         now: Timestamp,
     ) -> Result<(), AuthorityError> {
         let mut own = self.ledger.log().scan(from).peekable();
-        let mut unsigned = Vec::new();
-        self.restore_others((begin, until), |index, seq, is_signed| {
+        self.restore_others((begin, until), |index, seq| {
             if index < from {
                 return Ok(());
             }
@@ -139,33 +142,14 @@ impl Authority {
             if let Some(noted) = own.next_if(is_it) {
                 self.restore_entry(noted?.placed(seq.0), reading, now)?;
             }
-            if !is_signed && !reading.voided.contains(&index) {
-                unsigned.push(index);
-            }
             Ok(())
         })
         .await?;
-        self.bring_signatures(unsigned);
         // What was logged since the state was read.
         for noted in own {
             self.restore_entry(noted?.placed(until.0 + 1), reading, now)?;
         }
         Ok(())
-    }
-
-    /// Brings the signatures of entries of our own that the database lacks: a few that a crash took away from
-    /// it, and all of a log that came with its state from files. It goes on while this control plane serves.
-    fn bring_signatures(&self, unsigned: Vec<u64>) {
-        let this = self.this.clone();
-        tokio::spawn(async move {
-            for index in unsigned {
-                let Some(this) = this.upgrade() else { return };
-                if let Err(error) = this.ledger.bring_signature(index).await {
-                    let log = Principal::part("signatures");
-                    peer_line!(WARN, log, index, %error, "a signature was not brought into the database");
-                }
-            }
-        });
     }
 
     /// Takes in the next entry of the log.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use countersign_inventory::{Coverage, Inventory, OtherLogs};
+use countersign_inventory::{Coverage, Inventory, OtherLogs, TakenEntry};
 use countersign_model::Seq;
 use countersign_refusal::Unavailable;
 use countersign_serve::{bounded_file, durable_file};
@@ -42,12 +42,17 @@ impl Authority {
         // No change is logged and not yet committed meanwhile.
         let _one_at_a_time = self.turn().await.ok()?;
         let undestroyed = self.hierarchy.first_undestroyed();
-        let [present, before] = self.ledger.settle_now(Seq(self.state.sequence()));
+        let [present, before] = self.ledger.settle_now();
         let state = self.state.read();
         // A certificate that is being signed is in a log and not in the inventory.
         let is_quiet = is_end && !state.keys.is_issuing() && state.unsigned.is_empty();
-        let (settled, taken) = if is_quiet { present } else { before };
+        let (settled, newest) = if is_quiet { present } else { before };
         let mut oldest = state.keys.oldest_live(now);
+        // One whose signature has not come is listed by a start that reads its entry again.
+        for (log_id, index) in state.unsigned.oldest(now) {
+            let lowest = oldest.entry(log_id).or_insert(index);
+            *lowest = index.min(*lowest);
+        }
         // What is of no log of another is our own, or of the log that ours goes on from.
         let own = self.ledger.log().id();
         let is_own = |id: &u32| *id == own || state.replicas.of_log(*id).is_none();
@@ -62,7 +67,7 @@ impl Authority {
             voids: state.keys.voids_below(settled.min(oldest_live)),
             accounted: self.ledger.accounted(),
             others: OtherLogs {
-                taken,
+                newest,
                 oldest_live: oldest,
             },
         };
@@ -71,8 +76,9 @@ impl Authority {
     }
 
     /// Takes the inventory that was written down, and says from which entry of the log on it must
-    /// be completed, and from which on there are valid certificates.
-    pub(super) fn load_inventory(&self) -> Coverage {
+    /// be completed, and from which on there are valid certificates. What it tells of other logs must be what the
+    /// database has: that may have been put back since, and have grown beyond it.
+    pub(super) async fn load_inventory(&self, until: Seq) -> Result<Coverage, AuthorityError> {
         let from_scratch = Coverage {
             log_id: self.ledger.log().id(),
             settled: 0,
@@ -84,24 +90,37 @@ impl Authority {
         let read = bounded_file::read_own(&self.inventory_file(), MAX_INVENTORY_BYTES);
         let bytes = match read {
             Ok(Some(bytes)) => bytes,
-            Ok(None) => return from_scratch,
+            Ok(None) => return Ok(from_scratch),
             Err(error) => {
                 warn!(%error, "the inventory does not read: it is read from the log again");
-                return from_scratch;
+                return Ok(from_scratch);
             }
         };
         let read = Inventory::from_snapshot(&bytes);
-        match read.filter(|(_, coverage)| self.is_ours(coverage)) {
-            Some((inventory, coverage)) => {
-                self.ledger.take_inventory(inventory);
-                info!(settled = coverage.settled, "inventory found");
-                coverage
+        let Some((inventory, coverage)) = read.filter(|(_, coverage)| self.is_ours(coverage))
+        else {
+            warn!("the inventory is not of this log: it is read from the log again");
+            return Ok(from_scratch);
+        };
+        if let Some(newest) = coverage.others.newest {
+            if !self.has_entry(&newest, until).await? {
+                warn!("the inventory is of another database: it is read from the logs again");
+                return Ok(from_scratch);
             }
-            None => {
-                warn!("the inventory is not of this log: it is read from the log again");
-                from_scratch
-            }
+            self.ledger.took(newest);
         }
+        self.ledger.take_inventory(inventory);
+        info!(settled = coverage.settled, "inventory found");
+        Ok(coverage)
+    }
+
+    /// Whether the database has this very entry, made by this very commit.
+    async fn has_entry(&self, taken: &TakenEntry, until: Seq) -> Result<bool, AuthorityError> {
+        let (log_id, index) = (taken.entry.log_id(), taken.entry.index());
+        let found = self.store.log_entry(log_id, index).await?;
+        Ok(found.is_some_and(|(seq, entry, _)| {
+            seq <= until && TakenEntry::new(seq, taken.entry, &entry.bytes) == *taken
+        }))
     }
 
     fn is_ours(&self, coverage: &Coverage) -> bool {

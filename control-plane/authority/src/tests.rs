@@ -11,6 +11,7 @@ mod evicting;
 mod faults;
 mod first_start;
 mod foreign_root;
+mod grown;
 mod hanging;
 mod hierarchy;
 mod keys;

@@ -23,7 +23,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use filter::{Filter, Validity};
 pub use lineage::{Certificate, Lineage, LineageId};
 use names::Names;
-pub use snapshot::{Coverage, OtherLogs, Void};
+pub use snapshot::{Coverage, OtherLogs, TakenEntry, Void};
 
 /// How long a lineage whose last certificate expired stays listed.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(7 * 24);

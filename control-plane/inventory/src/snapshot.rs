@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use super::{Certificate, Inventory, Issued, Lineage, LineageId};
 
 /// The line that a file begins with. Another shape takes another line.
-const SHAPE: &[u8] = b"countersign inventory 6\n";
+const SHAPE: &[u8] = b"countersign inventory 7\n";
 const DIGEST_BYTES: usize = 32;
 
 /// An inventory and how much of which log it tells of.
@@ -41,10 +41,31 @@ pub struct Coverage {
 /// How much of the logs of other control planes an inventory tells of. They are read in the order of commits.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OtherLogs {
-    /// Entries of commits up to this one are in the inventory.
-    pub taken: Seq,
+    /// The newest of their entries that was taken: those of commits up to its own are in the inventory. `None` where
+    /// there was none.
+    pub newest: Option<TakenEntry>,
     /// By log, the lowest index of a certificate that was valid.
     pub oldest_live: BTreeMap<u32, u64>,
+}
+
+/// An entry that a database has, and everything that was committed before it, unless it was put back since: then another
+/// entry may be in its place, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TakenEntry {
+    /// The commit that made it.
+    pub seq: Seq,
+    /// Which it is.
+    pub entry: Coordinate,
+    /// SHA-256 over its bytes.
+    pub sha256: [u8; 32],
+}
+
+impl TakenEntry {
+    /// Of the bytes that are there.
+    pub fn new(seq: Seq, entry: Coordinate, bytes: &[u8]) -> Self {
+        let sha256 = Sha256::digest(bytes).into();
+        Self { seq, entry, sha256 }
+    }
 }
 
 /// A certificate that nobody was given.
@@ -78,10 +99,22 @@ struct Head {
     accounted: u64,
     #[prost(uint64, tag = "7")]
     voids: u64,
-    #[prost(uint64, tag = "11")]
-    taken: u64,
+    #[prost(message, optional, tag = "13")]
+    newest: Option<TakenRow>,
     #[prost(btree_map = "uint32, uint64", tag = "12")]
     others_oldest_live: BTreeMap<u32, u64>,
+}
+
+#[derive(Message)]
+struct TakenRow {
+    #[prost(uint64, tag = "1")]
+    seq: u64,
+    #[prost(uint32, tag = "2")]
+    log_id: u32,
+    #[prost(uint64, tag = "3")]
+    index: u64,
+    #[prost(bytes = "vec", tag = "4")]
+    sha256: Vec<u8>,
 }
 
 #[derive(Message)]
@@ -145,7 +178,7 @@ impl Inventory {
             cas: self.issued.cas,
             lineages: self.lineages.len() as u64,
             voids: coverage.voids.len() as u64,
-            taken: coverage.others.taken.0,
+            newest: coverage.others.newest.as_ref().map(TakenRow::from),
             others_oldest_live: coverage.others.oldest_live.clone(),
         };
         let mut bytes = SHAPE.to_vec();
@@ -176,7 +209,10 @@ impl Inventory {
             accounted: head.accounted,
             voids: Vec::new(),
             others: OtherLogs {
-                taken: Seq(head.taken),
+                newest: match head.newest {
+                    Some(row) => Some(row.read()?),
+                    None => None,
+                },
                 oldest_live: head.others_oldest_live,
             },
         };
@@ -226,6 +262,27 @@ impl Inventory {
             },
         };
         Some((lineage.id(), lineage))
+    }
+}
+
+impl From<&TakenEntry> for TakenRow {
+    fn from(taken: &TakenEntry) -> Self {
+        Self {
+            seq: taken.seq.0,
+            log_id: taken.entry.log_id(),
+            index: taken.entry.index(),
+            sha256: taken.sha256.to_vec(),
+        }
+    }
+}
+
+impl TakenRow {
+    fn read(self) -> Option<TakenEntry> {
+        Some(TakenEntry {
+            seq: Seq(self.seq),
+            entry: Coordinate::new(self.log_id, self.index).ok()?,
+            sha256: self.sha256.try_into().ok()?,
+        })
     }
 }
 

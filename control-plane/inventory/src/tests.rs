@@ -83,7 +83,11 @@ fn coverage() -> Coverage {
             spki_sha256: [3; 32],
         }],
         others: OtherLogs {
-            taken: Seq(9),
+            newest: Some(TakenEntry::new(
+                Seq(9),
+                Coordinate::new(0x02_0000, 5).unwrap(),
+                b"an entry",
+            )),
             oldest_live: [(0x02_0000, 3)].into(),
         },
     }

@@ -124,6 +124,7 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
                     "inventory found",
                     "the inventory does not read: it is read from the log again",
                     "the inventory is not of this log: it is read from the log again",
+                    "the inventory is of another database: it is read from the logs again",
                 ],
             ),
             ("control-plane/daemon/src/main.rs", &["stopping"]),

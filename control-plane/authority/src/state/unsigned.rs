@@ -1,9 +1,10 @@
 //! Certificates that other replicas logged, until their signatures come.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use countersign_ca::log::Logged;
 use countersign_model::Coordinate;
+use jiff::Timestamp;
 
 /// Most certificates that wait for their signatures: those that are made at a moment, and those that
 /// nobody was given. Beyond it the oldest is forgotten: its holder may have its key certified again.
@@ -28,6 +29,18 @@ impl Unsigned {
                 self.waiting.remove(&oldest);
             }
         }
+    }
+
+    /// By log, the lowest index of one that has not ended.
+    pub(crate) fn oldest(&self, now: Timestamp) -> BTreeMap<u32, u64> {
+        let mut oldest = BTreeMap::new();
+        for (entry, logged) in &self.waiting {
+            if logged.issuance().not_after >= now {
+                let lowest = oldest.entry(entry.log_id()).or_insert(u64::MAX);
+                *lowest = entry.index().min(*lowest);
+            }
+        }
+        oldest
     }
 
     /// Whether none waits.

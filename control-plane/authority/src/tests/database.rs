@@ -4,7 +4,7 @@ use countersign_backup::unpack;
 use countersign_refusal::Unavailable;
 use countersign_restore::take_over;
 use countersign_store::DataDir;
-use countersign_store::copy::to_files;
+use countersign_store::copy::{to_database, to_files};
 use countersign_tests_postgres::{Cluster, Database, Proxy, shared};
 
 use super::*;
@@ -352,4 +352,139 @@ async fn unreadable_row_that_decides_nothing_stops_no_start() {
     }
     let plane = plane.restart(after(1)).await;
     plane.register(registration("/web", "/node/a")).await;
+}
+
+/// Copies the state of a data directory into a database of its own, and opens it there.
+async fn moved(plane: Plane, database: &Database, now: Timestamp) -> Plane {
+    let Plane { dir, authority } = plane;
+    let mut settings = authority.settings.clone();
+    authority.flush(now).await.unwrap();
+    drop(authority);
+    settings.store = database_at(&database.url().to_string());
+    let StoreSettings::Postgres { address, .. } = &settings.store else {
+        unreachable!("it is in a database");
+    };
+    let data_dir = async {
+        loop {
+            match DataDir::open(&settings.data_dir) {
+                Ok(data_dir) => return data_dir,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let data_dir = tokio::time::timeout(MINUTE, data_dir).await.unwrap();
+    to_database(&data_dir, address).await.unwrap();
+    drop(data_dir);
+    let authority = open_again(settings, now).await;
+    Plane { dir, authority }
+}
+
+fn log_of(plane: &Plane) -> (u32, Vec<Option<u32>>) {
+    let rows = plane.authority.replicas();
+    let rows = rows.iter().map(|(_, row)| row.log_id()).collect();
+    (plane.authority.ledger.log().id(), rows)
+}
+
+/// A restore gives a state another log; the row of the control plane is of before it.
+#[tokio::test(flavor = "multi_thread")]
+async fn restored_state_goes_back_to_a_database_with_its_log() {
+    let (first, second) = (shared().database(), shared().database());
+    let plane = kept_in(&first).await;
+    let before = log_of(&plane).0;
+    let web = plane.register(registration("/web", "/node/a")).await;
+    let node = plane.attest("/node/a").await;
+    let bytes = Bytes::default();
+    let backup = plane.authority.back_up(true, bytes.clone(), after(1));
+    backup.await.unwrap();
+    let draft = plane.dir.path().join("restored");
+    std::fs::create_dir(&draft).unwrap();
+    unpack(bytes.0.lock().unwrap().as_slice(), &draft).unwrap();
+    let data_dir = DataDir::open(&draft).unwrap();
+    let mut settings = plane.authority.settings.clone();
+    let taken = take_over(&data_dir, settings.entropy.clone(), after(2)).await;
+    let log_id = taken.unwrap().log_id;
+    assert_ne!(log_id, before);
+    drop(data_dir);
+    settings.data_dir = draft;
+    settings.store = StoreSettings::Sqlite;
+    let authority = Authority::open(settings, after(3)).await.unwrap();
+    let Plane { dir, .. } = plane;
+    let plane = moved(Plane { dir, authority }, &second, after(4)).await;
+    assert_eq!(log_of(&plane), (log_id, vec![Some(log_id)]));
+    let svid = plane.enrol(&node, &web).await;
+    assert_eq!(svid.serial.log_id(), log_id);
+    let plane = plane.restart(after(5)).await;
+    assert_eq!(log_of(&plane), (log_id, vec![Some(log_id)]));
+}
+
+/// Nothing was restored in between: the log is the same all the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn state_that_is_copied_both_ways_keeps_its_log() {
+    let (first, second) = (shared().database(), shared().database());
+    let plane = kept_in(&first).await;
+    let log = log_of(&plane);
+    let web = plane.register(registration("/web", "/node/a")).await;
+    let node = plane.attest("/node/a").await;
+    plane.enrol(&node, &web).await;
+    let Plane { dir, authority } = plane;
+    let mut settings = authority.settings.clone();
+    authority.flush(after(1)).await.unwrap();
+    drop(authority);
+    let StoreSettings::Postgres { address, .. } = settings.store.clone() else {
+        unreachable!("it is in a database");
+    };
+    let data_dir = DataDir::open(&settings.data_dir).unwrap();
+    to_files(&address, &data_dir).await.unwrap();
+    drop(data_dir);
+    settings.store = StoreSettings::Sqlite;
+    let authority = open_again(settings, after(2)).await;
+    let plane = Plane { dir, authority };
+    assert_eq!(plane.authority.ledger.log().id(), log.0);
+    plane.enrol(&node, &web).await;
+    let plane = moved(plane, &second, after(3)).await;
+    assert_eq!(log_of(&plane), log);
+    plane.enrol(&node, &web).await;
+}
+
+/// Those of certificates that have ended, too, which no start reads any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn signatures_of_a_copied_log_come_into_the_database() {
+    let plane = Plane::with(|settings| settings.store = StoreSettings::Sqlite).await;
+    let web = plane.register(registration("/web", "/node/a")).await;
+    let node = plane.attest("/node/a").await;
+    let ended = plane.enrol(&node, &web).await;
+    for _ in 0..2 {
+        plane
+            .authority
+            .save_inventory(after(5_000), false)
+            .await
+            .unwrap();
+    }
+    let database = shared().database();
+    let plane = moved(plane, &database, after(5_001)).await;
+    let entry = ended.serial.coordinate();
+    let store = plane.authority.store.clone();
+    let brought = async {
+        loop {
+            let found = store.log_entry(entry.log_id(), entry.index()).await;
+            let (.., signature) = found.unwrap().expect("its entry is there");
+            if signature.is_some() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(MINUTE, brought).await.unwrap();
+    // Once all are, a start looks at none of them again.
+    let end = plane.authority.ledger.log().size();
+    let noted = async {
+        loop {
+            let snapshot = store.snapshot().await.unwrap();
+            let mut entries = snapshot.entries.iter();
+            if entries.any(|it| it.key == crate::identity::BROUGHT) {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(MINUTE, noted).await.unwrap();
+    assert!(end > entry.index());
 }

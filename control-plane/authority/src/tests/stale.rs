@@ -41,7 +41,7 @@ impl Way for Deaf {
 }
 
 /// One of several, at a database in memory.
-async fn member(
+pub(super) async fn member(
     database: &MemoryDatabase,
     way: Arc<dyn Way>,
     (name, invitation): (&str, Option<Invitation>),

@@ -57,3 +57,41 @@ async fn start_reads_the_newest_part_of_all_logs() {
     }
     drop(a);
 }
+
+/// The newest certificate of each lineage of CAs.
+fn cas(plane: &Plane) -> BTreeSet<String> {
+    let all = plane.authority.ledger.lineages(&Filter::default(), start());
+    let cas = all.iter().filter(|it| it.profile.is_ca());
+    cas.map(|it| it.newest.serial.to_string()).collect()
+}
+
+/// The signature of a CA of `a` comes when `b` has long written down what it knows, and no key is read again.
+#[tokio::test]
+async fn late_signature_of_a_ca_is_found_by_a_start() {
+    let two = Two::new().await;
+    two.a.authority.rotate_issuing(after(1)).await.unwrap();
+    let listed = async {
+        while cas(&two.a) != cas(&two.b) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(MINUTE, listed).await.unwrap();
+    let all = cas(&two.a);
+    let Two { _database, a, b } = two;
+    _database.sql(
+        "CREATE TABLE public.late AS SELECT * FROM countersign.log_signatures \
+         ORDER BY seq DESC, leaf_index DESC LIMIT 1; \
+         DELETE FROM countersign.log_signatures AS s USING public.late AS l \
+         WHERE s.log_id = l.log_id AND s.leaf_index = l.leaf_index",
+    );
+    let b = b.crash(after(2)).await;
+    assert_ne!(cas(&b), all, "one is not signed yet");
+    for _ in 0..2 {
+        let saved = b.authority.save_inventory(after(1_200), false).await;
+        saved.unwrap();
+    }
+    _database.sql("INSERT INTO countersign.log_signatures SELECT * FROM public.late");
+    let b = b.crash(after(1_300)).await;
+    assert_eq!(cas(&b), all);
+    drop(a);
+}
