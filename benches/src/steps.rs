@@ -213,6 +213,7 @@ fn registry(key: RegistrationKey, now: Timestamp) -> Registry {
         },
         key_epoch: 0,
         raised_at: None,
+        began: None,
     });
     registry
 }

@@ -10,9 +10,11 @@ use jiff::Timestamp;
 use tracing::info;
 
 use super::removal::Reason;
-use super::{Applied, Authority, AuthorityError, RegistrationRequest, Removed};
+use super::{Applied, Authority, AuthorityError, Level, RegistrationRequest, Removed};
 use draft::{Draft, Together};
 
+/// The level from which on a registration says with which key epoch it began.
+const BEGAN_SINCE: Level = Level(3);
 /// Most registrations that are written together: one commit, and as many entries of the log.
 pub const MAX_APPLIED: usize = 10_000;
 
@@ -228,6 +230,7 @@ impl Authority {
             state.registry.tombstones.contains(node, &entitlement)
         });
         let present = before.map_or((0, None), |before| (before.key_epoch, before.raised_at));
+        let began = before.and_then(|before| before.began);
         let before = before.map(|before| &before.registration);
         let written = Written::of(registration, &mode, before)?;
         let raises = match &written.before {
@@ -236,13 +239,20 @@ impl Authority {
         };
         let keeps =
             |mode| matches!(mode, Mode::Merge(given) if !given.contains(&Field::Criticality));
+        let epoch = match raises {
+            true => (next.max(present.0 + 1), Some(now)),
+            false => present,
+        };
+        // What was written at a lower level does not say it, and is not known to have begun later.
+        let began = match written.before {
+            Some(_) => began,
+            None => Some(epoch.0).filter(|_| self.store.is_at(BEGAN_SINCE)),
+        };
         Ok(Draft {
             keeps_criticality: written.before.is_some() && keeps(mode),
             written,
-            epoch: match raises {
-                true => (next.max(present.0 + 1), Some(now)),
-                false => present,
-            },
+            epoch,
+            began,
         })
     }
 }

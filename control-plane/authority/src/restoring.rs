@@ -300,9 +300,7 @@ impl Authority {
         state.certified(&node, &entitlement, issuance);
         let holder = state.holder(&node, &entitlement);
         let age = state.age(&node, issuance);
-        // One that came back after a removal has another key epoch.
-        let is_its = |since| age == Age::Present || since <= issuance.issued_at;
-        let holder = holder.filter(|(_, since)| is_its(*since));
+        let holder = holder.filter(|_| state.is_of_registration(&node, issuance));
         // What says more than the state of a backup allows is shown to nobody. Somebody may have it all
         // the same, so it stays in the inventory.
         let is_taken_back = age == Age::TakenBack;
@@ -310,7 +308,7 @@ impl Authority {
         if state.nodes.is_ended(&node, lineage) {
             let end = issuance.not_after;
             state.published.note_end(&node, &entitlement, end);
-        } else if let Some((holder, _)) = holder.filter(|_| !is_taken_back) {
+        } else if let Some(holder) = holder.filter(|_| !is_taken_back) {
             let svid = PublishedSvid::of(signed, above, holder).ok_or_else(damaged_entry)?;
             state.published.offer(Arc::new(svid));
         }

@@ -133,29 +133,41 @@ impl State {
         }))
     }
 
-    /// Who holds an entitlement at present, and since when it is theirs.
-    pub(super) fn holder(
-        &self,
-        node: &SpiffeId,
-        entitlement: &EntitlementId,
-    ) -> Option<(Holder, Timestamp)> {
+    /// Who holds an entitlement at present.
+    pub(super) fn holder(&self, node: &SpiffeId, entitlement: &EntitlementId) -> Option<Holder> {
         if *entitlement == EntitlementId::node() {
             let node = self.nodes.known(node)?;
-            let holder = Holder {
+            return Some(Holder {
                 node: node.clone(),
                 entitlement: entitlement.clone(),
                 id: node.clone(),
-            };
-            // Older ones are told apart by the node's lineage.
-            return Some((holder, Timestamp::MIN));
+            });
         }
         let (entitlement, kept) = self.registry.held(node, entitlement)?;
-        let holder = Holder {
+        Some(Holder {
             node: kept.registration.key.node()?.clone(),
             entitlement: entitlement.clone(),
             id: kept.registration.key.id.clone(),
+        })
+    }
+
+    /// Whether a certificate was made for the registration that there is, and not for one of the same key that was
+    /// removed before: told by the order of commits, which key epochs are. Of a node's own identity its lineage tells.
+    ///
+    /// A registration of before level 3 does not say with which key epoch it began. One that came back says another
+    /// than its certificates of before; then the time of the machine decides.
+    pub(super) fn is_of_registration(&self, node: &SpiffeId, issuance: &Issuance) -> bool {
+        let entitlement = EntitlementId::parse(&issuance.entitlement);
+        let Some((_, kept)) = entitlement.and_then(|it| self.registry.held(node, &it)) else {
+            return true;
         };
-        Some((holder, kept.registration.created_at))
+        match kept.began.zip(issuance.key_epoch) {
+            Some((began, then)) => then >= began,
+            None => {
+                let is_older = kept.registration.created_at <= issuance.issued_at;
+                is_older || self.age(node, issuance) == Age::Present
+            }
+        }
     }
 
     /// How a certificate that was found in the log stands to its registration as it is now.

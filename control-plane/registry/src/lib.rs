@@ -42,6 +42,10 @@ pub struct Kept {
     /// When it was raised last.
     #[serde(default)]
     pub raised_at: Option<Timestamp>,
+    /// The key epoch that it began with: certificates of an earlier one were made for a registration of the same key
+    /// that was removed. Written from level 3 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<u64>,
 }
 
 /// What is the same for every certificate of this control plane.

@@ -43,6 +43,7 @@ fn kept(key: RegistrationKey, ttl: Option<u64>, end: Option<i64>) -> Kept {
         registration,
         key_epoch: 0,
         raised_at: None,
+        began: None,
     }
 }
 

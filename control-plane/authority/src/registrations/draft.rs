@@ -18,6 +18,8 @@ pub(super) struct Draft {
     /// The key epoch, and when it was raised last: higher than that of what is there where
     /// certificates from before are superseded.
     pub(super) epoch: (u64, Option<Timestamp>),
+    /// The key epoch that it began with, where everybody who uses the database reads that.
+    pub(super) began: Option<u64>,
     /// Whether the criticality of what is there is left as it is.
     pub(super) keeps_criticality: bool,
 }
@@ -30,6 +32,7 @@ impl Draft {
             registration: self.written.registration.clone(),
             key_epoch,
             raised_at,
+            began: self.began,
         });
         let tombstone = TombstoneKey::of(&self.written.registration.key);
         let tombstone = tombstone.map(|key| Change::Tombstone(key, None));

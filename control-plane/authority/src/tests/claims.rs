@@ -193,6 +193,7 @@ impl Run {
             registration: self.registrations[identity].clone(),
             key_epoch: authority.ledger.log().size() + 1_000,
             raised_at: None,
+            began: None,
         };
         authority.state.write().registry.insert(kept);
     }

@@ -71,7 +71,7 @@ fn published(state: &mut State, n: usize, above: &Path) {
     let signed = signed(n);
     let key = registered(n).key;
     let holder = state.holder(key.node().unwrap(), &key.entitlement_id());
-    let svid = PublishedSvid::of(&signed, above.clone(), holder.unwrap().0);
+    let svid = PublishedSvid::of(&signed, above.clone(), holder.unwrap());
     state.published.offer(Arc::new(svid.unwrap()));
 }
 
@@ -95,6 +95,7 @@ fn lineage_costs_little_in_all_parts_together() {
                         registration,
                         key_epoch,
                         raised_at: None,
+                        began: None,
                     });
                 })
             });

@@ -399,3 +399,35 @@ async fn registrations_are_bounded_and_updates_are_not() {
         .unwrap();
     plane.register(third()).await;
 }
+
+/// By the order of commits, whatever the clock said: it was set back, then forward.
+#[tokio::test]
+async fn returned_registration_is_told_from_the_one_before() {
+    let plane = Plane::new().await;
+    let web = plane.register(registration("/web", "/node/a")).await;
+    let node = plane.attest("/node/a").await;
+    plane.enrol(&node, &web).await;
+    let register = async |plane: &Plane, registration, now| {
+        let request = whole(registration);
+        plane.authority.register(request, false, now).await.unwrap();
+    };
+    let removed = plane.authority.unregister(&id("/web"), None, start()).await;
+    removed.unwrap();
+    register(&plane, registration("/web", "/node/a"), after(-3_600)).await;
+    let plane = plane.restart(after(1)).await;
+    assert!(
+        plane.authority.published(node.id(), &web).is_none(),
+        "it was made for the one that was removed"
+    );
+
+    let removed = plane.authority.unregister(&id("/web"), None, start()).await;
+    removed.unwrap();
+    register(&plane, registration("/web", "/node/a"), after(3_600)).await;
+    let its = plane.enrol(&node, &web).await;
+    let mut changed = registration("/web", "/node/a");
+    changed.dns = vec!["web.example.org".to_owned()];
+    register(&plane, changed, after(2)).await;
+    let plane = plane.restart(after(3)).await;
+    let found = plane.authority.published(node.id(), &web);
+    assert_eq!(found.expect("it goes on").serial, its.serial);
+}

@@ -206,6 +206,7 @@ async fn log_that_takes_nothing_stops_the_signer() {
         registration: long,
         key_epoch: 0,
         raised_at: None,
+        began: None,
     });
     let authorized = authorize(&registry, &node, &entitlement, start()).unwrap();
     let subject = authority.subject(authorized);

@@ -34,6 +34,7 @@ fn change(authority: &Authority, mut registration: Registration) {
         registration,
         key_epoch: authority.state.sequence() + 1,
         raised_at: None,
+        began: None,
     };
     authority.state.write().registry.insert(kept);
 }

@@ -250,6 +250,7 @@ fn change_is_read_as_it_was_written() {
         registration: registration("/w/a", "/node/a"),
         key_epoch: 7,
         raised_at: None,
+        began: None,
     };
     let tombstone = Tombstone::of(&kept.registration, None, start()).unwrap();
     for change in [
