@@ -1,6 +1,7 @@
 //! The only wiring: what is bound, what is spawned, in which order it ends.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use countersign_cli::{Exit, Failure};
@@ -23,6 +24,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::consumers::Consumers;
+use crate::consumers::kept::{self, CONSUMERS_FILE};
 use crate::control::addresses::all_shown;
 use crate::control::link_state::LinkState;
 use crate::control::{Control, Parts};
@@ -81,6 +83,7 @@ struct Sidecar {
     clock: Clock,
     holdings: Arc<Holdings>,
     consumers: Arc<Consumers>,
+    consumers_file: PathBuf,
     metrics: Arc<Metrics>,
     local_api: Arc<LocalApi>,
     local_socket: LocalSocket,
@@ -99,6 +102,8 @@ impl Sidecar {
     fn build(config: Config, state: StateDir) -> Result<Self, Failure> {
         let (clock, holdings) = (Clock::of_system(), Holdings::new());
         let consumers = Arc::<Consumers>::default();
+        let consumers_file = state.file(CONSUMERS_FILE);
+        kept::restore(&consumers_file, &consumers, clock.now());
         let trust = TrustCell::new([].into_iter().collect());
         let local_api = LocalApi::new(
             holdings.clone(),
@@ -171,6 +176,7 @@ impl Sidecar {
             clock,
             holdings,
             consumers,
+            consumers_file,
             metrics,
             local_api,
             local_socket,
@@ -246,6 +252,7 @@ impl Sidecar {
         services.spawn(callers.track_future(serving));
         let identities = self.proxy.identities().clone();
         let ends = self.holdings.clone();
+        services.spawn(kept::keep(self.consumers_file, self.consumers.clone()));
         services.spawn(identities.follow(self.holdings, self.consumers));
         services.spawn(endings::tell(ends, self.clock.clone()));
         services.spawn(self.control.run());

@@ -4,6 +4,7 @@
 //! its stream has ended, until the last credential that it was given has expired: a disconnected
 //! Envoy goes on validating with the bundle it has.
 
+pub(crate) mod kept;
 mod shares;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use countersign_model::Serial;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 pub(crate) use shares::{Full, Owner};
 use shares::{Share, Shares};
 use tokio::sync::watch;
@@ -20,7 +22,8 @@ pub(crate) const MAX_CONSUMERS: usize = 4_096;
 /// Most certificates of one consumer that are told: of a caller with many identities the first.
 pub(crate) const MAX_SERIALS: usize = 8;
 /// What a consumer is, and so how its progress is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum ConsumerKind {
     /// Our own proxy.
     Proxy,
@@ -181,22 +184,7 @@ impl Consumers {
     /// Makes one of all who are disconnected and came equally far, so that a caller which starts
     /// a process for each fetch cannot fill the record. The gate of a rotation sees no difference.
     pub(crate) fn fold_disconnected(&self) {
-        let mut consumers = lock(&self.consumers);
-        let everybody = std::mem::take(&mut *consumers);
-        for (id, consumer) in everybody {
-            if consumer.connected {
-                consumers.insert(id, consumer);
-                continue;
-            }
-            let version = consumer.bundle_version.as_deref().unwrap_or_default();
-            let resource = consumer.resource.as_deref().unwrap_or_default();
-            let past = format!("past:{:?}:{resource}:{version}", consumer.kind);
-            let folded = consumers.entry(past).or_insert_with(|| consumer.clone());
-            folded.delivered_at = folded.delivered_at.max(consumer.delivered_at);
-            folded.credential_not_after = folded
-                .credential_not_after
-                .max(consumer.credential_not_after);
-        }
+        fold(&mut lock(&self.consumers));
         self.changed.send_modify(|n| *n += 1);
     }
 
@@ -213,6 +201,24 @@ impl Consumers {
     /// Changes whenever the record does.
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+}
+
+/// Makes one of all who are disconnected and came equally far.
+fn fold(consumers: &mut BTreeMap<String, Consumer>) {
+    for (id, consumer) in std::mem::take(consumers) {
+        if consumer.connected {
+            consumers.insert(id, consumer);
+            continue;
+        }
+        let version = consumer.bundle_version.as_deref().unwrap_or_default();
+        let resource = consumer.resource.as_deref().unwrap_or_default();
+        let past = format!("past:{:?}:{resource}:{version}", consumer.kind);
+        let folded = consumers.entry(past).or_insert_with(|| consumer.clone());
+        folded.delivered_at = folded.delivered_at.max(consumer.delivered_at);
+        folded.credential_not_after = folded
+            .credential_not_after
+            .max(consumer.credential_not_after);
     }
 }
 

@@ -162,6 +162,13 @@ const BY_CAUSE: &[(&str, &[InFile])] = &[
             ),
             ("sidecar/src/app.rs", &["listening", "ending"]),
             (
+                "sidecar/src/consumers/kept.rs",
+                &[
+                    "consumers of the process before not known",
+                    "consumers not kept for a restart",
+                ],
+            ),
+            (
                 "sidecar/src/lifecycle.rs",
                 &["draining", "drain deadline passed"],
             ),

@@ -133,6 +133,16 @@ const KNOWN: &[(&str, &str, &str)] = &[
         "a period",
     ),
     (
+        "sidecar/src/consumers/kept.rs",
+        "sleep(TRY_AGAIN)",
+        "a length of time after a write that failed",
+    ),
+    (
+        "sidecar/src/consumers/kept.rs",
+        "sleep(WRITE_EVERY)",
+        "a length of time after a write",
+    ),
+    (
         "sidecar/src/holdings/endings.rs",
         "sleep(LOOK_EVERY)",
         "a period: the clock is read at each",
