@@ -98,7 +98,7 @@ fn remove(folder: &Path) -> Result<()> {
 fn build(commit: &str, debug: &Path, draft: &Path) -> Result<()> {
     let (source, target) = (draft.join("source"), draft.join("target"));
     fs::create_dir_all(&source)?;
-    unpack(&project(), commit, &source)?;
+    unpack(project(), commit, &source)?;
     link_libraries(debug, &target.join("debug"))?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // The workspace as a whole decides the features of its libraries.
