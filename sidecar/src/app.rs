@@ -14,7 +14,6 @@ use countersign_serve::{
     BindError, Counters, Descriptors, Limits, ListenerSeries, ServiceManager, bind_tcp, ops,
 };
 use countersign_telemetry::{LogSeries, Settings, Telemetry};
-use countersign_verify::tls::TrustCell;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -27,6 +26,7 @@ use crate::consumers::Consumers;
 use crate::consumers::kept::{self, CONSUMERS_FILE};
 use crate::control::addresses::all_shown;
 use crate::control::link_state::LinkState;
+use crate::control::recognition::trust_by;
 use crate::control::{Control, Parts};
 use crate::entropy::Draws;
 use crate::holdings::{Holdings, endings};
@@ -104,7 +104,7 @@ impl Sidecar {
         let consumers = Arc::<Consumers>::default();
         let consumers_file = state.file(CONSUMERS_FILE);
         kept::restore(&consumers_file, &consumers, clock.now());
-        let trust = TrustCell::new([].into_iter().collect());
+        let trust = trust_by(&clock);
         let local_api = LocalApi::new(
             holdings.clone(),
             consumers.clone(),

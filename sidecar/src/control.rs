@@ -16,7 +16,7 @@ pub(crate) mod link_state;
 mod observed;
 mod patience;
 mod race;
-mod recognition;
+pub(crate) mod recognition;
 mod report;
 pub(crate) mod session;
 mod silence;

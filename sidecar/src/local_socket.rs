@@ -2,21 +2,30 @@
 
 mod connection;
 
+use std::io;
 use std::sync::Arc;
 
 use countersign_proto::sds::secret_discovery_service_server::SecretDiscoveryServiceServer;
 use countersign_proto::workload::spiffe_workload_api_server::SpiffeWorkloadApiServer;
 use countersign_serve::limits::CALL_BYTES;
 use countersign_serve::messages::MessageBounds;
-use countersign_serve::unix::{UnixPeer, UnixSocket, UserPlaces, incoming_by_holder};
+use countersign_serve::unix::{
+    UnixConnection, UnixPeer, UnixSocket, UserPlaces, incoming_by_holder,
+};
 use countersign_serve::{Counters, Limits, grpc};
 use prometheus_client::registry::Registry;
-use tokio_stream::StreamExt as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_stream::{Stream, StreamExt as _};
 
 use crate::local_api::LocalApi;
 use crate::sds::{self, SecretDiscovery};
 use crate::workload_api::{self, WorkloadApi};
 use connection::LocalConnection;
+
+/// What carries the bytes of a caller.
+pub(crate) trait Carried: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Carried for S {}
 
 /// Both services.
 #[derive(Clone, Debug)]
@@ -49,12 +58,40 @@ impl LocalSocket {
         socket: UnixSocket,
         (limits, counters): (Limits, Arc<Counters>),
     ) {
-        let places = UserPlaces::new(&limits, &counters);
-        let places = self.api.take_places(places);
+        let places = self.places(&limits, &counters);
         let api = Arc::clone(&self.api);
         // What it runs is looked at before a byte of it is read.
         let holder = move |peer: &UnixPeer| api.by_ids(peer).at_first(peer);
         let connections = incoming_by_holder(socket, holder, (places, limits, counters));
+        self.serve_connections(connections).await;
+    }
+
+    /// The places of its connections.
+    fn places(&self, limits: &Limits, counters: &Counters) -> UserPlaces {
+        self.api.take_places(UserPlaces::new(limits, counters))
+    }
+
+    /// As [`serve`](Self::serve), with callers that come from elsewhere than the kernel's socket. For the
+    /// simulation.
+    pub(crate) async fn serve_callers<S: Carried>(
+        self,
+        callers: impl Stream<Item = (S, UnixPeer)>,
+    ) {
+        let limits = Limits::default();
+        let places = self.places(&limits, &Counters::default());
+        let api = Arc::clone(&self.api);
+        let connections = callers.filter_map(move |caller| {
+            let holder = api.by_ids(&caller.1).at_first(&caller.1);
+            let place = places.take(caller.1.uid, holder)?;
+            Some(Ok(UnixConnection::over(caller, place, &limits)))
+        });
+        self.serve_connections(connections).await;
+    }
+
+    async fn serve_connections<S: Carried>(
+        self,
+        connections: impl Stream<Item = io::Result<UnixConnection<S>>>,
+    ) {
         let api = Arc::clone(&self.api);
         let connections = connections
             .map(move |accepted| accepted.map(|accepted| LocalConnection::new(accepted, &api)));

@@ -1,23 +1,31 @@
-//! The part of a sidecar that a simulation runs: the one of the program without its listeners, over
-//! another network than the kernel's.
+//! The part of a sidecar that a simulation runs: the one of the program without proxy and status, over
+//! another network than the kernel's, with callers that come from elsewhere than its socket.
 
 use std::sync::Arc;
 
 use countersign_cli::{Exit, Failure};
 use countersign_discovery::Stamp;
 use countersign_model::{EntitlementId, Lifetime, Serial, SpiffeId};
+use countersign_serve::unix::UnixPeer;
 use countersign_serve::wire::Dial;
 use countersign_verify::TrustBundle;
-use countersign_verify::tls::TrustCell;
+use jiff::Timestamp;
 use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use tokio_stream::Stream;
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::consumers::Consumers;
+use crate::consumers::kept::{self, CONSUMERS_FILE};
+use crate::control::recognition::trust_by;
 use crate::control::{Control, Parts};
 use crate::entropy::Draws;
-use crate::holdings::Holdings;
+use crate::holdings::{Holdings, endings};
 use crate::install::Installer;
+use crate::local_api::LocalApi;
+use crate::local_socket::LocalSocket;
 use crate::proxy::identity::Served;
 use crate::state::StateDir;
 
@@ -48,6 +56,11 @@ pub struct Credential {
 }
 
 impl Held {
+    /// Rises with every change of what is held.
+    pub fn generation(&self) -> u64 {
+        self.0.load().generation
+    }
+
     /// Every entitlement, in order.
     pub fn rights(&self) -> Vec<Right> {
         let snapshot = self.0.load();
@@ -74,34 +87,65 @@ impl Held {
     }
 }
 
+/// What a sidecar has of its machine.
+#[derive(Debug)]
+pub struct Machine<C, N> {
+    /// What its clock shows.
+    pub clock: N,
+    /// How it reaches control planes.
+    pub network: Arc<dyn Dial>,
+    /// Who connects to its socket.
+    pub callers: C,
+}
+
 /// Begins a sidecar on its state directory: what it holds, and its life, which ends where it is
 /// dropped.
 ///
 /// # Errors
 /// A state directory that cannot be used.
-pub fn begin(
+pub fn begin<S, C, N>(
     config: &Config,
-    network: Arc<dyn Dial>,
-) -> Result<(Held, impl Future<Output = ()> + Send + use<>), Failure> {
+    machine: Machine<C, N>,
+) -> Result<(Held, impl Future<Output = ()> + Send + use<S, C, N>), Failure>
+where
+    N: Fn() -> Timestamp + Send + Sync + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    C: Stream<Item = (S, UnixPeer)> + Send + 'static,
+{
     let unusable = |error: &dyn std::error::Error| {
         Failure::new(Exit::Usage, "state_dir", error.to_string(), "mend it")
     };
     let state = StateDir::open(&config.state_dir).map_err(|error| unusable(&error))?;
-    let (clock, holdings) = (Clock::of_system(), Holdings::new());
-    let trust = TrustCell::new([].into_iter().collect());
+    let (clock, holdings) = (Clock::new(machine.clock), Holdings::new());
+    let consumers = Arc::<Consumers>::default();
+    let consumers_file = state.file(CONSUMERS_FILE);
+    kept::restore(&consumers_file, &consumers, clock.now());
+    let keeping = kept::keep(consumers_file, consumers.clone());
+    let trust = trust_by(&clock);
     let trust_domain = config.trust_domain.clone();
+    let local_api = LocalApi::new(
+        holdings.clone(),
+        consumers.clone(),
+        &trust_domain,
+        clock.clone(),
+    );
     let installer = Installer::restore(trust_domain, state, holdings.clone(), trust.clone());
     let parts = Parts {
         installer: installer.map_err(|error| unusable(&error))?,
         holdings: holdings.clone(),
-        consumers: Arc::default(),
+        consumers,
         served: watch::channel(Served::new()).1,
         trust,
         metrics: Arc::default(),
         draws: Draws::of_system(),
         clock: clock.clone(),
-        network,
+        network: machine.network,
     };
-    let control = Control::new(config, parts, clock.now());
-    Ok((Held(holdings), control.run()))
+    let control = Control::new(config, parts, clock.now()).run();
+    let callers = LocalSocket::new(local_api).serve_callers(machine.callers);
+    let ends = endings::tell(holdings.clone(), clock);
+    let life = async {
+        tokio::join!(control, callers, ends, keeping);
+    };
+    Ok((Held(holdings), life))
 }

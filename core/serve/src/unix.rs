@@ -135,14 +135,7 @@ impl Listener {
                 listener.counters.refused.increment();
                 continue;
             };
-            let connection = UnixConnection {
-                stream,
-                peer,
-                greeting: Greeting::within(listener.limits.first_byte_deadline),
-                authority: AuthorityMender::default(),
-                indexing: Indexing::new(place.capacity().indexed_names),
-                place,
-            };
+            let connection = UnixConnection::over((stream, peer), place, &listener.limits);
             if ready.send(connection).await.is_err() {
                 return; // the server is gone
             }
@@ -226,10 +219,11 @@ fn has_hung_up(stream: &StdStream) -> bool {
     poll(&mut events, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
-/// An accepted Unix connection with a first-byte deadline.
+/// An accepted Unix connection with a first-byte deadline. What carries it is the kernel's socket, or
+/// memory in a simulation.
 #[derive(Debug)]
-pub struct UnixConnection {
-    stream: UnixStream,
+pub struct UnixConnection<S = UnixStream> {
+    stream: S,
     peer: UnixPeer,
     greeting: Greeting,
     authority: AuthorityMender,
@@ -237,7 +231,20 @@ pub struct UnixConnection {
     place: Arc<UserPlace>,
 }
 
-impl UnixConnection {
+impl<S> UnixConnection<S> {
+    /// One that was accepted now, from this peer, and has this place.
+    #[doc(hidden)]
+    pub fn over((stream, peer): (S, UnixPeer), place: Arc<UserPlace>, limits: &Limits) -> Self {
+        Self {
+            stream,
+            peer,
+            greeting: Greeting::within(limits.first_byte_deadline),
+            authority: AuthorityMender::default(),
+            indexing: Indexing::new(place.capacity().indexed_names),
+            place,
+        }
+    }
+
     /// Its place, which the daemon may change.
     pub fn place(&self) -> &Arc<UserPlace> {
         &self.place
@@ -257,7 +264,7 @@ impl UnixConnection {
     }
 }
 
-impl Connection for UnixConnection {
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Connection for UnixConnection<S> {
     type Peer = UnixPeer;
     fn peer(&self) -> UnixPeer {
         self.peer
@@ -267,7 +274,7 @@ impl Connection for UnixConnection {
     }
 }
 
-impl AsyncRead for UnixConnection {
+impl<S: AsyncRead + Unpin> AsyncRead for UnixConnection<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -286,7 +293,7 @@ impl AsyncRead for UnixConnection {
     }
 }
 
-impl AsyncWrite for UnixConnection {
+impl<S: AsyncWrite + Unpin> AsyncWrite for UnixConnection<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

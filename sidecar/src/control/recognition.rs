@@ -17,9 +17,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use countersign_serve::ownership::{NotOurs, open_ours};
-use countersign_verify::TrustBundle;
 use countersign_verify::bundle::MAX_PEM_BYTES;
 use countersign_verify::tls::{IdentityCell, PeerRule, TrustCell, client_config};
+use countersign_verify::{BundleSet, TrustBundle};
 use rustls::ClientConfig;
 use tokio::time::Instant;
 
@@ -27,6 +27,7 @@ use super::addresses::{Reached, Unreached};
 use super::dial::{ALPN, Link};
 use super::link_state::UnreachedAddress;
 use super::{Control, ControlError, ReachedAddress};
+use crate::clock::Clock;
 use crate::install::UselessBundle;
 
 /// Why the configured bundle does not help where the stored one does not.
@@ -56,6 +57,12 @@ pub(crate) enum NoHelp {
     /// Nobody is the control plane under it either.
     #[error("nor under that of {}", .0.display())]
     NorUnder(PathBuf),
+}
+
+/// No bundle yet, by this clock.
+pub(crate) fn trust_by(clock: &Clock) -> Arc<TrustCell> {
+    let clock = clock.clone();
+    TrustCell::with_clock(BundleSet::default(), move || clock.now())
 }
 
 impl Control {
@@ -88,7 +95,8 @@ impl Control {
             Ok(configured) => configured,
             Err(no_help) => return Err(ControlError::Unproven(unproven, no_help)),
         };
-        let trust = TrustCell::new([Arc::new(bundle)].into_iter().collect());
+        let trust = trust_by(&self.clock);
+        trust.install([Arc::new(bundle)].into_iter().collect());
         let tls = self.tls(identity, trust);
         match self.addresses.dial(&tls, keepalive).await {
             Ok(reached) => Ok(self.reached(reached, true)),

@@ -13,7 +13,7 @@ use countersign_serve::grpc::{Capacity, Connection};
 use countersign_serve::limits::{FRAME_BYTES, FREE_NAMES};
 use countersign_serve::messages::{Charge, Exhausted};
 use countersign_serve::places::Holder;
-use countersign_serve::unix::UnixConnection;
+use countersign_serve::unix::{UnixConnection, UnixPeer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::attest::LocalPeer;
@@ -22,8 +22,8 @@ use crate::local_api::{LocalApi, LocalCaller};
 type Judging = Pin<Box<dyn Future<Output = Holder> + Send>>;
 
 /// A connection whose process is known.
-pub(super) struct LocalConnection {
-    connection: UnixConnection,
+pub(super) struct LocalConnection<S> {
+    connection: UnixConnection<S>,
     caller: LocalCaller,
     api: Arc<LocalApi>,
     /// The rights that its caller was judged by.
@@ -40,7 +40,7 @@ struct Indexed {
     charge: Option<Charge>,
 }
 
-impl fmt::Debug for LocalConnection {
+impl<S> fmt::Debug for LocalConnection<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LocalConnection")
             .field("caller", &self.caller)
@@ -48,9 +48,12 @@ impl fmt::Debug for LocalConnection {
     }
 }
 
-impl LocalConnection {
+impl<S> LocalConnection<S>
+where
+    UnixConnection<S>: Connection<Peer = UnixPeer>,
+{
     /// Looks up the process behind a connection that was just accepted.
-    pub(super) fn new(connection: UnixConnection, api: &Arc<LocalApi>) -> Self {
+    pub(super) fn new(connection: UnixConnection<S>, api: &Arc<LocalApi>) -> Self {
         let caller = LocalCaller {
             peer: LocalPeer::now(connection.peer()),
             place: Arc::clone(connection.place()),
@@ -111,7 +114,10 @@ impl LocalConnection {
     }
 }
 
-impl Connection for LocalConnection {
+impl<S> Connection for LocalConnection<S>
+where
+    UnixConnection<S>: Connection<Peer = UnixPeer>,
+{
     type Peer = LocalCaller;
     fn peer(&self) -> LocalCaller {
         self.caller.clone()
@@ -121,7 +127,10 @@ impl Connection for LocalConnection {
     }
 }
 
-impl AsyncRead for LocalConnection {
+impl<S> AsyncRead for LocalConnection<S>
+where
+    UnixConnection<S>: Connection<Peer = UnixPeer>,
+{
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -139,7 +148,10 @@ impl AsyncRead for LocalConnection {
     }
 }
 
-impl AsyncWrite for LocalConnection {
+impl<S> AsyncWrite for LocalConnection<S>
+where
+    UnixConnection<S>: Connection<Peer = UnixPeer>,
+{
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -8,12 +8,15 @@
  * own generator is switched off by OPENSSL_ia32cap, which whoever starts the program has to set.
  *
  * Clocks: all of them say what the first eight bytes of the file SIMULATION_CLOCK say, nanoseconds since
- * 1970. It stands still unless that file is written.
+ * 1970. It stands still unless that file is written. Behind them the file says what is wrong with one
+ * disk (struct trouble).
  *
  * Disk: files are as they were written, and beside them, in the folder SIMULATION_DISK, lies what of each is
  * on the disk, by the number of its inode: what was written before the last fsync of it that did
  * something. Those of a thread whose name SIMULATION_FORGETS begins do nothing. A name is on the disk
- * at once.
+ * at once. A disk that is full takes no more than it has room for; a broken one fails what is written and
+ * synced, and what an fsync that failed was about is not on the disk, whatever a later one says, as Linux
+ * has it; a slow one lets time pass before an fsync of any thread but the first.
  *
  * Threads: one at a time. The first thread runs until it waits or yields; then the others run, each
  * until it waits, in an order that the seed draws, until none of them can; then the first again. A wait
@@ -36,14 +39,26 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
 #define MOST_THREADS 128
 #define MOST_FILES 65536
+#define MOST_TIMEOUTS 64
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
-enum state { FREE, READY, RUNNING, WAITING };
+enum state { FREE, READY, RUNNING, WAITING, SLOW };
+
+/* What is wrong with the files whose paths contain this folder; of which number, for one that is full
+ * counts what it took since that changed. */
+struct trouble {
+  uint32_t kind, number;
+  uint64_t room, delay;
+  char folder[64];
+};
+
+enum kind { SOUND, FULL, BROKEN, TARDY };
 
 struct thread {
   enum state state;
@@ -59,6 +74,8 @@ struct thread {
   int64_t until;
   int is_woken;
   uint64_t since;
+  /* When it goes on, of one whose disk is slow. */
+  int64_t due;
 };
 
 static pthread_mutex_t baton = PTHREAD_MUTEX_INITIALIZER;
@@ -72,6 +89,9 @@ static uint64_t seed;
 static const volatile int64_t *nanoseconds;
 /* Clocks say no less than this: a wait timed out where the first thread could not go on. */
 static volatile int64_t skipped;
+static const volatile struct trouble *trouble;
+static uint64_t room;
+static uint32_t counted;
 static const char *disk, *forgets;
 
 static uint64_t mixed(uint64_t z) {
@@ -91,8 +111,12 @@ __attribute__((constructor)) static void begin(void) {
   forgets = getenv("SIMULATION_FORGETS");
   int file = clock ? open(clock, O_RDONLY | O_CLOEXEC) : -1;
   if (file < 0) return;
-  void *mapped = mmap(NULL, sizeof *nanoseconds, PROT_READ, MAP_SHARED, file, 0);
-  if (mapped != MAP_FAILED) nanoseconds = mapped;
+  size_t length = sizeof *nanoseconds + sizeof *trouble;
+  void *mapped = mmap(NULL, length, PROT_READ, MAP_SHARED, file, 0);
+  if (mapped != MAP_FAILED) {
+    nanoseconds = mapped;
+    trouble = (void *)(nanoseconds + 1);
+  }
   close(file);
 }
 
@@ -188,16 +212,75 @@ static __typeof__(&pwrite) real_pwrite(void) {
   return real;
 }
 
+static enum kind trouble_of(const char *path) {
+  if (!trouble || trouble->kind == SOUND) return SOUND;
+  if (!strstr(path, (const char *)trouble->folder)) return SOUND;
+  if (counted != trouble->number) {
+    counted = trouble->number;
+    room = trouble->room;
+  }
+  return trouble->kind;
+}
+
+static enum kind trouble_at(int descriptor) {
+  if (!trouble || trouble->kind == SOUND) return SOUND;
+  char name[64], path[512];
+  snprintf(name, sizeof name, "/proc/self/fd/%d", descriptor);
+  ssize_t length = readlink(name, path, sizeof path - 1);
+  if (length < 0) return SOUND;
+  path[length] = 0;
+  return trouble_of(path);
+}
+
+/* How much of what is written from there on the disk takes; -1: nothing, as errno says. */
+static ssize_t taken(int descriptor, off_t from, size_t count) {
+  struct stat found;
+  switch (count ? trouble_at(descriptor) : SOUND) {
+    case BROKEN:
+      errno = EIO;
+      return -1;
+    case FULL:
+      if (fstat(descriptor, &found) != 0 || !S_ISREG(found.st_mode)) break;
+      if (from < 0) from = lseek(descriptor, 0, SEEK_CUR);
+      if (from + (off_t)count <= found.st_size) break;
+      uint64_t added = (uint64_t)(from + (off_t)count - found.st_size);
+      if (added <= room) {
+        room -= added;
+        break;
+      }
+      added -= room;
+      room = 0;
+      if (added < count) return (ssize_t)(count - added);
+      errno = ENOSPC;
+      return -1;
+    default:
+      break;
+  }
+  return (ssize_t)count;
+}
+
 ssize_t write(int descriptor, const void *bytes, size_t count) {
   static __typeof__(&write) real;
   if (!real) real = REAL(write);
-  ssize_t written = real(descriptor, bytes, count);
-  if (descriptor > 2) wrote(descriptor, -1, written);
+  if (descriptor <= 2) return real(descriptor, bytes, count);
+  ssize_t most = taken(descriptor, -1, count);
+  if (most < 0) return -1;
+  ssize_t written = real(descriptor, bytes, (size_t)most);
+  wrote(descriptor, -1, written);
   return written;
 }
 
+/* Of what is written in pieces the first: the caller goes on with the rest. */
+ssize_t writev(int descriptor, const struct iovec *pieces, int count) {
+  for (int i = 0; i < count; i++)
+    if (pieces[i].iov_len > 0) return write(descriptor, pieces[i].iov_base, pieces[i].iov_len);
+  return 0;
+}
+
 ssize_t pwrite(int descriptor, const void *bytes, size_t count, off_t from) {
-  ssize_t written = real_pwrite()(descriptor, bytes, count, from);
+  ssize_t most = taken(descriptor, from, count);
+  if (most < 0) return -1;
+  ssize_t written = real_pwrite()(descriptor, bytes, (size_t)most, from);
   wrote(descriptor, from, written);
   return written;
 }
@@ -206,11 +289,90 @@ ssize_t pwrite64(int descriptor, const void *bytes, size_t count, off64_t from) 
   return pwrite(descriptor, bytes, count, from);
 }
 
+/* Room that is asked for in advance. */
+static int allocated(int descriptor) {
+  switch (trouble_at(descriptor)) {
+    case FULL:
+      return ENOSPC;
+    case BROKEN:
+      return EIO;
+    default:
+      return 0;
+  }
+}
+
+int posix_fallocate(int descriptor, off_t from, off_t length) {
+  int error = allocated(descriptor);
+  return error ? error : REAL(posix_fallocate)(descriptor, from, length);
+}
+
+int posix_fallocate64(int descriptor, off64_t from, off64_t length) {
+  return posix_fallocate(descriptor, from, length);
+}
+
+int fallocate(int descriptor, int mode, off_t from, off_t length) {
+  int error = allocated(descriptor);
+  if (!error) return REAL(fallocate)(descriptor, mode, from, length);
+  errno = error;
+  return -1;
+}
+
+int fallocate64(int descriptor, int mode, off64_t from, off64_t length) {
+  return fallocate(descriptor, mode, from, length);
+}
+
+int rename(const char *from, const char *to) {
+  if (trouble_of(to) != BROKEN) return REAL(rename)(from, to);
+  errno = EIO;
+  return -1;
+}
+
+/* A new name takes room as well. */
+static int opened(int at, const char *path, int flags, mode_t mode) {
+  static __typeof__(&openat) real;
+  if (!real) real = REAL(openat);
+  struct stat found;
+  enum kind kind = flags & O_CREAT ? trouble_of(path) : SOUND;
+  int is_failed = kind == BROKEN || (kind == FULL && room == 0);
+  if (!is_failed || fstatat(at, path, &found, 0) == 0) return real(at, path, flags, mode);
+  errno = kind == BROKEN ? EIO : ENOSPC;
+  return -1;
+}
+
+static mode_t mode_of(int flags, va_list list) {
+  return flags & (O_CREAT | __O_TMPFILE) ? va_arg(list, mode_t) : 0;
+}
+
+#define OPENS(name)                                       \
+  int name(const char *path, int flags, ...) {            \
+    va_list list;                                         \
+    va_start(list, flags);                                \
+    mode_t mode = mode_of(flags, list);                   \
+    va_end(list);                                         \
+    return opened(AT_FDCWD, path, flags, mode);           \
+  }
+
+#define OPENS_AT(name)                                    \
+  int name(int at, const char *path, int flags, ...) {    \
+    va_list list;                                         \
+    va_start(list, flags);                                \
+    mode_t mode = mode_of(flags, list);                   \
+    va_end(list);                                         \
+    return opened(at, path, flags, mode);                 \
+  }
+
+OPENS(open)
+OPENS(open64)
+OPENS_AT(openat)
+OPENS_AT(openat64)
+
 static int is_forgotten(void) {
   char name[16] = "";
   prctl(PR_GET_NAME, name);
   return forgets && strncmp(name, forgets, strlen(forgets)) == 0;
 }
+
+static void wait_for_disk(void);
 
 /* Puts what was written since the last time beside the file. */
 static int synced(int descriptor) {
@@ -218,6 +380,17 @@ static int synced(int descriptor) {
   if (!disk || fstat(descriptor, &found) != 0 || !S_ISREG(found.st_mode)) return 0;
   if (is_forgotten()) return 0;
   struct file *file = of(found.st_ino);
+  switch (trouble_at(descriptor)) {
+    case BROKEN:
+      file->from = file->to = 0;
+      errno = EIO;
+      return -1;
+    case TARDY:
+      wait_for_disk();
+      break;
+    default:
+      break;
+  }
   char path[64], there[512], block[16384];
   snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
   snprintf(there, sizeof there, "%s/%llu", disk, (unsigned long long)found.st_ino);
@@ -243,15 +416,38 @@ int fdatasync(int descriptor) { return synced(descriptor); }
 
 /* Threads. Whoever calls what follows holds the baton. */
 
+/* Whether the first thread waits for the time, which does not pass before a slow disk is done: tokio holds
+ * it up while work is under way in another thread. */
+static int is_held_up(void) {
+  static int64_t when;
+  static int often;
+  often = when == *nanoseconds ? often + 1 : 0;
+  when = *nanoseconds;
+  return often > MOST_TIMEOUTS;
+}
+
+static int slowest(void) {
+  int first = -1;
+  for (int i = 1; i < MOST_THREADS; i++) {
+    if (threads[i].state != SLOW) continue;
+    if (first < 0 || threads[i].due < threads[first].due) first = i;
+  }
+  return first;
+}
+
 static int choose(void) {
   int ready = 0, chosen = -1;
+  for (int i = 1; i < MOST_THREADS; i++)
+    if (threads[i].state == SLOW && threads[i].due <= *nanoseconds) threads[i].state = READY;
   for (int i = 1; i < MOST_THREADS; i++) ready += threads[i].state == READY;
   if (ready > 0) {
     int drawn = (int)(next(&draws) % (uint64_t)ready);
     for (int i = 1; i < MOST_THREADS; i++)
       if (threads[i].state == READY && drawn-- == 0) return i;
   }
-  if (threads[0].state == READY || (threads[0].state == WAITING && threads[0].is_timed)) return 0;
+  int slow = slowest(), is_timed = threads[0].state == WAITING && threads[0].is_timed;
+  if (threads[0].state == READY || (is_timed && (slow < 0 || !is_held_up()))) return 0;
+  if (is_timed) return slow;
   for (int i = 1; i < MOST_THREADS; i++) {
     struct thread *it = &threads[i];
     int is_first = chosen < 0 || it->since < threads[chosen].since;
@@ -261,6 +457,7 @@ static int choose(void) {
     if (threads[chosen].until > skipped) skipped = threads[chosen].until;
     return chosen;
   }
+  if (slow >= 0) return slow;
   fprintf(stderr, "every thread waits for another\n");
   abort();
 }
@@ -274,6 +471,15 @@ static void pass(void) {
 static void pass_and_wait(void) {
   pass();
   while (running != self) pthread_cond_wait(&threads[self].turn, &baton);
+}
+
+static void wait_for_disk(void) {
+  if (self == 0) return;
+  pthread_mutex_lock(&baton);
+  threads[self].due = *nanoseconds + (int64_t)trouble->delay;
+  threads[self].state = SLOW;
+  pass_and_wait();
+  pthread_mutex_unlock(&baton);
 }
 
 static long wait_for(uint32_t *address, uint32_t expected, const struct timespec *until) {

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
+use crate::clock::HostClock;
 use crate::database::{Database, Link, State};
 use crate::disk::{Loss, copy};
 use crate::network::{End, Local, Network};
@@ -41,6 +42,8 @@ pub(crate) struct ControlPlane {
     /// Whether sidecars do not reach it.
     pub(crate) is_cut_off: bool,
     network: Network,
+    /// The wall clock of its machine.
+    pub(crate) clock: HostClock,
     /// Whether its state is in the database that is shared.
     is_shared: bool,
     /// How it is on its way to that.
@@ -68,6 +71,7 @@ impl ControlPlane {
             is_out: false,
             is_cut_off: false,
             network,
+            clock: HostClock::default(),
             is_shared,
             state: State::default(),
             since: None,
@@ -97,6 +101,14 @@ impl ControlPlane {
 
     pub(crate) fn is_running(&self) -> bool {
         self.running.is_some()
+    }
+
+    /// Whether the key of a CA is on its disk.
+    pub(crate) fn has_key(&self, key_id: &str) -> bool {
+        self.folder()
+            .join("keys")
+            .join(format!("{key_id}.pem"))
+            .exists()
     }
 
     /// From now on the way to its database is so.
@@ -150,7 +162,9 @@ impl ControlPlane {
         });
         let (database, link) = reached.unzip();
         let api = self.network.listen(self.address());
-        let given = (Clock::wall(), Arc::new(OsEntropy) as Arc<_>);
+        let clock = self.clock.clone();
+        let clock = Clock::from_fn(move || clock.now());
+        let given = (clock, Arc::new(OsEntropy) as Arc<_>);
         let running = app::start_on(&config, given, database, api, admin).await?;
         self.running = Some(Process {
             running,
@@ -221,7 +235,7 @@ impl ControlPlane {
         format!(
             "trust_domain = \"example.org\"\ndata_dir = \"./{}\"\n\
              [api]\nlisten = \"{}\"\n[telemetry]\nlisten = \"127.0.0.1:9464\"\n\
-             [svid]\nx509_ttl = \"10m\"\n[ca]\nissuing_ttl = \"1h\"\nroot_ttl = \"30d\"\n{shared}",
+             [svid]\nx509_ttl = \"4m\"\n[ca]\nissuing_ttl = \"30m\"\nroot_ttl = \"30d\"\n{shared}",
             folder.display(),
             self.address(),
         )

@@ -5,6 +5,8 @@
 //! that was written, or to a part of what was added at the end. That a file is there, under its name, is
 //! on the disk at once, as file systems with a journal have it by the next fsync.
 
+mod trouble;
+
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -13,6 +15,7 @@ use std::path::Path;
 use fastrand::Rng;
 
 use crate::machine::DISK;
+pub(crate) use trouble::{Disks, LENGTH, Trouble};
 
 /// How a machine ended.
 pub(crate) enum Loss<'r> {

@@ -10,6 +10,8 @@
     reason = "a program for developers, whose output is the trace"
 )]
 
+mod clock;
+mod consumer;
 mod control_plane;
 mod database;
 mod defects;

@@ -19,13 +19,14 @@ use anyhow::{Context as _, Result};
 use tokio::runtime::Builder;
 
 use crate::defects::Defect;
+use crate::disk::LENGTH;
 use crate::mutants::MUTANT;
 
 /// The first argument of a process that is one run.
 pub const RUN: &str = "run-of-a-seed";
 
 /// The file of the clock, in the folder of the run.
-const CLOCK: &str = "clock";
+pub(crate) const CLOCK: &str = "clock";
 /// When every run begins: 2030-01-01, in nanoseconds since 1970.
 const BEGINS: i64 = 1_893_456_000_000_000_000;
 /// What of each file is on the disk, in the folder of the run.
@@ -40,7 +41,9 @@ pub(crate) fn process(
     folder: &Path,
     out: Stdio,
 ) -> Result<Command> {
-    std::fs::write(folder.join(CLOCK), BEGINS.to_ne_bytes())?;
+    let mut clock = BEGINS.to_ne_bytes().to_vec();
+    clock.resize(LENGTH, 0);
+    std::fs::write(folder.join(CLOCK), clock)?;
     std::fs::create_dir(folder.join(DISK))?;
     let mut command = Command::new(std::env::current_exe()?);
     command

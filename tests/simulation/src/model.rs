@@ -2,23 +2,25 @@
 //! what each sidecar is seen to hold, and when the network and the processes were disturbed. It knows
 //! nothing of what is inside.
 
+mod consuming;
+mod excused;
 mod expected;
 mod ledger;
 mod sealed;
+mod trust;
 mod watched;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use countersign_sidecar::simulated::{Credential, Held, Right};
-use countersign_verify::TrustBundle;
-use countersign_verify::svid::verify_svid;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::operator::Key;
+use consuming::Consuming;
+use excused::Excused;
 pub(crate) use expected::{Before, Expectations, Lag};
 pub(crate) use ledger::{is_lost, judge as judge_logs};
 use sealed::AllSealed;
@@ -67,6 +69,8 @@ pub(crate) const SETTLES: Duration = Duration::from_secs(60);
 const MOVES: Duration = Duration::from_secs(15);
 /// While a node is connected it hears of a removed right within this time.
 const BOUND: Duration = Duration::from_secs(5);
+/// Where nothing changes, everything is judged this often: what is late is late by much more.
+const LOOKS_AT_ALL: Duration = Duration::from_secs(5);
 /// Certificates say whole seconds.
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -86,6 +90,16 @@ pub(crate) struct Model {
     lacked: bool,
     /// Control planes whose logs were sealed.
     sealed: AllSealed,
+    /// What consumers hold, by their names.
+    consuming: BTreeMap<String, Consuming>,
+    /// For whom a root does not wait.
+    excused: Excused,
+    /// Serials of what was verified by the bundle of a version.
+    accepted: BTreeSet<(String, String)>,
+    /// Something happened to one of the consumers.
+    is_changed: bool,
+    /// When everything was judged, whether it changed or not.
+    judged_at: Option<Instant>,
 }
 
 /// How the control planes are.
@@ -143,25 +157,47 @@ impl Model {
     /// # Errors
     /// The first invariant that does not hold.
     pub(crate) fn judge(&mut self, views: &[View<'_>], now: Timestamp) -> Result<(), Violation> {
-        let mut is_changed = false;
+        let mut is_changed = std::mem::take(&mut self.is_changed);
+        let is_late = self.judged_at.is_none_or(|at| at.elapsed() >= LOOKS_AT_ALL);
+        if is_late {
+            self.judged_at = Some(Instant::now());
+        }
         for view in views {
-            is_changed |= self.judge_one(view, now)?;
+            is_changed |= self.judge_one(view, is_late, now)?;
         }
         match is_changed {
-            true => trusted_by_all(views, now),
+            true => self.trusted_by_all(views, now),
             false => Ok(()),
         }
     }
 
+    /// Whether the root goes on without this node, until it has a certificate again.
+    pub(crate) fn is_left_behind(&self, node: &str) -> bool {
+        self.excused.is_left_behind(node)
+    }
+
     /// Since when neither the node nor the control plane is disturbed.
     fn calm(&self, node: &str) -> Option<Instant> {
+        if self.excused.is_left_behind(node) {
+            return None;
+        }
         let node = self.nodes.get(node).and_then(|watched| watched.calm)?;
         Some(node.max(self.plane_calm?))
     }
 
     /// Whether anything is held that was not held before.
-    fn judge_one(&mut self, view: &View<'_>, now: Timestamp) -> Result<bool, Violation> {
+    fn judge_one(
+        &mut self,
+        view: &View<'_>,
+        is_late: bool,
+        now: Timestamp,
+    ) -> Result<bool, Violation> {
         let calm = self.calm(&view.node);
+        let watched = self.nodes.entry(view.node.clone()).or_default();
+        let changes = (view.held.generation(), self.expected.changes());
+        if !watched.is_due((view.starts, changes), is_late || self.expected.has_young()) {
+            return Ok(false);
+        }
         let rights = view.held.rights();
         for right in &rights {
             self.judge_right(view, right, calm)?;
@@ -183,7 +219,13 @@ impl Model {
             let since = self.expected.present_since(&key);
             id == view.node || since.is_some_and(|since| since.at.elapsed() >= 2 * SETTLES)
         };
+        let before = watched.own_serial(&view.node);
         let is_newer = watched.judge_credentials(&view.node, &rights, is_expected, now)?;
+        if before != watched.own_serial(&view.node) && self.excused.is_left_behind(&view.node) {
+            // It is back: from here on it is one as any other.
+            watched.calm = watched.calm.map(|_| Instant::now());
+            self.excused.is_back(&view.node);
+        }
         if calm.is_some_and(|calm| calm.elapsed() >= SETTLES) {
             self.judge_settled(&view.node, &rights, now)?;
         }
@@ -274,7 +316,7 @@ impl Model {
         };
         if let Some(absent) = self.expected.absent_since(&key) {
             let issued = credential.lifetime.issued_at;
-            let is_before = issued <= absent.wall + SECOND;
+            let is_before = issued <= absent.wall + SECOND || self.excused.is_astray();
             let told = || {
                 let (node, id) = (&key.node, &key.id);
                 format!("{node} got {id} at {issued}, removed at {}", absent.wall)
@@ -310,51 +352,4 @@ impl Model {
             },
         )
     }
-}
-
-/// Whoever is live accepts whatever is held: a root signs nothing before, and leaves no bundle while
-/// something of it is good.
-fn trusted_by_all(views: &[View<'_>], now: Timestamp) -> Result<(), Violation> {
-    let live: Vec<_> = { views.iter() }
-        .filter_map(|view| live_bundle(view, now))
-        .collect();
-    for view in views {
-        for right in view.held.rights() {
-            let good = right.credential.filter(|it| it.lifetime.not_after > now);
-            let Some(credential) = good else {
-                continue;
-            };
-            for (judge, bundle) in &live {
-                let bundles = [Arc::clone(bundle)].into_iter().collect();
-                let verdict = verify_svid(&credential.chain, &bundles, &[], now);
-                let told = || {
-                    let (node, id) = (&view.node, &right.spiffe_id);
-                    format!(
-                        "{judge} refuses {id} of {node}: {:?}",
-                        verdict.as_ref().err()
-                    )
-                };
-                let is_accepted = verdict
-                    .as_ref()
-                    .is_ok_and(|svid| svid.id == right.spiffe_id);
-                holds(
-                    is_accepted,
-                    "a_root_signs_nothing_before_every_live_consumer_acknowledged_it",
-                    told,
-                )?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The bundle of a node whose own credential is good.
-fn live_bundle<'v>(view: &'v View<'_>, now: Timestamp) -> Option<(&'v str, Arc<TrustBundle>)> {
-    let rights = view.held.rights();
-    let own = rights
-        .iter()
-        .find(|right| right.spiffe_id.as_str() == view.node)?;
-    let credential = own.credential.as_ref()?;
-    let is_live = credential.lifetime.not_after > now;
-    is_live.then_some((view.node.as_str(), view.held.bundle()?))
 }

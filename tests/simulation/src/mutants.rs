@@ -147,6 +147,51 @@ const MUTANTS: &[Mutant] = &[
         wrong: "let id = if @ { 0x01_0000 } else { self.id };\n \
                 Serial::new(id, index, random).map_err(|_| NotLogged::Full)",
     },
+    // Of what a sidecar gives to its consumers, and tells of them.
+    Mutant {
+        name: "a_consumer_counts_before_it_acknowledges",
+        file: "sidecar/src/sds/stream.rs",
+        right: "let acknowledged = self.dialect.acknowledged(&finding.name);",
+        wrong: "let current = finding.version.clone();\n \
+                let acknowledged = match @ {\n true => current.as_deref(),\n \
+                false => self.dialect.acknowledged(&finding.name),\n };",
+    },
+    Mutant {
+        name: "an_absent_identity_is_taken_for_removed",
+        file: "sidecar/src/sds/view.rs",
+        right: "None if self.was_removed(name) => Standing::Removed,",
+        wrong: "None if @ || self.was_removed(name) => Standing::Removed,",
+    },
+    Mutant {
+        name: "a_failure_replaces_a_good_credential",
+        file: "sidecar/src/workload_api/updates.rs",
+        right: "let Some(handout) = Handout::new(&snapshot, caller, now) else {\n        return match",
+        wrong: "let Some(handout) = Handout::new(&snapshot, caller, now) else {\n        \
+                return match @ || ",
+    },
+    Mutant {
+        name: "an_unknown_name_ends_the_stream",
+        file: "sidecar/src/sds/stream.rs",
+        right: "_ => drop(self.fresh.insert(name)),",
+        wrong: "_ if @ && name.contains(\"/web-\")\n \
+                && self.caller.admitted(&snapshot).iter()\n \
+                .all(|it| it.entitlement.spiffe_id.as_str() != name) =>\n \
+                return Err(Status::not_found(\"unknown\")),\n \
+                _ => drop(self.fresh.insert(name)),",
+    },
+    Mutant {
+        name: "the_next_process_knows_no_consumer",
+        file: "sidecar/src/consumers/kept.rs",
+        right: "let good = good.take(MAX_KEPT).map(Kept::into_consumer);",
+        wrong: "let good = good.filter(|_| !@).take(MAX_KEPT).map(Kept::into_consumer);",
+    },
+    // Of disks that take nothing.
+    Mutant {
+        name: "a_full_disk_is_not_noticed",
+        file: "control-plane/tlog/src/journal/writer.rs",
+        right: "if let Err(error) = self.store.write(&self.buffer, self.length) {",
+        wrong: "if let Err(error) = self.store.write(&self.buffer, self.length)\n && !@\n {",
+    },
 ];
 
 impl Mutant {
@@ -183,18 +228,21 @@ pub fn have_their_places() -> Result<()> {
 pub fn look_for_all(cargo: &str) -> Result<ExitCode> {
     let copy = project().join("target/mutants/sources");
     copy_sources(&copy)?;
+    let target = target_of_this_program()?;
     let mut missed = 0;
     let mutants = MUTANTS.iter().map(|mutant| (mutant.name, SEEDS));
     for (name, seeds) in std::iter::once(("", SOUND)).chain(mutants) {
         let mut command = Command::new(cargo);
         command
             .current_dir(&copy)
-            .env("CARGO_TARGET_DIR", copy.with_file_name("built"))
+            .env("CARGO_TARGET_DIR", &target)
             .env(MUTANT, name)
             .args([
                 "test",
                 "--locked",
                 "--quiet",
+                "--profile",
+                "simulation",
                 "--package",
                 "countersign-simulation",
             ])
@@ -234,7 +282,10 @@ fn copy_sources(copy: &Path) -> Result<()> {
             "--exclude-standard",
         ])
         .current_dir(project())
-        .output()?;
+        .output()
+        .context("git")?;
+    let said = String::from_utf8_lossy(&listed.stderr);
+    ensure!(listed.status.success(), "git ls-files: {said}");
     for name in String::from_utf8(listed.stdout)?.split_terminator('\0') {
         let from = project().join(name);
         // A link to a folder, or one that is removed and not yet committed.
@@ -252,6 +303,15 @@ fn copy_sources(copy: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Where this program was built: the crates of others are not built again for the copy.
+fn target_of_this_program() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let target = program.ancestors().nth(3);
+    Ok(target
+        .context("a program in a target directory")?
+        .to_owned())
 }
 
 fn project() -> PathBuf {

@@ -8,17 +8,27 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use countersign_serve::secret_file;
 use countersign_sidecar::Config;
-use countersign_sidecar::simulated::{self, Held};
+use countersign_sidecar::simulated::{self, Held, Machine};
+use fastrand::Rng;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_stream::wrappers::UnboundedReceiverStream;
 use tracing::Instrument as _;
 
+use crate::clock::HostClock;
+use crate::consumer::{Consumer, Kind, Socket};
 use crate::disk::{Loss, copy};
 use crate::network::Network;
+use crate::operator::{FIRST_UID, uid_of};
 
 /// How long an operator watches a node that has no credential.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Identities of a node, at most.
+pub(crate) const MOST_IDENTITIES: u8 = 4;
+/// Its users, at most: each has one consumer.
+const USERS: u32 = 2;
 
 /// A machine with a sidecar.
 pub(crate) struct Node {
@@ -32,22 +42,38 @@ pub(crate) struct Node {
     running: Option<(Held, JoinHandle<()>)>,
     /// How often the sidecar has been started.
     pub(crate) starts: u32,
+    socket: Socket,
+    /// Its wall clock.
+    pub(crate) clock: HostClock,
+    /// What consumes what it holds.
+    pub(crate) consumers: Vec<Consumer>,
     /// Since when it has had no good credential of its own.
     helpless_since: Option<Instant>,
 }
 
 impl Node {
-    pub(crate) fn new(number: u8, network: Network, addresses: String) -> Result<Self> {
-        let node = Self {
+    pub(crate) fn new(
+        number: u8,
+        network: Network,
+        addresses: String,
+        random: &mut Rng,
+    ) -> Result<Self> {
+        let mut node = Self {
             number,
             twin: None,
             network,
             addresses,
             running: None,
             starts: 0,
+            socket: Socket::default(),
+            clock: HostClock::default(),
+            consumers: Vec::new(),
             helpless_since: None,
         };
         fs::create_dir(node.folder())?;
+        node.consumers = (0..random.u32(1..=USERS))
+            .map(|user| node.consumer(FIRST_UID + user, random))
+            .collect();
         Ok(node)
     }
 
@@ -60,10 +86,31 @@ impl Node {
             addresses,
             running: None,
             starts: 0,
+            socket: Socket::default(),
+            clock: HostClock::default(),
+            consumers: Vec::new(),
             helpless_since: None,
         };
         fs::create_dir(node.folder())?;
         Ok(node)
+    }
+
+    fn consumer(&self, uid: u32, random: &mut Rng) -> Consumer {
+        let kind = match random.u8(0..3) {
+            0 => Kind::Delta,
+            1 => Kind::State,
+            _ => Kind::Workload,
+        };
+        let who = (format!("{}/{uid}", self.name()), uid, kind);
+        let ids = (1..=MOST_IDENTITIES).map(|name| self.identity(name));
+        let own = ids.filter(|id| uid_of(id) == uid).collect();
+        let reached = (self.network.clone(), self.socket.clone());
+        Consumer::begin(who, own, reached, random.fork())
+    }
+
+    /// The identity of this number that may be registered for it.
+    pub(crate) fn identity(&self, number: u8) -> String {
+        format!("spiffe://example.org/{}/web-{number}", self.name())
     }
 
     /// How the trace names it.
@@ -110,7 +157,7 @@ impl Node {
     }
 
     /// Whether it has had no good credential of its own for long, and nobody looked after it since.
-    pub(crate) fn needs_help(&mut self, now: Timestamp) -> bool {
+    pub(crate) fn needs_help(&mut self, is_left_behind: bool, now: Timestamp) -> bool {
         let Some(held) = self.held() else {
             self.helpless_since = None;
             return false;
@@ -120,7 +167,7 @@ impl Node {
             .into_iter()
             .find(|it| it.spiffe_id.as_str() == self.spiffe_id());
         let credential = own.and_then(|right| right.credential);
-        if credential.is_some_and(|it| it.lifetime.not_after > now) {
+        if !is_left_behind && credential.is_some_and(|it| it.lifetime.not_after > now) {
             self.helpless_since = None;
             return false;
         }
@@ -140,7 +187,14 @@ impl Node {
     pub(crate) fn start(&mut self) -> Result<()> {
         let config = Config::load(&self.folder().join("sidecar.toml"))?;
         let network = self.network.of(self.address());
-        let begun = simulated::begin(&config, network);
+        let callers = UnboundedReceiverStream::new(self.socket.listen());
+        let clock = self.clock.clone();
+        let machine = Machine {
+            clock: move || clock.now(),
+            network,
+            callers,
+        };
+        let begun = simulated::begin(&config, machine);
         let (held, life) = begun.map_err(|failure| anyhow!("{}", failure.message))?;
         let life = life.instrument(tracing::info_span!("sidecar", node = self.number));
         self.running = Some((held, tokio::spawn(life)));
@@ -162,6 +216,9 @@ impl Node {
         match task.await {
             Err(error) if error.is_cancelled() => {}
             ended => ended.context("the sidecar ended by itself")?,
+        }
+        if matches!(loss, Loss::Unsynced(_)) {
+            self.consumers.iter().for_each(Consumer::lose_power);
         }
         let (state, left) = (self.folder().join("state"), self.folder().join("left"));
         copy(&state, &left, loss)?;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use countersign_proto::admin::admin_client::AdminClient;
 use countersign_proto::admin::{
-    CreateTokenRequest, InviteReplicaRequest, ListRequest, RegisterMode, RegisterRequest,
-    Registration, RotateRequest, SealReplicaRequest, ShowBundleRequest, UnregisterRequest,
+    CaStatusRequest, CreateTokenRequest, EvictNodeRequest, InviteReplicaRequest, ListRequest,
+    RegisterMode, RegisterRequest, Registration, RotateRequest, SealReplicaRequest,
+    ShowBundleRequest, UnregisterRequest, WaiveRequest,
 };
 use countersign_verify::bundle::certificate_pem;
 use hyper_util::rt::TokioIo;
@@ -21,6 +22,11 @@ use crate::network::End;
 /// What is not answered within this time is given up.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// What an operator says to the log.
+const REASON: &str = "drawn by the seed";
+/// Users of a node who have identities: this one and the next.
+pub(crate) const FIRST_UID: u32 = 1_000;
+
 /// A registration, by its key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
@@ -28,6 +34,21 @@ pub(crate) struct Key {
     pub(crate) node: String,
     /// The identity.
     pub(crate) id: String,
+}
+
+impl Key {
+    pub(crate) fn of(node: &str, id: &str) -> Self {
+        Self {
+            node: node.to_owned(),
+            id: id.to_owned(),
+        }
+    }
+}
+
+/// Whose identity it is: the number at its end is odd for one user of a node, and even for another.
+pub(crate) fn uid_of(id: &str) -> u32 {
+    let is_even = id.bytes().last().is_some_and(|digit| digit % 2 == 0);
+    FIRST_UID + u32::from(is_even)
 }
 
 impl fmt::Display for Key {
@@ -124,7 +145,7 @@ impl Operator {
             registration: Some(Registration {
                 id: key.id.clone(),
                 node: key.node.clone(),
-                selectors: vec!["unix:uid:1000".to_owned()],
+                selectors: vec![format!("unix:uid:{}", uid_of(&key.id))],
                 owner: "team".to_owned(),
                 ..Registration::default()
             }),
@@ -187,6 +208,44 @@ impl Operator {
             size: sealed.size,
             folder: (!sealed.folder.is_empty()).then(|| sealed.folder.into()),
         })
+    }
+
+    pub(crate) async fn evict(&mut self, node: String) -> Result<(), NotDone> {
+        let asked = EvictNodeRequest {
+            node,
+            reason: REASON.to_owned(),
+            ban: false,
+        };
+        let done = self.0.evict_node(asked).await;
+        done.map(drop).map_err(NotDone::of)
+    }
+
+    /// Key identifiers of the roots that sign.
+    pub(crate) async fn active_roots(&mut self) -> Result<Vec<String>, NotDone> {
+        let status = self.0.ca_status(CaStatusRequest {}).await;
+        let roots = status.map_err(NotDone::of)?.into_inner().roots.into_iter();
+        let active = roots.filter(|root| root.state == "active");
+        Ok(active.map(|root| root.key_id).collect())
+    }
+
+    /// Whom a root waits for.
+    pub(crate) async fn laggards(&mut self) -> Result<Vec<String>, NotDone> {
+        let status = self.0.ca_status(CaStatusRequest {}).await;
+        Ok(status.map_err(NotDone::of)?.into_inner().waiting_for)
+    }
+
+    pub(crate) async fn waive(&mut self, consumer: String) -> Result<(), NotDone> {
+        let asked = WaiveRequest {
+            consumers: vec![consumer],
+            reason: REASON.to_owned(),
+            lasting: Some(prost_types::Duration {
+                seconds: 60,
+                nanos: 0,
+            }),
+            absent: false,
+        };
+        let done = self.0.waive(asked).await;
+        done.map(drop).map_err(NotDone::of)
     }
 
     /// Begins to replace the issuing CA, or the root; its key identifier.

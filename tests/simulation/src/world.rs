@@ -4,6 +4,7 @@
 mod acts;
 mod database;
 mod faults;
+mod machines;
 mod planes;
 mod races;
 mod replicas;
@@ -18,9 +19,11 @@ use countersign_control_plane::clock::Clock;
 use fastrand::Rng;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::consumer::Consumer;
 use crate::control_plane::ControlPlane;
 use crate::database::Database;
 use crate::defects::Defect;
+use crate::disk::Disks;
 use crate::machine::Steps;
 use crate::model::{Model, View, Violation, judge_logs};
 use crate::network::{Conditions, Network};
@@ -34,11 +37,11 @@ use rollback::Copy;
 /// The model looks at least this often.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long a run is disturbed.
-const DISTURBED: Duration = Duration::from_secs(20 * 60);
+const DISTURBED: Duration = Duration::from_secs(8 * 60);
 /// How long it is left alone at its end.
-const CALM: Duration = Duration::from_secs(3 * 60);
+const CALM: Duration = Duration::from_secs(2 * 60);
 /// The longest time between two acts.
-const LONGEST_PAUSE: f64 = 30.0;
+const LONGEST_PAUSE: f64 = 12.0;
 /// How much longer it is in some runs.
 const SLOWER: f64 = 4.0;
 
@@ -80,6 +83,7 @@ struct World {
     copy: Option<Copy>,
     nodes: Vec<Node>,
     model: Model,
+    disks: Disks,
     /// What ends, and when.
     mends: Vec<(Instant, Mend)>,
     steps: Steps,
@@ -99,7 +103,7 @@ pub async fn run(seed: u64, steps: Steps) -> Result<ExitCode> {
         .with_ansi(false)
         .with_max_level(tracing::Level::INFO)
         .init();
-    let mut world = World::new(seed, trace.clone(), steps);
+    let mut world = World::new(seed, trace.clone(), steps)?;
     let ended = Box::pin(world.live()).await;
     let code = match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -115,10 +119,10 @@ pub async fn run(seed: u64, steps: Steps) -> Result<ExitCode> {
 }
 
 impl World {
-    fn new(seed: u64, trace: Trace, steps: Steps) -> Self {
+    fn new(seed: u64, trace: Trace, steps: Steps) -> Result<Self> {
         let mut random = Rng::with_seed(seed);
         let network = Network::new(random.fork(), Conditions::good());
-        Self {
+        Ok(Self {
             trace,
             clock: Clock::wall(),
             planes: Vec::new(),
@@ -129,11 +133,12 @@ impl World {
             network,
             nodes: Vec::new(),
             model: Model::default(),
+            disks: Disks::open()?,
             mends: Vec::new(),
             steps,
             defect: Defect::of_run(),
             random,
-        }
+        })
     }
 
     async fn live(&mut self) -> Result<(), Ended> {
@@ -147,7 +152,8 @@ impl World {
         });
         let addresses = addresses.collect::<Vec<_>>().join(", ");
         for number in 1..=self.random.u8(1..=5) {
-            let node = Node::new(number, self.network.clone(), addresses.clone())?;
+            let (network, random) = (self.network.clone(), &mut self.random);
+            let node = Node::new(number, network, addresses.clone(), random)?;
             self.nodes.push(node);
             self.admit(usize::from(number) - 1).await?;
             self.register().await?;
@@ -177,11 +183,20 @@ impl World {
         for (due, _) in &mut self.mends {
             *due = Instant::now();
         }
+        let consumers = self.nodes.iter().flat_map(|node| &node.consumers);
+        consumers.for_each(Consumer::calm);
         let end = Instant::now() + CALM;
         while Instant::now() < end {
             self.step(end).await?;
         }
         self.list().await?;
+        let now = self.clock.now();
+        for node in &self.nodes {
+            for consumer in &node.consumers {
+                self.model
+                    .judge_consumers_end(&node.spiffe_id(), consumer, now)?;
+            }
+        }
         // The newest entries are in a checkpoint.
         sleep(Duration::from_secs(3)).await;
         let logs = self.logs().await?;
@@ -199,8 +214,15 @@ impl World {
         self.mend_what_is_due().await?;
         self.judge_sealed()?;
         self.help().await?;
+        let now = self.clock.now();
+        for node in &self.nodes {
+            for consumer in &node.consumers {
+                self.model
+                    .judge_consumer(&node.spiffe_id(), consumer, now)?;
+            }
+        }
         let views: Vec<_> = self.nodes.iter().filter_map(view).collect();
-        Ok(self.model.judge(&views, self.clock.now())?)
+        Ok(self.model.judge(&views, now)?)
     }
 
     fn say(&self, what: &str) {

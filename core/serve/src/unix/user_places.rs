@@ -72,7 +72,7 @@ impl UserPlaces {
 
     /// A place for one more connection that this uid opened and that is counted for this holder; `None`
     /// where there is none for it.
-    pub(crate) fn take(&self, uid: u32, holder: Holder) -> Option<Arc<UserPlace>> {
+    pub fn take(&self, uid: u32, holder: Holder) -> Option<Arc<UserPlace>> {
         let seats = self.of(&holder);
         let seat = Seat {
             place: seats.connections.take(holder.clone())?,

@@ -1,8 +1,10 @@
 //! What a handshake uses and a rotation replaces: read without a lock, swapped in one step.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use jiff::Timestamp;
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -10,24 +12,53 @@ use rustls::sign::CertifiedKey;
 
 use crate::BundleSet;
 
-/// The bundles that verifiers judge by, replaced while handshakes go on.
-#[derive(Debug, Default)]
-pub struct TrustCell(ArcSwap<BundleSet>);
+/// The bundles that verifiers judge by, replaced while handshakes go on, and the clock.
+#[derive(Default)]
+pub struct TrustCell {
+    bundles: ArcSwap<BundleSet>,
+    /// `None`: that of rustls.
+    now: Option<Box<dyn Fn() -> Timestamp + Send + Sync>>,
+}
 
 impl TrustCell {
     /// A cell that trusts these bundles.
     pub fn new(bundles: BundleSet) -> Arc<Self> {
-        Arc::new(Self(ArcSwap::from_pointee(bundles)))
+        Arc::new(Self {
+            bundles: ArcSwap::from_pointee(bundles),
+            now: None,
+        })
+    }
+
+    /// The same, where handshakes are judged by the clock that everything else goes by.
+    pub fn with_clock(
+        bundles: BundleSet,
+        now: impl Fn() -> Timestamp + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            bundles: ArcSwap::from_pointee(bundles),
+            now: Some(Box::new(now)),
+        })
+    }
+
+    /// The time, where rustls says this.
+    pub(super) fn now(&self, of_rustls: Timestamp) -> Timestamp {
+        self.now.as_ref().map_or(of_rustls, |now| now())
     }
 
     /// Handshakes that begin from now on are judged by these bundles.
     pub fn install(&self, bundles: BundleSet) {
-        self.0.store(Arc::new(bundles));
+        self.bundles.store(Arc::new(bundles));
     }
 
     /// The bundles at this moment.
     pub fn load(&self) -> Arc<BundleSet> {
-        self.0.load_full()
+        self.bundles.load_full()
+    }
+}
+
+impl fmt::Debug for TrustCell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TrustCell").field(&self.bundles).finish()
     }
 }
 

@@ -84,7 +84,8 @@ impl SvidVerifier {
             .map(|der| CertificateDer::from(der.as_ref()))
             .collect();
         let trust = self.trust.load();
-        let svid = verify_svid(&chain, &trust, &[], timestamp(now)).map_err(|refusal| {
+        let now = self.trust.now(timestamp(now));
+        let svid = verify_svid(&chain, &trust, &[], now).map_err(|refusal| {
             if let Some(svid) = once_verified(&refusal, &chain, &trust) {
                 refused::leave(svid.id);
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{SETTLES, Violation, holds};
+use super::{BOUND, SETTLES, Violation, holds};
 use crate::operator::Key;
 
 /// A moment, by both clocks.
@@ -38,15 +38,37 @@ pub(crate) struct Lag {
 
 /// Every registration that anybody ever asked for.
 #[derive(Debug, Default)]
-pub(crate) struct Expectations(BTreeMap<Key, Standing>);
+pub(crate) struct Expectations {
+    all: BTreeMap<Key, Standing>,
+    /// How often any of them changed.
+    changes: u64,
+    /// When the newest removal was answered.
+    newest_removal: Option<Instant>,
+}
 
 impl Expectations {
+    fn insert(&mut self, key: Key, standing: Standing) -> Option<Standing> {
+        self.changes += 1;
+        if let Standing::Absent(moment) = &standing {
+            self.newest_removal = Some(moment.at);
+        }
+        self.all.insert(key, standing)
+    }
+
+    /// How often any of them changed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Whether something was removed a moment ago, so that time alone may make it late.
+    pub(crate) fn has_young(&self) -> bool {
+        let newest = self.newest_removal;
+        newest.is_some_and(|at| at.elapsed() <= 2 * BOUND)
+    }
+
     /// A change is asked for: what was, where it comes to nothing.
     pub(crate) fn asked(&mut self, key: &Key) -> Before {
-        Before(
-            self.0
-                .insert(key.clone(), Standing::Doubtful(Instant::now())),
-        )
+        Before(self.insert(key.clone(), Standing::Doubtful(Instant::now())))
     }
 
     /// It was answered.
@@ -59,14 +81,22 @@ impl Expectations {
             true => Standing::Present(moment),
             false => Standing::Absent(moment),
         };
-        self.0.insert(key.clone(), standing);
+        self.insert(key.clone(), standing);
+    }
+
+    /// It was so before, and nothing has changed: since when it is so, stays.
+    pub(crate) fn confirmed(&mut self, key: &Key, Before(standing): Before, wall: Timestamp) {
+        match standing {
+            Some(present @ Standing::Present(_)) => drop(self.all.insert(key.clone(), present)),
+            _ => self.answered(key, true, wall),
+        }
     }
 
     /// It was refused: nothing has changed.
     pub(crate) fn refused(&mut self, key: &Key, Before(standing): Before) {
         match standing {
-            Some(standing) => self.0.insert(key.clone(), standing),
-            None => self.0.remove(key),
+            Some(standing) => self.insert(key.clone(), standing),
+            None => self.all.remove(key),
         };
     }
 
@@ -84,12 +114,12 @@ impl Expectations {
         let invariant = "what_was_acknowledged_is_kept";
         for key in listed {
             let told = || format!("{key:?} is listed, and nobody asked for it");
-            holds(self.0.contains_key(key), invariant, told)?;
+            holds(self.all.contains_key(key), invariant, told)?;
         }
-        let keys: Vec<_> = self.0.keys().cloned().collect();
+        let keys: Vec<_> = self.all.keys().cloned().collect();
         for key in keys {
             let is_listed = listed.contains(&key);
-            let is_kept = match self.0[&key] {
+            let is_kept = match self.all[&key] {
                 Standing::Present(it) | Standing::Absent(it) if it.at.elapsed() < lag.answered => {
                     true
                 }
@@ -102,7 +132,7 @@ impl Expectations {
                     true
                 }
             };
-            let told = || format!("{key:?} was {:?}, listed: {is_listed}", self.0[&key]);
+            let told = || format!("{key:?} was {:?}, listed: {is_listed}", self.all[&key]);
             holds(is_kept, invariant, told)?;
         }
         Ok(())
@@ -110,23 +140,23 @@ impl Expectations {
 
     /// Whether anybody ever asked for it.
     pub(crate) fn is_known(&self, key: &Key) -> bool {
-        self.0.contains_key(key)
+        self.all.contains_key(key)
     }
 
     /// Whether a change was asked for, and nobody knows whether it was done.
     pub(crate) fn is_doubtful(&self, key: &Key) -> bool {
-        matches!(self.0.get(key), Some(Standing::Doubtful(_)))
+        matches!(self.all.get(key), Some(Standing::Doubtful(_)))
     }
 
     pub(crate) fn absent_since(&self, key: &Key) -> Option<Moment> {
-        match self.0.get(key)? {
+        match self.all.get(key)? {
             Standing::Absent(moment) => Some(*moment),
             _ => None,
         }
     }
 
     pub(crate) fn present_since(&self, key: &Key) -> Option<Moment> {
-        match self.0.get(key)? {
+        match self.all.get(key)? {
             Standing::Present(moment) => Some(*moment),
             _ => None,
         }
@@ -134,7 +164,7 @@ impl Expectations {
 
     /// What is registered for a node, and since when.
     pub(crate) fn present_of(&self, node: &str) -> impl Iterator<Item = (&Key, Instant)> {
-        self.0
+        self.all
             .iter()
             .filter_map(move |(key, standing)| match standing {
                 Standing::Present(moment) if key.node == node => Some((key, moment.at)),
@@ -144,7 +174,7 @@ impl Expectations {
 
     /// What is registered for a node and has been for long.
     pub(crate) fn settled_at(&self, node: &str) -> impl Iterator<Item = &Key> {
-        self.0
+        self.all
             .iter()
             .filter_map(move |(key, standing)| match standing {
                 Standing::Present(moment) => {
@@ -157,7 +187,7 @@ impl Expectations {
 
     /// What is registered, as far as anybody knows.
     pub(crate) fn present(&self) -> impl Iterator<Item = &Key> {
-        let present = self.0.iter();
+        let present = self.all.iter();
         present.filter_map(|(key, it)| matches!(it, Standing::Present(_)).then_some(key))
     }
 }

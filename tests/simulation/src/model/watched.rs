@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use countersign_discovery::Stamp;
-use countersign_model::EntitlementId;
+use countersign_model::{EntitlementId, Serial};
 use countersign_sidecar::simulated::{Credential, Right};
 use countersign_verify::TrustBundle;
 use jiff::Timestamp;
+use rustls_pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
@@ -27,12 +28,20 @@ pub(crate) struct Seen {
 
 impl Seen {
     pub(super) fn of(right: &Right, credential: &Credential) -> Self {
-        let leaf = credential.chain.first().map_or(&[][..], |leaf| leaf);
+        Self::of_chain(
+            right.spiffe_id.as_str(),
+            &credential.chain,
+            &credential.serial,
+        )
+    }
+
+    pub(super) fn of_chain(id: &str, chain: &[CertificateDer<'_>], serial: &Serial) -> Self {
+        let leaf = chain.first().map_or(&[][..], |leaf| leaf);
         Self {
-            id: right.spiffe_id.to_string(),
+            id: id.to_owned(),
             leaf: Sha256::digest(leaf).into(),
-            log: credential.serial.log_id(),
-            index: credential.serial.index(),
+            log: serial.log_id(),
+            index: serial.index(),
         }
     }
 }
@@ -42,6 +51,8 @@ impl Seen {
 pub(super) struct Watched {
     /// Since when it is not disturbed.
     pub(super) calm: Option<Instant>,
+    /// As of which change everything was judged.
+    judged: Option<(u32, (u64, u64))>,
     starts: u32,
     stamp: Option<Stamp>,
     bundle: Option<String>,
@@ -49,11 +60,24 @@ pub(super) struct Watched {
 }
 
 impl Watched {
+    /// Whether anything is to be judged: something changed, or time alone may have brought something.
+    pub(super) fn is_due(&mut self, changes: (u32, (u64, u64)), is_anyhow: bool) -> bool {
+        self.judged.replace(changes) != Some(changes) || is_anyhow
+    }
+
+    /// The serial of its own certificate, as it was seen last.
+    pub(super) fn own_serial(&self, node: &str) -> Option<Serial> {
+        let mut held = self.held.values();
+        let own = held.find(|(id, _)| id == node)?;
+        Some(own.1.serial)
+    }
+
     /// Keys of workloads end with the process.
     pub(super) fn restarted(&mut self, starts: u32) {
         if self.starts != starts {
             *self = Self {
                 calm: self.calm,
+                judged: self.judged,
                 starts,
                 ..Self::default()
             };
@@ -118,7 +142,11 @@ impl Watched {
                     || what,
                 )?;
             }
-            let is_older = |it: &Credential| it.lifetime.issued_at < before.lifetime.issued_at;
+            // By the place in the log: clocks may go back.
+            let is_older = |it: &Credential| {
+                let (one, other) = (it.serial, before.serial);
+                one.log_id() == other.log_id() && one.index() < other.index()
+            };
             let told = || format!("{node} has {id} as of an earlier time: {}", before.serial);
             let is_replaced = after.is_some_and(is_older);
             holds(

@@ -1,12 +1,12 @@
 //! What the operator does.
 
+use super::faults::Mend;
+use super::machines::AGAIN;
 use super::{Ended, World, broken};
 use crate::defects::Defect;
 use crate::model::Before;
+use crate::node::MOST_IDENTITIES;
 use crate::operator::{Key, NotDone, Operator};
-
-/// Identities of a node, at most.
-const MOST_IDENTITIES: u8 = 4;
 
 /// Tokens of a run that two machines have, at most.
 const MOST_RACED: u8 = 4;
@@ -23,6 +23,8 @@ impl World {
             12 => self.race_change().await,
             13 => self.undo_elsewhere().await,
             14 if self.raced < MOST_RACED => self.race_token().await,
+            15 if self.random.bool() => self.evict().await,
+            16 => self.waive().await,
             _ => self.disturb().await,
         }
     }
@@ -60,13 +62,19 @@ impl World {
     pub(super) async fn help(&mut self) -> Result<(), Ended> {
         let now = self.clock.now();
         for node in 0..self.nodes.len() {
-            if !self.nodes[node].needs_help(now) {
+            let is_left_behind = self.model.is_left_behind(&self.nodes[node].spiffe_id());
+            if !self.nodes[node].needs_help(is_left_behind, now) {
                 continue;
             }
             let name = self.nodes[node].name();
             match self.provision(node).await? {
                 Ok(()) => self.say(&format!("{name} gets bundle and token again")),
-                Err(error) => self.say(&format!("{name} cannot be helped: {error}")),
+                Err(error) => {
+                    // It waits for its operator from here on, and they try again.
+                    self.model.disturbed(&self.nodes[node].spiffe_id(), true);
+                    self.later(AGAIN, Mend::Admission(node));
+                    self.say(&format!("{name} cannot be helped: {error}"));
+                }
             }
         }
         Ok(())
@@ -77,7 +85,7 @@ impl World {
         let name = self.random.u8(1..=MOST_IDENTITIES);
         let node = &self.nodes[node];
         Key {
-            id: format!("spiffe://example.org/{}/web-{name}", node.name()),
+            id: node.identity(name),
             node: node.spiffe_id(),
         }
     }
@@ -165,9 +173,11 @@ impl World {
         };
         match done {
             Ok(()) => {
-                self.model
-                    .expected
-                    .answered(key, is_present, self.clock.now());
+                let (expected, now) = (&mut self.model.expected, self.clock.now());
+                match is_present {
+                    true => expected.confirmed(key, before, now),
+                    false => expected.answered(key, false, now),
+                }
                 self.say(&format!("{key} {verb}"));
             }
             Err(NotDone::Refused(status)) => {
@@ -187,6 +197,67 @@ impl World {
         match begun {
             Ok(key_id) => self.say(&format!("{what} is replaced by {key_id}")),
             Err(error) => self.say(&format!("{what} is not replaced: {error}")),
+        }
+        Ok(())
+    }
+
+    /// Puts a node out. It gets bundle and token again after a while.
+    async fn evict(&mut self) -> Result<(), Ended> {
+        let node = self.random.usize(0..self.nodes.len());
+        let (name, id) = (self.nodes[node].name(), self.nodes[node].spiffe_id());
+        let evicted = match self.operator().await {
+            Ok(mut operator) => {
+                // Done or not: nobody waits for it from here on.
+                self.model.evicted(&id);
+                operator.evict(id).await
+            }
+            Err(error) => Err(error),
+        };
+        match evicted {
+            Ok(()) => self.say(&format!("{name} is evicted")),
+            Err(error) => self.say(&format!("{name} is perhaps evicted: {error}")),
+        }
+        self.lasts(Mend::Admission(node));
+        Ok(())
+    }
+
+    /// Bundle and token for a node that may not be recognised any more.
+    pub(super) async fn admit_again(&mut self, node: usize) -> Result<(), Ended> {
+        let name = self.nodes[node].name();
+        match self.provision(node).await? {
+            Ok(()) => {
+                self.calm(node);
+                self.say(&format!("{name} gets bundle and token anew"));
+            }
+            Err(error) => {
+                self.say(&format!("{name} cannot be admitted: {error}"));
+                self.later(AGAIN, Mend::Admission(node));
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on without one of those who hold a root back.
+    async fn waive(&mut self) -> Result<(), Ended> {
+        let asked = async {
+            let mut operator = self.operator().await?;
+            let laggards = operator.laggards().await?;
+            Ok::<_, NotDone>((operator, laggards))
+        };
+        let (mut operator, laggards) = match asked.await {
+            Ok(asked) => asked,
+            Err(error) => {
+                self.say(&format!("nobody is waived: {error}"));
+                return Ok(());
+            }
+        };
+        let Some(name) = self.random.choice(laggards) else {
+            return Ok(());
+        };
+        self.model.waived(&name);
+        match operator.waive(name.clone()).await {
+            Ok(()) => self.say(&format!("{name} is waived")),
+            Err(error) => self.say(&format!("{name} is perhaps waived: {error}")),
         }
         Ok(())
     }

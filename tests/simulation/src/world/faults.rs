@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::machines::Host;
 use super::replicas::Out;
 use super::{Ended, World};
 use crate::database::{Reach, State};
 use crate::defects::Defect;
-use crate::disk::Loss;
-use crate::model::{PlaneCalm, never_starts};
+use crate::disk::{Loss, Trouble};
+use crate::model::PlaneCalm;
 use crate::network::Conditions;
 
 /// The longest time that something is disturbed, in seconds.
@@ -46,6 +47,12 @@ pub(super) enum Mend {
     Replace(usize),
     /// The network is good again, for all.
     Conditions,
+    /// A disk is sound again.
+    Disk(Host, Trouble),
+    /// A clock is right again.
+    Clock(Host),
+    /// An operator brings a node that was evicted what it needs.
+    Admission(usize),
 }
 
 impl World {
@@ -55,9 +62,9 @@ impl World {
             return Ok(());
         }
         let most = match (&self.database, self.planes.len()) {
-            (None, _) => 10,
-            (Some(_), 1) => 15,
-            (Some(_), _) => 21,
+            (None, _) => 14,
+            (Some(_), 1) => 18,
+            (Some(_), _) => 24,
         };
         match self.random.u8(0..most) {
             0..=1 => self.cut(node, true, true),
@@ -66,11 +73,13 @@ impl World {
             4..=5 => self.reset(node),
             6..=7 => self.kill_sidecar(node).await?,
             8 => self.spoil(),
-            9..=10 => self.kill_control_plane().await?,
-            11..=14 => self.disturb_database(),
-            15..=17 => self.cut_plane(),
-            18 => self.copy_database(),
-            _ => self.lose_plane(),
+            9 => self.kill_control_plane().await?,
+            10..=11 => self.trouble()?,
+            12..=13 => self.turn_clock(),
+            14..=17 => self.disturb_database(),
+            18..=20 => self.cut_plane(),
+            21 => self.copy_database(),
+            _ => self.lose_plane().await,
         }
         Ok(())
     }
@@ -96,11 +105,14 @@ impl World {
                 ));
             }
             Mend::Sidecar(node) => {
-                let started = self.nodes[node].start();
-                started.map_err(|error| never_starts(&error))?;
+                if let Err(error) = self.nodes[node].start() {
+                    return self.not_started(node, &error);
+                }
                 self.calm(node);
                 self.say(&format!("{} starts again", self.nodes[node].name()));
             }
+            // Its operator started it when the newest database was there again.
+            Mend::ControlPlane(plane) if self.planes[plane].is_running() => {}
             Mend::ControlPlane(plane) => {
                 if !self.start_plane(plane).await? {
                     self.mends.push((Instant::now() + START_AGAIN, mend));
@@ -123,14 +135,20 @@ impl World {
                 self.calm_plane();
                 self.say("the network is good again");
             }
+            Mend::Disk(host, trouble) => self.disk_is_sound(host, trouble)?,
+            Mend::Clock(host) => self.clock_is_right(host),
+            Mend::Admission(node) => self.admit_again(node).await?,
         }
         Ok(())
     }
 
     /// A node is left alone, unless something else of it is disturbed still.
-    fn calm(&mut self, node: usize) {
+    pub(super) fn calm(&mut self, node: usize) {
         let is_disturbed = self.mends.iter().any(|(_, mend)| match mend {
-            Mend::Network(other, _) | Mend::Sidecar(other) => *other == node,
+            Mend::Network(other, _) | Mend::Sidecar(other) | Mend::Admission(other) => {
+                *other == node
+            }
+            Mend::Disk(host, _) | Mend::Clock(host) => *host == Host::Node(node),
             _ => false,
         });
         self.model
@@ -140,10 +158,14 @@ impl World {
     /// The same of the control planes, and of what everybody is reached by. Where one is gone its sidecars go
     /// to another; one that they reach and that has no database knows nothing new.
     pub(super) fn calm_plane(&mut self) {
-        let is_bad = { self.mends.iter() }.any(|(_, mend)| matches!(mend, Mend::Conditions));
+        let is_bad = { self.mends.iter() }.any(|(_, mend)| match mend {
+            Mend::Conditions => true,
+            Mend::Disk(host, _) | Mend::Clock(host) => matches!(host, Host::ControlPlane(_)),
+            _ => false,
+        });
         let running = self.planes.iter().filter(|plane| plane.is_running());
         let mut reached = running.filter(|plane| !plane.is_cut_off);
-        let is_served = reached.clone().any(|plane| !plane.is_out);
+        let is_served = { reached.clone() }.any(|plane| !plane.is_out && !plane.is_impeded());
         let is_impeded = reached.any(|plane| plane.is_impeded() || plane.is_out);
         let calm = match (is_bad || !is_served, is_impeded) {
             (true, _) => PlaneCalm::NotServed,
@@ -241,7 +263,12 @@ impl World {
             true => Loss::Nothing,
             false => Loss::Unsynced(&mut self.random),
         };
+        self.disks.pause()?;
         self.nodes[node].kill(&mut loss).await?;
+        self.disks.go_on()?;
+        if self.is_troubled(Host::Node(node)) {
+            self.model.may_be_forgotten(&self.nodes[node].consumers);
+        }
         self.model.disturbed(&self.nodes[node].spiffe_id(), true);
         let (name, lasts) = (self.nodes[node].name(), self.lasts(Mend::Sidecar(node)));
         let how = match has_power {
@@ -280,12 +307,14 @@ impl World {
     }
 
     pub(super) fn end_control_plane(&mut self, plane: usize, has_power: bool) -> Result<(), Ended> {
+        let before = self.files(Host::ControlPlane(plane));
         let mut loss = match has_power {
             true => Loss::Nothing,
             false => Loss::Unsynced(&mut self.random),
         };
         let rolled_back = self.defect == Some(Defect::OlderDisk);
-        Ok(self.planes[plane].kill(&mut loss, rolled_back)?)
+        self.planes[plane].kill(&mut loss, rolled_back)?;
+        self.disk_follows(plane, &before)
     }
 
     fn spoil(&mut self) {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::machines::Host;
 use super::{Ended, World, broken};
 use crate::control_plane::ControlPlane;
 use crate::database::Database;
@@ -45,10 +46,11 @@ impl World {
     /// Starts one on whatever is left to it. Without its database it does not start: then it is tried
     /// again, and says `false`.
     pub(super) async fn start_plane(&mut self, plane: usize) -> Result<bool, Ended> {
+        let is_troubled = self.is_troubled(Host::ControlPlane(plane));
         let plane = &mut self.planes[plane];
         match plane.start(self.database.as_mut()).await {
             Ok(()) => Ok(true),
-            Err(error) if plane.is_impeded() => {
+            Err(error) if plane.is_impeded() || is_troubled => {
                 let name = &plane.name;
                 self.trace.line(
                     "world",

@@ -32,19 +32,26 @@ pub(super) enum Out {
 }
 
 impl World {
-    /// Whether one of them may be spared: not the last one, nor the first, whose disk has the key of the
-    /// root, while others are to be certified by it.
-    fn may_spare(&self, plane: usize) -> bool {
+    /// Whether one of them may be spared: not the last one, nor whose disk has the key of the root that
+    /// signs, while others are to be certified by it. Where nobody can tell, it is not.
+    async fn may_spare(&self, plane: usize) -> bool {
         let mut others = self.planes.iter().enumerate();
         let is_left = others.any(|(other, it)| other != plane && it.is_running() && !it.is_out);
         let it = &self.planes[plane];
-        is_left && it.is_running() && !it.is_out && it.name != "a"
+        if !is_left || !it.is_running() || it.is_out {
+            return false;
+        }
+        let roots = match Operator::connect(it.connect()).await {
+            Ok(mut operator) => operator.active_roots().await,
+            Err(error) => Err(error),
+        };
+        roots.is_ok_and(|roots| !roots.is_empty() && roots.iter().all(|root| !it.has_key(root)))
     }
 
     /// One of them is out from now on, and is sealed in a while.
-    pub(super) fn lose_plane(&mut self) {
+    pub(super) async fn lose_plane(&mut self) {
         let plane = self.random.usize(0..self.planes.len());
-        if !self.may_spare(plane) {
+        if !self.may_spare(plane).await {
             return;
         }
         let out = match self.random.bool() {

@@ -34,7 +34,8 @@ pub(crate) struct ServerTls {
 impl ServerTls {
     /// Nothing is presented before [`renew`](Self::renew).
     pub(crate) fn new(authority: Arc<Authority>, clock: Clock) -> Self {
-        let trust = TrustCell::new(bundles(&authority));
+        let now = clock.clone();
+        let trust = TrustCell::with_clock(bundles(&authority), move || now.now());
         Self {
             authority,
             clock,

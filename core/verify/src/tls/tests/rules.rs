@@ -116,3 +116,17 @@ fn refusals_of_the_chain_keep_their_codes() {
     });
     assert_eq!(dots, Err("path_dot_segment"));
 }
+
+/// By the clock that a daemon goes by, and not by that of the process.
+#[test]
+fn a_cell_with_a_clock_is_judged_by_it() {
+    let judged = |seconds: i64| {
+        let mut setup = Setup::mutual();
+        let now = jiff::Timestamp::from_second(seconds).unwrap();
+        setup.client_trust = TrustCell::with_clock(World::shared().bundles(), move || now);
+        setup.shake().map(drop).map_err(|failed| failed.code())
+    };
+    let fixed = now().as_second();
+    assert_eq!(judged(fixed), Ok(()));
+    assert_eq!(judged(fixed + 1_000_000_000), Err("expired"));
+}
