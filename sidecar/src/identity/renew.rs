@@ -47,7 +47,7 @@ pub(crate) struct PendingKey {
 struct Progress {
     pending: Option<PendingKey>,
     backoff: Backoff,
-    not_before: Option<Timestamp>,
+    wait: Option<Wait>,
     /// When the pending key was made.
     made_at: Option<Timestamp>,
     /// That of the key whose chain is installed, where that is known.
@@ -63,7 +63,27 @@ struct Progress {
 pub(crate) struct Renewals {
     progress: BTreeMap<EntitlementId, Progress>,
     /// Nothing is started before this moment: the control plane asked for patience.
-    pushed_back: Option<Timestamp>,
+    pushed_back: Option<Wait>,
+}
+
+/// Nothing is started for a time.
+#[derive(Clone, Copy, Debug)]
+struct Wait {
+    since: Timestamp,
+    until: Timestamp,
+}
+
+impl Wait {
+    fn from_now(now: Timestamp, length: Duration) -> Option<Self> {
+        let until = now.checked_add(length).ok()?;
+        Some(Self { since: now, until })
+    }
+
+    /// Until when. A clock that was set back since says nothing about when that was, and would make a wait
+    /// of seconds one of hours: then it is over.
+    fn end(self, now: Timestamp) -> Option<Timestamp> {
+        (self.since <= now).then_some(self.until)
+    }
 }
 
 impl Renewals {
@@ -78,7 +98,7 @@ impl Renewals {
         let items: Vec<_> = snapshot
             .entries
             .values()
-            .map(|held| self.item(held, demanded))
+            .map(|held| self.item(held, demanded, now))
             .collect();
         schedule::plan(&items, ahead, now)
     }
@@ -109,7 +129,7 @@ impl Renewals {
             }
         };
         progress.pending = Some(pending.clone());
-        progress.not_before = now.checked_add(ENROL_DEADLINE).ok();
+        progress.wait = Wait::from_now(now, ENROL_DEADLINE);
         Ok(pending)
     }
 
@@ -124,7 +144,7 @@ impl Renewals {
         let progress = self.progress.get_mut(id)?;
         let pending = progress.pending.as_mut()?;
         pending.issued = Some(issued);
-        progress.not_before = now.checked_add(CHAIN_DEADLINE).ok();
+        progress.wait = Wait::from_now(now, CHAIN_DEADLINE);
         let made_at = progress.made_at?;
         Some(ClockSkew::of(made_at, issued.issued_at, now))
     }
@@ -133,7 +153,7 @@ impl Renewals {
     pub(crate) fn failed(&mut self, id: &EntitlementId, now: Timestamp, draw: f64) {
         let progress = self.progress.entry(id.clone()).or_default();
         let wait = progress.backoff.fail(draw);
-        progress.not_before = now.checked_add(wait).ok();
+        progress.wait = Wait::from_now(now, wait);
     }
 
     /// The control plane denied the key: the next try, later, is with a fresh one. What is wrong
@@ -155,8 +175,12 @@ impl Renewals {
     ) {
         let progress = self.progress.entry(id.clone()).or_default();
         let wait = progress.backoff.pushed_back(asked, draw);
-        progress.not_before = now.checked_add(wait).ok();
-        self.pushed_back = self.pushed_back.max(now.checked_add(asked).ok());
+        progress.wait = Wait::from_now(now, wait);
+        let longest = self.pushed_back.and_then(|wait| wait.end(now));
+        let asked = Wait::from_now(now, asked);
+        if asked.is_some_and(|asked| longest.is_none_or(|longest| longest < asked.until)) {
+            self.pushed_back = asked;
+        }
     }
 
     /// The key that waits for a chain of this entitlement.
@@ -195,11 +219,17 @@ impl Renewals {
     /// A new connection: what was under way on the old one is asked for again at once.
     pub(crate) fn reconnected(&mut self) {
         for progress in self.progress.values_mut() {
-            progress.not_before = None;
+            progress.wait = None;
         }
     }
 
-    fn item<'a>(&self, held: &'a Held, demanded: &BTreeSet<EntitlementId>) -> Item<'a> {
+    fn item<'a>(
+        &self,
+        held: &'a Held,
+        demanded: &BTreeSet<EntitlementId>,
+        now: Timestamp,
+    ) -> Item<'a> {
+        let end = |wait: Option<Wait>| wait.and_then(|wait| wait.end(now));
         let progress = self.progress.get(&held.entitlement.id);
         let installed_epoch = progress.and_then(|p| p.installed_epoch);
         Item {
@@ -212,7 +242,7 @@ impl Renewals {
                 lost_its_root: progress.is_some_and(|p| p.lost_its_root),
             }),
             demanded: demanded.contains(&held.entitlement.id),
-            not_before: progress.and_then(|p| p.not_before).max(self.pushed_back),
+            not_before: end(progress.and_then(|p| p.wait)).max(end(self.pushed_back)),
         }
     }
 }

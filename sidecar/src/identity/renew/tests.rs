@@ -168,3 +168,24 @@ fn a_key_certified_long_ago_is_not_used() {
     assert_eq!(spki(&mut renewals, at(20)), first.key.spki());
     assert_ne!(spki(&mut renewals, at(300)), first.key.spki());
 }
+
+/// What fails while the clock is ahead is tried again once the clock is right, and not two hours later.
+#[test]
+fn clock_that_was_set_back_holds_nothing_up() {
+    let ahead = at(7_200);
+    for fails in [Renewals::failed, Renewals::denied] {
+        let mut renewals = Renewals::default();
+        renewals.start(&right(0), ahead).unwrap();
+        fails(&mut renewals, &right(0).id, ahead, 1.0);
+        assert_eq!(plan(&renewals, ahead).enrol, [], "it waits");
+        assert_eq!(plan(&renewals, at(10)).enrol, [right(0).id]);
+    }
+    let mut renewals = Renewals::default();
+    let asked = Duration::from_secs(30);
+    renewals.pushed_back(&right(0).id, asked, ahead, 0.0);
+    assert_eq!(plan(&renewals, at(10)).enrol, [right(0).id]);
+    // What is asked for by the right clock counts, although the other one would be longer.
+    renewals.pushed_back(&right(0).id, asked, at(10), 0.0);
+    assert_eq!(plan(&renewals, at(20)).enrol, []);
+    assert_eq!(plan(&renewals, at(60)).enrol, [right(0).id]);
+}
