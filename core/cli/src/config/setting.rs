@@ -120,14 +120,16 @@ pub(super) fn bare(value: &Json) -> String {
     }
 }
 
-/// A text as it may be shown: of a URL with user information, the rest.
+/// A text as it may be shown: of a URL with user information, the rest. So also where the scheme is
+/// missing or misspelt, for it may be a mistake that is told.
 pub(super) fn shown(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return text.to_owned();
-    };
+    let start = text.find("://").map_or(0, |at| at + "://".len());
+    let (scheme, rest) = text.split_at(start);
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     match rest[..end].rfind('@') {
-        Some(at) => format!("{scheme}://(hidden)@{}", &rest[at + 1..]),
-        None => text.to_owned(),
+        Some(at) if start > 0 || rest[..at].contains(':') => {
+            format!("{scheme}(hidden)@{}", &rest[at + 1..])
+        }
+        _ => text.to_owned(),
     }
 }

@@ -379,3 +379,21 @@ proptest::proptest! {
         proptest::prop_assert!(*reads.borrow() <= text.len());
     }
 }
+
+/// Neither of a wrong URL nor of one whose scheme is wrong.
+#[test]
+fn password_in_a_wrong_url_is_not_repeated() {
+    for url in [
+        "http://u:s3cret@h:1",
+        "u:s3cret@h:1",
+        "postgres:u:s3cret@h/d",
+        "://u:s3cret@h",
+    ] {
+        let (_folder, mut reader) = reader(&format!("url = \"{url}\"\n"));
+        let wrong = |_: &str| Err::<String, _>("is wrong".to_owned());
+        assert_eq!(reader.optional(&key("url"), "mend it", wrong), None);
+        let told = reader.finish().unwrap_err().to_string();
+        assert!(!told.contains("s3cret"), "{told}");
+        assert!(told.contains("(hidden)@h"), "{told}");
+    }
+}

@@ -110,7 +110,7 @@ async fn key_of_no_ca_is_not_taken() {
 
 #[tokio::test]
 async fn control_plane_that_is_alone_moves_no_key() {
-    let plane = Plane::new().await;
+    let plane = Plane::with(|settings| settings.store = StoreSettings::Sqlite).await;
     let given = plane.authority.give_keys().await.unwrap_err();
     assert_eq!(code(given), "not_several");
     let taken = plane.authority.take_keys(Vec::new()).await.unwrap_err();

@@ -2,6 +2,8 @@
 
 use toml::Value;
 
+use crate::config::setting::shown;
+
 /// Characters of a wrong value that are repeated in the report.
 const MAX_QUOTED_CHARS: usize = 80;
 
@@ -15,10 +17,12 @@ pub(super) fn written_key(key: &str) -> String {
     }
 }
 
-/// A value as it is repeated in the report: lists and tables only in outline.
+/// A value as it is repeated in the report: lists and tables only in outline, a URL without its user
+/// information.
 pub(super) fn quoted(value: &Value) -> String {
     match value {
         Value::String(text) => {
+            let text = shown(text);
             let cut: String = text.chars().take(MAX_QUOTED_CHARS).collect();
             let dots = if cut.len() < text.len() { "…" } else { "" };
             format!("{cut:?}{dots}")
