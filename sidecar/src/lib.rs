@@ -16,6 +16,8 @@ mod consumers;
 mod control;
 mod entropy;
 mod evidence;
+#[cfg(test)]
+mod forks;
 mod holdings;
 mod identity;
 mod install;

@@ -64,6 +64,7 @@ mod tests {
 
     use crate::attest::selectors::Ids;
     use crate::attest::uid_alone::admits;
+    use crate::forks;
     use crate::local_api::harness::entitlement;
 
     use super::*;
@@ -109,14 +110,15 @@ mod tests {
         }
         let script = "import socket, sys; s = socket.socket(socket.AF_UNIX); \
                       s.connect(sys.argv[1]); s.recv(1)";
-        let mut stranger = Command::new("python3")
+        let mut stranger = Command::new("python3");
+        stranger
             .args(["-c", script])
             .arg(&path)
             .uid(STRANGER)
-            .gid(STRANGER)
-            .spawn()
-            .unwrap();
-        let inside = Command::new("unshare")
+            .gid(STRANGER);
+        let mut stranger = forks::spawn(&mut stranger).unwrap();
+        let mut inside = Command::new("unshare");
+        inside
             .args(["--user", "--map-root-user"])
             .arg(std::env::current_exe().unwrap())
             .args([
@@ -124,9 +126,8 @@ mod tests {
                 "attest::ids::tests::unmapped_users_satisfy_no_selector",
             ])
             .env(INSIDE, "1")
-            .stdin(Stdio::from(OwnedFd::from(listener)))
-            .output()
-            .unwrap();
+            .stdin(Stdio::from(OwnedFd::from(listener)));
+        let inside = forks::output(&mut inside).unwrap();
         stranger.kill().unwrap();
         stranger.wait().unwrap();
         let said = String::from_utf8_lossy(&inside.stdout);

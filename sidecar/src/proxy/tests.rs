@@ -25,6 +25,7 @@ use crate::clock;
 use crate::config::AttestCallers;
 use crate::consumers::Consumers;
 use crate::control::link_state::LinkState;
+use crate::forks;
 use crate::holdings::{Held, Holdings, Svid};
 use crate::pki::{Authority, id, right, serial};
 use crate::status::{Report, Sources};
@@ -312,7 +313,7 @@ fn forge_and_vanish(target: SocketAddr) -> SocketAddr {
         target.port()
     );
     let mut stranger = Command::new("python3");
-    let said = stranger.args(["-c", &script]).uid(54_321).output();
+    let said = forks::output(stranger.args(["-c", &script]).uid(54_321));
     let said = said.expect("a process of another uid needs root");
     String::from_utf8(said.stdout)
         .unwrap()
@@ -486,7 +487,7 @@ async fn a_workload_that_defers_its_accept_is_served() {
                   while c.send(c.recv(64)): pass";
     let mut workload = Command::new("python3");
     let workload = workload.args(["-c", script]).stdout(Stdio::piped());
-    let mut workload = workload.spawn().unwrap();
+    let mut workload = forks::spawn(workload).unwrap();
     let mut address = String::new();
     let mut said = std::io::BufReader::new(workload.stdout.take().unwrap());
     said.read_line(&mut address).unwrap();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 mod dead_mount;
 
 use super::*;
+use crate::forks;
 use crate::holdings::Holdings;
 use crate::local_api::harness::{entitlement, ours, own_uid, theirs, until};
 
@@ -42,6 +43,12 @@ fn by_path(path: &Path) -> SelectorSet {
     SelectorSet::new([path, Selector::UnixUid(own_uid())]).unwrap()
 }
 
+/// It can be run at once.
+fn copy_program(to: &Path) {
+    let _none = forks::none();
+    std::fs::copy("/bin/sleep", to).unwrap();
+}
+
 /// A program of its own in a folder of its own, and what a registration of its path gives.
 struct Installed {
     folder: tempfile::TempDir,
@@ -55,7 +62,7 @@ impl Installed {
         let path = std::fs::canonicalize(folder.path())
             .unwrap()
             .join("program");
-        std::fs::copy("/bin/sleep", &path).unwrap();
+        copy_program(&path);
         let snapshot = snapshot(&[by_path(&path)]);
         Self {
             folder,
@@ -67,7 +74,7 @@ impl Installed {
     /// As a package manager does it.
     fn upgrade(&self) {
         let new = self.folder.path().join("new");
-        std::fs::copy("/bin/sleep", &new).unwrap();
+        copy_program(&new);
         std::fs::rename(&new, &self.path).unwrap();
     }
 
@@ -82,7 +89,7 @@ struct Running(Child);
 impl Running {
     /// Once it runs the program at `path`, as it calls it.
     async fn once_it_is(mut command: Command, path: &Path) -> Self {
-        let running = Self(command.stdin(Stdio::null()).spawn().unwrap());
+        let running = Self(forks::spawn(command.stdin(Stdio::null())).unwrap());
         let link = format!("/proc/{}/exe", running.0.id());
         until(|| std::fs::read_link(&link).is_ok_and(|exe| exe == path)).await;
         running
@@ -137,7 +144,7 @@ async fn an_upgrade_admits_those_that_run_it() {
 async fn another_mount_namespace_lends_no_path() {
     let installed = Installed::new();
     let other = installed.folder.path().join("other");
-    std::fs::copy("/bin/sleep", &other).unwrap();
+    copy_program(&other);
     let mut command = Command::new("unshare");
     let script = r#"mount --bind "$1" "$2" && exec "$2" 60"#;
     let arguments = ["--mount", "sh", "-c", script, "sh"];
@@ -186,7 +193,7 @@ async fn a_caller_that_execs_another_program_loses_its_path() {
     let snapshot = snapshot(&[by_path(&shell)]);
     let mut command = Command::new(&shell);
     command.args(["-c", "read -r go; exec sleep 60"]);
-    let mut running = Running(command.stdin(Stdio::piped()).spawn().unwrap());
+    let mut running = Running(forks::spawn(command.stdin(Stdio::piped())).unwrap());
     let mut caller = Caller::attest(peer(running.0.id()), &snapshot, &Arc::default()).await;
     let before = caller.has_identity();
     writeln!(running.0.stdin.as_mut().unwrap(), "go").unwrap();

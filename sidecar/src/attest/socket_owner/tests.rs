@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::*;
+use crate::forks;
 
 const STRANGER: u32 = 54_321;
 const OWN: fn() -> OtherEnd = || OtherEnd::Held { uid: own_uid() };
@@ -27,14 +28,13 @@ struct Stranger(Child);
 impl Stranger {
     fn running(script: &str) -> Self {
         let script = format!("import socket, struct, sys\n{script}");
-        let child = Command::new("python3")
+        let mut child = Command::new("python3");
+        child
             .args(["-c", &script])
             .uid(STRANGER)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("starting a process of another uid needs root");
-        Self(child)
+            .stdout(Stdio::piped());
+        Self(forks::spawn(&mut child).expect("starting a process of another uid needs root"))
     }
 
     /// The next line that it prints.
@@ -107,6 +107,10 @@ async fn is_at_other_end(ours: &TcpStream) -> OtherEnd {
 
 /// One that has ended has no answer, and takes none from another.
 #[tokio::test]
+#[expect(
+    clippy::await_holding_lock,
+    reason = "no task of this test starts a process"
+)]
 async fn many_connections_are_told_apart_in_one_question() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let target = target(&listener, "127.0.0.1");
@@ -124,6 +128,7 @@ async fn many_connections_are_told_apart_in_one_question() {
         clients.push(connect(target));
         accepted.push(accept(&listener));
     }
+    let _none = forks::none();
     let reset = ours(clients.remove(0));
     reset.set_zero_linger().unwrap();
     drop(reset);
@@ -301,7 +306,12 @@ async fn who_accepted_counts_and_not_who_listens() {
 }
 
 #[tokio::test]
+#[expect(
+    clippy::await_holding_lock,
+    reason = "no task of this test starts a process"
+)]
 async fn a_listener_put_in_its_place_is_another() {
+    let _none = forks::none();
     let first = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = first.local_addr().unwrap();
     let before = listener(address).await.unwrap().unwrap();
@@ -313,7 +323,12 @@ async fn a_listener_put_in_its_place_is_another() {
 }
 
 #[tokio::test]
+#[expect(
+    clippy::await_holding_lock,
+    reason = "no task of this test starts a process"
+)]
 async fn listeners_of_every_kind_are_found() {
+    let _none = forks::none();
     for bound in ["127.0.0.1:0", "0.0.0.0:0", "[::]:0"] {
         let bound_listener = TcpListener::bind(bound).unwrap();
         let address = target(&bound_listener, "127.0.0.1");

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::*;
+use crate::forks;
 
 /// A small file system of its own, unmounted with the guard. Mounting needs root.
 struct SmallDisk(PathBuf);
@@ -13,8 +14,11 @@ impl SmallDisk {
     fn mount(at: &Path) -> Self {
         std::fs::create_dir_all(at).unwrap();
         let options = ["-t", "tmpfs", "-o", "size=128k", "tmpfs"];
-        let mounted = Command::new("mount").args(options).arg(at).status();
-        assert!(mounted.unwrap().success(), "mounting a tmpfs needs root");
+        let mounted = forks::output(Command::new("mount").args(options).arg(at));
+        assert!(
+            mounted.unwrap().status.success(),
+            "mounting a tmpfs needs root"
+        );
         Self(at.to_owned())
     }
 
@@ -31,7 +35,7 @@ impl SmallDisk {
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         // Lazily: the node's lock is open until its task is gone.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+        let _ = forks::output(Command::new("umount").arg("-l").arg(&self.0));
     }
 }
 

@@ -14,6 +14,8 @@ use std::process::{Child, Command, Stdio};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use tokio::net::UnixStream;
 
+use crate::forks;
+
 /// Most connections of one uid that fit one message with descriptors.
 const MAX_EACH: usize = 32;
 /// The kernel notes the effective ids of whoever connects; the connection itself may then be ours. A
@@ -58,7 +60,7 @@ impl Drop for Crowd {
 /// What all of a [`Crowd`] run.
 pub(crate) fn program() -> String {
     let script = "import os; print(os.readlink('/proc/self/exe'), end='')";
-    let told = Command::new("python3").args(["-c", script]).output();
+    let told = forks::output(Command::new("python3").args(["-c", script]));
     String::from_utf8(told.unwrap().stdout).unwrap()
 }
 
@@ -74,15 +76,17 @@ pub(crate) async fn crowd(socket: &Path, uids: Range<u32>, gid: Option<u32>, eac
     let folder = socket.parent().unwrap();
     std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
     let (ours, theirs) = StdStream::pair().unwrap();
-    let maker = Command::new("python3")
+    let mut command = Command::new("python3");
+    command
         .args(["-c", SCRIPT])
         .arg(socket)
         .args([uids.start, uids.end].map(|uid| uid.to_string()))
         .arg(each.to_string())
         .arg(gid.map(|gid| gid.to_string()).unwrap_or_default())
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
-        .spawn()
-        .unwrap();
+        .stdin(Stdio::from(OwnedFd::from(theirs)));
+    let maker = forks::spawn(&mut command).unwrap();
+    // It has the other end of the pair.
+    drop(command);
     let made = tokio::task::spawn_blocking(move || {
         let made: Vec<_> = uids.flat_map(|_| receive(&ours)).collect();
         (made, ours)

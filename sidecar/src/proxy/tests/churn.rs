@@ -45,7 +45,7 @@ while True:
         );
         let mut stranger = Command::new("python3");
         stranger.args(["-c", &script]).uid(STRANGER);
-        Self(stranger.spawn().expect("another uid needs root"))
+        Self(forks::spawn(&mut stranger).expect("another uid needs root"))
     }
 }
 

@@ -116,7 +116,7 @@ async fn ping_of_a_stranger(target: SocketAddr) -> String {
     );
     let mut stranger = Command::new("python3");
     stranger.args(["-c", &script]).uid(STRANGER);
-    let said = tokio::task::spawn_blocking(move || stranger.output());
+    let said = tokio::task::spawn_blocking(move || forks::output(&mut stranger));
     let said = said.await.unwrap().expect("another uid needs root");
     String::from_utf8(said.stdout).unwrap().trim().to_owned()
 }

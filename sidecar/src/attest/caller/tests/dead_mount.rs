@@ -32,7 +32,8 @@ async fn dead_mount_holds_up_its_callers_alone() {
     }
     let installed = Installed::new();
     let running = Running::program(&installed.path).await;
-    let mut inside = Command::new("unshare")
+    let mut inside = Command::new("unshare");
+    inside
         .args(["--mount", "python3", "-c", SCRIPT])
         .arg(installed.path.parent().unwrap())
         .arg(std::env::current_exe().unwrap())
@@ -40,9 +41,8 @@ async fn dead_mount_holds_up_its_callers_alone() {
         .env(CALLER, running.0.id().to_string())
         .env(EXECUTABLE, &installed.path)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .stdout(Stdio::piped());
+    let mut inside = forks::spawn(&mut inside).unwrap();
     let waiting = async {
         loop {
             match inside.try_wait().unwrap() {
