@@ -24,7 +24,7 @@ test: $(VENV)/.installed ## Run every test, after installing what the tests need
 	@CARGO="$(CARGO)" tests/run.sh "$(TARGET)" "$(VENV)/bin/python"
 
 simulate: ## Run both daemons on a machine that a seed owns; SEED=n or SEEDS=n
-	@$(CARGO) test --locked --quiet --profile simulation --package countersign-simulation --test simulation -- \
+	@$(CARGO) test --locked --quiet --package countersign-simulation --test simulation -- \
 		$(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),20) --from $(or $(FROM),1))
 
 mutants: ## Plant mistakes in a copy of the sources; each has to be found under some seed

@@ -10,7 +10,7 @@ use countersign_simulation::{Defect, machine, mutants, run, runs};
 use tokio::runtime::Builder;
 
 /// Seeds that every test run takes.
-const SEEDS: u64 = 20;
+const SEEDS: u64 = 300;
 /// Seeds that are run twice.
 const TWICE: u64 = 3;
 
