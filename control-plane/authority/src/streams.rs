@@ -1,10 +1,10 @@
 //! What control planes that share a database tell each other of the streams of their nodes, so that each shows
 //! the whole fleet.
 
-use countersign_fleet::streams::StreamRow;
-use countersign_model::SpiffeId;
+use countersign_fleet::streams::{Due, StreamRow};
+use countersign_model::{Seq, SpiffeId};
 use countersign_proto::convert::addresses::MAX_ADDRESSES;
-use countersign_store::Kind;
+use countersign_store::{Kind, Precondition};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -32,8 +32,8 @@ impl Authority {
         own.into_iter().chain(others).take(MAX_ADDRESSES).collect()
     }
 
-    /// The newest row of a node, whoever wrote it.
-    pub fn stream_row(&self, node: &SpiffeId) -> Option<StreamRow> {
+    /// The newest row of a node, whoever wrote it, and by which commit.
+    pub fn stream_row(&self, node: &SpiffeId) -> Option<(StreamRow, Seq)> {
         self.state.read().streams.get(node).cloned()
     }
 
@@ -44,7 +44,7 @@ impl Authority {
             return None;
         }
         let state = self.state.read();
-        let row = state.streams.get(node)?;
+        let (row, _) = state.streams.get(node)?;
         if !row.open {
             return Some(Elsewhere::Last(row.since));
         }
@@ -73,17 +73,22 @@ impl Authority {
         self.store.may_write(Kind::Stream)
     }
 
-    /// Tells the others.
+    /// Tells the others: all of it, or nothing.
     ///
     /// # Errors
-    /// The store is unavailable.
-    pub async fn tell_streams(
-        &self,
-        rows: Vec<(SpiffeId, StreamRow)>,
-    ) -> Result<(), AuthorityError> {
-        let rows = rows.into_iter();
-        let rows = rows.map(|(node, row)| Change::Stream(node, Some(row)));
-        self.change_unlogged(rows.collect(), Vec::new()).await?;
+    /// The store is unavailable, or another control plane wrote one of these rows meanwhile.
+    pub async fn tell_streams(&self, due: Vec<Due>) -> Result<(), AuthorityError> {
+        let as_judged = |it: &Due| {
+            let key = it.node.as_str().to_owned();
+            match it.instead_of {
+                Some(seq) => Precondition::Unchanged(Kind::Stream, key, seq),
+                None => Precondition::Absent(Kind::Stream, key),
+            }
+        };
+        let preconditions = due.iter().map(as_judged).collect();
+        let rows = due.into_iter();
+        let rows = rows.map(|it| Change::Stream(it.node, Some(it.row)));
+        self.change_unlogged(rows.collect(), preconditions).await?;
         Ok(())
     }
 }

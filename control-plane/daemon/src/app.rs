@@ -197,6 +197,7 @@ impl Running {
         let server = tls.config();
         running.background(tls.keep(lifetime, tls_changes));
         running.background(lifecycle::keep_time(plane.clone()));
+        running.background(lifecycle::keep_streams(plane.clone()));
         running.background(lifecycle::keep_log(plane.clone()));
         running.background(lifecycle::keep_gate(plane.clone()));
         running.background(lifecycle::keep_keys(plane));

@@ -22,9 +22,9 @@ const SAVE_EVERY: Duration = Duration::from_secs(600);
 /// Streams and calls end in this time after a signal, or are cut.
 pub const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 
-/// What time alone brings to the authority: an issuing CA that is due, a root that can go.
+/// What time alone brings to the authority, an issuing CA that is due, a root that can go, and what the other
+/// control planes are told. Each of it waits for the database.
 pub(crate) async fn keep_time(plane: Arc<Plane>) {
-    let mut came_back = Some(Instant::now() + COME_BACK_WITHIN);
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -38,13 +38,27 @@ pub(crate) async fn keep_time(plane: Arc<Plane>) {
         if let Err(error) = plane.tell_acknowledged().await {
             tracing::error!(error = %error, "acknowledgements not told to the other control planes");
         }
-        if came_back.take_if(|at| *at <= Instant::now()).is_some() {
-            plane.fleet.moved_again(plane.authority.told_open());
-        }
         if let Err(error) = plane.tell_streams().await {
             tracing::debug!(error = %error, "streams not told to the other control planes");
         }
+    }
+}
+
+/// What time alone brings to the streams. Nothing here waits for the database: a control plane that was taken out
+/// serves nobody, also while it cannot reach it.
+pub(crate) async fn keep_streams(plane: Arc<Plane>) {
+    let mut came_back = Some(Instant::now() + COME_BACK_WITHIN);
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = plane.stopping.cancelled() => return,
+        }
         let authority = &plane.authority;
+        if came_back.take_if(|at| *at <= Instant::now()).is_some() {
+            plane.fleet.moved_again(authority.told_open());
+        }
         if authority.is_out() {
             plane.out.cancel();
         }

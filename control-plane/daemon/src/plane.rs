@@ -227,7 +227,8 @@ impl Plane {
     /// Tells the other control planes which streams opened or ended here since the last time, or a part of it.
     ///
     /// # Errors
-    /// The store is unavailable: what was to be told is told the next time.
+    /// The store is unavailable, or another control plane told of one of them meanwhile: what was to be told is
+    /// judged anew the next time.
     pub(crate) async fn tell_streams(&self) -> Result<(), AuthorityError> {
         let authority = &self.authority;
         // What waits for the level is told once it is raised: of each node the newest.
@@ -243,7 +244,7 @@ impl Plane {
         if rows.is_empty() {
             return Ok(());
         }
-        let nodes: Vec<_> = rows.iter().map(|(node, _)| node.clone()).collect();
+        let nodes: Vec<_> = rows.iter().map(|it| it.node.clone()).collect();
         let told = authority.tell_streams(rows).await;
         told.inspect_err(|_| self.fleet.moved_again(nodes))
     }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use countersign_model::SpiffeId;
+use countersign_model::{Seq, SpiffeId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -55,17 +55,31 @@ impl Moved {
     }
 }
 
+/// A row that is to be written, if the one that it was judged by is still the newest: another control plane
+/// may have written a newer one meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Whose stream it is.
+    pub node: SpiffeId,
+    /// What is written.
+    pub row: StreamRow,
+    /// By which commit the row was written that this one replaces; `None` where there is none.
+    pub instead_of: Option<Seq>,
+}
+
 /// The rows that this control plane has to write; the next ones follow when these are written. Those that
-/// could not be written are [noted again](Fleet::moved_again).
+/// could not be written are [noted again](Fleet::moved_again), and judged anew. `row` is the newest of a node
+/// with the commit that wrote it.
 pub fn due(
     (hub, fleet): (&Hub, &Fleet),
     replica: &str,
-    row: impl Fn(&SpiffeId) -> Option<StreamRow>,
+    row: impl Fn(&SpiffeId) -> Option<(StreamRow, Seq)>,
     now: Timestamp,
-) -> Vec<(SpiffeId, StreamRow)> {
+) -> Vec<Due> {
     let moved = fleet.moved.take(MAX_ROWS).into_iter();
     let next = moved.filter_map(|node| {
-        let (sight, row) = (fleet.sight(&node), row(&node));
+        let sight = fleet.sight(&node);
+        let (row, instead_of) = row(&node).unzip();
         let open = hub.is_connected(&node);
         // Of a node that went elsewhere the other one knows more.
         let is_ours = row
@@ -80,7 +94,11 @@ pub fn due(
             open,
             since: since.unwrap_or(now),
         };
-        (row.as_ref() != Some(&next)).then_some((node, next))
+        (row.as_ref() != Some(&next)).then_some(Due {
+            node,
+            row: next,
+            instead_of,
+        })
     });
     next.collect()
 }
@@ -116,7 +134,31 @@ mod tests {
         fleet: Fleet,
     }
 
-    type Rows = BTreeMap<SpiffeId, StreamRow>;
+    /// What is in the database: each row with its commit.
+    #[derive(Clone, Debug, Default)]
+    struct Rows {
+        rows: BTreeMap<SpiffeId, (StreamRow, Seq)>,
+        commits: u64,
+    }
+
+    impl Rows {
+        fn of(&self, n: usize) -> &StreamRow {
+            &self.rows[&id(n)].0
+        }
+
+        /// All of it is written, or nothing.
+        fn write(&mut self, due: Vec<Due>) -> bool {
+            let written = |node| self.rows.get(node).map(|(_, seq)| *seq);
+            if due.iter().any(|it| written(&it.node) != it.instead_of) {
+                return false;
+            }
+            self.commits += 1;
+            let seq = Seq(self.commits);
+            let rows = due.into_iter().map(|it| (it.node, (it.row, seq)));
+            self.rows.extend(rows);
+            true
+        }
+    }
 
     impl Plane {
         fn new(name: &'static str) -> Self {
@@ -137,13 +179,28 @@ mod tests {
             self.fleet.left(&id(n), at(second));
         }
 
+        /// What is due as this control plane knows the rows.
+        fn judges(&self, known: &Rows) -> Vec<Due> {
+            let known = |node: &SpiffeId| known.rows.get(node).cloned();
+            due((&self.hub, &self.fleet), self.name, known, at(900))
+        }
+
         /// Writes what is due, and says how much that was.
         fn tells(&self, rows: &mut Rows) -> usize {
-            let known = |node: &SpiffeId| rows.get(node).cloned();
-            let due = due((&self.hub, &self.fleet), self.name, known, at(900));
+            let due = self.judges(rows);
             let many = due.len();
-            rows.extend(due);
+            assert!(due.is_empty() || rows.write(due));
             many
+        }
+
+        /// Writes what was due as it once knew the rows, then until nothing is due.
+        fn tells_late(&self, due: Vec<Due>, rows: &mut Rows) {
+            let nodes: Vec<_> = due.iter().map(|it| it.node.clone()).collect();
+            if !rows.write(due) {
+                self.fleet.moved_again(nodes);
+                self.tells(rows);
+            }
+            assert_eq!(self.tells(rows), 0, "{}", self.name);
         }
     }
 
@@ -157,37 +214,59 @@ mod tests {
 
     #[test]
     fn row_of_a_stream_is_of_the_replica_that_has_it() {
-        let (a, b, mut rows) = (Plane::new("a"), Plane::new("b"), Rows::new());
+        let (a, b, mut rows) = (Plane::new("a"), Plane::new("b"), Rows::default());
         let at_a = a.opens(1, 10);
         assert_eq!((a.tells(&mut rows), b.tells(&mut rows)), (1, 0));
-        assert_eq!(rows[&id(1)], row("a", true, 10));
+        assert_eq!(rows.of(1), &row("a", true, 10));
         assert_eq!(a.tells(&mut rows), 0, "nothing happened");
         // It goes over, whichever of the two says so first.
         let at_b = b.opens(1, 20);
         a.ends(at_a, 1, 21);
         assert_eq!((b.tells(&mut rows), a.tells(&mut rows)), (1, 0));
-        assert_eq!(rows[&id(1)], row("b", true, 20));
+        assert_eq!(rows.of(1), &row("b", true, 20));
         let again = a.opens(1, 30);
         b.ends(at_b, 1, 31);
         assert_eq!((b.tells(&mut rows), a.tells(&mut rows)), (1, 1));
-        assert_eq!(rows[&id(1)], row("a", true, 30));
+        assert_eq!(rows.of(1), &row("a", true, 30));
         a.ends(again, 1, 40);
         a.tells(&mut rows);
-        assert_eq!(rows[&id(1)], row("a", false, 40));
+        assert_eq!(rows.of(1), &row("a", false, 40));
     }
 
     #[test]
     fn rows_of_streams_are_bounded_and_none_is_lost() {
-        let (a, mut rows) = (Plane::new("a"), Rows::new());
+        let (a, mut rows) = (Plane::new("a"), Rows::default());
         let streams: Vec<_> = (0..MAX_ROWS + 7).map(|n| a.opens(n, 1)).collect();
         assert_eq!(a.tells(&mut rows), MAX_ROWS);
         assert_eq!((a.tells(&mut rows), a.tells(&mut rows)), (7, 0));
         // The commit was not made.
         drop(streams);
         a.fleet.moved_again((0..3).map(id));
-        let lost = due((&a.hub, &a.fleet), "a", |it| rows.get(it).cloned(), at(5));
-        a.fleet.moved_again(lost.into_iter().map(|(node, _)| node));
+        let lost = a.judges(&rows);
+        a.fleet.moved_again(lost.into_iter().map(|it| it.node));
         assert_eq!(a.tells(&mut rows), 3);
-        assert!((0..3).all(|n| !rows[&id(n)].open));
+        assert!((0..3).all(|n| !rows.of(n).open));
+    }
+
+    /// A stream goes over, and both say so at the same moment.
+    #[test]
+    fn a_stream_that_ends_writes_over_no_newer_row_of_another() {
+        for is_a_first in [true, false] {
+            let (a, b, mut rows) = (Plane::new("a"), Plane::new("b"), Rows::default());
+            let at_a = a.opens(1, 10);
+            a.tells(&mut rows);
+            let _at_b = b.opens(1, 20);
+            a.ends(at_a, 1, 21);
+            let (of_a, of_b) = (a.judges(&rows), b.judges(&rows));
+            assert_eq!((of_a.len(), of_b.len()), (1, 1));
+            if is_a_first {
+                a.tells_late(of_a, &mut rows);
+                b.tells_late(of_b, &mut rows);
+            } else {
+                b.tells_late(of_b, &mut rows);
+                a.tells_late(of_a, &mut rows);
+            }
+            assert_eq!(rows.of(1), &row("b", true, 20), "a first: {is_a_first}");
+        }
     }
 }

@@ -176,7 +176,7 @@ impl State {
                 None
             }
             Change::Stream(node, row) => {
-                self.streams.written(node, row);
+                self.streams.written(node, row, seq);
                 None
             }
         }

@@ -1,6 +1,7 @@
 //! Two control planes on one database, in one process, each with a log and an issuing CA of its own.
 
 mod gates;
+mod gone;
 mod levels;
 mod moving;
 mod starts;
