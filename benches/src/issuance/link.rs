@@ -21,6 +21,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::body::Body;
@@ -63,6 +64,18 @@ pub async fn over(
     let tls = tls.connect(name, tcp).await?;
     let session = tls.get_ref().1;
     let exporter = session.export_keying_material([0; 32], KEY_PROOF_EXPORTER, None)?;
+    let calls = http(tls, keepalive).await?;
+    Ok(Link { calls, exporter })
+}
+
+/// HTTP/2 on a connection.
+///
+/// # Errors
+/// The other side speaks something else.
+pub async fn http<S>(stream: S, keepalive: Option<Keepalive>) -> Result<Calls>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let mut http = http2::Builder::new(TokioExecutor::new());
     if let Some(Keepalive { interval, timeout }) = keepalive {
         http.timer(TokioTimer::new())
@@ -70,11 +83,10 @@ pub async fn over(
             .keep_alive_timeout(timeout)
             .keep_alive_while_idle(true);
     }
-    let (calls, connection) = http.handshake(TokioIo::new(tls)).await?;
+    let (calls, connection) = http.handshake(TokioIo::new(stream)).await?;
     // How a connection ends is seen by the calls on it.
     tokio::spawn(async { drop(connection.await) });
-    let calls = Calls(calls);
-    Ok(Link { calls, exporter })
+    Ok(Calls(calls))
 }
 
 pub(crate) fn config(
