@@ -33,6 +33,8 @@ pub struct Settings {
     pub host: Option<Arc<Host>>,
     /// Whose program it is.
     pub programs: Programs,
+    /// `api.advertise`: whether it tells where it is, so that a sidecar need know one of several.
+    pub advertises: bool,
 }
 
 impl Settings {
@@ -64,6 +66,7 @@ impl Default for Settings {
             environment: Vec::new(),
             host: None,
             programs: Programs::default(),
+            advertises: false,
         }
     }
 }
@@ -108,11 +111,16 @@ impl ControlPlane {
             environment,
             host,
             programs,
+            advertises,
         } = settings;
         if let Some(host) = host {
             api.set_ip(host.address(Network::Sidecars));
             host.mount_disk(&folder.join(DATA_DIR))?;
         }
+        let advertise = match advertises {
+            true => format!("advertise = \"https://{api}\"\n"),
+            false => String::new(),
+        };
         let traces = otlp_endpoint.as_ref();
         let traces = traces.map_or_else(String::new, |url| format!("otlp_endpoint = {url:?}\n"));
         let config = format!(
@@ -120,7 +128,7 @@ impl ControlPlane {
 data_dir = "./{DATA_DIR}"
 [api]
 listen = "{api}"
-[admin]
+{advertise}[admin]
 socket = "./admin.sock"
 [log]
 filter = "info,countersign_control_plane::api::mesh=debug"

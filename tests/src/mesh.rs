@@ -65,6 +65,8 @@ pub struct Mesh {
     replicas: Vec<ControlPlane>,
     /// Whose programs its sidecars start as.
     programs: Programs,
+    /// Whether its sidecars are told where the others are, and so know the first alone.
+    advertises: bool,
     folder: TempDir,
 }
 
@@ -92,6 +94,7 @@ impl Mesh {
             control_plane,
             replicas: Vec::new(),
             programs: settings.programs.clone(),
+            advertises: settings.advertises,
             folder,
         })
     }
@@ -170,7 +173,11 @@ impl Mesh {
     /// The operator's program refused, or the sidecar cannot be started.
     pub async fn sidecar(&self, node: &str, listeners: &Listeners) -> Result<Sidecar> {
         let folder = self.invite(node).await?;
-        Sidecar::start_as(&self.programs, &folder, &self.apis(), listeners)
+        let known = match self.advertises {
+            true => vec![self.control_plane.api()],
+            false => self.apis(),
+        };
+        Sidecar::start_as(&self.programs, &folder, &known, listeners)
     }
 
     /// Invites a control plane to the database of the first one, and starts it beside.

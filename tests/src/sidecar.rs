@@ -126,6 +126,20 @@ impl Sidecar {
             .with_context(|| format!("sidecar in {}", self.folder.display()))
     }
 
+    /// Waits until it has been told of, and has written down, so many addresses of control planes.
+    ///
+    /// # Errors
+    /// It ended, or the bound passed.
+    pub async fn knows(&self, addresses: u64) -> Result<()> {
+        let what = format!("{addresses} addresses that were told");
+        let told = self.process.wait_for(&what, async |process| {
+            let mut events = process.events().into_iter().rev();
+            let kept = events.find(|it| it["message"] == "addresses of control planes kept");
+            (kept?["count"] == addresses).then_some(())
+        });
+        told.await
+    }
+
     /// The process.
     pub fn process(&self) -> &Process {
         &self.process

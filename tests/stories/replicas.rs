@@ -11,3 +11,4 @@ mod fleet;
 mod partitions;
 mod processes;
 mod roots;
+mod spreading;

@@ -67,6 +67,7 @@ impl Stage {
     pub(super) async fn set(replicas: u8, progress: &mut Progress) -> Result<Self> {
         let settings = Settings {
             renew_at: RENEW_AT,
+            advertises: replicas > 1,
             ..Settings::default()
         };
         let database = (replicas > 1).then(|| shared().database());
@@ -95,6 +96,12 @@ impl Stage {
         progress.event("Envoy: took /web from sidecar a over SDS");
         let (client, routes) = calling(&mesh, door, &envoy).await?;
         progress.event("sidecar b: attested by join token, holds /client");
+        if database.is_some() {
+            for sidecar in [&web, &client] {
+                sidecar.knows(2).await?;
+            }
+            progress.event("sidecars: knew control plane a alone, were told where b is");
+        }
         Ok(Self {
             doors: [("at sidecar a", door), ("at Envoy", envoy.tcp())],
             envoy,
