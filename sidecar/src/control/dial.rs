@@ -101,11 +101,18 @@ pub(crate) struct Link {
     pub(crate) channel: Channel,
     /// The TLS exporter that key proofs on it are bound to.
     pub(crate) exporter: [u8; 32],
+    /// A ping is sent after this much silence.
+    asks_every: Duration,
     /// When the other side was heard last, and whether it ended it.
     heard: Heard,
 }
 
 impl Link {
+    /// It was made with as many pings as were due then, and keeps to them: after this much silence.
+    pub(super) fn asks_every(&self) -> Duration {
+        self.asks_every
+    }
+
     /// When anything came over it last.
     pub(super) fn heard_at(&self) -> Instant {
         self.heard.at()
@@ -144,6 +151,7 @@ pub(super) async fn dial(
     Ok(Link {
         channel,
         exporter,
+        asks_every: keepalive.interval,
         heard,
     })
 }

@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use countersign_serve::grpc::Keepalive;
-use countersign_serve::limits::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
+use countersign_serve::limits::{KEEPALIVE_INTERVAL, KEEPALIVE_OF_REMOTES, KEEPALIVE_TIMEOUT};
 
 use super::session::HELLO_DEADLINE;
 
@@ -28,6 +28,9 @@ pub(super) const ANSWER_OF_SEVERAL: Duration = Duration::from_millis(800);
 /// with a fleet that comes back takes longer than for a ping.
 pub(super) const HELLO_OF_SEVERAL: Duration = Duration::from_secs(2);
 
+/// The control plane asks as well, and is heard then: within this time also where one of its pings is late.
+const ASKED_WITHIN: Duration = KEEPALIVE_OF_REMOTES.interval.saturating_mul(2);
+
 /// What is waited for, and how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Patience {
@@ -35,7 +38,8 @@ pub(super) struct Patience {
     pub(super) keepalive: Keepalive,
     /// The same of a connection for one call, which nothing is lost by making elsewhere.
     pub(super) keepalive_of_call: Keepalive,
-    /// Another address is looked for after this much silence, where there is one.
+    /// Another address is looked for after this much silence, where there is one, on a connection that was made
+    /// when there were several.
     pub(super) silence: Option<Duration>,
     /// For the Hello on a new stream, where another address may be better.
     pub(super) hello: Duration,
@@ -70,6 +74,15 @@ impl Patience {
             hello: (HELLO_OF_SEVERAL * times).min(HELLO_DEADLINE),
         }
     }
+
+    /// Another address is looked for after this much silence, where there is one, on a connection that sends a
+    /// ping so often. One that was made when no other was known has seldom something to hear: it is silent later,
+    /// until the next connection, or all that are told of a second control plane would leave the first at once.
+    pub(super) fn silence_of(&self, asks_every: Duration) -> Option<Duration> {
+        let later = asks_every.min(ASKED_WITHIN);
+        let later = later.saturating_sub(PING_OF_SEVERAL);
+        Some(self.silence? + later)
+    }
 }
 
 #[cfg(test)]
@@ -91,6 +104,17 @@ mod tests {
     fn standstill_is_noticed_in_time_for_a_failover() {
         let noticed = Patience::of(2, 0).silence.unwrap();
         assert!(noticed <= Duration::from_millis(1_600), "{noticed:?}");
+    }
+
+    #[test]
+    fn connection_that_asks_seldom_is_silent_later() {
+        let alone = Patience::of(1, 0).keepalive.interval;
+        let several = Patience::of(2, 0);
+        assert_eq!(several.silence_of(PING_OF_SEVERAL), several.silence);
+        let later = several.silence_of(alone).unwrap();
+        let is_asked = KEEPALIVE_OF_REMOTES.interval;
+        assert!(later > 2 * is_asked, "one ping may be late: {later:?}");
+        assert!(later < Duration::from_secs(5), "{later:?}");
     }
 
     #[test]

@@ -50,6 +50,7 @@ async fn sidecars_that_know_one_address_are_spread_and_come_back() -> Result<()>
     let all: Vec<_> = idle.iter().chain(fleet.sidecars()).collect();
     for sidecar in &all {
         sidecar.knows(2).await?;
+        ensure!(!left_in_silence(sidecar), "left what serves it");
     }
     let bound = SPREAD_WITHIN.unsigned_abs();
     let spread = wait::until("streams at both", bound, async || {
@@ -59,7 +60,6 @@ async fn sidecars_that_know_one_address_are_spread_and_come_back() -> Result<()>
     });
     let [here, _] = spread.await?;
     let took = now().duration_since(since);
-    // On a crowded machine some go over because the first is silent for a moment.
     let asked = all.iter().filter(|it| is_rebalanced(it)).count();
     measured(&format!(
         "{here} of {} streams are at the first {took:#} after another joined, {asked} were asked",
@@ -142,6 +142,13 @@ fn is_rebalanced(sidecar: &Sidecar) -> bool {
         .iter()
         .filter(|it| it["message"] == "control plane connected");
     opened.any(|it| it["reason"] == "rebalanced")
+}
+
+/// Whether a sidecar went to another one because it heard nothing.
+fn left_in_silence(sidecar: &Sidecar) -> bool {
+    let events = sidecar.process().events();
+    let mut silent = events.iter().map(|it| &it["message"]);
+    silent.any(|it| it == "control plane silent, another is taken")
 }
 
 /// What each sidecar holds.

@@ -14,7 +14,8 @@ impl Session<'_> {
         &mut self,
         now: Instant,
     ) -> Result<Option<Instant>, SessionError> {
-        let Some(patience) = self.control.addresses.patience(now).silence else {
+        let patience = self.control.addresses.patience(now);
+        let Some(patience) = patience.silence_of(self.link.asks_every()) else {
             return Ok(None);
         };
         let heard_at = self.link.heard_at();
