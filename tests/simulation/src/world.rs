@@ -40,6 +40,10 @@ const LOOK: Duration = Duration::from_millis(500);
 const DISTURBED: Duration = Duration::from_secs(8 * 60);
 /// How long it is left alone at its end.
 const CALM: Duration = Duration::from_secs(2 * 60);
+/// Nodes of a run, at most.
+const FEW: u8 = 5;
+/// Nodes of every fiftieth seed, at most. Fifty of them cost as much as ten other seeds.
+const FLEET: (u64, u8) = (50, 50);
 /// The longest time between two acts.
 const LONGEST_PAUSE: f64 = 12.0;
 /// How much longer it is in some runs.
@@ -87,6 +91,7 @@ struct World {
     /// What ends, and when.
     mends: Vec<(Instant, Mend)>,
     steps: Steps,
+    most_nodes: u8,
     /// What is wrong on purpose.
     defect: Option<Defect>,
 }
@@ -136,6 +141,10 @@ impl World {
             disks: Disks::open()?,
             mends: Vec::new(),
             steps,
+            most_nodes: match seed % FLEET.0 {
+                0 => FLEET.1,
+                _ => FEW,
+            },
             defect: Defect::of_run(),
             random,
         })
@@ -151,7 +160,7 @@ impl World {
             format!("\"https://{address}\"")
         });
         let addresses = addresses.collect::<Vec<_>>().join(", ");
-        for number in 1..=self.random.u8(1..=5) {
+        for number in 1..=self.random.u8(1..=self.most_nodes) {
             let (network, random) = (self.network.clone(), &mut self.random);
             let node = Node::new(number, network, addresses.clone(), random)?;
             self.nodes.push(node);
